@@ -1,0 +1,80 @@
+import tseslint from 'typescript-eslint';
+
+/**
+ * The import rule: main → cli, quickstart → app → server → auth, proxy → oci.
+ * Siblings meet only in app.ts; config, tls, observability and operator-error.ts know nobody above them.
+ */
+const mayImport = {
+  oci: [],
+  config: [],
+  tls: [],
+  observability: ['config'],
+  auth: ['oci'],
+  proxy: ['oci'],
+  server: ['oci', 'auth', 'proxy', 'observability'],
+};
+const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];
+const importRule = Object.entries(mayImport).map(([folder, allowed]) => ({
+  files: [`src/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            group: [
+              ...folders
+                .filter((other) => other !== folder && !allowed.includes(other))
+                .map((other) => `../${other}/*`),
+              '../app.ts',
+              '../main.ts',
+            ],
+            message: `src/${folder} may import only from: ${[folder, ...allowed].join(', ')} (see ARCHITECTURE.md).`,
+          },
+        ],
+      },
+    ],
+  },
+}));
+
+export default tseslint.config(
+  { ignores: ['dist/', 'build/', 'node_modules/', 'var/'] },
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { project: ['./test/tsconfig.json'] } },
+    rules: {
+      '@typescript-eslint/consistent-type-definitions': 'off',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'ExportAllDeclaration',
+          message: 'No barrel files: import from the file that owns the name.',
+        },
+      ],
+    },
+  },
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        {
+          allowForKnownSafeCalls: [
+            'describe',
+            'it',
+            'test',
+            'before',
+            'after',
+            'beforeEach',
+            'afterEach',
+          ].map((name) => ({ from: 'package', name, package: 'node:test' })),
+        },
+      ],
+    },
+  },
+  ...importRule,
+);
