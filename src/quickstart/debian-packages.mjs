@@ -1,0 +1,170 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { waitForLock } from './lock.mjs';
+import { run, step } from './step.mjs';
+
+const policyFile = '/usr/sbin/policy-rc.d';
+const policyText = `#!/bin/sh
+# Written by Tidegate while it installs packages, removed right after: their services stay stopped.
+exit 101
+`;
+
+/**
+ * Installs the packages of the programs that are missing, on Debian or Ubuntu as root and with `install`; elsewhere
+ * says in a plain sentence what is missing and how to get it.
+ * @param {{ program: string, package: string }[]} wanted
+ * @param {{ install: boolean }} options
+ * @returns {Promise<{ program: string, package: string }[]>} those that are still missing
+ */
+export async function ensureDebianPackages(wanted, { install }) {
+  const missing = wanted.filter(({ program }) => findProgram(program) === undefined);
+  if (missing.length === 0) return [];
+  const packages = [...new Set(missing.map((each) => each.package))];
+  const names = missing.map(({ program }) => program).join(', ');
+  const command = `apt-get install --no-install-recommends ${packages.join(' ')}`;
+  const refusal = !isDebian()
+    ? `Install what provides ${names} with your system's package manager (on Debian: ${command}).`
+    : !install
+      ? `Installing packages is switched off; as root: ${command}`
+      : process.getuid() !== 0
+        ? `Only root may install packages: sudo ${command}`
+        : undefined;
+  if (refusal !== undefined) {
+    console.log(`Not found on this machine: ${names}. ${refusal}`);
+    return missing;
+  }
+  await step(`Debian packages ${packages.join(', ')}`, async (say) => {
+    const release = await waitForLock('/run/tidegate-packages.lock', (pid) =>
+      say(`waiting for process ${pid}, which is installing packages too`),
+    );
+    try {
+      await installPackages(packages, say);
+    } finally {
+      release();
+    }
+    return 'installed';
+  });
+  return missing.filter(({ program }) => findProgram(program) === undefined);
+}
+
+/**
+ * The path of a program, looked for where a login shell of root would; undefined when there is none.
+ * @param {string} name
+ * @returns {string | undefined}
+ */
+export function findProgram(name) {
+  const folders = [
+    ...(process.env.PATH ?? '').split(path.delimiter),
+    '/usr/local/sbin',
+    '/usr/sbin',
+    '/sbin',
+  ];
+  return folders
+    .filter((folder) => folder !== '')
+    .map((folder) => path.join(folder, name))
+    .find((file) => {
+      try {
+        fs.accessSync(file, fs.constants.X_OK);
+        return fs.statSync(file).isFile();
+      } catch {
+        return false;
+      }
+    });
+}
+
+function isDebian() {
+  try {
+    const { ID = '', ID_LIKE = '' } = Object.fromEntries(
+      fs
+        .readFileSync('/etc/os-release', 'utf8')
+        .split('\n')
+        .map((line) => line.replaceAll('"', '').split('=')),
+    );
+    return /\b(debian|ubuntu)\b/.test(`${ID} ${ID_LIKE}`) && findProgram('apt-get') !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+async function installPackages(packages, say) {
+  const options = [
+    ['-y', '-q'],
+    ['-o', 'DPkg::Lock::Timeout=300'],
+    ['-o', 'Dpkg::Use-Pty=0'],
+  ].flat();
+  // NEEDRESTART_SUSPEND: Ubuntu's needrestart would otherwise restart services that have nothing to do with this.
+  const env = {
+    ...process.env,
+    DEBIAN_FRONTEND: 'noninteractive',
+    NEEDRESTART_SUSPEND: '1',
+    LC_ALL: 'C.UTF-8',
+  };
+  const onLine = (line) => {
+    if (/^(Get:|Unpacking |Setting up |E: |W: |Waiting for )/.test(line)) say(line);
+  };
+  const update = () => run('apt-get', [...options, 'update'], { env, onLine });
+  const install = (...more) =>
+    run('apt-get', [...options, 'install', '--no-install-recommends', ...more, ...packages], { env, onLine });
+
+  let updated = false;
+  if (!(await haveCandidates(packages, env))) {
+    say('fetching the package lists');
+    await update();
+    updated = true;
+  }
+  let newPackages = parseNewPackages(await install('--simulate'));
+  const allowServices = forbidServices();
+  try {
+    await install().catch(async (error) => {
+      // Lists from last month name versions that the mirror no longer has.
+      if (updated) throw error;
+      say('fetching the package lists anew, since the installation failed');
+      await update();
+      newPackages = parseNewPackages(await install('--simulate'));
+      await install();
+    });
+  } finally {
+    allowServices();
+  }
+  await disableUnits(newPackages);
+}
+
+async function haveCandidates(packages, env) {
+  const policy = await run('apt-cache', ['policy', ...packages], { env });
+  return packages.every((name) => {
+    const candidate = new RegExp(`^${name.replace(/[.+]/g, '\\$&')}:\\n.*\\n +Candidate: (.+)$`, 'm').exec(
+      policy,
+    );
+    return candidate !== null && candidate[1] !== '(none)';
+  });
+}
+
+/** `apt-get --simulate` prints "Inst NAME (VERSION …)" for what is new, and "Inst NAME [OLD] (…" for an upgrade. */
+function parseNewPackages(simulation) {
+  return [...simulation.matchAll(/^Inst (\S+) \(/gm)].map((match) => match[1]);
+}
+
+/** Forbids maintainer scripts to start services (invoke-rc.d(8)); returns what allows it again. */
+function forbidServices() {
+  try {
+    fs.writeFileSync(policyFile, policyText, { flag: 'wx', mode: 0o755 });
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+    // Somebody else's policy stays. One of ours is what a killed run left behind: only one runs at a time.
+    if (fs.readFileSync(policyFile, 'utf8') !== policyText) return () => undefined;
+  }
+  const allow = () => {
+    process.off('exit', allow);
+    fs.rmSync(policyFile, { force: true });
+  };
+  process.on('exit', allow);
+  return allow;
+}
+
+/** Where systemd runs, keeps the services of the new packages from starting at the next boot. */
+async function disableUnits(newPackages) {
+  if (newPackages.length === 0 || !fs.existsSync('/run/systemd/system')) return;
+  const files = await run('dpkg', ['-L', ...newPackages]);
+  const units = [...files.matchAll(/\/lib\/systemd\/system\/([^/@\s]+\.(?:service|socket|timer))$/gm)];
+  if (units.length > 0) await run('systemctl', ['disable', '--quiet', ...units.map((match) => match[1])]);
+}

@@ -1,0 +1,88 @@
+import { spawn } from 'node:child_process';
+import { StringDecoder } from 'node:string_decoder';
+
+/** A failure that the reader can mend: printed as its message alone. */
+export class PreparationError extends Error {}
+
+/**
+ * Runs one step of the preparation and shows it as one line with its duration. `work` gets `say`, which prints a
+ * line of progress below the title, and may return a word on the outcome ("up to date").
+ * @template T
+ * @param {string} title
+ * @param {(say: (text: string) => void) => Promise<string | void>} work
+ */
+export async function step(title, work) {
+  const startedAtMs = Date.now();
+  process.stdout.write(`${title} … `);
+  let onTitleLine = true;
+  const write = (text) => process.stdout.write(onTitleLine ? text : `  ${text}`);
+  const say = (text) => {
+    process.stdout.write(`${onTitleLine ? '\n' : ''}    ${text}\n`);
+    onTitleLine = false;
+  };
+  try {
+    const outcome = await work(say);
+    write(`${outcome ?? 'done'} (${((Date.now() - startedAtMs) / 1000).toFixed(1)} s)\n`);
+  } catch (error) {
+    write('failed\n');
+    throw error;
+  }
+}
+
+/**
+ * Runs a program to its end and returns its standard output. Each line of output goes to `onLine`; one that fails throws
+ * a PreparationError with the end of what it said. Ctrl-C is passed on to the program, whose end is awaited, so that
+ * a package installation is never torn apart and what was set up around it is put back by the `exit` listeners.
+ * @param {string} program
+ * @param {string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} [options]
+ * @returns {Promise<string>}
+ */
+export async function run(program, args, { cwd, env, onLine } = {}) {
+  const child = spawn(program, args, { cwd, env: env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+    child.kill('SIGINT');
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, interrupt);
+  let stdout = '';
+  const lastLines = [];
+  const read = (stream, keep) => {
+    const decoder = new StringDecoder('utf8');
+    let rest = '';
+    stream.on('data', (chunk) => {
+      const text = decoder.write(chunk);
+      keep(text);
+      const lines = (rest + text).split(/[\r\n]+/);
+      rest = lines.pop();
+      for (const line of lines.filter((each) => each.trim() !== '')) {
+        lastLines.push(line);
+        if (lastLines.length > 20) lastLines.shift();
+        onLine?.(line);
+      }
+    });
+    stream.on('end', () => {
+      if (rest.trim() !== '') lastLines.push(rest);
+    });
+  };
+  read(child.stdout, (text) => (stdout += text));
+  read(child.stderr, () => undefined);
+  try {
+    const code = await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', resolve);
+    });
+    if (interrupted) {
+      process.stdout.write('interrupted\n');
+      process.exit(130);
+    }
+    if (code === 0) return stdout;
+  } catch (error) {
+    throw new PreparationError(`${program} cannot be run: ${error.message}.`);
+  } finally {
+    for (const signal of signals) process.off(signal, interrupt);
+  }
+  throw new PreparationError(`\`${program} ${args.join(' ')}\` failed:\n${lastLines.join('\n')}`);
+}
