@@ -1,0 +1,117 @@
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
+import { OperatorError } from '../operator-error.ts';
+import { loadPem, parseCertificates, parsePrivateKey } from './pem.ts';
+import { parseAltNames } from './server-name.ts';
+
+const dayMs = 86_400_000;
+const warnDays = 30;
+
+export type CertificateFiles = {
+  /** PEM, leaf first, then intermediates. */
+  certPath: string;
+  keyPath: string;
+  /** PEM of the CAs whose client certificates are demanded; null: none is. */
+  clientCaPath: string | null;
+  now: Date;
+};
+
+export type ServerCertificate = {
+  cert: string;
+  key: string;
+  clientCa: string | null;
+  /** DNS and IP names of the leaf. */
+  names: string[];
+  notAfter: Date;
+  /** One sentence each, for the log. */
+  warnings: string[];
+};
+
+/**
+ * Loads what a TLS listener needs and checks all that would otherwise fail later, one handshake at a time.
+ * @throws OperatorError naming the file and the way out.
+ */
+export async function loadServerCertificate(files: CertificateFiles): Promise<ServerCertificate> {
+  const { certPath, keyPath, clientCaPath, now } = files;
+  const whenMissing =
+    'run "tidegate cert create --host NAME" to make one, or name your own under tls in the configuration';
+  const cert = await loadPem(certPath, whenMissing);
+  const chain = parseCertificates(cert, certPath);
+  const key = await loadPem(keyPath, whenMissing);
+  checkPair(chain, parsePrivateKey(key, keyPath), certPath, keyPath);
+
+  const [leaf] = chain;
+  const names = parseAltNames(leaf.subjectAltName).map(({ value }) => value);
+  if (names.length === 0) {
+    throw new OperatorError(
+      `${certPath} names no host in a subjectAltName, and no client accepts such a certificate (RFC 9525): have it issued again with one.`,
+    );
+  }
+  const notAfter = checkLifetime(leaf, certPath, now);
+  const clientCa = clientCaPath === null ? null : await loadClientCa(clientCaPath);
+  checkContext(cert, key, certPath);
+
+  const warnings: string[] = [];
+  const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
+  if (daysLeft < warnDays) {
+    warnings.push(
+      `${certPath} expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}, on ${notAfter.toISOString()}: renew it (one of its own: tidegate cert create).`,
+    );
+  }
+  if (((await stat(keyPath)).mode & 0o044) !== 0) {
+    warnings.push(`${keyPath} can be read by other users of this machine: chmod 600 ${keyPath}`);
+  }
+  return { cert, key, clientCa, names, notAfter, warnings };
+}
+
+function checkPair(
+  chain: readonly [X509Certificate, ...X509Certificate[]],
+  key: KeyObject,
+  certPath: string,
+  keyPath: string,
+): void {
+  if (chain[0].checkPrivateKey(key)) return;
+  const position = chain.findIndex((certificate) => certificate.checkPrivateKey(key));
+  throw new OperatorError(
+    position > 0
+      ? `${certPath}: the server's own certificate must be the first, but it is number ${position + 1} of ${chain.length}: reorder the file.`
+      : `${keyPath} is not the key of the certificate in ${certPath}: name the two files that belong together.`,
+  );
+}
+
+function checkLifetime(leaf: X509Certificate, certPath: string, now: Date): Date {
+  const notAfter = new Date(leaf.validTo);
+  if (notAfter <= now) {
+    throw new OperatorError(
+      `${certPath} has expired on ${leaf.validTo}: renew it (one of its own: tidegate cert create).`,
+    );
+  }
+  if (new Date(leaf.validFrom) > now) {
+    throw new OperatorError(
+      `${certPath} is not valid before ${leaf.validFrom}: check this machine's clock, or wait.`,
+    );
+  }
+  return notAfter;
+}
+
+async function loadClientCa(path: string): Promise<string> {
+  const pem = await loadPem(
+    path,
+    'name the PEM file of the CA of your client certificates under tls.clientCa',
+  );
+  parseCertificates(pem, path);
+  return pem;
+}
+
+/** OpenSSL has the last word: it refuses, say, keys that are too short for its security level. */
+function checkContext(cert: string, key: string, certPath: string): void {
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    throw new OperatorError(
+      `${certPath} can't be used for TLS (${(cause as Error).message}): have it issued again with a stronger key.`,
+      { cause },
+    );
+  }
+}

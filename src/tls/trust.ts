@@ -1,0 +1,100 @@
+import { isIPv6 } from 'node:net';
+
+export type TrustTarget = {
+  /** Absolute path of ca.crt. */
+  caPath: string;
+  /** Names under which clients reach the registry: no wildcards, IPv6 without brackets. */
+  hosts: readonly string[];
+  port: number;
+};
+
+/** The steps, ready to be typed, that make each kind of client trust the CA. @returns lines, the last one ended. */
+export function formatTrustSteps({ caPath, hosts, port }: TrustTarget): string {
+  const ca = quote(caPath);
+  const registries = hosts.map((host) => formatRegistry(host, port));
+  const install = (folder: string) =>
+    registries.map((registry) => `  ${installCommand(caPath, folder, registry)}`);
+  return lines([
+    `Clients that verify the certificate must trust this CA: ${caPath}`,
+    'On another machine: copy that file there first, and put its path there in place of the one below.',
+    '',
+    'Docker Engine and docker login on Linux (works at once, no restart; the folder carries the port unless it is 443):',
+    ...install('/etc/docker/certs.d'),
+    '',
+    'Podman, Buildah, Skopeo, CRI-O (works at once; without root: ~/.config/containers/certs.d):',
+    ...install('/etc/containers/certs.d'),
+    '',
+    'containerd, nerdctl (works at once, once config_path is set):',
+    ...registries.flatMap((registry) => formatContainerd(caPath, registry)),
+    '  In /etc/containerd/config.toml, then restart containerd, unless it is there already:',
+    '    containerd 1.x: [plugins."io.containerd.grpc.v1.cri".registry]',
+    '    containerd 2.x: [plugins."io.containerd.cri.v1.images".registry]',
+    '      config_path = "/etc/containerd/certs.d"',
+    '  ctr does not read that file: give it --hosts-dir /etc/containerd/certs.d',
+    '',
+    'Kubernetes: do the steps of its runtime (containerd or CRI-O) on every node; pods need nothing.',
+    '',
+    'Debian, Ubuntu: the whole system, curl and Go programs included (a running Docker Engine sees it after its restart):',
+    `  sudo install -m 644 ${ca} /usr/local/share/ca-certificates/tidegate-ca.crt`,
+    '  sudo update-ca-certificates',
+    '  sudo systemctl restart docker',
+    '',
+    'RHEL, Fedora, Rocky, Alma: the whole system (a running Docker Engine sees it after its restart):',
+    `  sudo install -m 644 ${ca} /etc/pki/ca-trust/source/anchors/tidegate-ca.crt`,
+    '  sudo update-ca-trust',
+    '  sudo systemctl restart docker',
+    '',
+    'macOS (Docker Desktop sees it after its restart):',
+    `  sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain ${ca}`,
+  ]);
+}
+
+/** The two commands that most people need, for Docker and for Podman and its kin. @returns lines, the last one ended. */
+export function formatDockerTrust({
+  caPath,
+  host,
+  port,
+}: {
+  caPath: string;
+  host: string;
+  port: number;
+}): string {
+  const registry = formatRegistry(host, port);
+  return lines([
+    `Docker:                  ${installCommand(caPath, '/etc/docker/certs.d', registry)}`,
+    `Podman, Buildah, Skopeo: ${installCommand(caPath, '/etc/containers/certs.d', registry)}`,
+  ]);
+}
+
+/** HOST[:PORT] as it stands in an image's name, and so in the name of the folder in certs.d: 443 is left out. */
+function formatRegistry(host: string, port: number): string {
+  const name = isIPv6(host) ? `[${host}]` : host;
+  return port === 443 ? name : `${name}:${port}`;
+}
+
+function formatContainerd(caPath: string, registry: string): string[] {
+  const folder = `/etc/containerd/certs.d/${registry}`;
+  return [
+    `  ${installCommand(caPath, '/etc/containerd/certs.d', registry)}`,
+    `  sudo tee ${quote(`${folder}/hosts.toml`)} <<'END'`,
+    `server = "https://${registry}"`,
+    '',
+    `[host."https://${registry}"]`,
+    '  capabilities = ["pull", "resolve", "push"]',
+    `  ca = "${folder}/ca.crt"`,
+    'END',
+  ];
+}
+
+function installCommand(caPath: string, folder: string, registry: string): string {
+  return `sudo install -D -m 644 ${quote(caPath)} ${quote(`${folder}/${registry}/ca.crt`)}`;
+}
+
+/** A word for a POSIX shell: in single quotes if it holds more than plain characters. */
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+function lines(all: readonly string[]): string {
+  return all.join('\n') + '\n';
+}
