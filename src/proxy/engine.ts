@@ -1,0 +1,271 @@
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import httpProxy from 'http-proxy';
+import { OciError } from '../oci/error.ts';
+import { buildClientHeaders, headerValues, type ResponseEdits } from './headers.ts';
+import { silenceDeprecation } from './silence-deprecation.ts';
+import type { Upstream } from './upstream.ts';
+import { describeUpstreamFailure } from './upstream-failure.ts';
+
+export type EngineOptions = {
+  readonly upstream: Upstream;
+  readonly connectTimeoutMs: number;
+  /** How long upstream may be silent while it is upstream's turn, in milliseconds. */
+  readonly readTimeoutMs: number;
+};
+
+export type ForwardRequest = {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** The request target, sent to upstream byte for byte. */
+  readonly rawTarget: string;
+  readonly headers: Record<string, string | string[]>;
+  readonly edits: Omit<ResponseEdits, 'upstreamUrl'>;
+  /** A larger request body is refused with 413, in bytes. */
+  readonly maxBodyBytes: number;
+  /** Called with upstream's status and raw headers before anything is sent to the client. */
+  readonly onResponse: (status: number, rawHeaders: readonly string[]) => void;
+};
+
+/** How a transfer ended: the whole answer was written (`res` is still to be ended), or one side broke off and both were cut. */
+export type TransferEnd = 'relayed' | 'client-left' | 'upstream-broke';
+
+/** One request on its way through, from the request line to the last byte of the answer. */
+export type Transfer = {
+  /** Rejects with an OciError when upstream gave no answer; nothing has been sent to the client then. */
+  readonly ended: Promise<TransferEnd>;
+  /** Whether the next move is the client's: to send more of its body, or to read what is waiting for it. */
+  waitsForClient(): boolean;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+};
+
+/** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
+export type Engine = { forward(request: ForwardRequest): Transfer };
+
+/** One use of http-proxy: what its events are handed to. */
+type Attempt = {
+  onRequest(upstreamRequest: ClientRequest): void;
+  onResponse(response: IncomingMessage): void;
+};
+
+/** http-proxy's list of steps, which its types leave out. */
+type WebPass = (...args: unknown[]) => unknown;
+
+/**
+ * Builds the engine on http-proxy, which opens the upstream request and pipes the request body; everything else that
+ * it would do is replaced, because headers, paths, framing, errors and early ends must come through exactly.
+ */
+export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Engine {
+  silenceDeprecation('DEP0060'); // util._extend, which http-proxy calls
+  const proxy = httpProxy.createProxyServer({
+    target: {
+      protocol: upstream.url.protocol,
+      hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
+      port: upstream.url.port,
+    } as httpProxy.ProxyTarget & object,
+    selfHandleResponse: true,
+    // The path is set in onRequest, raw: http-proxy's own joining would turn `//` and `\` into `/`.
+    toProxy: true,
+    ignorePath: true,
+  });
+  // Only the step that streams. Among the others, deleteLength gives a DELETE with a chunked body a content-length of 0,
+  // so that the body becomes the next request on the connection.
+  const steps = proxy as unknown as { webPasses: WebPass[] };
+  steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
+
+  const attempts = new WeakMap<IncomingMessage, Attempt>();
+  proxy.on('proxyReq', (upstreamRequest, req) => attempts.get(req)?.onRequest(upstreamRequest));
+  proxy.on('proxyRes', (response, req) => attempts.get(req)?.onResponse(response));
+
+  const forward = (request: ForwardRequest): Transfer => {
+    const { req, res, rawTarget, headers, edits, maxBodyBytes } = request;
+    const repeatable = req.method === 'GET' || req.method === 'HEAD';
+    let upstreamRequest: ClientRequest | undefined;
+    let response: IncomingMessage | undefined;
+    let settled = false;
+    let mayRetry = repeatable;
+    let stopTimers = () => {};
+    let bytesIn = 0;
+    let bytesOut = 0;
+
+    const waitsForClient = (): boolean => {
+      if (settled) return true;
+      if (response) return res.writableNeedDrain;
+      return upstreamRequest !== undefined && !req.complete && !upstreamRequest.writableNeedDrain;
+    };
+
+    const ended = new Promise<TransferEnd>((resolve, reject) => {
+      const settle = (act: () => void) => {
+        if (settled) return;
+        settled = true;
+        stopTimers();
+        attempts.delete(req);
+        res.off('close', onClientClose);
+        act();
+      };
+      const dropUpstream = () => {
+        if (!upstreamRequest) return;
+        req.unpipe(upstreamRequest);
+        upstreamRequest.destroy();
+      };
+      const fail = (error: OciError) =>
+        settle(() => {
+          dropUpstream();
+          reject(error);
+        });
+      const cut = (end: TransferEnd) =>
+        settle(() => {
+          dropUpstream();
+          res.destroy();
+          resolve(end);
+        });
+      const onClientClose = () => cut('client-left');
+
+      const onFailure = (error: Error & { code?: string }) => {
+        if (settled || response) return;
+        const stale =
+          upstreamRequest?.reusedSocket === true && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        if (mayRetry && stale) {
+          mayRetry = false;
+          stopTimers();
+          start(false);
+        } else fail(describeUpstreamFailure(error));
+      };
+
+      const onRequest = (opened: ClientRequest) => {
+        upstreamRequest = opened;
+        const { socket } = opened;
+        if (settled || opened.headersSent || socket === null) {
+          opened.destroy();
+          return;
+        }
+        opened.path = rawTarget;
+        stopTimers = watchSocket(socket, !opened.reusedSocket, {
+          onConnectTimeout: () =>
+            fail(
+              new OciError(
+                'GATEWAY_TIMEOUT',
+                `The registry could not be reached within ${connectTimeoutMs} ms.`,
+              ),
+            ),
+          onIdle: () => {
+            if (waitsForClient()) return;
+            if (response) cut('upstream-broke');
+            else fail(new OciError('GATEWAY_TIMEOUT', `The registry was silent for ${readTimeoutMs} ms.`));
+          },
+        });
+      };
+
+      const onResponse = (incoming: IncomingMessage) => {
+        if (settled) {
+          incoming.destroy();
+          return;
+        }
+        response = incoming;
+        const status = incoming.statusCode ?? 0;
+        request.onResponse(status, incoming.rawHeaders);
+        incoming.on('error', () => {}); // 'close' follows, and decides
+        incoming.on('close', () => cut('upstream-broke')); // does nothing once 'end' has settled
+        try {
+          if (
+            headerValues(incoming.rawHeaders, 'transfer-encoding').some(
+              (coding) => coding.toLowerCase() !== 'chunked',
+            )
+          ) {
+            throw new Error('its Transfer-Encoding is not "chunked"');
+          }
+          // An answer that comes before the whole request has been read ends the connection after it.
+          if (!req.complete) res.shouldKeepAlive = false;
+          res.writeHead(
+            status,
+            incoming.statusMessage ?? '',
+            buildClientHeaders(incoming.rawHeaders, { ...edits, upstreamUrl: upstream.url }),
+          );
+        } catch (cause) {
+          fail(new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause }));
+          return;
+        }
+        // The head goes out with the first of the body when that is already here, and alone when it is not.
+        setImmediate(() => {
+          if (!settled && bytesOut === 0) res.flushHeaders();
+        });
+        incoming.on('data', (chunk: Buffer) => (bytesOut += chunk.length));
+        incoming.on('end', () =>
+          settle(() => {
+            if (incoming.rawTrailers.length > 0 && res.chunkedEncoding)
+              res.addTrailers(trailerPairs(incoming.rawTrailers));
+            if (!req.complete) dropUpstream();
+            resolve('relayed');
+          }),
+        );
+        incoming.pipe(res, { end: false });
+      };
+
+      const start = (reuse: boolean) =>
+        proxy.web(req, res, { agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent }, onFailure);
+
+      if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) {
+        settled = true;
+        reject(tooLarge(maxBodyBytes));
+        return;
+      }
+      req.headers = headers; // http-proxy sends these, as they are
+      attempts.set(req, { onRequest, onResponse });
+      res.on('close', onClientClose);
+      req.on('data', (chunk: Buffer) => {
+        bytesIn += chunk.length;
+        if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
+      });
+      start(repeatable);
+    });
+
+    return {
+      ended,
+      waitsForClient,
+      get bytesIn() {
+        return bytesIn;
+      },
+      get bytesOut() {
+        return bytesOut;
+      },
+    };
+  };
+
+  /** Watches for a connection that does not come up, and for silence. Gives what ends the watching. */
+  const watchSocket = (
+    socket: Socket,
+    isNew: boolean,
+    { onConnectTimeout, onIdle }: { onConnectTimeout: () => void; onIdle: () => void },
+  ): (() => void) => {
+    const connectTimer = isNew ? setTimeout(onConnectTimeout, connectTimeoutMs) : undefined;
+    const connected = () => clearTimeout(connectTimer);
+    socket.once(upstream.url.protocol === 'https:' ? 'secureConnect' : 'connect', connected);
+    const onTimeout = () => {
+      socket.setTimeout(readTimeoutMs);
+      onIdle();
+    };
+    socket.setTimeout(readTimeoutMs);
+    socket.on('timeout', onTimeout);
+    return () => {
+      connected();
+      socket.off('timeout', onTimeout);
+      socket.setTimeout(0);
+    };
+  };
+
+  return { forward };
+}
+
+function tooLarge(maxBytes: number): OciError {
+  return new OciError(
+    'SIZE_INVALID',
+    `The body is larger than the ${maxBytes} bytes that a manifest may have.`,
+  );
+}
+
+function trailerPairs(rawTrailers: readonly string[]): [string, string][] {
+  return rawTrailers.flatMap((name, i) =>
+    i % 2 === 0 ? [[name, rawTrailers[i + 1] ?? ''] as [string, string]] : [],
+  );
+}

@@ -1,0 +1,162 @@
+/** Header fields as Node gives and takes them raw: name, value, name, value, … in the sender's order and case. */
+export type RawHeaders = readonly string[];
+
+/** What Tidegate says to upstream about the request, in place of what the client claimed. */
+export type ForwardedRequest = {
+  /** Host as the client sent it, port included; null when an HTTP/1.0 client sent none. */
+  readonly host: string | null;
+  /** The address of the TCP peer. */
+  readonly peerAddress: string;
+  /** The address of the client, which is the peer unless the peer is a trusted proxy. */
+  readonly clientAddress: string;
+  /** Whether the peer's own X-Forwarded-* and Forwarded may stand. */
+  readonly peerIsTrusted: boolean;
+  readonly requestId: string;
+  /** Whether the client's Authorization goes on to upstream (a v1 token does, Basic never). */
+  readonly keepAuthorization: boolean;
+  /** Upstream's own credentials, a whole Authorization value. */
+  readonly upstreamAuthorization: string | null;
+};
+
+/** RFC 9110 section 7.6.1, and the older ones of RFC 2616 section 13.5.1. They describe one connection and end here. */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+/** Fields that a Connection header cannot name away: without them the message would mean something else. */
+const endToEndAlways: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'authorization',
+  'content-type',
+  'cookie',
+]);
+
+const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
+
+/**
+ * The request headers for upstream: the client's own, in its case and order, repeated ones repeated,
+ * less what ends here, and with the X-Forwarded-* family set anew.
+ * A name with "_" is dropped: to a CGI or WSGI upstream `X_Real_IP` and `X-Real-IP` are one variable.
+ */
+export function buildUpstreamHeaders(
+  rawHeaders: RawHeaders,
+  request: ForwardedRequest,
+): Record<string, string | string[]> {
+  const dropped = namedByConnection(rawHeaders);
+  const values = new Map<string, { readonly name: string; readonly values: string[] }>();
+  let framedByChunks = false;
+  for (const [name, value] of pairs(rawHeaders)) {
+    const key = name.toLowerCase();
+    if (key === 'transfer-encoding') framedByChunks = true;
+    if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
+      continue;
+    if (key === 'authorization' && !request.keepAuthorization) continue;
+    if (key === 'x-real-ip' || key === 'x-request-id') continue;
+    if ((key === 'forwarded' || key.startsWith('x-forwarded-')) && !request.peerIsTrusted) continue;
+    const field = values.get(key);
+    if (field) field.values.push(value);
+    else values.set(key, { name, values: [value] });
+  }
+  const set = (name: string, value: string) => values.set(name.toLowerCase(), { name, values: [value] });
+  const proxies = request.peerIsTrusted ? (values.get('x-forwarded-for')?.values ?? []) : [];
+  const forwarded = {
+    'X-Forwarded-For': [...proxies, request.peerAddress].join(', '),
+    'X-Forwarded-Proto': 'https',
+    'X-Forwarded-Host': request.host,
+  };
+  for (const name of forwardedNames) {
+    const value = forwarded[name];
+    if (value === null || (name !== 'X-Forwarded-For' && values.has(name.toLowerCase()))) continue;
+    set(name, value);
+  }
+  set('X-Real-IP', request.clientAddress);
+  set('X-Request-Id', request.requestId);
+  if (request.upstreamAuthorization !== null) set('Authorization', request.upstreamAuthorization);
+  if (framedByChunks) set('Transfer-Encoding', 'chunked');
+  const headers: Record<string, string | string[]> = {};
+  for (const {
+    name,
+    values: [first = '', ...others],
+  } of values.values())
+    headers[name] = others.length === 0 ? first : [first, ...others];
+  return headers;
+}
+
+/** What a response is given on its way out, besides what upstream sent. */
+export type ResponseEdits = {
+  /** Fields to send in place of upstream's own of the same name (Vary is added, not replaced). */
+  readonly set: Readonly<Record<string, string>>;
+  readonly upstreamUrl: URL;
+  /** Host as the client sent it; null when it sent none. */
+  readonly clientHost: string | null;
+};
+
+/** The response headers for the client: upstream's own, byte for byte, less what ends here; Location at the front door. */
+export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
+  const dropped = namedByConnection(rawHeaders);
+  for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
+  const headers: string[] = [];
+  for (const [name, value] of pairs(rawHeaders)) {
+    const key = name.toLowerCase();
+    if (hopByHop.has(key) || dropped.has(key)) continue;
+    headers.push(name, key === 'location' ? rewriteLocation(value, edits) : value);
+  }
+  for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
+  return headers;
+}
+
+const absoluteUrl = /^(https?):\/\/([^/?#]*)(.*)$/is;
+
+/**
+ * Points a Location at the front door when upstream names itself in it: by its own address, or by the client's
+ * Host with http. Path and query stay byte for byte; any other host (object storage) stays as it is.
+ */
+export function rewriteLocation(
+  location: string,
+  { upstreamUrl, clientHost }: Omit<ResponseEdits, 'set'>,
+): string {
+  const [, scheme = '', authority = '', rest = ''] = absoluteUrl.exec(location) ?? [];
+  if (scheme === '') return location;
+  const namesUpstream =
+    withPort(authority, scheme) === withPort(upstreamUrl.host, upstreamUrl.protocol.slice(0, -1));
+  const namesFrontDoor = clientHost !== null && authority.toLowerCase() === clientHost.toLowerCase();
+  if (!namesUpstream && !namesFrontDoor) return location;
+  return clientHost === null ? rest || '/' : `https://${clientHost}${rest}`;
+}
+
+function withPort(authority: string, scheme: string): string {
+  const host = authority.toLowerCase();
+  return /:\d+$/.test(host) ? host : `${host}:${scheme.toLowerCase() === 'https' ? 443 : 80}`;
+}
+
+function namedByConnection(rawHeaders: RawHeaders): Set<string> {
+  const named = new Set<string>();
+  for (const [name, value] of pairs(rawHeaders)) {
+    if (name.toLowerCase() !== 'connection') continue;
+    for (const option of value.split(',')) {
+      const key = option.trim().toLowerCase();
+      if (!endToEndAlways.has(key)) named.add(key);
+    }
+  }
+  return named;
+}
+
+/** All values of one field, in order. */
+export function headerValues(rawHeaders: RawHeaders, lowerCaseName: string): string[] {
+  const values: string[] = [];
+  for (const [name, value] of pairs(rawHeaders)) if (name.toLowerCase() === lowerCaseName) values.push(value);
+  return values;
+}
+
+function* pairs(rawHeaders: RawHeaders): Generator<[name: string, value: string]> {
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) yield [rawHeaders[i] ?? '', rawHeaders[i + 1] ?? ''];
+}
