@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { waitForLock } from './lock.mjs';
-import { run, step } from './step.mjs';
+import { Interruption, run, step } from './step.mjs';
 
 const policyFile = '/usr/sbin/policy-rc.d';
 const policyText = `#!/bin/sh
@@ -117,7 +117,7 @@ async function installPackages(packages, say) {
   try {
     await install().catch(async (error) => {
       // Lists from last month name versions that the mirror no longer has.
-      if (updated) throw error;
+      if (updated || error instanceof Interruption) throw error;
       say('fetching the package lists anew, since the installation failed');
       await update();
       newPackages = parseNewPackages(await install('--simulate'));
@@ -125,8 +125,8 @@ async function installPackages(packages, say) {
     });
   } finally {
     allowServices();
+    await disableUnits(newPackages);
   }
-  await disableUnits(newPackages);
 }
 
 async function haveCandidates(packages, env) {
@@ -163,8 +163,12 @@ function forbidServices() {
 
 /** Where systemd runs, keeps the services of the new packages from starting at the next boot. */
 async function disableUnits(newPackages) {
-  if (newPackages.length === 0 || !fs.existsSync('/run/systemd/system')) return;
-  const files = await run('dpkg', ['-L', ...newPackages]);
-  const units = [...files.matchAll(/\/lib\/systemd\/system\/([^/@\s]+\.(?:service|socket|timer))$/gm)];
-  if (units.length > 0) await run('systemctl', ['disable', '--quiet', ...units.map((match) => match[1])]);
+  if (!fs.existsSync('/run/systemd/system')) return;
+  for (const name of newPackages) {
+    // A package that an interrupted installation did not reach has no list of files.
+    const files = await run('dpkg', ['-L', name]).catch(() => '');
+    const units = [...files.matchAll(/\/lib\/systemd\/system\/([^/@\s]+\.(?:service|socket|timer))$/gm)];
+    if (units.length === 0) continue;
+    await run('systemctl', ['--root=/', '--quiet', 'disable', ...units.map((match) => match[1])]);
+  }
 }

@@ -4,6 +4,9 @@ import { StringDecoder } from 'node:string_decoder';
 /** A failure that the reader can mend: printed as its message alone. */
 export class PreparationError extends Error {}
 
+/** Ctrl-C or a termination signal came during the preparation; what it had set up around a program is put back. */
+export class Interruption extends PreparationError {}
+
 /**
  * Runs one step of the preparation and shows it as one line with its duration. `work` gets `say`, which prints a
  * line of progress below the title, and may return a word on the outcome ("up to date").
@@ -24,15 +27,15 @@ export async function step(title, work) {
     const outcome = await work(say);
     write(`${outcome ?? 'done'} (${((Date.now() - startedAtMs) / 1000).toFixed(1)} s)\n`);
   } catch (error) {
-    write('failed\n');
+    write(error instanceof Interruption ? 'interrupted\n' : 'failed\n');
     throw error;
   }
 }
 
 /**
  * Runs a program to its end and returns its standard output. Each line of output goes to `onLine`; one that fails throws
- * a PreparationError with the end of what it said. Ctrl-C is passed on to the program, whose end is awaited, so that
- * a package installation is never torn apart and what was set up around it is put back by the `exit` listeners.
+ * a PreparationError with the end of what it said. Ctrl-C is passed on to the program and its end awaited before an
+ * Interruption is thrown, so that a package installation is never torn apart.
  * @param {string} program
  * @param {string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} [options]
@@ -74,12 +77,10 @@ export async function run(program, args, { cwd, env, onLine } = {}) {
       child.once('error', reject);
       child.once('close', resolve);
     });
-    if (interrupted) {
-      process.stdout.write('interrupted\n');
-      process.exit(130);
-    }
+    if (interrupted) throw new Interruption('Interrupted.');
     if (code === 0) return stdout;
   } catch (error) {
+    if (error instanceof Interruption) throw error;
     throw new PreparationError(`${program} cannot be run: ${error.message}.`);
   } finally {
     for (const signal of signals) process.off(signal, interrupt);
