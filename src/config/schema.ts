@@ -1,0 +1,206 @@
+import * as z from 'zod';
+import {
+  duration,
+  filePath,
+  integer,
+  key,
+  listenHost,
+  listOf,
+  networks,
+  nullable,
+  oneOf,
+  size,
+  text,
+  threads,
+} from './key-type.ts';
+import { openPaths } from './open-path.ts';
+import { upstreamUrl } from './upstream-url.ts';
+
+const listen = z.strictObject({
+  host: key(
+    listenHost(),
+    '::',
+    'Address to listen on. "::" serves IPv6 and IPv4; where there is no IPv6, 0.0.0.0 is taken instead.',
+  ),
+  port: key(integer(0, 65535), 443, 'Port to listen on. 0 takes any free one.'),
+  trustedProxies: key(
+    networks(),
+    [],
+    'Load balancers whose X-Forwarded-For is believed. The header is dropped when it comes from anyone else.',
+  ),
+});
+
+const tls = z.strictObject({
+  cert: key(
+    filePath(),
+    'certs/server.crt',
+    "PEM file with the server's certificate first and its chain after it.",
+  ),
+  key: key(
+    filePath(),
+    'certs/server.key',
+    "PEM file with the certificate's private key, not password-protected.",
+  ),
+  minVersion: key(oneOf('TLSv1.2', 'TLSv1.3'), 'TLSv1.2', 'Oldest TLS version that is spoken.'),
+  clientCa: key(
+    nullable(filePath()),
+    null,
+    'PEM file with CA certificates. When set, a client must show a certificate signed by one of them.',
+  ),
+});
+
+const upstream = z
+  .strictObject({
+    url: key(
+      upstreamUrl(),
+      'http://127.0.0.1:5000',
+      'The registry behind Tidegate. Scheme, host and port only.',
+    ),
+    ca: key(
+      nullable(filePath()),
+      null,
+      'PEM file with the CA certificates that an https upstream is verified with, instead of the public ones.',
+    ),
+    username: key(
+      // RFC 7617 section 2: the first colon ends the name.
+      nullable(text(/^[^:\p{Cc}]+$/u, 'a name without colon and control characters')),
+      null,
+      'Name for an upstream that asks for a password of its own. Needs upstream.password.',
+    ),
+    password: key(
+      { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
+      null,
+      'Password that belongs to upstream.username. Best taken from the environment, never printed.',
+    ),
+    connectTimeout: key(duration('1ms'), '5s', 'How long a connection to the upstream may take.'),
+    readTimeout: key(
+      duration('1ms'),
+      '900s',
+      'How long the upstream may stay silent. A transfer that moves is never cut.',
+    ),
+  })
+  .refine(({ username, password }) => !(username !== null && password === null), {
+    path: ['username'],
+    message: 'needs upstream.password: set both or neither',
+    when: () => true,
+  })
+  .refine(({ username, password }) => !(username === null && password !== null), {
+    path: ['password'],
+    message: 'needs upstream.username: set both or neither',
+    when: () => true,
+  });
+
+const auth = z.strictObject({
+  realm: key(
+    // A quoted-string of RFC 9110 section 5.6.4 that needs no escaping.
+    text(/^[ !#-[\]-~]{1,128}$/, '1 to 128 printable ASCII characters without quote and backslash'),
+    'Registry',
+    'Name that clients show when they ask for a password.',
+  ),
+  htpasswd: key(
+    filePath(),
+    'config/htpasswd',
+    'File with names and password hashes. A change takes effect without restart.',
+  ),
+  open: key(
+    openPaths(),
+    ['/_ping', '/v1/_ping'],
+    'Exact paths that need no credentials, for GET and HEAD only.',
+  ),
+  versionCheck: key(
+    oneOf('auto', 'open', 'challenge'),
+    'auto',
+    'Answer to /v2/ without credentials: "open" 200 for all, "challenge" 401 for all, "auto" 401 for registry clients (they need it to log in) and 200 for anyone else.',
+  ),
+  challengeAgents: key(
+    listOf(
+      (agent) =>
+        /^[\x21-\x7e]([\x20-\x7e]{0,198}[\x21-\x7e])?$/.test(agent)
+          ? undefined
+          : `${JSON.stringify(agent.slice(0, 40))} is not part of a User-Agent`,
+      'a list of texts, each 1 to 200 printable ASCII characters, not a regular expression',
+    ),
+    [],
+    'Further clients that get the 401 under versionCheck auto: each is a text that the User-Agent contains, in upper or lower case.',
+  ),
+  passwordThreads: key(
+    threads(64),
+    'auto',
+    'Threads that check passwords. "auto" is one fewer than there are cores, at least one.',
+  ),
+  passwordQueue: key(
+    integer(1, 65536),
+    256,
+    'Password checks that may wait for a thread. Further ones are answered with 503.',
+  ),
+  credentialTtl: key(
+    duration('1s'),
+    '10m',
+    'How long a password that was right is remembered. It is forgotten at once when the htpasswd file changes.',
+  ),
+  credentialEntries: key(integer(1, 1_000_000), 10_000, 'How many passwords that were right are remembered.'),
+  maxBcryptCost: key(
+    integer(4, 31),
+    14,
+    'Costliest bcrypt hash that is checked. Lines with a higher cost never match.',
+  ),
+  maxShaCryptRounds: key(
+    // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
+    integer(1000, 999_999_999),
+    500_000,
+    'Most rounds of a SHA-256 or SHA-512 crypt hash that is checked. Lines with more never match.',
+  ),
+});
+
+const limits = z.strictObject({
+  headerBytes: key(size('1KiB', '1MiB'), '32KiB', 'Largest request head. A larger one is answered with 431.'),
+  headerTimeout: key(duration('1ms'), '30s', 'How long a client may take to send the head of a request.'),
+  handshakeTimeout: key(duration('1ms'), '10s', 'How long a client may take for the TLS handshake.'),
+  keepAliveTimeout: key(duration('1ms'), '75s', 'How long an idle connection waits for its next request.'),
+  idleTimeout: key(
+    duration('1ms'),
+    '900s',
+    'How long a client may neither send nor read during a request. A transfer that moves is never cut.',
+  ),
+  connections: key(integer(1, 1_000_000), 10_000, 'Client connections at one time. Further ones are closed.'),
+  manifestBytes: key(
+    size('1B', '1GiB'),
+    '4MiB',
+    'Largest manifest that may be pushed. A larger one is answered with 413.',
+  ),
+  refusedBodyBytes: key(
+    size('0', '256KiB'),
+    '256KiB',
+    "How much of a refused request's body is still read, so that the client can read why.",
+  ),
+  refusedBodyTimeout: key(duration('1ms'), '5s', "How long a refused request's body is still read."),
+});
+
+const shutdown = z.strictObject({
+  timeout: key(
+    duration('0'),
+    '3600s',
+    'How long transfers under way may take to end after SIGTERM. 0 cuts them at once.',
+  ),
+});
+
+const log = z.strictObject({
+  level: key(
+    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+    'info',
+    'Least important kind of line that is logged.',
+  ),
+  format: key(
+    oneOf('json', 'pretty', 'ecs'),
+    'json',
+    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema.',
+  ),
+});
+
+/** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */
+export const configSchema = z.strictObject({ listen, tls, upstream, auth, limits, shutdown, log });
+
+type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
+
+/** The checked configuration: durations in milliseconds, sizes in bytes, paths absolute, `upstream.url` an origin. */
+export type Config = DeepReadonly<z.output<typeof configSchema>>;
