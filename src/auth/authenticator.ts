@@ -1,4 +1,11 @@
+import { OciError } from '../oci/error.ts';
+import { parseBasicCredentials } from './basic-credentials.ts';
+import { createCredentialCache } from './credential-cache.ts';
+import { createDecoyChoice } from './decoy.ts';
+import type { HtpasswdFile } from './htpasswd-file.ts';
 import type { Identity } from './identity.ts';
+import type { PasswordPool } from './password-pool.ts';
+import { createV1Tokens, parseTokenCredentials } from './v1-tokens.ts';
 
 /** Why credentials were refused; for the log, never for the client (a name must not be told from a password). */
 export type RefusalReason =
@@ -30,3 +37,104 @@ export type Authenticator = {
   /** Forgets everything and closes the htpasswd file's watch and the password pool; later checks are UNAVAILABLE. */
   close(): Promise<void>;
 };
+
+/**
+ * Creates the one place that decides who is asking: Basic credentials of the htpasswd file, and tokens that upstream
+ * itself issued to users so verified; nothing else passes.
+ *
+ * @param options credentialTtlMs: how long a success is remembered; maxCredentials: how many; now: a monotonic clock in milliseconds
+ */
+export function createAuthenticator(options: {
+  htpasswd: HtpasswdFile;
+  pool: PasswordPool;
+  credentialTtlMs: number;
+  maxCredentials: number;
+  now?: () => number;
+}): Authenticator {
+  const { htpasswd, pool, credentialTtlMs: ttlMs, maxCredentials, now = () => performance.now() } = options;
+  const credentials = createCredentialCache({ ttlMs, maxEntries: maxCredentials, now });
+  const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
+  const chooseDecoy = createDecoyChoice();
+  const flights = new Map<string, Promise<boolean>>();
+  const verifiedHashes = new WeakMap<Identity, string>();
+  let generation = htpasswd.generation();
+  let closed = false;
+
+  function isCurrent(identity: Identity): boolean {
+    const hash = verifiedHashes.get(identity);
+    return hash !== undefined && htpasswd.lookup(identity.name)?.hash === hash;
+  }
+
+  function checkToken(token: string): AuthenticationResult {
+    const identity = tokens.find(token);
+    return identity !== undefined && isCurrent(identity)
+      ? { kind: 'verified', identity, scheme: 'token' }
+      : refused('unknown-token');
+  }
+
+  async function checkPassword(name: string, password: string): Promise<AuthenticationResult> {
+    const entry = htpasswd.lookup(name);
+    // An unknown name takes the same way as a known one, queue and joined flights included; only its end is fixed.
+    const hash = entry?.hash ?? chooseDecoy(name, htpasswd.usable());
+    const key = credentials.keyOf(name, password, hash);
+    const remembered = entry && credentials.get(key);
+    if (remembered !== undefined) return { kind: 'verified', identity: remembered, scheme: 'basic' };
+    const matches = await verifyOnce(key, password, hash);
+    if (!matches || entry === undefined) return refused('wrong-credentials');
+    // The user may have been removed or given another password while the hash was computed.
+    if (htpasswd.lookup(name)?.hash !== hash) return refused('wrong-credentials');
+    const identity = credentials.get(key) ?? { name };
+    verifiedHashes.set(identity, hash);
+    credentials.remember(key, identity);
+    return { kind: 'verified', identity, scheme: 'basic' };
+  }
+
+  function verifyOnce(key: string, password: string, hash: string): Promise<boolean> {
+    const joined = flights.get(key);
+    if (joined !== undefined) return joined;
+    const flight = pool.verify(password, hash).finally(() => flights.delete(key));
+    flights.set(key, flight);
+    return flight;
+  }
+
+  function forgetAfterChange(): void {
+    if (generation === htpasswd.generation()) return;
+    generation = htpasswd.generation();
+    credentials.clear();
+  }
+
+  return {
+    async authenticate(values) {
+      if (closed) throw new OciError('UNAVAILABLE', 'Tidegate is shutting down.');
+      const [value, ...others] = values;
+      if (value === undefined) return { kind: 'anonymous' };
+      if (others.length > 0) return refused('several-authorization-headers');
+      forgetAfterChange();
+      const basic = parseBasicCredentials(value);
+      switch (basic.kind) {
+        case 'credentials':
+          return checkPassword(basic.name, basic.password);
+        case 'malformed':
+          return refused('malformed');
+        case 'other-scheme': {
+          const token = parseTokenCredentials(value);
+          return token === undefined ? refused('unsupported-scheme') : checkToken(token);
+        }
+      }
+    },
+    rememberToken(token, identity) {
+      if (token.trim() !== '' && isCurrent(identity)) tokens.remember(token, identity);
+    },
+    async close() {
+      closed = true;
+      credentials.clear();
+      tokens.clear();
+      htpasswd.close();
+      await pool.close();
+    },
+  };
+}
+
+function refused(reason: RefusalReason): AuthenticationResult {
+  return { kind: 'refused', reason };
+}

@@ -1,0 +1,48 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Identity } from './identity.ts';
+
+/** Remembers verified credentials under a keyed hash only; what was refused is never kept. */
+export type CredentialCache = {
+  /** The key of these parts, in this order: HMAC-SHA256 under a random key of this cache. */
+  keyOf(...parts: readonly string[]): string;
+  get(key: string): Identity | undefined;
+  remember(key: string, identity: Identity): void;
+  clear(): void;
+};
+
+/**
+ * Creates an empty cache; the least recently used entry goes first.
+ *
+ * @param options ttlMs: from when an entry was remembered, not last used; now: a monotonic clock in milliseconds
+ */
+export function createCredentialCache(options: {
+  ttlMs: number;
+  maxEntries: number;
+  now: () => number;
+}): CredentialCache {
+  const { ttlMs, maxEntries, now } = options;
+  const secret = randomBytes(32);
+  const remembered = new LRUCache<string, { identity: Identity; expiresAtMs: number }>({ max: maxEntries });
+  return {
+    keyOf(...parts) {
+      const hmac = createHmac('sha256', secret);
+      // Each part's length goes first: else ("ab", "c") and ("a", "bc") would be one key.
+      for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
+      return hmac.digest('base64');
+    },
+    get(key) {
+      const found = remembered.get(key);
+      if (found === undefined) return undefined;
+      if (now() < found.expiresAtMs) return found.identity;
+      remembered.delete(key);
+      return undefined;
+    },
+    remember(key, identity) {
+      remembered.set(key, { identity, expiresAtMs: now() + ttlMs });
+    },
+    clear() {
+      remembered.clear();
+    },
+  };
+}

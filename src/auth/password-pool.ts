@@ -1,0 +1,121 @@
+import { Worker } from 'node:worker_threads';
+import { OciError } from '../oci/error.ts';
+import type { PasswordReply, PasswordRequest } from './password-worker.ts';
+
+/** Checks passwords on threads of its own, so that no hash ever runs on the thread that streams. */
+export type PasswordPool = {
+  /** @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close */
+  verify(password: string, hash: string): Promise<boolean>;
+  /** Ends the threads; checks still under way fail with UNAVAILABLE. */
+  close(): Promise<void>;
+};
+
+type Job = PasswordRequest & {
+  readonly resolve: (matches: boolean) => void;
+  readonly reject: (error: OciError) => void;
+};
+
+const maxBackOffMs = 5000;
+
+/**
+ * Creates a pool; threads start when they are first needed and never keep the process alive.
+ *
+ * @param options threads: checks at the same time; maxQueued: checks that may wait besides
+ */
+export function createPasswordPool(options: { threads: number; maxQueued: number }): PasswordPool {
+  const workers = new Map<Worker, Job | undefined>();
+  const queue: Job[] = [];
+  let crashesInARow = 0;
+  let mayStartAtMs = 0;
+  let closed = false;
+
+  function recordCrash(): void {
+    // The first crash is mended at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
+    crashesInARow += 1;
+    const backOffMs = crashesInARow === 1 ? 0 : Math.min(maxBackOffMs, 100 * 2 ** (crashesInARow - 2));
+    mayStartAtMs = performance.now() + backOffMs;
+  }
+
+  function start(): Worker | undefined {
+    let worker: Worker;
+    try {
+      worker = new Worker(new URL('./password-worker.js', import.meta.url), { name: 'password' });
+    } catch {
+      recordCrash(); // no thread or memory to be had
+      return undefined;
+    }
+    worker.unref();
+    workers.set(worker, undefined);
+    let failure: unknown = new Error('the password thread ended');
+    worker.on('message', (reply: PasswordReply) => {
+      const job = workers.get(worker);
+      workers.set(worker, undefined);
+      crashesInARow = 0;
+      if ('matches' in reply) job?.resolve(reply.matches);
+      else job?.reject(unavailable(new Error(reply.failure)));
+      dispatch();
+    });
+    worker.on('error', (error) => (failure = error));
+    worker.on('exit', () => {
+      const job = workers.get(worker);
+      workers.delete(worker);
+      job?.reject(unavailable(failure));
+      if (closed) return;
+      recordCrash();
+      dispatch();
+    });
+    return worker;
+  }
+
+  function findOrStartIdle(): Worker | undefined {
+    for (const [worker, job] of workers) if (job === undefined) return worker;
+    return workers.size < options.threads && performance.now() >= mayStartAtMs ? start() : undefined;
+  }
+
+  function dispatch(): void {
+    while (queue.length > 0) {
+      const worker = findOrStartIdle();
+      if (worker === undefined) break;
+      const job = queue.shift();
+      if (job === undefined) break;
+      workers.set(worker, job);
+      worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
+    }
+    // With no thread alive nobody would ever take the queue up again: fail now instead of hanging.
+    if (workers.size === 0) rejectQueue('no password thread could be started');
+  }
+
+  function rejectQueue(reason: string): void {
+    for (const job of queue.splice(0)) job.reject(unavailable(new Error(reason)));
+  }
+
+  return {
+    verify(password, hash) {
+      return new Promise<boolean>((resolve, reject) => {
+        if (closed) {
+          reject(unavailable(new Error('the password pool is closed')));
+          return;
+        }
+        const job = { password, hash, resolve, reject };
+        queue.push(job);
+        dispatch();
+        if (queue.length > options.maxQueued && queue.at(-1) === job) {
+          queue.pop();
+          reject(unavailable(new Error(`${options.maxQueued} password checks are waiting already`)));
+        }
+      });
+    },
+    async close() {
+      closed = true;
+      rejectQueue('the password pool is closed');
+      await Promise.all([...workers.keys()].map((worker) => worker.terminate()));
+    },
+  };
+}
+
+function unavailable(cause: unknown): OciError {
+  return new OciError('UNAVAILABLE', 'Passwords cannot be checked right now; try again in a moment.', {
+    headers: { 'Retry-After': '1' },
+    cause,
+  });
+}
