@@ -27,10 +27,10 @@ export const keyDescriptions = new WeakMap<z.core.$ZodType, KeyDescription>();
 /** A key: its type, its default in YAML form and its meaning in one or two plain sentences. */
 export function key<S extends z.ZodType>(
   type: KeyType<S>,
-  fallback: z.input<S> & ({} | null),
+  fallback: z.input<S>,
   description: string,
 ): z.ZodPrefault<S> {
-  const schema = z.prefault(type.schema, fallback as never).describe(description);
+  const schema = z.prefault(type.schema, fallback).describe(description);
   keyDescriptions.set(schema, { ...type, fallback, description });
   return schema;
 }
@@ -101,11 +101,11 @@ export function text(pattern: RegExp, allowed: string) {
 
 /** A file's path; relative ones are relative to the configuration's base folder. */
 export function filePath() {
-  return {
-    // eslint-disable-next-line no-control-regex -- the operating system ends a path at NUL
-    ...text(/^[^\u0000]*[^\u0000\s][^\u0000]*$/, 'the path of a file'),
-    isPath: true,
-  } as const;
+  const schema = z.string().refine((path) => path.trim() !== '' && !/\p{Cc}/u.test(path), {
+    // The value is not repeated: someone may have pasted a private key where its file's name belongs.
+    message: "is not a file's path",
+  });
+  return { schema, allowed: 'the path of a file', textForm: 'text', isPath: true } as const;
 }
 
 /** The same, or null. */

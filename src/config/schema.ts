@@ -79,12 +79,12 @@ const upstream = z
       'How long the upstream may stay silent. A transfer that moves is never cut.',
     ),
   })
-  .refine(({ username, password }) => !(username !== null && password === null), {
+  .refine(({ username, password }) => !(typeof username === 'string' && password === null), {
     path: ['username'],
     message: 'needs upstream.password: set both or neither',
     when: () => true,
   })
-  .refine(({ username, password }) => !(username === null && password !== null), {
+  .refine(({ username, password }) => !(typeof password === 'string' && username === null), {
     path: ['password'],
     message: 'needs upstream.username: set both or neither',
     when: () => true,
@@ -163,6 +163,11 @@ const limits = z.strictObject({
     'How long a client may neither send nor read during a request. A transfer that moves is never cut.',
   ),
   connections: key(integer(1, 1_000_000), 10_000, 'Client connections at one time. Further ones are closed.'),
+  pipelinedRequests: key(
+    integer(1, 1000),
+    16,
+    'Requests that one connection may send before the first is answered. One more closes it.',
+  ),
   manifestBytes: key(
     size('1B', '1GiB'),
     '4MiB',
