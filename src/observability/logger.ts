@@ -9,7 +9,7 @@ export type LoggerOptions = {
 };
 
 /** Where log lines go, and how to make sure that they have got there before the process ends. */
-export type LogSink = { readonly logger: Logger; flush(): void };
+export type LogSink = { readonly logger: Logger; readonly flush: () => void };
 
 /** Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. */
 export function createLogger({ level, format }: LoggerOptions): LogSink {

@@ -1,0 +1,126 @@
+import { readFile } from 'node:fs/promises';
+import { setDefaultHighWaterMark } from 'node:stream';
+import type { Logger } from 'pino';
+import { createAuthenticator } from './auth/authenticator.ts';
+import { openHtpasswdFile } from './auth/htpasswd-file.ts';
+import { createPasswordPool } from './auth/password-pool.ts';
+import type { Config } from './config/schema.ts';
+import { OperatorError } from './operator-error.ts';
+import { createEngine } from './proxy/engine.ts';
+import { createUpstream } from './proxy/upstream.ts';
+import { createClientAddresses } from './server/client-address.ts';
+import { openListener } from './server/listener.ts';
+import { createPipeline } from './server/pipeline.ts';
+import { loadServerCertificate } from './tls/certificate.ts';
+
+/** A running front door. */
+export type App = {
+  readonly address: { readonly host: string; readonly port: number };
+  /** How many requests are under way. */
+  readonly activeRequests: number;
+  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
+  close(options: { graceMs: number }): Promise<void>;
+};
+
+/** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
+const streamBufferBytes = 256 * 1024;
+
+/**
+ * Builds the front door from its configuration and opens it.
+ * @throws OperatorError when a certificate, a file or the address is not as it must be.
+ */
+export async function createApp({ config, logger }: { config: Config; logger: Logger }): Promise<App> {
+  const { listen, tls, auth, limits } = config;
+  setDefaultHighWaterMark(false, streamBufferBytes);
+  const certificate = await loadServerCertificate({
+    certPath: tls.cert,
+    keyPath: tls.key,
+    clientCaPath: tls.clientCa,
+    now: new Date(),
+  });
+  for (const warning of certificate.warnings) logger.warn(warning);
+  const upstream = createUpstream({
+    ...config.upstream,
+    ca: config.upstream.ca === null ? null : await loadUpstreamCa(config.upstream.ca),
+  });
+  const htpasswd = await openHtpasswdFile({
+    path: auth.htpasswd,
+    maxBcryptCost: auth.maxBcryptCost,
+    maxShaCryptRounds: auth.maxShaCryptRounds,
+    logger,
+  });
+  const authenticator = createAuthenticator({
+    htpasswd,
+    pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
+    credentialTtlMs: auth.credentialTtl,
+    maxCredentials: auth.credentialEntries,
+  });
+  const addresses = createClientAddresses(listen.trustedProxies);
+  const pipeline = createPipeline({
+    authenticator,
+    engine: createEngine({
+      upstream,
+      connectTimeoutMs: config.upstream.connectTimeout,
+      readTimeoutMs: config.upstream.readTimeout,
+    }),
+    addresses,
+    logger,
+    now: () => performance.now(),
+    realm: auth.realm,
+    openPaths: new Set(auth.open),
+    versionCheck: auth.versionCheck,
+    challengeAgents: auth.challengeAgents,
+    upstreamAuthorization: upstream.authorization,
+    maxManifestBytes: limits.manifestBytes,
+    refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
+  });
+  const free = async () => {
+    await authenticator.close();
+    upstream.close();
+  };
+  try {
+    const listener = await openListener({
+      host: listen.host,
+      port: listen.port,
+      tls: { ...certificate, minVersion: tls.minVersion },
+      limits: {
+        headerBytes: limits.headerBytes,
+        headerTimeoutMs: limits.headerTimeout,
+        handshakeTimeoutMs: limits.handshakeTimeout,
+        keepAliveTimeoutMs: limits.keepAliveTimeout,
+        idleTimeoutMs: limits.idleTimeout,
+        connections: limits.connections,
+        pipelinedRequests: limits.pipelinedRequests,
+      },
+      pipeline,
+      logger,
+    });
+    logger.info(
+      { ...listener.address, names: certificate.names, upstream: upstream.url.origin },
+      'listening',
+    );
+    return {
+      address: listener.address,
+      get activeRequests() {
+        return listener.active;
+      },
+      close: async ({ graceMs }) => {
+        await listener.close(graceMs);
+        await free();
+      },
+    };
+  } catch (error) {
+    await free();
+    throw error;
+  }
+}
+
+async function loadUpstreamCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new OperatorError(
+      `Cannot read ${path}: ${(error as Error).message}; set upstream.ca to the PEM file of the CA that signed upstream's certificate.`,
+    );
+  }
+}

@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { createApp } from '../app.ts';
+import { loadConfig } from '../config/load.ts';
+import { createLogger } from '../observability/logger.ts';
+import { addConfigOptions, readConfigOptions } from './config.ts';
+
+/** Adds `serve`: runs the front door until a signal ends it. */
+export function addServeCommand(program: Command): void {
+  const command = program
+    .command('serve')
+    .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
+  addConfigOptions(command).action(async () => {
+    const { config } = await loadConfig(readConfigOptions(command));
+    const { logger, flush } = createLogger(config.log);
+    const app = await createApp({ config, logger });
+    const exit = (graceMs: number) => {
+      process.once('SIGTERM', () => process.exit(1));
+      process.once('SIGINT', () => process.exit(1));
+      const { activeRequests } = app;
+      logger.info({ activeRequests, graceMs }, 'shutting down');
+      void app.close({ graceMs }).then(() => {
+        logger.info('stopped');
+        flush();
+        process.exit(0);
+      });
+    };
+    process.once('SIGTERM', () => exit(config.shutdown.timeout));
+    process.once('SIGINT', () => exit(0));
+  });
+}

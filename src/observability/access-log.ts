@@ -1,0 +1,52 @@
+import type { Logger } from 'pino';
+
+/** What a request's log line is made of. */
+export type LoggedExchange = {
+  readonly id: string;
+  readonly startedAtMs: number;
+  readonly method: string;
+  readonly rawTarget: string;
+  readonly host: string | null;
+  readonly clientAddress: string;
+  readonly userAgent: string;
+  readonly routeKind: string | null;
+  readonly user: string | null;
+  readonly errorCode: string | null;
+  readonly reason: string | null;
+  readonly res: { readonly statusCode: number; readonly headersSent: boolean };
+  readonly transfer: { readonly bytesIn: number; readonly bytesOut: number } | null;
+};
+
+/** What of a client's text goes into a line at most, in characters. */
+const maxTextLength = 512;
+
+/**
+ * Writes the one line of a finished request: never a header but the User-Agent, and of the target only the path,
+ * because a query can carry upstream's upload state or a token. A status of 0 means that no answer was begun.
+ */
+export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: number): void {
+  const { res, transfer } = exchange;
+  logger.info(
+    {
+      requestId: exchange.id,
+      user: exchange.user,
+      method: exchange.method,
+      path: originFormPath(exchange.rawTarget),
+      route: exchange.routeKind,
+      status: res.headersSent ? res.statusCode : 0,
+      bytesIn: transfer?.bytesIn ?? 0,
+      bytesOut: transfer?.bytesOut ?? 0,
+      durationMs: Math.round((nowMs - exchange.startedAtMs) * 10) / 10,
+      client: exchange.clientAddress,
+      userAgent: exchange.userAgent.slice(0, maxTextLength),
+      ...(exchange.errorCode === null ? {} : { code: exchange.errorCode }),
+      ...(exchange.reason === null ? {} : { reason: exchange.reason }),
+    },
+    'request',
+  );
+}
+
+/** An absolute-form target is refused, and may hold a password: it is not repeated. */
+function originFormPath(rawTarget: string): string | null {
+  return rawTarget.startsWith('/') ? rawTarget.replace(/[?#].*$/s, '').slice(0, maxTextLength) : null;
+}

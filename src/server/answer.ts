@@ -1,0 +1,60 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { formatErrorBody, type OciError, type OciErrorCode } from '../oci/error.ts';
+import type { Exchange } from './exchange.ts';
+
+export type RefusedBodyLimits = {
+  /** How much of a body is still read after the answer to it has been given, in bytes. */
+  readonly maxBytes: number;
+  /** For how long, in milliseconds. */
+  readonly timeoutMs: number;
+};
+
+const ambiguous: ReadonlySet<OciErrorCode> = new Set(['BAD_REQUEST', 'LENGTH_REQUIRED']);
+
+/** Writes an error of Tidegate's own, in the distribution-spec's form. The answer is still to be ended. */
+export function writeError(exchange: Exchange, error: OciError): void {
+  const { req, res } = exchange;
+  const body = formatErrorBody(error.code, error.message, exchange.id);
+  // After a request that could be read in two ways, what follows on the connection is not to be believed.
+  if (!req.complete || ambiguous.has(error.code)) res.shouldKeepAlive = false;
+  res.writeHead(error.status, {
+    'Docker-Distribution-Api-Version': 'registry/2.0',
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Content-Type-Options': 'nosniff',
+    ...exchange.answerHeaders,
+    ...error.headers,
+  });
+  if (exchange.method !== 'HEAD') res.write(body);
+}
+
+/**
+ * Ends a written answer. When the request's body is still on its way the connection stays open a little and some more
+ * of it is read and thrown away: closed at once, the kernel would send a reset that can take the answer with it
+ * before the client has read it (RFC 9112 section 9.6).
+ */
+export function endAnswer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { maxBytes, timeoutMs }: RefusedBodyLimits,
+): void {
+  if (req.complete) {
+    res.end();
+    return;
+  }
+  res.flushHeaders();
+  let bytesLeft = maxBytes;
+  const end = () => {
+    clearTimeout(timer);
+    req.pause();
+    res.end();
+  };
+  const timer = setTimeout(end, timeoutMs);
+  res.once('close', () => clearTimeout(timer));
+  req.once('end', end);
+  req.on('data', (chunk: Buffer) => {
+    bytesLeft -= chunk.length;
+    if (bytesLeft <= 0) end();
+  });
+  req.resume();
+}

@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { OciErrorCode } from '../oci/error.ts';
+import type { Transfer } from '../proxy/engine.ts';
+import { headerValues } from '../proxy/headers.ts';
+import { normalizeAddress, type ClientAddresses } from './client-address.ts';
+
+/** One request and its answer, with what is learned about them on the way; the access log's source. */
+export type Exchange = {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** 128 random bits in hexadecimal: in the log line, in error bodies, and upstream's X-Request-Id. */
+  readonly id: string;
+  readonly startedAtMs: number;
+  readonly method: string;
+  readonly rawTarget: string;
+  /** Host as the client sent it; null for none. */
+  readonly host: string | null;
+  /** The TCP peer. */
+  readonly peerAddress: string;
+  /** The client: the peer, unless that is a trusted proxy. */
+  readonly clientAddress: string;
+  readonly userAgent: string;
+  /** The client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
+  readonly expectsContinue: boolean;
+  /** Fields that every answer to this request carries. */
+  answerHeaders: Record<string, string>;
+  routeKind: string | null;
+  user: string | null;
+  errorCode: OciErrorCode | null;
+  /** Why credentials were refused or an answer was cut, for the log. */
+  reason: string | null;
+  transfer: Transfer | null;
+};
+
+export function openExchange(
+  req: IncomingMessage,
+  res: ServerResponse,
+  {
+    addresses,
+    expectsContinue,
+    nowMs,
+  }: { addresses: ClientAddresses; expectsContinue: boolean; nowMs: number },
+): Exchange {
+  const peerAddress = normalizeAddress(req.socket.remoteAddress ?? '');
+  return {
+    req,
+    res,
+    id: randomBytes(16).toString('hex'),
+    startedAtMs: nowMs,
+    method: req.method ?? '',
+    rawTarget: req.url ?? '',
+    host: headerValues(req.rawHeaders, 'host')[0] ?? null,
+    peerAddress,
+    clientAddress: addresses.resolve(peerAddress, headerValues(req.rawHeaders, 'x-forwarded-for').join(',')),
+    userAgent: headerValues(req.rawHeaders, 'user-agent')[0] ?? '',
+    expectsContinue,
+    answerHeaders: {},
+    routeKind: null,
+    user: null,
+    errorCode: null,
+    reason: null,
+    transfer: null,
+  };
+}

@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http';
+import { OciError } from '../oci/error.ts';
+import { headerValues } from '../proxy/headers.ts';
+
+/** RFC 9110 section 7.2 and RFC 3986 section 3.2.2: a registered name, an IPv4 address or a bracketed IPv6 address, and a port. */
+const hostPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
+
+const forwardedMethods: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+]);
+/** Methods whose body, if it were sent in chunks, would have no agreed meaning (RFC 9110 section 9.3). */
+const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+/**
+ * Refuses a request whose end, or whose host, two readers could see differently (RFC 9112 section 11.2).
+ * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
+ */
+export function checkFraming(req: IncomingMessage): void {
+  const hosts = headerValues(req.rawHeaders, 'host');
+  if (hosts.length > 1) throw new OciError('BAD_REQUEST', 'The request has more than one Host header.');
+  if (hosts[0] === undefined && req.httpVersion !== '1.0') {
+    throw new OciError('BAD_REQUEST', 'The request has no Host header.');
+  }
+  if (hosts[0] !== undefined && !hostPattern.test(hosts[0])) {
+    throw new OciError('BAD_REQUEST', 'The Host header is not a host name with an optional port.');
+  }
+  const codings = headerValues(req.rawHeaders, 'transfer-encoding');
+  const lengths = headerValues(req.rawHeaders, 'content-length');
+  if (lengths.length > 1 || (lengths.length === 1 && codings.length > 0)) {
+    throw new OciError('BAD_REQUEST', 'The request states the length of its body twice.');
+  }
+  if (codings.length > 0) {
+    if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked' || req.httpVersion !== '1.1') {
+      throw new OciError(
+        'BAD_REQUEST',
+        'The only Transfer-Encoding understood here is "chunked", over HTTP/1.1.',
+      );
+    }
+    if (bodilessMethods.has(req.method ?? '')) {
+      throw new OciError('LENGTH_REQUIRED', `A ${req.method ?? ''} request cannot have a chunked body here.`);
+    }
+  }
+  if ((req.method === 'GET' || req.method === 'HEAD') && Number(lengths[0] ?? 0) > 0) {
+    throw new OciError('BAD_REQUEST', `A ${req.method} request cannot have a body here.`);
+  }
+}
+
+/** @throws OciError UNSUPPORTED for a method that no registry knows. */
+export function checkMethod(method: string): void {
+  if (forwardedMethods.has(method)) return;
+  throw new OciError('UNSUPPORTED', `The method ${method} is not supported.`, {
+    headers: { Allow: [...forwardedMethods].join(', ') },
+  });
+}

@@ -1,0 +1,219 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import { isIPv6, type AddressInfo, type Socket } from 'node:net';
+import type { SecureVersion } from 'node:tls';
+import type { Logger } from 'pino';
+import { OperatorError } from '../operator-error.ts';
+import { formatErrorBody, OciError } from '../oci/error.ts';
+import type { Exchange } from './exchange.ts';
+import type { Pipeline } from './pipeline.ts';
+
+export type ListenerOptions = {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly tls: {
+    readonly cert: string;
+    readonly key: string;
+    readonly minVersion: SecureVersion;
+    /** PEM of the CAs whose client certificates are demanded; null: none is. */
+    readonly clientCa: string | null;
+  };
+  readonly limits: {
+    readonly headerBytes: number;
+    readonly headerTimeoutMs: number;
+    readonly handshakeTimeoutMs: number;
+    readonly keepAliveTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+    readonly connections: number;
+    readonly pipelinedRequests: number;
+  };
+  readonly pipeline: Pipeline;
+  readonly logger: Logger;
+};
+
+export type Listener = {
+  readonly address: { readonly host: string; readonly port: number };
+  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds, then cuts what is left. */
+  close(graceMs: number): Promise<void>;
+  /** How many requests are under way. */
+  readonly active: number;
+};
+
+/** How often connections are looked through for heads that take too long, in milliseconds. */
+const headCheckIntervalMs = 1000;
+
+/**
+ * Opens the public HTTPS listener, HTTP/1.1 over TLS.
+ * @throws OperatorError when the address cannot be listened on.
+ */
+export async function openListener(options: ListenerOptions): Promise<Listener> {
+  const { tls, limits, pipeline, logger } = options;
+  const server = createServer({
+    cert: tls.cert,
+    key: tls.key,
+    minVersion: tls.minVersion,
+    ...(tls.clientCa === null ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headerTimeoutMs,
+    connectionsCheckingInterval: headCheckIntervalMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    requestTimeout: 0, // an upload takes as long as it takes; silence is limited instead
+    requireHostHeader: false, // checked in the pipeline, for an answer in the registry's form
+  });
+  server.maxHeadersCount = 0; // beyond a count Node would drop headers silently; headerBytes is the limit
+  server.maxConnections = limits.connections;
+  const exchanges = new Map<Socket, Set<Exchange>>();
+  let closing = false;
+
+  const handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
+    const { socket } = req;
+    const underWay = exchanges.get(socket) ?? new Set();
+    if (underWay.size >= limits.pipelinedRequests) {
+      socket.destroy();
+      return;
+    }
+    exchanges.set(socket, underWay);
+    if (closing) res.shouldKeepAlive = false;
+    const exchange = pipeline.handle(req, res, { expectsContinue });
+    underWay.add(exchange);
+    res.once('close', () => {
+      underWay.delete(exchange);
+      if (underWay.size === 0) exchanges.delete(socket);
+      if (closing) setImmediate(() => server.closeIdleConnections());
+    });
+  };
+  server.on('request', (req, res) => handle(req, res, false));
+  server.on('checkContinue', (req, res) => handle(req, res, true));
+  server.on('checkExpectation', (_req, res: ServerResponse) => {
+    res.shouldKeepAlive = false;
+    const error = new OciError(
+      'EXPECTATION_FAILED',
+      'The only expectation understood here is "100-continue".',
+    );
+    res.writeHead(error.status, { 'Content-Type': 'application/json' });
+    res.end(formatErrorBody(error.code, error.message, ''));
+  });
+  server.on('connect', (_req, socket: Socket) =>
+    answerRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.')),
+  );
+  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    const answering = [...(exchanges.get(socket) ?? [])].some(({ res }) => res.headersSent);
+    if (!socket.writable || answering || error.code === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    const answer = describeClientError(error.code ?? '');
+    logger.info(
+      { client: socket.remoteAddress, status: answer.status, code: answer.code, reason: error.code },
+      'bad request',
+    );
+    answerRaw(socket, answer);
+  });
+  server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
+    logger.debug(
+      { client: socket.remoteAddress, reason: error.code ?? error.message },
+      'TLS handshake failed',
+    );
+  });
+  server.on(
+    'drop',
+    logEveryMinute(() =>
+      logger.warn({ limit: limits.connections }, 'connections refused: limits.connections is reached'),
+    ),
+  );
+
+  // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
+  server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
+    const underWay = [...(exchanges.get(socket) ?? [])];
+    if (underWay.some(({ transfer }) => transfer?.waitsForClient() !== true))
+      socket.setTimeout(limits.idleTimeoutMs);
+    else socket.destroy();
+  });
+
+  const address = await listen(server, options.host, options.port);
+  return {
+    address,
+    get active() {
+      return [...exchanges.values()].reduce((sum, underWay) => sum + underWay.size, 0);
+    },
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        closing = true;
+        const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        server.close(() => {
+          clearTimeout(cut);
+          resolve();
+        });
+        server.closeIdleConnections();
+        for (const underWay of exchanges.values()) {
+          for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
+        }
+      }),
+  };
+}
+
+async function listen(server: Server, host: string, port: number): Promise<{ host: string; port: number }> {
+  const attempt = (on: string) =>
+    new Promise<AddressInfo>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: on, port, ipv6Only: false }, () => {
+        server.off('error', reject);
+        resolve(server.address() as AddressInfo);
+      });
+    });
+  try {
+    const { address, port: actual } = await attempt(host).catch((error: unknown) => {
+      // "::" stands for both IP versions, and serves IPv4 alone where the kernel has no IPv6.
+      const { code } = error as NodeJS.ErrnoException;
+      if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')) return attempt('0.0.0.0');
+      throw error;
+    });
+    return { host: address, port: actual };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const where = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+    const reasons: Readonly<Record<string, string>> = {
+      EADDRINUSE: 'another program listens there already; stop it, or choose another listen.port',
+      EACCES: `ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another listen.port, such as 8443`,
+      EADDRNOTAVAIL:
+        'this machine has no such address; set listen.host to one that it has, or to "::" for all',
+      ENOTFOUND: 'that host name does not resolve; set listen.host to an address, or to "::" for all',
+    };
+    throw new OperatorError(`Cannot listen on ${where}: ${reasons[code ?? ''] ?? message}.`);
+  }
+}
+
+/** What Node's parser or its timers refused before there was a request to answer. */
+function describeClientError(code: string): OciError {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new OciError(
+      'HEADERS_TOO_LARGE',
+      'The request line and headers are larger than limits.headerBytes allows.',
+    );
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new OciError('REQUEST_TIMEOUT', 'The request line and headers did not arrive in time.');
+  }
+  return new OciError('BAD_REQUEST', 'This is not a valid HTTP/1.1 request.');
+}
+
+function answerRaw(socket: Socket, { status, code, message }: OciError): void {
+  const body = formatErrorBody(code, message, '');
+  socket.end(
+    `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
+      `Connection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+function logEveryMinute(log: () => void): () => void {
+  let quietUntilMs = 0;
+  return () => {
+    if (Date.now() < quietUntilMs) return;
+    quietUntilMs = Date.now() + 60_000;
+    log();
+  };
+}

@@ -1,0 +1,179 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { Authenticator } from '../auth/authenticator.ts';
+import type { Identity } from '../auth/identity.ts';
+import { writeAccessLog } from '../observability/access-log.ts';
+import { OciError } from '../oci/error.ts';
+import { parseRoute, type Route } from '../oci/route.ts';
+import { parseTarget } from '../oci/target.ts';
+import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
+import type { Engine } from '../proxy/engine.ts';
+import { buildUpstreamHeaders, headerValues } from '../proxy/headers.ts';
+import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
+import type { ClientAddresses } from './client-address.ts';
+import { openExchange, type Exchange } from './exchange.ts';
+import { checkFraming, checkMethod } from './framing.ts';
+
+export type PipelineOptions = {
+  readonly authenticator: Authenticator;
+  readonly engine: Engine;
+  readonly addresses: ClientAddresses;
+  readonly logger: Logger;
+  readonly now: () => number;
+  readonly realm: string;
+  readonly openPaths: ReadonlySet<string>;
+  readonly versionCheck: VersionCheckMode;
+  readonly challengeAgents: readonly string[];
+  /** A whole Authorization value for upstream; null for none. */
+  readonly upstreamAuthorization: string | null;
+  readonly maxManifestBytes: number;
+  readonly refusedBody: RefusedBodyLimits;
+};
+
+/** Who asks, once it is known that they may pass. */
+type Admission = { readonly identity: Identity | null; readonly keepAuthorization: boolean };
+
+export type Pipeline = {
+  /** Answers one request, whatever happens; never rejects. */
+  handle(req: IncomingMessage, res: ServerResponse, options: { expectsContinue: boolean }): Exchange;
+};
+
+/** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { authenticator, engine, addresses, logger, now, upstreamAuthorization } = options;
+  const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
+
+  const handle: Pipeline['handle'] = (req, res, { expectsContinue }) => {
+    const exchange = openExchange(req, res, { addresses, expectsContinue, nowMs: now() });
+    res.once('close', () => writeAccessLog(logger, exchange, now()));
+    req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
+    void answer(exchange);
+    return exchange;
+  };
+
+  const answer = async (exchange: Exchange): Promise<void> => {
+    await Promise.resolve(); // lets the parser finish what it has, so that req.complete tells whether a body is still on its way
+    try {
+      const target = parseTarget(exchange.rawTarget);
+      checkFraming(exchange.req);
+      const route = parseRoute(exchange.method, target, options.openPaths);
+      exchange.routeKind = route.kind;
+      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
+      const admission = await admit(exchange, route);
+      exchange.user = admission.identity?.name ?? null;
+      if (route.kind === 'outside')
+        throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
+      checkMethod(exchange.method);
+      await forward(exchange, route, admission);
+    } catch (error) {
+      refuse(exchange, error);
+    }
+  };
+
+  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, or UNAVAILABLE when undecided. */
+  const admit = async (exchange: Exchange, route: Route): Promise<Admission> => {
+    const authorization = headerValues(exchange.req.rawHeaders, 'authorization');
+    if (route.kind === 'open') {
+      return {
+        identity: null,
+        keepAuthorization: authorization.length === 1 && /^token\s/i.test(authorization[0] ?? ''),
+      };
+    }
+    if (route.kind === 'version-check') {
+      if (options.versionCheck === 'open') return { identity: null, keepAuthorization: false };
+      const challenged = isChallenged(
+        options.versionCheck,
+        exchange.method,
+        exchange.userAgent,
+        options.challengeAgents,
+      );
+      if (authorization.length === 0 && !challenged) {
+        Object.assign(exchange.answerHeaders, challenge);
+        return { identity: null, keepAuthorization: false };
+      }
+    }
+    const result = await authenticator.authenticate(authorization);
+    if (result.kind === 'verified') {
+      return { identity: result.identity, keepAuthorization: result.scheme === 'token' };
+    }
+    exchange.reason = result.kind === 'refused' ? result.reason : 'no-credentials';
+    const message =
+      result.kind === 'refused'
+        ? 'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).'
+        : 'Credentials are needed: log in with the name and password that were given to you for this registry.';
+    throw new OciError('UNAUTHORIZED', message, { headers: challenge });
+  };
+
+  const forward = async (exchange: Exchange, route: Route, admission: Admission): Promise<void> => {
+    const { req, res, host } = exchange;
+    if (res.destroyed) return;
+    if (exchange.expectsContinue) res.writeContinue();
+    exchange.transfer = engine.forward({
+      req,
+      res,
+      rawTarget: exchange.rawTarget,
+      headers: buildUpstreamHeaders(req.rawHeaders, {
+        host,
+        peerAddress: exchange.peerAddress,
+        clientAddress: exchange.clientAddress,
+        peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
+        requestId: exchange.id,
+        keepAuthorization: admission.keepAuthorization,
+        upstreamAuthorization,
+      }),
+      edits: { set: exchange.answerHeaders, clientHost: host },
+      maxBodyBytes: route.kind === 'manifest' ? options.maxManifestBytes : Infinity,
+      onResponse: (status, rawHeaders) => {
+        if (status === 401) warnOfUpstreamChallenge(exchange);
+        if (admission.identity === null) return;
+        for (const token of headerValues(rawHeaders, 'x-docker-token')) {
+          authenticator.rememberToken(token, admission.identity);
+        }
+      },
+    });
+    const end = await exchange.transfer.ended;
+    if (end === 'relayed') endAnswer(req, res, options.refusedBody);
+    else exchange.reason = end;
+  };
+
+  /** The error boundary: an answer if none has begun, else a cut connection. */
+  const refuse = (exchange: Exchange, thrown: unknown): void => {
+    const { req, res } = exchange;
+    const error =
+      thrown instanceof OciError
+        ? thrown
+        : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
+    exchange.errorCode = error.code;
+    if (error.status >= 500) {
+      const context = { requestId: exchange.id, code: error.code, err: error.cause };
+      logger[error.code === 'UNKNOWN' ? 'error' : 'warn'](context, describe(error));
+    }
+    if (res.destroyed || res.headersSent) {
+      res.destroy();
+      return;
+    }
+    writeError(exchange, error);
+    endAnswer(req, res, options.refusedBody);
+  };
+
+  const warnOfUpstreamChallenge = (exchange: Exchange): void => {
+    const hint =
+      upstreamAuthorization === null
+        ? 'it wants credentials of its own: set upstream.username and upstream.password'
+        : 'it does not accept upstream.username and upstream.password';
+    logger.warn({ requestId: exchange.id }, `the registry answered 401: ${hint}`);
+  };
+
+  return { handle };
+}
+
+/** Every answer to a version check: it depends on who asks, and must not be kept. */
+const versionCheckHeaders = {
+  'Docker-Distribution-Api-Version': 'registry/2.0',
+  Vary: 'User-Agent',
+  'Cache-Control': 'no-store',
+};
+
+function describe(error: OciError): string {
+  return error.cause instanceof Error ? `${error.message} ${error.cause.message}` : error.message;
+}
