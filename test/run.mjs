@@ -1,0 +1,78 @@
+// `npm test`: everything the tests need, then every check. Plain JavaScript, because at first nothing is installed.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import {
+  ensureBuild,
+  ensureDebianPackages,
+  ensureDependencies,
+  ensureNode,
+  root,
+} from '../src/quickstart/prepare.mjs';
+
+const usage = `Usage: npm test [-- [--no-install] [--only-tests] [FILE …]]
+  --no-install   install no Debian packages; what is missing is skipped (and is a failure when CI=true)
+  --only-tests   leave out format, lint, types, dead code and generated files
+  FILE …         run only the test files whose path contains one of these texts`;
+
+/** Real programs that the tests talk to, and the Debian packages they come from. */
+const programs = [
+  { program: 'docker-registry', package: 'docker-registry' },
+  { program: 'htpasswd', package: 'apache2-utils' },
+  { program: 'curl', package: 'curl' },
+  { program: 'openssl', package: 'openssl' },
+  { program: 'skopeo', package: 'skopeo' },
+  { program: 'podman', package: 'podman' },
+  { program: 'buildah', package: 'buildah' },
+  { program: 'dockerd', package: 'docker.io' },
+  { program: 'docker', package: 'docker.io' },
+  { program: 'git', package: 'git' },
+];
+
+const args = process.argv.slice(2);
+const flags = args.filter((arg) => arg.startsWith('-'));
+const patterns = args.filter((arg) => !arg.startsWith('-'));
+if (flags.includes('--help')) {
+  console.log(usage);
+  process.exit(0);
+}
+const unknown = flags.filter((flag) => !['--no-install', '--only-tests'].includes(flag));
+if (unknown.length > 0) {
+  console.error(`Unknown option ${unknown.join(', ')}.\n${usage}`);
+  process.exit(2);
+}
+
+ensureNode();
+await ensureDependencies();
+await ensureDebianPackages(programs, { install: !flags.includes('--no-install') });
+await ensureBuild();
+// Compiled tests of files that are gone must not run.
+fs.rmSync(path.join(root, 'build'), { recursive: true, force: true });
+await check('Types of the tests', 'node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json');
+if (!flags.includes('--only-tests')) {
+  await check('Format', 'node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.');
+  await check('Lint and import rule', 'node_modules/eslint/bin/eslint.js', '.');
+  await check('Dead code and dependencies', 'node_modules/knip/bin/knip.js');
+  await check('Generated files are fresh', 'dist/config/generate.js', '--check');
+}
+const files = fs
+  .readdirSync(path.join(root, 'build/test'), { recursive: true })
+  .filter((file) => file.endsWith('.test.js'))
+  .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+  .map((file) => path.join('build/test', file))
+  .sort();
+process.exitCode = await node('--enable-source-maps', '--test', '--test-concurrency=2', ...files);
+
+async function check(title, ...command) {
+  console.log(`${title} …`);
+  const code = await node(...command);
+  if (code === 0) return;
+  console.error(`${title}: failed.`);
+  process.exit(1);
+}
+
+/** Runs Node in the checkout; gives its exit code. */
+function node(...command) {
+  const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  return new Promise((resolve) => child.once('close', (code) => resolve(code ?? 1)));
+}

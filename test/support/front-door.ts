@@ -1,0 +1,102 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { mainPath, stop, tidegate } from './processes.ts';
+
+export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
+
+/** The real program, serving on a free port with a certificate of its own `cert create` and one user. */
+export type FrontDoor = {
+  readonly port: number;
+  readonly pid: number;
+  readonly process: ChildProcess;
+  /** PEM of the CA to trust. */
+  readonly ca: string;
+  readonly caPath: string;
+  /** Its working directory, with certs/ and htpasswd in it. */
+  readonly dir: string;
+  readonly htpasswdPath: string;
+  readonly log: readonly LogLine[];
+  /** Waits for a log line, among those written already too. */
+  logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  stop(): Promise<void>;
+};
+
+export const user = 'alice';
+export const password = 'open: sesame';
+export const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+/** bcrypt of {@link password} at cost 4, so that tests do not wait for hashes. */
+const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
+
+export type FrontDoorOptions = {
+  readonly upstreamUrl: string;
+  readonly set?: readonly string[];
+  readonly htpasswd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+};
+
+export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
+  const certs = path.join(dir, 'certs');
+  const htpasswdPath = path.join(dir, 'htpasswd');
+  const made = await tidegate(['cert', 'create', '--host', 'localhost', '--ip', '127.0.0.1,::1', '--out', certs]);
+  if (made.code !== 0) throw new Error(`cert create failed: ${made.stderr}`);
+  await writeFile(htpasswdPath, options.htpasswd ?? htpasswdLine);
+  const settings = [
+    'listen.host=127.0.0.1',
+    'listen.port=0',
+    `tls.cert=${certs}/server.crt`,
+    `tls.key=${certs}/server.key`,
+    `auth.htpasswd=${htpasswdPath}`,
+    `upstream.url=${options.upstreamUrl}`,
+    ...(options.set ?? []),
+  ];
+  const child = spawn(process.execPath, [mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])], {
+    cwd: dir,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
+  const log: LogLine[] = [];
+  const waiting = new Set<{ matches: (line: LogLine) => boolean; resolve: (line: LogLine) => void }>();
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    const line = JSON.parse(text) as LogLine;
+    log.push(line);
+    for (const waiter of waiting) {
+      if (!waiter.matches(line)) continue;
+      waiting.delete(waiter);
+      waiter.resolve(line);
+    }
+  });
+  const logged: FrontDoor['logged'] = (matches) =>
+    new Promise((resolve) => {
+      const earlier = log.find(matches);
+      if (earlier) resolve(earlier);
+      else waiting.add({ matches, resolve });
+    });
+  const died = once(child, 'exit').then(() => {
+    throw new Error(`serve ended before it was ready: ${stderr}`);
+  });
+  const listening = await Promise.race([logged((line) => line.msg === 'listening'), died]);
+  died.catch(() => {}); // from here on its end is the test's own doing
+  if (child.pid === undefined) throw new Error('serve has no pid');
+  return {
+    port: listening['port'] as number,
+    pid: child.pid,
+    process: child,
+    ca: await readFile(path.join(certs, 'ca.crt'), 'utf8'),
+    caPath: path.join(certs, 'ca.crt'),
+    dir,
+    htpasswdPath,
+    log,
+    logged,
+    stop: async () => {
+      await stop(child, 'SIGINT');
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
