@@ -65,7 +65,7 @@ export function issueLeaf(
   const commonName = names[0]?.value ?? '';
   const hasCommonName = commonName.length <= maxCommonNameLength;
   certificate.setSubject(hasCommonName ? [utf8Field('commonName', commonName)] : []);
-  certificate.setIssuer(issuer.subject.attributes);
+  certificate.setIssuer(issuer.subject.attributes.map(decodeField));
   certificate.setExtensions([
     { name: 'basicConstraints', critical: true, cA: false },
     { name: 'keyUsage', critical: true, digitalSignature: true, keyEncipherment: true },
@@ -140,6 +140,14 @@ function subjectKeyId(issuer: forge.pki.Certificate): string {
     { subjectKeyIdentifier?: string } | undefined;
   const hex = extension?.subjectKeyIdentifier;
   return hex === undefined ? issuer.generateSubjectKeyIdentifier().getBytes() : forge.util.hexToBytes(hex);
+}
+
+/** node-forge reads a UTF8String as raw bytes, but encodes it when it writes: undone here, the name stays the same. */
+function decodeField(field: forge.pki.CertificateField): forge.pki.CertificateField {
+  const isUtf8 = (field.valueTagClass as number | undefined) === (forge.asn1.Type.UTF8 as number);
+  return isUtf8 && typeof field.value === 'string'
+    ? { ...field, value: forge.util.decodeUtf8(field.value) }
+    : field;
 }
 
 function utf8Field(name: string, value: string): forge.pki.CertificateField {

@@ -8,7 +8,7 @@ import { parseAltNames } from './server-name.ts';
 const dayMs = 86_400_000;
 const warnDays = 30;
 
-export type CertificateFiles = {
+type CertificateFiles = {
   /** PEM, leaf first, then intermediates. */
   certPath: string;
   keyPath: string;
@@ -72,7 +72,7 @@ function checkPair(
   keyPath: string,
 ): void {
   if (chain[0].checkPrivateKey(key)) return;
-  const position = chain.findIndex((certificate) => certificate.checkPrivateKey(key));
+  const position = chain.findIndex((certificate) => !certificate.ca && certificate.checkPrivateKey(key));
   throw new OperatorError(
     position > 0
       ? `${certPath}: the server's own certificate must be the first, but it is number ${position + 1} of ${chain.length}: reorder the file.`
@@ -81,13 +81,14 @@ function checkPair(
 }
 
 function checkLifetime(leaf: X509Certificate, certPath: string, now: Date): Date {
+  // Negated, so that a date that can't be read is refused as well.
   const notAfter = new Date(leaf.validTo);
-  if (notAfter <= now) {
+  if (!(notAfter > now)) {
     throw new OperatorError(
       `${certPath} has expired on ${leaf.validTo}: renew it (one of its own: tidegate cert create).`,
     );
   }
-  if (new Date(leaf.validFrom) > now) {
+  if (!(new Date(leaf.validFrom) <= now)) {
     throw new OperatorError(
       `${certPath} is not valid before ${leaf.validFrom}: check this machine's clock, or wait.`,
     );

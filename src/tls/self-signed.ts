@@ -16,7 +16,7 @@ import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '
 /** What Apple's clients accept at most for a server certificate of a private CA. */
 export const defaultLeafDays = 825;
 
-export type CertificateRequest = {
+type CertificateRequest = {
   outDir: string;
   /** DNS names, wildcards or IP literals; with `ips` both empty, the names of the present leaf. */
   hosts: readonly string[];
@@ -117,12 +117,12 @@ async function loadAuthority(paths: Paths, now: Date): Promise<CertificateAuthor
       `${paths.ca} is not a CA certificate with an RSA key of 2048 bits or more, so nothing can be issued under it; choose another folder with --out.`,
     );
   }
-  if (new Date(certificate.validTo) <= now) {
+  if (!(new Date(certificate.validTo) > now)) {
     throw new OperatorError(
       `The CA ${paths.ca} has expired on ${certificate.validTo}, and a CA is never overwritten: make a new one with --out and another folder, and let the clients trust it (tidegate cert trust).`,
     );
   }
-  if (new Date(certificate.validFrom) > now) {
+  if (!(new Date(certificate.validFrom) <= now)) {
     throw new OperatorError(
       `The CA ${paths.ca} is valid only from ${certificate.validFrom}: set this machine's clock right.`,
     );

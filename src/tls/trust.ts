@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 
-export type TrustTarget = {
+type TrustTarget = {
   /** Absolute path of ca.crt. */
   caPath: string;
   /** Names under which clients reach the registry: no wildcards, IPv6 without brackets. */
