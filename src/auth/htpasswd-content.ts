@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { OperatorError } from '../operator-error.ts';
 import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd.ts';
 
 /** Some file systems keep times to two seconds: a file changed more recently may change again unseen. */
@@ -41,9 +42,13 @@ export async function readSignature(path: string): Promise<string> {
   }
 }
 
-/** Whether reading failed because there is no such file. */
-export function isMissing(error: unknown): boolean {
-  return errorCode(error) === 'ENOENT';
+/** The error for the operator when an htpasswd file is needed and can't be read. */
+export function explainReadError(path: string, error: unknown): OperatorError {
+  return new OperatorError(
+    errorCode(error) === 'ENOENT'
+      ? `The htpasswd file ${path} does not exist: create it with \`tidegate user add NAME --file ${path}\`.`
+      : `The htpasswd file ${path} cannot be used: ${describeReadError(error)}.`,
+  );
 }
 
 /** Why a file can't be read, as the end of a sentence. */

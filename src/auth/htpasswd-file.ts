@@ -1,6 +1,10 @@
 import type { Logger } from 'pino';
-import { OperatorError } from '../operator-error.ts';
-import { describeReadError, isMissing, readHtpasswdContent, readSignature } from './htpasswd-content.ts';
+import {
+  describeReadError,
+  explainReadError,
+  readHtpasswdContent,
+  readSignature,
+} from './htpasswd-content.ts';
 import type { HtpasswdContent } from './htpasswd-content.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import type { Htpasswd, HtpasswdEntry } from './htpasswd.ts';
@@ -52,11 +56,7 @@ export async function openHtpasswdFile(options: {
       const first = await readHtpasswdContent(path);
       return { content: first, htpasswd: parseHtpasswd(first.text, options) };
     } catch (error) {
-      throw new OperatorError(
-        isMissing(error)
-          ? `The htpasswd file ${path} does not exist: create it with \`tidegate user add NAME --file ${path}\`.`
-          : `The htpasswd file ${path} cannot be used: ${describeReadError(error)}.`,
-      );
+      throw explainReadError(path, error);
     }
   }
 

@@ -1,0 +1,87 @@
+import type { Command } from 'commander';
+import { explainReadError, readHtpasswdContent } from '../auth/htpasswd-content.ts';
+import { addUser, checkUserName, removeUser } from '../auth/htpasswd-editor.ts';
+import { parseHtpasswd } from '../auth/htpasswd.ts';
+import type { Htpasswd } from '../auth/htpasswd.ts';
+import { verifyPassword } from '../auth/password-hash.ts';
+import { askHidden, readFirstLine } from '../auth/password-prompt.ts';
+import { OperatorError } from '../operator-error.ts';
+
+type FileOption = { file: string };
+
+/** The defaults of auth.maxBcryptCost and auth.maxShaCryptRounds; no configuration is read to edit a file. */
+const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
+
+/** Adds `user add|remove|list|verify` to the program. */
+export function addUserCommand(program: Command): void {
+  const user = program.command('user').description('edit the htpasswd file: who may log in');
+
+  withFile(user.command('add').argument('<name>', 'user name'))
+    .description('add a user or set a new password (asked for, or one line on the standard input)')
+    .action(async (name: string, { file }: FileOption) => {
+      checkUserName(name);
+      const password = await readPassword(['New password: ', 'Again: ']);
+      const outcome = await addUser({ file, name, password });
+      print(
+        outcome === 'added' ? `Added ${name} to ${file}.` : `Changed the password of ${name} in ${file}.`,
+      );
+    });
+
+  withFile(user.command('remove').argument('<name>', 'user name'))
+    .description('remove a user')
+    .action(async (name: string, { file }: FileOption) => {
+      await removeUser({ file, name });
+      print(`Removed ${name} from ${file}.`);
+    });
+
+  withFile(user.command('list'))
+    .description('list the users with the kind of their password hash, and the lines that never match')
+    .action(async ({ file }: FileOption) => {
+      const { entries, problems } = await loadHtpasswd(file);
+      const width = Math.max(0, ...[...entries.keys()].map((name) => name.length)) + 2;
+      for (const [name, { kind }] of entries) print(`${name.padEnd(width)}${kind}`);
+      for (const { line, reason } of problems) print(`(line ${line} is not used: ${reason})`);
+    });
+
+  withFile(user.command('verify').argument('<name>', 'user name'))
+    .description('check a password (asked for, or one line on the standard input)')
+    .action(async (name: string, { file }: FileOption) => {
+      const entry = (await loadHtpasswd(file)).entries.get(name);
+      const password = await readPassword(['Password: ']);
+      if (entry === undefined) throw new OperatorError(`There is no user ${name} in ${file} who can log in.`);
+      if (!verifyPassword(password, entry.hash)) {
+        throw new OperatorError(`The password of ${name} in ${file} is another.`);
+      }
+      print(`The password of ${name} in ${file} is right.`);
+    });
+}
+
+function withFile(command: Command): Command {
+  return command.option('--file <file>', 'htpasswd file', 'config/htpasswd');
+}
+
+async function loadHtpasswd(file: string): Promise<Htpasswd> {
+  try {
+    return parseHtpasswd((await readHtpasswdContent(file)).text, limits);
+  } catch (error) {
+    throw explainReadError(file, error);
+  }
+}
+
+/** Asks on a terminal (twice where there are two questions), else reads one line of the standard input. */
+async function readPassword(questions: readonly string[]): Promise<string> {
+  if (!process.stdin.isTTY) return readFirstLine(process.stdin);
+  const answers = await askHidden(questions, { input: process.stdin, output: process.stderr });
+  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
+  if (answers === undefined) process.exit(130);
+  const [password = ''] = answers;
+  if (answers.some((answer) => answer !== password)) {
+    throw new OperatorError('The two passwords are not the same: nothing was changed.');
+  }
+  return password;
+}
+
+/** Names come from a file that others may write: an escape sequence in one must not reach the terminal. */
+function print(line: string): void {
+  process.stdout.write(line.replace(/\p{Cc}/gu, '\uFFFD') + '\n');
+}
