@@ -42,8 +42,15 @@ export function parseYamlTree(text: string): { root: YamlNode | undefined; fault
       schema: 'core',
       merge: false,
     });
-    for (const { pos, message } of [...document.errors, ...document.warnings]) {
-      faults.push({ line: lineAt(pos[0]), wrong: `this is not valid YAML: ${message}` });
+    for (const fault of [...document.errors, ...document.warnings]) {
+      if (fault.code === 'RESOURCE_EXHAUSTION') throw new TooLarge();
+      const line = lineAt(fault.pos[0]);
+      const wrong =
+        fault.code === 'MULTIPLE_DOCS'
+          ? 'a second document begins here: one file holds one'
+          : `this is not valid YAML: ${fault.message}`;
+      // One slip is often followed by others in its line that are only its echo.
+      if (faults.at(-1)?.line !== line) faults.push({ line, wrong });
     }
     if (faults.length > 0) return { root: undefined, faults };
     const root = convertDocument(document.contents, lineAt, faults);

@@ -1,0 +1,84 @@
+import { existsSync } from 'node:fs';
+import { type Command, InvalidArgumentError } from 'commander';
+import { stringify } from 'yaml';
+import { configKeys, sectionNames, type ConfigKey } from '../config/key-list.ts';
+import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+
+type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
+
+/** Adds --config, --flavor and --set to a command that reads the configuration. */
+export function addConfigOptions(command: Command): Command {
+  return command
+    .option('--config <file>', 'configuration file (default: config/tidegate.yml where it exists)')
+    .option(
+      '--flavor <name>',
+      'flavor of the file (default: $TIDEGATE_FLAVOR, else $SETTINGS_FLAVOR, else dev)',
+    )
+    .option('--set <key=value>', 'set one key, such as listen.port=8443 (may be repeated)', collectFlag, []);
+}
+
+/** What the options of addConfigOptions, this process's environment and its working directory ask for. */
+export function readConfigOptions(command: Command): ConfigSources {
+  const { config, flavor, set } = command.opts<Options>();
+  return { configPath: config, flavor, set, env: process.env, cwd: process.cwd() };
+}
+
+/** Adds `config check` and `config show`. */
+export function addConfigCommand(program: Command): void {
+  const config = program.command('config').description('check or show the configuration');
+  const check = config
+    .command('check')
+    .description('report every problem of the configuration, or say ok and where its files are');
+  addConfigOptions(check).action(async () => {
+    process.stdout.write(formatCheck(await loadConfig(readConfigOptions(check))));
+  });
+  const show = config
+    .command('show')
+    .description('print the configuration in effect as YAML, with the origin of each value that is set');
+  addConfigOptions(show).action(async () => {
+    process.stdout.write(formatConfig(await loadConfig(readConfigOptions(show))));
+  });
+}
+
+function collectFlag(flag: string, earlier: readonly string[]): string[] {
+  if (!flag.includes('=')) throw new InvalidArgumentError('Write KEY=VALUE, such as listen.port=8443.');
+  return [...earlier, flag];
+}
+
+function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
+  const paths = [...configKeys.values()].flatMap((key) => {
+    const value = readValue(config, key);
+    if (key.isPath !== true || typeof value !== 'string') return [];
+    return [`${key.path}: ${value} (${existsSync(value) ? 'exists' : 'missing'})`];
+  });
+  const file = configPath ?? 'none (defaults, environment and flags)';
+  return ['ok', `file: ${file}`, `flavor: ${flavor ?? 'none'}`, ...paths, ''].join('\n');
+}
+
+/** YAML that can be loaded again: units as they are written, paths absolute; secrets are replaced by a marker. */
+function formatConfig(loaded: LoadedConfig): string {
+  const sections = sectionNames.map((section) => {
+    const lines = [...configKeys.values()]
+      .filter((key) => key.section === section)
+      .map((key) => {
+        const place = loaded.settings.get(key.path)?.place;
+        const value = stringify(showValue(loaded, key), { collectionStyle: 'flow', lineWidth: 0 }).trimEnd();
+        return `  ${key.name}: ${value}${place === undefined ? '' : ` # ${place}`}\n`;
+      });
+    return `${section}:\n${lines.join('')}`;
+  });
+  return sections.join('');
+}
+
+function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown {
+  if (key.isPath === true) return readValue(config, key);
+  const setting = settings.get(key.path);
+  const value = setting === undefined ? key.fallback : setting.value;
+  return key.isSecret === true && value !== null ? '********' : value;
+}
+
+function readValue(config: Config, { section, name }: ConfigKey): unknown {
+  const values: Readonly<Record<string, unknown>> = config[section as keyof Config];
+  return values[name];
+}
