@@ -10,29 +10,39 @@ exit 101
 `;
 
 /**
+ * Why the packages of these programs may not be installed from here, with the way to get them, in one sentence;
+ * undefined when they may: on Debian or Ubuntu as root, with `install`.
+ * @param {readonly { program: string, package: string }[]} wanted
+ * @param {{ install: boolean }} options
+ * @returns {string | undefined}
+ */
+export function whyNotInstall(wanted, { install }) {
+  const programs = wanted.map(({ program }) => program).join(', ');
+  const command = `apt-get install --no-install-recommends ${packageNames(wanted).join(' ')}`;
+  if (!isDebian()) {
+    return `Install ${programs} with this system's package manager (on Debian: ${command}).`;
+  }
+  if (!install) return `Install ${programs} as root (this run may not install packages): ${command}`;
+  if (process.getuid() !== 0) return `Install ${programs} as root: sudo ${command}`;
+  return undefined;
+}
+
+/**
  * Installs the packages of the programs that are missing, on Debian or Ubuntu as root and with `install`; elsewhere
  * says in a plain sentence what is missing and how to get it.
- * @param {{ program: string, package: string }[]} wanted
+ * @param {readonly { program: string, package: string }[]} wanted
  * @param {{ install: boolean }} options
  * @returns {Promise<{ program: string, package: string }[]>} those that are still missing
  */
 export async function ensureDebianPackages(wanted, { install }) {
   const missing = wanted.filter(({ program }) => findProgram(program) === undefined);
   if (missing.length === 0) return [];
-  const packages = [...new Set(missing.map((each) => each.package))];
-  const names = missing.map(({ program }) => program).join(', ');
-  const command = `apt-get install --no-install-recommends ${packages.join(' ')}`;
-  const refusal = !isDebian()
-    ? `Install what provides ${names} with your system's package manager (on Debian: ${command}).`
-    : !install
-      ? `Installing packages is switched off; as root: ${command}`
-      : process.getuid() !== 0
-        ? `Only root may install packages: sudo ${command}`
-        : undefined;
+  const refusal = whyNotInstall(missing, { install });
   if (refusal !== undefined) {
-    console.log(`Not found on this machine: ${names}. ${refusal}`);
+    console.log(`Missing on this machine: ${missing.map(({ program }) => program).join(', ')}. ${refusal}`);
     return missing;
   }
+  const packages = packageNames(missing);
   await step(`Debian packages ${packages.join(', ')}`, async (say) => {
     const release = await waitForLock('/run/tidegate-packages.lock', (pid) =>
       say(`waiting for process ${pid}, which is installing packages too`),
@@ -42,7 +52,7 @@ export async function ensureDebianPackages(wanted, { install }) {
     } finally {
       release();
     }
-    return 'installed';
+    return { outcome: 'installed' };
   });
   return missing.filter(({ program }) => findProgram(program) === undefined);
 }
@@ -70,6 +80,10 @@ export function findProgram(name) {
         return false;
       }
     });
+}
+
+function packageNames(wanted) {
+  return [...new Set(wanted.map((each) => each.package))];
 }
 
 function isDebian() {

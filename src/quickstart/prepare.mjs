@@ -27,7 +27,7 @@ export function ensureNode() {
 export async function ensureDependencies() {
   await step('Dependencies', (say) =>
     alone(say, async () => {
-      if (dependenciesAreInstalled()) return 'up to date';
+      if (dependenciesAreInstalled()) return { outcome: 'up to date' };
       const wanted = Object.entries(readJson('package-lock.json').packages).filter(
         ([folder, entry]) => folder !== '' && !entry.optional,
       );
@@ -44,7 +44,7 @@ export async function ensureDependencies() {
       } finally {
         clearInterval(ticker);
       }
-      return 'installed';
+      return { outcome: 'installed' };
     }),
   );
 }
@@ -54,7 +54,7 @@ export async function ensureBuild() {
   await step('Build', (say) =>
     alone(say, async () => {
       const stamp = path.join(root, 'dist/.built-from');
-      if (readIfThere(stamp) === buildFingerprint()) return 'up to date';
+      if (readIfThere(stamp) === buildFingerprint()) return { outcome: 'up to date' };
       say('compiling src/ to dist/');
       fs.rmSync(stamp, { force: true });
       // The compiler skips what it remembers to have written, even when somebody has deleted it since.
@@ -62,7 +62,7 @@ export async function ensureBuild() {
       const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
       await run(process.execPath, [compiler, '-p', 'tsconfig.json', '--noEmitOnError'], { cwd: root });
       fs.writeFileSync(stamp, buildFingerprint());
-      return 'compiled';
+      return { outcome: 'compiled' };
     }),
   );
 }

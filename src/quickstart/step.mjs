@@ -9,10 +9,11 @@ export class Interruption extends PreparationError {}
 
 /**
  * Runs one step of the preparation and shows it as one line with its duration. `work` gets `say`, which prints a
- * line of progress below the title, and may return a word on the outcome ("up to date").
- * @template T
+ * line of progress below the title; of what it returns, `outcome` ends the line ("up to date").
+ * @template {{ outcome: string }} T
  * @param {string} title
- * @param {(say: (text: string) => void) => Promise<string | void>} work
+ * @param {(say: (text: string) => void) => Promise<T>} work
+ * @returns {Promise<T>}
  */
 export async function step(title, work) {
   const startedAtMs = Date.now();
@@ -24,8 +25,9 @@ export async function step(title, work) {
     onTitleLine = false;
   };
   try {
-    const outcome = await work(say);
-    write(`${outcome ?? 'done'} (${((Date.now() - startedAtMs) / 1000).toFixed(1)} s)\n`);
+    const result = await work(say);
+    write(`${result.outcome} (${((Date.now() - startedAtMs) / 1000).toFixed(1)} s)\n`);
+    return result;
   } catch (error) {
     write(error instanceof Interruption ? 'interrupted\n' : 'failed\n');
     throw error;

@@ -1,0 +1,123 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { createApp, type App } from '../app.ts';
+import { loadConfig, type LoadedConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { createLogger } from '../observability/logger.ts';
+import { ensureFirstUser, type FirstUser } from './first-user.ts';
+import { chooseHostNames } from './host-names.ts';
+import { choosePort } from './port.ts';
+import type { Preparation } from './preparation.ts';
+import { formatCredentials, formatReadyMessage } from './ready-message.ts';
+import { ensureServerCertificate } from './server-certificate.ts';
+import { findUpstream } from './upstream.ts';
+
+export type QuickstartOptions = {
+  /** The folder of the checkout, absolute. */
+  readonly root: string;
+  /** Names asked for; none: the machine's own. */
+  readonly hosts: readonly string[];
+  /** The port asked for; null: 443 or what comes closest. */
+  readonly port: number | null;
+  readonly preparation: Preparation;
+};
+
+/** A terminal's Ctrl-C comes twice within an instant: from the terminal, and from npm, which passes it on. */
+const repeatedSignalMs = 500;
+const defaultPort = 443;
+
+/**
+ * Makes what a first start lacks (certificate, user, registry), runs the front door in this process, and ends it and
+ * all that was started here on a signal.
+ * @throws OperatorError when something is missing that cannot be made.
+ */
+export async function quickstart(options: QuickstartOptions): Promise<void> {
+  const { root, preparation } = options;
+  const { config: given, configPath, settings } = await load(root, []);
+  const wantsPretty = process.stdout.isTTY && !settings.has('log.format');
+  const { logger, flush } = createLogger(wantsPretty ? { ...given.log, format: 'pretty' } : given.log);
+  const names = await chooseHostNames(options.hosts);
+  const startUpstream = await findUpstream({
+    configured: given.upstream,
+    varDir: join(root, 'var'),
+    preparation,
+    warn: (sentence) => logger.warn(sentence),
+  });
+
+  // Until the front door is open there is nothing to wait for; what was started ends with this process.
+  let stop: (signal: NodeJS.Signals) => void = () => process.exit(130);
+  onStopSignal((signal) => stop(signal));
+  const upstream = await startUpstream();
+  try {
+    const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);
+    const port = await choosePort(given.listen.host, askedPort);
+    const { config } = await load(root, [`listen.port=${port}`, `upstream.url=${upstream.url}`]);
+    const { caPath } = await preparation.step('Certificate', () =>
+      ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
+    );
+    const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
+    const app = await openFrontDoor(config, logger, user);
+    stop = (signal) => {
+      process.stdout.write('\nStopping; once more ends everything at once.\n');
+      // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
+      const graceMs = signal === 'SIGINT' ? 0 : config.shutdown.timeout;
+      void app
+        .close({ graceMs })
+        .then(() => upstream.stop())
+        .then(() => {
+          flush();
+          process.exit(0);
+        });
+    };
+    const htpasswdPath = config.auth.htpasswd;
+    process.stdout.write(
+      formatReadyMessage({ host: names[0], port, upstream, configPath, htpasswdPath, caPath, user }),
+    );
+  } catch (error) {
+    await upstream.stop();
+    throw error;
+  }
+}
+
+/** The operator's own configuration if there is one, else the defaults; `set` wins over both. */
+async function load(root: string, set: readonly string[]): Promise<LoadedConfig> {
+  const configPath = join(root, 'config/tidegate.yml');
+  return loadConfig({
+    configPath: existsSync(configPath) ? configPath : undefined,
+    flavor: undefined,
+    set,
+    env: process.env,
+    cwd: root,
+  });
+}
+
+/** Opens it without the line that says so: the message to come says more, and has the last word. */
+async function openFrontDoor(config: Config, logger: Logger, user: FirstUser): Promise<App> {
+  const { level } = logger;
+  if (logger.isLevelEnabled('info')) logger.level = 'warn';
+  try {
+    return await createApp({ config, logger });
+  } catch (error) {
+    // The user exists from now on, so the password is shown even though the start has failed.
+    if (user.password !== null) process.stdout.write(formatCredentials(user.name, user.password));
+    throw error;
+  } finally {
+    logger.level = level;
+  }
+}
+
+/** Calls `stop` on the first signal and ends the process at once on a second one. */
+function onStopSignal(stop: (signal: NodeJS.Signals) => void): void {
+  let firstAtMs: number | undefined;
+  const handle = (signal: NodeJS.Signals) => {
+    const nowMs = performance.now();
+    if (firstAtMs === undefined) {
+      firstAtMs = nowMs;
+      stop(signal);
+    } else if (nowMs - firstAtMs > repeatedSignalMs) {
+      process.exit(1);
+    }
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, handle);
+}

@@ -1,0 +1,61 @@
+import { isIPv6 } from 'node:net';
+import { formatDockerTrust } from '../tls/trust.ts';
+import type { FirstUser } from './first-user.ts';
+
+export type ReadyMessage = {
+  /** The name or address under which clients reach the front door. */
+  readonly host: string;
+  readonly port: number;
+  readonly upstream: { readonly url: string; readonly description: string };
+  /** Null when only the defaults are in effect. */
+  readonly configPath: string | null;
+  readonly htpasswdPath: string;
+  /** Null when the certificate is the operator's own. */
+  readonly caPath: string | null;
+  readonly user: FirstUser;
+};
+
+/** What a newcomer has to know once the front door is open; the last line is the `docker login` command. */
+export function formatReadyMessage(message: ReadyMessage): string {
+  const { host, port, upstream, configPath, htpasswdPath, caPath, user } = message;
+  const name = isIPv6(host) ? `[${host}]` : host;
+  const registry = port === 443 ? name : `${name}:${port}`;
+  const users = 'node dist/main.js user add NAME';
+  const account =
+    user.password === null
+      ? [`users     in ${htpasswdPath}; to add one or to set a new password: ${users}`]
+      : [
+          '',
+          formatCredentials(user.name, user.password).trimEnd(),
+          `The password is shown this once. More users, or a new password: ${users}`,
+        ];
+  const trust =
+    caPath === null
+      ? []
+      : [
+          '',
+          `Clients have to trust the CA ${caPath}`,
+          ...formatDockerTrust({ caPath, host, port })
+            .trimEnd()
+            .split('\n')
+            .map((line) => `  ${line}`),
+          `  Everything else:         node dist/main.js cert trust --port ${port}`,
+          '  (Docker verifies no certificate of a host on a loopback address.)',
+        ];
+  return [
+    '',
+    `Tidegate is ready at https://${registry} and runs until Ctrl-C.`,
+    `upstream  ${upstream.url}, ${upstream.description}`,
+    `settings  ${configPath ?? 'the defaults; your own go into config/tidegate.yml'}`,
+    ...account,
+    ...trust,
+    '',
+    `docker login ${registry} -u ${user.name}`,
+    '',
+  ].join('\n');
+}
+
+/** The lines that a program, too, can take name and password from. */
+export function formatCredentials(name: string, password: string): string {
+  return `user: ${name}\npassword: ${password}\n`;
+}

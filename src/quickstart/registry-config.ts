@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { parse, stringify } from 'yaml';
+import * as z from 'zod';
+
+/** Where a started registry listens and keeps its images, as it sees them itself. */
+export type RegistryPlace = { readonly address: string; readonly rootDirectory: string };
+
+/**
+ * Writes the configuration of a started registry (distribution's config.yml) for its owner's eyes only. The secret,
+ * which upload sessions under way are signed with, outlives the registry.
+ */
+export async function writeRegistryConfig(path: string, place: RegistryPlace): Promise<void> {
+  const config = {
+    version: '0.1',
+    log: { level: 'warn', accesslog: { disabled: true } },
+    storage: {
+      filesystem: { rootdirectory: place.rootDirectory },
+      delete: { enabled: true },
+      cache: { blobdescriptor: 'inmemory' },
+    },
+    http: {
+      addr: place.address,
+      secret: (await loadSecret(path)) ?? randomBytes(32).toString('hex'),
+    },
+  };
+  const text = `# Written anew by every npm start; only http.secret is kept.\n${stringify(config)}`;
+  await writeFile(path, text, { mode: 0o600 });
+  // The mode given to writeFile counts only for a new file.
+  await chmod(path, 0o600);
+}
+
+const earlierConfig = z.object({ http: z.object({ secret: z.string().min(32) }) });
+
+async function loadSecret(path: string): Promise<string | undefined> {
+  try {
+    return earlierConfig.parse(parse(await readFile(path, 'utf8'))).http.secret;
+  } catch {
+    return undefined;
+  }
+}
