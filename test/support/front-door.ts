@@ -42,7 +42,16 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
   const certs = path.join(dir, 'certs');
   const htpasswdPath = path.join(dir, 'htpasswd');
-  const made = await tidegate(['cert', 'create', '--host', 'localhost', '--ip', '127.0.0.1,::1', '--out', certs]);
+  const made = await tidegate([
+    'cert',
+    'create',
+    '--host',
+    'localhost',
+    '--ip',
+    '127.0.0.1,::1',
+    '--out',
+    certs,
+  ]);
   if (made.code !== 0) throw new Error(`cert create failed: ${made.stderr}`);
   await writeFile(htpasswdPath, options.htpasswd ?? htpasswdLine);
   const settings = [
@@ -54,11 +63,15 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     `upstream.url=${options.upstreamUrl}`,
     ...(options.set ?? []),
   ];
-  const child = spawn(process.execPath, [mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])], {
-    cwd: dir,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.env },
-  });
+  const child = spawn(
+    process.execPath,
+    [mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])],
+    {
+      cwd: dir,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+    },
+  );
   const log: LogLine[] = [];
   const waiting = new Set<{ matches: (line: LogLine) => boolean; resolve: (line: LogLine) => void }>();
   let stderr = '';

@@ -7,7 +7,8 @@ import { spawnSync } from 'node:child_process';
 export function unlessInstalled(...programs: string[]): string | false {
   const missing = programs.filter(
     (program) =>
-      spawnSync('sh', ['-c', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "$1"', 'sh', program]).status !== 0,
+      spawnSync('sh', ['-c', 'PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "$1"', 'sh', program])
+        .status !== 0,
   );
   return unlessPossible(missing.length === 0, `not installed: ${missing.join(', ')}`);
 }
