@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import { StringDecoder } from 'node:string_decoder';
 
+/** How much of what a failed program said is shown, from its beginning and from its end. */
+const shownLines = 12;
+
 /** A failure that the reader can mend: printed as its message alone. */
 export class PreparationError extends Error {}
 
@@ -36,7 +39,7 @@ export async function step(title, work) {
 
 /**
  * Runs a program to its end and returns its standard output. Each line of output goes to `onLine`; one that fails throws
- * a PreparationError with the end of what it said. Ctrl-C is passed on to the program and its end awaited before an
+ * a PreparationError with the gist of what it said. Ctrl-C is passed on to the program and its end awaited before an
  * Interruption is thrown, so that a package installation is never torn apart.
  * @param {string} program
  * @param {string[]} args
@@ -53,7 +56,7 @@ export async function run(program, args, { cwd, env, onLine } = {}) {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   for (const signal of signals) process.on(signal, interrupt);
   let stdout = '';
-  const lastLines = [];
+  const said = [];
   const read = (stream, keep) => {
     const decoder = new StringDecoder('utf8');
     let rest = '';
@@ -63,13 +66,14 @@ export async function run(program, args, { cwd, env, onLine } = {}) {
       const lines = (rest + text).split(/[\r\n]+/);
       rest = lines.pop();
       for (const line of lines.filter((each) => each.trim() !== '')) {
-        lastLines.push(line);
-        if (lastLines.length > 20) lastLines.shift();
+        said.push(line);
+        // The cause stands at the beginning with some programs (npm), at the end with others (apt-get, tsc).
+        if (said.length > 2 * shownLines) said.splice(shownLines, 1);
         onLine?.(line);
       }
     });
     stream.on('end', () => {
-      if (rest.trim() !== '') lastLines.push(rest);
+      if (rest.trim() !== '') said.push(rest);
     });
   };
   read(child.stdout, (text) => (stdout += text));
@@ -87,5 +91,5 @@ export async function run(program, args, { cwd, env, onLine } = {}) {
   } finally {
     for (const signal of signals) process.off(signal, interrupt);
   }
-  throw new PreparationError(`\`${program} ${args.join(' ')}\` failed:\n${lastLines.join('\n')}`);
+  throw new PreparationError(`\`${program} ${args.join(' ')}\` failed:\n${said.join('\n')}`);
 }
