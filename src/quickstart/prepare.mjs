@@ -54,7 +54,7 @@ export async function ensureBuild() {
   await step('Build', (say) =>
     alone(say, async () => {
       const stamp = path.join(root, 'dist/.built-from');
-      if (readIfThere(stamp) === buildFingerprint()) return { outcome: 'up to date' };
+      if (!outputIsMissing() && readIfThere(stamp) === buildFingerprint()) return { outcome: 'up to date' };
       say('compiling src/ to dist/');
       fs.rmSync(stamp, { force: true });
       // The compiler skips what it remembers to have written, even when somebody has deleted it since.
@@ -110,7 +110,6 @@ async function runNpm(args) {
 
 /** Changes with any source, with the compiler, and with whatever another compilation did to dist/ since. */
 function buildFingerprint() {
-  if (outputIsMissing()) return undefined;
   const hash = crypto.createHash('sha256');
   const others = ['tsconfig.json', 'node_modules/typescript/package.json', 'dist/.tsbuildinfo'];
   for (const file of [...sources(), ...others]) {
