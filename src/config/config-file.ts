@@ -11,7 +11,7 @@ const defaultPath = path.join('config', 'tidegate.yml');
 const maxBytes = 1024 ** 2;
 
 /** What a file, or the absence of one, says. */
-export type ConfigFile = {
+type ConfigFile = {
   readonly configPath: string | null;
   readonly flavor: string | null;
   readonly settings: ReadonlyMap<string, Setting>;

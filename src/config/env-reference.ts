@@ -1,5 +1,5 @@
 /** What `_env:NAME` or `_env:NAME:default` asks for; the default may hold colons. */
-export type EnvReference = { readonly name: string; readonly fallback: string | undefined };
+type EnvReference = { readonly name: string; readonly fallback: string | undefined };
 
 /** Reads a value that begins with `_env:`; throws a RangeError when no variable's name follows. */
 export function parseEnvReference(text: string): EnvReference {

@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { durationPattern, longestTimerMs, parseDuration, parseSize, sizePattern } from './units.ts';
 
 /** How a key's text form (environment, flag, `_env:`) becomes the form that YAML gives. */
-export type TextForm = 'text' | 'integer' | 'list';
+type TextForm = 'text' | 'integer' | 'list';
 
 /** What a key may hold: the zod schema of its YAML form, and what else loader, reference and `config show` need. */
 export type KeyType<S extends z.ZodType = z.ZodType> = {
