@@ -44,7 +44,6 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
       recordCrash(); // no thread or memory to be had
       return undefined;
     }
-    worker.unref();
     workers.set(worker, undefined);
     let failure: unknown = new Error('the password thread ended');
     worker.on('message', (reply: PasswordReply) => {
@@ -64,6 +63,7 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
       recordCrash();
       dispatch();
     });
+    worker.unref(); // after the listeners: adding one for messages refs the thread again
     return worker;
   }
 
