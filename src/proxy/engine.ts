@@ -213,11 +213,13 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       req.headers = headers; // http-proxy sends these, as they are
       attempts.set(req, { onRequest, onResponse });
       res.on('close', onClientClose);
+      start(repeatable);
+      // After start: a listener for data sets the body flowing in the next tick, and one that comes before http-proxy's
+      // own would let a body that is here already be written before onRequest has set the path.
       req.on('data', (chunk: Buffer) => {
         bytesIn += chunk.length;
         if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
       });
-      start(repeatable);
     });
 
     return {
