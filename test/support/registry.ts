@@ -1,0 +1,54 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { stop } from './processes.ts';
+
+/** A real docker-registry on loopback, with its storage in a temporary folder and no password of its own. */
+export type Registry = {
+  readonly url: string;
+  readonly storageDir: string;
+  /** Frees the space of everything stored: deleting through the API would leave the bytes for the garbage collector. */
+  forgetAll(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+/** @param within a command to start it with, such as one that enters a network namespace. */
+export async function startRegistry({ within = [] }: { within?: readonly string[] } = {}): Promise<Registry> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
+  const storageDir = path.join(dir, 'storage');
+  const configPath = path.join(dir, 'config.yml');
+  const config = {
+    version: '0.1',
+    log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: storageDir }, delete: { enabled: true } },
+    http: { addr: '127.0.0.1:0', secret: 'for one test only' },
+  };
+  await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
+  const [file = '', ...args] = [...within, 'docker-registry', 'serve', configPath];
+  const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let log = '';
+  const listening = new Promise<string>((resolve) => {
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      const address = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
+      if (address !== undefined) resolve(address);
+      else log += `${line}\n`;
+    });
+  });
+  const died = once(child, 'exit').then(() => {
+    throw new Error(`docker-registry ended before it was ready: ${log}`);
+  });
+  const address = await Promise.race([listening, died]);
+  died.catch(() => {}); // from here on its end is the test's own doing
+  return {
+    url: `http://${address}`,
+    storageDir,
+    forgetAll: () => rm(storageDir, { recursive: true, force: true }),
+    stop: async () => {
+      await stop(child);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
