@@ -141,6 +141,8 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           return;
         }
         opened.path = rawTarget;
+        // Here and not by http-proxy: Node's constructor would send the fields of an object in reverse.
+        for (const [name, value] of Object.entries(headers)) opened.setHeader(name, value);
         stopTimers = watchSocket(socket, !opened.reusedSocket, {
           onConnectTimeout: () =>
             fail(
@@ -210,7 +212,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         reject(tooLarge(maxBodyBytes));
         return;
       }
-      req.headers = headers; // http-proxy sends these, as they are
+      req.headers = {}; // http-proxy would send these; onRequest sets what is sent
       attempts.set(req, { onRequest, onResponse });
       res.on('close', onClientClose);
       start(repeatable);
