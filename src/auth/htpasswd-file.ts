@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import {
   describeReadError,
   explainReadError,
@@ -19,6 +18,8 @@ export type HtpasswdFile = {
   close(): void;
 };
 
+type HtpasswdLogger = Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>;
+
 const pollMs = 250;
 /** A writer that never rests is not waited for longer than this many polls. */
 const maxUnsettledPolls = 4;
@@ -37,7 +38,7 @@ export async function openHtpasswdFile(options: {
   path: string;
   maxBcryptCost: number;
   maxShaCryptRounds: number;
-  logger: Pick<Logger, 'info' | 'warn' | 'error'>;
+  logger: HtpasswdLogger;
 }): Promise<HtpasswdFile> {
   const { path, logger } = options;
   let { content, htpasswd } = await loadFirst();
@@ -112,7 +113,7 @@ export async function openHtpasswdFile(options: {
   };
 }
 
-function warnOfProblems(path: string, htpasswd: Htpasswd, logger: Pick<Logger, 'warn'>): void {
+function warnOfProblems(path: string, htpasswd: Htpasswd, logger: Pick<HtpasswdLogger, 'warn'>): void {
   const { entries, problems } = htpasswd;
   if (problems.length > 0) {
     const named = problems.slice(0, maxProblemsNamed).map(({ line, reason }) => `line ${line}: ${reason}`);
