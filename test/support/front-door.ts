@@ -36,6 +36,10 @@ export type FrontDoorOptions = {
   readonly set?: readonly string[];
   readonly htpasswd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** DNS names for the certificate; localhost when left out. */
+  readonly hosts?: readonly string[];
+  /** A command to start it with, such as one that enters a network namespace. */
+  readonly within?: readonly string[];
 };
 
 export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
@@ -46,7 +50,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     'cert',
     'create',
     '--host',
-    'localhost',
+    (options.hosts ?? ['localhost']).join(','),
     '--ip',
     '127.0.0.1,::1',
     '--out',
@@ -63,15 +67,13 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     `upstream.url=${options.upstreamUrl}`,
     ...(options.set ?? []),
   ];
-  const child = spawn(
-    process.execPath,
-    [mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])],
-    {
-      cwd: dir,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...options.env },
-    },
-  );
+  const command = [process.execPath, mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])];
+  const [file = '', ...args] = [...(options.within ?? []), ...command];
+  const child = spawn(file, args, {
+    cwd: dir,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
   const log: LogLine[] = [];
   const waiting = new Set<{ matches: (line: LogLine) => boolean; resolve: (line: LogLine) => void }>();
   let stderr = '';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,9 +10,17 @@ import { stop } from './processes.ts';
 export type Registry = {
   readonly url: string;
   readonly storageDir: string;
+  /** What it has stored under a tag, read from its disk. */
+  manifest(repository: string, tag: string): Promise<StoredManifest>;
   /** Frees the space of everything stored: deleting through the API would leave the bytes for the garbage collector. */
   forgetAll(): Promise<void>;
   stop(): Promise<void>;
+};
+
+export type StoredManifest = {
+  readonly digest: string;
+  readonly configDigest: string;
+  readonly layerDigests: readonly string[];
 };
 
 /** @param within a command to start it with, such as one that enters a network namespace. */
@@ -27,7 +35,7 @@ export async function startRegistry({ within = [] }: { within?: readonly string[
     http: { addr: '127.0.0.1:0', secret: 'for one test only' },
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
-  const [file = '', ...args] = [...within, 'docker-registry', 'serve', configPath];
+  const [file, ...args] = [...within, 'docker-registry', 'serve', configPath];
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   const listening = new Promise<string>((resolve) => {
@@ -45,10 +53,24 @@ export async function startRegistry({ within = [] }: { within?: readonly string[
   return {
     url: `http://${address}`,
     storageDir,
+    manifest: (repository, tag) => readManifest(path.join(storageDir, 'docker/registry/v2'), repository, tag),
     forgetAll: () => rm(storageDir, { recursive: true, force: true }),
     stop: async () => {
       await stop(child);
       await rm(dir, { recursive: true, force: true });
     },
+  };
+}
+
+async function readManifest(dir: string, repository: string, tag: string): Promise<StoredManifest> {
+  const link = path.join(dir, 'repositories', repository, '_manifests/tags', tag, 'current/link');
+  const digest = await readFile(link, 'utf8');
+  const hex = digest.slice('sha256:'.length);
+  const blob = await readFile(path.join(dir, 'blobs/sha256', hex.slice(0, 2), hex, 'data'), 'utf8');
+  const manifest = JSON.parse(blob) as { config: { digest: string }; layers: { digest: string }[] };
+  return {
+    digest,
+    configDigest: manifest.config.digest,
+    layerDigests: manifest.layers.map((layer) => layer.digest),
   };
 }

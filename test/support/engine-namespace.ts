@@ -1,0 +1,79 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { unlessPossible } from './requirement.ts';
+
+/**
+ * A network with the registry's name in it, and an /etc to put the CA in, seen by nobody else on the machine.
+ *
+ * Docker never verifies a registry on loopback. Here the registry has an address that is not loopback, so it does.
+ * All of it, processes included, is gone when {@link EngineNamespace.close} or the end of the test closes a pipe.
+ */
+export type EngineNamespace = {
+  /** The registry's name, at https's own port. */
+  readonly host: string;
+  readonly address: string;
+  /** A command that starts another one with this network and everything else as outside. */
+  readonly networkOnly: readonly string[];
+  /** A command that starts another one with this network and this /etc, to end with them. */
+  readonly inside: readonly string[];
+  /** Puts the CA where Docker looks for it, or takes it away. */
+  trust(ca: string | null): Promise<void>;
+  close(): Promise<void>;
+};
+
+const host = 'registry.test'; // RFC 6761: never a real name
+const address = '192.0.2.1'; // RFC 5737: never a real address
+
+const setUp = `set -e
+ip link set lo up
+ip address add ${address}/32 dev lo
+mount -t tmpfs -o mode=755 tmpfs /mnt
+cp -a /etc/. /mnt/
+echo '${address} ${host}' >> /mnt/hosts
+mkdir -p /mnt/docker
+mount --bind /mnt /etc
+echo ready
+exec cat`;
+const unshareArgs = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
+/** For a test's `skip`, as in requirement.ts: namespaces want root, and a container may forbid them even then. */
+export function unlessNamespaces(): string | false {
+  const tried = spawnSync('unshare', [...unshareArgs, 'sh', '-c', setUp], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return unlessPossible(tried.status === 0, 'root, and a system that lets it make namespaces and mounts');
+}
+
+export async function openEngineNamespace(): Promise<EngineNamespace> {
+  const holder = spawn('unshare', [...unshareArgs, 'sh', '-c', setUp], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const gone = once(holder, 'close');
+  await Promise.race([
+    once(holder.stdout, 'data'),
+    gone.then(() => {
+      throw new Error('the namespace could not be set up');
+    }),
+  ]);
+  const namespaces = `/proc/${holder.pid ?? 0}/ns`;
+  const certsDir = `/proc/${holder.pid ?? 0}/root/etc/docker/certs.d`;
+  const net = `--net=${namespaces}/net`;
+  return {
+    host,
+    address,
+    networkOnly: ['nsenter', net],
+    inside: ['nsenter', net, `--mount=${namespaces}/mnt`, `--pid=${namespaces}/pid_for_children`],
+    trust: async (ca) => {
+      await rm(certsDir, { recursive: true, force: true });
+      if (ca === null) return;
+      await mkdir(path.join(certsDir, host), { recursive: true });
+      await writeFile(path.join(certsDir, host, 'ca.crt'), ca);
+    },
+    close: async () => {
+      holder.stdin.end();
+      await gone;
+    },
+  };
+}
