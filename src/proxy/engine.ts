@@ -143,6 +143,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         opened.path = rawTarget;
         // Here and not by http-proxy: Node's constructor would send the fields of an object in reverse.
         for (const [name, value] of Object.entries(headers)) opened.setHeader(name, value);
+        // A 101 comes as neither response nor error; without this Node would close the socket and say nothing.
+        opened.once('upgrade', (_response, socket) => {
+          socket.destroy();
+          fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
+        });
         stopTimers = watchSocket(socket, !opened.reusedSocket, {
           onConnectTimeout: () =>
             fail(

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import { formatErrorBody, type OciError, type OciErrorCode } from '../oci/error.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -17,7 +17,8 @@ export function writeError(exchange: Exchange, error: OciError): void {
   const body = formatErrorBody(error.code, error.message, exchange.id);
   // After a request that could be read in two ways, what follows on the connection is not to be believed.
   if (!req.complete || ambiguous.has(error.code)) res.shouldKeepAlive = false;
-  res.writeHead(error.status, {
+  // The reason is given: after a failed writeHead Node would take the one that it refused there.
+  res.writeHead(error.status, STATUS_CODES[error.status] ?? '', {
     'Docker-Distribution-Api-Version': 'registry/2.0',
     'Content-Type': 'application/json',
     'Content-Length': Buffer.byteLength(body),

@@ -5,7 +5,7 @@ import { fields, head, values } from '../support/http-message.ts';
 import { anonymous, authorized, clientHost, connectClient, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('what upstream receives', () => {
+describe('what upstream receives', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {
