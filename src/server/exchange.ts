@@ -5,6 +5,9 @@ import type { Transfer } from '../proxy/engine.ts';
 import { headerValues } from '../proxy/headers.ts';
 import { normalizeAddress, type ClientAddresses } from './client-address.ts';
 
+/** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
+export type Expectation = 'none' | 'continue' | 'unknown';
+
 /** One request and its answer, with what is learned about them on the way; the access log's source. */
 export type Exchange = {
   readonly req: IncomingMessage;
@@ -21,8 +24,7 @@ export type Exchange = {
   /** The client: the peer, unless that is a trusted proxy. */
   readonly clientAddress: string;
   readonly userAgent: string;
-  /** The client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
-  readonly expectsContinue: boolean;
+  readonly expectation: Expectation;
   /** Fields that every answer to this request carries. */
   answerHeaders: Record<string, string>;
   routeKind: string | null;
@@ -36,11 +38,7 @@ export type Exchange = {
 export function openExchange(
   req: IncomingMessage,
   res: ServerResponse,
-  {
-    addresses,
-    expectsContinue,
-    nowMs,
-  }: { addresses: ClientAddresses; expectsContinue: boolean; nowMs: number },
+  { addresses, expectation, nowMs }: { addresses: ClientAddresses; expectation: Expectation; nowMs: number },
 ): Exchange {
   const peerAddress = normalizeAddress(req.socket.remoteAddress ?? '');
   return {
@@ -54,7 +52,7 @@ export function openExchange(
     peerAddress,
     clientAddress: addresses.resolve(peerAddress, headerValues(req.rawHeaders, 'x-forwarded-for').join(',')),
     userAgent: headerValues(req.rawHeaders, 'user-agent')[0] ?? '',
-    expectsContinue,
+    expectation,
     answerHeaders: {},
     routeKind: null,
     user: null,

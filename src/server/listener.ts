@@ -5,7 +5,7 @@ import type { SecureVersion } from 'node:tls';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
 import { formatErrorBody, OciError } from '../oci/error.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Expectation } from './exchange.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export type ListenerOptions = {
@@ -54,7 +54,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     key: tls.key,
     minVersion: tls.minVersion,
     ...(tls.clientCa === null ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['http/1.1', 'http/1.0'],
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headerTimeoutMs,
@@ -68,16 +68,21 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const exchanges = new Map<Socket, Set<Exchange>>();
   let closing = false;
 
-  const handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
+  const handle = (req: IncomingMessage, res: ServerResponse, expectation: Expectation) => {
     const { socket } = req;
-    const underWay = exchanges.get(socket) ?? new Set();
+    const underWay = exchanges.get(socket) ?? openSet(socket);
     if (underWay.size >= limits.pipelinedRequests) {
       socket.destroy();
       return;
     }
-    exchanges.set(socket, underWay);
     if (closing) res.shouldKeepAlive = false;
-    const exchange = pipeline.handle(req, res, { expectsContinue });
+    // One at a time: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2).
+    const last = [...underWay].at(-1);
+    const turn = new Promise<void>((resolve) => {
+      if (last === undefined) resolve();
+      else last.res.once('close', resolve);
+    });
+    const exchange = pipeline.handle(req, res, { expectation, turn });
     underWay.add(exchange);
     res.once('close', () => {
       underWay.delete(exchange);
@@ -85,32 +90,37 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       if (closing) setImmediate(() => server.closeIdleConnections());
     });
   };
-  server.on('request', (req, res) => handle(req, res, false));
-  server.on('checkContinue', (req, res) => handle(req, res, true));
-  server.on('checkExpectation', (_req, res: ServerResponse) => {
-    res.shouldKeepAlive = false;
-    const error = new OciError(
-      'EXPECTATION_FAILED',
-      'The only expectation understood here is "100-continue".',
+  const openSet = (socket: Socket): Set<Exchange> => {
+    const underWay = new Set<Exchange>();
+    exchanges.set(socket, underWay);
+    // Node tells only the response whose turn it is that its client has left.
+    socket.once('close', () =>
+      process.nextTick(() => {
+        for (const { res } of underWay) res.destroy().emit('close');
+      }),
     );
-    res.writeHead(error.status, { 'Content-Type': 'application/json' });
-    res.end(formatErrorBody(error.code, error.message, ''));
-  });
-  server.on('connect', (_req, socket: Socket) =>
-    answerRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.')),
-  );
-  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    const answering = [...(exchanges.get(socket) ?? [])].some(({ res }) => res.headersSent);
-    if (!socket.writable || answering || error.code === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
-    const answer = describeClientError(error.code ?? '');
+    return underWay;
+  };
+  server.on('request', (req, res) => handle(req, res, 'none'));
+  server.on('checkContinue', (req, res) => handle(req, res, 'continue'));
+  server.on('checkExpectation', (req, res) => handle(req, res, 'unknown'));
+  const refuseRaw = (socket: Socket, error: OciError, reason: string) => {
     logger.info(
-      { client: socket.remoteAddress, status: answer.status, code: answer.code, reason: error.code },
+      { client: socket.remoteAddress, status: error.status, code: error.code, reason },
       'bad request',
     );
-    answerRaw(socket, answer);
+    answerRaw(socket, error);
+  };
+  server.on('connect', (_req, socket: Socket) =>
+    refuseRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT'),
+  );
+  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
+    const answering = [...(exchanges.get(socket) ?? [])].some(
+      ({ req, res }) => req.complete || res.headersSent,
+    );
+    if (!socket.writable || answering || error.code === 'ECONNRESET') socket.destroy();
+    else refuseRaw(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
   });
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
     logger.debug(

@@ -11,7 +11,7 @@ import type { Engine } from '../proxy/engine.ts';
 import { buildUpstreamHeaders, headerValues } from '../proxy/headers.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
 import type { ClientAddresses } from './client-address.ts';
-import { openExchange, type Exchange } from './exchange.ts';
+import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 
 export type PipelineOptions = {
@@ -34,8 +34,12 @@ export type PipelineOptions = {
 type Admission = { readonly identity: Identity | null; readonly keepAuthorization: boolean };
 
 export type Pipeline = {
-  /** Answers one request, whatever happens; never rejects. */
-  handle(req: IncomingMessage, res: ServerResponse, options: { expectsContinue: boolean }): Exchange;
+  /** Answers one request when its turn on the connection has come, whatever happens; never rejects. */
+  handle(
+    req: IncomingMessage,
+    res: ServerResponse,
+    options: { expectation: Expectation; turn: Promise<unknown> },
+  ): Exchange;
 };
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
@@ -43,19 +47,22 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, engine, addresses, logger, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
-  const handle: Pipeline['handle'] = (req, res, { expectsContinue }) => {
-    const exchange = openExchange(req, res, { addresses, expectsContinue, nowMs: now() });
+  const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
+    const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => writeAccessLog(logger, exchange, now()));
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    void answer(exchange);
+    // Waiting also lets the parser finish what it has, so that req.complete tells whether a body is still on its way.
+    void turn.then(() => answer(exchange));
     return exchange;
   };
 
   const answer = async (exchange: Exchange): Promise<void> => {
-    await Promise.resolve(); // lets the parser finish what it has, so that req.complete tells whether a body is still on its way
     try {
       const target = parseTarget(exchange.rawTarget);
       checkFraming(exchange.req);
+      if (exchange.expectation === 'unknown') {
+        throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
+      }
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;
       if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
@@ -107,7 +114,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const forward = async (exchange: Exchange, route: Route, admission: Admission): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
-    if (exchange.expectsContinue) res.writeContinue();
+    if (exchange.expectation === 'continue') res.writeContinue();
     exchange.transfer = engine.forward({
       req,
       res,

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { basic, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
+import { basic, password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
 import { fields, head, values } from '../support/http-message.ts';
+import { run } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requirement.ts';
 import { anonymous, authorized, clientHost, connectClient, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -149,6 +151,18 @@ describe('what upstream receives', { timeout: 60_000 }, () => {
     assert.deepEqual(values(received, 'host'), [`127.0.0.1:${upstream.port}`]);
     assert.deepEqual(values(received, 'x-forwarded-host'), []);
   });
+
+  test(
+    'curl over HTTP/1.0, which says so in the TLS handshake',
+    { skip: unlessInstalled('curl') },
+    async () => {
+      const curl = await run('curl', [
+        ...['--silent', '--show-error', '--fail', '--http1.0', '--cacert', frontDoor.caPath],
+        ...['--user', `${user}:${password}`, `https://localhost:${frontDoor.port}/v2/app/blobs/x`],
+      ]);
+      assert.deepEqual(curl, { code: 0, stdout: 'ok', stderr: '' });
+    },
+  );
 
   for (const [method, length] of [
     ['POST', 0],
