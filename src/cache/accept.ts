@@ -1,0 +1,26 @@
+/** What a client accepts: the media types of all its Accept fields (RFC 9110 section 12.5.1). */
+export type Accept = {
+  /** The same for any order, spacing and case: what upstream's choice depends on. */
+  readonly normalized: string;
+  /** Whether a type is asked for by its name; a wildcard is upstream's to interpret, and it does so in its own way. */
+  names(mediaType: string): boolean;
+};
+
+/** Reads the values of all Accept fields; never fails, since an odd one is only a set of its own. */
+export function parseAccept(values: readonly string[]): Accept {
+  const ranges = values
+    .flatMap((value) => value.split(','))
+    .map((range) => range.replace(/\s+/g, '').toLowerCase())
+    .filter((range) => range !== '');
+  const named = new Set(
+    ranges.filter((range) => !/;q=0(\.0*)?(;|$)/.test(range)).map((range) => range.replace(/;.*$/, '')),
+  );
+  return {
+    normalized: [...new Set(ranges)].sort().join(','),
+    names: (mediaType) => named.has(essenceOf(mediaType)),
+  };
+}
+
+function essenceOf(mediaType: string): string {
+  return mediaType.replace(/;.*$/s, '').trim().toLowerCase();
+}

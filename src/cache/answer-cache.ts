@@ -1,0 +1,163 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { parseAccept } from './accept.ts';
+import type { Cacheable, Written } from './cacheable.ts';
+import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
+import type { CacheStore, Slot, Ticket } from './store.ts';
+
+/** What upstream is asked on behalf of everyone who waits for the answer; nothing of a single client is in it. */
+export type SharedRequest = {
+  readonly rawTarget: string;
+  /** Host as the client sent it; null for none. */
+  readonly host: string | null;
+  /** The values of all Accept fields. */
+  readonly accept: readonly string[];
+};
+
+export type CacheResult =
+  | { readonly kind: 'HIT' | 'MISS'; readonly answer: Answer }
+  /** Upstream has to be asked by this client itself. */
+  | { readonly kind: 'BYPASS' };
+
+/** A write that has been announced; `end` is to be awaited before its answer is sent. */
+export type AnnouncedWrite = { end(): Promise<void> };
+
+export type CacheCounters = Record<'hit' | 'miss' | 'bypass' | 'store' | 'evict' | 'error' | 'bytesServed', number>;
+
+/** Answers manifests and other small files from a store, and keeps what it answers from ever being older than a write. */
+export type AnswerCache = {
+  /** @throws OciError when upstream was asked and gave no answer. */
+  answer(cacheable: Cacheable, request: SharedRequest): Promise<CacheResult>;
+  announceWrite(written: Written): Promise<AnnouncedWrite>;
+  readonly counters: Readonly<CacheCounters>;
+  close(): Promise<void>;
+};
+
+export type AnswerCacheOptions = {
+  readonly store: CacheStore;
+  readonly maxEntryBytes: number;
+  /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
+  readonly fetch: (request: SharedRequest, maxBytes: number) => Promise<Answer | null>;
+  readonly logger: Pick<Logger, 'warn'>;
+};
+
+/** One question to upstream, and everyone who waits for it. Null: not for sharing. */
+type Flight = { readonly ticket: Ticket; readonly answer: Promise<Answer | null> };
+
+export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: AnswerCacheOptions): AnswerCache {
+  const flights = new Map<string, Flight>();
+  const counters: CacheCounters = { hit: 0, miss: 0, bypass: 0, store: 0, evict: 0, error: 0, bytesServed: 0 };
+
+  const bypass = (): CacheResult => {
+    counters.bypass += 1;
+    return { kind: 'BYPASS' };
+  };
+
+  const answer: AnswerCache['answer'] = async (cacheable, request) => {
+    const accept = parseAccept(request.accept);
+    const variant = hash([request.host?.toLowerCase() ?? '', cacheable.kind === 'tag' ? accept.normalized : '']);
+    const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
+    const accepts = ({ rawHeaders }: Answer) =>
+      cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
+    const found = await store.lookup(slot);
+    if (found.kind === 'unavailable') {
+      counters.error += 1;
+      return bypass();
+    }
+    if (found.kind === 'found') {
+      const stored = decodeEntry(found.value);
+      if (stored && !accepts(stored)) return bypass();
+      if (stored) {
+        counters.hit += 1;
+        counters.bytesServed += stored.body.length;
+        return { kind: 'HIT', answer: stored };
+      }
+      counters.error += 1;
+      logger.warn({ scope: slot.scope, item: slot.item }, 'a cached answer was damaged: upstream is asked again');
+    }
+    const fetched = await fetchOnce(cacheable, slot, found.ticket, request, accepts);
+    if (fetched === null) return bypass();
+    counters.miss += 1;
+    return { kind: 'MISS', answer: fetched };
+  };
+
+  /**
+   * Asks upstream once for all who ask now. Only a question of the same ticket may be joined: with another one, a write
+   * has been acknowledged since it was asked, and its answer may be older.
+   */
+  const fetchOnce = (
+    cacheable: Cacheable,
+    slot: Slot,
+    ticket: Ticket,
+    request: SharedRequest,
+    accepts: (answer: Answer) => boolean,
+  ): Promise<Answer | null> => {
+    // One digest has one slot, and yet upstream may refuse it to one Accept and give it to another.
+    const key = JSON.stringify([slot, parseAccept(request.accept).normalized]);
+    const underWay = flights.get(key);
+    if (underWay?.ticket === ticket) return underWay.answer;
+    const fetched = fetch(request, maxEntryBytes).then((got) => {
+      if (got === null || !isShareable(got)) return null;
+      if (accepts(got) && isStorable(cacheable, got)) void fill(slot, ticket, got);
+      return got;
+    });
+    const flight: Flight = { ticket, answer: fetched };
+    flights.set(key, flight);
+    const land = () => {
+      if (flights.get(key) === flight) flights.delete(key);
+    };
+    fetched.then(land, land);
+    return fetched;
+  };
+
+  const fill = async (slot: Slot, ticket: Ticket, got: Answer) => {
+    const { stored, evicted } = await store.fill(slot, ticket, encodeEntry(got));
+    if (stored) counters.store += 1;
+    counters.evict += evicted;
+  };
+
+  const announceWrite: AnswerCache['announceWrite'] = async (written) => {
+    const change = { ...written, id: randomBytes(8).toString('hex') };
+    if (!(await store.beginWrite(change))) counters.error += 1;
+    let ended: Promise<void> | undefined;
+    return {
+      end: () =>
+        (ended ??= store.endWrite(change).then((told) => {
+          if (!told) counters.error += 1;
+        })),
+    };
+  };
+
+  return { answer, announceWrite, counters, close: () => store.close() };
+}
+
+/** Whether everyone who asked the same may get it: nothing that upstream meant for one client, and no redirect. */
+function isShareable({ status, rawHeaders }: Answer): boolean {
+  return (status < 300 || status >= 400) && !has(rawHeaders, 'set-cookie', 'x-docker-token');
+}
+
+/** Whether it may be kept: a whole 200 that is what its digest says. */
+function isStorable(cacheable: Cacheable, { status, rawHeaders, body }: Answer): boolean {
+  if (status !== 200 || has(rawHeaders, 'content-encoding', 'content-range')) return false;
+  if (/\b(no-store|private|no-cache)\b/i.test(headerValues(rawHeaders, 'cache-control').join())) return false;
+  const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
+  if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
+  if (cacheable.kind === 'v1') return true;
+  const named = headerValues(rawHeaders, 'docker-content-digest');
+  const digests = cacheable.kind === 'digest' ? [...named, cacheable.item] : named;
+  return digests.length > 0 && digests.every((digest) => matchesDigest(body, digest));
+}
+
+function matchesDigest(body: Buffer, digest: string): boolean {
+  const [algorithm = '', hex] = digest.split(':');
+  return ['sha256', 'sha512'].includes(algorithm) && createHash(algorithm).update(body).digest('hex') === hex;
+}
+
+function has(rawHeaders: RawHeaders, ...names: string[]): boolean {
+  return names.some((name) => headerValues(rawHeaders, name).length > 0);
+}
+
+function hash(parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+}

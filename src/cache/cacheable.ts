@@ -1,0 +1,57 @@
+import type { Route } from '../oci/route.ts';
+import type { CanonicalTarget } from '../oci/target.ts';
+
+/** What may be answered from the cache: whose it is, and whether upstream chooses its form by Accept. */
+export type Cacheable = {
+  readonly scope: string;
+  readonly item: string;
+  readonly kind: 'tag' | 'digest' | 'v1';
+};
+
+/** What a write makes out of date. */
+export type Written = { readonly scope: string; readonly items: readonly string[] | 'all' };
+
+const digestForm = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]+$/;
+const v1Image = /^\/v1\/images\/([^/]+)\/(?:json|ancestry)$/;
+// Both take as little as they can for the repository, so that a read and a write of one path name the same scope.
+const v1Tags = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/tags(?:\/[^/]+)?$/;
+const v1ImageAny = /^\/v1\/images\/([^/]+)\//;
+const v1RepositoryAny = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)(?:\/(?:tags|images|auth|properties|json)?(?:\/.*)?)?$/;
+
+/**
+ * Names what a GET or HEAD may be answered from: manifests and indexes, and the first protocol's small files. Everything else
+ * (layers, uploads, lists, referrers, anything with a query) is always upstream's to answer.
+ */
+export function parseCacheable(route: Route, target: CanonicalTarget): Cacheable | null {
+  if (target.raw !== target.rawPath) return null;
+  if (route.kind === 'manifest') {
+    const { repository, reference } = route;
+    return { scope: `v2:${repository}`, item: reference, kind: digestForm.test(reference) ? 'digest' : 'tag' };
+  }
+  const image = v1Image.exec(target.path)?.[1];
+  if (image !== undefined) return { scope: `v1-image:${image}`, item: target.path, kind: 'v1' };
+  const repository = v1Tags.exec(target.path)?.[1];
+  if (repository !== undefined) return { scope: v1Scope(repository), item: target.path, kind: 'v1' };
+  return null;
+}
+
+/** Names what a request of any other method makes out of date; null for nothing that is ever kept. */
+export function parseWritten(method: string, route: Route, target: CanonicalTarget): Written | null {
+  if (route.kind === 'manifest') {
+    const { repository, reference } = route;
+    const scope = `v2:${repository}`;
+    // A digest's end takes every tag on it along; and a query can name tags (`?tag=`).
+    const onlyItself = target.raw === target.rawPath && (method === 'PUT' || !digestForm.test(reference));
+    return { scope, items: onlyItself ? [reference] : 'all' };
+  }
+  const image = v1ImageAny.exec(target.path)?.[1];
+  if (image !== undefined) return { scope: `v1-image:${image}`, items: 'all' };
+  const repository = v1RepositoryAny.exec(target.path)?.[1];
+  if (repository !== undefined) return { scope: v1Scope(repository), items: 'all' };
+  return null;
+}
+
+/** The first protocol writes `library/NAME` also as `NAME`. */
+function v1Scope(repository: string): string {
+  return `v1:${repository.includes('/') ? repository : `library/${repository}`}`;
+}
