@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 /**
- * The import rule: main → cli, quickstart → app → server → auth, proxy → oci.
+ * The import rule: main → cli, quickstart → app → server → auth, proxy, cache → oci.
  * Siblings meet only in app.ts; config, tls, observability and operator-error.ts know nobody above them.
  */
 const mayImport = {
@@ -11,7 +11,8 @@ const mayImport = {
   observability: ['config'],
   auth: ['oci'],
   proxy: ['oci'],
-  server: ['oci', 'auth', 'proxy', 'observability'],
+  cache: ['oci'],
+  server: ['oci', 'auth', 'proxy', 'cache', 'observability'],
 };
 const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];
 const importRule = Object.entries(mayImport).map(([folder, allowed]) => ({

@@ -4,9 +4,12 @@ import type { Logger } from 'pino';
 import { createAuthenticator } from './auth/authenticator.ts';
 import { openHtpasswdFile } from './auth/htpasswd-file.ts';
 import { createPasswordPool } from './auth/password-pool.ts';
+import { createAnswerCache } from './cache/answer-cache.ts';
+import { openCacheStore } from './cache/open-store.ts';
 import type { Config } from './config/schema.ts';
 import { OperatorError } from './operator-error.ts';
 import { createEngine } from './proxy/engine.ts';
+import { createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
@@ -55,14 +58,26 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
   });
+  const upstreamOptions = {
+    upstream,
+    connectTimeoutMs: config.upstream.connectTimeout,
+    readTimeoutMs: config.upstream.readTimeout,
+  };
+  const store = await openCacheStore(config, logger);
+  const cache =
+    store === null
+      ? null
+      : createAnswerCache({
+          store,
+          maxEntryBytes: config.cache.maxEntryBytes,
+          fetch: createFetch(upstreamOptions),
+          logger,
+        });
   const addresses = createClientAddresses(listen.trustedProxies);
   const pipeline = createPipeline({
     authenticator,
-    engine: createEngine({
-      upstream,
-      connectTimeoutMs: config.upstream.connectTimeout,
-      readTimeoutMs: config.upstream.readTimeout,
-    }),
+    engine: createEngine(upstreamOptions),
+    cache,
     addresses,
     logger,
     now: () => performance.now(),
@@ -70,12 +85,15 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
     openPaths: new Set(auth.open),
     versionCheck: auth.versionCheck,
     challengeAgents: auth.challengeAgents,
+    upstreamUrl: upstream.url,
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
     refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
   });
   const free = async () => {
     await authenticator.close();
+    if (cache) logger.info({ ...cache.counters }, 'cache counters');
+    await cache?.close();
     upstream.close();
   };
   try {

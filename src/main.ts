@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
+import { addCacheCommand } from './cli/cache.ts';
 import { addCertCommand } from './cli/cert.ts';
 import { addConfigCommand } from './cli/config.ts';
 import { addServeCommand } from './cli/serve.ts';
@@ -22,6 +23,7 @@ async function run(argv: readonly string[]): Promise<number> {
   addCertCommand(program);
   addUserCommand(program);
   addConfigCommand(program);
+  addCacheCommand(program);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return Number(process.exitCode ?? 0);

@@ -23,7 +23,10 @@ export type CacheResult =
 /** A write that has been announced; `end` is to be awaited before its answer is sent. */
 export type AnnouncedWrite = { end(): Promise<void> };
 
-export type CacheCounters = Record<'hit' | 'miss' | 'bypass' | 'store' | 'evict' | 'error' | 'bytesServed', number>;
+export type CacheCounters = Record<
+  'hit' | 'miss' | 'bypass' | 'store' | 'evict' | 'error' | 'bytesServed',
+  number
+>;
 
 /** Answers manifests and other small files from a store, and keeps what it answers from ever being older than a write. */
 export type AnswerCache = {
@@ -47,7 +50,15 @@ type Flight = { readonly ticket: Ticket; readonly answer: Promise<Answer | null>
 
 export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: AnswerCacheOptions): AnswerCache {
   const flights = new Map<string, Flight>();
-  const counters: CacheCounters = { hit: 0, miss: 0, bypass: 0, store: 0, evict: 0, error: 0, bytesServed: 0 };
+  const counters: CacheCounters = {
+    hit: 0,
+    miss: 0,
+    bypass: 0,
+    store: 0,
+    evict: 0,
+    error: 0,
+    bytesServed: 0,
+  };
 
   const bypass = (): CacheResult => {
     counters.bypass += 1;
@@ -56,7 +67,10 @@ export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: Answe
 
   const answer: AnswerCache['answer'] = async (cacheable, request) => {
     const accept = parseAccept(request.accept);
-    const variant = hash([request.host?.toLowerCase() ?? '', cacheable.kind === 'tag' ? accept.normalized : '']);
+    const variant = hash([
+      request.host?.toLowerCase() ?? '',
+      cacheable.kind === 'tag' ? accept.normalized : '',
+    ]);
     const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
     const accepts = ({ rawHeaders }: Answer) =>
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
@@ -74,7 +88,10 @@ export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: Answe
         return { kind: 'HIT', answer: stored };
       }
       counters.error += 1;
-      logger.warn({ scope: slot.scope, item: slot.item }, 'a cached answer was damaged: upstream is asked again');
+      logger.warn(
+        { scope: slot.scope, item: slot.item },
+        'a cached answer was damaged: upstream is asked again',
+      );
     }
     const fetched = await fetchOnce(cacheable, slot, found.ticket, request, accepts);
     if (fetched === null) return bypass();

@@ -16,7 +16,8 @@ const v1Image = /^\/v1\/images\/([^/]+)\/(?:json|ancestry)$/;
 // Both take as little as they can for the repository, so that a read and a write of one path name the same scope.
 const v1Tags = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/tags(?:\/[^/]+)?$/;
 const v1ImageAny = /^\/v1\/images\/([^/]+)\//;
-const v1RepositoryAny = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)(?:\/(?:tags|images|auth|properties|json)?(?:\/.*)?)?$/;
+const v1RepositoryAny =
+  /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)(?:\/(?:tags|images|auth|properties|json)?(?:\/.*)?)?$/;
 
 /**
  * Names what a GET or HEAD may be answered from: manifests and indexes, and the first protocol's small files. Everything else
@@ -26,7 +27,11 @@ export function parseCacheable(route: Route, target: CanonicalTarget): Cacheable
   if (target.raw !== target.rawPath) return null;
   if (route.kind === 'manifest') {
     const { repository, reference } = route;
-    return { scope: `v2:${repository}`, item: reference, kind: digestForm.test(reference) ? 'digest' : 'tag' };
+    return {
+      scope: `v2:${repository}`,
+      item: reference,
+      kind: digestForm.test(reference) ? 'digest' : 'tag',
+    };
   }
   const image = v1Image.exec(target.path)?.[1];
   if (image !== undefined) return { scope: `v1-image:${image}`, item: target.path, kind: 'v1' };

@@ -42,7 +42,12 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
   const scopeOf = (name: string): Scope => {
     const known = scopes.get(name);
     if (known) return known;
-    const scope = { base: ++lastNumber, generation: ++lastNumber, versions: new Map<string, number>(), writes: new Map<string, number>() };
+    const scope = {
+      base: ++lastNumber,
+      generation: ++lastNumber,
+      versions: new Map<string, number>(),
+      writes: new Map<string, number>(),
+    };
     scopes.set(name, scope);
     return scope;
   };
@@ -75,7 +80,8 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
     fill: (slot, ticket, value) => {
       const scope = scopeOf(slot.scope);
       const writing = [...scope.writes.values()].some((untilMs) => now() < untilMs);
-      if (writing || ticket !== ticketOf(scope, slot.item)) return Promise.resolve({ stored: false, evicted: 0 });
+      if (writing || ticket !== ticketOf(scope, slot.item))
+        return Promise.resolve({ stored: false, evicted: 0 });
       const before = evicted;
       const key = keyOf(slot);
       entries.set(key, { value, version: versionOf(scope, slot.item), expiresAtMs: now() + ttlMs });
@@ -90,11 +96,6 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
       return Promise.resolve(true);
     },
     stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize }),
-    flush: () => {
-      entries.clear();
-      scopes.clear();
-      return Promise.resolve(true);
-    },
     close: () => Promise.resolve(),
   };
 }

@@ -21,7 +21,9 @@ const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?]+)(?:\/(\d+)?)?(?:\?n
 /** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
   const [, secure = '', mode = '', hosts = '', db = '0', name = 'mymaster'] = urlForm.exec(options.url) ?? [];
-  const nodes = hosts.split(',').map((host) => parseNode(host, defaultPorts[mode as keyof typeof defaultPorts]));
+  const nodes = hosts
+    .split(',')
+    .map((host) => parseNode(host, defaultPorts[mode as keyof typeof defaultPorts]));
   const tls = options.ca === null ? {} : { ca: options.ca };
   const common: RedisOptions = {
     ...(secure === '' ? {} : { tls }),

@@ -1,15 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import {
-  beginWriteScript,
-  endWriteScript,
-  fillScript,
-  flushScript,
-  lookupScript,
-  statsScript,
-  type Script,
-} from './redis-scripts.ts';
+import { beginWriteScript, endWriteScript, fillScript, lookupScript, type Script } from './redis-scripts.ts';
+import { readRedisStats } from './redis-admin.ts';
+import { createRedisKeys, runScript } from './redis-keys.ts';
 import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
 
 export type RedisStoreOptions = StoreLimits & {
@@ -34,13 +28,7 @@ const watchMs = 500;
  */
 export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const { redis, maxBytes, ttlMs, timeoutMs, logger } = options;
-  const upstreamId = createHash('sha256').update(options.upstreamUrl).digest('hex').slice(0, 16);
-  // The braces keep all keys in one slot of a cluster, which one script needs.
-  const prefix = `${options.keyPrefix}{${upstreamId}}:`;
-  const epochKey = `${prefix}epoch`;
-  const indexKey = `${prefix}index`;
-  const scopeKey = (scope: string) => `${prefix}scope:${scope}`;
-  const entryKey = ({ scope, item, variant }: Slot) => `${prefix}entry:${scope}\n${item}\n${variant}`;
+  const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
 
   let trusted = false;
   /** Raised whenever trust ends: an answer that was asked for before is not believed. */
@@ -61,17 +49,9 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   };
 
   /** Runs a script within the timeout; any failure ends the trust. @throws Error after that. */
-  const run = async ({ text, sha1 }: Script, keys: string[], args: (string | Buffer)[]): Promise<unknown> => {
+  const run = async (script: Script, names: string[], args: (string | Buffer)[]): Promise<unknown> => {
     try {
-      return await withTimeout(
-        redis
-          .callBuffer('EVALSHA', sha1, String(keys.length), ...keys, ...args)
-          .catch((error: unknown) => {
-            if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-            return redis.callBuffer('EVAL', text, String(keys.length), ...keys, ...args);
-          }),
-        timeoutMs,
-      );
+      return await withTimeout(runScript(redis, script, names, args), timeoutMs);
     } catch (error) {
       const failure = error instanceof Error ? error : new Error(String(error));
       // A full Redis keeps its word: it only stores nothing new.
@@ -86,18 +66,18 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
 
   const renewTrust = async () => {
     const before = { distrusts, untoldWrites };
-    await withTimeout(redis.del(epochKey), timeoutMs);
+    await withTimeout(redis.del(keys.epoch), timeoutMs);
     // Otherwise the epoch may have ended before that write did: the next turn of the watch tries again.
     trusted = distrusts === before.distrusts && untoldWrites === before.untoldWrites;
   };
 
   const watch = async () => {
     try {
-      if (trusted) await withTimeout(redis.exists(epochKey), timeoutMs);
+      if (trusted) await withTimeout(redis.exists(keys.epoch), timeoutMs);
       else if (redis.status === 'ready') await renewTrust();
       if (!trusted || !troubleLogged) return;
       // Refused for as long as Redis is full.
-      await withTimeout(redis.set(`${prefix}probe`, '', 'PX', watchMs), timeoutMs);
+      await withTimeout(redis.set(keys.probe, '', 'PX', watchMs), timeoutMs);
       troubleLogged = false;
       logger.info('Redis is back: the cache is in use again');
     } catch (error) {
@@ -115,13 +95,15 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   redis.on('ready', () => void watch());
   scheduleWatch();
 
+  const keysOf = (slot: Slot) => [keys.epoch, keys.scope(slot.scope), keys.entry(slot), keys.index];
+
   const write = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
     if (!trusted) {
       untoldWrites += 1;
       return false;
     }
     try {
-      await run(script, [scopeKey(scope)], [nonce(), id, ...(items === 'all' ? [] : items)]);
+      await run(script, [keys.scope(scope)], [nonce(), id, ...(items === 'all' ? [] : items)]);
       return true;
     } catch {
       return false;
@@ -133,8 +115,10 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!trusted) return { kind: 'unavailable' };
       const before = distrusts;
       try {
-        const keys = [epochKey, scopeKey(slot.scope), entryKey(slot), indexKey];
-        const [ticket, value] = (await run(lookupScript, keys, [nonce(), slot.item])) as [Buffer, Buffer | null];
+        const [ticket, value] = (await run(lookupScript, keysOf(slot), [nonce(), slot.item])) as [
+          Buffer,
+          Buffer | null,
+        ];
         if (distrusts !== before) return { kind: 'unavailable' };
         return value === null
           ? { kind: 'absent', ticket: ticket.toString() }
@@ -146,9 +130,8 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     fill: async (slot, ticket, value) => {
       if (!trusted) return { stored: false, evicted: 0 };
       try {
-        const keys = [epochKey, scopeKey(slot.scope), entryKey(slot), indexKey];
         const args = [ticket, slot.item, value, String(ttlMs), String(maxBytes)];
-        const [stored, evicted] = (await run(fillScript, keys, args)) as [number, number];
+        const [stored, evicted] = (await run(fillScript, keysOf(slot), args)) as [number, number];
         return { stored: stored === 1, evicted };
       } catch {
         return { stored: false, evicted: 0 };
@@ -156,22 +139,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     },
     beginWrite: (change) => write(beginWriteScript, change),
     endWrite: (change) => write(endWriteScript, change),
-    stats: async () => {
-      try {
-        const [entries, bytes] = (await run(statsScript, [indexKey], [])) as [number, number];
-        return { entries, bytes };
-      } catch {
-        return null;
-      }
-    },
-    flush: async () => {
-      try {
-        await run(flushScript, [epochKey, indexKey], []);
-        return true;
-      } catch {
-        return false;
-      }
-    },
+    stats: () => readRedisStats(redis, keys).catch(() => null),
     close: () => {
       closed = true;
       clearTimeout(watchTimer);

@@ -18,7 +18,11 @@ export type Lookup =
   | { readonly kind: 'unavailable' };
 
 /** What one write changes within its scope: named items, or everything. `id` is the write's own, the same at its beginning and its end. */
-export type Change = { readonly id: string; readonly scope: string; readonly items: readonly string[] | 'all' };
+export type Change = {
+  readonly id: string;
+  readonly scope: string;
+  readonly items: readonly string[] | 'all';
+};
 
 export type StoreStats = { readonly entries: number; readonly bytes: number };
 
@@ -38,8 +42,6 @@ export type CacheStore = {
   endWrite(change: Change): Promise<boolean>;
   /** Entries and bytes kept; null when the store cannot be asked. */
   stats(): Promise<StoreStats | null>;
-  /** Forgets everything. */
-  flush(): Promise<boolean>;
   close(): Promise<void>;
 };
 

@@ -3,6 +3,7 @@ import {
   configKeys,
   explainUnknownKey,
   explainUnknownSection,
+  groupPaths,
   sectionNames,
   type ConfigKey,
 } from './key-list.ts';
@@ -24,31 +25,40 @@ export function readSettings(document: YamlMapping, shown: string, env: NodeJS.P
         wrong: explainUnknownSection(section),
         allowed: sectionNames.join(', '),
       });
-    } else if (node.kind === 'mapping') {
-      readSection(section, node, shown, env, found);
-    } else if (node.kind === 'list' || node.value !== null) {
-      // A section whose keys are all commented out is null, and means its defaults.
-      found.problems.push({ place, key: section, wrong: 'must be a mapping of keys' });
+    } else {
+      readGroup(section, line, node, shown, env, found);
     }
   }
   return found;
 }
 
-function readSection(
-  section: string,
-  mapping: YamlMapping,
+/** Reads a section, or a group of keys within one. */
+function readGroup(
+  group: string,
+  groupLine: number,
+  mapping: YamlNode,
   shown: string,
   env: NodeJS.ProcessEnv,
-  { settings, problems }: Found,
+  found: Found,
 ): void {
+  if (mapping.kind !== 'mapping') {
+    // One whose keys are all commented out is null, and means its defaults.
+    if (mapping.kind === 'scalar' && mapping.value === null) return;
+    found.problems.push({ place: `${shown}:${groupLine}`, key: group, wrong: 'must be a mapping of keys' });
+    return;
+  }
   for (const [name, { line, node }] of mapping.entries) {
-    const path = `${section}.${name}`;
+    const path = `${group}.${name}`;
     const key = configKeys.get(path);
+    if (groupPaths.has(path)) {
+      readGroup(path, line, node, shown, env, found);
+      continue;
+    }
     if (key === undefined) {
-      const names = [...configKeys.values()]
-        .filter((other) => other.section === section)
-        .map((other) => other.name);
-      problems.push({
+      const names = [...configKeys.keys(), ...groupPaths]
+        .filter((other) => other.slice(0, other.lastIndexOf('.')) === group)
+        .map((other) => other.slice(group.length + 1));
+      found.problems.push({
         place: `${shown}:${line}`,
         key: path,
         wrong: explainUnknownKey(path),
@@ -59,10 +69,10 @@ function readSection(
     // A scalar's or list's own line, so that a value from `common` or an anchor is named where it is written.
     const place = `${shown}:${node.line}`;
     try {
-      settings.set(path, { place, value: readValue(key, node, env) });
+      found.settings.set(path, { place, value: readValue(key, node, env) });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      problems.push({ place, key: path, wrong: error.message, allowed: key.allowed });
+      found.problems.push({ place, key: path, wrong: error.message, allowed: key.allowed });
     }
   }
 }

@@ -1,16 +1,9 @@
 import * as z from 'zod';
-import { configKeys, sectionNames, type ConfigKey } from './key-list.ts';
-import { configSchema } from './schema.ts';
+import { configKeys, groupPaths, sectionNames, type ConfigKey } from './key-list.ts';
 
 /** The JSON Schema (draft 7, which editors know best) of a flat file and of one with flavors; ends with a newline. */
 export function formatJsonSchema(): string {
-  const sections = Object.fromEntries(
-    sectionNames.map((section) => {
-      const keys = [...configKeys.values()].filter((key) => key.section === section);
-      const properties = Object.fromEntries(keys.map((key) => [key.name, describeKey(key)]));
-      return [section, { type: ['object', 'null'], additionalProperties: false, properties }];
-    }),
-  );
+  const sections = Object.fromEntries(sectionNames.map((section) => [section, describeGroup(section)]));
   const schema = {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Tidegate configuration',
@@ -35,11 +28,20 @@ export function formatJsonSchema(): string {
   return `${JSON.stringify(schema, null, 2)}\n`;
 }
 
+function describeGroup(group: string): object {
+  const depth = group.split('.').length;
+  const within = (path: string) => path.startsWith(`${group}.`) && path.split('.').length === depth + 1;
+  const keys = [...configKeys.values()].filter((key) => within(key.path));
+  const groups = [...groupPaths].filter(within);
+  const properties = Object.fromEntries([
+    ...keys.map((key) => [key.name, describeKey(key)] as const),
+    ...groups.map((path) => [path.slice(group.length + 1), describeGroup(path)] as const),
+  ]);
+  return { type: ['object', 'null'], additionalProperties: false, properties };
+}
+
 function describeKey(key: ConfigKey): object {
-  const section = configSchema.shape[key.section as keyof typeof configSchema.shape];
-  const schema = (section.shape as Record<string, z.ZodType>)[key.name];
-  if (schema === undefined) throw new Error(`${key.path} is not in the schema`);
-  const own = z.toJSONSchema(schema, { io: 'input', target: 'draft-7' });
+  const own = z.toJSONSchema(key.field, { io: 'input', target: 'draft-7' });
   delete own.$schema;
   const { description, default: fallback, ...type } = own;
   return { description, default: fallback, anyOf: [type, { $ref: '#/definitions/envReference' }] };

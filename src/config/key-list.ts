@@ -1,14 +1,18 @@
-import type * as z from 'zod';
+import * as z from 'zod';
 import { keyDescriptions, type KeyType } from './key-type.ts';
 import { findNearName } from './near-name.ts';
 import { configSchema } from './schema.ts';
 
 /** A key of the configuration with everything that is known of it. */
 export type ConfigKey = KeyType & {
-  /** `section.name` */
+  /** `section.name`, or `section.group.name` */
   readonly path: string;
+  /** The path's parts. */
+  readonly segments: readonly string[];
   readonly section: string;
   readonly name: string;
+  /** Its type with its default, as it stands in the schema. */
+  readonly field: z.ZodType;
   /** The default in YAML form. */
   readonly fallback: unknown;
   readonly description: string;
@@ -19,15 +23,27 @@ export const sectionNames: readonly string[] = Object.keys(configSchema.shape);
 
 /** Every key by its path, in the schema's order. */
 export const configKeys: ReadonlyMap<string, ConfigKey> = new Map(
-  Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
-    Object.entries<z.ZodType>(shape).map(([name, schema]): [string, ConfigKey] => {
-      const description = keyDescriptions.get(schema);
-      if (description === undefined) throw new Error(`${section}.${name} is not made with key()`);
-      const path = `${section}.${name}`;
-      return [path, { ...description, path, section, name }];
-    }),
+  listKeys([], configSchema).map((key) => [key.path, key]),
+);
+
+/** The paths that hold keys: the sections, and the groups within them. */
+export const groupPaths: ReadonlySet<string> = new Set(
+  [...configKeys.values()].flatMap(({ segments }) =>
+    segments.slice(1).map((_, i) => segments.slice(0, i + 1).join('.')),
   ),
 );
+
+function listKeys(prefix: readonly string[], { shape }: z.ZodObject): ConfigKey[] {
+  return Object.entries(shape).flatMap(([name, field]): ConfigKey[] => {
+    const segments = [...prefix, name];
+    if (field instanceof z.ZodObject) return listKeys(segments, field);
+    const description = keyDescriptions.get(field);
+    const path = segments.join('.');
+    if (description === undefined || !(field instanceof z.ZodType))
+      throw new Error(`${path} is not made with key()`);
+    return [{ ...description, path, segments, section: segments[0] ?? '', name, field }];
+  });
+}
 
 /** What is wrong with a section that does not exist. */
 export function explainUnknownSection(name: string): string {

@@ -152,6 +152,66 @@ const auth = z.strictObject({
   ),
 });
 
+const redis = z.strictObject({
+  url: key(
+    text(
+      /^rediss?(|-sentinel|-cluster):\/\/[A-Za-z0-9.:[\]_,-]+(\/\d{0,4})?(\?name=[A-Za-z0-9_.-]+)?$/,
+      'redis://HOST:PORT/DB, redis-sentinel://HOST:PORT,HOST:PORT/DB?name=NAME or redis-cluster://HOST:PORT,HOST:PORT, with rediss for TLS, and no credentials',
+    ),
+    'redis://127.0.0.1:6379/0',
+    'The Redis that driver redis uses: one server, the sentinels of a group, or nodes of a cluster. Instances that share a registry name it by the same upstream.url and share one Redis.',
+  ),
+  keyPrefix: key(
+    text(/^[\x21-\x7a]{1,100}$/, '1 to 100 printable ASCII characters without space and braces'),
+    'tidegate:',
+    'Beginning of the name of every key. Other keys of a shared Redis are never touched.',
+  ),
+  username: key(
+    nullable(text(/^\P{Cc}+$/u, 'text without control characters')),
+    null,
+    'Name of a Redis ACL user.',
+  ),
+  password: key(
+    { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
+    null,
+    'Password of Redis. Best taken from the environment, never printed.',
+  ),
+  ca: key(
+    nullable(filePath()),
+    null,
+    'PEM file with the CA certificates that a Redis over TLS is verified with, instead of the public ones.',
+  ),
+  timeout: key(
+    duration('1ms', '10s'),
+    '100ms',
+    'How long a request waits for Redis. A later answer counts as none, and Redis is left alone until it has recovered.',
+  ),
+});
+
+const cache = z.strictObject({
+  driver: key(
+    oneOf('memory', 'redis', 'off'),
+    'memory',
+    'Where manifests are cached: in this process, in a Redis that several instances share, or nowhere.',
+  ),
+  redis,
+  maxBytes: key(
+    size('64KiB', '1024GiB'),
+    '64MiB',
+    'How much the cache may hold. Beyond it, what was not used for longest goes.',
+  ),
+  maxEntryBytes: key(
+    size('1KiB', '16MiB'),
+    '4MiB',
+    'Largest manifest that is cached. A larger one is passed through.',
+  ),
+  tagTtl: key(
+    duration('1ms', '1d'),
+    '10s',
+    'How long an answer may be given without asking upstream: what is pushed or deleted around Tidegate is seen within it.',
+  ),
+});
+
 const limits = z.strictObject({
   headerBytes: key(size('1KiB', '1MiB'), '32KiB', 'Largest request head. A larger one is answered with 431.'),
   headerTimeout: key(duration('1ms'), '30s', 'How long a client may take to send the head of a request.'),
@@ -203,7 +263,7 @@ const log = z.strictObject({
 });
 
 /** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */
-export const configSchema = z.strictObject({ listen, tls, upstream, auth, limits, shutdown, log });
+export const configSchema = z.strictObject({ listen, tls, upstream, auth, cache, limits, shutdown, log });
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type * as z from 'zod';
-import { configKeys, sectionNames, type ConfigKey } from './key-list.ts';
+import { configKeys, groupPaths, type ConfigKey } from './key-list.ts';
 import type { Problem } from './problem.ts';
 import { configSchema, type Config } from './schema.ts';
 import type { Setting } from './setting.ts';
@@ -10,24 +10,24 @@ export function validateSettings(
   settings: ReadonlyMap<string, Setting>,
   baseDir: string,
 ): { config: Config | undefined; problems: Problem[] } {
-  const input = Object.fromEntries(sectionNames.map((section) => [section, newSection()]));
-  for (const [keyPath, { value }] of settings) {
-    const key = configKeys.get(keyPath);
-    const section = key && input[key.section];
-    if (key !== undefined && section !== undefined) section[key.name] = resolveValue(key, value, baseDir);
-  }
-  const defaults = [...configKeys.values()].filter((key) => !settings.has(key.path) && key.isPath === true);
-  for (const key of defaults) {
-    const section = input[key.section];
-    if (section !== undefined) section[key.name] = resolveValue(key, key.fallback, baseDir);
+  const input: Group = {};
+  for (const group of groupPaths) enter(input, group.split('.'));
+  for (const key of configKeys.values()) {
+    const setting = settings.get(key.path);
+    if (setting === undefined && key.isPath !== true) continue;
+    const value = setting === undefined ? key.fallback : setting.value;
+    enter(input, key.segments.slice(0, -1))[key.name] = resolveValue(key, value, baseDir);
   }
   const result = configSchema.safeParse(input);
   if (result.success) return { config: result.data, problems: [] };
   return { config: undefined, problems: result.error.issues.map((issue) => toProblem(issue, settings)) };
 }
 
-function newSection(): Record<string, unknown> {
-  return {};
+type Group = { [name: string]: unknown };
+
+/** The object at this path, made where it is missing. */
+function enter(input: Group, segments: readonly string[]): Group {
+  return segments.reduce((group, name) => (group[name] ??= {}) as Group, input);
 }
 
 function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown {
@@ -36,11 +36,13 @@ function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown 
 }
 
 function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Setting>): Problem {
-  const [section, name, index] = issue.path;
-  const keyPath = `${String(section)}.${String(name)}`;
+  const names = issue.path.map(String);
+  const depth = names.findIndex((_, i) => configKeys.has(names.slice(0, i + 1).join('.'))) + 1;
+  const keyPath = names.slice(0, depth).join('.');
+  const index = issue.path[depth];
   const key = configKeys.get(keyPath);
   const setting = settings.get(keyPath);
-  if (key === undefined || setting === undefined) return { place: keyPath, wrong: issue.message };
+  if (key === undefined || setting === undefined) return { place: names.join('.'), wrong: issue.message };
   const value = index === undefined ? setting.value : (setting.value as unknown[])[Number(index)];
   return {
     place: setting.place,
@@ -54,7 +56,7 @@ function describeFault(issue: z.core.$ZodIssue, key: ConfigKey, value: unknown):
   if (issue.code === 'custom' && issue.message !== 'Invalid input') return issue.message;
   const shown = key.isSecret === true ? 'the value' : abbreviate(value);
   if (value === null) return 'must not be empty or null';
-  if (key.textForm === 'list' && issue.path.length === 2) return `${shown} is not a list`;
+  if (key.textForm === 'list' && issue.path.length === key.segments.length) return `${shown} is not a list`;
   if (key.textForm === 'integer' && typeof value === 'string' && /^[0-9]+$/.test(value)) {
     return `${shown} is text: write the number without quotes`;
   }

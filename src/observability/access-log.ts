@@ -13,7 +13,10 @@ export type LoggedExchange = {
   readonly user: string | null;
   readonly errorCode: string | null;
   readonly reason: string | null;
+  /** HIT, MISS or BYPASS of a manifest; null for anything else. */
+  readonly cache: string | null;
   readonly res: { readonly statusCode: number; readonly headersSent: boolean };
+  readonly bytesOut: number;
   readonly transfer: { readonly bytesIn: number; readonly bytesOut: number } | null;
 };
 
@@ -35,10 +38,11 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
       route: exchange.routeKind,
       status: res.headersSent ? res.statusCode : 0,
       bytesIn: transfer?.bytesIn ?? 0,
-      bytesOut: transfer?.bytesOut ?? 0,
+      bytesOut: transfer?.bytesOut ?? exchange.bytesOut,
       durationMs: Math.round((nowMs - exchange.startedAtMs) * 10) / 10,
       client: exchange.clientAddress,
       userAgent: exchange.userAgent.slice(0, maxTextLength),
+      ...(exchange.cache === null ? {} : { cache: exchange.cache }),
       ...(exchange.errorCode === null ? {} : { code: exchange.errorCode }),
       ...(exchange.reason === null ? {} : { reason: exchange.reason }),
     },

@@ -1,8 +1,9 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
-import { buildClientHeaders, headerValues, type ResponseEdits } from './headers.ts';
+import { headerValues } from '../oci/raw-headers.ts';
+import { buildClientHeaders, type ResponseEdits } from './headers.ts';
+import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
 import type { Upstream } from './upstream.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
@@ -23,8 +24,8 @@ export type ForwardRequest = {
   readonly edits: Omit<ResponseEdits, 'upstreamUrl'>;
   /** A larger request body is refused with 413, in bytes. */
   readonly maxBodyBytes: number;
-  /** Called with upstream's status and raw headers before anything is sent to the client. */
-  readonly onResponse: (status: number, rawHeaders: readonly string[]) => void;
+  /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
+  readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
 };
 
 /** How a transfer ended: the whole answer was written (`res` is still to be ended), or one side broke off and both were cut. */
@@ -148,7 +149,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           socket.destroy();
           fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
         });
-        stopTimers = watchSocket(socket, !opened.reusedSocket, {
+        stopTimers = watchUpstreamSocket(socket, {
+          connectTimeoutMs,
+          readTimeoutMs,
+          isNew: !opened.reusedSocket,
+          isSecure: upstream.url.protocol === 'https:',
           onConnectTimeout: () =>
             fail(
               new OciError(
@@ -170,10 +175,15 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           return;
         }
         response = incoming;
-        const status = incoming.statusCode ?? 0;
-        request.onResponse(status, incoming.rawHeaders);
         incoming.on('error', () => {}); // 'close' follows, and decides
         incoming.on('close', () => cut('upstream-broke')); // does nothing once 'end' has settled
+        const hold = request.onResponse(incoming.statusCode ?? 0, incoming.rawHeaders);
+        if (hold === undefined) relay(incoming);
+        else void hold.then(() => relay(incoming));
+      };
+
+      const relay = (incoming: IncomingMessage) => {
+        if (settled) return;
         try {
           if (
             headerValues(incoming.rawHeaders, 'transfer-encoding').some(
@@ -185,7 +195,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           // An answer that comes before the whole request has been read ends the connection after it.
           if (!req.complete) res.shouldKeepAlive = false;
           res.writeHead(
-            status,
+            incoming.statusCode ?? 0,
             incoming.statusMessage ?? '',
             buildClientHeaders(incoming.rawHeaders, { ...edits, upstreamUrl: upstream.url }),
           );
@@ -238,28 +248,6 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       get bytesOut() {
         return bytesOut;
       },
-    };
-  };
-
-  /** Watches for a connection that does not come up, and for silence. Gives what ends the watching. */
-  const watchSocket = (
-    socket: Socket,
-    isNew: boolean,
-    { onConnectTimeout, onIdle }: { onConnectTimeout: () => void; onIdle: () => void },
-  ): (() => void) => {
-    const connectTimer = isNew ? setTimeout(onConnectTimeout, connectTimeoutMs) : undefined;
-    const connected = () => clearTimeout(connectTimer);
-    socket.once(upstream.url.protocol === 'https:' ? 'secureConnect' : 'connect', connected);
-    const onTimeout = () => {
-      socket.setTimeout(readTimeoutMs);
-      onIdle();
-    };
-    socket.setTimeout(readTimeoutMs);
-    socket.on('timeout', onTimeout);
-    return () => {
-      connected();
-      socket.off('timeout', onTimeout);
-      socket.setTimeout(0);
     };
   };
 

@@ -1,5 +1,4 @@
-/** Header fields as Node gives and takes them raw: name, value, name, value, … in the sender's order and case. */
-export type RawHeaders = readonly string[];
+import { headerPairs, type RawHeaders } from '../oci/raw-headers.ts';
 
 /** What Tidegate says to upstream about the request, in place of what the client claimed. */
 export type ForwardedRequest = {
@@ -54,7 +53,7 @@ export function buildUpstreamHeaders(
   const dropped = namedByConnection(rawHeaders);
   const values = new Map<string, { readonly name: string; readonly values: string[] }>();
   let framedByChunks = false;
-  for (const [name, value] of pairs(rawHeaders)) {
+  for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (key === 'transfer-encoding') framedByChunks = true;
     if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
@@ -105,7 +104,7 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
   const dropped = namedByConnection(rawHeaders);
   for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
   const headers: string[] = [];
-  for (const [name, value] of pairs(rawHeaders)) {
+  for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
     headers.push(name, key === 'location' ? rewriteLocation(value, edits) : value);
@@ -140,7 +139,7 @@ function withPort(authority: string, scheme: string): string {
 
 function namedByConnection(rawHeaders: RawHeaders): Set<string> {
   const named = new Set<string>();
-  for (const [name, value] of pairs(rawHeaders)) {
+  for (const [name, value] of headerPairs(rawHeaders)) {
     if (name.toLowerCase() !== 'connection') continue;
     for (const option of value.split(',')) {
       const key = option.trim().toLowerCase();
@@ -148,15 +147,4 @@ function namedByConnection(rawHeaders: RawHeaders): Set<string> {
     }
   }
   return named;
-}
-
-/** All values of one field, in order. */
-export function headerValues(rawHeaders: RawHeaders, lowerCaseName: string): string[] {
-  const values: string[] = [];
-  for (const [name, value] of pairs(rawHeaders)) if (name.toLowerCase() === lowerCaseName) values.push(value);
-  return values;
-}
-
-function* pairs(rawHeaders: RawHeaders): Generator<[name: string, value: string]> {
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) yield [rawHeaders[i] ?? '', rawHeaders[i + 1] ?? ''];
 }

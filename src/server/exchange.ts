@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CacheResult } from '../cache/answer-cache.ts';
 import type { OciErrorCode } from '../oci/error.ts';
 import type { Transfer } from '../proxy/engine.ts';
-import { headerValues } from '../proxy/headers.ts';
+import { headerValues } from '../oci/raw-headers.ts';
 import { normalizeAddress, type ClientAddresses } from './client-address.ts';
 
 /** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
@@ -32,7 +33,11 @@ export type Exchange = {
   errorCode: OciErrorCode | null;
   /** Why credentials were refused or an answer was cut, for the log. */
   reason: string | null;
+  /** HIT, MISS or BYPASS, where a cache could have answered; null elsewhere. */
+  cache: CacheResult['kind'] | null;
   transfer: Transfer | null;
+  /** Bytes of a body that did not come through a transfer. */
+  bytesOut: number;
 };
 
 export function openExchange(
@@ -58,6 +63,8 @@ export function openExchange(
     user: null,
     errorCode: null,
     reason: null,
+    cache: null,
     transfer: null,
+    bytesOut: 0,
   };
 }

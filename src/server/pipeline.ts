@@ -2,14 +2,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
+import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
+import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../observability/access-log.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import type { Engine } from '../proxy/engine.ts';
-import { buildUpstreamHeaders, headerValues } from '../proxy/headers.ts';
+import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
+import { isImpersonal, writeWholeAnswer } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
@@ -17,6 +21,8 @@ import { checkFraming, checkMethod } from './framing.ts';
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
   readonly engine: Engine;
+  /** Null: every answer is upstream's. */
+  readonly cache: AnswerCache | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -24,6 +30,7 @@ export type PipelineOptions = {
   readonly openPaths: ReadonlySet<string>;
   readonly versionCheck: VersionCheckMode;
   readonly challengeAgents: readonly string[];
+  readonly upstreamUrl: URL;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
@@ -44,7 +51,7 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, addresses, logger, now, upstreamAuthorization } = options;
+  const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
@@ -71,7 +78,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
-      await forward(exchange, route, admission);
+      const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
+      const cacheable = reads ? parseCacheable(route, target) : null;
+      if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
+      const written =
+        reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
+      await forward(exchange, route, written, admission);
     } catch (error) {
       refuse(exchange, error);
     }
@@ -111,7 +123,48 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     throw new OciError('UNAUTHORIZED', message, { headers: challenge });
   };
 
-  const forward = async (exchange: Exchange, route: Route, admission: Admission): Promise<void> => {
+  /** Answers from the cache where that is allowed; gives false when upstream is to be asked by this client itself. */
+  const answerFromCache = async (
+    exchange: Exchange,
+    cacheable: Cacheable,
+    { keepAuthorization }: Admission,
+  ): Promise<boolean> => {
+    const { req, res, host, rawTarget } = exchange;
+    const shared = cache !== null && !keepAuthorization && isImpersonal(req);
+    const result: CacheResult = shared
+      ? await cache.answer(cacheable, { rawTarget, host, accept: headerValues(req.rawHeaders, 'accept') })
+      : { kind: 'BYPASS' };
+    exchange.cache = result.kind;
+    exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
+    if (result.kind === 'BYPASS') return false;
+    if (res.destroyed) return true;
+    const edits = { set: exchange.answerHeaders, clientHost: host, upstreamUrl: options.upstreamUrl };
+    writeWholeAnswer(exchange, result.answer, edits);
+    endAnswer(req, res, options.refusedBody);
+    return true;
+  };
+
+  /** Lets a request through to upstream, and the cache know what it changes, before and after. */
+  const forward = async (
+    exchange: Exchange,
+    route: Route,
+    written: Written | null,
+    admission: Admission,
+  ): Promise<void> => {
+    const announced = written === null ? undefined : await cache?.announceWrite(written);
+    try {
+      await transfer(exchange, route, admission, announced);
+    } finally {
+      await announced?.end();
+    }
+  };
+
+  const transfer = async (
+    exchange: Exchange,
+    route: Route,
+    admission: Admission,
+    announced: AnnouncedWrite | undefined,
+  ): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
     if (exchange.expectation === 'continue') res.writeContinue();
@@ -132,15 +185,19 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       maxBodyBytes: route.kind === 'manifest' ? options.maxManifestBytes : Infinity,
       onResponse: (status, rawHeaders) => {
         if (status === 401) warnOfUpstreamChallenge(exchange);
-        if (admission.identity === null) return;
-        for (const token of headerValues(rawHeaders, 'x-docker-token')) {
-          authenticator.rememberToken(token, admission.identity);
-        }
+        rememberTokens(rawHeaders, admission);
+        return announced?.end();
       },
     });
     const end = await exchange.transfer.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;
+  };
+
+  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Admission): void => {
+    if (identity === null) return;
+    for (const token of headerValues(rawHeaders, 'x-docker-token'))
+      authenticator.rememberToken(token, identity);
   };
 
   /** The error boundary: an answer if none has begun, else a cut connection. */

@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises';
+import type { Cluster, Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { OperatorError } from '../operator-error.ts';
+import { createMemoryStore } from './memory-store.ts';
+import { connectRedis } from './redis-connection.ts';
+import { createRedisStore } from './redis-store.ts';
+import type { CacheStore } from './store.ts';
+
+/** The cache's part of the configuration; durations in milliseconds, sizes in bytes. */
+export type CacheConfig = {
+  readonly driver: 'memory' | 'redis' | 'off';
+  readonly redis: {
+    readonly url: string;
+    readonly keyPrefix: string;
+    readonly username: string | null;
+    readonly password: string | null;
+    readonly ca: string | null;
+    readonly timeout: number;
+  };
+  readonly maxBytes: number;
+  readonly tagTtl: number;
+};
+
+const redisConnectTimeoutMs = 2000;
+
+/** Opens the store that the configuration names; null for none. @throws OperatorError when the Redis CA cannot be read. */
+export async function openCacheStore(
+  { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
+  logger: Pick<Logger, 'info' | 'warn'>,
+): Promise<CacheStore | null> {
+  const limits = { maxBytes: cache.maxBytes, ttlMs: cache.tagTtl };
+  switch (cache.driver) {
+    case 'off':
+      return null;
+    case 'memory':
+      return createMemoryStore(limits, () => performance.now());
+    case 'redis': {
+      const { keyPrefix, timeout } = cache.redis;
+      const redis = await openRedis(cache.redis);
+      return createRedisStore({
+        ...limits,
+        redis,
+        keyPrefix,
+        upstreamUrl: upstream.url,
+        timeoutMs: timeout,
+        logger,
+      });
+    }
+  }
+}
+
+/** Connects to the Redis that the configuration names, in the background. @throws OperatorError when its CA cannot be read. */
+export async function openRedis({
+  url,
+  username,
+  password,
+  ca,
+}: CacheConfig['redis']): Promise<Redis | Cluster> {
+  return connectRedis({
+    url,
+    username,
+    password,
+    ca: ca === null ? null : await loadCa(ca),
+    connectTimeoutMs: redisConnectTimeoutMs,
+  });
+}
+
+async function loadCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new OperatorError(
+      `Cannot read ${path}: ${(error as Error).message}; set cache.redis.ca to the PEM file of the CA that signed Redis's certificate.`,
+    );
+  }
+}

@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import type { Cluster, Redis } from 'ioredis';
+import type { Script } from './redis-scripts.ts';
+import type { Slot } from './store.ts';
+
+/** The names of the cache's keys in Redis. */
+export type RedisKeys = {
+  readonly epoch: string;
+  readonly index: string;
+  /** Written only to learn whether Redis takes writes. */
+  readonly probe: string;
+  readonly scope: (scope: string) => string;
+  readonly entry: (slot: Slot) => string;
+};
+
+/** Upstreams do not share entries. The braces keep all keys of one in one slot of a cluster, which its scripts need. */
+export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKeys {
+  const upstreamId = createHash('sha256').update(upstreamUrl).digest('hex').slice(0, 16);
+  const prefix = `${keyPrefix}{${upstreamId}}:`;
+  return {
+    epoch: `${prefix}epoch`,
+    index: `${prefix}index`,
+    probe: `${prefix}probe`,
+    scope: (scope) => `${prefix}scope:${scope}`,
+    entry: ({ scope, item, variant }) => `${prefix}entry:${scope}\n${item}\n${variant}`,
+  };
+}
+
+/** Runs a script by its hash, and by its text when Redis does not know it yet. @throws Error as Redis says it. */
+export async function runScript(
+  redis: Redis | Cluster,
+  { text, sha1 }: Script,
+  keys: readonly string[],
+  args: readonly (string | Buffer)[],
+): Promise<unknown> {
+  try {
+    return await redis.evalshaBuffer(sha1, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+    return redis.evalBuffer(text, keys.length, ...keys, ...args);
+  }
+}

@@ -1,0 +1,106 @@
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { OciError } from '../oci/error.ts';
+import type { RawHeaders } from '../oci/raw-headers.ts';
+import type { EngineOptions } from './engine.ts';
+import { describeUpstreamFailure } from './upstream-failure.ts';
+import { watchUpstreamSocket } from './upstream-socket.ts';
+
+export type FetchRequest = {
+  readonly rawTarget: string;
+  /** The Host to send; null for upstream's own. */
+  readonly host: string | null;
+  /** The values of the Accept fields to send. */
+  readonly accept: readonly string[];
+};
+
+export type Fetched = { readonly status: number; readonly rawHeaders: RawHeaders; readonly body: Buffer };
+
+/** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
+export type Fetch = (request: FetchRequest, maxBytes: number) => Promise<Fetched | null>;
+
+/** Builds the way small answers are fetched whole; like every GET, once more when a kept connection was stale. */
+export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Fetch {
+  const isSecure = upstream.url.protocol === 'https:';
+  const open = isSecure ? httpsRequest : httpRequest;
+
+  const attempt = (asked: FetchRequest, maxBytes: number, reuse: boolean): Promise<Fetched | null> =>
+    new Promise((resolve, reject) => {
+      const request: ClientRequest = open({
+        hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
+        port: upstream.url.port,
+        path: asked.rawTarget,
+        agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
+        headers: {
+          ...(asked.host === null ? {} : { Host: asked.host, 'X-Forwarded-Host': asked.host }),
+          'X-Forwarded-Proto': 'https',
+          'User-Agent': 'tidegate',
+          ...(asked.accept.length === 0 ? {} : { Accept: [...asked.accept] }),
+          ...(upstream.authorization === null ? {} : { Authorization: upstream.authorization }),
+        },
+      });
+      let stopTimers = () => {};
+      const settle = (act: () => void) => {
+        stopTimers();
+        act();
+      };
+      const fail = (error: OciError) =>
+        settle(() => {
+          request.destroy();
+          reject(error);
+        });
+      request.on('socket', (socket) => {
+        stopTimers = watchUpstreamSocket(socket, {
+          connectTimeoutMs,
+          readTimeoutMs,
+          isNew: !request.reusedSocket,
+          isSecure,
+          onConnectTimeout: () =>
+            fail(
+              new OciError(
+                'GATEWAY_TIMEOUT',
+                `The registry could not be reached within ${connectTimeoutMs} ms.`,
+              ),
+            ),
+          onIdle: () =>
+            fail(new OciError('GATEWAY_TIMEOUT', `The registry was silent for ${readTimeoutMs} ms.`)),
+        });
+      });
+      request.on('error', (error: Error & { code?: string }) => {
+        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        settle(() => {
+          if (reuse && stale) resolve(attempt(asked, maxBytes, false));
+          else reject(describeUpstreamFailure(error));
+        });
+      });
+      request.on('response', (response: IncomingMessage) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('error', () => {}); // 'close' follows
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          chunks.push(chunk);
+          if (bytes <= maxBytes) return;
+          settle(() => {
+            request.destroy();
+            resolve(null);
+          });
+        });
+        response.on('end', () => {
+          settle(() =>
+            resolve({
+              status: response.statusCode ?? 0,
+              rawHeaders: response.rawHeaders,
+              body: Buffer.concat(chunks),
+            }),
+          );
+        });
+        response.on('close', () => {
+          if (!response.complete) fail(new OciError('BAD_GATEWAY', 'The registry broke off its answer.'));
+        });
+      });
+      request.end();
+    });
+
+  return (asked, maxBytes) => attempt(asked, maxBytes, true);
+}
