@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
-import { configKeys, sectionNames, type ConfigKey } from '../config/key-list.ts';
+import { configKeys, type ConfigKey } from '../config/key-list.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 
@@ -58,17 +58,18 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
 
 /** YAML that can be loaded again: units as they are written, paths absolute; secrets are replaced by a marker. */
 function formatConfig(loaded: LoadedConfig): string {
-  const sections = sectionNames.map((section) => {
-    const lines = [...configKeys.values()]
-      .filter((key) => key.section === section)
-      .map((key) => {
-        const place = loaded.settings.get(key.path)?.place;
-        const value = stringify(showValue(loaded, key), { collectionStyle: 'flow', lineWidth: 0 }).trimEnd();
-        return `  ${key.name}: ${value}${place === undefined ? '' : ` # ${place}`}\n`;
-      });
-    return `${section}:\n${lines.join('')}`;
+  let shownGroups: readonly string[] = [];
+  const lines = [...configKeys.values()].map((key) => {
+    const groups = key.segments.slice(0, -1);
+    const same = groups.findIndex((name, i) => name !== shownGroups[i]);
+    const heads =
+      same === -1 ? [] : groups.slice(same).map((name, i) => `${'  '.repeat(same + i)}${name}:\n`);
+    shownGroups = groups;
+    const place = loaded.settings.get(key.path)?.place;
+    const value = stringify(showValue(loaded, key), { collectionStyle: 'flow', lineWidth: 0 }).trimEnd();
+    return `${heads.join('')}${'  '.repeat(groups.length)}${key.name}: ${value}${place === undefined ? '' : ` # ${place}`}\n`;
   });
-  return sections.join('');
+  return lines.join('');
 }
 
 function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown {
@@ -78,7 +79,9 @@ function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown 
   return key.isSecret === true && value !== null ? '********' : value;
 }
 
-function readValue(config: Config, { section, name }: ConfigKey): unknown {
-  const values: Readonly<Record<string, unknown>> = config[section as keyof Config];
-  return values[name];
+function readValue(config: Config, { segments }: ConfigKey): unknown {
+  return segments.reduce<unknown>(
+    (group, name) => (group as Readonly<Record<string, unknown>>)[name],
+    config,
+  );
 }
