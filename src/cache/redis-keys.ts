@@ -26,6 +26,12 @@ export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKe
   };
 }
 
+/** Commands whose answer is bytes, which ioredis has and its types leave out. */
+type BufferCommands = Record<
+  'evalshaBuffer' | 'evalBuffer',
+  (script: string, keyCount: number, ...rest: (string | Buffer)[]) => Promise<unknown>
+>;
+
 /** Runs a script by its hash, and by its text when Redis does not know it yet. @throws Error as Redis says it. */
 export async function runScript(
   redis: Redis | Cluster,
@@ -33,10 +39,11 @@ export async function runScript(
   keys: readonly string[],
   args: readonly (string | Buffer)[],
 ): Promise<unknown> {
+  const commands = redis as unknown as BufferCommands;
   try {
-    return await redis.evalshaBuffer(sha1, keys.length, ...keys, ...args);
+    return await commands.evalshaBuffer(sha1, keys.length, ...keys, ...args);
   } catch (error) {
     if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-    return redis.evalBuffer(text, keys.length, ...keys, ...args);
+    return commands.evalBuffer(text, keys.length, ...keys, ...args);
   }
 }

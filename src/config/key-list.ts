@@ -34,15 +34,16 @@ export const groupPaths: ReadonlySet<string> = new Set(
 );
 
 function listKeys(prefix: readonly string[], { shape }: z.ZodObject): ConfigKey[] {
-  return Object.entries(shape).flatMap(([name, field]): ConfigKey[] => {
-    const segments = [...prefix, name];
-    if (field instanceof z.ZodObject) return listKeys(segments, field);
-    const description = keyDescriptions.get(field);
-    const path = segments.join('.');
-    if (description === undefined || !(field instanceof z.ZodType))
-      throw new Error(`${path} is not made with key()`);
-    return [{ ...description, path, segments, section: segments[0] ?? '', name, field }];
-  });
+  return Object.entries(shape as Readonly<Record<string, z.ZodType>>).flatMap(
+    ([name, field]): ConfigKey[] => {
+      const segments = [...prefix, name];
+      if (field instanceof z.ZodObject) return listKeys(segments, field);
+      const path = segments.join('.');
+      const description = keyDescriptions.get(field);
+      if (description === undefined) throw new Error(`${path} is not made with key()`);
+      return [{ ...description, path, segments, section: segments[0] ?? '', name, field }];
+    },
+  );
 }
 
 /** What is wrong with a section that does not exist. */

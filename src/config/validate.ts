@@ -23,7 +23,7 @@ export function validateSettings(
   return { config: undefined, problems: result.error.issues.map((issue) => toProblem(issue, settings)) };
 }
 
-type Group = { [name: string]: unknown };
+type Group = Record<string, unknown>;
 
 /** The object at this path, made where it is missing. */
 function enter(input: Group, segments: readonly string[]): Group {

@@ -73,6 +73,10 @@ export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: Engin
           else reject(describeUpstreamFailure(error));
         });
       });
+      request.once('upgrade', (_response, socket) => {
+        socket.destroy();
+        fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
+      });
       request.on('response', (response: IncomingMessage) => {
         const chunks: Buffer[] = [];
         let bytes = 0;
