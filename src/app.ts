@@ -71,6 +71,7 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
           store,
           maxEntryBytes: config.cache.maxEntryBytes,
           fetch: createFetch(upstreamOptions),
+          now: () => performance.now(),
           logger,
         });
   const addresses = createClientAddresses(listen.trustedProxies);

@@ -42,13 +42,21 @@ export type AnswerCacheOptions = {
   readonly maxEntryBytes: number;
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
   readonly fetch: (request: SharedRequest, maxBytes: number) => Promise<Answer | null>;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly now: () => number;
   readonly logger: Pick<Logger, 'warn'>;
 };
 
 /** One question to upstream, and everyone who waits for it. Null: not for sharing. */
 type Flight = { readonly ticket: Ticket; readonly answer: Promise<Answer | null> };
 
-export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: AnswerCacheOptions): AnswerCache {
+export function createAnswerCache({
+  store,
+  maxEntryBytes,
+  fetch,
+  now,
+  logger,
+}: AnswerCacheOptions): AnswerCache {
   const flights = new Map<string, Flight>();
   const counters: CacheCounters = {
     hit: 0,
@@ -114,9 +122,10 @@ export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: Answe
     const key = JSON.stringify([slot, parseAccept(request.accept).normalized]);
     const underWay = flights.get(key);
     if (underWay?.ticket === ticket) return underWay.answer;
+    const askedAtMs = now();
     const fetched = fetch(request, maxEntryBytes).then((got) => {
       if (got === null || !isShareable(got)) return null;
-      if (accepts(got) && isStorable(cacheable, got)) void fill(slot, ticket, got);
+      if (accepts(got) && isStorable(cacheable, got)) void fill(slot, ticket, got, askedAtMs);
       return got;
     });
     const flight: Flight = { ticket, answer: fetched };
@@ -128,8 +137,8 @@ export function createAnswerCache({ store, maxEntryBytes, fetch, logger }: Answe
     return fetched;
   };
 
-  const fill = async (slot: Slot, ticket: Ticket, got: Answer) => {
-    const { stored, evicted } = await store.fill(slot, ticket, encodeEntry(got));
+  const fill = async (slot: Slot, ticket: Ticket, got: Answer, askedAtMs: number) => {
+    const { stored, evicted } = await store.fill(slot, ticket, encodeEntry(got), now() - askedAtMs);
     if (stored) counters.store += 1;
     counters.evict += evicted;
   };

@@ -77,14 +77,15 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
       if (entry) entries.delete(key);
       return Promise.resolve({ kind: 'absent', ticket });
     },
-    fill: (slot, ticket, value) => {
+    fill: (slot, ticket, value, ageMs) => {
       const scope = scopeOf(slot.scope);
       const writing = [...scope.writes.values()].some((untilMs) => now() < untilMs);
-      if (writing || ticket !== ticketOf(scope, slot.item))
+      if (writing || ageMs >= ttlMs || ticket !== ticketOf(scope, slot.item))
         return Promise.resolve({ stored: false, evicted: 0 });
       const before = evicted;
       const key = keyOf(slot);
-      entries.set(key, { value, version: versionOf(scope, slot.item), expiresAtMs: now() + ttlMs });
+      const expiresAtMs = now() + ttlMs - ageMs;
+      entries.set(key, { value, version: versionOf(scope, slot.item), expiresAtMs });
       return Promise.resolve({ stored: entries.has(key), evicted: evicted - before });
     },
     beginWrite: (change) => {

@@ -127,10 +127,11 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
         return { kind: 'unavailable' };
       }
     },
-    fill: async (slot, ticket, value) => {
-      if (!trusted) return { stored: false, evicted: 0 };
+    fill: async (slot, ticket, value, ageMs) => {
+      const leftMs = Math.floor(ttlMs - ageMs);
+      if (!trusted || leftMs <= 0) return { stored: false, evicted: 0 };
       try {
-        const args = [ticket, slot.item, value, String(ttlMs), String(maxBytes)];
+        const args = [ticket, slot.item, value, String(leftMs), String(maxBytes)];
         const [stored, evicted] = (await run(fillScript, keysOf(slot), args)) as [number, number];
         return { stored: stored === 1, evicted };
       } catch {

@@ -34,8 +34,16 @@ export type StoreStats = { readonly entries: number; readonly bytes: number };
  */
 export type CacheStore = {
   lookup(slot: Slot): Promise<Lookup>;
-  /** Stores unless the ticket is out of date or a write is under way. Gives whether it was stored, and how many were evicted for it. */
-  fill(slot: Slot, ticket: Ticket, value: Buffer): Promise<{ stored: boolean; evicted: number }>;
+  /**
+   * Stores unless the ticket is out of date, a write is under way, or the value is too old. `ageMs` is for how long it
+   * may have been out of date already: the time since it was asked for. Gives whether it was stored, and how many were evicted for it.
+   */
+  fill(
+    slot: Slot,
+    ticket: Ticket,
+    value: Buffer,
+    ageMs: number,
+  ): Promise<{ stored: boolean; evicted: number }>;
   /** To be called before a write is forwarded: nothing of the items is answered or filled until its end. */
   beginWrite(change: Change): Promise<boolean>;
   /** To be called before a write's answer is sent. False: it could not be made sure that every instance knows. */
