@@ -23,6 +23,8 @@ export type CacheConfig = {
 };
 
 const redisConnectTimeoutMs = 2000;
+/** Twice what another instance needs to notice that Redis is back: a pause, an attempt to connect, a turn of the watch. */
+const redisSettleMs = 2000;
 
 /** Opens the store that the configuration names; null for none. @throws OperatorError when the Redis CA cannot be read. */
 export async function openCacheStore(
@@ -44,6 +46,7 @@ export async function openCacheStore(
         keyPrefix,
         upstreamUrl: upstream.url,
         timeoutMs: timeout,
+        settleMs: redisSettleMs,
         logger,
       });
     }

@@ -1,15 +1,32 @@
 import type { Cluster, Redis } from 'ioredis';
 import { runScript, type RedisKeys } from './redis-keys.ts';
-import { flushScript, statsScript } from './redis-scripts.ts';
+import { flushScript, pageEntries, statsScript, type Script } from './redis-scripts.ts';
 import type { StoreStats } from './store.ts';
 
-/** Entries and bytes in Redis; drops from the accounting what Redis itself has dropped. @throws Error as Redis says it. */
-export async function readRedisStats(redis: Redis | Cluster, keys: RedisKeys): Promise<StoreStats> {
-  const [entries, bytes] = (await runScript(redis, statsScript, [keys.index], [])) as [number, number];
+/**
+ * Entries and bytes in Redis, without those that Redis itself has dropped. Page by page, so that no lookup has to wait
+ * long: what is stored or dropped meanwhile may or may not be counted. @throws Error as Redis says it.
+ */
+export async function readRedisStats(
+  run: (script: Script, keys: string[], args: string[]) => Promise<unknown>,
+  { index }: RedisKeys,
+): Promise<StoreStats> {
+  let entries = 0;
+  let bytes = 0;
+  let cursor = '0';
+  do {
+    const page = (await run(statsScript, [index], [cursor])) as [Buffer, number, number];
+    cursor = page[0].toString();
+    entries += page[1];
+    bytes += page[2];
+  } while (cursor !== '0');
   return { entries, bytes };
 }
 
-/** Forgets every answer, for all instances at once. @throws Error as Redis says it. */
-export async function flushRedis(redis: Redis | Cluster, keys: RedisKeys): Promise<void> {
-  await runScript(redis, flushScript, [keys.epoch, keys.index], []);
+/** Forgets every answer, for all instances at once, and then deletes them page by page. @throws Error as Redis says it. */
+export async function flushRedis(redis: Redis | Cluster, { epoch, index }: RedisKeys): Promise<void> {
+  await redis.del(epoch);
+  // No longer than there was something to delete: others go on storing.
+  let pages = Math.ceil((await redis.zcard(index)) / pageEntries);
+  while (pages > 0 && (await runScript(redis, flushScript, [index], [])) !== 0) pages -= 1;
 }

@@ -13,8 +13,9 @@ export type RedisConnectionOptions = {
   readonly connectTimeoutMs: number;
 };
 
-/** The longest pause between two attempts to connect, in milliseconds. */
-const maxReconnectMs = 1000;
+/** The longest pause between two attempts to connect, in milliseconds: instances are to find a Redis that is back at about the same time. */
+const maxReconnectMs = 300;
+const closeTimeoutMs = 100;
 const defaultPorts = { '': 6379, '-sentinel': 26379, '-cluster': 6379 } as const;
 const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?]+)(?:\/(\d+)?)?(?:\?name=([\w.-]+))?$/;
 
@@ -34,9 +35,12 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     enableAutoPipelining: true,
+    // Not to be held up by the pipeline before it that has no answer.
+    autoPipeliningIgnoredCommands: ['del'],
+    disconnectTimeout: closeTimeoutMs,
     // A replica that was a primary until just now answers READONLY: look for the primary again.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
-    retryStrategy: (attempt) => Math.min(attempt * 100, maxReconnectMs),
+    retryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
   };
   switch (mode) {
     case '-cluster':
@@ -44,9 +48,11 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
         redisOptions: { ...common, enableAutoPipelining: false },
         enableOfflineQueue: false,
         enableAutoPipelining: true,
-        clusterRetryStrategy: (attempt) => Math.min(attempt * 100, maxReconnectMs),
-        maxRedirections: 3,
-        retryDelayOnFailover: 20,
+        clusterRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
+        autoPipeliningIgnoredCommands: ['del'],
+        // Another node, which may be behind, is a failure, not to be followed in silence; it is found by the refresh.
+        maxRedirections: 0,
+        slotsRefreshInterval: 1000,
       });
     case '-sentinel':
       return new Redis({
@@ -56,7 +62,7 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
         db: Number(db),
         enableTLSForSentinelMode: secure !== '',
         ...(secure === '' ? {} : { sentinelTLS: tls }),
-        sentinelRetryStrategy: (attempt) => Math.min(attempt * 100, maxReconnectMs),
+        sentinelRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
       });
     default:
       return new Redis({ ...common, ...nodes[0], db: Number(db) });

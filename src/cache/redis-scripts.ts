@@ -7,7 +7,7 @@ import { abandonedWriteMs, entryOverheadBytes, maxItemsPerScope } from './store.
  * Keys, all in one hash slot of a cluster:
  *   epoch   a random word; deleted by whoever saw Redis fail. What was stored under another word is not believed.
  *   scope:… a hash: `generation` (a random word, new with every write), `base` and `item:…` (random words, the
- *           version of an item, new with every write to it), `write` (the id of a write under way and when it is given up).
+ *           version of an item, new with every write to it), `writes` (each write under way: "id|when it is given up").
  *   entry:… "epoch.version." and the value; believed only under this epoch and version.
  *   index   a sorted set of "size|entry key" by last use, and of "#" by minus the sum of the sizes. One key, so that
  *           Redis's own eviction takes all of the accounting or nothing; entries left behind are taken in again
@@ -18,7 +18,9 @@ export type Script = { readonly text: string; readonly sha1: string };
 const day = 24 * 60 * 60 * 1000;
 /** Every key has a lifetime: what the state of the cache costs is given back when nobody uses it, in milliseconds. */
 const stateTtlMs = 30 * day;
-const scopeTtlMs = 60 * 60 * 1000;
+const scopeTtlMs = 10 * 60 * 1000;
+/** How many entries one script looks at: no script may hold up Redis for longer than a lookup waits. */
+export const pageEntries = 500;
 
 const prelude = `
 local function now()
@@ -31,6 +33,13 @@ end
 local function sizeOf(member)
   return tonumber(string.match(member, '^%d+'))
 end
+local function writesBesides(scope, id)
+  local writes = {}
+  for write, giveUpAt in string.gmatch(redis.call('HGET', scope, 'writes') or '', '([^| ]+)|(%d+)') do
+    if write ~= id and now() < tonumber(giveUpAt) then writes[#writes + 1] = write .. '|' .. giveUpAt end
+  end
+  return writes
+end
 `;
 
 const supersede = `
@@ -42,10 +51,10 @@ local function supersede(scope, nonce, items)
     return
   end
   if #items == 0 or redis.call('HLEN', scope) > ${maxItemsPerScope} then
-    local write = redis.call('HGET', scope, 'write')
+    local writes = redis.call('HGET', scope, 'writes')
     redis.call('DEL', scope)
     redis.call('HSET', scope, 'generation', nonce, 'base', nonce)
-    if write then redis.call('HSET', scope, 'write', write) end
+    if writes then redis.call('HSET', scope, 'writes', writes) end
   else
     redis.call('HSETNX', scope, 'base', nonce)
     for _, item in ipairs(items) do redis.call('HSET', scope, 'item:' .. item, nonce) end
@@ -66,17 +75,17 @@ end
 local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
 if not (scope[1] and scope[2]) then
   redis.call('HSET', KEYS[2], 'generation', ARGV[1], 'base', ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], ${scopeTtlMs})
   scope = { ARGV[1], ARGV[1], scope[3] }
 end
+-- Every lookup writes something: a Redis that refuses is a replica, and may be behind.
+redis.call('PEXPIRE', KEYS[2], ${scopeTtlMs})
 local stamp = epoch .. '.' .. (scope[3] or scope[2]) .. '.'
 local ticket = stamp .. scope[1]
 local value = redis.call('GET', KEYS[3])
 if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false } end
 local member = memberOf(KEYS[3], #value)
+-- A full Redis cannot always note the use, which does no harm.
 local added = redis.pcall('ZADD', KEYS[4], now(), member)
--- A full Redis cannot note the use, which does no harm; one that refuses writes otherwise is a replica, and behind.
-if type(added) == 'table' and added.err and not string.find(added.err, 'OOM', 1, true) then return added end
 if added == 1 then
   redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
   redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
@@ -87,11 +96,11 @@ return { ticket, string.sub(value, #stamp + 1) }
 /** KEYS epoch scope entry index; ARGV ticket item value ttlMs maxBytes. Gives whether it was stored, and how many were evicted. */
 export const fillScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
-local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2], 'write')
+local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
 if not (epoch and scope[1] and scope[2]) then return { 0, 0 } end
 local stamp = epoch .. '.' .. (scope[3] or scope[2]) .. '.'
 if stamp .. scope[1] ~= ARGV[1] then return { 0, 0 } end
-if scope[4] and now() < tonumber(string.match(scope[4], '%d+$')) then return { 0, 0 } end
+if #writesBesides(KEYS[2], '') > 0 then return { 0, 0 } end
 local value = stamp .. ARGV[3]
 local member = memberOf(KEYS[3], #value)
 local maxBytes = tonumber(ARGV[5])
@@ -128,7 +137,9 @@ return { 1, evicted }
 /** KEYS scope; ARGV nonce id item…; no item: all. */
 export const beginWriteScript = script(`${prelude}${supersede}
 supersede(KEYS[1], ARGV[1], items)
-redis.pcall('HSET', KEYS[1], 'write', ARGV[2] .. '|' .. string.format('%.0f', now() + ${abandonedWriteMs * 1000}))
+local writes = writesBesides(KEYS[1], ARGV[2])
+writes[#writes + 1] = ARGV[2] .. '|' .. string.format('%.0f', now() + ${abandonedWriteMs * 1000})
+redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' '))
 redis.call('PEXPIRE', KEYS[1], ${scopeTtlMs})
 return 1
 `);
@@ -136,36 +147,38 @@ return 1
 /** KEYS scope; ARGV nonce id item…; no item: all. */
 export const endWriteScript = script(`${prelude}${supersede}
 supersede(KEYS[1], ARGV[1], items)
-local write = redis.call('HGET', KEYS[1], 'write')
-if write and string.match(write, '^[^|]*') == ARGV[2] then redis.call('HDEL', KEYS[1], 'write') end
+local writes = writesBesides(KEYS[1], ARGV[2])
+redis.call('HDEL', KEYS[1], 'writes')
+if #writes > 0 then redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' ')) end
 return 1
 `);
 
-/** KEYS index. Drops members whose entry has gone; gives entries and bytes. */
+/** KEYS index; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes. Changes nothing. */
 export const statsScript = script(`${prelude}
-local bytes = 0
+local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ${pageEntries})
 local count = 0
-for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 1, -1)) do
+local bytes = 0
+for i = 1, #page[2], 2 do
+  local member = page[2][i]
   local key = string.match(member, '^%d+|(.*)$')
-  if redis.call('EXISTS', key) == 1 then
-    bytes = bytes + sizeOf(member)
+  if key and member == memberOf(key, redis.call('STRLEN', key)) then
     count = count + 1
-  else
-    redis.call('ZREM', KEYS[1], member)
+    bytes = bytes + sizeOf(member)
   end
 end
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('ZADD', KEYS[1], -bytes, '#') end
-return { count, bytes }
+return { page[1], count, bytes }
 `);
 
-/** KEYS epoch index. */
-export const flushScript = script(`
-redis.call('DEL', KEYS[1])
-for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 1, -1)) do
+/** KEYS index. Deletes one page of entries; gives how many are left. */
+export const flushScript = script(`${prelude}
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 1, ${pageEntries})) do
   redis.call('DEL', (string.match(member, '^%d+|(.*)$')))
+  redis.call('ZREM', KEYS[1], member)
+  redis.call('ZINCRBY', KEYS[1], sizeOf(member), '#')
 end
-redis.call('DEL', KEYS[2])
-return 1
+local left = math.max(redis.call('ZCARD', KEYS[1]) - 1, 0)
+if left == 0 then redis.call('DEL', KEYS[1]) end
+return left
 `);
 
 function script(text: string): Script {

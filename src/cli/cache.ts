@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Cluster, Redis } from 'ioredis';
 import { openRedis } from '../cache/open-store.ts';
 import { flushRedis, readRedisStats } from '../cache/redis-admin.ts';
-import { createRedisKeys, type RedisKeys } from '../cache/redis-keys.ts';
+import { createRedisKeys, runScript, type RedisKeys } from '../cache/redis-keys.ts';
 import { loadConfig } from '../config/load.ts';
 import { OperatorError } from '../operator-error.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
@@ -13,7 +13,10 @@ export function addCacheCommand(program: Command): void {
   const stats = cache.command('stats').description('how many answers are kept, and their size');
   addConfigOptions(stats).action(() =>
     withRedis(stats, async (redis, keys, maxBytes) => {
-      const { entries, bytes } = await readRedisStats(redis, keys);
+      const { entries, bytes } = await readRedisStats(
+        (script, names, args) => runScript(redis, script, names, args),
+        keys,
+      );
       return `entries: ${entries}\nbytes: ${bytes} of ${maxBytes}\n`;
     }),
   );
