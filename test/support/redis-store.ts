@@ -1,0 +1,52 @@
+import { connectRedis } from '../../src/cache/redis-connection.ts';
+import { createRedisStore, type RedisStoreOptions } from '../../src/cache/redis-store.ts';
+import type { CacheStore } from '../../src/cache/store.ts';
+import { until } from './redis.ts';
+
+export type TestStore = {
+  readonly store: CacheStore;
+  /** What it logged: level and message. */
+  readonly log: readonly { level: 'info' | 'warn'; msg: string; reason?: unknown }[];
+  /** Waits until it uses Redis. */
+  trusted(): Promise<void>;
+  /** Waits until it does not. */
+  lost(): Promise<void>;
+};
+
+const probe = { scope: 'probe', item: 'probe', variant: '' };
+
+/** One instance's store, with everything that the test does not say. */
+export function openTestStore(options: Partial<RedisStoreOptions> & { address?: string }): TestStore {
+  const log: { level: 'info' | 'warn'; msg: string; reason?: unknown }[] = [];
+  const note = (level: 'info' | 'warn') => (fields: unknown, msg?: string) => {
+    if (typeof fields === 'string') log.push({ level, msg: fields });
+    else log.push({ level, msg: msg ?? '', ...(fields as { reason?: unknown }) });
+  };
+  const store = createRedisStore({
+    redis:
+      options.redis ??
+      connectRedis({
+        url: `redis://${options.address ?? ''}`,
+        username: null,
+        password: null,
+        ca: null,
+        connectTimeoutMs: 2000,
+      }),
+    keyPrefix: 'test:',
+    upstreamUrl: 'http://127.0.0.1:5000',
+    maxBytes: 1024 * 1024,
+    ttlMs: 60_000,
+    // Loose, since the machine of the tests is busy: what has to be quick says so itself.
+    timeoutMs: 1000,
+    settleMs: 0,
+    logger: { info: note('info'), warn: note('warn') },
+    ...options,
+  });
+  const isTrusted = async () => (await store.lookup(probe)).kind !== 'unavailable';
+  return {
+    store,
+    log,
+    trusted: () => until('the store uses Redis', isTrusted),
+    lost: () => until('the store does not use Redis', async () => !(await isTrusted())),
+  };
+}
