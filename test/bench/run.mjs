@@ -27,6 +27,8 @@ const programs = [
   { program: 'htpasswd', package: 'apache2-utils' },
 ];
 const rounds = 5;
+/** The least for a server of a handful of answers a second. */
+const slowSeconds = 4;
 const kinds = /** @type {const} */ (['digest', 'tag']);
 
 const args = process.argv.slice(2);
@@ -81,21 +83,19 @@ async function bench() {
 async function measureAll({ subjects, authorization, ca }, manifest) {
   const results = new Map(subjects.map((subject) => [subject, { digest: [], tag: [], hits: [] }]));
   const measureOne = async (subject, kind) => {
-    const options = { path: manifest.paths[kind], seconds, authorization, ca, manifest };
-    results.get(subject)[kind].push(await measure(subject, options));
+    const options = { path: manifest.paths[kind], authorization, ca, manifest };
+    const forSeconds = subject.isSlow ? Math.max(seconds, slowSeconds) : seconds;
+    results.get(subject)[kind].push(await measure(subject, { ...options, seconds: forSeconds }));
     results.get(subject).hits.push(subject.takeHits());
+    // Otherwise it would be busy while the next one is measured.
+    if (subject.isSlow) await subject.restart();
   };
-  const together = subjects.filter(({ alone }) => !alone);
-  const afterwards = subjects.filter(({ alone }) => alone);
   for (let round = 0; round < rounds; round += 1) {
     console.log(`Round ${round + 1} of ${rounds} …`);
-    for (let i = 0; i < together.length; i += 1) {
-      for (const kind of kinds) await measureOne(together[(i + round) % together.length], kind);
+    for (let i = 0; i < subjects.length; i += 1) {
+      const subject = subjects[(i + round) % subjects.length];
+      for (const kind of subject.isSlow ? ['digest'] : kinds) await measureOne(subject, kind);
     }
-  }
-  for (const subject of afterwards) {
-    console.log(`${subject.name}, ${subject.passwords}, by itself …`);
-    for (let round = 0; round < rounds; round += 1) await measureOne(subject, 'digest');
   }
   return results;
 }

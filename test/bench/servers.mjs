@@ -21,8 +21,9 @@ const startTimeoutMs = 20_000;
  * @param {string} dir a temporary folder
  * @returns {Promise<{ registryUrl: string, authorization: string, ca: string, subjects: Subject[], stop: () => Promise<void> }>}
  *
- * @typedef {{ name: string, passwords: string, port: number, alone: boolean, takeHits: () => number | null }} Subject
- *   alone: it goes on working after a measurement, and would disturb the next one of another;
+ * @typedef {{ name: string, passwords: string, port: number, isSlow: boolean, takeHits: () => number | null,
+ *   restart: () => Promise<void> }} Subject
+ *   isSlow: it has a handful of answers a second, and goes on with what it has been asked when nobody waits any more;
  *   takeHits: empties its log, and gives which part of the answers was from its cache, or null for no cache.
  */
 export async function startServers(dir) {
@@ -63,14 +64,21 @@ async function start(dir, children) {
     const log = path.join(dir, `${name}.log`);
     const output = fs.openSync(log, 'a');
     const [program, ...args] = command(log);
-    const child = spawn(findProgram(program) ?? program, args, {
-      stdio: ['ignore', output, output],
-      env: { ...process.env, ...env },
-    });
-    fs.closeSync(output);
-    children.push(child);
-    await listening(child, port, name, log);
-    return { port, takeHits: () => takeHits(log) };
+    const begin = async () => {
+      const child = spawn(findProgram(program) ?? program, args, {
+        stdio: ['ignore', output, output],
+        env: { ...process.env, ...env },
+      });
+      children.push(child);
+      await listening(child, port, name, log);
+      return child;
+    };
+    let child = await begin();
+    const restart = async () => {
+      await end(child);
+      child = await begin();
+    };
+    return { port, takeHits: () => takeHits(log), restart };
   };
   const fill = (template, name, values) => {
     const file = path.join(dir, name);
@@ -123,7 +131,7 @@ async function start(dir, children) {
     path.join(root, 'deploy/redis.conf'),
     ...['--port', String(ports.redis), '--dir', dir],
   ]);
-  const subject = (name, passwords, launched, alone = false) => ({ name, passwords, alone, ...launched });
+  const subject = (name, passwords, launched, isSlow = false) => ({ name, passwords, isSlow, ...launched });
   const subjects = [
     subject('nginx, proxy_cache', 'plain text', await launchNginx('nginx', ports.nginx, plainHtpasswd)),
     subject('Tidegate, memory', hashName, await launchTidegate('memory', ports.memory)),
@@ -164,17 +172,18 @@ async function start(dir, children) {
   };
 }
 
+/** Counts the field `cache` of log lines: HIT, MISS and the like. */
 function takeHits(log) {
   const content = fs.readFileSync(log);
   fs.truncateSync(log);
   const field = '"cache":"';
-  let answers = 0;
-  let hits = 0;
+  const counts = { answers: 0, hits: 0 };
   for (let at = content.indexOf(field); at !== -1; at = content.indexOf(field, at + field.length)) {
-    answers += 1;
-    if (content.toString('latin1', at + field.length, at + field.length + 4) === 'HIT"') hits += 1;
+    const value = content.toString('latin1', at + field.length, at + field.length + 4);
+    if (/^[A-Z]/.test(value)) counts.answers += 1;
+    if (value === 'HIT"') counts.hits += 1;
   }
-  return answers === 0 ? null : hits / answers;
+  return counts.answers === 0 ? null : counts.hits / counts.answers;
 }
 
 async function listening(child, port, name, log) {
