@@ -20,7 +20,7 @@ const day = 24 * 60 * 60 * 1000;
 const stateTtlMs = 30 * day;
 const scopeTtlMs = 10 * 60 * 1000;
 /** How many entries one script looks at: no script may hold up Redis for longer than a lookup waits. */
-export const pageEntries = 500;
+export const pageEntries = 200;
 
 const prelude = `
 local function now()

@@ -8,9 +8,9 @@ export type TestStore = {
   /** What it logged: level and message. */
   readonly log: readonly { level: 'info' | 'warn'; msg: string; reason?: unknown }[];
   /** Waits until it uses Redis. */
-  trusted(): Promise<void>;
+  readonly trusted: () => Promise<void>;
   /** Waits until it does not. */
-  lost(): Promise<void>;
+  readonly lost: () => Promise<void>;
 };
 
 const probe = { scope: 'probe', item: 'probe', variant: '' };

@@ -12,6 +12,8 @@ import { stop, tidegate } from './processes.ts';
 /** A real redis-server with a folder and a process of its own. */
 export type RedisServer = {
   readonly port: number;
+  /** Its working directory. */
+  readonly dir: string;
   /** `127.0.0.1:port` */
   readonly address: string;
   /** A connection past everything that is under test. It comes back by itself. */
@@ -81,6 +83,7 @@ export async function startRedis({
   admin.on('error', () => {});
   return {
     port,
+    dir,
     address: `127.0.0.1:${port}`,
     admin,
     start,
