@@ -7,7 +7,7 @@ import { OciError } from '../oci/error.ts';
 import { parseRoute, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
-import type { Engine } from '../proxy/engine.ts';
+import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { buildUpstreamHeaders, headerValues } from '../proxy/headers.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
 import type { ClientAddresses } from './client-address.ts';
@@ -59,13 +59,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const answer = async (exchange: Exchange): Promise<void> => {
     try {
       const target = parseTarget(exchange.rawTarget);
+      const route = parseRoute(exchange.method, target, options.openPaths);
+      exchange.routeKind = route.kind;
+      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
       checkFraming(exchange.req);
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
-      const route = parseRoute(exchange.method, target, options.openPaths);
-      exchange.routeKind = route.kind;
-      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
       const admission = await admit(exchange, route);
       exchange.user = admission.identity?.name ?? null;
       if (route.kind === 'outside')
@@ -114,6 +114,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const forward = async (exchange: Exchange, route: Route, admission: Admission): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
+    const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
+    if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
     exchange.transfer = engine.forward({
       req,
@@ -129,7 +131,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         upstreamAuthorization,
       }),
       edits: { set: exchange.answerHeaders, clientHost: host },
-      maxBodyBytes: route.kind === 'manifest' ? options.maxManifestBytes : Infinity,
+      maxBodyBytes,
       onResponse: (status, rawHeaders) => {
         if (status === 401) warnOfUpstreamChallenge(exchange);
         if (admission.identity === null) return;
@@ -152,8 +154,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
     exchange.errorCode = error.code;
     if (error.status >= 500) {
-      const context = { requestId: exchange.id, code: error.code, err: error.cause };
-      logger[error.code === 'UNKNOWN' ? 'error' : 'warn'](context, describe(error));
+      const context = { requestId: exchange.id, code: error.code };
+      if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);
+      else logger.warn(context, describe(error));
     }
     if (res.destroyed || res.headersSent) {
       res.destroy();
