@@ -87,6 +87,11 @@ export async function createContainersClient(
       return { id: id.startsWith('sha256:') ? id : `sha256:${id}`, digest };
     },
     hasCredentials: async () => (await readFile(authFile, 'utf8').catch(() => '')).includes(host),
-    cleanUp: () => rm(dir, { recursive: true, force: true }),
+    cleanUp: async () => {
+      // Without root, a layer's folder cannot be written to from outside the tool's user namespace.
+      if (tool !== 'skopeo') await must('rmi', '--all', '--force');
+      if (tool === 'podman') await must('system', 'migrate'); // ends the process that holds that namespace
+      await rm(dir, { recursive: true, force: true });
+    },
   };
 }
