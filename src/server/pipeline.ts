@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
@@ -51,7 +52,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => writeAccessLog(logger, exchange, now()));
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    // Waiting also lets the parser finish what it has, so that req.complete tells whether a body is still on its way.
     void turn.then(() => answer(exchange));
     return exchange;
   };
@@ -73,6 +73,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       checkMethod(exchange.method);
       await forward(exchange, route, admission);
     } catch (error) {
+      // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
+      await setImmediate();
       refuse(exchange, error);
     }
   };
