@@ -44,7 +44,7 @@ export function openExchange(
   return {
     req,
     res,
-    id: randomBytes(16).toString('hex'),
+    id: createRequestId(),
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',
@@ -60,4 +60,9 @@ export function openExchange(
     reason: null,
     transfer: null,
   };
+}
+
+/** 128 random bits in hexadecimal. */
+export function createRequestId(): string {
+  return randomBytes(16).toString('hex');
 }
