@@ -148,6 +148,10 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           socket.destroy();
           fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
         });
+        // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
+        setImmediate(() => {
+          if (!settled && !req.complete) opened.flushHeaders();
+        });
         stopTimers = watchSocket(socket, !opened.reusedSocket, {
           onConnectTimeout: () =>
             fail(

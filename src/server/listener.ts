@@ -5,7 +5,8 @@ import type { SecureVersion } from 'node:tls';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
 import { formatErrorBody, OciError } from '../oci/error.ts';
-import type { Exchange, Expectation } from './exchange.ts';
+import { normalizeAddress } from './client-address.ts';
+import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export type ListenerOptions = {
