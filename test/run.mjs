@@ -9,6 +9,7 @@ import {
   ensureNode,
   root,
 } from '../src/quickstart/prepare.mjs';
+import { Interruption, PreparationError } from '../src/quickstart/step.mjs';
 
 const usage = `Usage: npm test [-- [--no-install] [--only-tests] [FILE …]]
   --no-install   install no Debian packages; what is missing is skipped (and is a failure when CI=true)
@@ -43,9 +44,16 @@ if (unknown.length > 0) {
 }
 
 ensureNode();
-await ensureDependencies();
-await ensureDebianPackages(programs, { install: !flags.includes('--no-install') });
-await ensureBuild();
+try {
+  await ensureDependencies();
+  await ensureDebianPackages(programs, { install: !flags.includes('--no-install') });
+  await ensureBuild();
+} catch (error) {
+  if (error instanceof Interruption) process.exit(130);
+  if (!(error instanceof PreparationError)) throw error;
+  console.error(error.message);
+  process.exit(1);
+}
 // Compiled tests of files that are gone must not run.
 fs.rmSync(path.join(root, 'build'), { recursive: true, force: true });
 await check('Types of the tests', 'node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json');

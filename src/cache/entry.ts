@@ -2,17 +2,23 @@ import { createHash } from 'node:crypto';
 import type { RawHeaders } from '../oci/raw-headers.ts';
 
 /** An answer of upstream's, whole. */
-export type Answer = { readonly status: number; readonly rawHeaders: RawHeaders; readonly body: Buffer };
+export type Answer = {
+  readonly status: number;
+  /** The reason phrase of the status line. */
+  readonly reason: string;
+  readonly rawHeaders: RawHeaders;
+  readonly body: Buffer;
+};
 
 const hashBytes = 32;
 const lengthBytes = 4;
 
-/** The bytes under which a 200 is stored: SHA-256 of what follows, length of the headers, headers as JSON, body. */
-export function encodeEntry({ rawHeaders, body }: Answer): Buffer {
-  const headers = Buffer.from(JSON.stringify(rawHeaders));
+/** The bytes under which a 200 is stored: SHA-256 of what follows, length of the head, reason and headers as JSON, body. */
+export function encodeEntry({ reason, rawHeaders, body }: Answer): Buffer {
+  const head = Buffer.from(JSON.stringify([reason, ...rawHeaders]));
   const length = Buffer.alloc(lengthBytes);
-  length.writeUInt32BE(headers.length);
-  const content = Buffer.concat([length, headers, body]);
+  length.writeUInt32BE(head.length);
+  const content = Buffer.concat([length, head, body]);
   return Buffer.concat([createHash('sha256').update(content).digest(), content]);
 }
 
@@ -22,6 +28,8 @@ export function decodeEntry(stored: Buffer): Answer | null {
   if (content.length < lengthBytes) return null;
   if (!createHash('sha256').update(content).digest().equals(stored.subarray(0, hashBytes))) return null;
   const bodyStart = lengthBytes + content.readUInt32BE(0);
-  const rawHeaders = JSON.parse(content.toString('utf8', lengthBytes, bodyStart)) as string[];
-  return { status: 200, rawHeaders, body: content.subarray(bodyStart) };
+  const [reason = '', ...rawHeaders] = JSON.parse(
+    content.toString('utf8', lengthBytes, bodyStart),
+  ) as string[];
+  return { status: 200, reason, rawHeaders, body: content.subarray(bodyStart) };
 }

@@ -6,17 +6,28 @@ import { createRedisTrust, type RedisTrustOptions } from './redis-trust.ts';
 import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
 
 export type RedisStoreOptions = StoreLimits &
-  Omit<RedisTrustOptions, 'keys'> & {
+  Omit<RedisTrustOptions, 'keys' | 'onReturn'> & {
     readonly keyPrefix: string;
     /** What the entries are copies of: upstreams do not share entries. */
     readonly upstreamUrl: string;
   };
 
+/** How many ends of writes are kept for a Redis that is away. */
+const maxUntoldEnds = 1000;
+
 /** The store that several instances share. */
 export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const { redis, maxBytes, ttlMs } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
-  const trust = createRedisTrust({ ...options, keys });
+  /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
+  const untoldEnds = new Set<Change>();
+  const tellEnds = async () => {
+    for (const change of untoldEnds) {
+      if (!(await write(endWriteScript, change))) return;
+      untoldEnds.delete(change);
+    }
+  };
+  const trust = createRedisTrust({ ...options, keys, onReturn: tellEnds });
   const run = (script: Script, names: string[], args: (string | Buffer)[]) =>
     trust.ask(() => runScript(redis, script, names, args));
 
@@ -61,7 +72,11 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       }
     },
     beginWrite: (change) => write(beginWriteScript, change),
-    endWrite: (change) => write(endWriteScript, change),
+    endWrite: async (change) => {
+      const told = await write(endWriteScript, change);
+      if (!told && untoldEnds.size < maxUntoldEnds) untoldEnds.add(change);
+      return told;
+    },
     stats: async () => {
       if (!trust.isTrusted()) return null;
       return readRedisStats(run, keys).catch(() => null);

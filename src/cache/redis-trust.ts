@@ -10,6 +10,8 @@ export type RedisTrustOptions = {
   readonly timeoutMs: number;
   /** For how long Redis has to answer before it is trusted, in milliseconds: every other instance has found it by then. */
   readonly settleMs: number;
+  /** What Redis is to be told when it is back; may reject. */
+  readonly onReturn: () => Promise<void>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 };
 
@@ -46,6 +48,7 @@ export function createRedisTrust({
   keys,
   timeoutMs,
   settleMs,
+  onReturn,
   logger,
 }: RedisTrustOptions): RedisTrust {
   let state: 'lost' | 'settling' | 'trusted' = 'lost';
@@ -106,6 +109,7 @@ export function createRedisTrust({
     try {
       // Once more, for the writes of which it was not told because that answer was still on its way.
       await ask(() => redis.del(keys.epoch));
+      await onReturn();
       await delay(settleMs, undefined, { ref: false });
       // The writes of which others did not tell it, because they had not found it yet.
       if (losses === before) await ask(() => redis.del(keys.epoch));

@@ -1,5 +1,6 @@
 import { destination, pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
 import pretty from 'pino-pretty';
+import { elasticCommonSchema } from './elastic-common-schema.ts';
 
 export type LogFormat = 'json' | 'pretty' | 'ecs';
 
@@ -24,12 +25,3 @@ export function createLogger({ level, format }: LoggerOptions): LogSink {
   );
   return { logger, flush: () => output.flushSync() };
 }
-
-/** The field names of the Elastic Common Schema 8 that differ from pino's own. */
-const elasticCommonSchema = {
-  messageKey: 'message',
-  errorKey: 'error',
-  timestamp: () => `,"@timestamp":"${new Date().toISOString()}"`,
-  base: { 'ecs.version': '8.11.0', 'service.name': 'tidegate', 'process.pid': process.pid },
-  formatters: { level: (label: string) => ({ 'log.level': label }) },
-};

@@ -26,6 +26,7 @@ export const challengedProducts: ReadonlySet<string> = new Set([
   'kaniko',
   'harbor-registry-client',
   'renovate',
+  'renovatebot', // older Renovate
   'jib',
   'oc', // OpenShift's client
 ]);

@@ -22,7 +22,7 @@ export type ForwardRequest = {
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
   readonly edits: Omit<ResponseEdits, 'upstreamUrl'>;
-  /** A larger request body is refused with 413, in bytes. */
+  /** A body that turns out larger is refused with 413, in bytes; one that says so in its head is the caller's to refuse. */
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
   readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
@@ -149,6 +149,10 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           socket.destroy();
           fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
         });
+        // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
+        setImmediate(() => {
+          if (!settled && !req.complete) opened.flushHeaders();
+        });
         stopTimers = watchUpstreamSocket(socket, {
           connectTimeoutMs,
           readTimeoutMs,
@@ -222,11 +226,6 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       const start = (reuse: boolean) =>
         proxy.web(req, res, { agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent }, onFailure);
 
-      if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) {
-        settled = true;
-        reject(tooLarge(maxBodyBytes));
-        return;
-      }
       req.headers = {}; // http-proxy would send these; onRequest sets what is sent
       attempts.set(req, { onRequest, onResponse });
       res.on('close', onClientClose);
@@ -254,7 +253,8 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
   return { forward };
 }
 
-function tooLarge(maxBytes: number): OciError {
+/** The 413 for a manifest over the limit. */
+export function tooLarge(maxBytes: number): OciError {
   return new OciError(
     'SIZE_INVALID',
     `The body is larger than the ${maxBytes} bytes that a manifest may have.`,

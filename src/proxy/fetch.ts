@@ -14,7 +14,13 @@ export type FetchRequest = {
   readonly accept: readonly string[];
 };
 
-export type Fetched = { readonly status: number; readonly rawHeaders: RawHeaders; readonly body: Buffer };
+export type Fetched = {
+  readonly status: number;
+  /** The reason phrase of the status line. */
+  readonly reason: string;
+  readonly rawHeaders: RawHeaders;
+  readonly body: Buffer;
+};
 
 /** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
 export type Fetch = (request: FetchRequest, maxBytes: number) => Promise<Fetched | null>;
@@ -94,6 +100,7 @@ export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: Engin
           settle(() =>
             resolve({
               status: response.statusCode ?? 0,
+              reason: response.statusMessage ?? '',
               rawHeaders: response.rawHeaders,
               body: Buffer.concat(chunks),
             }),

@@ -27,6 +27,6 @@ const hints: Readonly<Record<string, string>> = {
 export function describeUpstreamFailure(error: Error & { code?: string }): OciError {
   const code = error.code ?? '';
   const hint = hints[code] ?? (code.startsWith('HPE_') ? 'its answer is not valid HTTP' : undefined);
-  const cause = new Error(hint === undefined ? error.message : `${error.message}: ${hint}`, { cause: error });
+  const cause = new Error(hint === undefined ? error.message : `${error.message}: ${hint}`);
   return new OciError('BAD_GATEWAY', 'The registry behind this front door did not answer.', { cause });
 }

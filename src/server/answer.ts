@@ -30,9 +30,10 @@ export function writeError(exchange: Exchange, error: OciError): void {
 }
 
 /**
- * Ends a written answer. When the request's body is still on its way the connection stays open a little and some more
- * of it is read and thrown away: closed at once, the kernel would send a reset that can take the answer with it
- * before the client has read it (RFC 9112 section 9.6).
+ * Ends a written answer. When the request's body is still on its way, some more of it is read and thrown away, and then
+ * the connection is left alone until the client, which has read `Connection: close`, closes it or the time is up:
+ * closed at once, the kernel would send a reset that can take the answer with it before the client has read it
+ * (RFC 9112 section 9.6).
  */
 export function endAnswer(
   req: IncomingMessage,
@@ -47,7 +48,6 @@ export function endAnswer(
   let bytesLeft = maxBytes;
   const end = () => {
     clearTimeout(timer);
-    req.pause();
     res.end();
   };
   const timer = setTimeout(end, timeoutMs);
@@ -55,7 +55,7 @@ export function endAnswer(
   req.once('end', end);
   req.on('data', (chunk: Buffer) => {
     bytesLeft -= chunk.length;
-    if (bytesLeft <= 0) end();
+    if (bytesLeft <= 0) req.pause(); // Node stops reading the socket once its own buffer is full
   });
   req.resume();
 }

@@ -49,7 +49,7 @@ export function openExchange(
   return {
     req,
     res,
-    id: randomBytes(16).toString('hex'),
+    id: createRequestId(),
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',
@@ -67,4 +67,9 @@ export function openExchange(
     transfer: null,
     bytesOut: 0,
   };
+}
+
+/** 128 random bits in hexadecimal. */
+export function createRequestId(): string {
+  return randomBytes(16).toString('hex');
 }

@@ -5,7 +5,8 @@ import type { SecureVersion } from 'node:tls';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
 import { formatErrorBody, OciError } from '../oci/error.ts';
-import type { Exchange, Expectation } from './exchange.ts';
+import { normalizeAddress } from './client-address.ts';
+import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export type ListenerOptions = {
@@ -65,13 +66,32 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   });
   server.maxHeadersCount = 0; // beyond a count Node would drop headers silently; headerBytes is the limit
   server.maxConnections = limits.connections;
-  const exchanges = new Map<Socket, Set<Exchange>>();
+  /** Every TCP connection, the TLS handshake done or not. */
+  const sockets = new Set<Socket>();
+  /** Every TLS connection, with its requests that wait or are being answered, in order. */
+  const connections = new Map<Socket, Set<Exchange>>();
   let closing = false;
+
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('secureConnection', (socket) => {
+    const underWay = new Set<Exchange>();
+    connections.set(socket, underWay);
+    socket.once('close', () => {
+      connections.delete(socket);
+      // Node tells only the response whose turn it is that its client has left.
+      process.nextTick(() => {
+        for (const { res } of underWay) res.destroy().emit('close');
+      });
+    });
+  });
 
   const handle = (req: IncomingMessage, res: ServerResponse, expectation: Expectation) => {
     const { socket } = req;
-    const underWay = exchanges.get(socket) ?? openSet(socket);
-    if (underWay.size >= limits.pipelinedRequests) {
+    const underWay = connections.get(socket);
+    if (underWay === undefined || underWay.size >= limits.pipelinedRequests) {
       socket.destroy();
       return;
     }
@@ -86,41 +106,28 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     underWay.add(exchange);
     res.once('close', () => {
       underWay.delete(exchange);
-      if (underWay.size === 0) exchanges.delete(socket);
       if (closing) setImmediate(() => server.closeIdleConnections());
     });
-  };
-  const openSet = (socket: Socket): Set<Exchange> => {
-    const underWay = new Set<Exchange>();
-    exchanges.set(socket, underWay);
-    // Node tells only the response whose turn it is that its client has left.
-    socket.once('close', () =>
-      process.nextTick(() => {
-        for (const { res } of underWay) res.destroy().emit('close');
-      }),
-    );
-    return underWay;
   };
   server.on('request', (req, res) => handle(req, res, 'none'));
   server.on('checkContinue', (req, res) => handle(req, res, 'continue'));
   server.on('checkExpectation', (req, res) => handle(req, res, 'unknown'));
   const refuseRaw = (socket: Socket, error: OciError, reason: string) => {
-    logger.info(
-      { client: socket.remoteAddress, status: error.status, code: error.code, reason },
-      'bad request',
-    );
-    answerRaw(socket, error);
+    const requestId = createRequestId();
+    const client = normalizeAddress(socket.remoteAddress ?? '');
+    logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
+    answerRaw(socket, error, requestId);
   };
   server.on('connect', (_req, socket: Socket) =>
     refuseRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT'),
   );
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    const underWay = connections.get(socket); // undefined: the handshake failed, or took too long
     // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
-    const answering = [...(exchanges.get(socket) ?? [])].some(
-      ({ req, res }) => req.complete || res.headersSent,
-    );
-    if (!socket.writable || answering || error.code === 'ECONNRESET') socket.destroy();
-    else refuseRaw(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
+    const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
+    if (underWay === undefined || answering || !socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy();
+    } else refuseRaw(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
   });
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
     logger.debug(
@@ -137,7 +144,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
   // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
   server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
-    const underWay = [...(exchanges.get(socket) ?? [])];
+    const underWay = [...(connections.get(socket) ?? [])];
     if (underWay.some(({ transfer }) => transfer?.waitsForClient() !== true))
       socket.setTimeout(limits.idleTimeoutMs);
     else socket.destroy();
@@ -147,18 +154,21 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return {
     address,
     get active() {
-      return [...exchanges.values()].reduce((sum, underWay) => sum + underWay.size, 0);
+      return [...connections.values()].reduce((sum, underWay) => sum + underWay.size, 0);
     },
     close: (graceMs) =>
       new Promise((resolve) => {
         closing = true;
-        const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        const cut = setTimeout(() => {
+          for (const socket of sockets) socket.destroy();
+        }, graceMs);
         server.close(() => {
           clearTimeout(cut);
           resolve();
         });
-        server.closeIdleConnections();
-        for (const underWay of exchanges.values()) {
+        for (const [socket, underWay] of connections) {
+          // Not server.closeIdleConnections(): a connection whose first request has not come yet is not idle to Node.
+          if (underWay.size === 0) socket.destroy();
           for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
         }
       }),
@@ -210,8 +220,8 @@ function describeClientError(code: string): OciError {
   return new OciError('BAD_REQUEST', 'This is not a valid HTTP/1.1 request.');
 }
 
-function answerRaw(socket: Socket, { status, code, message }: OciError): void {
-  const body = formatErrorBody(code, message, '');
+function answerRaw(socket: Socket, { status, code, message }: OciError, requestId: string): void {
+  const body = formatErrorBody(code, message, requestId);
   socket.end(
     `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
       `Connection: close\r\n\r\n${body}`,

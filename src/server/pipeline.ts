@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
@@ -9,7 +10,7 @@ import { OciError } from '../oci/error.ts';
 import { parseRoute, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
-import type { Engine } from '../proxy/engine.ts';
+import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
@@ -58,7 +59,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => writeAccessLog(logger, exchange, now()));
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    // Waiting also lets the parser finish what it has, so that req.complete tells whether a body is still on its way.
     void turn.then(() => answer(exchange));
     return exchange;
   };
@@ -66,13 +66,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const answer = async (exchange: Exchange): Promise<void> => {
     try {
       const target = parseTarget(exchange.rawTarget);
+      const route = parseRoute(exchange.method, target, options.openPaths);
+      exchange.routeKind = route.kind;
+      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
       checkFraming(exchange.req);
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
-      const route = parseRoute(exchange.method, target, options.openPaths);
-      exchange.routeKind = route.kind;
-      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
       const admission = await admit(exchange, route);
       exchange.user = admission.identity?.name ?? null;
       if (route.kind === 'outside')
@@ -85,6 +85,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       await forward(exchange, route, written, admission);
     } catch (error) {
+      // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
+      await setImmediate();
       refuse(exchange, error);
     }
   };
@@ -167,6 +169,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   ): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
+    const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
+    if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
     exchange.transfer = engine.forward({
       req,
@@ -182,7 +186,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         upstreamAuthorization,
       }),
       edits: { set: exchange.answerHeaders, clientHost: host },
-      maxBodyBytes: route.kind === 'manifest' ? options.maxManifestBytes : Infinity,
+      maxBodyBytes,
       onResponse: (status, rawHeaders) => {
         if (status === 401) warnOfUpstreamChallenge(exchange);
         rememberTokens(rawHeaders, admission);
@@ -209,8 +213,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
     exchange.errorCode = error.code;
     if (error.status >= 500) {
-      const context = { requestId: exchange.id, code: error.code, err: error.cause };
-      logger[error.code === 'UNKNOWN' ? 'error' : 'warn'](context, describe(error));
+      const context = { requestId: exchange.id, code: error.code };
+      if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);
+      else logger.warn(context, describe(error));
     }
     if (res.destroyed || res.headersSent) {
       res.destroy();

@@ -59,7 +59,7 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
       `${certPath} expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}, on ${notAfter.toISOString()}: renew it (one of its own: tidegate cert create).`,
     );
   }
-  if (((await stat(keyPath)).mode & 0o044) !== 0) {
+  if (((await stat(keyPath)).mode & 0o006) !== 0) {
     warnings.push(`${keyPath} can be read by other users of this machine: chmod 600 ${keyPath}`);
   }
   return { cert, key, clientCa, names, notAfter, warnings };

@@ -2,6 +2,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Agent, request } from 'node:https';
+import { pipeline } from 'node:stream/promises';
 import { basic, type FrontDoor } from '../support/front-door.ts';
 
 /** A body too large to keep, known by what it is made from: no two seeds have a chunk in common. */
@@ -44,10 +45,7 @@ export function createBlobClient(frontDoor: FrontDoor, repository: string) {
   async function send(method: string, url: string, body: Body, contentLength?: number): Promise<Sent> {
     const upload = open(method, url, contentLength === undefined ? {} : { 'Content-Length': contentLength });
     const answered = once(upload, 'response') as Promise<[IncomingMessage]>;
-    answered.catch(() => {}); // awaited below; until then a failure shows in the writing too
-    for await (const chunk of body) if (!upload.write(chunk)) await once(upload, 'drain');
-    upload.end();
-    const [response] = await answered;
+    const [[response]] = await Promise.all([answered, pipeline(body, upload)]);
     response.resume();
     await once(response, 'end');
     return { status: response.statusCode, location: response.headers.location ?? '' };

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,12 @@ import type { Access, Client } from './clients.ts';
 import { user } from './front-door.ts';
 import type { Image } from './image.ts';
 import { run, type Finished } from './processes.ts';
+
+/** As root they keep a cache in /var/lib whatever they are told: where it can be, theirs is another /var/lib. */
+const privately: readonly string[] =
+  process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0
+    ? ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /var/lib && exec "$@"', 'sh']
+    : [];
 
 export type ContainersTool = 'podman' | 'buildah' | 'skopeo';
 
@@ -27,9 +34,12 @@ export async function createContainersClient(
   const storage = ['--root', `${dir}/root`, '--runroot', `${dir}/run`, '--storage-driver', 'vfs'];
   const before = { podman: [...storage, '--tmpdir', `${dir}/tmp`], buildah: storage, skopeo: [] }[tool];
   const env = { HOME: dir, XDG_RUNTIME_DIR: dir, REGISTRY_AUTH_FILE: undefined, NO_PROXY: '*' };
-  const command = (...args: readonly string[]): Promise<Finished> => run(tool, [...before, ...args], { env });
+  const command = (args: readonly string[], input?: string): Promise<Finished> => {
+    const [file = '', ...rest] = [...privately, tool, ...before, ...args];
+    return run(file, rest, { env, ...(input === undefined ? {} : { input }) });
+  };
   const must = async (...args: readonly string[]): Promise<string> => {
-    const done = await command(...args);
+    const done = await command(args);
     if (done.code !== 0) throw new Error(`${tool} ${args.join(' ')}: ${done.stderr}`);
     return done.stdout;
   };
@@ -48,28 +58,22 @@ export async function createContainersClient(
     wrongPassword: /invalid username\/password/,
     noCredentials: /unauthorized/,
     login: (password, { trusting }) =>
-      run(
-        tool,
-        [
-          ...before,
-          'login',
-          ...reach({ loggedIn: true, trusting }),
-          ...['--username', user, '--password-stdin', host],
-        ],
-        { env, input: `${password}\n` },
+      command(
+        ['login', ...reach({ loggedIn: true, trusting }), ...['--username', user, '--password-stdin', host]],
+        `${password}\n`,
       ),
     push: (repositoryTag, access) =>
       tool === 'skopeo'
-        ? command('copy', ...reach(access, '--dest-cert-dir'), source, `docker://${host}/${repositoryTag}`)
-        : command('push', ...reach(access), source, `docker://${host}/${repositoryTag}`),
+        ? command(['copy', ...reach(access, '--dest-cert-dir'), source, `docker://${host}/${repositoryTag}`])
+        : command(['push', ...reach(access), source, `docker://${host}/${repositoryTag}`]),
     pull: async (repositoryTag, access) => {
       if (tool === 'skopeo') {
         await rm(downDir, { recursive: true, force: true });
         const from = `docker://${host}/${repositoryTag}`;
-        return command('copy', ...reach(access, '--src-cert-dir'), from, `dir:${downDir}`);
+        return command(['copy', ...reach(access, '--src-cert-dir'), from, `dir:${downDir}`]);
       }
       await must('rmi', '--all', '--force');
-      return command('pull', ...reach(access), `${host}/${repositoryTag}`);
+      return command(['pull', ...reach(access), `${host}/${repositoryTag}`]);
     },
     pulled: async (repositoryTag) => {
       if (tool === 'skopeo') {
@@ -83,6 +87,11 @@ export async function createContainersClient(
       return { id: id.startsWith('sha256:') ? id : `sha256:${id}`, digest };
     },
     hasCredentials: async () => (await readFile(authFile, 'utf8').catch(() => '')).includes(host),
-    cleanUp: () => rm(dir, { recursive: true, force: true }),
+    cleanUp: async () => {
+      // Without root, a layer's folder cannot be written to from outside the tool's user namespace.
+      if (tool !== 'skopeo') await must('rmi', '--all', '--force');
+      if (tool === 'podman') await must('system', 'migrate'); // ends the process that holds that namespace
+      await rm(dir, { recursive: true, force: true });
+    },
   };
 }

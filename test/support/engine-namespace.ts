@@ -5,7 +5,8 @@ import path from 'node:path';
 import { unlessPossible } from './requirement.ts';
 
 /**
- * A network with the registry's name in it, and an /etc to put the CA in, seen by nobody else on the machine.
+ * A network with the registry's name in it, an /etc to put the CA in, and a /run and an /opt for what engines leave
+ * there, seen by nobody else on the machine.
  *
  * Docker never verifies a registry on loopback. Here the registry has an address that is not loopback, so it does.
  * All of it, processes included, is gone when {@link EngineNamespace.close} or the end of the test closes a pipe.
@@ -16,7 +17,7 @@ export type EngineNamespace = {
   readonly address: string;
   /** A command that starts another one with this network and everything else as outside. */
   readonly networkOnly: readonly string[];
-  /** A command that starts another one with this network and this /etc, to end with them. */
+  /** A command that starts another one with this network and these folders, to end with them. */
   readonly inside: readonly string[];
   /** Puts the CA where Docker looks for it, or takes it away. */
   trust(ca: string | null): Promise<void>;
@@ -34,6 +35,8 @@ cp -a /etc/. /mnt/
 echo '${address} ${host}' >> /mnt/hosts
 mkdir -p /mnt/docker
 mount --bind /mnt /etc
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /opt
 echo ready
 exec cat`;
 const unshareArgs = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc'];

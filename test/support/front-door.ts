@@ -4,7 +4,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { mainPath, stop, tidegate } from './processes.ts';
+import { copyCertificate } from './certificate-files.ts';
+import { mainPath, stop } from './processes.ts';
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
@@ -46,17 +47,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
   const certs = path.join(dir, 'certs');
   const htpasswdPath = path.join(dir, 'htpasswd');
-  const made = await tidegate([
-    'cert',
-    'create',
-    '--host',
-    (options.hosts ?? ['localhost']).join(','),
-    '--ip',
-    '127.0.0.1,::1',
-    '--out',
-    certs,
-  ]);
-  if (made.code !== 0) throw new Error(`cert create failed: ${made.stderr}`);
+  await copyCertificate(certs, options.hosts ?? ['localhost']);
   await writeFile(htpasswdPath, options.htpasswd ?? htpasswdLine);
   const settings = [
     'listen.host=127.0.0.1',

@@ -48,7 +48,16 @@ export async function createImage({ layerCount = 4, layerBytes = 1_000_000 } = {
 }
 
 async function tar(archivePath: string, dir: string, files: readonly string[]): Promise<void> {
-  const done = await run('tar', ['--create', '--file', archivePath, '--directory', dir, ...files]);
+  const done = await run('tar', [
+    '--create',
+    '--owner=0',
+    '--group=0',
+    '--file',
+    archivePath,
+    '--directory',
+    dir,
+    ...files,
+  ]);
   if (done.code !== 0) throw new Error(`tar: ${done.stderr}`);
 }
 
