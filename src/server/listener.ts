@@ -145,8 +145,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
   server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
     const underWay = [...(connections.get(socket) ?? [])];
-    if (underWay.some(({ transfer }) => transfer?.waitsForClient() !== true))
-      socket.setTimeout(limits.idleTimeoutMs);
+    const waitsForClient = ({ transfer, res }: Exchange) => transfer?.waitsForClient() ?? res.headersSent;
+    if (!underWay.every(waitsForClient)) socket.setTimeout(limits.idleTimeoutMs);
     else socket.destroy();
   });
 
