@@ -13,6 +13,8 @@ export type SharedRequest = {
   readonly host: string | null;
   /** The values of all Accept fields. */
   readonly accept: readonly string[];
+  /** Calls back when whoever asked no longer waits. */
+  readonly whenGone: (listener: () => void) => void;
 };
 
 export type CacheResult =
@@ -41,14 +43,27 @@ export type AnswerCacheOptions = {
   readonly store: CacheStore;
   readonly maxEntryBytes: number;
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
-  readonly fetch: (request: SharedRequest, maxBytes: number) => Promise<Answer | null>;
+  readonly fetch: (
+    request: SharedRequest,
+    limits: { maxBytes: number; signal: AbortSignal },
+  ) => Promise<Answer | null>;
   /** A clock that only goes forward, in milliseconds. */
   readonly now: () => number;
   readonly logger: Pick<Logger, 'warn'>;
 };
 
-/** One question to upstream, and everyone who waits for it. Null: not for sharing. */
-type Flight = { readonly ticket: Ticket; readonly answer: Promise<Answer | null> };
+/** One question to upstream, for everyone who waits for it. */
+type Flight = {
+  readonly ticket: Ticket;
+  readonly askedAtMs: number;
+  /** Null: not for sharing. */
+  readonly answer: Promise<Answer | null>;
+  readonly abandon: () => void;
+  waiting: number;
+};
+
+/** A question that has no answer for longer is not joined: another one may fare better. In milliseconds. */
+const maxJoinMs = 5000;
 
 export function createAnswerCache({
   store,
@@ -121,20 +136,49 @@ export function createAnswerCache({
     // One digest has one slot, and yet upstream may refuse it to one Accept and give it to another.
     const key = JSON.stringify([slot, parseAccept(request.accept).normalized]);
     const underWay = flights.get(key);
-    if (underWay?.ticket === ticket) return underWay.answer;
-    const askedAtMs = now();
-    const fetched = fetch(request, maxEntryBytes).then((got) => {
-      if (got === null || !isShareable(got)) return null;
-      if (accepts(got) && isStorable(cacheable, got)) void fill(slot, ticket, got, askedAtMs);
-      return got;
+    const joins = underWay?.ticket === ticket && now() - underWay.askedAtMs < maxJoinMs;
+    const flight = joins ? underWay : takeOff(key, cacheable, slot, ticket, request, accepts);
+    flight.waiting += 1;
+    request.whenGone(() => {
+      flight.waiting -= 1;
+      if (flight.waiting === 0) flight.abandon();
     });
-    const flight: Flight = { ticket, answer: fetched };
-    flights.set(key, flight);
+    return flight.answer;
+  };
+
+  const takeOff = (
+    key: string,
+    cacheable: Cacheable,
+    slot: Slot,
+    ticket: Ticket,
+    request: SharedRequest,
+    accepts: (answer: Answer) => boolean,
+  ): Flight => {
+    const askedAtMs = now();
+    const abandoning = new AbortController();
+    const { signal } = abandoning;
+    let filled: Promise<void> | undefined;
+    const receive = (got: Answer | null): Answer | null => {
+      if (got === null || !isShareable(got)) return null;
+      if (accepts(got) && isStorable(cacheable, got)) filled = fill(slot, ticket, got, askedAtMs);
+      return got;
+    };
+    const answer = fetch(request, { maxBytes: maxEntryBytes, signal }).then(receive, (error: unknown) => {
+      if (signal.aborted) return null;
+      throw error;
+    });
     const land = () => {
       if (flights.get(key) === flight) flights.delete(key);
     };
-    fetched.then(land, land);
-    return fetched;
+    const abandon = () => {
+      land();
+      abandoning.abort();
+    };
+    const flight: Flight = { ticket, askedAtMs, answer, abandon, waiting: 0 };
+    flights.set(key, flight);
+    // Until it is stored, who asks next would not find it there.
+    void answer.then(() => filled).then(land, land);
+    return flight;
   };
 
   const fill = async (slot: Slot, ticket: Ticket, got: Answer, askedAtMs: number) => {
@@ -158,17 +202,18 @@ export function createAnswerCache({
   return { answer, announceWrite, counters, close: () => store.close() };
 }
 
-/** Whether everyone who asked the same may get it: nothing that upstream meant for one client, and no redirect. */
+/** Whether everyone who asked the same may get it: the whole, or an error, and nothing that upstream meant for one client. */
 function isShareable({ status, rawHeaders }: Answer): boolean {
-  return (status < 300 || status >= 400) && !has(rawHeaders, 'set-cookie', 'x-docker-token');
+  if ((status !== 200 && status < 400) || has(rawHeaders, 'set-cookie', 'x-docker-token')) return false;
+  const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
+  if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
+  return !/\bprivate\b/i.test(headerValues(rawHeaders, 'cache-control').join());
 }
 
 /** Whether it may be kept: a whole 200 that is what its digest says. */
 function isStorable(cacheable: Cacheable, { status, rawHeaders, body }: Answer): boolean {
   if (status !== 200 || has(rawHeaders, 'content-encoding', 'content-range')) return false;
-  if (/\b(no-store|private|no-cache)\b/i.test(headerValues(rawHeaders, 'cache-control').join())) return false;
-  const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
-  if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
+  if (/\bno-(store|cache)\b/i.test(headerValues(rawHeaders, 'cache-control').join())) return false;
   if (cacheable.kind === 'v1') return true;
   const named = headerValues(rawHeaders, 'docker-content-digest');
   const digests = cacheable.kind === 'digest' ? [...named, cacheable.item] : named;

@@ -1,8 +1,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
-import { headerValues } from '../oci/raw-headers.ts';
-import { buildClientHeaders, type ResponseEdits } from './headers.ts';
+import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
 import type { Upstream } from './upstream.ts';
@@ -189,13 +188,8 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       const relay = (incoming: IncomingMessage) => {
         if (settled) return;
         try {
-          if (
-            headerValues(incoming.rawHeaders, 'transfer-encoding').some(
-              (coding) => coding.toLowerCase() !== 'chunked',
-            )
-          ) {
+          if (hasForeignCoding(incoming.rawHeaders))
             throw new Error('its Transfer-Encoding is not "chunked"');
-          }
           // An answer that comes before the whole request has been read ends the connection after it.
           if (!req.complete) res.shouldKeepAlive = false;
           res.writeHead(

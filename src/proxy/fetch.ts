@@ -3,6 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { OciError } from '../oci/error.ts';
 import type { RawHeaders } from '../oci/raw-headers.ts';
 import type { EngineOptions } from './engine.ts';
+import { hasForeignCoding } from './headers.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 
@@ -22,21 +23,29 @@ export type Fetched = {
   readonly body: Buffer;
 };
 
+export type FetchLimits = {
+  /** Of a longer body nothing is given. */
+  readonly maxBytes: number;
+  /** Ends the asking. */
+  readonly signal: AbortSignal;
+};
+
 /** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
-export type Fetch = (request: FetchRequest, maxBytes: number) => Promise<Fetched | null>;
+export type Fetch = (request: FetchRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
 /** Builds the way small answers are fetched whole; like every GET, once more when a kept connection was stale. */
 export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Fetch {
   const isSecure = upstream.url.protocol === 'https:';
   const open = isSecure ? httpsRequest : httpRequest;
 
-  const attempt = (asked: FetchRequest, maxBytes: number, reuse: boolean): Promise<Fetched | null> =>
+  const attempt = (asked: FetchRequest, limits: FetchLimits, reuse: boolean): Promise<Fetched | null> =>
     new Promise((resolve, reject) => {
       const request: ClientRequest = open({
         hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
         port: upstream.url.port,
         path: asked.rawTarget,
         agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
+        signal: limits.signal,
         headers: {
           ...(asked.host === null ? {} : { Host: asked.host, 'X-Forwarded-Host': asked.host }),
           'X-Forwarded-Proto': 'https',
@@ -75,7 +84,7 @@ export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: Engin
       request.on('error', (error: Error & { code?: string }) => {
         const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
         settle(() => {
-          if (reuse && stale) resolve(attempt(asked, maxBytes, false));
+          if (reuse && stale) resolve(attempt(asked, limits, false));
           else reject(describeUpstreamFailure(error));
         });
       });
@@ -84,13 +93,17 @@ export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: Engin
         fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
       });
       request.on('response', (response: IncomingMessage) => {
+        if (hasForeignCoding(response.rawHeaders)) {
+          fail(describeUpstreamFailure(new Error('its Transfer-Encoding is not "chunked"')));
+          return;
+        }
         const chunks: Buffer[] = [];
         let bytes = 0;
         response.on('error', () => {}); // 'close' follows
         response.on('data', (chunk: Buffer) => {
           bytes += chunk.length;
           chunks.push(chunk);
-          if (bytes <= maxBytes) return;
+          if (bytes <= limits.maxBytes) return;
           settle(() => {
             request.destroy();
             resolve(null);
@@ -113,5 +126,5 @@ export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: Engin
       request.end();
     });
 
-  return (asked, maxBytes) => attempt(asked, maxBytes, true);
+  return (asked, limits) => attempt(asked, limits, true);
 }

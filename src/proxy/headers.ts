@@ -1,4 +1,4 @@
-import { headerPairs, type RawHeaders } from '../oci/raw-headers.ts';
+import { headerPairs, headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 
 /** What Tidegate says to upstream about the request, in place of what the client claimed. */
 export type ForwardedRequest = {
@@ -88,6 +88,11 @@ export function buildUpstreamHeaders(
   } of values.values())
     headers[name] = others.length === 0 ? first : [first, ...others];
   return headers;
+}
+
+/** Whether a message is framed by anything but "chunked" (RFC 9112 section 6.1), which nobody here can take apart. */
+export function hasForeignCoding(rawHeaders: RawHeaders): boolean {
+  return headerValues(rawHeaders, 'transfer-encoding').some((coding) => coding.toLowerCase() !== 'chunked');
 }
 
 /** What a response is given on its way out, besides what upstream sent. */

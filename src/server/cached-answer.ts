@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Answer } from '../cache/entry.ts';
+import { OciError } from '../oci/error.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { buildClientHeaders, type ResponseEdits } from '../proxy/headers.ts';
 import type { Exchange } from './exchange.ts';
@@ -24,7 +25,10 @@ export function isImpersonal({ rawHeaders }: IncomingMessage): boolean {
 /** Set anew for each answer. */
 const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'trailer', 'age', 'x-cache']);
 
-/** Writes an answer that is held whole, as upstream gave it, or a 304 (RFC 9110 section 13.1.2). The answer is still to be ended. */
+/**
+ * Writes an answer that is held whole, as upstream gave it, or a 304 (RFC 9110 section 13.1.2). The answer is still to be ended.
+ * @throws OciError BAD_GATEWAY for a head that cannot be sent on.
+ */
 export function writeWholeAnswer(exchange: Exchange, answer: Answer, edits: ResponseEdits): void {
   const { req, res, method } = exchange;
   const kept = answer.rawHeaders.filter(
@@ -32,11 +36,14 @@ export function writeWholeAnswer(exchange: Exchange, answer: Answer, edits: Resp
   );
   const notModified = answer.status === 200 && matchesEtag(req.rawHeaders, answer.rawHeaders);
   const headers = buildClientHeaders(kept, edits);
-  if (notModified) {
-    res.writeHead(304, withoutContent(headers));
-    return;
+  try {
+    if (notModified) res.writeHead(304, withoutContent(headers));
+    else
+      res.writeHead(answer.status, answer.reason, [...headers, 'Content-Length', String(answer.body.length)]);
+  } catch (cause) {
+    throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
   }
-  res.writeHead(answer.status, [...headers, 'Content-Length', String(answer.body.length)]);
+  if (notModified) return;
   if (method === 'HEAD') return;
   res.write(answer.body);
   exchange.bytesOut = answer.body.length;
@@ -46,7 +53,8 @@ function matchesEtag(request: RawHeaders, answer: RawHeaders): boolean {
   const asked = headerValues(request, 'if-none-match').flatMap((value) => value.split(','));
   const [etag] = headerValues(answer, 'etag');
   if (asked.length === 0 || etag === undefined) return false;
-  const opaque = (tag: string) => tag.trim().replace(/^W\//, '');
+  // Without its quotes too, as distribution takes it.
+  const opaque = (tag: string) => tag.trim().replace(/^(?:W\/)?"(.*)"$/, '$1');
   return asked.some((tag) => opaque(tag) === '*' || opaque(tag) === opaque(etag));
 }
 

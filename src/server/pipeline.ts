@@ -134,12 +134,21 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const { req, res, host, rawTarget } = exchange;
     const shared = cache !== null && !keepAuthorization && isImpersonal(req);
     const result: CacheResult = shared
-      ? await cache.answer(cacheable, { rawTarget, host, accept: headerValues(req.rawHeaders, 'accept') })
+      ? await cache.answer(cacheable, {
+          rawTarget,
+          host,
+          accept: headerValues(req.rawHeaders, 'accept'),
+          whenGone: (listener) => {
+            if (res.destroyed) listener();
+            else res.once('close', listener);
+          },
+        })
       : { kind: 'BYPASS' };
     exchange.cache = result.kind;
     exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
+    if (result.answer.status === 401) warnOfUpstreamChallenge(exchange);
     const edits = { set: exchange.answerHeaders, clientHost: host, upstreamUrl: options.upstreamUrl };
     writeWholeAnswer(exchange, result.answer, edits);
     endAnswer(req, res, options.refusedBody);
