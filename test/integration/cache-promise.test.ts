@@ -77,10 +77,13 @@ const upTo = (longestMs: number) => pause(Math.random() * longestMs);
 /** Until every front door that said that it cannot use Redis has said that it does again, and some time with it. */
 async function untilInUse({ frontDoors }: Stage): Promise<void> {
   const said = ({ log }: FrontDoor, words: string) => log.filter(({ msg }) => msg.includes(words)).length;
-  await until('Redis is in use again', () =>
-    frontDoors.every(
-      (frontDoor) => said(frontDoor, 'Redis cannot be used') === said(frontDoor, 'Redis is back'),
-    ),
+  await until(
+    'Redis is in use again',
+    () =>
+      frontDoors.every(
+        (frontDoor) => said(frontDoor, 'Redis cannot be used') === said(frontDoor, 'Redis is back'),
+      ),
+    60_000,
   );
   await pause(500);
 }

@@ -8,7 +8,7 @@ export type Answer = {
   readonly rawHeaders: readonly string[];
   readonly body: Buffer;
   /** The first value of a field, or "". */
-  header(name: string): string;
+  readonly header: (name: string) => string;
 };
 
 /** A client with the right password that keeps its connections; whichever front door it asks, it asks for the same host. */
