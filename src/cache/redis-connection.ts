@@ -1,4 +1,5 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { OperatorError } from '../operator-error.ts';
 
 export type RedisConnectionOptions = {
   /**
@@ -17,17 +18,43 @@ export type RedisConnectionOptions = {
 const maxReconnectMs = 300;
 const closeTimeoutMs = 100;
 const defaultPorts = { '': 6379, '-sentinel': 26379, '-cluster': 6379 } as const;
-const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?]+)(?:\/(\d+)?)?(?:\?name=([\w.-]+))?$/;
+const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?@]+)(?:\/(\d+)?)?(?:\?name=([\w.-]+))?$/;
 
-/** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. */
+/** The parts of a Redis URL. */
+export type RedisUrl = {
+  readonly secure: boolean;
+  readonly mode: keyof typeof defaultPorts;
+  readonly nodes: readonly { readonly host: string; readonly port: number }[];
+  readonly db: number;
+  /** What the sentinels call the group. */
+  readonly name: string;
+};
+
+/** Reads the forms of {@link RedisConnectionOptions.url}. @throws OperatorError when it is none of them. */
+export function parseRedisUrl(url: string): RedisUrl {
+  const [, secure, mode = '', hosts = '', db, name] = urlForm.exec(url) ?? [];
+  const known = mode as keyof typeof defaultPorts;
+  const nodes = hosts.split(',').map((host) => parseNode(host, defaultPorts[known]));
+  const refuse = (problem: string) => {
+    throw new OperatorError(
+      `cache.redis.url is ${url}: ${problem}; write redis://HOST:PORT/DB, redis-sentinel://HOST:PORT,HOST:PORT/DB?name=NAME or redis-cluster://HOST:PORT,HOST:PORT.`,
+    );
+  };
+  for (const { host, port } of nodes) {
+    if (host === '' || port < 1 || port > 65535) refuse('a host with a port from 1 to 65535 is needed');
+  }
+  if (mode === '' && nodes.length > 1) refuse('one server has one host');
+  if (mode === '-cluster' && db !== undefined && db !== '0') refuse('a cluster has no numbered databases');
+  if (mode !== '-sentinel' && name !== undefined) refuse('only sentinels know a name');
+  return { secure: secure === 's', mode: known, nodes, db: Number(db ?? '0'), name: name ?? 'mymaster' };
+}
+
+/** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. @throws OperatorError when the URL is none. */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
-  const [, secure = '', mode = '', hosts = '', db = '0', name = 'mymaster'] = urlForm.exec(options.url) ?? [];
-  const nodes = hosts
-    .split(',')
-    .map((host) => parseNode(host, defaultPorts[mode as keyof typeof defaultPorts]));
+  const { secure, mode, nodes, db, name } = parseRedisUrl(options.url);
   const tls = options.ca === null ? {} : { ca: options.ca };
   const common: RedisOptions = {
-    ...(secure === '' ? {} : { tls }),
+    ...(secure ? { tls } : {}),
     ...(options.username === null ? {} : { username: options.username }),
     ...(options.password === null ? {} : { password: options.password }),
     connectTimeout: options.connectTimeoutMs,
@@ -44,7 +71,7 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
   };
   switch (mode) {
     case '-cluster':
-      return new Cluster(nodes, {
+      return new Cluster([...nodes], {
         redisOptions: { ...common, enableAutoPipelining: false },
         enableOfflineQueue: false,
         enableAutoPipelining: true,
@@ -57,20 +84,20 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
     case '-sentinel':
       return new Redis({
         ...common,
-        sentinels: nodes,
+        sentinels: [...nodes],
         name,
-        db: Number(db),
-        enableTLSForSentinelMode: secure !== '',
-        ...(secure === '' ? {} : { sentinelTLS: tls }),
+        db,
+        enableTLSForSentinelMode: secure,
+        ...(secure ? { sentinelTLS: tls } : {}),
         sentinelRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
       });
-    default:
-      return new Redis({ ...common, ...nodes[0], db: Number(db) });
+    case '':
+      return new Redis({ ...common, ...nodes[0], db });
   }
 }
 
 /** A host with an optional port; IPv6 in brackets. */
 function parseNode(text: string, defaultPort: number): { host: string; port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
+  const [, bracketed, plain, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]+))(?::(\d+))?$/.exec(text) ?? [];
   return { host: bracketed ?? plain ?? '', port: port === undefined ? defaultPort : Number(port) };
 }

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { parseRedisUrl } from '../../../src/cache/redis-connection.ts';
+import { OperatorError } from '../../../src/operator-error.ts';
+
+const hosts = 'r1.example.com:26380,10.0.0.2,[::1]:26381';
+const parsedHosts = (defaultPort: number) => [
+  { host: 'r1.example.com', port: 26380 },
+  { host: '10.0.0.2', port: defaultPort },
+  { host: '::1', port: 26381 },
+];
+const plain = { secure: false, mode: '', db: 0, name: 'mymaster' };
+
+describe('parseRedisUrl', () => {
+  const forms: readonly [string, object][] = [
+    ['redis://127.0.0.1:6380/3', { ...plain, nodes: [{ host: '127.0.0.1', port: 6380 }], db: 3 }],
+    ['redis://redis', { ...plain, nodes: [{ host: 'redis', port: 6379 }] }],
+    ['redis://redis/', { ...plain, nodes: [{ host: 'redis', port: 6379 }] }],
+    ['rediss://[::1]:6380', { ...plain, secure: true, nodes: [{ host: '::1', port: 6380 }] }],
+    [
+      `redis-sentinel://${hosts}/2?name=my.master-1`,
+      { ...plain, mode: '-sentinel', nodes: parsedHosts(26379), db: 2, name: 'my.master-1' },
+    ],
+    [`rediss-sentinel://${hosts}`, { ...plain, secure: true, mode: '-sentinel', nodes: parsedHosts(26379) }],
+    [`redis-cluster://${hosts}`, { ...plain, mode: '-cluster', nodes: parsedHosts(6379) }],
+    [`rediss-cluster://${hosts}/0`, { ...plain, secure: true, mode: '-cluster', nodes: parsedHosts(6379) }],
+  ];
+  for (const [url, parsed] of forms) {
+    it(`reads ${url}`, () => assert.deepEqual(parseRedisUrl(url), parsed));
+  }
+
+  for (const url of [
+    '',
+    'redis',
+    'localhost:6379',
+    'http://127.0.0.1:6379',
+    'unix:///run/redis.sock',
+    'redis://',
+    'redis://user:secret@127.0.0.1:6379',
+    'redis://127.0.0.1:6379/zero',
+    'redis://127.0.0.1:6379/0?db=1',
+    'redis://127.0.0.1:6379?name=x',
+    'redis://127.0.0.1:65536',
+    'redis://127.0.0.1:0',
+    'redis://127.0.0.1:port',
+    'redis://127.0.0.1:',
+    'redis://::1:6379',
+    'redis://[::1',
+    'redis://a,b',
+    'redis-sentinel://a,,b',
+    'redis-cluster://a:7000,',
+    'redis-cluster://a:7000/1',
+    'redis-cluster://a:7000?name=x',
+  ]) {
+    it(`refuses ${url === '' ? 'nothing' : url}`, () =>
+      assert.throws(() => parseRedisUrl(url), OperatorError));
+  }
+});
