@@ -247,8 +247,13 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
     { onConnectTimeout, onIdle }: { onConnectTimeout: () => void; onIdle: () => void },
   ): (() => void) => {
     const connectTimer = isNew ? setTimeout(onConnectTimeout, connectTimeoutMs) : undefined;
-    const connected = () => clearTimeout(connectTimer);
-    socket.once(upstream.url.protocol === 'https:' ? 'secureConnect' : 'connect', connected);
+    const connectEvent = upstream.url.protocol === 'https:' ? 'secureConnect' : 'connect';
+    // Taken off at the end: a kept connection is used again and again, and connects only once.
+    const connected = () => {
+      clearTimeout(connectTimer);
+      socket.off(connectEvent, connected);
+    };
+    socket.on(connectEvent, connected);
     const onTimeout = () => {
       socket.setTimeout(readTimeoutMs);
       onIdle();
