@@ -20,7 +20,7 @@ export type ForwardRequest = {
   /** The request target, sent to upstream byte for byte. */
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
-  readonly edits: Omit<ResponseEdits, 'upstreamUrl'>;
+  readonly edits: Pick<ResponseEdits, 'set' | 'clientHost'>;
   /** A body that turns out larger is refused with 413, in bytes; one that says so in its head is the caller's to refuse. */
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers before anything is sent to the client. */
@@ -179,11 +179,8 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         incoming.on('error', () => {}); // 'close' follows, and decides
         incoming.on('close', () => cut('upstream-broke')); // does nothing once 'end' has settled
         try {
-          if (
-            headerValues(incoming.rawHeaders, 'transfer-encoding').some(
-              (coding) => coding.toLowerCase() !== 'chunked',
-            )
-          ) {
+          const codings = headerValues(incoming.rawHeaders, 'transfer-encoding');
+          if (codings.some((coding) => coding.toLowerCase() !== 'chunked')) {
             throw new Error('its Transfer-Encoding is not "chunked"');
           }
           // An answer that comes before the whole request has been read ends the connection after it.
@@ -191,7 +188,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           res.writeHead(
             status,
             incoming.statusMessage ?? '',
-            buildClientHeaders(incoming.rawHeaders, { ...edits, upstreamUrl: upstream.url }),
+            buildClientHeaders(incoming.rawHeaders, {
+              ...edits,
+              mayHaveTrailers: codings.length > 0 && req.method !== 'HEAD' && req.httpVersion === '1.1',
+              upstreamUrl: upstream.url,
+            }),
           );
         } catch (cause) {
           fail(new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause }));
