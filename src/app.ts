@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { setDefaultHighWaterMark } from 'node:stream';
 import type { Logger } from 'pino';
 import { createAuthenticator } from './auth/authenticator.ts';
@@ -7,7 +6,6 @@ import { createPasswordPool } from './auth/password-pool.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
 import { openCacheStore } from './cache/open-store.ts';
 import type { Config } from './config/schema.ts';
-import { OperatorError } from './operator-error.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
@@ -15,6 +13,7 @@ import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
 import { createPipeline } from './server/pipeline.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
+import { loadPem, parseCertificates } from './tls/pem.ts';
 
 /** A running front door. */
 export type App = {
@@ -134,12 +133,12 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
   }
 }
 
+/** Checked here, because Node takes an empty text for none given, and would trust every public CA. */
 async function loadUpstreamCa(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw new OperatorError(
-      `Cannot read ${path}: ${(error as Error).message}; set upstream.ca to the PEM file of the CA that signed upstream's certificate.`,
-    );
-  }
+  const pem = await loadPem(
+    path,
+    "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
+  );
+  parseCertificates(pem, path);
+  return pem;
 }

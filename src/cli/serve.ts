@@ -11,20 +11,19 @@ export function addServeCommand(program: Command): void {
     .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
     const { config } = await loadConfig(readConfigOptions(command));
-    const { logger, flush } = createLogger(config.log);
+    const { logger, exit } = createLogger(config.log);
     const app = await createApp({ config, logger });
-    const exit = (graceMs: number) => {
-      process.once('SIGTERM', () => process.exit(1));
-      process.once('SIGINT', () => process.exit(1));
+    const stop = (graceMs: number) => {
+      process.once('SIGTERM', () => void exit(1));
+      process.once('SIGINT', () => void exit(1));
       const { activeRequests } = app;
       logger.info({ activeRequests, graceMs }, 'shutting down');
       void app.close({ graceMs }).then(() => {
         logger.info('stopped');
-        flush();
-        process.exit(0);
+        return exit(0);
       });
     };
-    process.once('SIGTERM', () => exit(config.shutdown.timeout));
-    process.once('SIGINT', () => exit(0));
+    process.once('SIGTERM', () => stop(config.shutdown.timeout));
+    process.once('SIGINT', () => stop(0));
   });
 }

@@ -1,6 +1,9 @@
-import { destination, pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
+import type { Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
 import pretty from 'pino-pretty';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
+import { createLogOutput } from './log-output.ts';
 
 export type LogFormat = 'json' | 'pretty' | 'ecs';
 
@@ -9,19 +12,47 @@ export type LoggerOptions = {
   readonly format: LogFormat;
 };
 
-/** Where log lines go, and how to make sure that they have got there before the process ends. */
-export type LogSink = { readonly logger: Logger; readonly flush: () => void };
+/** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
+export type LogSink = { readonly logger: Logger; readonly exit: (code: number) => Promise<never> };
 
-/** Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. */
+/** How much may wait to be written, when the reader of the log does not read or the disk is full. */
+const maxWaitingBytes = 8 * 1024 * 1024;
+/** How long the end of the process waits for its last lines, in milliseconds. */
+const lastLinesMs = 2000;
+
+/**
+ * Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. Lines that cannot be
+ * written are kept up to a limit, then dropped, and counted in a line once there is room again.
+ */
 export function createLogger({ level, format }: LoggerOptions): LogSink {
-  const output = destination({ fd: 1, sync: false });
-  const stream: DestinationStream =
+  const output = createLogOutput(1);
+  const stream: Writable =
     format === 'pretty'
-      ? pretty({ destination: output, colorize: process.stdout.isTTY, ignore: 'pid,hostname' })
-      : output;
+      ? pretty({ destination: output.stream, colorize: process.stdout.isTTY, ignore: 'pid,hostname' })
+      : output.stream;
+  let dropped = 0;
+  const bounded: DestinationStream = {
+    write: (line) => {
+      if (stream.writableLength > maxWaitingBytes) {
+        dropped += 1;
+        return;
+      }
+      stream.write(line);
+      if (dropped === 0) return;
+      const count = dropped;
+      dropped = 0;
+      logger.warn({ dropped: count }, 'log lines were dropped: they could not be written fast enough');
+    },
+  };
   const logger = pino(
     { level, ...(format === 'ecs' ? elasticCommonSchema : { timestamp: stdTimeFunctions.isoTime }) },
-    stream,
+    bounded,
   );
-  return { logger, flush: () => output.flushSync() };
+  const exit = async (code: number): Promise<never> => {
+    await setImmediate(); // lines for people pass through another stream first
+    // process.exit() would wait for a write that hangs, and that for ever.
+    if (!(await output.flush(lastLinesMs))) process.kill(process.pid, 'SIGKILL');
+    return process.exit(code);
+  };
+  return { logger, exit };
 }

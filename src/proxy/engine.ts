@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
+import { headerValues } from '../oci/raw-headers.ts';
 import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
@@ -20,7 +21,7 @@ export type ForwardRequest = {
   /** The request target, sent to upstream byte for byte. */
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
-  readonly edits: Omit<ResponseEdits, 'upstreamUrl'>;
+  readonly edits: Pick<ResponseEdits, 'set' | 'clientHost'>;
   /** A body that turns out larger is refused with 413, in bytes; one that says so in its head is the caller's to refuse. */
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
@@ -190,12 +191,17 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         try {
           if (hasForeignCoding(incoming.rawHeaders))
             throw new Error('its Transfer-Encoding is not "chunked"');
+          const inChunks = headerValues(incoming.rawHeaders, 'transfer-encoding').length > 0;
           // An answer that comes before the whole request has been read ends the connection after it.
           if (!req.complete) res.shouldKeepAlive = false;
           res.writeHead(
             incoming.statusCode ?? 0,
             incoming.statusMessage ?? '',
-            buildClientHeaders(incoming.rawHeaders, { ...edits, upstreamUrl: upstream.url }),
+            buildClientHeaders(incoming.rawHeaders, {
+              ...edits,
+              mayHaveTrailers: inChunks && req.method !== 'HEAD' && req.httpVersion === '1.1',
+              upstreamUrl: upstream.url,
+            }),
           );
         } catch (cause) {
           fail(new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause }));

@@ -99,6 +99,8 @@ export function hasForeignCoding(rawHeaders: RawHeaders): boolean {
 export type ResponseEdits = {
   /** Fields to send in place of upstream's own of the same name (Vary is added, not replaced). */
   readonly set: Readonly<Record<string, string>>;
+  /** Only an answer in chunks can; Node refuses to announce them before any other. */
+  readonly mayHaveTrailers: boolean;
   readonly upstreamUrl: URL;
   /** Host as the client sent it; null when it sent none. */
   readonly clientHost: string | null;
@@ -108,6 +110,7 @@ export type ResponseEdits = {
 export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
   const dropped = namedByConnection(rawHeaders);
   for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
+  if (!edits.mayHaveTrailers) dropped.add('trailer');
   const headers: string[] = [];
   for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();

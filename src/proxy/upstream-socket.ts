@@ -13,8 +13,13 @@ export type SocketWatch = {
 /** Watches for a connection that does not come up, and for silence. Gives what ends the watching. */
 export function watchUpstreamSocket(socket: Socket, watch: SocketWatch): () => void {
   const connectTimer = watch.isNew ? setTimeout(watch.onConnectTimeout, watch.connectTimeoutMs) : undefined;
-  const connected = () => clearTimeout(connectTimer);
-  socket.once(watch.isSecure ? 'secureConnect' : 'connect', connected);
+  const connectEvent = watch.isSecure ? 'secureConnect' : 'connect';
+  // Taken off at the end: a kept connection is used again and again, and connects only once.
+  const connected = () => {
+    clearTimeout(connectTimer);
+    socket.off(connectEvent, connected);
+  };
+  socket.on(connectEvent, connected);
   const onTimeout = () => {
     socket.setTimeout(watch.readTimeoutMs);
     watch.onIdle();

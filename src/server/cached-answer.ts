@@ -23,7 +23,7 @@ export function isImpersonal({ rawHeaders }: IncomingMessage): boolean {
 }
 
 /** Set anew for each answer. */
-const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'trailer', 'age', 'x-cache']);
+const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age', 'x-cache']);
 
 /**
  * Writes an answer that is held whole, as upstream gave it, or a 304 (RFC 9110 section 13.1.2). The answer is still to be ended.

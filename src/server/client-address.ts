@@ -17,7 +17,9 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
     else trusted.addSubnet(address, Number(prefix), family);
   }
   const isTrusted = (address: string): boolean =>
-    isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+    trustedProxies.length > 0 &&
+    isIP(address) !== 0 &&
+    trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
   return {
     isTrusted,
     // From the right: every entry was appended by the one after it, so the first that is not trusted is the last word of

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheResult } from '../cache/answer-cache.ts';
 import type { OciErrorCode } from '../oci/error.ts';
@@ -13,7 +13,7 @@ export type Expectation = 'none' | 'continue' | 'unknown';
 export type Exchange = {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** 128 random bits in hexadecimal: in the log line, in error bodies, and upstream's X-Request-Id. */
+  /** In the log line, in error bodies, and upstream's X-Request-Id. */
   readonly id: string;
   readonly startedAtMs: number;
   readonly method: string;
@@ -69,7 +69,7 @@ export function openExchange(
   };
 }
 
-/** 128 random bits in hexadecimal. */
+/** 32 hexadecimal digits, 122 bits of them random (RFC 9562 section 5.4; Node draws the randomness for many at once). */
 export function createRequestId(): string {
-  return randomBytes(16).toString('hex');
+  return randomUUID().replaceAll('-', '');
 }

@@ -100,13 +100,14 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     const last = [...underWay].at(-1);
     const turn = new Promise<void>((resolve) => {
       if (last === undefined) resolve();
-      else last.res.once('close', resolve);
+      // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
+      else last.res.once('close', () => socket.writable && resolve());
     });
     const exchange = pipeline.handle(req, res, { expectation, turn });
     underWay.add(exchange);
     res.once('close', () => {
       underWay.delete(exchange);
-      if (closing) setImmediate(() => server.closeIdleConnections());
+      if (closing && underWay.size === 0) socket.destroySoon();
     });
   };
   server.on('request', (req, res) => handle(req, res, 'none'));
@@ -118,9 +119,12 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
     answerRaw(socket, error, requestId);
   };
-  server.on('connect', (_req, socket: Socket) =>
-    refuseRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT'),
-  );
+  server.on('connect', (_req, socket: Socket) => {
+    socket.on('error', () => socket.destroy()); // Node has just taken its own listener off
+    if (connections.get(socket)?.size === 0)
+      refuseRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT');
+    else socket.destroy(); // an earlier request waits for its answer: this one must not come in its place
+  });
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
     const underWay = connections.get(socket); // undefined: the handshake failed, or took too long
     // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
@@ -144,9 +148,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
   // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
   server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
-    const underWay = [...(connections.get(socket) ?? [])];
-    const waitsForClient = ({ transfer, res }: Exchange) => transfer?.waitsForClient() ?? res.headersSent;
-    if (!underWay.every(waitsForClient)) socket.setTimeout(limits.idleTimeoutMs);
+    const [current] = connections.get(socket) ?? []; // those behind it wait for their turn
+    // No transfer: its credentials are being checked, or it was refused and the client does not read the refusal.
+    if (current !== undefined && !(current.transfer?.waitsForClient() ?? current.res.headersSent))
+      socket.setTimeout(limits.idleTimeoutMs);
     else socket.destroy();
   });
 

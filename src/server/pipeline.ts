@@ -149,7 +149,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
     if (result.answer.status === 401) warnOfUpstreamChallenge(exchange);
-    const edits = { set: exchange.answerHeaders, clientHost: host, upstreamUrl: options.upstreamUrl };
+    const edits = {
+      set: exchange.answerHeaders,
+      clientHost: host,
+      mayHaveTrailers: false,
+      upstreamUrl: options.upstreamUrl,
+    };
     writeWholeAnswer(exchange, result.answer, edits);
     endAnswer(req, res, options.refusedBody);
     return true;

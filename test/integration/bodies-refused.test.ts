@@ -229,6 +229,7 @@ describe('requests refused with a body on its way', { timeout: 60_000 }, () => {
       assert.equal(response.startLine, `HTTP/1.1 ${status}`);
       assert.equal(errorCode(response), code);
       assert.deepEqual(values(response, 'connection'), ['close']);
+      assert.equal((await request.body()).complete, false);
       await request.closed;
       await stopsReading(client);
     });

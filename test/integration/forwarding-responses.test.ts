@@ -225,6 +225,17 @@ describe('what the client receives', { timeout: 60_000 }, () => {
     assert.deepEqual(values(response, 'content-length'), []);
   });
 
+  test('a Trailer field without chunks is left out', async () => {
+    const response = await relayed(
+      get,
+      head('HTTP/1.1 200 OK', 'Content-Length: 3', 'Trailer: X-Sum'),
+      'abc',
+    );
+    assert.equal(response.status, 200);
+    assert.equal(response.body.toString(), 'abc');
+    assert.deepEqual(values(response, 'trailer'), []);
+  });
+
   test('1xx answers of upstream go no further', async () => {
     const response = await relayed(
       get,

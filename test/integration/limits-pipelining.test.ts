@@ -76,4 +76,26 @@ describe('pipelined requests', { timeout: 60_000 }, () => {
     assert.equal((await client.rest()).toString(), '');
     await request.closed;
   });
+
+  test('nor does a CONNECT', async () => {
+    const client = await connectClient(frontDoor);
+    client.send(authorized('GET /v2/app/blobs/x') + head('CONNECT a:1 HTTP/1.1', 'Host: a:1'));
+    assert.equal((await client.rest()).toString(), '');
+  });
+
+  for (const [what, request] of [
+    ['two Hosts', anonymous('GET /v2/', 'Host: other.example')],
+    ['a GET with a body', authorized('GET /v2/app/blobs/x', 'Content-Length: 3') + 'abc'],
+  ] as const) {
+    test(`what follows a refusal that closes the connection is not acted upon: ${what}`, async () => {
+      const client = await connectClient(frontDoor);
+      client.send(request + authorized('DELETE /v2/app/manifests/behind'));
+      assert.equal((await client.response()).status, 400);
+      assert.equal((await client.rest()).length, 0);
+      const later = await connectClient(frontDoor);
+      later.send(authorized('DELETE /v2/app/manifests/later'));
+      assert.equal((await upstream.next()).startLine, 'DELETE /v2/app/manifests/later HTTP/1.1');
+      later.leave();
+    });
+  }
 });

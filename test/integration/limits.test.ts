@@ -150,15 +150,20 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
       client.leave();
     }));
 
-  test('a client that stops reading is cut after limits.idleTimeout, and upstream with it', () =>
-    withLimits(['idleTimeout=500ms'], async (frontDoor) => {
-      const client = await connectClient(frontDoor);
-      client.send(authorized('GET /v2/app/blobs/x'));
-      const request = await upstream.next();
-      request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${64 * 1024 * 1024}`));
-      request.answer(Buffer.alloc(64 * 1024 * 1024));
-      await client.responseHead();
-      await request.closed;
-      assert.ok((await client.rest()).length < 64 * 1024 * 1024);
-    }));
+  for (const [what, pipelined] of [
+    ['', ''],
+    [', with another request behind', anonymous('GET /v2/x')],
+  ] as const) {
+    test(`a client that stops reading is cut after limits.idleTimeout, and upstream with it${what}`, () =>
+      withLimits(['idleTimeout=500ms'], async (frontDoor) => {
+        const client = await connectClient(frontDoor);
+        client.send(authorized('GET /v2/app/blobs/x') + pipelined);
+        const request = await upstream.next();
+        request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${64 * 1024 * 1024}`));
+        request.answer(Buffer.alloc(64 * 1024 * 1024));
+        await client.responseHead();
+        await request.closed;
+        assert.ok((await client.rest()).length < 64 * 1024 * 1024);
+      }));
+  }
 });

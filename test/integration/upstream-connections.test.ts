@@ -190,4 +190,21 @@ describe('connections to upstream', { timeout: 60_000 }, () => {
       await first.closed;
     });
   }
+
+  test('connections that are used again and again gather no listeners', async () => {
+    let warnings = '';
+    frontDoor.process.stderr?.on('data', (chunk: Buffer) => (warnings += chunk.toString()));
+    const client = await connectClient(frontDoor);
+    const sockets = new Set<number>();
+    for (let i = 0; i < 20; i++) {
+      client.send(get);
+      const request = await upstream.next();
+      request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
+      sockets.add(request.connection);
+      await client.response();
+    }
+    client.leave();
+    assert.equal(sockets.size, 1);
+    assert.doesNotMatch(warnings, /MaxListenersExceededWarning/);
+  });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -49,6 +49,15 @@ describe('an upstream over https', { timeout: 60_000 }, () => {
     }
     assert.deepEqual(values(upstream.requests.at(-1) ?? assert.fail(), 'x-forwarded-proto'), ['https']);
     await frontDoor.stop();
+  });
+
+  test('a CA file without a certificate does not mean the public CAs: it does not start', async () => {
+    const empty = path.join(dir, 'empty.crt');
+    await writeFile(empty, '');
+    await assert.rejects(
+      startFrontDoor({ upstreamUrl: upstream.url, set: [`upstream.ca=${empty}`] }),
+      /empty\.crt holds no certificate/,
+    );
   });
 
   for (const [what, settings, url, reason] of [

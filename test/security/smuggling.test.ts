@@ -29,13 +29,18 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     await upstream.close();
   });
 
-  /** Sends bytes; gives the status of the first answer once the connection has been closed behind it. */
+  /**
+   * Sends bytes; gives the status of the answer once the connection has been closed behind it, or 0 when it was closed
+   * without one: no answer may be given to what stands behind a request that is still to be answered.
+   */
   const refused = async (...bytes: string[]): Promise<number> => {
     const client = await connectClient(frontDoor);
-    client.send(...bytes);
-    const { status } = await client.response();
+    client.send(bytes.join('')); // at once: what came later could reset the connection before the answer is read
+    const line = await client.reader.until('\r\n');
+    if (line === null) return 0;
+    const status = Number(line.split(' ')[1]);
     assert.ok(status >= 400, `answered ${status}`);
-    assert.equal((await client.rest()).length, 0, 'nothing comes after it');
+    assert.doesNotMatch((await client.rest()).toString(), /^HTTP\/1/m, 'nothing comes after it');
     return status;
   };
 
@@ -122,7 +127,7 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     ],
     [
       'TE with HTTP/1.0',
-      [400],
+      [400, 0],
       head('PUT /v2/app/blobs/uploads/1 HTTP/1.0', host, credentials, 'Transfer-Encoding: chunked'),
       chunked('abc'),
       smuggled,
@@ -229,7 +234,7 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     ['a Host with a query', [400], head('GET /v2/x HTTP/1.1', 'Host: a?b', credentials), smuggled],
     ['a Host list', [400], head('GET /v2/x HTTP/1.1', 'Host: a, b', credentials), smuggled],
     ['a tab at the end of the target', [400], head('GET /v2/x\t HTTP/1.1', host, credentials), smuggled],
-    ['HTTP/0.9', [400], 'GET /v2/x\r\n\r\n', smuggled],
+    ['HTTP/0.9', [400, 0], 'GET /v2/x\r\n\r\n', smuggled],
     ['HTTP/2 preface', [400], 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['HTTP/1.2', [400], head('GET /v2/x HTTP/1.2', host, credentials), smuggled],
     ['CONNECT', [405], head('CONNECT 127.0.0.1:5000 HTTP/1.1', host, credentials), smuggled],
@@ -256,7 +261,9 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
   ] as const) {
     test(`${what}: upstream gets no whole request, and nothing after it`, async () => {
       const client = await connectClient(frontDoor);
-      client.send(authorized('PATCH /v2/app/blobs/uploads/1', 'Transfer-Encoding: chunked'), body, smuggled);
+      client.send(
+        authorized('PATCH /v2/app/blobs/uploads/1', 'Transfer-Encoding: chunked') + body + smuggled,
+      );
       await client.rest(); // a 400 or nothing, and the end
       const requests = upstream.requests.slice(seenBefore);
       assert.ok(requests.length <= 1);
@@ -269,13 +276,20 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
 
   test('a chunked body that looks like requests stays a body', async () => {
     const client = await connectClient(frontDoor);
-    for (const body of [smuggled, `0\r\n\r\n${smuggled}`, `\r\n\r\n${smuggled}`]) {
-      client.send(authorized('PATCH /v2/app/blobs/uploads/1', 'Transfer-Encoding: chunked'), chunked(body));
+    const bodies = [smuggled, `0\r\n\r\n${smuggled}`, `\r\n\r\n${smuggled}`];
+    for (const body of bodies) {
+      client.send(
+        authorized('PATCH /v2/app/blobs/uploads/stays', 'Transfer-Encoding: chunked'),
+        chunked(body),
+      );
       assert.equal((await client.response()).status, 200);
-      const received = upstream.requests.at(-1);
-      assert.equal((await received?.body())?.body.toString(), body);
     }
-    assert.equal(upstream.requests.length, seenBefore + 3);
+    const received = upstream.requests.filter(({ startLine }) => startLine.includes('stays'));
+    const receivedBodies = await Promise.all(received.map((request) => request.body()));
+    assert.deepEqual(
+      receivedBodies.map(({ body }) => body.toString()),
+      bodies,
+    );
     client.leave();
   });
 
@@ -303,7 +317,7 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     );
     assert.equal((await client.response()).status, 200);
     assert.equal((await client.response()).status, 401);
-    assert.equal(upstream.requests.length, seenBefore + 1);
+    assert.ok(upstream.requests.every(({ startLine }) => !startLine.includes('/v2/next')));
     client.leave();
   });
 });
