@@ -19,6 +19,7 @@ const usage = `Usage: npm test [-- [--no-install] [--only-tests] [FILE …]]
 /** Real programs that the tests talk to, and the Debian packages they come from. */
 const programs = [
   { program: 'docker-registry', package: 'docker-registry' },
+  { program: 'redis-server', package: 'redis-server' },
   { program: 'htpasswd', package: 'apache2-utils' },
   { program: 'curl', package: 'curl' },
   { program: 'openssl', package: 'openssl' },

@@ -13,6 +13,8 @@ export type SharedRequest = {
   readonly host: string | null;
   /** The values of all Accept fields. */
   readonly accept: readonly string[];
+  /** Whether it only asks for what is new to it (If-None-Match): without a stored answer that is upstream's to say. */
+  readonly isConditional: boolean;
   /** Calls back when whoever asked no longer waits. */
   readonly whenGone: (listener: () => void) => void;
 };
@@ -116,6 +118,7 @@ export function createAnswerCache({
         'a cached answer was damaged: upstream is asked again',
       );
     }
+    if (request.isConditional) return bypass();
     const fetched = await fetchOnce(cacheable, slot, found.ticket, request, accepts);
     if (fetched === null) return bypass();
     counters.miss += 1;

@@ -138,6 +138,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           rawTarget,
           host,
           accept: headerValues(req.rawHeaders, 'accept'),
+          isConditional: headerValues(req.rawHeaders, 'if-none-match').length > 0,
           whenGone: (listener) => {
             if (res.destroyed) listener();
             else res.once('close', listener);

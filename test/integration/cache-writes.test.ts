@@ -111,6 +111,7 @@ describe('writes, with a cache in Redis', { skip: unlessInstalled('redis-server'
         request.socket.end();
         const response = await pusher.response();
         assert.deepEqual([response.status, response.body.toString()], [413, 'big!']);
+        void request.body(); // so that its connection is seen to end
         pusher.leave();
       });
 

@@ -21,7 +21,7 @@ const cache = (
     { env },
   );
 
-describe('tidegate cache', { skip: unlessInstalled('redis-server') }, () => {
+describe('tidegate cache', { skip: unlessInstalled('redis-server', 'openssl') }, () => {
   let server: RedisServer;
   let url: string;
   before(async () => {
@@ -114,7 +114,7 @@ describe('tidegate cache', { skip: unlessInstalled('redis-server') }, () => {
 
 describe(
   'tidegate cache without a Redis',
-  { skip: unlessInstalled('redis-server'), concurrency: true },
+  { skip: unlessInstalled('redis-server', 'openssl'), concurrency: true },
   () => {
     for (const command of ['stats', 'flush']) {
       it(`${command} says so when Redis is down`, async () => {

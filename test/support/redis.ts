@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createInterface } from 'node:readline';
 import { Redis, type RedisOptions } from 'ioredis';
-import { stop, tidegate } from './processes.ts';
+import { run, stop } from './processes.ts';
 
 /** A real redis-server with a folder and a process of its own. */
 export type RedisServer = {
@@ -100,23 +100,26 @@ export async function startRedis({
   };
 }
 
-/** A server with TLS and a password. `ca` is the PEM to trust. */
+/** A server with TLS and a password. `caPath` is the PEM to trust. */
 export async function startTlsRedis(password: string): Promise<RedisServer & { readonly caPath: string }> {
   const certs = await mkdtemp(path.join(tmpdir(), 'tidegate-redis-tls-'));
-  const made = await tidegate(['cert', 'create', '--host', 'localhost', '--ip', '127.0.0.1', '--out', certs]);
-  if (made.code !== 0) throw new Error(`cert create failed: ${made.stderr}`);
-  const file = (name: string) => path.join(certs, name);
-  const caPath = file('ca.crt');
+  const certPath = path.join(certs, 'redis.crt');
+  const keyPath = path.join(certs, 'redis.key');
+  const made = await run('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+    ...['-subj', '/CN=redis', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', keyPath, '-out', certPath],
+  ]);
+  if (made.code !== 0) throw new Error(`openssl failed: ${made.stderr}`);
   const server = await startRedis({
     args: [
-      ...['--tls-port', '--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
-      ...['--tls-ca-cert-file', caPath, '--tls-auth-clients', 'no', '--requirepass', password],
+      ...['--tls-port', '--tls-cert-file', certPath, '--tls-key-file', keyPath],
+      ...['--tls-ca-cert-file', certPath, '--tls-auth-clients', 'no', '--requirepass', password],
     ],
     client: { password, tls: { rejectUnauthorized: false } },
   });
   return {
     ...server,
-    caPath,
+    caPath: certPath,
     stop: async () => {
       await server.stop();
       await rm(certs, { recursive: true, force: true });

@@ -22,6 +22,8 @@ export type History = {
 export type HistoryOptions = {
   readonly stores: readonly CacheStore[];
   readonly random: () => number;
+  /** How many items there are: many, so that some are not written again before an older answer is asked for. */
+  readonly itemCount: number;
   /** Clients of each store that read, and that write. */
   readonly readers: number;
   readonly writers: number;
@@ -31,14 +33,13 @@ export type HistoryOptions = {
   readonly excuse?: (writer: number, reader: number) => boolean;
 };
 
-/** So many that some are not written again before an older answer of theirs is asked for. */
-const itemCount = 40;
 const scopeCount = 4;
 
 /** Reads and writes until the signal comes; everything that an answer cache does, with delays at each step. */
 export async function recordHistory({
   stores,
   random,
+  itemCount,
   readers,
   writers,
   signal,
