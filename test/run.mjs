@@ -31,6 +31,9 @@ const programs = [
   { program: 'git', package: 'git' },
 ];
 
+/** A file that hangs ends the run instead of holding it, in milliseconds. */
+const longestTestMs = 300_000;
+
 const args = process.argv.slice(2);
 const flags = args.filter((arg) => arg.startsWith('-'));
 const patterns = args.filter((arg) => !arg.startsWith('-'));
@@ -70,7 +73,14 @@ const files = fs
   .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
   .map((file) => path.join('build/test', file))
   .sort();
-process.exitCode = await node('--enable-source-maps', '--test', '--test-concurrency=2', ...files);
+process.exitCode = await node(
+  '--enable-source-maps',
+  '--test',
+  '--test-concurrency=2',
+  '--test-reporter=spec',
+  `--test-timeout=${longestTestMs}`,
+  ...files,
+);
 
 async function check(title, ...command) {
   console.log(`${title} …`);

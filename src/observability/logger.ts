@@ -28,7 +28,12 @@ export function createLogger({ level, format }: LoggerOptions): LogSink {
   const output = createLogOutput(1);
   const stream: Writable =
     format === 'pretty'
-      ? pretty({ destination: output.stream, colorize: process.stdout.isTTY, ignore: 'pid,hostname' })
+      ? pretty({
+          destination: output.stream,
+          colorize: process.stdout.isTTY,
+          ignore: 'pid,hostname',
+          singleLine: true,
+        })
       : output.stream;
   let dropped = 0;
   const bounded: DestinationStream = {

@@ -1,5 +1,4 @@
-import { isIPv6 } from 'node:net';
-import { formatDockerTrust } from '../tls/trust.ts';
+import { formatDockerTrust, formatRegistry } from '../tls/trust.ts';
 import type { FirstUser } from './first-user.ts';
 
 export type ReadyMessage = {
@@ -18,8 +17,7 @@ export type ReadyMessage = {
 /** What a newcomer has to know once the front door is open; the last line is the `docker login` command. */
 export function formatReadyMessage(message: ReadyMessage): string {
   const { host, port, upstream, configPath, htpasswdPath, caPath, user } = message;
-  const name = isIPv6(host) ? `[${host}]` : host;
-  const registry = port === 443 ? name : `${name}:${port}`;
+  const registry = formatRegistry(host, port);
   const users = 'node dist/main.js user add NAME';
   const account =
     user.password === null

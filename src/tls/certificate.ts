@@ -56,7 +56,7 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
   const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
   if (daysLeft < warnDays) {
     warnings.push(
-      `${certPath} expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}, on ${notAfter.toISOString()}: renew it (one of its own: tidegate cert create).`,
+      `${certPath} expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}, on ${notAfter.toISOString()}: renew it, with "tidegate cert create" if that made it.`,
     );
   }
   if (((await stat(keyPath)).mode & 0o006) !== 0) {
@@ -85,7 +85,7 @@ function checkLifetime(leaf: X509Certificate, certPath: string, now: Date): Date
   const notAfter = new Date(leaf.validTo);
   if (!(notAfter > now)) {
     throw new OperatorError(
-      `${certPath} has expired on ${leaf.validTo}: renew it (one of its own: tidegate cert create).`,
+      `${certPath} has expired on ${leaf.validTo}: renew it, with "tidegate cert create" if that made it.`,
     );
   }
   if (!(new Date(leaf.validFrom) <= now)) {

@@ -18,7 +18,7 @@ export function formatTrustSteps({ caPath, hosts, port }: TrustTarget): string {
     `Clients that verify the certificate must trust this CA: ${caPath}`,
     'On another machine: copy that file there first, and put its path there in place of the one below.',
     '',
-    'Docker Engine and docker login on Linux (works at once, no restart; the folder carries the port unless it is 443):',
+    'Docker Engine and docker login on Linux (works at once, no restart; the folder is named as the registry in image names):',
     ...install('/etc/docker/certs.d'),
     '',
     'Podman, Buildah, Skopeo, CRI-O (works at once; without root: ~/.config/containers/certs.d):',
@@ -66,10 +66,14 @@ export function formatDockerTrust({
   ]);
 }
 
-/** HOST[:PORT] as it stands in an image's name, and so in the name of the folder in certs.d: 443 is left out. */
-function formatRegistry(host: string, port: number): string {
+/**
+ * HOST[:PORT] as it stands in an image's name, and so in the name of the folder in certs.d. 443 is left out, but not
+ * after a name without a dot: clients take `myhost/app` for `docker.io/myhost/app`, and `myhost:443/app` for a registry.
+ */
+export function formatRegistry(host: string, port: number): string {
   const name = isIPv6(host) ? `[${host}]` : host;
-  return port === 443 ? name : `${name}:${port}`;
+  const isRegistry = /[.:]/.test(name) || name === 'localhost';
+  return port === 443 && isRegistry ? name : `${name}:${port}`;
 }
 
 function formatContainerd(caPath: string, registry: string): string[] {

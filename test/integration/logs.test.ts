@@ -130,7 +130,8 @@ describe('the log', { timeout: 60_000 }, () => {
   test('a client that leaves', async () => {
     const line = await logged(async (path) => {
       const client = await connectClient(frontDoor);
-      client.send(authorized(`PATCH ${path}`, 'Content-Length: 1000'), 'abc');
+      const bytes = authorized(`PATCH ${path}`, 'Content-Length: 1000') + 'abc';
+      await new Promise<void>((resolve) => client.socket.write(bytes, () => resolve()));
       client.leave();
       await frontDoor.logged((entry) => entry['path'] === path);
     });

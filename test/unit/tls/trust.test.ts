@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { formatDockerTrust, formatTrustSteps } from '../../../src/tls/trust.ts';
+import { formatDockerTrust, formatRegistry, formatTrustSteps } from '../../../src/tls/trust.ts';
 
 const steps = (port: number) =>
   formatTrustSteps({ caPath: '/srv/tide gate/ca.crt', hosts: ['reg.example.com', '2001:db8::1'], port });
@@ -18,6 +18,12 @@ describe('formatTrustSteps', () => {
   it('leaves the port out when it is 443', () => {
     assert.ok(steps(443).includes(' /etc/docker/certs.d/reg.example.com/ca.crt\n'));
     assert.ok(!steps(443).includes(':443'));
+  });
+
+  it('keeps 443 after a name without a dot, which clients would take for one of Docker Hub', () => {
+    assert.equal(formatRegistry('myhost', 443), 'myhost:443');
+    assert.equal(formatRegistry('localhost', 443), 'localhost');
+    assert.equal(formatRegistry('::1', 443), '[::1]');
   });
 
   it('gives containerd a hosts.toml that points back to the CA', () => {

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
+import { chunked } from '../support/http-message.ts';
+import { authorized, connectClient } from '../support/raw-client.ts';
+import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
+
+/** What an attacker would like to see arrive as a request of its own. */
+const smuggled = authorized('GET /v2/smuggled');
+
+describe('smuggling in chunked bodies, on raw sockets', { timeout: 60_000 }, () => {
+  let upstream: ScriptedUpstream;
+  let frontDoor: FrontDoor;
+  before(async () => {
+    upstream = await startUpstream({ script: answerOk });
+    frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
+  });
+  after(async () => {
+    await frontDoor.stop();
+    await upstream.close();
+  });
+
+  for (const [what, body] of [
+    ['a chunk size with 0x', '0x3\r\nabc\r\n0\r\n\r\n'],
+    ['a negative chunk size', '-3\r\nabc\r\n0\r\n\r\n'],
+    ['a chunk size beyond 2^64', '10000000000000003\r\nabc\r\n0\r\n\r\n'],
+    ['a chunk size with a space before it', ' 3\r\nabc\r\n0\r\n\r\n'],
+    ['no chunk size', '\r\nabc\r\n0\r\n\r\n'],
+    ['a chunk longer than its size', '3\r\nabcd\r\n0\r\n\r\n'],
+    ['a chunk size ended by a bare LF', '3\nabc\r\n0\r\n\r\n'],
+    ['a chunk ended by a bare LF', '3\r\nabc\n0\r\n\r\n'],
+    ['a chunk extension with a bare LF', '3;a\n\r\nabc\r\n0\r\n\r\n'],
+    ['a chunk extension with a bare CR', '3;a\rb\r\nabc\r\n0\r\n\r\n'],
+  ] as const) {
+    test(`${what}: upstream gets no whole request, and nothing after it`, async () => {
+      const path = `/v2/app/blobs/uploads/${encodeURIComponent(what)}`;
+      const client = await connectClient(frontDoor);
+      client.send(authorized(`PATCH ${path}`, 'Transfer-Encoding: chunked') + body + smuggled);
+      await client.rest(); // a 400 or nothing, and the end
+      for (const request of upstream.requests.filter(({ startLine }) => startLine.includes(path)))
+        assert.equal((await request.body()).complete, false);
+      assert.ok(upstream.requests.every(({ startLine }) => !startLine.includes('smuggled')));
+    });
+  }
+
+  test('a chunked body that looks like requests stays a body', async () => {
+    const client = await connectClient(frontDoor);
+    const bodies = [smuggled, `0\r\n\r\n${smuggled}`, `\r\n\r\n${smuggled}`];
+    for (const body of bodies) {
+      client.send(
+        authorized('PATCH /v2/app/blobs/uploads/stays', 'Transfer-Encoding: chunked'),
+        chunked(body),
+      );
+      assert.equal((await client.response()).status, 200);
+    }
+    const received = upstream.requests.filter(({ startLine }) => startLine.includes('stays'));
+    const receivedBodies = await Promise.all(received.map((request) => request.body()));
+    assert.deepEqual(
+      receivedBodies.map(({ body }) => body.toString()),
+      bodies,
+    );
+    client.leave();
+  });
+});
