@@ -14,6 +14,7 @@ import {
   threads,
 } from './key-type.ts';
 import { openPaths } from './open-path.ts';
+import { redisUrl } from './redis-url.ts';
 import { upstreamUrl } from './upstream-url.ts';
 
 const listen = z.strictObject({
@@ -154,10 +155,7 @@ const auth = z.strictObject({
 
 const redis = z.strictObject({
   url: key(
-    text(
-      /^rediss?(|-sentinel|-cluster):\/\/[A-Za-z0-9.:[\]_,-]+(\/\d{0,4})?(\?name=[A-Za-z0-9_.-]+)?$/,
-      'redis://HOST:PORT/DB, redis-sentinel://HOST:PORT,HOST:PORT/DB?name=NAME or redis-cluster://HOST:PORT,HOST:PORT, with rediss for TLS, and no credentials',
-    ),
+    redisUrl(),
     'redis://127.0.0.1:6379/0',
     'The Redis that driver redis uses: one server, the sentinels of a group, or nodes of a cluster. Instances that share a registry name it by the same upstream.url and share one Redis.',
   ),
