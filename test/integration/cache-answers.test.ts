@@ -228,6 +228,39 @@ describe('answers from the cache', { timeout: 120_000 }, () => {
     });
   });
 
+  describe('an answer that cannot be given on is a 502, and the next one is asked for', () => {
+    const whole = `Content-Length: ${bytes.length}`;
+    const broken: readonly [what: string, ...answer: (string | Buffer)[]][] = [
+      ['a reason phrase with a control character', head('HTTP/1.1 404 \x01', 'Content-Length: 0')],
+      [
+        'a Transfer-Encoding that is not chunked',
+        head('HTTP/1.1 200 OK', 'Transfer-Encoding: gzip, chunked'),
+        '0\r\n\r\n',
+      ],
+      ['101', head('HTTP/1.1 101 Switching Protocols', 'Upgrade: x', 'Connection: upgrade')],
+      ['two lengths', head('HTTP/1.1 200 OK', whole, 'Content-Length: 1'), bytes],
+      ['no HTTP', 'SSH-2.0-OpenSSH\r\n\r\n'],
+    ];
+    for (const [what, ...parts] of broken) {
+      test(what, async () => {
+        answer = (request) => request.answer(...parts);
+        const response = await get('latest', accept);
+        assert.deepEqual([response.status, errorCode(response)], [502, 'BAD_GATEWAY']);
+        answer = (request) => request.answer(ok(), bytes);
+        assert.equal((await get('latest', accept)).status, 200);
+      });
+    }
+    test('half of it', async () => {
+      answer = (request) => {
+        request.answer(ok(), bytes.subarray(1));
+        request.socket.end();
+      };
+      assert.equal((await get('latest', accept)).status, 502);
+      answer = (request) => request.answer(ok(), bytes);
+      assert.deepEqual((await get('latest', accept)).body, bytes);
+    });
+  });
+
   describe('what is no manifest is always upstream’s to answer, and says nothing of a cache', () => {
     const paths = [
       '/v2/_catalog',
