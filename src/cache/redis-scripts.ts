@@ -30,6 +30,10 @@ end
 local function memberOf(key, length)
   return (length + #key + ${entryOverheadBytes}) .. '|' .. key
 end
+local function lengthOf(key)
+  local length = redis.pcall('STRLEN', key)
+  return type(length) == 'number' and length or 0
+end
 local function sizeOf(member)
   return tonumber(string.match(member, '^%d+'))
 end
@@ -81,7 +85,9 @@ end
 redis.call('PEXPIRE', KEYS[2], ${scopeTtlMs})
 local stamp = epoch .. '.' .. (scope[3] or scope[2]) .. '.'
 local ticket = stamp .. scope[1]
-local value = redis.call('GET', KEYS[3])
+-- Somebody else's key of another type is none of ours: a miss, and a fill replaces it.
+local value = redis.pcall('GET', KEYS[3])
+if type(value) == 'table' then value = false end
 if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false } end
 local member = memberOf(KEYS[3], #value)
 -- A full Redis cannot always note the use, which does no harm.
@@ -105,7 +111,7 @@ local value = stamp .. ARGV[3]
 local member = memberOf(KEYS[3], #value)
 local maxBytes = tonumber(ARGV[5])
 if sizeOf(member) > maxBytes then return { 0, 0 } end
-local before = redis.call('STRLEN', KEYS[3])
+local before = lengthOf(KEYS[3])
 if before > 0 then
   local old = memberOf(KEYS[3], before)
   if redis.call('ZREM', KEYS[4], old) == 1 then redis.call('ZINCRBY', KEYS[4], sizeOf(old), '#') end
@@ -124,7 +130,7 @@ while bytes > maxBytes do
   end
   local key = string.match(oldest, '^%d+|(.*)$')
   redis.call('ZREM', KEYS[4], oldest)
-  if oldest == memberOf(key, redis.call('STRLEN', key)) then
+  if oldest == memberOf(key, lengthOf(key)) then
     redis.call('DEL', key)
     evicted = evicted + 1
   end
@@ -161,7 +167,7 @@ local bytes = 0
 for i = 1, #page[2], 2 do
   local member = page[2][i]
   local key = string.match(member, '^%d+|(.*)$')
-  if key and member == memberOf(key, redis.call('STRLEN', key)) then
+  if key and member == memberOf(key, lengthOf(key)) then
     count = count + 1
     bytes = bytes + sizeOf(member)
   end

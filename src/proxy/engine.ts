@@ -1,4 +1,4 @@
-import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
@@ -151,7 +151,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         });
         // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
         setImmediate(() => {
-          if (!settled && !req.complete) opened.flushHeaders();
+          if (!settled && !req.complete) sendHead(opened);
         });
         stopTimers = watchUpstreamSocket(socket, {
           connectTimeoutMs,
@@ -209,7 +209,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         }
         // The head goes out with the first of the body when that is already here, and alone when it is not.
         setImmediate(() => {
-          if (!settled && bytesOut === 0) res.flushHeaders();
+          if (!settled && bytesOut === 0) sendHead(res);
         });
         incoming.on('data', (chunk: Buffer) => (bytesOut += chunk.length));
         incoming.on('end', () =>
@@ -251,6 +251,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
   };
 
   return { forward };
+}
+
+/** Sends a head without anything of its body. Node's flushHeaders would encode it as UTF-8, and change bytes above ASCII. */
+function sendHead(message: OutgoingMessage): void {
+  message.write('', 'latin1');
 }
 
 /** The 413 for a manifest over the limit. */

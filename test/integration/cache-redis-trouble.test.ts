@@ -75,6 +75,13 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
       ],
       ['emptied', (key) => redis.admin.set(key, '')],
       ['other bytes', (key) => redis.admin.set(key, 'something else')],
+      [
+        'a list in its place',
+        async (key) => {
+          await redis.admin.del(key);
+          await redis.admin.lpush(key, 'x');
+        },
+      ],
     ];
     for (const [i, [what, damage]] of damages.entries()) {
       test(what, async () => {
