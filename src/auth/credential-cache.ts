@@ -26,10 +26,9 @@ export function createCredentialCache(options: {
   const remembered = new LRUCache<string, { identity: Identity; expiresAtMs: number }>({ max: maxEntries });
   return {
     keyOf(...parts) {
-      const hmac = createHmac('sha256', secret);
       // Each part's length goes first: else ("ab", "c") and ("a", "bc") would be one key.
-      for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
-      return hmac.digest('base64');
+      const text = parts.map((part) => `${Buffer.byteLength(part)}:${part}`).join('');
+      return createHmac('sha256', secret).update(text).digest('base64');
     },
     get(key) {
       const found = remembered.get(key);

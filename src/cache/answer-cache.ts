@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
-import { parseAccept } from './accept.ts';
+import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
 import type { CacheStore, Slot, Ticket } from './store.ts';
@@ -64,6 +65,12 @@ type Flight = {
   waiting: number;
 };
 
+/** What of a request tells one answer to an item from another. */
+type Variant = { readonly accept: Accept; readonly variant: string };
+
+const maxVariants = 256;
+const maxVariantKeyLength = 4096;
+
 /** A question that has no answer for longer is not joined: another one may fare better. In milliseconds. */
 const maxJoinMs = 5000;
 
@@ -75,6 +82,10 @@ export function createAnswerCache({
   logger,
 }: AnswerCacheOptions): AnswerCache {
   const flights = new Map<string, Flight>();
+  /** The few Accept headers that a registry's clients send, read once. */
+  const variants = new LRUCache<string, Variant>({ max: maxVariants });
+  /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
+  const decoded = new WeakMap<Buffer, Answer>();
   const counters: CacheCounters = {
     hit: 0,
     miss: 0,
@@ -90,12 +101,29 @@ export function createAnswerCache({
     return { kind: 'BYPASS' };
   };
 
+  const readVariant = (kind: Cacheable['kind'], { host, accept: values }: SharedRequest): Variant => {
+    const key = JSON.stringify([kind, host, values]);
+    const known = variants.get(key);
+    if (known) return known;
+    const accept = parseAccept(values);
+    const read = {
+      accept,
+      variant: hash([host?.toLowerCase() ?? '', kind === 'tag' ? accept.normalized : '']),
+    };
+    if (key.length <= maxVariantKeyLength) variants.set(key, read);
+    return read;
+  };
+
+  const decodeOnce = (value: Buffer): Answer | null => {
+    const known = decoded.get(value);
+    if (known) return known;
+    const answer = decodeEntry(value);
+    if (answer) decoded.set(value, answer);
+    return answer;
+  };
+
   const answer: AnswerCache['answer'] = async (cacheable, request) => {
-    const accept = parseAccept(request.accept);
-    const variant = hash([
-      request.host?.toLowerCase() ?? '',
-      cacheable.kind === 'tag' ? accept.normalized : '',
-    ]);
+    const { accept, variant } = readVariant(cacheable.kind, request);
     const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
     const accepts = ({ rawHeaders }: Answer) =>
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
@@ -105,7 +133,7 @@ export function createAnswerCache({
       return bypass();
     }
     if (found.kind === 'found') {
-      const stored = decodeEntry(found.value);
+      const stored = decodeOnce(found.value);
       if (stored && !accepts(stored)) return bypass();
       if (stored) {
         counters.hit += 1;

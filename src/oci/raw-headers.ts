@@ -9,8 +9,12 @@ export function* headerPairs(rawHeaders: RawHeaders): Generator<[name: string, v
 /** All values of one field, in order. */
 export function headerValues(rawHeaders: RawHeaders, lowerCaseName: string): string[] {
   const values: string[] = [];
-  for (const [name, value] of headerPairs(rawHeaders)) {
-    if (name.toLowerCase() === lowerCaseName) values.push(value);
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? '';
+    // Most names differ in length already, which costs less to see than their lower case.
+    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) {
+      values.push(rawHeaders[i + 1] ?? '');
+    }
   }
   return values;
 }
