@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -43,8 +44,15 @@ export type FrontDoorOptions = {
   readonly within?: readonly string[];
 };
 
+/** Removed at the end at the latest: a start that fails, or a test that ends the process itself, calls no stop. */
+const dirs = new Set<string>();
+process.on('exit', () => {
+  for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
+});
+
 export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
+  dirs.add(dir);
   const certs = path.join(dir, 'certs');
   const htpasswdPath = path.join(dir, 'htpasswd');
   await copyCertificate(certs, options.hosts ?? ['localhost']);
@@ -103,6 +111,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     stop: async () => {
       await stop(child, 'SIGINT');
       await rm(dir, { recursive: true, force: true });
+      dirs.delete(dir);
     },
   };
 }
