@@ -72,20 +72,21 @@ export function createAuthenticator(options: {
       : refused('unknown-token');
   }
 
-  async function checkPassword(name: string, password: string): Promise<AuthenticationResult> {
+  async function checkPassword(
+    name: string,
+    password: string,
+    valueKey: string,
+  ): Promise<AuthenticationResult> {
     const entry = htpasswd.lookup(name);
     // An unknown name takes the same way as a known one, queue and joined flights included; only its end is fixed.
     const hash = entry?.hash ?? chooseDecoy(name, htpasswd.usable());
-    const key = credentials.keyOf(name, password, hash);
-    const remembered = entry && credentials.get(key);
-    if (remembered !== undefined) return { kind: 'verified', identity: remembered, scheme: 'basic' };
-    const matches = await verifyOnce(key, password, hash);
+    const matches = await verifyOnce(credentials.keyOf(name, password, hash), password, hash);
     if (!matches || entry === undefined) return refused('wrong-credentials');
     // The user may have been removed or given another password while the hash was computed.
     if (htpasswd.lookup(name)?.hash !== hash) return refused('wrong-credentials');
-    const identity = credentials.get(key) ?? { name };
+    const identity = credentials.get(valueKey) ?? { name };
     verifiedHashes.set(identity, hash);
-    credentials.remember(key, identity);
+    credentials.remember(valueKey, identity);
     return { kind: 'verified', identity, scheme: 'basic' };
   }
 
@@ -110,10 +111,14 @@ export function createAuthenticator(options: {
       if (value === undefined) return { kind: 'anonymous' };
       if (others.length > 0) return refused('several-authorization-headers');
       forgetAfterChange();
+      const valueKey = credentials.keyOf(value);
+      const remembered = credentials.get(valueKey);
+      if (remembered !== undefined && isCurrent(remembered))
+        return { kind: 'verified', identity: remembered, scheme: 'basic' };
       const basic = parseBasicCredentials(value);
       switch (basic.kind) {
         case 'credentials':
-          return checkPassword(basic.name, basic.password);
+          return checkPassword(basic.name, basic.password, valueKey);
         case 'malformed':
           return refused('malformed');
         case 'other-scheme': {

@@ -1,6 +1,6 @@
-import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Identity } from './identity.ts';
+import { createKeyedHash } from './keyed-hash.ts';
 
 /** Remembers verified credentials under a keyed hash only; what was refused is never kept. */
 export type CredentialCache = {
@@ -22,13 +22,14 @@ export function createCredentialCache(options: {
   now: () => number;
 }): CredentialCache {
   const { ttlMs, maxEntries, now } = options;
-  const secret = randomBytes(32);
+  const keyedHash = createKeyedHash();
   const remembered = new LRUCache<string, { identity: Identity; expiresAtMs: number }>({ max: maxEntries });
   return {
     keyOf(...parts) {
       // Each part's length goes first: else ("ab", "c") and ("a", "bc") would be one key.
-      const text = parts.map((part) => `${Buffer.byteLength(part)}:${part}`).join('');
-      return createHmac('sha256', secret).update(text).digest('base64');
+      let text = '';
+      for (const part of parts) text += `${part.length}:${part}`;
+      return keyedHash(text);
     },
     get(key) {
       const found = remembered.get(key);

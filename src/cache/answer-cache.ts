@@ -102,7 +102,8 @@ export function createAnswerCache({
   };
 
   const readVariant = (kind: Cacheable['kind'], { host, accept: values }: SharedRequest): Variant => {
-    const key = JSON.stringify([kind, host, values]);
+    // A line feed stands in none of them.
+    const key = `${kind}\n${host ?? ''}\n${values.join('\n')}`;
     const known = variants.get(key);
     if (known) return known;
     const accept = parseAccept(values);

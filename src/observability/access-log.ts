@@ -28,29 +28,29 @@ const maxTextLength = 512;
  * because a query can carry upstream's upload state or a token. A status of 0 means that no answer was begun.
  */
 export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: number): void {
-  const { res, transfer } = exchange;
-  logger.info(
-    {
-      requestId: exchange.id,
-      user: exchange.user,
-      method: exchange.method,
-      path: originFormPath(exchange.rawTarget),
-      route: exchange.routeKind,
-      status: res.headersSent ? res.statusCode : 0,
-      bytesIn: transfer?.bytesIn ?? 0,
-      bytesOut: transfer?.bytesOut ?? exchange.bytesOut,
-      durationMs: Math.round((nowMs - exchange.startedAtMs) * 10) / 10,
-      client: exchange.clientAddress,
-      userAgent: exchange.userAgent.slice(0, maxTextLength),
-      ...(exchange.cache === null ? {} : { cache: exchange.cache }),
-      ...(exchange.errorCode === null ? {} : { code: exchange.errorCode }),
-      ...(exchange.reason === null ? {} : { reason: exchange.reason }),
-    },
-    'request',
-  );
+  const { res, transfer, cache, errorCode, reason } = exchange;
+  const line: Record<string, unknown> = {
+    requestId: exchange.id,
+    user: exchange.user,
+    method: exchange.method,
+    path: originFormPath(exchange.rawTarget),
+    route: exchange.routeKind,
+    status: res.headersSent ? res.statusCode : 0,
+    bytesIn: transfer?.bytesIn ?? 0,
+    bytesOut: transfer?.bytesOut ?? exchange.bytesOut,
+    durationMs: Math.round((nowMs - exchange.startedAtMs) * 10) / 10,
+    client: exchange.clientAddress,
+    userAgent: exchange.userAgent.slice(0, maxTextLength),
+  };
+  if (cache !== null) line['cache'] = cache;
+  if (errorCode !== null) line['code'] = errorCode;
+  if (reason !== null) line['reason'] = reason;
+  logger.info(line, 'request');
 }
 
 /** An absolute-form target is refused, and may hold a password: it is not repeated. */
 function originFormPath(rawTarget: string): string | null {
-  return rawTarget.startsWith('/') ? rawTarget.replace(/[?#].*$/s, '').slice(0, maxTextLength) : null;
+  if (!rawTarget.startsWith('/')) return null;
+  const end = rawTarget.search(/[?#]/);
+  return rawTarget.slice(0, Math.min(end === -1 ? rawTarget.length : end, maxTextLength));
 }

@@ -9,6 +9,8 @@ export type LogOutput = {
 };
 
 const retryMs = 100;
+/** How long a line waits for others to be written with it: a write costs more than a line, in milliseconds. */
+const gatherMs = 10;
 
 /**
  * Creates the output on a file descriptor. Written on a thread, since a pipe that nobody reads blocks the writer; what cannot
@@ -23,9 +25,10 @@ export function createLogOutput(fd: number): LogOutput {
     });
   };
   const stream = new Writable({
-    write: (chunk: Buffer, _encoding, done) => writeAll(chunk, done),
-    writev: (chunks: { chunk: Buffer }[], done) =>
-      writeAll(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
+    decodeStrings: false,
+    write: (line: string, _encoding, done) => setTimeout(() => writeAll(Buffer.from(line), done), gatherMs),
+    writev: (lines: { chunk: string }[], done) =>
+      writeAll(Buffer.from(lines.map(({ chunk }) => chunk).join('')), done),
   });
   return {
     stream,

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
+import { pino, type DestinationStream, type Logger } from 'pino';
 import pretty from 'pino-pretty';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
 import { createLogOutput } from './log-output.ts';
@@ -50,7 +50,7 @@ export function createLogger({ level, format }: LoggerOptions): LogSink {
     },
   };
   const logger = pino(
-    { level, ...(format === 'ecs' ? elasticCommonSchema : { timestamp: stdTimeFunctions.isoTime }) },
+    { level, ...(format === 'ecs' ? elasticCommonSchema : { timestamp: createIsoTime() }) },
     bounded,
   );
   const exit = async (code: number): Promise<never> => {
@@ -60,4 +60,18 @@ export function createLogger({ level, format }: LoggerOptions): LogSink {
     return process.exit(code);
   };
   return { logger, exit };
+}
+
+/** The time of a line in ISO 8601, made once for all lines of a millisecond. */
+function createIsoTime(): () => string {
+  let atMs = -1;
+  let field = '';
+  return () => {
+    const nowMs = Date.now();
+    if (nowMs !== atMs) {
+      atMs = nowMs;
+      field = `,"time":"${new Date(nowMs).toISOString()}"`;
+    }
+    return field;
+  };
 }

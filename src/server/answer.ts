@@ -11,26 +11,26 @@ export type RefusedBodyLimits = {
 
 const ambiguous: ReadonlySet<OciErrorCode> = new Set(['BAD_REQUEST', 'LENGTH_REQUIRED']);
 
-/** Writes an error of Tidegate's own, in the distribution-spec's form. The answer is still to be ended. */
-export function writeError(exchange: Exchange, error: OciError): void {
+/** Writes the head of an error of Tidegate's own, in the distribution-spec's form; gives the body, which is still to be sent. */
+export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | undefined {
   const { req, res } = exchange;
-  const body = formatErrorBody(error.code, error.message, exchange.id);
+  const body = Buffer.from(formatErrorBody(error.code, error.message, exchange.id));
   // After a request that could be read in two ways, what follows on the connection is not to be believed.
   if (!req.complete || ambiguous.has(error.code)) res.shouldKeepAlive = false;
   // The reason is given: after a failed writeHead Node would take the one that it refused there.
   res.writeHead(error.status, STATUS_CODES[error.status] ?? '', {
     'Docker-Distribution-Api-Version': 'registry/2.0',
     'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(body),
+    'Content-Length': body.length,
     'X-Content-Type-Options': 'nosniff',
     ...exchange.answerHeaders,
     ...error.headers,
   });
-  if (exchange.method !== 'HEAD') res.write(body);
+  return exchange.method === 'HEAD' ? undefined : body;
 }
 
 /**
- * Ends a written answer. When the request's body is still on its way, some more of it is read and thrown away, and then
+ * Ends an answer of which all but `body` is written. When the request's body is still on its way, some more of it is read and thrown away, and then
  * the connection is left alone until the client, which has read `Connection: close`, closes it or the time is up:
  * closed at once, the kernel would send a reset that can take the answer with it before the client has read it
  * (RFC 9112 section 9.6).
@@ -39,12 +39,14 @@ export function endAnswer(
   req: IncomingMessage,
   res: ServerResponse,
   { maxBytes, timeoutMs }: RefusedBodyLimits,
+  body?: Buffer,
 ): void {
   if (req.complete) {
-    res.end();
+    res.end(body);
     return;
   }
-  res.flushHeaders();
+  if (body === undefined) res.flushHeaders();
+  else res.write(body);
   let bytesLeft = maxBytes;
   const end = () => {
     clearTimeout(timer);

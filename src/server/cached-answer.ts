@@ -25,34 +25,47 @@ export function isImpersonal({ rawHeaders }: IncomingMessage): boolean {
 /** Set anew for each answer. */
 const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age', 'x-cache']);
 
-/**
- * Writes an answer that is held whole, as upstream gave it, or a 304 (RFC 9110 section 13.1.2). The answer is still to be ended.
- * @throws OciError BAD_GATEWAY for a head that cannot be sent on.
- */
-export function writeWholeAnswer(exchange: Exchange, answer: Answer, edits: ResponseEdits): void {
-  const { req, res, method } = exchange;
+/** The fields of an answer in memory, made once for those who came by one Host. */
+const prepared = new WeakMap<Answer, { readonly clientHost: string | null; readonly fields: string[] }>();
+
+function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
+  const known = prepared.get(answer);
+  if (known?.clientHost === edits.clientHost) return known.fields;
   const kept = answer.rawHeaders.filter(
     (_, i, all) => !perAnswer.has((all[i - (i % 2)] ?? '').toLowerCase()),
   );
+  const fields = buildClientHeaders(kept, { ...edits, set: {} });
+  prepared.set(answer, { clientHost: edits.clientHost, fields });
+  return fields;
+}
+
+/**
+ * Writes the head of an answer that is held whole, as upstream gave it, or a 304 (RFC 9110 section 13.1.2). Gives the body that is still to be sent.
+ * @throws OciError BAD_GATEWAY for a head that cannot be sent on.
+ */
+export function writeWholeHead(exchange: Exchange, answer: Answer, edits: ResponseEdits): Buffer | undefined {
+  const { req, res, method } = exchange;
   const notModified = answer.status === 200 && matchesEtag(req.rawHeaders, answer.rawHeaders);
-  const headers = buildClientHeaders(kept, edits);
+  const headers = [...prepareFields(answer, edits), ...Object.entries(edits.set).flat()];
   try {
     if (notModified) res.writeHead(304, withoutContent(headers));
-    else
-      res.writeHead(answer.status, answer.reason, [...headers, 'Content-Length', String(answer.body.length)]);
+    else {
+      headers.push('Content-Length', String(answer.body.length));
+      res.writeHead(answer.status, answer.reason, headers);
+    }
   } catch (cause) {
     throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
   }
-  if (notModified) return;
-  if (method === 'HEAD') return;
-  res.write(answer.body);
+  if (notModified || method === 'HEAD') return undefined;
   exchange.bytesOut = answer.body.length;
+  return answer.body;
 }
 
 function matchesEtag(request: RawHeaders, answer: RawHeaders): boolean {
   const asked = headerValues(request, 'if-none-match').flatMap((value) => value.split(','));
+  if (asked.length === 0) return false;
   const [etag] = headerValues(answer, 'etag');
-  if (asked.length === 0 || etag === undefined) return false;
+  if (etag === undefined) return false;
   // Without its quotes too, as distribution takes it.
   const opaque = (tag: string) => tag.trim().replace(/^(?:W\/)?"(.*)"$/, '$1');
   return asked.some((tag) => opaque(tag) === '*' || opaque(tag) === opaque(etag));

@@ -97,12 +97,13 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     }
     if (closing) res.shouldKeepAlive = false;
     // One at a time: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2).
-    const last = [...underWay].at(-1);
-    const turn = new Promise<void>((resolve) => {
-      if (last === undefined) resolve();
-      // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
-      else last.res.once('close', () => socket.writable && resolve());
-    });
+    const last = underWay.size === 0 ? undefined : [...underWay].at(-1);
+    const turn =
+      last &&
+      new Promise<void>((resolve) => {
+        // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
+        last.res.once('close', () => socket.writable && resolve());
+      });
     const exchange = pipeline.handle(req, res, { expectation, turn });
     underWay.add(exchange);
     res.once('close', () => {

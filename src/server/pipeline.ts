@@ -13,8 +13,8 @@ import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
-import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
-import { isImpersonal, writeWholeAnswer } from './cached-answer.ts';
+import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
@@ -42,11 +42,11 @@ export type PipelineOptions = {
 type Admission = { readonly identity: Identity | null; readonly keepAuthorization: boolean };
 
 export type Pipeline = {
-  /** Answers one request when its turn on the connection has come, whatever happens; never rejects. */
+  /** Answers one request, when its turn on the connection has come if it has to wait for that, whatever happens; never rejects. */
   handle(
     req: IncomingMessage,
     res: ServerResponse,
-    options: { expectation: Expectation; turn: Promise<unknown> },
+    options: { expectation: Expectation; turn: Promise<unknown> | undefined },
   ): Exchange;
 };
 
@@ -59,7 +59,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => writeAccessLog(logger, exchange, now()));
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    void turn.then(() => answer(exchange));
+    if (turn === undefined) void answer(exchange);
+    else void turn.then(() => answer(exchange));
     return exchange;
   };
 
@@ -156,8 +157,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       mayHaveTrailers: false,
       upstreamUrl: options.upstreamUrl,
     };
-    writeWholeAnswer(exchange, result.answer, edits);
-    endAnswer(req, res, options.refusedBody);
+    endAnswer(req, res, options.refusedBody, writeWholeHead(exchange, result.answer, edits));
     return true;
   };
 
@@ -236,8 +236,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       res.destroy();
       return;
     }
-    writeError(exchange, error);
-    endAnswer(req, res, options.refusedBody);
+    endAnswer(req, res, options.refusedBody, writeErrorHead(exchange, error));
   };
 
   const warnOfUpstreamChallenge = (exchange: Exchange): void => {
