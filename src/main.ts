@@ -1,16 +1,22 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { readFileSync } from 'node:fs';
-import { addCacheCommand } from './cli/cache.ts';
-import { addCertCommand } from './cli/cert.ts';
-import { addConfigCommand } from './cli/config.ts';
-import { addServeCommand } from './cli/serve.ts';
-import { addUserCommand } from './cli/user.ts';
 import { OperatorError } from './operator-error.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
+
+type AddCommand = (program: Command) => void;
+
+/** Loaded when asked for: a server has no use for what makes certificates. */
+const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
+  ['serve', async () => (await import('./cli/serve.ts')).addServeCommand],
+  ['cert', async () => (await import('./cli/cert.ts')).addCertCommand],
+  ['user', async () => (await import('./cli/user.ts')).addUserCommand],
+  ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
+  ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
+]);
 
 /** Runs one command. Gives the exit code: 0 done, 1 the work failed, 2 wrong usage. */
 async function run(argv: readonly string[]): Promise<number> {
@@ -19,11 +25,8 @@ async function run(argv: readonly string[]): Promise<number> {
     .version(version)
     .showHelpAfterError('(add --help to see how it is used)')
     .exitOverride();
-  addServeCommand(program);
-  addCertCommand(program);
-  addUserCommand(program);
-  addConfigCommand(program);
-  addCacheCommand(program);
+  const asked = commands.get(argv[0] ?? '');
+  for (const load of asked ? [asked] : commands.values()) (await load())(program);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return Number(process.exitCode ?? 0);

@@ -3,8 +3,6 @@ import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
 import { createMemoryStore } from './memory-store.ts';
-import { connectRedis } from './redis-connection.ts';
-import { createRedisStore } from './redis-store.ts';
 import type { CacheStore } from './store.ts';
 
 /** The cache's part of the configuration; durations in milliseconds, sizes in bytes. */
@@ -38,6 +36,7 @@ export async function openCacheStore(
     case 'memory':
       return createMemoryStore(limits, () => performance.now());
     case 'redis': {
+      const { createRedisStore } = await import('./redis-store.ts');
       const { keyPrefix, timeout } = cache.redis;
       const redis = await openRedis(cache.redis);
       return createRedisStore({
@@ -60,6 +59,7 @@ export async function openRedis({
   password,
   ca,
 }: CacheConfig['redis']): Promise<Redis | Cluster> {
+  const { connectRedis } = await import('./redis-connection.ts'); // and ioredis with it, which other stores do without
   return connectRedis({
     url,
     username,

@@ -11,7 +11,7 @@ export function addServeCommand(program: Command): void {
     .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
     const { config } = await loadConfig(readConfigOptions(command));
-    const { logger, exit } = createLogger(config.log);
+    const { logger, exit } = await createLogger(config.log);
     const app = await createApp({ config, logger });
     const stop = (graceMs: number) => {
       process.once('SIGTERM', () => void exit(1));

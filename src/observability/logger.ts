@@ -1,7 +1,6 @@
 import type { Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger } from 'pino';
-import pretty from 'pino-pretty';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
 import { createLogOutput } from './log-output.ts';
 
@@ -24,11 +23,11 @@ const lastLinesMs = 2000;
  * Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. Lines that cannot be
  * written are kept up to a limit, then dropped, and counted in a line once there is room again.
  */
-export function createLogger({ level, format }: LoggerOptions): LogSink {
+export async function createLogger({ level, format }: LoggerOptions): Promise<LogSink> {
   const output = createLogOutput(1);
   const stream: Writable =
     format === 'pretty'
-      ? pretty({
+      ? (await import('pino-pretty')).default({
           destination: output.stream,
           colorize: process.stdout.isTTY,
           ignore: 'pid,hostname',

@@ -36,7 +36,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { root, preparation } = options;
   const { config: given, configPath, settings } = await load(root, []);
   const wantsPretty = process.stdout.isTTY && !settings.has('log.format');
-  const { logger, exit } = createLogger(wantsPretty ? { ...given.log, format: 'pretty' } : given.log);
+  const { logger, exit } = await createLogger(wantsPretty ? { ...given.log, format: 'pretty' } : given.log);
   const names = await chooseHostNames(options.hosts);
   const startUpstream = await findUpstream({
     configured: given.upstream,
