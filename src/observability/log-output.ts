@@ -11,10 +11,16 @@ export type LogOutput = {
 const retryMs = 100;
 
 /**
- * Creates the output on a file descriptor. Written on a thread, since a pipe that nobody reads blocks the writer; what cannot
+ * What one write may hold where several processes write, in bytes: PIPE_BUF of Linux. Of a larger one, parts could stand
+ * between the parts of another's (POSIX, write()).
+ */
+export const maxSharedWriteBytes = 4096;
+
+/**
+ * Creates the output on a file descriptor, of whole lines; `isShared`: other processes write there too. Written on a thread, since a pipe that nobody reads blocks the writer; what cannot
  * be written now (EAGAIN, a full disk, a reader that is gone) is tried again until it can: a log that fails must not stop the service.
  */
-export function createLogOutput(fd: number): LogOutput {
+export function createLogOutput(fd: number, isShared: boolean): LogOutput {
   const writeAll = (bytes: Buffer, done: () => void): void => {
     write(fd, bytes, 0, bytes.length, null, (error, written) => {
       if (error) setTimeout(() => writeAll(bytes, done), retryMs).unref();
@@ -22,10 +28,18 @@ export function createLogOutput(fd: number): LogOutput {
       else done();
     });
   };
+  const writeOneByOne = (parts: readonly Buffer[], done: () => void): void => {
+    const [first, ...others] = parts;
+    if (first) writeAll(first, () => writeOneByOne(others, done));
+    else done();
+  };
   const stream = new Writable({
     write: (chunk: Buffer, _encoding, done) => writeAll(chunk, done),
-    writev: (chunks: { chunk: Buffer }[], done) =>
-      writeAll(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
+    writev: (chunks: { chunk: Buffer }[], done) => {
+      const lines = chunks.map(({ chunk }) => chunk);
+      if (isShared) writeOneByOne(joinUpTo(maxSharedWriteBytes, lines), done);
+      else writeAll(Buffer.concat(lines), done);
+    },
   });
   return {
     stream,
@@ -38,4 +52,19 @@ export function createLogOutput(fd: number): LogOutput {
         });
       }),
   };
+}
+
+/** Joins neighbours as long as they are within `maxBytes` together. */
+function joinUpTo(maxBytes: number, lines: readonly Buffer[]): Buffer[] {
+  const groups: Buffer[][] = [];
+  let room = 0;
+  for (const line of lines) {
+    if (line.length > room) {
+      groups.push([]);
+      room = maxBytes;
+    }
+    groups.at(-1)?.push(line);
+    room -= line.length;
+  }
+  return groups.map((group) => Buffer.concat(group));
 }

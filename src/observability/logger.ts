@@ -3,13 +3,16 @@ import { setImmediate } from 'node:timers/promises';
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
 import pretty from 'pino-pretty';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
-import { createLogOutput } from './log-output.ts';
+import { createLogOutput, maxSharedWriteBytes } from './log-output.ts';
+import { shortenLine } from './long-line.ts';
 
 export type LogFormat = 'json' | 'pretty' | 'ecs';
 
 export type LoggerOptions = {
   readonly level: string;
   readonly format: LogFormat;
+  /** Whether other processes write to the same output: then a line's length is limited, so that none is torn. */
+  readonly isShared: boolean;
 };
 
 /** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
@@ -24,8 +27,8 @@ const lastLinesMs = 2000;
  * Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. Lines that cannot be
  * written are kept up to a limit, then dropped, and counted in a line once there is room again.
  */
-export function createLogger({ level, format }: LoggerOptions): LogSink {
-  const output = createLogOutput(1);
+export function createLogger({ level, format, isShared }: LoggerOptions): LogSink {
+  const output = createLogOutput(1, isShared);
   const stream: Writable =
     format === 'pretty'
       ? pretty({
@@ -42,7 +45,7 @@ export function createLogger({ level, format }: LoggerOptions): LogSink {
         dropped += 1;
         return;
       }
-      stream.write(line);
+      stream.write(isShared ? shortenLine(line, maxSharedWriteBytes) : line);
       if (dropped === 0) return;
       const count = dropped;
       dropped = 0;
