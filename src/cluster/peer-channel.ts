@@ -14,7 +14,9 @@ export type PeerChannel = {
 };
 
 /** Creates the channel of a worker that does not listen yet; `send` reaches the primary process. */
-export function createPeerChannel(send: (message: FromWorker) => void): PeerChannel {
+export function createPeerChannel(
+  send: (message: Extract<FromWorker, { kind: 'tell' | 'noted' }>) => void,
+): PeerChannel {
   const waiting = new Map<number, () => void>();
   const writes = createInbox<WriteNotice>();
   const tokens = createInbox<TokenNotice>();
