@@ -38,6 +38,8 @@ export async function openWorkers({
   const workers = new Map<Worker, { listens: boolean }>();
   const restarts = new Set<NodeJS.Timeout>();
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
+  // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ exec: fileURLToPath(new URL('./worker.js', import.meta.url)), args: [] });
 
   /** Starts a worker. The promise is for the first start alone: it rejects when this one ends before it listens. */

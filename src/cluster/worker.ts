@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { createApp, type App } from '../app.ts';
 import { createLogger, type LogSink } from '../observability/logger.ts';
 import { OperatorError } from '../operator-error.ts';
@@ -11,6 +12,9 @@ import { createPeerChannel } from './peer-channel.ts';
 
 // A terminal and a service manager send their signals to every process. The primary process passes on what they mean.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+
+// A message that cannot be sent: the primary process is gone, and that has not been noticed yet.
+cluster.worker?.on('error', () => process.exit(1));
 
 const send = (message: FromWorker, sent?: () => void) =>
   void process.send?.(message, undefined, undefined, sent);
