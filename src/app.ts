@@ -3,14 +3,17 @@ import type { Logger } from 'pino';
 import { createAuthenticator } from './auth/authenticator.ts';
 import { openHtpasswdFile } from './auth/htpasswd-file.ts';
 import { createPasswordPool } from './auth/password-pool.ts';
+import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
 import { openCacheStore } from './cache/open-store.ts';
+import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
+import type { Peers } from './peers.ts';
 import { createPipeline } from './server/pipeline.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
 import { loadPem, parseCertificates } from './tls/pem.ts';
@@ -18,8 +21,8 @@ import { loadPem, parseCertificates } from './tls/pem.ts';
 /** A running front door. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
-  /** How many requests are under way. */
-  readonly activeRequests: number;
+  /** The names in its certificate. */
+  readonly names: readonly string[];
   /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
@@ -27,11 +30,18 @@ export type App = {
 /** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
 const streamBufferBytes = 256 * 1024;
 
+export type AppOptions = {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** The other processes that serve with this one; none when left out. */
+  readonly peers?: { readonly writes: Peers<WriteNotice>; readonly tokens: Peers<TokenNotice> };
+};
+
 /**
  * Builds the front door from its configuration and opens it.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
-export async function createApp({ config, logger }: { config: Config; logger: Logger }): Promise<App> {
+export async function createApp({ config, logger, peers }: AppOptions): Promise<App> {
   const { listen, tls, auth, limits } = config;
   setDefaultHighWaterMark(false, streamBufferBytes);
   const certificate = await loadServerCertificate({
@@ -56,13 +66,14 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
     pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
+    peers: peers?.tokens,
   });
   const upstreamOptions = {
     upstream,
     connectTimeoutMs: config.upstream.connectTimeout,
     readTimeoutMs: config.upstream.readTimeout,
   };
-  const store = await openCacheStore(config, logger);
+  const store = await openCacheStore(config, logger, peers?.writes);
   const cache =
     store === null
       ? null
@@ -113,16 +124,11 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
       pipeline,
       logger,
     });
-    logger.info(
-      { ...listener.address, names: certificate.names, upstream: upstream.url.origin },
-      'listening',
-    );
     return {
       address: listener.address,
-      get activeRequests() {
-        return listener.active;
-      },
+      names: certificate.names,
       close: async ({ graceMs }) => {
+        logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
         await listener.close(graceMs);
         await free();
       },

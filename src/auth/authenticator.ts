@@ -1,11 +1,12 @@
 import { OciError } from '../oci/error.ts';
+import type { Peers } from '../peers.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
 import { createDecoyChoice } from './decoy.ts';
 import type { HtpasswdFile } from './htpasswd-file.ts';
 import type { Identity } from './identity.ts';
 import type { PasswordPool } from './password-pool.ts';
-import { createV1Tokens, parseTokenCredentials } from './v1-tokens.ts';
+import { createV1Tokens, parseTokenCredentials, type TokenNotice } from './v1-tokens.ts';
 
 /** Why credentials were refused; for the log, never for the client (a name must not be told from a password). */
 export type RefusalReason =
@@ -29,11 +30,12 @@ export type Authenticator = {
    */
   authenticate(authorizationValues: readonly string[]): Promise<AuthenticationResult>;
   /**
-   * Remembers a token of upstream's X-Docker-Token response header (the first registry protocol).
+   * Remembers a token of upstream's X-Docker-Token response header (the first registry protocol); resolves when the
+   * processes that serve with this one have, too.
    *
    * @param identity the very object that {@link authenticate} returned: it is bound to the entry that was verified.
    */
-  rememberToken(token: string, identity: Identity): void;
+  rememberToken(token: string, identity: Identity): Promise<void>;
   /** Forgets everything and closes the htpasswd file's watch and the password pool; later checks are UNAVAILABLE. */
   close(): Promise<void>;
 };
@@ -50,8 +52,17 @@ export function createAuthenticator(options: {
   credentialTtlMs: number;
   maxCredentials: number;
   now?: () => number;
+  /** Processes that serve with this one. */
+  peers?: Peers<TokenNotice> | undefined;
 }): Authenticator {
-  const { htpasswd, pool, credentialTtlMs: ttlMs, maxCredentials, now = () => performance.now() } = options;
+  const {
+    htpasswd,
+    pool,
+    credentialTtlMs: ttlMs,
+    maxCredentials,
+    now = () => performance.now(),
+    peers,
+  } = options;
   const credentials = createCredentialCache({ ttlMs, maxEntries: maxCredentials, now });
   const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
   const chooseDecoy = createDecoyChoice();
@@ -59,6 +70,11 @@ export function createAuthenticator(options: {
   const verifiedHashes = new WeakMap<Identity, string>();
   let generation = htpasswd.generation();
   let closed = false;
+  peers?.onTold(({ token, name, hash }) => {
+    const identity = { name };
+    verifiedHashes.set(identity, hash);
+    tokens.remember(token, identity);
+  });
 
   function isCurrent(identity: Identity): boolean {
     const hash = verifiedHashes.get(identity);
@@ -127,8 +143,11 @@ export function createAuthenticator(options: {
         }
       }
     },
-    rememberToken(token, identity) {
-      if (token.trim() !== '' && isCurrent(identity)) tokens.remember(token, identity);
+    async rememberToken(token, identity) {
+      const hash = verifiedHashes.get(identity);
+      if (token.trim() === '' || hash === undefined || !isCurrent(identity)) return;
+      tokens.remember(token, identity);
+      await peers?.tell({ token, name: identity.name, hash });
     },
     async close() {
       closed = true;

@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
+import type { Peers } from '../peers.ts';
 import { createMemoryStore } from './memory-store.ts';
+import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore } from './store.ts';
 
 /** The cache's part of the configuration; durations in milliseconds, sizes in bytes. */
@@ -24,17 +26,20 @@ const redisConnectTimeoutMs = 2000;
 /** Twice what another instance needs to notice that Redis is back: a pause, an attempt to connect, a turn of the watch. */
 const redisSettleMs = 2000;
 
-/** Opens the store that the configuration names; null for none. @throws OperatorError when the Redis CA cannot be read. */
+/** Opens the store that the configuration names; null for none. `peers` are processes that serve with this one. @throws OperatorError when the Redis CA cannot be read. */
 export async function openCacheStore(
   { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
   logger: Pick<Logger, 'info' | 'warn'>,
+  peers: Peers<WriteNotice> | undefined,
 ): Promise<CacheStore | null> {
   const limits = { maxBytes: cache.maxBytes, ttlMs: cache.tagTtl };
   switch (cache.driver) {
     case 'off':
       return null;
-    case 'memory':
-      return createMemoryStore(limits, () => performance.now());
+    case 'memory': {
+      const store = createMemoryStore(limits, () => performance.now());
+      return peers ? createSharedMemoryStore(store, peers) : store;
+    }
     case 'redis': {
       const { createRedisStore } = await import('./redis-store.ts');
       const { keyPrefix, timeout } = cache.redis;

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { createApp } from '../app.ts';
+import { openFrontDoor } from '../cluster/front-door.ts';
 import { loadConfig } from '../config/load.ts';
 import { createLogger } from '../observability/logger.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
@@ -11,14 +11,15 @@ export function addServeCommand(program: Command): void {
     .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
     const { config } = await loadConfig(readConfigOptions(command));
-    const { logger, exit } = await createLogger(config.log);
-    const app = await createApp({ config, logger });
+    const { workers, upstream } = config;
+    const { logger, exit } = await createLogger({ ...config.log, isShared: workers > 1 });
+    const frontDoor = await openFrontDoor({ config, logger });
+    const { address, names } = frontDoor;
+    logger.info({ ...address, names, upstream: upstream.url, workers }, 'listening');
     const stop = (graceMs: number) => {
       process.once('SIGTERM', () => void exit(1));
       process.once('SIGINT', () => void exit(1));
-      const { activeRequests } = app;
-      logger.info({ activeRequests, graceMs }, 'shutting down');
-      void app.close({ graceMs }).then(() => {
+      void frontDoor.close({ graceMs }).then(() => {
         logger.info('stopped');
         return exit(0);
       });

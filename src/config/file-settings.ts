@@ -4,7 +4,7 @@ import {
   explainUnknownKey,
   explainUnknownSection,
   groupPaths,
-  sectionNames,
+  topNames,
   type ConfigKey,
 } from './key-list.ts';
 import type { Problem } from './problem.ts';
@@ -18,12 +18,15 @@ export function readSettings(document: YamlMapping, shown: string, env: NodeJS.P
   const found: Found = { settings: new Map(), problems: [] };
   for (const [section, { line, node }] of document.entries) {
     const place = `${shown}:${line}`;
-    if (!sectionNames.includes(section)) {
+    const key = configKeys.get(section);
+    if (key !== undefined) {
+      readKey(key, node, shown, env, found);
+    } else if (!topNames.includes(section)) {
       found.problems.push({
         place,
         key: section,
         wrong: explainUnknownSection(section),
-        allowed: sectionNames.join(', '),
+        allowed: topNames.join(', '),
       });
     } else {
       readGroup(section, line, node, shown, env, found);
@@ -66,14 +69,24 @@ function readGroup(
       });
       continue;
     }
-    // A scalar's or list's own line, so that a value from `common` or an anchor is named where it is written.
-    const place = `${shown}:${node.line}`;
-    try {
-      found.settings.set(path, { place, value: readValue(key, node, env) });
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      found.problems.push({ place, key: path, wrong: error.message, allowed: key.allowed });
-    }
+    readKey(key, node, shown, env, found);
+  }
+}
+
+function readKey(
+  key: ConfigKey,
+  node: YamlNode,
+  shown: string,
+  env: NodeJS.ProcessEnv,
+  { settings, problems }: Found,
+): void {
+  // A scalar's or list's own line, so that a value from `common` or an anchor is named where it is written.
+  const place = `${shown}:${node.line}`;
+  try {
+    settings.set(key.path, { place, value: readValue(key, node, env) });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problems.push({ place, key: key.path, wrong: error.message, allowed: key.allowed });
   }
 }
 

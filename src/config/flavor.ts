@@ -1,4 +1,4 @@
-import { sectionNames } from './key-list.ts';
+import { sectionNames, topNames } from './key-list.ts';
 import { findNearName } from './near-name.ts';
 import type { YamlEntry, YamlFault, YamlMapping, YamlNode } from './yaml-tree.ts';
 
@@ -22,7 +22,7 @@ export function selectFlavor(
 ): { document: YamlMapping | undefined; flavor: string | null; faults: YamlFault[] } {
   const entries = [...document.entries];
   const flavors = entries.filter(([name, entry]) => isFlavor(name, entry.node));
-  const sections = entries.filter(([name]) => sectionNames.includes(name));
+  const sections = entries.filter(([name]) => topNames.includes(name));
   if (flavors.length === 0) {
     const wrong = `--flavor ${choice.name} is given, but the file has no flavors (top-level mappings such as common, dev, prod): leave the flag out`;
     return choice.isFlag
@@ -32,7 +32,7 @@ export function selectFlavor(
   if (sections.length > 0) {
     const faults = sections.map(([name, { line }]) => ({
       line,
-      wrong: `the section ${name} stands beside the flavor ${flavors[0]?.[0] ?? ''}: move it into a flavor, such as common`,
+      wrong: `the ${sectionNames.includes(name) ? 'section' : 'key'} ${name} stands beside the flavor ${flavors[0]?.[0] ?? ''}: move it into a flavor, such as common`,
     }));
     return { document: undefined, flavor: null, faults };
   }
@@ -59,11 +59,11 @@ function selectNamed(document: YamlMapping, choice: FlavorChoice) {
   return { document: merged, flavor: choice.name, faults };
 }
 
-/** A mapping that holds a section, or one that has a flavor's usual name. */
+/** A mapping that holds a section or a key of the top, or one that has a flavor's usual name. */
 function isFlavor(name: string, node: YamlNode): boolean {
-  if (sectionNames.includes(name)) return false;
+  if (topNames.includes(name)) return false;
   if (['common', 'dev', 'prod', 'test'].includes(name)) return true;
-  return node.kind === 'mapping' && sectionNames.some((section) => node.entries.has(section));
+  return node.kind === 'mapping' && topNames.some((top) => node.entries.has(top));
 }
 
 /** An empty value (`dev:` and nothing under it) counts as an empty mapping. */

@@ -1,9 +1,14 @@
 import * as z from 'zod';
-import { configKeys, groupPaths, sectionNames, type ConfigKey } from './key-list.ts';
+import { configKeys, groupPaths, topNames, type ConfigKey } from './key-list.ts';
 
 /** The JSON Schema (draft 7, which editors know best) of a flat file and of one with flavors; ends with a newline. */
 export function formatJsonSchema(): string {
-  const sections = Object.fromEntries(sectionNames.map((section) => [section, describeGroup(section)]));
+  const properties = Object.fromEntries(
+    topNames.map((name) => {
+      const key = configKeys.get(name);
+      return [name, key === undefined ? describeGroup(name) : describeKey(key)];
+    }),
+  );
   const schema = {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Tidegate configuration',
@@ -12,7 +17,7 @@ export function formatJsonSchema(): string {
       {
         type: 'object',
         description: 'Flavors: common is merged under the chosen one.',
-        propertyNames: { not: { enum: sectionNames } },
+        propertyNames: { not: { enum: topNames } },
         additionalProperties: { $ref: '#/definitions/document' },
       },
     ],
@@ -22,7 +27,7 @@ export function formatJsonSchema(): string {
         pattern: '^_env:[A-Za-z_][A-Za-z0-9_]*(:.*)?$',
         description: 'The value of an environment variable: _env:NAME or _env:NAME:default.',
       },
-      document: { type: ['object', 'null'], additionalProperties: false, properties: sections },
+      document: { type: ['object', 'null'], additionalProperties: false, properties },
     },
   };
   return `${JSON.stringify(schema, null, 2)}\n`;

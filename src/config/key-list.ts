@@ -5,10 +5,11 @@ import { configSchema } from './schema.ts';
 
 /** A key of the configuration with everything that is known of it. */
 export type ConfigKey = KeyType & {
-  /** `section.name`, or `section.group.name` */
+  /** `name`, `section.name`, or `section.group.name` */
   readonly path: string;
   /** The path's parts. */
   readonly segments: readonly string[];
+  /** Empty for a key outside all sections. */
   readonly section: string;
   readonly name: string;
   /** Its type with its default, as it stands in the schema. */
@@ -18,13 +19,16 @@ export type ConfigKey = KeyType & {
   readonly description: string;
 };
 
-/** The sections' names, in the schema's order. */
-export const sectionNames: readonly string[] = Object.keys(configSchema.shape);
+/** What may stand at the top of a document, sections and keys, in the schema's order. */
+export const topNames: readonly string[] = Object.keys(configSchema.shape);
 
 /** Every key by its path, in the schema's order. */
 export const configKeys: ReadonlyMap<string, ConfigKey> = new Map(
   listKeys([], configSchema).map((key) => [key.path, key]),
 );
+
+/** The sections' names, in the schema's order. */
+export const sectionNames: readonly string[] = topNames.filter((name) => !configKeys.has(name));
 
 /** The paths that hold keys: the sections, and the groups within them. */
 export const groupPaths: ReadonlySet<string> = new Set(
@@ -41,14 +45,14 @@ function listKeys(prefix: readonly string[], { shape }: z.ZodObject): ConfigKey[
       const path = segments.join('.');
       const description = keyDescriptions.get(field);
       if (description === undefined) throw new Error(`${path} is not made with key()`);
-      return [{ ...description, path, segments, section: segments[0] ?? '', name, field }];
+      return [{ ...description, path, segments, section: prefix[0] ?? '', name, field }];
     },
   );
 }
 
 /** What is wrong with a section that does not exist. */
 export function explainUnknownSection(name: string): string {
-  const near = findNearName(name, sectionNames) ?? findByName(name);
+  const near = findNearName(name, topNames) ?? findByName(name);
   return `there is no such section${near === undefined ? '' : `, did you mean ${near}?`}`;
 }
 

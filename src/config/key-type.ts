@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { durationPattern, longestTimerMs, parseDuration, parseSize, sizePattern } from './units.ts';
@@ -127,12 +126,12 @@ export function listOf(findFault: (item: string) => string | undefined, allowed:
   return { schema: z.array(item), allowed, textForm: 'list' } as const;
 }
 
-/** `auto`, which is one thread fewer than there are cores but at least one, or a number of threads. */
-export function threads(max: number) {
+/** `auto`, which is what `choose` gives on this machine, or a number from 1. */
+export function autoOrNumber(max: number, choose: () => number) {
   return {
     schema: z
       .union([z.literal('auto'), z.int().min(1).max(max)])
-      .transform((value) => (value === 'auto' ? Math.max(1, availableParallelism() - 1) : value)),
+      .transform((value) => (value === 'auto' ? choose() : value)),
     allowed: `auto, or a whole number from 1 to ${max}`,
     textForm: 'integer',
   } as const;

@@ -5,7 +5,7 @@ const introduction = `# Configuration reference
 
 <!-- Generated from src/config/schema.ts by "npm run generate": edit there. -->
 
-A configuration is a YAML file of the sections below; every key has a default, so that a file holds only what differs.
+A configuration is a YAML file of the sections below, and of keys outside them; every key has a default, so that a file holds only what differs.
 Three sources are read and the later wins: the file, environment variables, \`--set KEY=VALUE\` flags. Unknown keys,
 unknown \`TIDEGATE_\` variables and wrong values are refused, all at once; \`tidegate config check\` reports them
 without starting anything, \`tidegate config show\` prints what is in effect.
@@ -22,7 +22,7 @@ without starting anything, \`tidegate config show\` prints what is in effect.
 
 /** The reference page of all keys in Markdown; ends with a newline. */
 export function formatReference(): string {
-  return [introduction, ...sectionNames.map(formatSection)].join('\n');
+  return [introduction, ...['', ...sectionNames].map(formatSection)].join('\n');
 }
 
 function formatSection(section: string): string {
@@ -41,7 +41,7 @@ function formatSection(section: string): string {
     });
   const head =
     '| Key | Allowed | Default | Environment variable | Meaning |\n| --- | --- | --- | --- | --- |';
-  return `## ${section}\n\n${head}\n${rows.join('\n')}\n`;
+  return `## ${section === '' ? 'Outside the sections' : section}\n\n${head}\n${rows.join('\n')}\n`;
 }
 
 /** As it is written in YAML. */

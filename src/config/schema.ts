@@ -1,5 +1,7 @@
 import * as z from 'zod';
+import { chooseThreads, chooseWorkers } from './automatic.ts';
 import {
+  autoOrNumber,
   duration,
   filePath,
   integer,
@@ -11,7 +13,6 @@ import {
   oneOf,
   size,
   text,
-  threads,
 } from './key-type.ts';
 import { openPaths } from './open-path.ts';
 import { redisUrl } from './redis-url.ts';
@@ -125,21 +126,25 @@ const auth = z.strictObject({
     'Further clients that get the 401 under versionCheck auto: each is a text that the User-Agent contains, in upper or lower case.',
   ),
   passwordThreads: key(
-    threads(64),
+    autoOrNumber(64, chooseThreads),
     'auto',
-    'Threads that check passwords. "auto" is one fewer than there are cores, at least one.',
+    'Threads that check passwords, in all: workers share them, and each has at least one. "auto" is one fewer than there are cores, at least one.',
   ),
   passwordQueue: key(
     integer(1, 65536),
     256,
-    'Password checks that may wait for a thread. Further ones are answered with 503.',
+    'Password checks that may wait for a thread, in all: each worker has an equal part. Further ones are answered with 503.',
   ),
   credentialTtl: key(
     duration('1s'),
     '10m',
     'How long a password that was right is remembered. It is forgotten at once when the htpasswd file changes.',
   ),
-  credentialEntries: key(integer(1, 1_000_000), 10_000, 'How many passwords that were right are remembered.'),
+  credentialEntries: key(
+    integer(1, 1_000_000),
+    10_000,
+    'How many passwords that were right are remembered, by each worker.',
+  ),
   maxBcryptCost: key(
     integer(4, 31),
     14,
@@ -190,13 +195,13 @@ const cache = z.strictObject({
   driver: key(
     oneOf('memory', 'redis', 'off'),
     'memory',
-    'Where manifests are cached: in this process, in a Redis that several instances share, or nowhere.',
+    'Where manifests are cached: in memory, in a Redis that several instances share, or nowhere.',
   ),
   redis,
   maxBytes: key(
     size('64KiB', '1024GiB'),
     '64MiB',
-    'How much the cache may hold. Beyond it, what was not used for longest goes.',
+    'How much the cache may hold, in all: with driver memory each worker has an equal part. Beyond it, what was not used for longest goes.',
   ),
   maxEntryBytes: key(
     size('1KiB', '16MiB'),
@@ -220,7 +225,11 @@ const limits = z.strictObject({
     '900s',
     'How long a client may neither send nor read during a request. A transfer that moves is never cut.',
   ),
-  connections: key(integer(1, 1_000_000), 10_000, 'Client connections at one time. Further ones are closed.'),
+  connections: key(
+    integer(1, 1_000_000),
+    10_000,
+    'Client connections at one time, in all: each worker has an equal part, rounded up. Further ones are closed.',
+  ),
   pipelinedRequests: key(
     integer(1, 1000),
     16,
@@ -260,8 +269,24 @@ const log = z.strictObject({
   ),
 });
 
+const workers = key(
+  autoOrNumber(64, chooseWorkers),
+  'auto',
+  'Processes that serve clients. With more than one there is another that starts them, and replaces one that dies. "auto" is as many as there are cores.',
+);
+
 /** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */
-export const configSchema = z.strictObject({ listen, tls, upstream, auth, cache, limits, shutdown, log });
+export const configSchema = z.strictObject({
+  listen,
+  tls,
+  upstream,
+  auth,
+  cache,
+  workers,
+  limits,
+  shutdown,
+  log,
+});
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
 

@@ -13,10 +13,16 @@ const retryMs = 100;
 const gatherMs = 10;
 
 /**
- * Creates the output on a file descriptor. Written on a thread, since a pipe that nobody reads blocks the writer; what cannot
+ * What one write may hold where several processes write, in bytes: PIPE_BUF of Linux. Of a larger one, parts could stand
+ * between the parts of another's (POSIX, write()).
+ */
+export const maxSharedWriteBytes = 4096;
+
+/**
+ * Creates the output on a file descriptor, of whole lines; `isShared`: other processes write there too. Written on a thread, since a pipe that nobody reads blocks the writer; what cannot
  * be written now (EAGAIN, a full disk, a reader that is gone) is tried again until it can: a log that fails must not stop the service.
  */
-export function createLogOutput(fd: number): LogOutput {
+export function createLogOutput(fd: number, isShared: boolean): LogOutput {
   const writeAll = (bytes: Buffer, done: () => void): void => {
     write(fd, bytes, 0, bytes.length, null, (error, written) => {
       if (error) setTimeout(() => writeAll(bytes, done), retryMs).unref();
@@ -24,11 +30,19 @@ export function createLogOutput(fd: number): LogOutput {
       else done();
     });
   };
+  const writeOneByOne = (parts: readonly Buffer[], done: () => void): void => {
+    const [first, ...others] = parts;
+    if (first) writeAll(first, () => writeOneByOne(others, done));
+    else done();
+  };
   const stream = new Writable({
     decodeStrings: false,
     write: (line: string, _encoding, done) => setTimeout(() => writeAll(Buffer.from(line), done), gatherMs),
-    writev: (lines: { chunk: string }[], done) =>
-      writeAll(Buffer.from(lines.map(({ chunk }) => chunk).join('')), done),
+    writev: (chunks: { chunk: string }[], done) => {
+      const lines = chunks.map(({ chunk }) => chunk);
+      if (isShared) writeOneByOne(joinUpTo(maxSharedWriteBytes, lines), done);
+      else writeAll(Buffer.from(lines.join('')), done);
+    },
   });
   return {
     stream,
@@ -41,4 +55,20 @@ export function createLogOutput(fd: number): LogOutput {
         });
       }),
   };
+}
+
+/** Joins neighbours as long as they are within `maxBytes` together. */
+function joinUpTo(maxBytes: number, lines: readonly string[]): Buffer[] {
+  const groups: string[][] = [];
+  let room = 0;
+  for (const line of lines) {
+    const bytes = Buffer.byteLength(line);
+    if (bytes > room) {
+      groups.push([]);
+      room = maxBytes;
+    }
+    groups.at(-1)?.push(line);
+    room -= bytes;
+  }
+  return groups.map((group) => Buffer.from(group.join('')));
 }

@@ -2,13 +2,16 @@ import type { Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
-import { createLogOutput } from './log-output.ts';
+import { createLogOutput, maxSharedWriteBytes } from './log-output.ts';
+import { shortenLine } from './long-line.ts';
 
 export type LogFormat = 'json' | 'pretty' | 'ecs';
 
 export type LoggerOptions = {
   readonly level: string;
   readonly format: LogFormat;
+  /** Whether other processes write to the same output: then a line's length is limited, so that none is torn. */
+  readonly isShared: boolean;
 };
 
 /** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
@@ -23,8 +26,8 @@ const lastLinesMs = 2000;
  * Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. Lines that cannot be
  * written are kept up to a limit, then dropped, and counted in a line once there is room again.
  */
-export async function createLogger({ level, format }: LoggerOptions): Promise<LogSink> {
-  const output = createLogOutput(1);
+export async function createLogger({ level, format, isShared }: LoggerOptions): Promise<LogSink> {
+  const output = createLogOutput(1, isShared);
   const stream: Writable =
     format === 'pretty'
       ? (await import('pino-pretty')).default({
@@ -41,7 +44,7 @@ export async function createLogger({ level, format }: LoggerOptions): Promise<Lo
         dropped += 1;
         return;
       }
-      stream.write(line);
+      stream.write(isShared ? shortenLine(line, maxSharedWriteBytes) : line);
       if (dropped === 0) return;
       const count = dropped;
       dropped = 0;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { createApp, type App } from '../app.ts';
+import { openFrontDoor, type FrontDoor } from '../cluster/front-door.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { createLogger } from '../observability/logger.ts';
@@ -36,7 +36,8 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { root, preparation } = options;
   const { config: given, configPath, settings } = await load(root, []);
   const wantsPretty = process.stdout.isTTY && !settings.has('log.format');
-  const { logger, exit } = await createLogger(wantsPretty ? { ...given.log, format: 'pretty' } : given.log);
+  const log = wantsPretty ? { ...given.log, format: 'pretty' as const } : given.log;
+  const { logger, exit } = await createLogger({ ...log, isShared: given.workers > 1 });
   const names = await chooseHostNames(options.hosts);
   const startUpstream = await findUpstream({
     configured: given.upstream,
@@ -57,12 +58,12 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
       ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
     );
     const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
-    const app = await openFrontDoor(config, logger, user);
+    const frontDoor = await open({ ...config, log }, logger, user);
     stop = (signal) => {
       process.stdout.write('\nStopping; once more ends everything at once.\n');
       // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
       const graceMs = signal === 'SIGINT' ? 0 : config.shutdown.timeout;
-      void app
+      void frontDoor
         .close({ graceMs })
         .then(() => upstream.stop())
         .then(() => exit(0));
@@ -89,18 +90,13 @@ async function load(root: string, set: readonly string[]): Promise<LoadedConfig>
   });
 }
 
-/** Opens it without the line that says so: the message to come says more, and has the last word. */
-async function openFrontDoor(config: Config, logger: Logger, user: FirstUser): Promise<App> {
-  const { level } = logger;
-  if (logger.isLevelEnabled('info')) logger.level = 'warn';
+async function open(config: Config, logger: Logger, user: FirstUser): Promise<FrontDoor> {
   try {
-    return await createApp({ config, logger });
+    return await openFrontDoor({ config, logger });
   } catch (error) {
     // The user exists from now on, so the password is shown even though the start has failed.
     if (user.password !== null) process.stdout.write(formatCredentials(user.name, user.password));
     throw error;
-  } finally {
-    logger.level = level;
   }
 }
 

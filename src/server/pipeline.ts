@@ -204,8 +204,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       maxBodyBytes,
       onResponse: (status, rawHeaders) => {
         if (status === 401) warnOfUpstreamChallenge(exchange);
-        rememberTokens(rawHeaders, admission);
-        return announced?.end();
+        const remembered = rememberTokens(rawHeaders, admission);
+        if (remembered.length === 0) return announced?.end();
+        return Promise.all([...remembered, announced?.end()]).then(() => {});
       },
     });
     const end = await exchange.transfer.ended;
@@ -213,11 +214,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     else exchange.reason = end;
   };
 
-  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Admission): void => {
-    if (identity === null) return;
-    for (const token of headerValues(rawHeaders, 'x-docker-token'))
-      authenticator.rememberToken(token, identity);
-  };
+  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Admission): Promise<void>[] =>
+    identity === null
+      ? []
+      : headerValues(rawHeaders, 'x-docker-token').map((token) =>
+          authenticator.rememberToken(token, identity),
+        );
 
   /** The error boundary: an answer if none has begun, else a cut connection. */
   const refuse = (exchange: Exchange, thrown: unknown): void => {

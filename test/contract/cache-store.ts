@@ -11,9 +11,11 @@ import {
   type StoreLimits,
 } from '../../src/cache/store.ts';
 
-/** What is asked through `reader` and told through `writer` is the same store, in one process or in two. */
+/** What is asked through `reader` and told through `writer` is the same store, in one process or in several. */
 export type OpenStore = {
   readonly writer: CacheStore;
+  /** Where the reader finds what is filled: the writer, or the reader itself where each process has entries of its own. */
+  readonly filler: CacheStore;
   readonly reader: CacheStore;
   /** Lets time pass for the store. */
   readonly pass: (ms: number) => Promise<void>;
@@ -51,7 +53,7 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     after(() => subject.stop());
 
     it('finds what was filled, byte for byte, through every instance', async () => {
-      const { writer, reader } = await open();
+      const { filler, reader } = await open();
       const values = [
         Buffer.alloc(0),
         Buffer.from([0, 1, 0x0d, 0x0a, 0x7c, 0xff, 0xfe, 0]),
@@ -59,15 +61,15 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
       ];
       for (const [i, bytes] of values.entries()) {
         const at = { ...slot, item: `item${i}` };
-        assert.equal(await fill(writer, at, bytes), true);
+        assert.equal(await fill(filler, at, bytes), true);
         assert.deepEqual(await found(reader, at), bytes);
-        assert.deepEqual(await found(writer, at), bytes);
+        assert.deepEqual(await found(filler, at), bytes);
       }
     });
 
     it('tells scopes, items and variants apart', async () => {
-      const { writer, reader } = await open();
-      await fill(writer, slot, value);
+      const { filler, reader } = await open();
+      await fill(filler, slot, value);
       for (const other of [
         { ...slot, scope: 'library/ap' },
         { ...slot, scope: 'library' },
@@ -83,19 +85,19 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('keeps names of any bytes apart too', async () => {
-      const { writer, reader } = await open();
+      const { filler, reader } = await open();
       const names = ['*', '[a-z]', 'é', '\u0000', '%d+|', '9|x', 'generation', 'base', 'writes', '#', '{x}'];
       for (const name of names)
-        await fill(writer, { scope: name, item: name, variant: name }, Buffer.from(name));
+        await fill(filler, { scope: name, item: name, variant: name }, Buffer.from(name));
       for (const name of names) {
         assert.equal((await found(reader, { scope: name, item: name, variant: name }))?.toString(), name);
       }
     });
 
     it('replaces a value', async () => {
-      const { writer, reader } = await open();
-      await fill(writer, slot, value);
-      await fill(writer, slot, newer);
+      const { filler, reader } = await open();
+      await fill(filler, slot, value);
+      await fill(filler, slot, newer);
       assert.deepEqual(await found(reader, slot), newer);
       assert.equal((await reader.stats())?.entries, 1);
     });
@@ -168,11 +170,11 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('gives tickets that are equal as long as nothing was written', async () => {
-      const { writer, reader } = await open();
+      const { writer, filler, reader } = await open();
       const ticket = await ticketOf(reader, slot);
-      await fill(writer, { ...slot, item: 'stable' }, value);
+      await fill(filler, { ...slot, item: 'stable' }, value);
       await write(writer, { scope: 'library/other', items: 'all' });
-      assert.equal(await ticketOf(writer, slot), ticket);
+      assert.equal(await ticketOf(filler, slot), ticket);
     });
 
     it('does not take a ticket of another item or scope', async () => {
@@ -229,12 +231,12 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('does not answer an entry for longer than its time to live, counted from when it was asked for', async () => {
-      const { writer, reader, pass } = await open();
+      const { filler, reader, pass } = await open();
       const old = { ...slot, item: 'old' };
-      await fill(writer, slot, value);
-      assert.equal((await writer.fill(old, await ticketOf(writer, old), value, 20_000)).stored, true);
+      await fill(filler, slot, value);
+      assert.equal((await filler.fill(old, await ticketOf(filler, old), value, 20_000)).stored, true);
       const tooOld = { ...slot, item: 'too old' };
-      assert.equal((await writer.fill(tooOld, await ticketOf(writer, tooOld), value, 60_000)).stored, false);
+      assert.equal((await filler.fill(tooOld, await ticketOf(filler, tooOld), value, 60_000)).stored, false);
       await pass(39_000);
       assert.deepEqual(await found(reader, old), value);
       await pass(1001);
@@ -245,8 +247,8 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('does not live longer for being asked for', async () => {
-      const { writer, reader, pass } = await open();
-      await fill(writer, slot, value);
+      const { filler, reader, pass } = await open();
+      await fill(filler, slot, value);
       for (let i = 0; i < 3; i += 1) {
         assert.deepEqual(await found(reader, slot), value);
         await pass(20_001);
@@ -271,21 +273,21 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('passes by what is larger than it may be, and keeps the rest', async () => {
-      const { writer, reader } = await open({ maxBytes: 64 * 1024 });
-      await fill(writer, slot, value);
+      const { filler, reader } = await open({ maxBytes: 64 * 1024 });
+      await fill(filler, slot, value);
       const large = { ...slot, item: 'large' };
-      assert.equal(await fill(writer, large, randomBytes(64 * 1024)), false);
+      assert.equal(await fill(filler, large, randomBytes(64 * 1024)), false);
       assert.equal(await found(reader, large), null);
       assert.deepEqual(await found(reader, slot), value);
     });
 
     it('lets the least recently used go first, and says how many', async () => {
-      const { writer, reader } = await open({ maxBytes: 100_000 });
+      const { filler, reader } = await open({ maxBytes: 100_000 });
       const at = (i: number) => ({ ...slot, item: `item${i}` });
-      for (let i = 0; i < 9; i += 1) await fill(writer, at(i), Buffer.alloc(10_000, i));
+      for (let i = 0; i < 9; i += 1) await fill(filler, at(i), Buffer.alloc(10_000, i));
       assert.deepEqual(await found(reader, at(0)), Buffer.alloc(10_000, 0));
-      const ticket = await ticketOf(writer, at(9));
-      const { stored, evicted } = await writer.fill(at(9), ticket, Buffer.alloc(20_000), 0);
+      const ticket = await ticketOf(filler, at(9));
+      const { stored, evicted } = await filler.fill(at(9), ticket, Buffer.alloc(20_000), 0);
       assert.deepEqual({ stored, evicted }, { stored: true, evicted: 2 });
       const kept = await Promise.all(
         Array.from({ length: 10 }, async (_, i) => (await found(reader, at(i))) !== null),
@@ -294,36 +296,36 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     });
 
     it('counts entries and bytes, changes nothing by counting', async () => {
-      const { writer, reader } = await open();
+      const { filler, reader } = await open();
       assert.deepEqual(await reader.stats(), { entries: 0, bytes: 0 });
       for (let i = 0; i < 1200; i += 1)
-        await fill(writer, { ...slot, item: `item${i}` }, Buffer.alloc(i % 100));
+        await fill(filler, { ...slot, item: `item${i}` }, Buffer.alloc(i % 100));
       const stats = await reader.stats();
       assert.ok(stats);
       assert.equal(stats.entries, 1200);
       const valueBytes = Array.from({ length: 1200 }, (_, i) => i % 100).reduce((sum, n) => sum + n, 0);
       assert.ok(stats.bytes >= valueBytes + 1200 * entryOverheadBytes, String(stats.bytes));
       assert.ok(stats.bytes <= valueBytes + 1200 * (entryOverheadBytes + 200), String(stats.bytes));
-      assert.deepEqual(await writer.stats(), stats);
+      assert.deepEqual(await filler.stats(), stats);
       assert.deepEqual(await found(reader, { ...slot, item: 'item7' }), Buffer.alloc(7));
     });
 
     it('counts an entry once that was replaced by a larger one after its time', async () => {
-      const { writer, reader, pass } = await open();
-      await fill(writer, slot, value);
+      const { filler, reader, pass } = await open();
+      await fill(filler, slot, value);
       await pass(60_001);
-      await fill(writer, slot, Buffer.concat([value, value]));
+      await fill(filler, slot, Buffer.concat([value, value]));
       assert.equal((await reader.stats())?.entries, 1);
     });
 
     it('answers hundreds at the same time', async () => {
-      const { writer, reader } = await open();
+      const { filler, reader } = await open();
       const slots = Array.from({ length: 500 }, (_, i) => ({
         ...slot,
         scope: `scope${i % 50}`,
         item: `item${i}`,
       }));
-      await Promise.all(slots.map((at, i) => fill(i % 2 === 0 ? writer : reader, at, Buffer.from(at.item))));
+      await Promise.all(slots.map((at, i) => fill(i % 2 === 0 ? filler : reader, at, Buffer.from(at.item))));
       const values = await Promise.all(slots.map((at) => found(reader, at)));
       assert.deepEqual(
         values.map(String),

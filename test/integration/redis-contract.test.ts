@@ -105,6 +105,7 @@ for (const { name, start } of deployments) {
       await Promise.all([writer.trusted(), reader.trusted()]);
       return {
         writer: writer.store,
+        filler: writer.store,
         reader: reader.store,
         pass: (ms) => passTime(servers, keyPrefix, ms),
         close: async () => {

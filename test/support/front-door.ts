@@ -60,6 +60,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   const settings = [
     'listen.host=127.0.0.1',
     'listen.port=0',
+    'workers=1',
     `tls.cert=${certs}/server.crt`,
     `tls.key=${certs}/server.key`,
     `auth.htpasswd=${htpasswdPath}`,

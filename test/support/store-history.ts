@@ -29,6 +29,8 @@ export type HistoryOptions = {
   readonly writers: number;
   /** Ends the run. */
   readonly signal: AbortSignal;
+  /** A write of which the store could not be told is never acknowledged: it ended with its process. */
+  readonly untoldIsLost?: boolean;
   /** Whether `reader` may not know, when its request begins, what `writer` was not able to tell. */
   readonly excuse?: (writer: number, reader: number) => boolean;
 };
@@ -43,6 +45,7 @@ export async function recordHistory({
   readers,
   writers,
   signal,
+  untoldIsLost = false,
   excuse = () => false,
 }: HistoryOptions): Promise<History> {
   const items = Array.from({ length: itemCount }, (_, i) => ({
@@ -139,7 +142,7 @@ export async function recordHistory({
     writes += 1;
     const told = begun && ended;
     if (!told) untold += 1;
-    if (item.acknowledged < version) {
+    if (item.acknowledged < version && (told || !untoldIsLost)) {
       item.acknowledged = version;
       item.by = { writer, told };
     }

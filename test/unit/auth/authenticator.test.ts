@@ -229,8 +229,8 @@ describe('tokens of the first registry protocol', () => {
 
   it('are accepted as upstream issued them, and no others', async () => {
     const { authenticator, identity } = await logIn();
-    authenticator.rememberToken(token, identity);
-    authenticator.rememberToken('opaque', identity);
+    await authenticator.rememberToken(token, identity);
+    await authenticator.rememberToken('opaque', identity);
     const check = (value: string) => authenticator.authenticate([value]);
     assert.deepEqual(await check(`Token ${token}`), verified('alice', 'token'));
     assert.deepEqual(await check(`token ${token}`), verified('alice', 'token'));
@@ -252,14 +252,14 @@ describe('tokens of the first registry protocol', () => {
 
   it('end with their TTL', async () => {
     const { authenticator, identity, pass } = await logIn();
-    authenticator.rememberToken(token, identity);
+    await authenticator.rememberToken(token, identity);
     pass(1000);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
   it('end when the user changes or goes, not when another does', async () => {
     const { authenticator, identity, change } = await logIn();
-    authenticator.rememberToken(token, identity);
+    await authenticator.rememberToken(token, identity);
     change(`alice:${sha('secret')}\nbob:${sha('x')}\n`);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), verified('alice', 'token'));
     change(`alice:${sha('other')}\n`);
@@ -269,19 +269,19 @@ describe('tokens of the first registry protocol', () => {
   it('issued to a request that began before the change are not taken', async () => {
     const { authenticator, identity, change } = await logIn();
     change(`alice:${sha('other')}\n`);
-    authenticator.rememberToken(token, identity);
+    await authenticator.rememberToken(token, identity);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
   it('need an identity that was verified here', async () => {
     const { authenticator } = await logIn();
-    authenticator.rememberToken(token, { name: 'alice' });
+    await authenticator.rememberToken(token, { name: 'alice' });
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
   it('are bounded in number', async () => {
     const { authenticator, identity } = await logIn(undefined, { maxCredentials: 2 });
-    for (const value of ['t1', 't2', 't3']) authenticator.rememberToken(value, identity);
+    for (const value of ['t1', 't2', 't3']) await authenticator.rememberToken(value, identity);
     assert.deepEqual(await authenticator.authenticate(['Token t1']), unknownToken);
     assert.deepEqual(await authenticator.authenticate(['Token t3']), verified('alice', 'token'));
   });

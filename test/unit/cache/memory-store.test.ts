@@ -11,6 +11,7 @@ describeCacheStore({
     const store = createMemoryStore(limits, () => nowMs);
     return Promise.resolve({
       writer: store,
+      filler: store,
       reader: store,
       pass: (ms) => {
         nowMs += ms;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { loadConfig } from '../../../src/config/load.ts';
@@ -108,6 +109,36 @@ describe('loadConfig: _env', () => {
         'x.yml:6: log.level: begins with _env: but no variable follows: write _env:NAME or _env:NAME:default',
       ],
     );
+  });
+});
+
+describe('loadConfig: a key outside the sections', () => {
+  const workersOf = async (...sources: Parameters<typeof loadText>) =>
+    (await loadText(...sources)).config.workers;
+
+  it('has a default, and is set by file, environment and flag', async () => {
+    assert.equal(await workersOf('log: {}'), availableParallelism());
+    assert.equal(await workersOf('workers: auto'), availableParallelism());
+    assert.equal(await workersOf('workers: 3'), 3);
+    assert.equal(await workersOf('workers: _env:N:5'), 5);
+    const env = { TIDEGATE_WORKERS: '4' };
+    assert.equal(await workersOf('workers: 3', { env }), 4);
+    assert.equal(await workersOf('workers: 3', { env, set: ['workers=6'] }), 6);
+  });
+
+  it('can stand in flavors, and not beside them', async () => {
+    const text = 'common: { workers: 3 }\ndev: { workers: 4 }\nprod: {}';
+    assert.equal(await workersOf(text, { flavor: 'dev' }), 4);
+    assert.equal(await workersOf(text, { flavor: 'prod' }), 3);
+    assert.deepEqual(await findProblems('dev: { log: {} }\nworkers: 3'), [
+      'x.yml:2: the key workers stands beside the flavor dev: move it into a flavor, such as common',
+    ]);
+  });
+
+  it('is found where it is misspelt or no value', async () => {
+    assert.match((await findProblems('worker: 3'))[0] ?? '', /^x\.yml:1: worker: .*did you mean workers\?/);
+    assert.match((await findProblems('listen: { workers: 3 }'))[0] ?? '', /did you mean workers\?/);
+    assert.match((await findProblems('workers: { n: 3 }'))[0] ?? '', /must be a value, not a mapping/);
   });
 });
 

@@ -8,7 +8,7 @@ import { createLogOutput } from '../../../src/observability/log-output.ts';
 test('lines are written in order', async () => {
   const file = path.join(tmpdir(), `tidegate-test-log-${process.pid}`);
   const fd = openSync(file, 'w');
-  const output = createLogOutput(fd);
+  const output = createLogOutput(fd, false);
   const lines = Array.from({ length: 1000 }, (_, i) => `${i}\n`);
   for (const line of lines) output.stream.write(line);
   assert.equal(await output.flush(5000), true);
@@ -19,7 +19,7 @@ test('lines are written in order', async () => {
 
 test('a full disk is no error, only a flush that does not end in time', async () => {
   const fd = openSync('/dev/full', 'w');
-  const output = createLogOutput(fd);
+  const output = createLogOutput(fd, false);
   output.stream.write('line\n');
   assert.equal(await output.flush(300), false);
   assert.equal(output.stream.errored, null);

@@ -1,0 +1,29 @@
+import type { Peers } from '../peers.ts';
+import type { CacheStore, Change } from './store.ts';
+
+/** The beginning or the end of a write through one worker, for the stores of the others. */
+export type WriteNotice = { readonly phase: 'begin' | 'end'; readonly change: Change };
+
+/**
+ * Makes the stores of several processes keep their promise as one: each has entries of its own, and a write
+ * through one has begun, or ended, only when it has in all.
+ */
+export function createSharedMemoryStore(store: CacheStore, peers: Peers<WriteNotice>): CacheStore {
+  peers.onTold(({ phase, change }) => {
+    // In memory both have happened when they return.
+    void (phase === 'begin' ? store.beginWrite(change) : store.endWrite(change));
+  });
+  return {
+    ...store,
+    beginWrite: async (change) => {
+      const begun = store.beginWrite(change);
+      await peers.tell({ phase: 'begin', change });
+      return begun;
+    },
+    endWrite: async (change) => {
+      const ended = store.endWrite(change);
+      await peers.tell({ phase: 'end', change });
+      return ended;
+    },
+  };
+}

@@ -1,0 +1,83 @@
+import type { Change } from '../cache/store.ts';
+import { abandonedWriteMs } from '../cache/store.ts';
+import type { Notice, ToWorker } from './messages.ts';
+
+/** A worker as the relay sees it. */
+export type Member = {
+  send(message: ToWorker): void;
+  /** Called when it has not answered in time: it must end, and leave() must follow. */
+  giveUp(): void;
+};
+
+/** Passes on what one worker tells to all others, and lets it know when all have acted on it. */
+export type NoticeRelay = {
+  /** Takes in a worker, which is told everything from now on. Gives the writes that have begun and not ended. */
+  join(member: Member): readonly Change[];
+  /** A worker is gone: nobody waits for it any more. */
+  leave(member: Member): void;
+  /** A worker tells something; `number` is its own for it. */
+  tell(from: Member, number: number, notice: Notice): void;
+  /** A worker has acted on what was sent to it under this number. */
+  noted(member: Member, number: number): void;
+};
+
+/** What a worker told, and who has yet to act on it. */
+type Round = { readonly missing: Set<Member>; readonly done: () => void };
+
+/** @param options limitMs: how long a worker may take to act; now: a clock that only goes forward, in milliseconds */
+export function createNoticeRelay(options: { limitMs: number; now: () => number }): NoticeRelay {
+  const { limitMs, now } = options;
+  const members = new Set<Member>();
+  const rounds = new Map<number, Round>();
+  const underWay = new Map<string, { change: Change; givenUpAtMs: number }>();
+  let lastNumber = 0;
+
+  const strike = (number: number, member: Member): void => {
+    const round = rounds.get(number);
+    if (!round?.missing.delete(member) || round.missing.size > 0) return;
+    rounds.delete(number);
+    round.done();
+  };
+
+  const note = ({ topic, body }: Notice): void => {
+    if (topic !== 'write') return;
+    const { phase, change } = body;
+    if (phase === 'begin') underWay.set(change.id, { change, givenUpAtMs: now() + abandonedWriteMs });
+    else underWay.delete(change.id);
+  };
+
+  return {
+    join: (member) => {
+      members.add(member);
+      for (const [id, { givenUpAtMs }] of underWay) if (now() >= givenUpAtMs) underWay.delete(id);
+      return [...underWay.values()].map(({ change }) => change);
+    },
+    leave: (member) => {
+      members.delete(member);
+      for (const number of [...rounds.keys()]) strike(number, member);
+    },
+    tell: (from, toldNumber, notice) => {
+      note(notice);
+      const missing = new Set(members);
+      missing.delete(from);
+      const done = () => from.send({ kind: 'told', number: toldNumber });
+      if (missing.size === 0) {
+        done();
+        return;
+      }
+      const number = ++lastNumber;
+      const late = setTimeout(() => {
+        for (const member of missing) member.giveUp();
+      }, limitMs);
+      rounds.set(number, {
+        missing,
+        done: () => {
+          clearTimeout(late);
+          done();
+        },
+      });
+      for (const member of missing) member.send({ kind: 'notice', number, notice });
+    },
+    noted: (member, number) => strike(number, member),
+  };
+}

@@ -1,0 +1,56 @@
+import cluster from 'node:cluster';
+import { createApp, type App } from '../app.ts';
+import { createLogger, type LogSink } from '../observability/logger.ts';
+import { OperatorError } from '../operator-error.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
+import { createPeerChannel } from './peer-channel.ts';
+
+/*
+ * A worker process: the whole front door, started and stopped by the primary process. When that dies, so does this at
+ * once (node:cluster sees to it): what the others write could not be heard of any more, and another may serve already.
+ */
+
+// A terminal and a service manager send their signals to every process. The primary process passes on what they mean.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+
+// A message that cannot be sent: the primary process is gone, and that has not been noticed yet.
+cluster.worker?.on('error', () => process.exit(1));
+
+const send = (message: FromWorker, sent?: () => void) =>
+  void process.send?.(message, undefined, undefined, sent);
+const peers = createPeerChannel(send);
+let running: { app: App; exit: LogSink['exit'] } | undefined;
+
+process.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'start':
+      void start(message);
+      break;
+    case 'stop':
+      void stop(message.graceMs);
+      break;
+    case 'notice':
+    case 'told':
+      peers.receive(message);
+      break;
+  }
+});
+send({ kind: 'ready' });
+
+async function start({ config, underWay }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
+  for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
+  const { logger, exit } = await createLogger({ ...config.log, isShared: true });
+  try {
+    const app = await createApp({ config, logger, peers });
+    running = { app, exit };
+    send({ kind: 'listening', address: app.address, names: app.names });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    send({ kind: 'failed', sentence: error.message }, () => void exit(1));
+  }
+}
+
+async function stop(graceMs: number): Promise<void> {
+  await running?.app.close({ graceMs });
+  await running?.exit(0);
+}

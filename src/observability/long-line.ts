@@ -1,0 +1,16 @@
+/** What a text of a shortened line ends with. */
+const mark = '…';
+
+/** Cuts the longest texts of a JSON line, nested ones too, until it has at most `maxBytes` bytes; a shorter line stays as it is. */
+export function shortenLine(line: string, maxBytes: number): string {
+  // No character takes more than three bytes here for each of its UTF-16 units.
+  if (line.length * 3 <= maxBytes || Buffer.byteLength(line) <= maxBytes) return line;
+  const record = JSON.parse(line) as unknown;
+  for (let maxLength = maxBytes; maxLength > 0; maxLength = Math.floor(maxLength / 2)) {
+    const cut = (_key: string, value: unknown) =>
+      typeof value === 'string' && value.length > maxLength ? `${value.slice(0, maxLength)}${mark}` : value;
+    const shorter = `${JSON.stringify(record, cut)}\n`;
+    if (Buffer.byteLength(shorter) <= maxBytes) return shorter;
+  }
+  return `${JSON.stringify({ msg: 'a log line was too long' })}\n`;
+}

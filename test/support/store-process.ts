@@ -1,0 +1,50 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { createMemoryStore } from '../../src/cache/memory-store.ts';
+import { createSharedMemoryStore } from '../../src/cache/shared-memory-store.ts';
+import type { CacheStore } from '../../src/cache/store.ts';
+import { createPeerChannel } from '../../src/cluster/peer-channel.ts';
+import type { FromParent, FromStore } from './store-processes.ts';
+
+/* A process with a memory store that is one with those of others, as a worker has it; asked and told by messages. */
+
+const send = (message: FromStore) => void process.send?.(message);
+let store: CacheStore;
+let passedMs = 0;
+const peers = createPeerChannel(send);
+
+process.on('message', (message: FromParent) => {
+  switch (message.kind) {
+    case 'open': {
+      for (const change of message.underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
+      const { limits, omission } = message;
+      store = createSharedMemoryStore(
+        createMemoryStore(limits, () => performance.now() + passedMs),
+        {
+          tell: (notice) => (omission === 'telling' ? Promise.resolve() : peers.writes.tell(notice)),
+          onTold: (listener) =>
+            peers.writes.onTold((notice) => {
+              if (omission === 'acting before it says so') void delay(5).then(() => listener(notice));
+              else listener(notice);
+            }),
+        },
+      );
+      send({ kind: 'opened' });
+      break;
+    }
+    case 'call': {
+      const { id, method, args } = message;
+      if (method === 'pass') passedMs += Number(args[0]);
+      const result =
+        method === 'pass'
+          ? Promise.resolve()
+          : (store[method] as (...args: unknown[]) => Promise<unknown>)(...args);
+      void result.then((value) => send({ kind: 'result', id, value }));
+      break;
+    }
+    case 'notice':
+    case 'told':
+      peers.receive(message);
+      break;
+  }
+});
+process.on('disconnect', () => process.exit());
