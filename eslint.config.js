@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 /**
- * The import rule: main → cli, quickstart → app → server → auth, proxy, cache → oci.
+ * The import rule: main → cli, quickstart → app → server → auth, proxy, cache, storage → oci.
  * Siblings meet only in app.ts; config, tls, observability and operator-error.ts know nobody above them.
  */
 const mayImport = {
@@ -12,7 +12,8 @@ const mayImport = {
   auth: ['oci'],
   proxy: ['oci'],
   cache: ['oci'],
-  server: ['oci', 'auth', 'proxy', 'cache', 'observability'],
+  storage: ['oci'],
+  server: ['oci', 'auth', 'proxy', 'cache', 'storage', 'observability'],
 };
 const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];
 const importRule = Object.entries(mayImport).map(([folder, allowed]) => ({

@@ -7,11 +7,12 @@ import { createAnswerCache } from './cache/answer-cache.ts';
 import { openCacheStore } from './cache/open-store.ts';
 import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
-import { createFetch } from './proxy/fetch.ts';
+import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
 import { createPipeline } from './server/pipeline.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
 import { loadPem, parseCertificates } from './tls/pem.ts';
 
@@ -62,6 +63,7 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
     connectTimeoutMs: config.upstream.connectTimeout,
     readTimeoutMs: config.upstream.readTimeout,
   };
+  const ask = createAsk(upstreamOptions);
   const store = await openCacheStore(config, logger);
   const cache =
     store === null
@@ -69,15 +71,18 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
       : createAnswerCache({
           store,
           maxEntryBytes: config.cache.maxEntryBytes,
-          fetch: createFetch(upstreamOptions),
+          fetch: createFetch(ask, upstream.authorization),
           now: () => performance.now(),
           logger,
         });
   const addresses = createClientAddresses(listen.trustedProxies);
+  const storage = await openStorage(config.upstream.storage, logger);
   const pipeline = createPipeline({
     authenticator,
     engine: createEngine(upstreamOptions),
     cache,
+    storage,
+    ask,
     addresses,
     logger,
     now: () => performance.now(),
@@ -131,6 +136,14 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
     await free();
     throw error;
   }
+}
+
+/** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */
+async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
+  if (root === null) return null;
+  const fault = await findStorageFault(root);
+  if (fault !== null) logger.warn(fault);
+  return createBlobStorage({ root, now: () => performance.now(), logger });
 }
 
 /** Checked here, because Node takes an empty text for none given, and would trust every public CA. */

@@ -15,6 +15,8 @@ export type LoggedExchange = {
   readonly reason: string | null;
   /** HIT, MISS or BYPASS of a manifest; null for anything else. */
   readonly cache: string | null;
+  /** `storage` for a body from the registry's files; null for anything else. */
+  readonly source: string | null;
   readonly res: { readonly statusCode: number; readonly headersSent: boolean };
   readonly bytesOut: number;
   readonly transfer: { readonly bytesIn: number; readonly bytesOut: number } | null;
@@ -43,6 +45,7 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
       client: exchange.clientAddress,
       userAgent: exchange.userAgent.slice(0, maxTextLength),
       ...(exchange.cache === null ? {} : { cache: exchange.cache }),
+      ...(exchange.source === null ? {} : { source: exchange.source }),
       ...(exchange.errorCode === null ? {} : { code: exchange.errorCode }),
       ...(exchange.reason === null ? {} : { reason: exchange.reason }),
     },

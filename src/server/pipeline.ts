@@ -7,16 +7,20 @@ import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-c
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../observability/access-log.ts';
 import { OciError } from '../oci/error.ts';
-import { parseRoute, type Route } from '../oci/route.ts';
+import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
-import { buildUpstreamHeaders } from '../proxy/headers.ts';
+import type { Ask } from '../proxy/fetch.ts';
+import { buildClientHeaders, buildUpstreamHeaders } from '../proxy/headers.ts';
+import type { BlobStorage } from '../storage/blob-storage.ts';
+import { sendFilePart } from '../storage/file-transfer.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
 import { isImpersonal, writeWholeAnswer } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
+import { findPromisedPart } from './stored-answer.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 
 export type PipelineOptions = {
@@ -24,6 +28,9 @@ export type PipelineOptions = {
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
+  /** Null: upstream sends every blob itself. */
+  readonly storage: BlobStorage | null;
+  readonly ask: Ask;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -52,7 +59,7 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
+  const { authenticator, engine, cache, storage, addresses, logger, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
@@ -81,6 +88,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
+      if (route.kind === 'blob' && (await answerFromStorage(exchange, route, admission))) return;
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       await forward(exchange, route, written, admission);
@@ -161,6 +169,78 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return true;
   };
 
+  /**
+   * Answers a GET of a blob with the head that the registry gives to a HEAD of the same, and the bytes that the registry would send, read from its
+   * files. So upstream decides about each request. Gives false when it is to send the body itself.
+   * @throws OciError when upstream was asked and gave no answer.
+   */
+  const answerFromStorage = async (
+    exchange: Exchange,
+    name: BlobName,
+    admission: Admission,
+  ): Promise<boolean> => {
+    const { req, res, method, rawTarget } = exchange;
+    if (storage === null || method !== 'GET') return false;
+    if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
+    const blob = await storage.open(name);
+    if (blob === null) return false;
+    try {
+      const leaving = new AbortController();
+      const leave = () => leaving.abort();
+      res.once('close', leave);
+      const headers = upstreamHeaders(exchange, admission);
+      const asked = options.ask(
+        { method: 'HEAD', rawTarget, headers },
+        { maxBytes: 0, signal: leaving.signal },
+      );
+      const head = await asked.catch((error: unknown) => {
+        if (res.destroyed) return null;
+        throw error;
+      });
+      res.off('close', leave);
+      if (res.destroyed) {
+        exchange.reason = 'client-left';
+        return true;
+      }
+      const part = head && findPromisedPart(head, name, blob.sizeBytes);
+      if (!part) return false;
+      try {
+        res.writeHead(
+          head.status,
+          head.reason,
+          buildClientHeaders(head.rawHeaders, {
+            set: exchange.answerHeaders,
+            clientHost: exchange.host,
+            mayHaveTrailers: false,
+            upstreamUrl: options.upstreamUrl,
+          }),
+        );
+      } catch (cause) {
+        throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
+      }
+      exchange.source = 'storage';
+      const transfer = sendFilePart(res, blob.handle, part);
+      exchange.transfer = transfer;
+      const end = await transfer.ended;
+      if (end === 'relayed') endAnswer(req, res, options.refusedBody);
+      else exchange.reason = end;
+      return true;
+    } finally {
+      await blob.handle.close();
+    }
+  };
+
+  const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>
+    buildUpstreamHeaders(exchange.req.rawHeaders, {
+      host: exchange.host,
+      peerAddress: exchange.peerAddress,
+      clientAddress: exchange.clientAddress,
+      peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
+      requestId: exchange.id,
+      keepAuthorization,
+      upstreamAuthorization,
+    });
+
   /** Lets a request through to upstream, and the cache know what it changes, before and after. */
   const forward = async (
     exchange: Exchange,
@@ -187,19 +267,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
     if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
-    exchange.transfer = engine.forward({
+    const forwarded = engine.forward({
       req,
       res,
       rawTarget: exchange.rawTarget,
-      headers: buildUpstreamHeaders(req.rawHeaders, {
-        host,
-        peerAddress: exchange.peerAddress,
-        clientAddress: exchange.clientAddress,
-        peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
-        requestId: exchange.id,
-        keepAuthorization: admission.keepAuthorization,
-        upstreamAuthorization,
-      }),
+      headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host },
       maxBodyBytes,
       onResponse: (status, rawHeaders) => {
@@ -208,7 +280,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         return announced?.end();
       },
     });
-    const end = await exchange.transfer.ended;
+    exchange.transfer = forwarded;
+    const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;
   };
