@@ -13,15 +13,15 @@ import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
-import { buildClientHeaders, buildUpstreamHeaders } from '../proxy/headers.ts';
+import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
-import { sendFilePart } from '../storage/file-transfer.ts';
 import { endAnswer, writeError, type RefusedBodyLimits } from './answer.ts';
 import { isImpersonal, writeWholeAnswer } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
-import { findPromisedPart } from './stored-answer.ts';
+
 import { checkFraming, checkMethod } from './framing.ts';
+import { answerFromStorage } from './stored-answer.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
@@ -88,7 +88,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
-      if (route.kind === 'blob' && (await answerFromStorage(exchange, route, admission))) return;
+      if (route.kind === 'blob' && (await answerBlob(exchange, route, admission))) return;
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       await forward(exchange, route, written, admission);
@@ -169,65 +169,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return true;
   };
 
-  /**
-   * Answers a GET of a blob with the head that the registry gives to a HEAD of the same, and the bytes that the registry would send, read from its
-   * files. So upstream decides about each request. Gives false when it is to send the body itself.
-   * @throws OciError when upstream was asked and gave no answer.
-   */
-  const answerFromStorage = async (
-    exchange: Exchange,
-    name: BlobName,
-    admission: Admission,
-  ): Promise<boolean> => {
-    const { req, res, method, rawTarget } = exchange;
-    if (storage === null || method !== 'GET') return false;
+  /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
+  const answerBlob = async (exchange: Exchange, name: BlobName, admission: Admission): Promise<boolean> => {
+    if (storage === null || exchange.method !== 'GET') return false;
     if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
-    const blob = await storage.open(name);
-    if (blob === null) return false;
-    try {
-      const leaving = new AbortController();
-      const leave = () => leaving.abort();
-      res.once('close', leave);
-      const headers = upstreamHeaders(exchange, admission);
-      const asked = options.ask(
-        { method: 'HEAD', rawTarget, headers },
-        { maxBytes: 0, signal: leaving.signal },
-      );
-      const head = await asked.catch((error: unknown) => {
-        if (res.destroyed) return null;
-        throw error;
-      });
-      res.off('close', leave);
-      if (res.destroyed) {
-        exchange.reason = 'client-left';
-        return true;
-      }
-      const part = head && findPromisedPart(head, name, blob.sizeBytes);
-      if (!part) return false;
-      try {
-        res.writeHead(
-          head.status,
-          head.reason,
-          buildClientHeaders(head.rawHeaders, {
-            set: exchange.answerHeaders,
-            clientHost: exchange.host,
-            mayHaveTrailers: false,
-            upstreamUrl: options.upstreamUrl,
-          }),
-        );
-      } catch (cause) {
-        throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
-      }
-      exchange.source = 'storage';
-      const transfer = sendFilePart(res, blob.handle, part);
-      exchange.transfer = transfer;
-      const end = await transfer.ended;
-      if (end === 'relayed') endAnswer(req, res, options.refusedBody);
-      else exchange.reason = end;
-      return true;
-    } finally {
-      await blob.handle.close();
-    }
+    return answerFromStorage(exchange, name, upstreamHeaders(exchange, admission), { ...options, storage });
   };
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>

@@ -1,18 +1,23 @@
 import { access, constants, readdir, realpath } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { BlobName } from '../oci/route.ts';
+import { sendFilePart, type FilePart, type FileTransfer } from './file-transfer.ts';
+import { createReadBuffers } from './read-buffers.ts';
 import { openStoredFile } from './stored-file.ts';
 
 /** A blob's bytes, open for reading. */
 export type StoredBlob = {
-  readonly handle: FileHandle;
   readonly sizeBytes: number;
+  /** Writes a part of it as the body of an answer whose head is written. */
+  send(res: ServerResponse, part: FilePart): FileTransfer;
+  /** To be called once, after what is being sent has ended. */
+  close(): Promise<void>;
 };
 
 /** The folder in which a registry keeps its images, read only. */
 export type BlobStorage = {
-  /** Opens a blob that the repository has; null: ask upstream. Its handle is to be closed. */
+  /** Opens a blob that the repository has; null: ask upstream. */
   open(name: BlobName): Promise<StoredBlob | null>;
 };
 
@@ -35,6 +40,7 @@ const warningIntervalMs = 60_000;
  * gone with the next request.
  */
 export function createBlobStorage({ root, now, logger }: BlobStorageOptions): BlobStorage {
+  const buffers = createReadBuffers();
   let quietUntilMs = -Infinity;
 
   const open = async (name: BlobName): Promise<StoredBlob | null> => {
@@ -45,7 +51,13 @@ export function createBlobStorage({ root, now, logger }: BlobStorageOptions): Bl
       const { algorithm, hex } = name;
       const file = `${layout}/blobs/${algorithm}/${hex.slice(0, 2)}/${hex}/data`;
       const { handle, sizeBytes } = await openStoredFile(realRoot, file);
-      if (sizeBytes >= minBytes) return { handle, sizeBytes };
+      if (sizeBytes >= minBytes) {
+        return {
+          sizeBytes,
+          send: (res, part) => sendFilePart(res, handle, part, buffers),
+          close: () => handle.close().catch(() => {}), // it was only read
+        };
+      }
       await handle.close();
     } catch (error) {
       report(error as NodeJS.ErrnoException);

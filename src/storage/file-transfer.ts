@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import type { ReadBuffers } from './read-buffers.ts';
 
 /** How it ended: all was written (`res` is still to be ended), or one side broke off and the connection was cut. */
 type FileTransferEnd = 'relayed' | 'client-left' | 'storage-broke';
@@ -14,44 +15,66 @@ export type FileTransfer = {
   readonly bytesOut: number;
 };
 
+/** Where a part of a file begins and how long it is, in bytes. */
 export type FilePart = { readonly start: number; readonly lengthBytes: number };
 
-const bufferBytes = Number(process.env['BUF'] ?? 512) * 1024;
+/** For a client that does not keep up, in bytes. */
+const smallBytes = 64 * 1024;
+/** A client keeps up that has taken what was written within so many milliseconds. */
+const keepUpMs = 100;
 
-/** Writes a part of a file as the body of an answer whose head is written: while one buffer is on its way, the next is read. */
-export function sendFilePart(res: ServerResponse, handle: FileHandle, part: FilePart): FileTransfer {
+/**
+ * Writes a part of a file as the body of an answer whose head is written: while one buffer is on its way, the next is read. A buffer is
+ * used again only when the socket has called back for it. A file that ends too early cuts the connection.
+ */
+export function sendFilePart(
+  res: ServerResponse,
+  handle: FileHandle,
+  { start, lengthBytes }: FilePart,
+  buffers: ReadBuffers,
+): FileTransfer {
+  const end = start + lengthBytes;
+  /** Used in turn: one is being read into while the other is being written. */
+  const small: Buffer[] = [];
+  let turn = 0;
   let bytesOut = 0;
   let writing = false;
+  let keepsUp = true;
 
-  const write = (bytes: Buffer): Promise<boolean> => {
-    writing = true;
-    bytesOut += bytes.length;
-    return new Promise((resolve) => {
+  /** Gives false when the client has left. */
+  const write = (bytes: Buffer): Promise<boolean> =>
+    new Promise((resolve) => {
+      const startedAtMs = performance.now();
       const settle = (done: boolean) => {
         writing = false;
+        keepsUp = performance.now() - startedAtMs < keepUpMs;
         res.off('close', onClose);
         resolve(done);
       };
       const onClose = () => settle(false);
+      writing = true;
+      bytesOut += bytes.length;
       res.once('close', onClose);
       res.write(bytes, (error) => settle(!error));
     });
-  };
 
   const send = async (): Promise<FileTransferEnd> => {
-    const end = part.start + part.lengthBytes;
-    let position = part.start;
-    const buffers = [Buffer.allocUnsafeSlow(bufferBytes), Buffer.allocUnsafeSlow(bufferBytes)] as const;
-    let turn = 0;
-    let written: Promise<boolean> = Promise.resolve(true);
-    while (position < end) {
-      const buffer = buffers[turn as 0 | 1];
-      turn = 1 - turn;
-      const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - position), position);
-      if (!(await written)) return 'client-left';
-      if (bytesRead === 0) return 'storage-broke';
-      position += bytesRead;
-      written = write(buffer.subarray(0, bytesRead));
+    let written = Promise.resolve(true);
+    for (let position = start; position < end;) {
+      const large = keepsUp && end - position > smallBytes ? buffers.takeLarge() : null;
+      let writes: Promise<boolean> | undefined;
+      try {
+        turn = 1 - turn;
+        const buffer = large ?? (small[turn] ??= Buffer.allocUnsafeSlow(smallBytes));
+        const wanted = Math.min(buffer.length, end - position);
+        const { bytesRead } = await handle.read(buffer, 0, wanted, position);
+        if (!(await written)) return 'client-left';
+        if (bytesRead === 0) return 'storage-broke';
+        position += bytesRead;
+        writes = written = write(buffer.subarray(0, bytesRead));
+      } finally {
+        if (large) void (writes ?? Promise.resolve(true)).then((done) => buffers.giveBack(large, done));
+      }
     }
     return (await written) ? 'relayed' : 'client-left';
   };
@@ -59,9 +82,9 @@ export function sendFilePart(res: ServerResponse, handle: FileHandle, part: File
   return {
     ended: send()
       .catch((): FileTransferEnd => 'storage-broke')
-      .then((end) => {
-        if (end !== 'relayed') res.destroy();
-        return end;
+      .then((how) => {
+        if (how !== 'relayed') res.destroy();
+        return how;
       }),
     waitsForClient: () => writing,
     bytesIn: 0,
