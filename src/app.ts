@@ -76,13 +76,12 @@ export async function createApp({ config, logger }: { config: Config; logger: Lo
           logger,
         });
   const addresses = createClientAddresses(listen.trustedProxies);
-  const storage = await openStorage(config.upstream.storage, logger);
+  const blobs = await openStorage(config.upstream.storage, logger);
   const pipeline = createPipeline({
     authenticator,
     engine: createEngine(upstreamOptions),
     cache,
-    storage,
-    ask,
+    storage: blobs === null ? null : { blobs, ask },
     addresses,
     logger,
     now: () => performance.now(),

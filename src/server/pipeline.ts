@@ -28,9 +28,8 @@ export type PipelineOptions = {
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
-  /** Null: upstream sends every blob itself. */
-  readonly storage: BlobStorage | null;
-  readonly ask: Ask;
+  /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
+  readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -59,7 +58,7 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, cache, storage, addresses, logger, now, upstreamAuthorization } = options;
+  const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
@@ -171,9 +170,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
   const answerBlob = async (exchange: Exchange, name: BlobName, admission: Admission): Promise<boolean> => {
-    if (storage === null || exchange.method !== 'GET') return false;
+    if (options.storage === null || exchange.method !== 'GET') return false;
     if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
-    return answerFromStorage(exchange, name, upstreamHeaders(exchange, admission), { ...options, storage });
+    const { upstreamUrl, refusedBody } = options;
+    const headers = upstreamHeaders(exchange, admission);
+    return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
   };
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>

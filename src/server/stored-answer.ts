@@ -9,7 +9,7 @@ import { endAnswer, type RefusedBodyLimits } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 
 export type StoredAnswerOptions = {
-  readonly storage: BlobStorage;
+  readonly blobs: BlobStorage;
   readonly ask: Ask;
   readonly upstreamUrl: URL;
   readonly refusedBody: RefusedBodyLimits;
@@ -26,10 +26,10 @@ export async function answerFromStorage(
   exchange: Exchange,
   name: BlobName,
   headers: AskedRequest['headers'],
-  { storage, ask, upstreamUrl, refusedBody }: StoredAnswerOptions,
+  { blobs, ask, upstreamUrl, refusedBody }: StoredAnswerOptions,
 ): Promise<boolean> {
   const { req, res, rawTarget } = exchange;
-  const blob = await storage.open(name);
+  const blob = await blobs.open(name);
   if (blob === null) return false;
   try {
     const head = await whileClientStays(exchange, (signal) =>

@@ -29,8 +29,6 @@ export type BlobStorageOptions = {
 };
 
 const layout = 'docker/registry/v2';
-/** A smaller blob costs less when upstream sends it along with its head, in bytes. */
-const minBytes = 64 * 1024;
 /** The longest content of a link, "sha512:" and 128 digits, and one byte by which a longer one shows. */
 const linkBytes = 136;
 const warningIntervalMs = 60_000;
@@ -51,18 +49,15 @@ export function createBlobStorage({ root, now, logger }: BlobStorageOptions): Bl
       const { algorithm, hex } = name;
       const file = `${layout}/blobs/${algorithm}/${hex.slice(0, 2)}/${hex}/data`;
       const { handle, sizeBytes } = await openStoredFile(realRoot, file);
-      if (sizeBytes >= minBytes) {
-        return {
-          sizeBytes,
-          send: (res, part) => sendFilePart(res, handle, part, buffers),
-          close: () => handle.close().catch(() => {}), // it was only read
-        };
-      }
-      await handle.close();
+      return {
+        sizeBytes,
+        send: (res, part) => sendFilePart(res, handle, part, buffers),
+        close: () => handle.close().catch(() => {}), // it was only read
+      };
     } catch (error) {
       report(error as NodeJS.ErrnoException);
+      return null;
     }
-    return null;
   };
 
   const report = (error: NodeJS.ErrnoException): void => {
