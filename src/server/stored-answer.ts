@@ -35,10 +35,7 @@ export async function answerFromStorage(
     const head = await whileClientStays(exchange, (signal) =>
       ask({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
     );
-    if (res.destroyed) {
-      exchange.reason = 'client-left';
-      return true;
-    }
+    if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);
     if (!part) return false;
     const edits = {
