@@ -24,6 +24,12 @@ const smallBytes = 64 * 1024;
 const keepUpMs = 100;
 
 /**
+ * A client that has taken so much without making us wait gets large buffers, in bytes: more than the kernel takes for one that reads
+ * nothing.
+ */
+const provenBytes = 8 * 1024 * 1024;
+
+/**
  * Writes a part of a file as the body of an answer whose head is written: while one buffer is on its way, the next is read. A buffer is
  * used again only when the socket has called back for it. A file that ends too early cuts the connection.
  */
@@ -39,7 +45,8 @@ export function sendFilePart(
   let turn = 0;
   let bytesOut = 0;
   let writing = false;
-  let keepsUp = true;
+  /** How much the client has taken since it last made us wait, in bytes. */
+  let keptUpBytes = buffers.hasPlenty() ? provenBytes : 0;
 
   /** Gives false when the client has left. */
   const write = (bytes: Buffer): Promise<boolean> =>
@@ -47,7 +54,8 @@ export function sendFilePart(
       const startedAtMs = performance.now();
       const settle = (done: boolean) => {
         writing = false;
-        keepsUp = performance.now() - startedAtMs < keepUpMs;
+        const keepsUp = performance.now() - startedAtMs < keepUpMs;
+        keptUpBytes = keepsUp ? keptUpBytes + bytes.length : 0;
         res.off('close', onClose);
         resolve(done);
       };
@@ -61,7 +69,7 @@ export function sendFilePart(
   const send = async (): Promise<FileTransferEnd> => {
     let written = Promise.resolve(true);
     for (let position = start; position < end;) {
-      const large = keepsUp && end - position > smallBytes ? buffers.takeLarge() : null;
+      const large = keptUpBytes >= provenBytes && end - position > smallBytes ? buffers.takeLarge() : null;
       let writes: Promise<boolean> | undefined;
       try {
         turn = 1 - turn;

@@ -2,6 +2,8 @@
 export type ReadBuffers = {
   /** Null: so many are in use that a small one of one's own has to do. */
   takeLarge(): Buffer | null;
+  /** Whether so few are in use that a client need not have shown first that it keeps up. */
+  hasPlenty(): boolean;
   /** @param reusable whether nobody can still be reading from it. */
   giveBack(buffer: Buffer, reusable: boolean): void;
 };
@@ -11,23 +13,22 @@ export type ReadBuffers = {
  * nothing more to gain. In bytes.
  */
 const largeBytes = 512 * 1024;
-/** Enough for 16 transfers; an answer that waits for its reader also holds its encrypted copy. */
-const maxInUse = 32;
-/** How many are kept when nobody needs them. */
-const maxIdle = 8;
+/** Enough for 6 transfers at full speed. */
+const maxBuffers = 12;
 
 export function createReadBuffers(): ReadBuffers {
   const idle: Buffer[] = [];
   let inUse = 0;
   return {
     takeLarge: () => {
-      if (inUse === maxInUse) return null;
+      if (inUse === maxBuffers) return null;
       inUse += 1;
       return idle.pop() ?? Buffer.allocUnsafeSlow(largeBytes);
     },
+    hasPlenty: () => inUse < maxBuffers / 2,
     giveBack: (buffer, reusable) => {
       inUse -= 1;
-      if (reusable && idle.length < maxIdle) idle.push(buffer);
+      if (reusable) idle.push(buffer);
     },
   };
 }
