@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 /**
- * The import rule: main → cli, quickstart → cluster → app → server → auth, proxy, cache → oci.
+ * The import rule: main → cli, quickstart → cluster → app → server → auth, proxy, cache, storage → oci.
  * Siblings meet only in app.ts; config, tls, observability, operator-error.ts and peers.ts know nobody above them.
  */
 const mayImport = {
@@ -12,7 +12,8 @@ const mayImport = {
   auth: ['oci'],
   proxy: ['oci'],
   cache: ['oci'],
-  server: ['oci', 'auth', 'proxy', 'cache', 'observability'],
+  storage: ['oci'],
+  server: ['oci', 'auth', 'proxy', 'cache', 'storage', 'observability'],
   cluster: ['app', 'auth', 'cache', 'config', 'observability'],
 };
 const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];

@@ -9,12 +9,13 @@ import { openCacheStore } from './cache/open-store.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
-import { createFetch } from './proxy/fetch.ts';
+import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
 import type { Peers } from './peers.ts';
 import { createPipeline } from './server/pipeline.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
 import { loadPem, parseCertificates } from './tls/pem.ts';
 
@@ -73,6 +74,7 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     connectTimeoutMs: config.upstream.connectTimeout,
     readTimeoutMs: config.upstream.readTimeout,
   };
+  const ask = createAsk(upstreamOptions);
   const store = await openCacheStore(config, logger, peers?.writes);
   const cache =
     store === null
@@ -80,15 +82,17 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
       : createAnswerCache({
           store,
           maxEntryBytes: config.cache.maxEntryBytes,
-          fetch: createFetch(upstreamOptions),
+          fetch: createFetch(ask, upstream.authorization),
           now: () => performance.now(),
           logger,
         });
   const addresses = createClientAddresses(listen.trustedProxies);
+  const blobs = await openStorage(config.upstream.storage, logger);
   const pipeline = createPipeline({
     authenticator,
     engine: createEngine(upstreamOptions),
     cache,
+    storage: blobs === null ? null : { blobs, ask },
     addresses,
     logger,
     now: () => performance.now(),
@@ -137,6 +141,14 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     await free();
     throw error;
   }
+}
+
+/** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */
+async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
+  if (root === null) return null;
+  const fault = await findStorageFault(root);
+  if (fault !== null) logger.warn(fault);
+  return createBlobStorage({ root, now: () => performance.now(), logger });
 }
 
 /** Checked here, because Node takes an empty text for none given, and would trust every public CA. */

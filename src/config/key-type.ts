@@ -107,6 +107,11 @@ export function filePath() {
   return { schema, allowed: 'the path of a file', textForm: 'text', isPath: true } as const;
 }
 
+/** A folder's path, relative ones likewise. */
+export function folderPath() {
+  return { ...filePath(), allowed: 'the path of a folder' };
+}
+
 /** The same, or null. */
 export function nullable<S extends z.ZodType>(type: KeyType<S>): KeyType<z.ZodNullable<S>> {
   return {

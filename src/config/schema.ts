@@ -4,6 +4,7 @@ import {
   autoOrNumber,
   duration,
   filePath,
+  folderPath,
   integer,
   key,
   listenHost,
@@ -73,6 +74,11 @@ const upstream = z
       { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
       null,
       'Password that belongs to upstream.username. Best taken from the environment, never printed.',
+    ),
+    storage: key(
+      nullable(folderPath()),
+      null,
+      "The registry's storage.filesystem.rootdirectory, where it is on this machine and may be read: large blobs are sent from there, once the registry has said yes to each.",
     ),
     connectTimeout: key(duration('1ms'), '5s', 'How long a connection to the upstream may take.'),
     readTimeout: key(

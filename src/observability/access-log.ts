@@ -15,6 +15,8 @@ export type LoggedExchange = {
   readonly reason: string | null;
   /** HIT, MISS or BYPASS of a manifest; null for anything else. */
   readonly cache: string | null;
+  /** `storage` for a body from the registry's files; null for anything else. */
+  readonly source: string | null;
   readonly res: { readonly statusCode: number; readonly headersSent: boolean };
   readonly bytesOut: number;
   readonly transfer: { readonly bytesIn: number; readonly bytesOut: number } | null;
@@ -28,7 +30,7 @@ const maxTextLength = 512;
  * because a query can carry upstream's upload state or a token. A status of 0 means that no answer was begun.
  */
 export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: number): void {
-  const { res, transfer, cache, errorCode, reason } = exchange;
+  const { res, transfer, cache, source, errorCode, reason } = exchange;
   const line: Record<string, unknown> = {
     requestId: exchange.id,
     user: exchange.user,
@@ -43,6 +45,7 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
     userAgent: exchange.userAgent.slice(0, maxTextLength),
   };
   if (cache !== null) line['cache'] = cache;
+  if (source !== null) line['source'] = source;
   if (errorCode !== null) line['code'] = errorCode;
   if (reason !== null) line['reason'] = reason;
   logger.info(line, 'request');

@@ -8,12 +8,25 @@ export type Route =
   | { readonly kind: 'version-check' }
   /** `/v2/<repository>/manifests/<reference>` (distribution-spec end-2, end-7, end-9). */
   | { readonly kind: 'manifest'; readonly repository: string; readonly reference: string }
+  /** GET or HEAD of `/v2/<repository>/blobs/<algorithm>:<hex>` (distribution-spec end-2), in the one form that storage paths are made of. */
+  | ({ readonly kind: 'blob' } & BlobName)
   /** Any other path of the registry: `/`, `/v1/…`, `/v2/…`. */
   | { readonly kind: 'registry'; readonly version: 'v1' | 'v2' | null }
   /** Outside the registry's URL space. */
   | { readonly kind: 'outside' };
 
+/** A blob in a repository; every part matches the distribution-spec's grammar, and none can be a dot segment. */
+export type BlobName = {
+  readonly repository: string;
+  readonly algorithm: 'sha256' | 'sha512';
+  /** Lower case. */
+  readonly hex: string;
+};
+
 const manifestPath = /^\/v2\/(.+)\/manifests\/([^/]+)$/;
+/** Names: distribution-spec, "Pulling manifests"; digests: image-spec, "Registered algorithms". */
+const blobPath =
+  /^\/v2\/([a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)\/blobs\/(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$/;
 
 /**
  * Names the route of a request. What passes without credentials is compared with the raw path, byte for byte;
@@ -26,6 +39,13 @@ export function parseRoute(method: string, target: CanonicalTarget, openPaths: R
   const manifest = manifestPath.exec(target.path);
   if (manifest?.[1] !== undefined && manifest[2] !== undefined) {
     return { kind: 'manifest', repository: manifest[1], reference: manifest[2] };
+  }
+  const blob = reads ? blobPath.exec(target.path) : null;
+  if (blob !== null) {
+    const [, repository = '', sha256 = '', sha512 = ''] = blob;
+    return sha512 === ''
+      ? { kind: 'blob', repository, algorithm: 'sha256', hex: sha256 }
+      : { kind: 'blob', repository, algorithm: 'sha512', hex: sha512 };
   }
   if (target.path === '/') return { kind: 'registry', version: null };
   if (target.path === '/v2' || target.path.startsWith('/v2/')) return { kind: 'registry', version: 'v2' };

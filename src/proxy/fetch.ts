@@ -7,6 +7,15 @@ import { hasForeignCoding } from './headers.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 
+export type AskedRequest = {
+  readonly method: 'GET' | 'HEAD';
+  readonly rawTarget: string;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+};
+
+/** Asks upstream and gives the answer whole, or null when its body has more than `maxBytes`. @throws OciError when there is none. */
+export type Ask = (request: AskedRequest, limits: FetchLimits) => Promise<Fetched | null>;
+
 export type FetchRequest = {
   readonly rawTarget: string;
   /** The Host to send; null for upstream's own. */
@@ -33,26 +42,35 @@ export type FetchLimits = {
 /** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
 export type Fetch = (request: FetchRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
-/** Builds the way small answers are fetched whole; like every GET, once more when a kept connection was stale. */
-export function createFetch({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Fetch {
+/** Builds the way manifests are fetched for everyone who waits for them. */
+export function createFetch(ask: Ask, upstreamAuthorization: string | null): Fetch {
+  return ({ rawTarget, host, accept }, limits) => {
+    const headers = {
+      ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
+      'X-Forwarded-Proto': 'https',
+      'User-Agent': 'tidegate',
+      ...(accept.length === 0 ? {} : { Accept: [...accept] }),
+      ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
+    };
+    return ask({ method: 'GET', rawTarget, headers }, limits);
+  };
+}
+
+/** Builds the way upstream is asked for small answers; like every GET, once more when a kept connection was stale. */
+export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Ask {
   const isSecure = upstream.url.protocol === 'https:';
   const open = isSecure ? httpsRequest : httpRequest;
 
-  const attempt = (asked: FetchRequest, limits: FetchLimits, reuse: boolean): Promise<Fetched | null> =>
+  const attempt = (asked: AskedRequest, limits: FetchLimits, reuse: boolean): Promise<Fetched | null> =>
     new Promise((resolve, reject) => {
       const request: ClientRequest = open({
         hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
         port: upstream.url.port,
+        method: asked.method,
         path: asked.rawTarget,
         agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
         signal: limits.signal,
-        headers: {
-          ...(asked.host === null ? {} : { Host: asked.host, 'X-Forwarded-Host': asked.host }),
-          'X-Forwarded-Proto': 'https',
-          'User-Agent': 'tidegate',
-          ...(asked.accept.length === 0 ? {} : { Accept: [...asked.accept] }),
-          ...(upstream.authorization === null ? {} : { Authorization: upstream.authorization }),
-        },
+        headers: asked.headers,
       });
       let stopTimers = () => {};
       const settle = (act: () => void) => {

@@ -35,7 +35,9 @@ export type Exchange = {
   reason: string | null;
   /** HIT, MISS or BYPASS, where a cache could have answered; null elsewhere. */
   cache: CacheResult['kind'] | null;
-  transfer: Transfer | null;
+  /** `storage`: the body comes from the registry's files and not through upstream. */
+  source: 'storage' | null;
+  transfer: Pick<Transfer, 'waitsForClient' | 'bytesIn' | 'bytesOut'> | null;
   /** Bytes of a body that did not come through a transfer. */
   bytesOut: number;
 };
@@ -66,6 +68,7 @@ export function openExchange(
     errorCode: null,
     reason: null,
     cache: null,
+    source: null,
     transfer: null,
     bytesOut: 0,
   };

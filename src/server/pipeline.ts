@@ -7,23 +7,28 @@ import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-c
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../observability/access-log.ts';
 import { OciError } from '../oci/error.ts';
-import { parseRoute, type Route } from '../oci/route.ts';
+import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
+import type { BlobStorage } from '../storage/blob-storage.ts';
 import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
+import { answerFromStorage } from './stored-answer.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
+  /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
+  readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -82,6 +87,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
+      if (route.kind === 'blob' && (await answerBlob(exchange, route, admission))) return;
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       await forward(exchange, route, written, admission);
@@ -161,6 +167,26 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return true;
   };
 
+  /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
+  const answerBlob = async (exchange: Exchange, name: BlobName, admission: Admission): Promise<boolean> => {
+    if (options.storage === null || exchange.method !== 'GET') return false;
+    if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
+    const { upstreamUrl, refusedBody } = options;
+    const headers = upstreamHeaders(exchange, admission);
+    return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
+  };
+
+  const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>
+    buildUpstreamHeaders(exchange.req.rawHeaders, {
+      host: exchange.host,
+      peerAddress: exchange.peerAddress,
+      clientAddress: exchange.clientAddress,
+      peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
+      requestId: exchange.id,
+      keepAuthorization,
+      upstreamAuthorization,
+    });
+
   /** Lets a request through to upstream, and the cache know what it changes, before and after. */
   const forward = async (
     exchange: Exchange,
@@ -187,19 +213,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
     if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
-    exchange.transfer = engine.forward({
+    const forwarded = engine.forward({
       req,
       res,
       rawTarget: exchange.rawTarget,
-      headers: buildUpstreamHeaders(req.rawHeaders, {
-        host,
-        peerAddress: exchange.peerAddress,
-        clientAddress: exchange.clientAddress,
-        peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
-        requestId: exchange.id,
-        keepAuthorization: admission.keepAuthorization,
-        upstreamAuthorization,
-      }),
+      headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host },
       maxBodyBytes,
       onResponse: (status, rawHeaders) => {
@@ -209,7 +227,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         return Promise.all([...remembered, announced?.end()]).then(() => {});
       },
     });
-    const end = await exchange.transfer.ended;
+    exchange.transfer = forwarded;
+    const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;
   };

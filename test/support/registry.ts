@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { stop } from './processes.ts';
+import { run, stop } from './processes.ts';
 
 /** A real docker-registry on loopback, with its storage in a temporary folder and no password of its own. */
 export type Registry = {
@@ -14,6 +14,8 @@ export type Registry = {
   manifest(repository: string, tag: string): Promise<StoredManifest>;
   /** Frees the space of everything stored: deleting through the API would leave the bytes for the garbage collector. */
   forgetAll(): Promise<void>;
+  /** Runs the registry's own collector, which deletes every blob that no manifest names. */
+  collectGarbage(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -23,8 +25,14 @@ export type StoredManifest = {
   readonly layerDigests: readonly string[];
 };
 
-/** @param within a command to start it with, such as one that enters a network namespace. */
-export async function startRegistry({ within = [] }: { within?: readonly string[] } = {}): Promise<Registry> {
+/**
+ * @param within a command to start it with, such as one that enters a network namespace.
+ * @param headers what it is configured to add to every answer.
+ */
+export async function startRegistry({
+  within = [],
+  headers = {},
+}: { within?: readonly string[]; headers?: Record<string, string[]> } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = path.join(dir, 'storage');
   const configPath = path.join(dir, 'config.yml');
@@ -32,7 +40,7 @@ export async function startRegistry({ within = [] }: { within?: readonly string[
     version: '0.1',
     log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: storageDir }, delete: { enabled: true } },
-    http: { addr: '127.0.0.1:0', secret: 'for one test only' },
+    http: { addr: '127.0.0.1:0', secret: 'for one test only', headers },
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
   const [file, ...args] = [...within, 'docker-registry', 'serve', configPath];
@@ -55,6 +63,10 @@ export async function startRegistry({ within = [] }: { within?: readonly string[
     storageDir,
     manifest: (repository, tag) => readManifest(path.join(storageDir, 'docker/registry/v2'), repository, tag),
     forgetAll: () => rm(storageDir, { recursive: true, force: true }),
+    collectGarbage: async () => {
+      const done = await run('docker-registry', ['garbage-collect', configPath]);
+      if (done.code !== 0) throw new Error(`garbage-collect: ${done.stderr}`);
+    },
     stop: async () => {
       await stop(child);
       await rm(dir, { recursive: true, force: true });

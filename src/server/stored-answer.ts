@@ -1,0 +1,111 @@
+import { OciError } from '../oci/error.ts';
+import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import type { BlobName } from '../oci/route.ts';
+import type { Ask, AskedRequest } from '../proxy/fetch.ts';
+import { buildClientHeaders } from '../proxy/headers.ts';
+import type { BlobStorage } from '../storage/blob-storage.ts';
+import type { FilePart } from '../storage/file-transfer.ts';
+import { endAnswer, type RefusedBodyLimits } from './answer.ts';
+import type { Exchange } from './exchange.ts';
+
+export type StoredAnswerOptions = {
+  readonly blobs: BlobStorage;
+  readonly ask: Ask;
+  readonly upstreamUrl: URL;
+  readonly refusedBody: RefusedBodyLimits;
+};
+
+/**
+ * Answers a GET of a blob with the head that the registry itself gives to a HEAD of the same, and with the bytes that it would send,
+ * read from its files. So the registry decides about each request, and about every header; nothing of what it says is kept. Gives false
+ * when it is to send the body too.
+ * @param headers what upstream is told about the request.
+ * @throws OciError when upstream gave no answer.
+ */
+export async function answerFromStorage(
+  exchange: Exchange,
+  name: BlobName,
+  headers: AskedRequest['headers'],
+  { blobs, ask, upstreamUrl, refusedBody }: StoredAnswerOptions,
+): Promise<boolean> {
+  const { req, res, rawTarget } = exchange;
+  const blob = await blobs.open(name);
+  if (blob === null) return false;
+  try {
+    const head = await whileClientStays(exchange, (signal) =>
+      ask({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
+    );
+    if (res.destroyed) return true;
+    const part = head && findPromisedPart(head, name, blob.sizeBytes);
+    if (!part) return false;
+    const edits = {
+      set: exchange.answerHeaders,
+      clientHost: exchange.host,
+      mayHaveTrailers: false,
+      upstreamUrl,
+    };
+    try {
+      res.writeHead(head.status, head.reason, buildClientHeaders(head.rawHeaders, edits));
+    } catch (cause) {
+      throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
+    }
+    exchange.source = 'storage';
+    const transfer = blob.send(res, part);
+    exchange.transfer = transfer;
+    const end = await transfer.ended;
+    if (end === 'relayed') endAnswer(req, res, refusedBody);
+    else exchange.reason = end;
+    return true;
+  } finally {
+    await blob.close();
+  }
+}
+
+/** Ends the asking when the client leaves; gives null then. */
+async function whileClientStays<T>(
+  { res }: Exchange,
+  ask: (signal: AbortSignal) => Promise<T>,
+): Promise<T | null> {
+  if (res.destroyed) return null;
+  const leaving = new AbortController();
+  const leave = () => leaving.abort();
+  res.once('close', leave);
+  try {
+    return await ask(leaving.signal);
+  } catch (error) {
+    if (leaving.signal.aborted) return null;
+    throw error;
+  } finally {
+    res.off('close', leave);
+  }
+}
+
+const oneRange = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;
+
+/**
+ * Reads from an answer to HEAD which bytes of the blob the answer to a GET would have: all of them, or one range (RFC 9110 section
+ * 14.4). Null: it would be any other answer, or does not fit the file.
+ */
+export function findPromisedPart(
+  { status, rawHeaders }: { readonly status: number; readonly rawHeaders: RawHeaders },
+  { algorithm, hex }: BlobName,
+  sizeBytes: number,
+): FilePart | null {
+  const only = (field: string): string | undefined => {
+    const values = headerValues(rawHeaders, field);
+    return values.length === 1 ? values[0] : undefined;
+  };
+  const has = (field: string) => headerValues(rawHeaders, field).length > 0;
+  if (only('docker-content-digest') !== `${algorithm}:${hex}`) return null;
+  if (has('content-encoding') || has('transfer-encoding')) return null;
+  const length = only('content-length');
+  if (status === 200 && !has('content-range')) {
+    return length === String(sizeBytes) ? { start: 0, lengthBytes: sizeBytes } : null;
+  }
+  if (status !== 206) return null;
+  const [, first, last, size] = oneRange.exec(only('content-range') ?? '') ?? [];
+  const start = Number(first);
+  const lengthBytes = Number(last) - start + 1;
+  const fits = size === String(sizeBytes) && lengthBytes > 0 && start + lengthBytes <= sizeBytes;
+  return fits && length === String(lengthBytes) ? { start, lengthBytes } : null;
+}

@@ -1,0 +1,35 @@
+import { constants } from 'node:fs';
+import { open, readlink, type FileHandle } from 'node:fs/promises';
+
+/** O_NONBLOCK: the opening of a FIFO would wait for its writer. */
+const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Why a file that is there is not used. */
+export class UnusableFileError extends Error {
+  override readonly name = 'UnusableFileError';
+}
+
+/**
+ * Opens a regular file below a folder for reading. O_NOFOLLOW looks at the last part of a path only, so the kernel is asked which
+ * file the descriptor has become: any symbolic link on the way shows, whoever exchanges files meanwhile. The handle is to be closed.
+ * @param realRoot the folder's path with no symbolic link in it.
+ * @param relativePath the file's path below it.
+ * @throws UnusableFileError, or the operating system's error.
+ */
+export async function openStoredFile(
+  realRoot: string,
+  relativePath: string,
+): Promise<{ handle: FileHandle; sizeBytes: number }> {
+  const path = `${realRoot}/${relativePath}`;
+  const handle = await open(path, openFlags);
+  try {
+    const actual = await readlink(`/proc/self/fd/${handle.fd}`);
+    if (actual !== path) throw new UnusableFileError(`${path} is ${actual}`);
+    const status = await handle.stat();
+    if (!status.isFile()) throw new UnusableFileError(`${path} is not a regular file`);
+    return { handle, sizeBytes: status.size };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
