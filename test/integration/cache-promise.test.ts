@@ -13,12 +13,15 @@ import { root } from '../support/processes.ts';
 import { startRedis, until, type RedisServer } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
+import { workerPids } from '../support/workers.ts';
 
 // The long form: CACHE_HISTORY_SECONDS=60 npm test -- --only-tests cache-promise
 const long = process.env['CACHE_HISTORY_SECONDS'];
 const seconds = Number(long ?? 1);
 const skipShort = long === undefined && 'only in the long form';
 const timeout = 60_000 + 20_000 * seconds;
+
+const manyWorkers = ['workers=3', 'cache.tagTtl=1h'];
 
 /** Two front doors over one Redis and one registry, with something in between that can be slow. */
 type Stage = {
@@ -206,6 +209,25 @@ test('never stale: one front door with the embedded cache', { skip, timeout }, a
   }
 });
 
+test('never stale: three workers, each with its part of the embedded cache', { skip, timeout }, async (t) => {
+  const stage = await openStage({ frontDoors: 1, set: [...manyWorkers, 'cache.driver=memory'] });
+  try {
+    const [frontDoor] = stage.frontDoors;
+    const pids = frontDoor ? await workerPids(frontDoor) : [];
+    const stopOne = async () => {
+      const pid = pids[Math.floor(Math.random() * pids.length)] ?? 0;
+      process.kill(pid, 'SIGSTOP');
+      await upTo(300);
+      process.kill(pid, 'SIGCONT');
+      await upTo(300);
+    };
+    for (const fault of [faults['the registry slow'], stopOne])
+      assert.deepEqual(await runWithFault(t, stage, () => fault?.(stage)), []);
+  } finally {
+    await stage.close();
+  }
+});
+
 /** What keeps the promise, each taken out of a copy of the program: the check above must then fail. */
 const omissions = [
   {
@@ -222,6 +244,14 @@ const omissions = [
     driver: 'redis',
     file: 'cache/redis-scripts.js',
     from: 'if stamp .. scope[1] ~= ARGV[1] then return { 0, 0 } end',
+    to: '',
+  },
+  {
+    isLong: false,
+    what: 'a worker does not act on what others tell',
+    driver: 'memory',
+    file: 'cluster/peer-channel.js',
+    from: 'act(message.notice);',
     to: '',
   },
   {
@@ -245,7 +275,7 @@ for (const { isLong, what, driver, file, from, to } of omissions) {
     await writeFile(path.join(dir, 'dist', file), source.replace(from, to));
     const stage = await openStage({
       frontDoors: 1,
-      set: [`cache.driver=${driver}`, 'cache.tagTtl=1h'],
+      set: [`cache.driver=${driver}`, ...(file.startsWith('cluster/') ? manyWorkers : ['cache.tagTtl=1h'])],
       // In place of the program that it is told to start.
       within: ['sh', '-c', `node=$1; shift 2; exec "$node" ${dir}/dist/main.js "$@"`, 'sh'],
     });
