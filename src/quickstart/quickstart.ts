@@ -53,7 +53,11 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   try {
     const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);
     const port = await choosePort(given.listen.host, askedPort);
-    const { config } = await load(root, [`listen.port=${port}`, `upstream.url=${upstream.url}`]);
+    const { config } = await load(root, [
+      `listen.port=${port}`,
+      `upstream.url=${upstream.url}`,
+      `upstream.storage=${upstream.storage ?? ''}`,
+    ]);
     const { caPath } = await preparation.step('Certificate', () =>
       ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
     );

@@ -19,12 +19,14 @@ export type Upstream = {
   readonly url: string;
   /** What it is and where its images are, for people. */
   readonly description: string;
+  /** The folder of its images, for `upstream.storage`; null: none that this program may count on reading. */
+  readonly storage: string | null;
   readonly stop: () => Promise<void>;
 };
 
 export type UpstreamOptions = {
   /** `upstream` of the configuration. */
-  readonly configured: { readonly url: string; readonly ca: string | null };
+  readonly configured: { readonly url: string; readonly ca: string | null; readonly storage: string | null };
   /** Images, configuration and output of a registry that is started here go into this folder. */
   readonly varDir: string;
   readonly preparation: Preparation;
@@ -45,7 +47,8 @@ export async function findUpstream(options: UpstreamOptions): Promise<() => Prom
   });
   if (answers) {
     const stop = () => Promise.resolve();
-    return () => Promise.resolve({ url: configured.url, description: 'which was running already', stop });
+    const { url, storage } = configured;
+    return () => Promise.resolve({ url, storage, description: 'which was running already', stop });
   }
 
   const refusal = preparation.whyNotInstall([debianPackage]);
@@ -101,7 +104,7 @@ async function startProgram(program: string, { varDir, warn }: UpstreamOptions):
       return { program, args: ['serve', configPath] };
     },
   });
-  return { url, description: `${program}, images in ${rootDirectory}`, stop };
+  return { url, description: `${program}, images in ${rootDirectory}`, storage: rootDirectory, stop };
 }
 
 async function dockerAnswers(): Promise<boolean> {
@@ -148,5 +151,10 @@ async function startContainer({ varDir, warn }: UpstreamOptions, say: Say): Prom
       };
     },
   });
-  return { url, description: `container ${name} of ${containerImage}, images in ${storage}`, stop };
+  return {
+    url,
+    description: `container ${name} of ${containerImage}, images in ${storage}`,
+    storage: null,
+    stop,
+  };
 }
