@@ -23,7 +23,13 @@ describeCacheStore({
     const processes = await startStoreProcesses({ count: 3, limits: special });
     const [writer, reader] = processes.stores;
     if (!writer || !reader) throw new Error('there are too few');
-    return { writer, filler: reader, reader, pass: processes.pass, close: processes.close };
+    return {
+      writer,
+      filler: reader,
+      reader,
+      pass: (ms) => processes.pass(ms),
+      close: () => processes.close(),
+    };
   },
 });
 

@@ -66,7 +66,9 @@ export async function startStoreProcesses({
       serialization: 'advanced',
     });
     const calls = new Map<number, (value: unknown) => void>();
-    const tell = (message: FromParent) => void (child.connected && child.send(message, () => {}));
+    const tell = (message: FromParent) => {
+      if (child.connected) child.send(message, () => {});
+    };
     const member: Member = {
       send: (message) => {
         if (message.kind === 'notice' || message.kind === 'told') tell(message);
