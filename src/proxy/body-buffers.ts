@@ -9,40 +9,47 @@ export type BodyBuffers = {
 };
 
 export type BodyBuffersOptions = {
-  /** What all bodies together should hold, in bytes. */
-  readonly totalBytes: number;
-  /** What a body gets at least, and at most, in bytes. */
+  /** The smallest and the largest buffer, in bytes; each size between them is twice the one before. */
   readonly minBytes: number;
   readonly maxBytes: number;
+  /** What one buffer of each body should come to in all, in bytes. */
+  readonly totalBytes: number;
 };
 
-/** How many buffers are kept for the next body. */
-const maxFree = 8;
+/** How many buffers of one size a body gets before it gets larger ones. */
+const buffersOfSize = 16;
 
 /**
- * Builds what hands memory to bodies: large buffers while there are few bodies, smaller ones the more there are, so that many slow
- * readers at once hold little. Gives what opens a body.
+ * Builds what hands memory to bodies; its result opens one. Large buffers cost less time, small ones less memory: a body's grow as
+ * it proceeds (a client that reads slowly does not get far), and all shrink as bodies become more.
  */
-export function createBodyBuffers({ totalBytes, minBytes, maxBytes }: BodyBuffersOptions): () => BodyBuffers {
+export function createBodyBuffers({ minBytes, maxBytes, totalBytes }: BodyBuffersOptions): () => BodyBuffers {
+  /** What nobody uses just now, at most `totalBytes`; the last given back is at the end. */
   const free: Buffer[] = [];
+  let freeBytes = 0;
   let bodies = 0;
-  const sizeNow = () => {
-    let bytes = maxBytes;
-    while (bytes > minBytes && bytes * bodies > totalBytes) bytes /= 2;
-    return bytes;
-  };
   return () => {
+    let taken = 0;
     bodies += 1;
     return {
       take: () => {
-        const bytes = sizeNow();
-        for (let buffer = free.pop(); buffer; buffer = free.pop()) if (buffer.length === bytes) return buffer;
-        return Buffer.allocUnsafeSlow(bytes);
+        let bytes = maxBytes;
+        const grownBytes = minBytes * 2 ** Math.floor(taken++ / buffersOfSize);
+        while (bytes > minBytes && (bytes > grownBytes || bytes * bodies > totalBytes)) bytes /= 2;
+        const at = free.findLastIndex(({ length }) => length === bytes);
+        const [buffer] = at === -1 ? [] : free.splice(at, 1);
+        if (!buffer) return Buffer.allocUnsafeSlow(bytes);
+        freeBytes -= bytes;
+        return buffer;
       },
       giveBack: (buffer) => {
-        if (free.length < maxFree && buffer.length === sizeNow()) free.push(buffer);
+        free.push(buffer);
+        freeBytes += buffer.length;
+        while (freeBytes > totalBytes) freeBytes -= free.shift()?.length ?? 0;
       },
-      close: () => (bodies -= 1),
+      close: () => {
+        bodies -= 1;
+      },
     };
   };
 }

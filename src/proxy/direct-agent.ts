@@ -12,13 +12,18 @@ export type ByteSink = {
   onBytes(bytes: Buffer): boolean;
 };
 
-type Reader = { sink: ByteSink | undefined; isParsing: boolean };
+type Reader = {
+  sink: ByteSink | undefined;
+  isParsing: boolean;
+  /** Where the parser's next bytes are read into. */
+  shared: Buffer;
+};
 
 /** Not read as a property: the compiler would hold that no call changes it. */
 const sinkOf = (reader: Reader): ByteSink | undefined => reader.sink;
 
-/** Bytes for the parser are read into this one and copied at once, so that all sockets can share it. */
-const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+/** What the parser gets is read into these and copied at once, so that all sockets can share them: a head into the small one. */
+const sharedBuffers = { small: Buffer.allocUnsafeSlow(16 * 1024), large: Buffer.allocUnsafeSlow(64 * 1024) };
 const readers = new WeakMap<Socket, Reader>();
 
 /**
@@ -27,15 +32,16 @@ const readers = new WeakMap<Socket, Reader>();
  */
 class DirectAgent extends Agent {
   override createConnection(options: ClientRequestArgs): Duplex {
-    const reader: Reader = { sink: undefined, isParsing: false };
+    const reader: Reader = { sink: undefined, isParsing: false, shared: sharedBuffers.small };
     const socket = connect({
       ...(options as TcpNetConnectOpts),
       onread: {
-        buffer: () => reader.sink?.nextBuffer() ?? sharedBuffer,
+        buffer: () => reader.sink?.nextBuffer() ?? reader.shared,
         callback: (length, memory) => {
           const bytes = memory.subarray(0, length) as Buffer;
           const sink = sinkOf(reader);
           if (sink) return sink.onBytes(bytes);
+          reader.shared = length === memory.length ? sharedBuffers.large : sharedBuffers.small;
           reader.isParsing = true;
           socket.emit('data', Buffer.from(bytes));
           reader.isParsing = false;

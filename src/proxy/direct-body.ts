@@ -23,8 +23,6 @@ export type DirectBody = {
 
 /** What a body must have for this to pay, in bytes: the connection to upstream is given up for it. */
 const minBodyBytes = 1024 * 1024;
-/** How many pieces of one body may wait for the client. */
-const maxInFlight = 2;
 
 /**
  * Passes the body of an answer to a GET on, straight from upstream's socket, when it is large and nothing but its length says where it
@@ -39,26 +37,24 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
   if (bodyBytes === undefined) return undefined;
 
   let leftBytes = bodyBytes;
-  let inFlight = 0;
+  /** Pieces that wait for the client; nothing is read meanwhile. */
+  let waiting = 0;
   let isClosed = false;
-  let buffers: BodyBuffers | undefined;
   let next: Buffer | undefined;
 
-  /** Passes a piece on; gives whether more may be read. */
-  const pass = (bytes: Buffer, memory?: Buffer): boolean => {
+  const pass = (bytes: Buffer, memory?: Buffer): void => {
     leftBytes -= bytes.length;
-    inFlight += 1;
+    waiting += 1;
     res.write(bytes, (error) => {
       const isCut = isClosed && leftBytes > 0;
       // Memory of a write that was not carried out is left to the garbage collector: something may read it still.
       if (error || isCut || client?.destroyed !== false) return;
-      inFlight -= 1;
-      if (memory) buffers?.giveBack(memory);
-      if (!isClosed) socket.resume();
+      waiting -= 1;
+      if (memory) buffers.giveBack(memory);
+      if (!isClosed && waiting === 0) socket.resume();
     });
     onBytes(bytes.length);
     if (leftBytes === 0) onEnd();
-    return leftBytes > 0 && inFlight < maxInFlight;
   };
 
   const isDiverted = divert(socket, {
@@ -66,27 +62,29 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
       // From here on Node's message must not ask the socket for more, which each read of it would do.
       incoming._read = () => {};
       const parsed = incoming.read() as Buffer | null;
-      return parsed === null || pass(parsed);
+      if (parsed) pass(parsed);
+      return waiting === 0;
     },
     nextBuffer: () => {
-      if (!isClosed) next ??= buffers?.take();
+      if (!isClosed) next ??= buffers.take();
       return next;
     },
     onBytes: (bytes) => {
       const memory = next;
       next = undefined;
-      if (isClosed || !memory || inFlight >= maxInFlight) return false;
+      if (isClosed || !memory) return false;
       // What comes after the announced length is nobody's.
-      return pass(bytes.length > leftBytes ? bytes.subarray(0, leftBytes) : bytes, memory);
+      pass(bytes.length > leftBytes ? bytes.subarray(0, leftBytes) : bytes, memory);
+      return false;
     },
   });
   if (!isDiverted) return undefined;
-  buffers = openBuffers();
+  const buffers = openBuffers(); // the sink is not called before the response event is over
   const close = () => {
     if (!isClosed) buffers.close();
     isClosed = true;
   };
-  return { waitsForClient: () => inFlight >= maxInFlight, close };
+  return { waitsForClient: () => waiting > 0, close };
 }
 
 function directLength({ statusCode, rawHeaders }: IncomingMessage): number | undefined {

@@ -46,8 +46,8 @@ export type Transfer = {
 /** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
 export type Engine = { forward(request: ForwardRequest): Transfer };
 
-/** The memory of bodies that go from socket to socket: up to 16 at once with the size that was measured as the fastest. */
-const bodyBuffers = { totalBytes: 16 * 1024 * 1024, minBytes: 64 * 1024, maxBytes: 512 * 1024 };
+/** The memory of bodies that go from socket to socket; the largest is the size that was measured as the fastest. */
+const bodyBuffers = { minBytes: 32 * 1024, maxBytes: 512 * 1024, totalBytes: 4 * 1024 * 1024 };
 
 /** One use of http-proxy: what its events are handed to. */
 type Attempt = {
