@@ -2,6 +2,8 @@ import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } 
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
+import { createBodyBuffers } from './body-buffers.ts';
+import { relayDirectly, type DirectBody } from './direct-body.ts';
 import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
@@ -44,6 +46,9 @@ export type Transfer = {
 /** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
 export type Engine = { forward(request: ForwardRequest): Transfer };
 
+/** The memory of bodies that go from socket to socket; the largest is the size that was measured as the fastest. */
+const bodyBuffers = { minBytes: 32 * 1024, maxBytes: 512 * 1024, totalBytes: 4 * 1024 * 1024 };
+
 /** One use of http-proxy: what its events are handed to. */
 type Attempt = {
   onRequest(upstreamRequest: ClientRequest): void;
@@ -75,6 +80,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
   const steps = proxy as unknown as { webPasses: WebPass[] };
   steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
 
+  const openBuffers = createBodyBuffers(bodyBuffers);
   const attempts = new WeakMap<IncomingMessage, Attempt>();
   proxy.on('proxyReq', (upstreamRequest, req) => attempts.get(req)?.onRequest(upstreamRequest));
   proxy.on('proxyRes', (response, req) => attempts.get(req)?.onResponse(response));
@@ -84,6 +90,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
     const repeatable = req.method === 'GET' || req.method === 'HEAD';
     let upstreamRequest: ClientRequest | undefined;
     let response: IncomingMessage | undefined;
+    let direct: DirectBody | undefined;
     let settled = false;
     let mayRetry = repeatable;
     let stopTimers = () => {};
@@ -92,7 +99,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
 
     const waitsForClient = (): boolean => {
       if (settled) return true;
-      if (response) return res.writableNeedDrain;
+      if (response) return direct ? direct.waitsForClient() : res.writableNeedDrain;
       return upstreamRequest !== undefined && !req.complete && !upstreamRequest.writableNeedDrain;
     };
 
@@ -101,6 +108,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         if (settled) return;
         settled = true;
         stopTimers();
+        direct?.close();
         attempts.delete(req);
         res.off('close', onClientClose);
         act();
@@ -211,6 +219,20 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         setImmediate(() => {
           if (!settled && bytesOut === 0) sendHead(res);
         });
+        if (req.method === 'GET' && req.complete) {
+          direct = relayDirectly({
+            incoming,
+            res,
+            openBuffers,
+            onBytes: (bytes) => (bytesOut += bytes),
+            onEnd: () =>
+              settle(() => {
+                dropUpstream();
+                resolve('relayed');
+              }),
+          });
+          if (direct) return;
+        }
         incoming.on('data', (chunk: Buffer) => (bytesOut += chunk.length));
         incoming.on('end', () =>
           settle(() => {

@@ -1,6 +1,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { isIP } from 'node:net';
+import { createDirectAgent } from './direct-agent.ts';
 
 /** The registry behind Tidegate and the connections to it. */
 export type Upstream = {
@@ -38,7 +39,7 @@ export function createUpstream({ url: urlText, ca, username, password }: Upstrea
   };
   const pool = { keepAlive: true, timeout: freeSocketTimeoutMs, maxFreeSockets, scheduling: 'lifo' as const };
   const secure = url.protocol === 'https:';
-  const keepAliveAgent = secure ? new HttpsAgent({ ...pool, ...tls }) : new HttpAgent(pool);
+  const keepAliveAgent = secure ? new HttpsAgent({ ...pool, ...tls }) : createDirectAgent(pool);
   const freshAgent = secure
     ? new HttpsAgent({ keepAlive: false, ...tls })
     : new HttpAgent({ keepAlive: false });
