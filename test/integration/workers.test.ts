@@ -285,7 +285,7 @@ test(
       await Promise.all(
         clients.map(async (client) => {
           client.send(Buffer.from(requests));
-          for (let i = 0; i < lines.length; i += 1) assert.equal((await client.response()).status, 401);
+          for (const line of lines) assert.equal((await client.response()).status, 401, line);
         }),
       );
       stdout?.resume();
