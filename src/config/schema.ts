@@ -78,7 +78,7 @@ const upstream = z
     storage: key(
       nullable(folderPath()),
       null,
-      "The registry's storage.filesystem.rootdirectory, where it is on this machine and may be read: large blobs are sent from there, once the registry has said yes to each.",
+      "The registry's storage.filesystem.rootdirectory, where it is on this machine and may be read: blobs are sent from there, once the registry has said yes to each.",
     ),
     connectTimeout: key(duration('1ms'), '5s', 'How long a connection to the upstream may take.'),
     readTimeout: key(

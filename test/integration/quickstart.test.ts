@@ -56,6 +56,7 @@ describe('npm start', { skip }, () => {
     assert.equal(readFileSync(path.join(checkout, 'certs/server.crt'), 'utf8'), certificate);
     assert.equal(readFileSync(path.join(checkout, 'config/htpasswd'), 'utf8'), users);
     assert.equal(await statusOf(checkout, port, 'localhost', blobPath, `admin:${password}`), 200);
+    await eventually(async () => Promise.resolve(second.output().includes('"source":"storage"')));
     // The password is in nothing that was written.
     assert.equal((await run('grep', ['-rF', password, 'var', 'config', 'certs'], { cwd: checkout })).code, 1);
 

@@ -81,6 +81,12 @@ describe('parseTarget', () => {
 
 describe('parseRoute', () => {
   const open = new Set(['/_ping', '/v1/_ping']);
+  const blob = (repository: string, algorithm: string, hex: string) => ({
+    kind: 'blob',
+    repository,
+    algorithm,
+    hex,
+  });
   for (const [method, target, route] of [
     ['GET', '/_ping', { kind: 'open' }],
     ['HEAD', '/v1/_ping?x', { kind: 'open' }],
@@ -106,6 +112,21 @@ describe('parseRoute', () => {
       '/v2/manifests/manifests/manifests',
       { kind: 'manifest', repository: 'manifests', reference: 'manifests' },
     ],
+    ['GET', `/v2/a/blobs/sha256:${'0a'.repeat(32)}`, blob('a', 'sha256', '0a'.repeat(32))],
+    [
+      'HEAD',
+      `/v2/a/b.c_d__e---f/blobs/sha256%3A${'0a'.repeat(32)}`,
+      blob('a/b.c_d__e---f', 'sha256', '0a'.repeat(32)),
+    ],
+    ['GET', `/v2/a/blobs/b/blobs/sha512:${'0a'.repeat(64)}`, blob('a/blobs/b', 'sha512', '0a'.repeat(64))],
+    ['DELETE', `/v2/a/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/a/blobs/sha256:${'0A'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/a/blobs/sha256:${'0a'.repeat(31)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/a/blobs/sha256:${'0a'.repeat(64)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/A/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/a..b/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/_a/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    ['GET', '/v2/a/blobs/uploads/', { kind: 'registry', version: 'v2' }],
     ['GET', '/v2/manifests/x', { kind: 'registry', version: 'v2' }],
     ['GET', '/v2/a/manifests/', { kind: 'registry', version: 'v2' }],
     ['GET', '/v2/a/manifests/x/y', { kind: 'registry', version: 'v2' }],
