@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
@@ -62,7 +62,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
-    res.once('close', () => writeAccessLog(logger, exchange, now()));
+    res.once('close', () => {
+      const log = () => writeAccessLog(logger, exchange, now());
+      if (exchange.transfer === null) log();
+      else setImmediate(log); // how the transfer ended is known a little later
+    });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
     if (turn === undefined) void answer(exchange);
     else void turn.then(() => answer(exchange));
@@ -93,7 +97,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       await forward(exchange, route, written, admission);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
-      await setImmediate();
+      await loopTurn();
       refuse(exchange, error);
     }
   };

@@ -22,11 +22,13 @@ const wrong = `Basic ${Buffer.from(`${user}:${secrets.wrongPassword}`).toString(
 
 describe('the log', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
+  let arrived: (startLine: string) => void = () => {};
   let frontDoor: FrontDoor;
   let output = '';
   before(async () => {
     upstream = await startUpstream({
       script: async (request) => {
+        arrived(request.startLine);
         await request.body();
         if (request.startLine.includes('/broken')) request.socket.destroy();
         else if (request.startLine.includes('/garbage')) request.answer(`${secrets.header}\r\n\r\n`);
@@ -130,12 +132,18 @@ describe('the log', { timeout: 60_000 }, () => {
   test('a client that leaves', async () => {
     const line = await logged(async (path) => {
       const client = await connectClient(frontDoor);
-      const bytes = authorized(`PATCH ${path}`, 'Content-Length: 1000') + 'abc';
-      await new Promise<void>((resolve) => client.socket.write(bytes, () => resolve()));
+      const begun = new Promise<void>((resolve) => {
+        arrived = (startLine) => {
+          if (startLine.includes(path)) resolve();
+        };
+      });
+      client.send(authorized(`PATCH ${path}`, 'Content-Length: 1000') + 'abc');
+      await begun;
       client.leave();
       await frontDoor.logged((entry) => entry['path'] === path);
     });
     assert.equal(line['status'], 0);
+    assert.equal(line['reason'], 'client-left');
   });
 
   test('bad requests: one line each, with status and why', async () => {
