@@ -2,7 +2,8 @@ import { digits } from './statistics.mjs';
 
 /**
  * What a scenario has found.
- * @typedef {{ title: string, notes: string[], tables: Table[], targets: Target[], raw: unknown }} Section
+ * @typedef {{ title: string, notes: string[], tables: Table[], targets: Target[], raw: unknown,
+ *   plots?: { file: string, title: string, svg: string }[] }} Section
  * @typedef {{ head: string[], rows: string[][] }} Table
  * @typedef {{ what: string, limit: string, value: string, met: boolean }} Target
  */

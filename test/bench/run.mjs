@@ -13,9 +13,14 @@ import { parseArguments } from './arguments.mjs';
 import { describeMachine } from './machine.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
+import { measureCopies } from './scenarios/copies.mjs';
 import { measureDownloads } from './scenarios/downloads.mjs';
+import { measureFlood } from './scenarios/flood.mjs';
+import { measureGrowth } from './scenarios/growth.mjs';
 import { measureHandshakes } from './scenarios/handshakes.mjs';
 import { measureManifests } from './scenarios/manifests.mjs';
+import { measureMemory } from './scenarios/memory.mjs';
+import { measureStartup } from './scenarios/startup.mjs';
 import { measureUploads } from './scenarios/uploads.mjs';
 
 /** Real programs that are measured or measure, and the Debian packages they come from. */
@@ -43,6 +48,11 @@ const scenarios = {
   uploads: measureUploads,
   manifests: measureManifests,
   handshakes: measureHandshakes,
+  copies: measureCopies,
+  memory: measureMemory,
+  flood: measureFlood,
+  startup: measureStartup,
+  growth: measureGrowth,
 };
 /** Left out of a quick run, unless asked for. */
 const longScenarios = ['growth'];
@@ -84,7 +94,7 @@ async function bench(settings) {
     const sections = await Promise.race([measureAll(rig, settings), interrupted]);
     const text = renderReport({ machine: await describeMachine(programs, load), sections });
     console.log(`\n${text}`);
-    if (settings.write) await writeResults(text);
+    if (settings.write) await writeResults(text, sections);
     if (settings.json !== undefined) {
       const raw = sections.map((section) => [section.name, section.raw]);
       fs.writeFileSync(settings.json, `${JSON.stringify(Object.fromEntries(raw), null, 2)}\n`);
@@ -111,12 +121,15 @@ async function measureAll(rig, { quick, rounds, only, plots }) {
   return sections;
 }
 
-async function writeResults(text) {
+async function writeResults(text, sections) {
   const { format, resolveConfig } = await import('prettier');
   const file = path.join(root, 'docs/bench/results.md');
+  const plots = sections.flatMap((section) => section.plots ?? []);
   const head = `# Benchmark\n\n<!-- Written by "npm run bench". -->\n\nMeasured ${new Date().toISOString().slice(0, 10)}.\n\n`;
   fs.mkdirSync(path.dirname(file), { recursive: true });
   const options = { ...(await resolveConfig(file)), filepath: file };
-  fs.writeFileSync(file, await format(head + text, options));
+  const shown = plots.map((plot) => `![${plot.title}](${plot.file})\n`).join('\n');
+  fs.writeFileSync(file, await format(`${head}${text}\n${shown}`, options));
+  for (const plot of plots) fs.writeFileSync(path.join(path.dirname(file), plot.file), plot.svg);
   console.log(`Written: ${path.relative(root, file)}`);
 }

@@ -12,6 +12,7 @@ export function medianRatio(values, peers) {
 
 /** As few digits as a person wants to see. */
 export function digits(value) {
+  if (Number.isInteger(value)) return String(value);
   const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.01 ? 2 : 4;
   return value.toFixed(places);
 }

@@ -78,11 +78,7 @@ function storageTargets(one, four) {
         ratio(found, 'speed', 'registry-tls'),
         0.95,
       ),
-      atMost(
-        `${what(i === 0 ? '1 stream' : '4 streams')}: CPU × nginx`,
-        ratio(found, 'cpu', 'nginx'),
-        0.6,
-      ),
+      atMost(`${what(i === 0 ? '1 stream' : '4 streams')}: CPU × nginx`, ratio(found, 'cpu', 'nginx'), 0.6),
     ]),
   ];
 }

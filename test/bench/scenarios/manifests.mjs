@@ -36,7 +36,11 @@ export async function measureManifests(rig, { quick, rounds }) {
   };
   const results = await takeTurns(subjects, rounds, async (subject) => {
     subject.takeHits();
-    const digest = await load(subject, manifest.paths.digest, subject.hashesEachRequest ? slowSeconds : seconds);
+    const digest = await load(
+      subject,
+      manifest.paths.digest,
+      subject.hashesEachRequest ? slowSeconds : seconds,
+    );
     const tag = doorsByTag.includes(subject.key) ? await load(subject, manifest.paths.tag, seconds) : null;
     const hits = subject.takeHits();
     // Otherwise it would be busy while the next one is measured.
@@ -46,9 +50,7 @@ export async function measureManifests(rig, { quick, rounds }) {
   const of = (key, kind) => results.get(key).map((each) => each[kind]);
   const ratio = (kind, key, peer) => medianRatio(of(key, kind), of(peer, kind));
   const cells = (key, kind) =>
-    of(key, kind)[0] === null
-      ? ['–', '–']
-      : [spread(of(key, kind)), digits(ratio(kind, key, 'nginx-plain'))];
+    of(key, kind)[0] === null ? ['–', '–'] : [spread(of(key, kind)), digits(ratio(kind, key, 'nginx-plain'))];
   /** The least of all measurements: one that was not answered from the cache is not a measurement of the cache. */
   const hits = (key) =>
     of(key, 'hits')[0] === null ? 'no cache' : `${(Math.min(...of(key, 'hits')) * 100).toFixed(1)} %`;
@@ -56,7 +58,14 @@ export async function measureManifests(rig, { quick, rounds }) {
     title: `Manifest GET, ${connections} keep-alive connections`,
     tables: [
       {
-        head: ['Front door', 'By digest, per second', '× the first', 'By tag, per second', '× the first', 'Hits'],
+        head: [
+          'Front door',
+          'By digest, per second',
+          '× the first',
+          'By tag, per second',
+          '× the first',
+          'Hits',
+        ],
         rows: subjects.map(({ key, name }) => [
           name,
           ...cells(key, 'digest'),
