@@ -34,6 +34,9 @@ export function createLayeredImage(dir, { layers, layerMebibytes }) {
     dir,
     bytes: files.reduce((sum, each) => sum + each.size, 0),
     manifest: Buffer.alloc(0),
+    /** The manifest's. */
+    digest: '',
+    /** Of all blobs, the configuration's first. */
     digests: [],
     /** Gives every layer another digest with the same content: gzip's header has a time in it (RFC 1952 section 2.3.1). */
     change: () => {
@@ -68,6 +71,7 @@ export function createLayeredImage(dir, { layers, layerMebibytes }) {
         layers: files.map((file) => descriptor('layer.v1.tar+gzip', file)),
       }),
     );
+    image.digest = digestOf(image.manifest);
     fs.writeFileSync(path.join(dir, 'manifest.json'), image.manifest);
   };
   writeManifest();

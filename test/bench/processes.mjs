@@ -9,22 +9,21 @@ const startTimeoutMs = 20_000;
 const endTimeoutMs = 10_000;
 
 /**
- * Starts a server with its output appended to a file, and waits until it listens on a port of loopback.
- * @param {{ name: string, port: number, command: string[], log: string, env?: Record<string, string>, cwd?: string }} options
+ * Starts a server with its output appended to a file, and waits until it is ready.
+ * @param {{ name: string, command: string[], log: string, env?: Record<string, string>, isReady: () => Promise<boolean> }} options
  * @returns {Promise<{ readonly pid: number, restart: () => Promise<void>, stop: () => Promise<void> }>}
  */
-export async function startServer({ name, port, command, log, env = {}, cwd }) {
+export async function startServer({ name, command, log, env = {}, isReady }) {
   const [program, ...args] = command;
   const begin = async () => {
     const output = fs.openSync(log, 'a');
     const child = spawn(findProgram(program) ?? program, args, {
       stdio: ['ignore', output, output],
       env: { ...process.env, ...env },
-      cwd,
     });
     fs.closeSync(output);
     try {
-      await listening(child, port, name, log);
+      await ready(child, isReady, name, log);
     } catch (error) {
       await endProcess(child);
       throw error;
@@ -44,19 +43,20 @@ export async function startServer({ name, port, command, log, env = {}, cwd }) {
   };
 }
 
-async function listening(child, port, name, log) {
+async function ready(child, isReady, name, log) {
   let failure;
   child.once('error', (error) => (failure = error.message));
   child.once('exit', (code, signal) => (failure = `ended (${code ?? signal})`));
   const untilMs = Date.now() + startTimeoutMs;
-  while (!(await accepts(port))) {
-    if (failure === undefined && Date.now() > untilMs) failure = `does not listen on port ${port}`;
+  while (!(await isReady())) {
+    if (failure === undefined && Date.now() > untilMs) failure = 'is not ready in time';
     if (failure !== undefined) throw new Error(`${name} ${failure}:\n${fs.readFileSync(log, 'utf8')}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-function accepts(port) {
+/** Whether something listens on a port of loopback. */
+export function accepts(port) {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1');
     const settle = (answer) => {

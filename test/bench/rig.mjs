@@ -5,8 +5,9 @@ import { root } from '../../src/quickstart/prepare.mjs';
 import { run } from '../../src/quickstart/step.mjs';
 import { createBlob, pushImage } from './image.mjs';
 import { createCredentials } from './credentials.mjs';
+import { startEngine } from './docker-engine.mjs';
 import { frontDoors } from './front-doors.mjs';
-import { freePorts, startServer } from './processes.mjs';
+import { accepts, freePorts, startServer } from './processes.mjs';
 
 const folder = path.join(root, 'test/bench');
 
@@ -53,8 +54,8 @@ export async function openRig(dir) {
     fs.mkdirSync(own);
     return own;
   };
-  const launch = async (options) => {
-    const server = await startServer(options);
+  const launch = async ({ port, ...options }) => {
+    const server = await startServer({ ...options, isReady: () => accepts(port) });
     stops.push(server.stop);
     return server;
   };
@@ -104,6 +105,13 @@ export async function openRig(dir) {
     certs,
     credentials,
     registry,
+    /** A Docker engine, running; ask first whether there can be one. */
+    engine: () =>
+      once('engine', async () => {
+        const engine = await startEngine(path.join(dir, 'engine'));
+        stops.push(engine.stop);
+        return engine;
+      }),
     /** Gives the front door of that key in front-doors.mjs, running; under another name, another one. */
     start: (door, { as = door, ...options } = {}) =>
       once(`front door ${as}`, async () => {

@@ -57,7 +57,8 @@ const scenarios = {
 /** Left out of a quick run, unless asked for. */
 const longScenarios = ['growth'];
 
-process.exitCode = await main();
+// What was cut short may still have timers.
+process.exit(await main());
 
 async function main() {
   let settings;

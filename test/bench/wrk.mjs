@@ -32,6 +32,8 @@ export function startWrk(subject, options) {
   const child = spawn('wrk', wrkArgs(subject, { ...options, seconds: 3600 }), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill); // whatever ended the benchmark
   let printed = '';
   child.stdout.on('data', (chunk) => (printed += chunk));
   const closed = once(child, 'close');
@@ -39,6 +41,7 @@ export function startWrk(subject, options) {
     stop: async () => {
       child.kill('SIGINT'); // upon which it still says what it has done
       await closed;
+      process.off('exit', kill);
       return resultOf(printed);
     },
   };

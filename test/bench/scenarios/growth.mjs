@@ -6,7 +6,7 @@ import { loadManifest } from '../manifest-load.mjs';
 import { memoryMiB } from '../process-tree.mjs';
 import { digits, median, takeTurns } from '../statistics.mjs';
 import { renderPlots } from '../svg-plot.mjs';
-import { clientHeaders } from '../wrk.mjs';
+import { clientHeaders, runWrk } from '../wrk.mjs';
 
 /** The names in the legend and in front-doors.mjs. */
 const doors = [
@@ -19,6 +19,9 @@ const otherCounts = [1, 100, 10_000];
 const fewConnections = 32;
 const warmersAtOnce = 16;
 const mostRounds = 3;
+/** With so many answers for each connection all of them have long been made. */
+const answersEach = 4;
+const longestHandshakesSeconds = 100;
 
 /**
  * Requests per second and memory as connections, users and repositories become more.
@@ -63,7 +66,7 @@ export async function measureGrowth(rig, { quick, rounds }) {
     })),
     notes: [
       `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
-      'Connections: the rate is that of the later seconds, after the handshakes. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.',
+      'Connections: the rate is that of the later seconds, after the handshakes; wrk begins all of them at once, and Tidegate's `limits.handshakeTimeout` is raised to 60 s for that, which is nginx's. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.',
     ],
     targets: [],
     plots: series.map(({ file, what, found }) => ({
@@ -102,18 +105,34 @@ function plotOf(what, found) {
 
 /** Twice, once longer: both begin with the same handshakes, so the difference is without them. */
 async function measureConnections({ rig, manifest, seconds }, door, connections) {
-  const subject = await rig.start(door);
+  const set = door === 'tidegate' ? { 'limits.handshakeTimeout': '60s' } : {};
+  const subject = await rig.start(door, { as: `${door}-patient`, set });
+  const options = {
+    ...{ target: manifest.paths.digest, connections },
+    ...loadOptions(rig, rig.credentials, manifest),
+  };
+  let handshakeSeconds = 2;
+  let shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
+  // Until then some connections may not have been made yet.
+  while (shorter.requests < answersEach * connections) {
+    if (handshakeSeconds > longestHandshakesSeconds) {
+      throw new Error(`${subject.name} gave ${shorter.requests} answers to ${connections} connections`);
+    }
+    handshakeSeconds *= 2;
+    shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
+  }
   await subject.restart();
-  const target = manifest.paths.digest;
-  const handshakeSeconds = 2 + Math.ceil(connections / 500);
-  const options = { target, connections, ...loadOptions(rig, rig.credentials, manifest) };
-  const shorter = await loadManifest(subject, { ...options, seconds: handshakeSeconds });
-  await subject.restart();
-  const memory = watchMemory(subject);
-  const longer = await loadManifest(subject, { ...options, seconds: handshakeSeconds + seconds });
-  const rss = memory.stop();
+  const { result: longer, rss } = await watchingMemory(subject, () =>
+    loadManifest(subject, { ...options, seconds: handshakeSeconds + seconds }),
+  );
   const rate = (longer.requests - shorter.requests) / ((longer.microseconds - shorter.microseconds) / 1e6);
   return { rate, rss, hits: subject.takeHits() };
+}
+
+async function loadAnew(subject, options) {
+  await subject.restart();
+  await loadManifest(subject, { ...options, connections: 2, seconds: 1 }); // its password is known from here on
+  return runWrk(subject, options);
 }
 
 async function measureUsers({ rig, manifest, seconds }, door, count) {
@@ -164,12 +183,12 @@ async function loadRotating({ rig, manifest, seconds }, subject, requests, crede
   fs.writeFileSync(list, requests.map((each) => `${each.target}\n${each.authorization}\n`).join(''));
   await askEachOnce(rig, subject, requests);
   subject.takeHits();
-  const memory = watchMemory(subject);
-  const result = await loadManifest(subject, {
-    ...{ target: requests[0].target, connections: fewConnections, seconds },
-    ...{ mode: ['rotate', list], ...loadOptions(rig, credentials, manifest) },
-  });
-  const rss = memory.stop();
+  const { result, rss } = await watchingMemory(subject, () =>
+    loadManifest(subject, {
+      ...{ target: requests[0].target, connections: fewConnections, seconds },
+      ...{ mode: ['rotate', list], ...loadOptions(rig, credentials, manifest) },
+    }),
+  );
   return { rate: result.requests / (result.microseconds / 1e6), rss, hits: subject.takeHits() };
 }
 
@@ -203,14 +222,13 @@ async function askEachOnce({ ca }, subject, requests) {
   }
 }
 
-/** The most that was seen. */
-function watchMemory(subject) {
-  let most = 0;
-  const timer = setInterval(() => (most = Math.max(most, memoryMiB(subject.pid).rss)), 250);
-  return {
-    stop: () => {
-      clearInterval(timer);
-      return most;
-    },
-  };
+/** Does the work, and gives also the most memory that was seen meanwhile. */
+async function watchingMemory(subject, work) {
+  let rss = 0;
+  const timer = setInterval(() => (rss = Math.max(rss, memoryMiB(subject.pid).rss)), 250);
+  try {
+    return { result: await work(), rss };
+  } finally {
+    clearInterval(timer);
+  }
 }
