@@ -66,7 +66,7 @@ export async function measureGrowth(rig, { quick, rounds }) {
     })),
     notes: [
       `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
-      'Connections: the rate is that of the later seconds, after the handshakes; wrk begins all of them at once, and Tidegate's `limits.handshakeTimeout` is raised to 60 s for that, which is nginx's. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.',
+      `Connections: the rate is that of the later seconds, after the handshakes; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
     ],
     targets: [],
     plots: series.map(({ file, what, found }) => ({
