@@ -1,0 +1,234 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import https from 'node:https';
+import { createCredentials } from '../credentials.mjs';
+import { loadManifest } from '../manifest-load.mjs';
+import { memoryMiB } from '../process-tree.mjs';
+import { digits, median, takeTurns } from '../statistics.mjs';
+import { renderPlots } from '../svg-plot.mjs';
+import { clientHeaders, runWrk } from '../wrk.mjs';
+
+/** The names in the legend and in front-doors.mjs. */
+const doors = [
+  { key: 'tidegate', name: 'Tidegate' },
+  { key: 'nginx-plain', name: 'nginx' },
+  { key: 'caddy', name: 'Caddy' },
+];
+const connectionCounts = [10, 100, 1_000, 5_000];
+const otherCounts = [1, 100, 10_000];
+const fewConnections = 32;
+const warmersAtOnce = 16;
+const mostRounds = 3;
+/** With so many answers for each connection all of them have long been made. */
+const answersEach = 4;
+const longestHandshakesSeconds = 100;
+
+/**
+ * Requests per second and memory as connections, users and repositories become more.
+ * @type {import('../run.mjs').Scenario}
+ */
+export async function measureGrowth(rig, { quick, rounds }) {
+  const seconds = quick ? 2 : 5;
+  const usedRounds = quick ? 1 : Math.min(rounds, mostRounds);
+  const manifest = await rig.image();
+  const context = { rig, manifest, seconds };
+  const series = [
+    {
+      file: 'connections.svg',
+      what: 'open connections',
+      found: await measureSeries('connections', connectionCounts, usedRounds, (door, count) =>
+        measureConnections(context, door, count),
+      ),
+    },
+    {
+      file: 'users.svg',
+      what: 'users',
+      found: await measureSeries('users', otherCounts, usedRounds, (door, count) =>
+        measureUsers(context, door, count),
+      ),
+    },
+    {
+      file: 'repositories.svg',
+      what: 'repositories',
+      found: await measureSeries('repositories', otherCounts, usedRounds, (door, count) =>
+        measureRepositories(context, door, count),
+      ),
+    },
+  ];
+  return {
+    title: 'How cost grows',
+    tables: series.map(({ what, found }) => ({
+      head: ['Front door', ...found[0].points.map(({ count }) => `${count.toLocaleString('en')} ${what}`)],
+      rows: found.map(({ name, points }) => [
+        name,
+        ...points.map(({ rate, rss }) => `${digits(rate)}/s, ${digits(rss)} MiB`),
+      ]),
+    })),
+    notes: [
+      `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
+      `Connections: the rate is that of the later seconds, after the handshakes; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
+    ],
+    targets: [],
+    plots: series.map(({ file, what, found }) => ({
+      ...{ file, title: `Requests per second and memory by ${what}`, svg: plotOf(what, found) },
+    })),
+    raw: Object.fromEntries(series.map(({ what, found }) => [what, found])),
+  };
+}
+
+async function measureSeries(title, counts, rounds, measureOne) {
+  const found = doors.map(({ key, name }) => ({ key, name, points: [] }));
+  for (const count of counts) {
+    console.log(`  ${count} ${title}`);
+    const results = await takeTurns(doors, rounds, ({ key }) => measureOne(key, count));
+    for (const { key, points } of found) {
+      const of = (what) => results.get(key).map((each) => each[what]);
+      points.push({ count, rate: median(of('rate')), rss: median(of('rss')), hits: of('hits') });
+    }
+  }
+  return found;
+}
+
+function plotOf(what, found) {
+  const panel = (title, yLabel, kind) => ({
+    ...{ title, yLabel, xLabel: what },
+    series: found.map(({ name, points }) => ({
+      name,
+      points: points.map((point) => [point.count, point[kind]]),
+    })),
+  });
+  return renderPlots([
+    panel('Manifest GETs', 'requests per second', 'rate'),
+    panel('Memory', 'RSS of all processes, MiB', 'rss'),
+  ]);
+}
+
+/** Twice, once longer: both begin with the same handshakes, so the difference is without them. */
+async function measureConnections({ rig, manifest, seconds }, door, connections) {
+  const set = door === 'tidegate' ? { 'limits.handshakeTimeout': '60s' } : {};
+  const subject = await rig.start(door, { as: `${door}-patient`, set });
+  const options = {
+    ...{ target: manifest.paths.digest, connections },
+    ...loadOptions(rig, rig.credentials, manifest),
+  };
+  let handshakeSeconds = 2;
+  let shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
+  // Until then some connections may not have been made yet.
+  while (shorter.requests < answersEach * connections) {
+    if (handshakeSeconds > longestHandshakesSeconds) {
+      throw new Error(`${subject.name} gave ${shorter.requests} answers to ${connections} connections`);
+    }
+    handshakeSeconds *= 2;
+    shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
+  }
+  await subject.restart();
+  const { result: longer, rss } = await watchingMemory(subject, () =>
+    loadManifest(subject, { ...options, seconds: handshakeSeconds + seconds }),
+  );
+  const rate = (longer.requests - shorter.requests) / ((longer.microseconds - shorter.microseconds) / 1e6);
+  return { rate, rss, hits: subject.takeHits() };
+}
+
+async function loadAnew(subject, options) {
+  await subject.restart();
+  await loadManifest(subject, { ...options, connections: 2, seconds: 1 }); // its password is known from here on
+  return runWrk(subject, options);
+}
+
+async function measureUsers({ rig, manifest, seconds }, door, count) {
+  const as = `${door}-${count}-users`;
+  const dir = path.join(rig.dir, `${count}-users`);
+  usersMade[count] ??= createCredentials(dir, { count, bcryptCost: 4 });
+  const credentials = await usersMade[count];
+  const subject = await rig.start(door, { as, credentials });
+  await subject.restart();
+  const target = manifest.paths.digest;
+  const requests = credentials.authorizations.map((authorization) => ({ target, authorization }));
+  const result = await loadRotating({ rig, manifest, seconds }, subject, requests, credentials);
+  await subject.stop(); // until the next round
+  return result;
+}
+
+const usersMade = {};
+
+async function measureRepositories({ rig, manifest, seconds }, door, count) {
+  const { storage } = await rig.registry();
+  const subject = await rig.start(door);
+  await subject.restart();
+  const { authorization } = rig.credentials;
+  const requests = Array.from({ length: count }, (_, i) => ({
+    target: `/v2/${addRepository(storage, i, manifest.digest)}/manifests/${manifest.digest}`,
+    authorization,
+  }));
+  return loadRotating({ rig, manifest, seconds }, subject, requests, rig.credentials);
+}
+
+/** Writes what the registry keeps of a pushed manifest, of which it has the bytes already. */
+function addRepository(storage, number, digest) {
+  const name = `bench/r${number}`;
+  const dir = path.join(
+    storage,
+    'docker/registry/v2/repositories',
+    `${name}/_manifests/revisions/sha256/${digest.slice('sha256:'.length)}`,
+  );
+  if (!fs.existsSync(dir)) {
+    fs.mkdirSync(dir, { recursive: true });
+    fs.writeFileSync(path.join(dir, 'link'), digest);
+  }
+  return name;
+}
+
+async function loadRotating({ rig, manifest, seconds }, subject, requests, credentials) {
+  const list = path.join(rig.dir, 'requests');
+  fs.writeFileSync(list, requests.map((each) => `${each.target}\n${each.authorization}\n`).join(''));
+  await askEachOnce(rig, subject, requests);
+  subject.takeHits();
+  const { result, rss } = await watchingMemory(subject, () =>
+    loadManifest(subject, {
+      ...{ target: requests[0].target, connections: fewConnections, seconds },
+      ...{ mode: ['rotate', list], ...loadOptions(rig, credentials, manifest) },
+    }),
+  );
+  return { rate: result.requests / (result.microseconds / 1e6), rss, hits: subject.takeHits() };
+}
+
+function loadOptions({ ca }, { authorization }, manifest) {
+  return { authorization, ca, manifest };
+}
+
+async function askEachOnce({ ca }, subject, requests) {
+  const agent = new https.Agent({ keepAlive: true, maxSockets: warmersAtOnce, ca });
+  let next = 0;
+  const askOn = async () => {
+    while (next < requests.length) {
+      const { target, authorization } = requests[next];
+      next += 1;
+      const status = await new Promise((resolve, reject) => {
+        const headers = { ...clientHeaders, Authorization: authorization };
+        const where = { host: 'localhost', family: 4, port: subject.port, path: target };
+        https
+          .get({ ...where, headers, agent }, (response) => {
+            response.resume().once('end', () => resolve(response.statusCode));
+          })
+          .once('error', reject);
+      });
+      if (status !== 200) throw new Error(`${subject.name} answered ${status} to ${target}`);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: warmersAtOnce }, askOn));
+  } finally {
+    agent.destroy();
+  }
+}
+
+/** Does the work, and gives also the most memory that was seen meanwhile. */
+async function watchingMemory(subject, work) {
+  let rss = 0;
+  const timer = setInterval(() => (rss = Math.max(rss, memoryMiB(subject.pid).rss)), 250);
+  try {
+    return { result: await work(), rss };
+  } finally {
+    clearInterval(timer);
+  }
+}

@@ -1,0 +1,93 @@
+import { loadManifest } from '../manifest-load.mjs';
+import { atLeast } from '../report.mjs';
+import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
+
+/** How many keep-alive connections ask at the same time. */
+const connections = 32;
+const doors = [
+  'nginx-plain',
+  'tidegate',
+  'tidegate-redis',
+  'tidegate-off',
+  'nginx-open',
+  'caddy',
+  'haproxy-plain',
+  'nginx',
+];
+/** The others have no cache, to which alone it makes a difference how a manifest is asked for. */
+const doorsByTag = ['nginx-plain', 'tidegate', 'tidegate-redis'];
+
+/**
+ * Pulls of one manifest, each with name and password and an Accept header.
+ * @type {import('../run.mjs').Scenario}
+ */
+export async function measureManifests(rig, { quick, rounds }) {
+  const seconds = quick ? 1 : 5;
+  const slowSeconds = quick ? 2 : 5; // for a server of a handful of answers a second
+  const subjects = [];
+  for (const door of doors) subjects.push(await rig.start(door));
+  const manifest = await rig.image();
+  const load = async (subject, target, forSeconds) => {
+    const { ca, credentials } = rig;
+    const { authorization } = credentials;
+    const options = { target, connections, seconds: forSeconds, authorization, ca, manifest };
+    const result = await loadManifest(subject, options);
+    return result.requests / (result.microseconds / 1e6);
+  };
+  const results = await takeTurns(subjects, rounds, async (subject) => {
+    subject.takeHits();
+    const digest = await load(
+      subject,
+      manifest.paths.digest,
+      subject.hashesEachRequest ? slowSeconds : seconds,
+    );
+    const tag = doorsByTag.includes(subject.key) ? await load(subject, manifest.paths.tag, seconds) : null;
+    const hits = subject.takeHits();
+    // Otherwise it would be busy while the next one is measured.
+    if (subject.hashesEachRequest) await subject.restart();
+    return { digest, tag, hits };
+  });
+  const of = (key, kind) => results.get(key).map((each) => each[kind]);
+  const ratio = (kind, key, peer) => medianRatio(of(key, kind), of(peer, kind));
+  const cells = (key, kind) =>
+    of(key, kind)[0] === null ? ['–', '–'] : [spread(of(key, kind)), digits(ratio(kind, key, 'nginx-plain'))];
+  /** The least of all measurements: one that was not answered from the cache is not a measurement of the cache. */
+  const hits = (key) =>
+    of(key, 'hits')[0] === null ? 'no cache' : `${(Math.min(...of(key, 'hits')) * 100).toFixed(1)} %`;
+  return {
+    title: `Manifest GET, ${connections} keep-alive connections`,
+    tables: [
+      {
+        head: [
+          'Front door',
+          'By digest, per second',
+          '× the first',
+          'By tag, per second',
+          '× the first',
+          'Hits',
+        ],
+        rows: subjects.map(({ key, name }) => [
+          name,
+          ...cells(key, 'digest'),
+          ...cells(key, 'tag'),
+          hits(key),
+        ]),
+      },
+    ],
+    notes: [
+      `wrk for ${seconds} s; a manifest of ${manifest.body.length} bytes; bcrypt cost 10 unless the name says otherwise. No answer but 200 is accepted, all bytes are counted, answers before and after are compared with the manifest.`,
+      'nginx caches with `proxy_cache` for as long as Tidegate does. nginx and HAProxy remember no passwords: with plain-text ones they are a bound, not a proposal. HAProxy with bcrypt does as nginx with bcrypt does, one hash a request.',
+    ],
+    targets: [
+      atLeast('manifests × nginx with bcrypt', ratio('digest', 'tidegate', 'nginx'), 500),
+      atLeast('manifests × Caddy', ratio('digest', 'tidegate', 'caddy'), 20),
+      atLeast('manifests × nginx with plain-text passwords', ratio('digest', 'tidegate', 'nginx-plain'), 0.6),
+      atLeast(
+        'manifests with the cache off × nginx without passwords and cache',
+        ratio('digest', 'tidegate-off', 'nginx-open'),
+        1,
+      ),
+    ],
+    raw: Object.fromEntries(results),
+  };
+}

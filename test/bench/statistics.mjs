@@ -1,0 +1,48 @@
+/** The middle one, or the mean of the two in the middle. */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Median of the ratios round by round: what disturbed a whole round is not in it. */
+export function medianRatio(values, peers) {
+  return median(values.map((value, round) => value / peers[round]));
+}
+
+/** As few digits as a person wants to see. */
+export function digits(value) {
+  if (Number.isInteger(value)) return String(value);
+  const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.01 ? 2 : 4;
+  return value.toFixed(places);
+}
+
+/** "median (least–most)". */
+export function spread(values) {
+  if (values.length === 1) return digits(values[0]);
+  return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
+}
+
+/**
+ * Measures each subject once a round. Subjects take turns, each round beginning with another one, so that whatever else
+ * the machine does falls on all alike.
+ * @template {{ key: string, name: string }} S
+ * @template T
+ * @param {readonly S[]} subjects
+ * @param {number} rounds
+ * @param {(subject: S, round: number) => Promise<T>} measureOne
+ * @returns {Promise<Map<string, T[]>>} what was measured, by the subject's key, in the order of rounds
+ */
+export async function takeTurns(subjects, rounds, measureOne) {
+  const results = new Map(subjects.map((subject) => [subject.key, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    process.stdout.write(`  round ${round + 1} of ${rounds}:`);
+    for (let i = 0; i < subjects.length; i += 1) {
+      const subject = subjects[(i + round) % subjects.length];
+      process.stdout.write(` ${subject.key}`);
+      results.get(subject.key).push(await measureOne(subject, round));
+    }
+    process.stdout.write('\n');
+  }
+  return results;
+}
