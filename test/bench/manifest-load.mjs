@@ -30,7 +30,7 @@ export async function loadManifest(subject, options) {
 }
 
 /** One request as wrk sends it, its answer checked; gives the answer's length in bytes, its head included. */
-async function askForManifest({ name, port }, { target, authorization, ca, manifest }) {
+export async function askForManifest({ name, port }, { target, authorization, ca, manifest }) {
   const lines = Object.entries({ Host: `localhost:${port}`, ...clientHeaders, Authorization: authorization });
   const socket = tls.connect({ host: '127.0.0.1', port, servername: 'localhost', ca });
   socket.write(

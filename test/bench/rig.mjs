@@ -19,9 +19,9 @@ const folder = path.join(root, 'test/bench');
  *
  * @typedef {Awaited<ReturnType<typeof openRig>>} Rig
  * @typedef {{ key: string, name: string, passwords: string, hashesEachRequest: boolean, port: number, readonly pid: number,
- *   cipher: string, takeHits: () => number | null, restart: () => Promise<void>, stop: () => Promise<void> }} Subject
- *   cipher: what it and OpenSSL as a client agree upon; takeHits: empties its log, and gives which part of the answers was
- *   from its cache, or null for no cache
+ *   cipher: string, takeLog: () => { answered: number, hits: number | null }, restart: () => Promise<void>, stop: () => Promise<void> }} Subject
+ *   cipher: what it and OpenSSL as a client agree upon; takeLog: empties its log, and gives how many lines in
+ *   it have the status 200, and which part of the answers was from its cache, or null for no cache
  */
 export async function openRig(dir) {
   const stops = [];
@@ -121,7 +121,7 @@ export async function openRig(dir) {
         const cipher = await negotiatedCipher(port, ca);
         return {
           ...{ key: as, name, passwords, hashesEachRequest, port, cipher },
-          takeHits: () => takeHits(log),
+          takeLog: () => takeLog(log),
           restart: server.restart,
           stop: server.stop,
           get pid() {
@@ -166,16 +166,26 @@ async function negotiatedCipher(port, ca) {
   }
 }
 
-/** Counts the field `cache` of log lines: HIT, MISS and the like. */
-function takeHits(log) {
+/** Counts the fields `status` and `cache` (HIT, MISS and the like) of log lines. */
+function takeLog(log) {
   const content = fs.readFileSync(log);
   fs.truncateSync(log);
-  const field = '"cache":"';
-  const counts = { answers: 0, hits: 0 };
+  const isHit = valuesOf(content, 'cache', 4)
+    .filter((value) => /^"[A-Z]/.test(value))
+    .map((value) => value === '"HIT');
+  return {
+    answered: valuesOf(content, 'status', 3).filter((value) => value === '200').length,
+    hits: isHit.length === 0 ? null : isHit.filter((hit) => hit).length / isHit.length,
+  };
+}
+
+/** The first bytes of every value that a field has in lines of JSON. */
+function valuesOf(content, name, length) {
+  const field = `"${name}":`;
+  const values = [];
   for (let at = content.indexOf(field); at !== -1; at = content.indexOf(field, at + field.length)) {
-    const value = content.toString('latin1', at + field.length, at + field.length + 4);
-    if (/^[A-Z]/.test(value)) counts.answers += 1;
-    if (value === 'HIT"') counts.hits += 1;
+    const start = at + field.length;
+    values.push(content.toString('latin1', start, start + length));
   }
-  return counts.answers === 0 ? null : counts.hits / counts.answers;
+  return values;
 }

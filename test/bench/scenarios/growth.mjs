@@ -2,11 +2,11 @@ import fs from 'node:fs';
 import path from 'node:path';
 import https from 'node:https';
 import { createCredentials } from '../credentials.mjs';
-import { loadManifest } from '../manifest-load.mjs';
+import { askForManifest, loadManifest } from '../manifest-load.mjs';
 import { memoryMiB } from '../process-tree.mjs';
 import { digits, median, takeTurns } from '../statistics.mjs';
 import { renderPlots } from '../svg-plot.mjs';
-import { clientHeaders, runWrk } from '../wrk.mjs';
+import { clientHeaders, startWrk } from '../wrk.mjs';
 
 /** The names in the legend and in front-doors.mjs. */
 const doors = [
@@ -21,7 +21,8 @@ const warmersAtOnce = 16;
 const mostRounds = 3;
 /** With so many answers for each connection all of them have long been made. */
 const answersEach = 4;
-const longestHandshakesSeconds = 100;
+const longestHandshakesMs = 100_000;
+const pollMs = 250;
 
 /**
  * Requests per second and memory as connections, users and repositories become more.
@@ -61,12 +62,14 @@ export async function measureGrowth(rig, { quick, rounds }) {
       head: ['Front door', ...found[0].points.map(({ count }) => `${count.toLocaleString('en')} ${what}`)],
       rows: found.map(({ name, points }) => [
         name,
-        ...points.map(({ rate, rss }) => `${digits(rate)}/s, ${digits(rss)} MiB`),
+        ...points.map(({ rate, rss, failed }) =>
+          [`${digits(rate)}/s`, `${digits(rss)} MiB`, ...(failed > 0 ? [`${failed} failed`] : [])].join(', '),
+        ),
       ]),
     })),
     notes: [
       `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
-      `Connections: the rate is that of the later seconds, after the handshakes; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
+      `Connections: the rate is counted in the log, once each connection has had some answers; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's. Requests that were not answered 200 are counted as failed, over the whole time, and not in the rate. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
     ],
     targets: [],
     plots: series.map(({ file, what, found }) => ({
@@ -83,7 +86,8 @@ async function measureSeries(title, counts, rounds, measureOne) {
     const results = await takeTurns(doors, rounds, ({ key }) => measureOne(key, count));
     for (const { key, points } of found) {
       const of = (what) => results.get(key).map((each) => each[what]);
-      points.push({ count, rate: median(of('rate')), rss: median(of('rss')), hits: of('hits') });
+      const failed = Math.max(...of('failed'));
+      points.push({ count, rate: median(of('rate')), rss: median(of('rss')), failed, hits: of('hits') });
     }
   }
   return found;
@@ -103,36 +107,38 @@ function plotOf(what, found) {
   ]);
 }
 
-/** Twice, once longer: both begin with the same handshakes, so the difference is without them. */
+/** Counts the answers of some seconds in the log, once each connection has had some. */
 async function measureConnections({ rig, manifest, seconds }, door, connections) {
   const set = door === 'tidegate' ? { 'limits.handshakeTimeout': '60s' } : {};
   const subject = await rig.start(door, { as: `${door}-patient`, set });
-  const options = {
-    ...{ target: manifest.paths.digest, connections },
-    ...loadOptions(rig, rig.credentials, manifest),
-  };
-  let handshakeSeconds = 2;
-  let shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
-  // Until then some connections may not have been made yet.
-  while (shorter.requests < answersEach * connections) {
-    if (handshakeSeconds > longestHandshakesSeconds) {
-      throw new Error(`${subject.name} gave ${shorter.requests} answers to ${connections} connections`);
-    }
-    handshakeSeconds *= 2;
-    shorter = await loadAnew(subject, { ...options, seconds: handshakeSeconds });
-  }
   await subject.restart();
-  const { result: longer, rss } = await watchingMemory(subject, () =>
-    loadManifest(subject, { ...options, seconds: handshakeSeconds + seconds }),
-  );
-  const rate = (longer.requests - shorter.requests) / ((longer.microseconds - shorter.microseconds) / 1e6);
-  return { rate, rss, hits: subject.takeHits() };
+  const options = { target: manifest.paths.digest, ...loadOptions(rig, rig.credentials, manifest) };
+  await askForManifest(subject, options); // its password is known from here on
+  subject.takeLog();
+  const load = startWrk(subject, { ...options, connections });
+  const { result, rss } = await watchingMemory(subject, async () => {
+    const untilMs = performance.now() + longestHandshakesMs;
+    let answered = 0;
+    while (answered < answersEach * connections) {
+      if (performance.now() > untilMs) {
+        throw new Error(`${subject.name} gave ${answered} answers to ${connections} connections`);
+      }
+      await pause(pollMs);
+      answered += subject.takeLog().answered;
+    }
+    subject.takeLog();
+    const startedAtMs = performance.now();
+    await pause(seconds * 1000);
+    const { answered: counted, hits } = subject.takeLog();
+    return { rate: counted / ((performance.now() - startedAtMs) / 1000), hits };
+  });
+  const { failed, refused } = await load.stop();
+  await askForManifest(subject, options);
+  return { ...result, rss, failed: failed + refused };
 }
 
-async function loadAnew(subject, options) {
-  await subject.restart();
-  await loadManifest(subject, { ...options, connections: 2, seconds: 1 }); // its password is known from here on
-  return runWrk(subject, options);
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 async function measureUsers({ rig, manifest, seconds }, door, count) {
@@ -182,14 +188,15 @@ async function loadRotating({ rig, manifest, seconds }, subject, requests, crede
   const list = path.join(rig.dir, 'requests');
   fs.writeFileSync(list, requests.map((each) => `${each.target}\n${each.authorization}\n`).join(''));
   await askEachOnce(rig, subject, requests);
-  subject.takeHits();
+  subject.takeLog();
   const { result, rss } = await watchingMemory(subject, () =>
     loadManifest(subject, {
       ...{ target: requests[0].target, connections: fewConnections, seconds },
       ...{ mode: ['rotate', list], ...loadOptions(rig, credentials, manifest) },
     }),
   );
-  return { rate: result.requests / (result.microseconds / 1e6), rss, hits: subject.takeHits() };
+  const rate = result.requests / (result.microseconds / 1e6);
+  return { rate, rss, failed: result.failed, hits: subject.takeLog().hits };
 }
 
 function loadOptions({ ca }, { authorization }, manifest) {

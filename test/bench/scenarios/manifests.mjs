@@ -35,14 +35,14 @@ export async function measureManifests(rig, { quick, rounds }) {
     return result.requests / (result.microseconds / 1e6);
   };
   const results = await takeTurns(subjects, rounds, async (subject) => {
-    subject.takeHits();
+    subject.takeLog();
     const digest = await load(
       subject,
       manifest.paths.digest,
       subject.hashesEachRequest ? slowSeconds : seconds,
     );
     const tag = doorsByTag.includes(subject.key) ? await load(subject, manifest.paths.tag, seconds) : null;
-    const hits = subject.takeHits();
+    const { hits } = subject.takeLog();
     // Otherwise it would be busy while the next one is measured.
     if (subject.hashesEachRequest) await subject.restart();
     return { digest, tag, hits };
