@@ -1,4 +1,4 @@
-const panel = { width: 430, height: 300, left: 64, right: 16, top: 64, bottom: 52 };
+const panel = { width: 430, height: 300, left: 76, right: 16, top: 64, bottom: 52 };
 
 const style = `
   text { font: 12px system-ui, sans-serif; fill: #24292f; }

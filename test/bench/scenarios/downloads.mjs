@@ -11,7 +11,7 @@ const doors = ['nginx', 'nginx-plain', 'caddy', 'haproxy', 'registry-tls', 'tide
  */
 export async function measureDownloads(rig, { quick, rounds }) {
   const mebibytes = quick ? 256 : 512;
-  const manyMebibytes = quick ? 128 : 512;
+  const manyMebibytes = quick ? 64 : 512;
   const knowsStorage = await rig.knows(`upstream.storage=${(await rig.registry()).storage}`);
   const subjects = [];
   for (const door of [...doors, ...(knowsStorage ? ['tidegate-storage'] : [])]) {

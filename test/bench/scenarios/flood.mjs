@@ -5,6 +5,7 @@ import { startWrk } from '../wrk.mjs';
 
 const doors = ['nginx', 'caddy', 'haproxy', 'registry-tls', 'tidegate'];
 const clients = 16;
+const fewRounds = 2; // of a quick run
 /** How long the clients have been at it when the download begins, in milliseconds. */
 const floodBeforeMs = 1000;
 
@@ -19,7 +20,7 @@ export async function measureFlood(rig, { quick, rounds }) {
   const blob = await rig.blob(mebibytes * 1024 * 1024);
   const { paths } = await rig.image();
   const beginning = Buffer.from('bench:').toString('base64');
-  const longestSeconds = quick ? 15 : 120;
+  const longestSeconds = quick ? 6 : 120;
   /** The seconds that it took, or as many as it was given. */
   const download = async (subject) => {
     const startedAtMs = performance.now();
@@ -35,7 +36,7 @@ export async function measureFlood(rig, { quick, rounds }) {
     }
     return (done.endedAtMs - done.startedAtMs) / 1000;
   };
-  const results = await takeTurns(subjects, rounds, async (subject) => {
+  const results = await takeTurns(subjects, quick ? Math.min(rounds, fewRounds) : rounds, async (subject) => {
     await curl(rig, subject, paths.digest); // its password is known from here on, where that is remembered
     const alone = await download(subject);
     const flood = startWrk(subject, {

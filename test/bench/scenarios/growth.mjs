@@ -11,7 +11,7 @@ import { clientHeaders, startWrk } from '../wrk.mjs';
 /** The names in the legend and in front-doors.mjs. */
 const doors = [
   { key: 'tidegate', name: 'Tidegate' },
-  { key: 'nginx-plain', name: 'nginx' },
+  { key: 'nginx-plain', name: 'nginx, plain text' },
   { key: 'caddy', name: 'Caddy' },
 ];
 const connectionCounts = [10, 100, 1_000, 5_000];
