@@ -1,10 +1,12 @@
 import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http';
+import type { Stream } from 'node:stream';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import { createBodyBuffers } from './body-buffers.ts';
 import { relayDirectly, type DirectBody } from './direct-body.ts';
 import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
+import { createRequestBody, type RequestBody } from './request-body.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
 import type { Upstream } from './upstream.ts';
@@ -88,6 +90,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
   const forward = (request: ForwardRequest): Transfer => {
     const { req, res, rawTarget, headers, edits, maxBodyBytes } = request;
     const repeatable = req.method === 'GET' || req.method === 'HEAD';
+    let requestBody: RequestBody | undefined;
     let upstreamRequest: ClientRequest | undefined;
     let response: IncomingMessage | undefined;
     let direct: DirectBody | undefined;
@@ -100,7 +103,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
     const waitsForClient = (): boolean => {
       if (settled) return true;
       if (response) return direct ? direct.waitsForClient() : res.writableNeedDrain;
-      return upstreamRequest !== undefined && !req.complete && !upstreamRequest.writableNeedDrain;
+      return upstreamRequest !== undefined && !req.complete && requestBody?.waitsForUpstream === false;
     };
 
     const ended = new Promise<TransferEnd>((resolve, reject) => {
@@ -115,7 +118,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       };
       const dropUpstream = () => {
         if (!upstreamRequest) return;
-        req.unpipe(upstreamRequest);
+        requestBody?.stop();
         upstreamRequest.destroy();
       };
       const fail = (error: OciError) =>
@@ -246,18 +249,28 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
       };
 
       const start = (reuse: boolean) =>
-        proxy.web(req, res, { agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent }, onFailure);
+        proxy.web(
+          req,
+          res,
+          {
+            agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
+            buffer: requestBody as unknown as Stream, // http-proxy only calls its pipe
+          },
+          onFailure,
+        );
 
+      requestBody = createRequestBody({
+        req,
+        openBuffers,
+        onBytes: (bytes) => {
+          bytesIn += bytes;
+          if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
+        },
+      });
       req.headers = {}; // http-proxy would send these; onRequest sets what is sent
       attempts.set(req, { onRequest, onResponse });
       res.on('close', onClientClose);
       start(repeatable);
-      // After start: a listener for data sets the body flowing in the next tick, and one that comes before http-proxy's
-      // own would let a body that is here already be written before onRequest has set the path.
-      req.on('data', (chunk: Buffer) => {
-        bytesIn += chunk.length;
-        if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
-      });
     });
 
     return {
