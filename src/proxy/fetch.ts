@@ -73,7 +73,11 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
         headers: asked.headers,
       });
       let stopTimers = () => {};
+      /** A request that is destroyed fails once more, in a way that looks like a stale connection. */
+      let settled = false;
       const settle = (act: () => void) => {
+        if (settled) return;
+        settled = true;
         stopTimers();
         act();
       };

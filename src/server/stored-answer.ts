@@ -74,6 +74,8 @@ async function whileClientStays<T>(
     return await ask(leaving.signal);
   } catch (error) {
     if (leaving.signal.aborted) return null;
+    // What cannot be read as an answer to HEAD says nothing about GET.
+    if (error instanceof OciError && error.code === 'BAD_GATEWAY') return null;
     throw error;
   } finally {
     res.off('close', leave);

@@ -1,5 +1,6 @@
 import { access, constants, readdir, realpath } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { BlobName } from '../oci/route.ts';
 import { sendFilePart, type FilePart, type FileTransfer } from './file-transfer.ts';
@@ -94,7 +95,7 @@ export async function findStorageFault(root: string): Promise<string | null> {
     const realRoot = await realpath(root);
     const entries = await readdir(realRoot);
     if (entries.length === 0) return null; // nothing has been pushed yet
-    const blobs = `${realRoot}/${layout}/blobs`;
+    const blobs = join(realRoot, layout, 'blobs');
     const actual = await realpath(blobs);
     if (actual !== blobs) {
       return `upstream.storage ${root} has a symbolic link in ${layout}/blobs, and none is followed: mount the other folder there instead. ${offUntil}`;

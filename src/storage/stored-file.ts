@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { open, readlink, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /** O_NONBLOCK: the opening of a FIFO would wait for its writer. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -20,7 +21,7 @@ export async function openStoredFile(
   realRoot: string,
   relativePath: string,
 ): Promise<{ handle: FileHandle; sizeBytes: number }> {
-  const path = `${realRoot}/${relativePath}`;
+  const path = join(realRoot, relativePath);
   const handle = await open(path, openFlags);
   try {
     const actual = await readlink(`/proc/self/fd/${handle.fd}`);

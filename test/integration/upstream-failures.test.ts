@@ -161,3 +161,35 @@ describe('an upstream that is not there, or silent', { timeout: 60_000 }, () => 
     server.close();
   });
 });
+
+test(
+  'an upstream that says nothing to a question asked for several: one 504, and no second question',
+  { timeout: 60_000 },
+  async () => {
+    const upstream = await startUpstream();
+    const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['upstream.readTimeout=1s'] });
+    const client = await connectClient(frontDoor);
+    const get = async (path: string) => {
+      client.send(authorized(`GET ${path}`));
+      return client.response();
+    };
+    const answers = async (status: number, answer: Promise<{ status: number }>) =>
+      assert.equal((await answer).status, status);
+
+    const first = answers(404, get('/v2/app/manifests/one'));
+    (await upstream.next()).answer(head('HTTP/1.1 404 Not Found', 'Content-Length: 0'));
+    await first;
+    await answers(504, get('/v2/app/manifests/two')); // over the same connection: a kept one can be stale
+    assert.equal((await upstream.next()).connection, 1);
+    await upstream.idle();
+    const last = answers(404, get('/v2/app/manifests/three'));
+    const request = await upstream.next();
+    assert.match(request.startLine, /three/);
+    request.answer(head('HTTP/1.1 404 Not Found', 'Content-Length: 0'));
+    await last;
+    assert.equal(upstream.requests.length, 3);
+    client.leave();
+    await frontDoor.stop();
+    await upstream.close();
+  },
+);
