@@ -148,8 +148,9 @@ test(
     const piece = Buffer.alloc(MiB);
     let sentBytes = 0;
     const upstream = await startUpstream({
-      script: async ({ answer, socket }) => {
-        answer(head('HTTP/1.1 200 OK', `Content-Length: ${512 * MiB}`));
+      script: async (request) => {
+        const { socket } = request;
+        request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${512 * MiB}`));
         while (!socket.destroyed) {
           sentBytes += piece.length;
           if (!socket.write(piece)) await once(socket, 'drain').catch(() => {});
@@ -164,7 +165,11 @@ test(
       client.send(get);
       await client.responseHead();
     }
-    for (let before = -1; before !== sentBytes; await delay(500)) before = sentBytes;
+    let before = -1;
+    while (before !== sentBytes) {
+      before = sentBytes;
+      await delay(500);
+    }
     const { nowBytes } = await readMemory(frontDoor.pid);
     t.diagnostic(`${Math.round(nowBytes / MiB)} MiB`);
     assert.ok(nowBytes < 150 * MiB, `${nowBytes} bytes`);

@@ -21,7 +21,7 @@ describe('createBodyBuffers', () => {
     const sizeWith = (others: number) => {
       const opened = Array.from({ length: others }, open);
       const { length } = body.take();
-      for (const { close } of opened) close();
+      for (const other of opened) other.close();
       return length;
     };
     assert.deepEqual([1, 2, 3, 4, 99].map(sizeWith), [128, 64, 64, 32, 32]);
