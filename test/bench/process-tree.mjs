@@ -45,7 +45,8 @@ export function openFiles(pid) {
   return treeOf(pid).reduce((sum, each) => sum + fs.readdirSync(`/proc/${each.pid}/fd`).length, 0);
 }
 
-function treeOf(pid) {
+/** A process and everything below it. */
+export function treeOf(pid) {
   const all = fs
     .readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { findProgram } from '../../src/quickstart/debian-packages.mjs';
+import { treeOf } from './process-tree.mjs';
 
 /** How long a server may take until it listens, in milliseconds. */
 const startTimeoutMs = 20_000;
@@ -37,6 +38,8 @@ export async function startServer({ name, command, log, env = {}, isReady }) {
     },
     restart: async () => {
       await endProcess(child);
+      // What was below it may hold the port for a moment longer.
+      while (await isReady()) await pause();
       child = await begin();
     },
     stop: () => endProcess(child),
@@ -51,8 +54,12 @@ async function ready(child, isReady, name, log) {
   while (!(await isReady())) {
     if (failure === undefined && Date.now() > untilMs) failure = 'is not ready in time';
     if (failure !== undefined) throw new Error(`${name} ${failure}:\n${fs.readFileSync(log, 'utf8')}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause();
   }
+}
+
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** Whether something listens on a port of loopback. */
@@ -80,12 +87,15 @@ export async function freePorts(count) {
   return ports;
 }
 
-/** Ends a process that this one has started: gently, then not. */
-export async function endProcess(child, signal = 'SIGTERM') {
+/** Ends a process that this one has started, and everything below it: gently, then not. */
+export async function endProcess(child) {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
-  child.kill(signal);
-  const impatient = setTimeout(() => child.kill('SIGKILL'), endTimeoutMs);
+  child.kill('SIGTERM');
+  const impatient = setTimeout(() => {
+    console.error(`\n${child.spawnargs[0]} did not end in ${endTimeoutMs / 1000} s, and was killed`);
+    for (const { pid } of treeOf(child.pid)) process.kill(pid, 'SIGKILL');
+  }, endTimeoutMs);
   await gone;
   clearTimeout(impatient);
 }

@@ -339,12 +339,12 @@ describe('the storage', { timeout: 120_000 }, () => {
     assert.equal(await pull(digest), fromStorage.slice(13));
   });
 
-  test('waits for upstream no longer than the client does, and says so when upstream breaks off', async () => {
+  test('waits for upstream no longer than the client does, and lets it send what it does not say a word about', async () => {
     const digest = freshDigest();
     await store(digest);
     answerHead = (request) => request.socket.destroy();
     const broken = await exchange(frontDoor, authorized(`GET /v2/${repository}/blobs/${digest}`));
-    assert.equal(broken.status, 502);
+    assert.deepEqual([broken.status, broken.body.toString()], [200, fromUpstream]);
     const asked = new Promise<UpstreamRequest>((resolve) => (answerHead = resolve));
     const client = await connectClient(frontDoor);
     client.send(authorized(`GET /v2/${repository}/blobs/${digest}`, 'User-Agent: leaver'));
