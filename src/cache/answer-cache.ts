@@ -29,7 +29,7 @@ export type CacheResult =
 export type AnnouncedWrite = { end(): Promise<void> };
 
 export type CacheCounters = Record<
-  'hit' | 'miss' | 'bypass' | 'store' | 'evict' | 'error' | 'bytesServed',
+  'hit' | 'miss' | 'bypass' | 'store' | 'evict' | 'errors' | 'bytesServed',
   number
 >;
 
@@ -92,7 +92,7 @@ export function createAnswerCache({
     bypass: 0,
     store: 0,
     evict: 0,
-    error: 0,
+    errors: 0,
     bytesServed: 0,
   };
 
@@ -130,7 +130,7 @@ export function createAnswerCache({
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
     const found = await store.lookup(slot);
     if (found.kind === 'unavailable') {
-      counters.error += 1;
+      counters.errors += 1;
       return bypass();
     }
     if (found.kind === 'found') {
@@ -141,7 +141,7 @@ export function createAnswerCache({
         counters.bytesServed += stored.body.length;
         return { kind: 'HIT', answer: stored };
       }
-      counters.error += 1;
+      counters.errors += 1;
       logger.warn(
         { scope: slot.scope, item: slot.item },
         'a cached answer was damaged: upstream is asked again',
@@ -221,12 +221,12 @@ export function createAnswerCache({
 
   const announceWrite: AnswerCache['announceWrite'] = async (written) => {
     const change = { ...written, id: randomBytes(8).toString('hex') };
-    if (!(await store.beginWrite(change))) counters.error += 1;
+    if (!(await store.beginWrite(change))) counters.errors += 1;
     let ended: Promise<void> | undefined;
     return {
       end: () =>
         (ended ??= store.endWrite(change).then((told) => {
-          if (!told) counters.error += 1;
+          if (!told) counters.errors += 1;
         })),
     };
   };

@@ -52,6 +52,7 @@ export async function openCacheStore(
         timeoutMs: timeout,
         settleMs: redisSettleMs,
         logger,
+        peers,
       });
     }
   }

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import type { Peers } from '../peers.ts';
 import { readRedisStats } from './redis-admin.ts';
 import { createRedisKeys, runScript } from './redis-keys.ts';
 import { beginWriteScript, endWriteScript, fillScript, lookupScript, type Script } from './redis-scripts.ts';
 import { createRedisTrust, type RedisTrustOptions } from './redis-trust.ts';
+import type { WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
 
 export type RedisStoreOptions = StoreLimits &
@@ -10,6 +12,8 @@ export type RedisStoreOptions = StoreLimits &
     readonly keyPrefix: string;
     /** What the entries are copies of: upstreams do not share entries. */
     readonly upstreamUrl: string;
+    /** Other processes of this front door: they hear of a write of which Redis could not be told. */
+    readonly peers?: Peers<WriteNotice> | undefined;
   };
 
 /** How many ends of writes are kept for a Redis that is away. */
@@ -17,7 +21,7 @@ const maxUntoldEnds = 1000;
 
 /** The store that several instances share. */
 export function createRedisStore(options: RedisStoreOptions): CacheStore {
-  const { redis, maxBytes, ttlMs } = options;
+  const { redis, maxBytes, ttlMs, peers } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
   /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
   const untoldEnds = new Set<Change>();
@@ -28,6 +32,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     }
   };
   const trust = createRedisTrust({ ...options, keys, onReturn: tellEnds });
+  peers?.onTold(() => trust.lose('another worker could not tell it of a write'));
   const run = (script: Script, names: string[], args: (string | Buffer)[]) =>
     trust.ask(() => runScript(redis, script, names, args));
 
@@ -42,6 +47,9 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       return false;
     }
   };
+
+  /** An end in either phase: nothing is to be kept for a worker that starts later, since it begins without trust. */
+  const warnPeers = async (change: Change) => peers?.tell({ phase: 'end', change });
 
   return {
     lookup: async (slot) => {
@@ -71,10 +79,15 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
         return { stored: false, evicted: 0 };
       }
     },
-    beginWrite: (change) => write(beginWriteScript, change),
+    beginWrite: async (change) => {
+      const told = await write(beginWriteScript, change);
+      if (!told) await warnPeers(change);
+      return told;
+    },
     endWrite: async (change) => {
       const told = await write(endWriteScript, change);
       if (!told && untoldEnds.size < maxUntoldEnds) untoldEnds.add(change);
+      if (!told) await warnPeers(change);
       return told;
     },
     stats: async () => {

@@ -25,6 +25,8 @@ export type RedisTrust = {
   losses(): number;
   /** Asks within the timeout. Any failure but a full Redis ends the trust. @throws Error after that. */
   ask<T>(question: () => Promise<T>): Promise<T>;
+  /** Ends the trust for a reason that another process has found. */
+  lose(reason: string): void;
   close(): void;
 };
 
@@ -169,6 +171,7 @@ export function createRedisTrust({
     isTrusted: () => state === 'trusted',
     losses: () => losses,
     ask,
+    lose,
     close: () => {
       closed = true;
       clearTimeout(timer);

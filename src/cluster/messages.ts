@@ -16,6 +16,8 @@ export type ToWorker =
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
   /** What the worker told under this number has been acted on by all others. */
   | { readonly kind: 'told'; readonly number: number }
+  /** To be answered with `noted` of the same number, to show that it does not hang. */
+  | { readonly kind: 'check'; readonly number: number }
   | { readonly kind: 'stop'; readonly graceMs: number };
 
 /** From a worker to the primary process. */

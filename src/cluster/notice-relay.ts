@@ -17,6 +17,8 @@ export type NoticeRelay = {
   leave(member: Member): void;
   /** A worker tells something; `number` is its own for it. */
   tell(from: Member, number: number, notice: Notice): void;
+  /** Asks every worker for a sign of life, within the same limit. */
+  check(): void;
   /** A worker has acted on what was sent to it under this number. */
   noted(member: Member, number: number): void;
 };
@@ -37,6 +39,28 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
     if (!round?.missing.delete(member) || round.missing.size > 0) return;
     rounds.delete(number);
     round.done();
+  };
+
+  const ask = (missing: Set<Member>, toMessage: (number: number) => ToWorker, done: () => void): void => {
+    if (missing.size === 0) {
+      done();
+      return;
+    }
+    const number = ++lastNumber;
+    // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
+    const late = setTimeout(() => {
+      setImmediate(() => {
+        for (const member of missing) member.giveUp();
+      });
+    }, limitMs).unref();
+    rounds.set(number, {
+      missing,
+      done: () => {
+        clearTimeout(late);
+        done();
+      },
+    });
+    for (const member of missing) member.send(toMessage(number));
   };
 
   const note = ({ topic, body }: Notice): void => {
@@ -61,23 +85,14 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
       const missing = new Set(members);
       missing.delete(from);
       const done = () => from.send({ kind: 'told', number: toldNumber });
-      if (missing.size === 0) {
-        done();
-        return;
-      }
-      const number = ++lastNumber;
-      const late = setTimeout(() => {
-        for (const member of missing) member.giveUp();
-      }, limitMs);
-      rounds.set(number, {
-        missing,
-        done: () => {
-          clearTimeout(late);
-          done();
-        },
-      });
-      for (const member of missing) member.send({ kind: 'notice', number, notice });
+      ask(missing, (number) => ({ kind: 'notice', number, notice }), done);
     },
+    check: () =>
+      ask(
+        new Set(members),
+        (number) => ({ kind: 'check', number }),
+        () => {},
+      ),
     noted: (member, number) => strike(number, member),
   };
 }

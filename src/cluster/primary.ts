@@ -15,6 +15,8 @@ import { shareConfig } from './worker-share.ts';
  * then the write goes on: else it could answer older manifests later.
  */
 const actLimitMs = 5000;
+/** How often each worker is asked for a sign of life, in milliseconds; it has `actLimitMs` to answer. */
+const checkIntervalMs = 5000;
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
 
@@ -34,6 +36,11 @@ export async function openWorkers({
 }): Promise<FrontDoor> {
   const now = () => performance.now();
   const share = shareConfig(config);
+  if (config.cache.driver === 'memory' && share.cache.maxBytes < config.cache.maxEntryBytes)
+    logger.warn(
+      { workers: config.workers, maxBytes: config.cache.maxBytes, maxEntryBytes: config.cache.maxEntryBytes },
+      "a worker's part of cache.maxBytes is less than cache.maxEntryBytes, and larger manifests are not cached: raise cache.maxBytes, or lower workers",
+    );
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
   const workers = new Map<Worker, { listens: boolean }>();
   const restarts = new Set<NodeJS.Timeout>();
@@ -42,15 +49,36 @@ export async function openWorkers({
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ exec: fileURLToPath(new URL('./worker.js', import.meta.url)), args: [] });
 
+  const restartLater = (backOff: BackOff, fields: object): void => {
+    const retryMs = backOff.ended();
+    logger.error({ ...fields, retryMs }, 'a worker process has ended: another takes its place');
+    const restart = setTimeout(() => {
+      restarts.delete(restart);
+      void startWorker(backOff).catch(() => {});
+    }, retryMs);
+    restarts.add(restart);
+  };
+
   /** Starts a worker. The promise is for the first start alone: it rejects when this one ends before it listens. */
   const startWorker = (backOff: BackOff): Promise<Opened> => {
-    const worker = cluster.fork();
+    let worker: Worker;
+    try {
+      worker = cluster.fork();
+    } catch (error) {
+      // Node throws for some reasons (ENOMEM), and emits 'error' for others.
+      const reason = (error as Error).message;
+      if (state === 'starting')
+        return Promise.reject(new OperatorError(`A worker process cannot be started: ${reason}.`));
+      restartLater(backOff, { reason });
+      return new Promise(() => {});
+    }
     const { process: child } = worker;
     const status = { listens: false };
     workers.set(worker, status);
     const member: Member = {
       send: (message) => sendTo(worker, message),
       giveUp: () => {
+        if (child.killed) return;
         logger.error({ workerPid: child.pid }, 'a worker process does not answer: it is killed');
         child.kill('SIGKILL');
       },
@@ -81,7 +109,11 @@ export async function openWorkers({
       });
       // One that cannot be told of writes must not answer anything.
       worker.on('disconnect', () => void child.kill('SIGKILL'));
-      worker.on('error', (error) => (sentence = `A worker process failed: ${error.message}.`));
+      worker.on('error', (error) => {
+        sentence = `A worker process failed: ${error.message}.`;
+        // Node gives no 'exit' for a process that could not even be started (no memory, no process left, no program).
+        if (child.pid === undefined) child.emit('exit', child.exitCode, null);
+      });
       worker.on('exit', (code, signal) => {
         workers.delete(worker);
         relay.leave(member);
@@ -89,27 +121,18 @@ export async function openWorkers({
         if (state === 'starting')
           reject(new OperatorError(sentence || `A worker process ended ${cause} before it was listening.`));
         if (state !== 'serving') return;
-        const retryMs = backOff.ended();
-        logger.error(
-          {
-            workerPid: child.pid,
-            code,
-            signal: signal || null,
-            retryMs,
-            ...(sentence && { reason: sentence }),
-          },
-          'a worker process has ended: another takes its place',
-        );
-        const restart = setTimeout(() => {
-          restarts.delete(restart);
-          void startWorker(backOff).catch(() => {});
-        }, retryMs);
-        restarts.add(restart);
+        restartLater(backOff, {
+          workerPid: child.pid,
+          code,
+          signal: signal || null,
+          ...(sentence && { reason: sentence }),
+        });
       });
     });
     return opened;
   };
 
+  let checks: NodeJS.Timeout | undefined;
   const kill = async ({ process: child }: Worker): Promise<void> => {
     const gone = once(child, 'exit');
     child.kill('SIGKILL');
@@ -120,6 +143,7 @@ export async function openWorkers({
     logger.info({ workers: workers.size, graceMs }, 'shutting down');
     state = 'stopping';
     for (const restart of restarts) clearTimeout(restart);
+    clearInterval(checks);
     await Promise.all(
       [...workers].map(async ([worker, { listens }]) => {
         if (!listens) return kill(worker);
@@ -137,6 +161,7 @@ export async function openWorkers({
     const [first] = await Promise.all(opened);
     if (!first) throw new Error('there are no workers');
     state = 'serving';
+    checks = setInterval(() => relay.check(), checkIntervalMs).unref();
     return { ...first, close };
   } catch (error) {
     state = 'stopping';

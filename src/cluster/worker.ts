@@ -29,6 +29,9 @@ process.on('message', (message: ToWorker) => {
     case 'stop':
       void stop(message.graceMs);
       break;
+    case 'check':
+      send({ kind: 'noted', number: message.number });
+      break;
     case 'notice':
     case 'told':
       peers.receive(message);

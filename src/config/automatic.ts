@@ -5,7 +5,10 @@ export function chooseThreads(): number {
   return Math.max(1, availableParallelism() - 1);
 }
 
+/** The most that `workers` may be. */
+export const maxWorkers = 64;
+
 /** What `workers: auto` is on this machine. */
 export function chooseWorkers(): number {
-  return availableParallelism();
+  return Math.min(maxWorkers, availableParallelism());
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { chooseThreads, chooseWorkers } from './automatic.ts';
+import { chooseThreads, chooseWorkers, maxWorkers } from './automatic.ts';
 import {
   autoOrNumber,
   duration,
@@ -207,7 +207,7 @@ const cache = z.strictObject({
   maxBytes: key(
     size('64KiB', '1024GiB'),
     '64MiB',
-    'How much the cache may hold, in all: with driver memory each worker has an equal part. Beyond it, what was not used for longest goes.',
+    'How much the cache may hold, in all: with driver memory each worker has an equal part, which should not be less than maxEntryBytes. Beyond it, what was not used for longest goes.',
   ),
   maxEntryBytes: key(
     size('1KiB', '16MiB'),
@@ -234,7 +234,7 @@ const limits = z.strictObject({
   connections: key(
     integer(1, 1_000_000),
     10_000,
-    'Client connections at one time, in all: each worker has an equal part, rounded up. Further ones are closed.',
+    'Client connections at one time, in all: each worker has an equal part, rounded up. Further ones are closed; connections are not dealt out evenly, so with several workers some are closed before the sum is reached.',
   ),
   pipelinedRequests: key(
     integer(1, 1000),
@@ -276,7 +276,7 @@ const log = z.strictObject({
 });
 
 const workers = key(
-  autoOrNumber(64, chooseWorkers),
+  autoOrNumber(maxWorkers, chooseWorkers),
   'auto',
   'Processes that serve clients. With more than one there is another that starts them, and replaces one that dies. "auto" is as many as there are cores.',
 );

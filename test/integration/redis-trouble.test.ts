@@ -6,7 +6,9 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Redis } from 'ioredis';
 import { createRedisKeys } from '../../src/cache/redis-keys.ts';
 import { connectRedis, type RedisConnectionOptions } from '../../src/cache/redis-connection.ts';
+import type { WriteNotice } from '../../src/cache/shared-memory-store.ts';
 import type { CacheStore, Slot } from '../../src/cache/store.ts';
+import type { Peers } from '../../src/peers.ts';
 import { openTestStore, type TestStore } from '../support/redis-store.ts';
 import {
   startCluster,
@@ -50,10 +52,15 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
     closers.push(() => relay.close());
     return relay;
   };
-  const openAt = (connection: Partial<RedisConnectionOptions>, settleMs = 0): TestStore => {
+  const openAt = (
+    connection: Partial<RedisConnectionOptions>,
+    settleMs = 0,
+    peers?: Peers<WriteNotice>,
+  ): TestStore => {
     const opened = openTestStore({
       timeoutMs,
       settleMs,
+      peers,
       redis: connectRedis({
         url: '',
         username: null,
@@ -154,6 +161,33 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
       assert.equal(await operations[operation](), false);
       assert.ok(performance.now() - startedMs < patienceMs);
       server.resume();
+    });
+  }
+
+  for (const phase of ['beginWrite', 'endWrite'] as const) {
+    it(`is believed by no other worker when one cannot tell it of a write: ${phase}`, async () => {
+      const server = await start();
+      const relay = await relayTo(server);
+      let warn: (notice: WriteNotice) => void = () => {};
+      const writer = openAt({ url: `redis://${relay.address}` }, 0, {
+        tell: (notice) => Promise.resolve(warn(notice)),
+        onTold: () => {},
+      });
+      // It settles for longer than this takes.
+      const reader = openAt({ url: `redis://${server.address}` }, 1000, {
+        tell: () => Promise.resolve(),
+        onTold: (listener) => (warn = listener),
+      });
+      for (const { trusted } of [writer, reader, writer, reader]) await trusted();
+      await fill(reader.store, value);
+      assert.deepEqual(await found(reader.store), value);
+      const change = { id: 'a', scope: slot.scope, items: [slot.item] };
+      if (phase === 'endWrite') assert.equal(await writer.store.beginWrite(change), true);
+      relay.stall();
+      assert.equal(await writer.store[phase](change), false);
+      assert.equal((await reader.store.lookup(slot)).kind, 'unavailable');
+      await reader.trusted();
+      assert.equal(await found(reader.store), null, 'nothing of before');
     });
   }
 

@@ -91,6 +91,30 @@ describe('several workers', { timeout: 120_000 }, () => {
     await other.stop();
   });
 
+  test('one that hangs is replaced, with no cache and without a request', async () => {
+    const other = await startFrontDoor({
+      upstreamUrl: upstream.url,
+      set: ['workers=2', 'cache.driver=off'],
+    });
+    const [, pid = 0] = await workerPids(other);
+    process.kill(pid, 'SIGSTOP');
+    await other.logged(
+      ({ msg, workerPid }) => msg === 'a worker process does not answer: it is killed' && workerPid === pid,
+    );
+    const { workerPid } = await other.logged(({ msg }) => msg === listening);
+    (await connectToWorker(other, workerPid as number)).leave();
+    await other.stop();
+  });
+
+  test('a part of the cache that is less than one entry may be: the log says so', async () => {
+    const other = await startFrontDoor({
+      upstreamUrl: upstream.url,
+      set: ['workers=2', 'cache.maxBytes=1MiB', 'cache.maxEntryBytes=1MiB'],
+    });
+    await other.logged(({ msg }) => /cache\.maxBytes.*cache\.maxEntryBytes/.test(msg));
+    await other.stop();
+  });
+
   test('one that cannot start says why, and the others serve on', async () => {
     const other = await startFrontDoor({ upstreamUrl: upstream.url, set: ['workers=2'] });
     const [first = 0, second = 0] = await workerPids(other);
