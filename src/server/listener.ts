@@ -143,7 +143,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   server.on(
     'drop',
     logEveryMinute(() =>
-      logger.warn({ limit: limits.connections }, 'connections refused: limits.connections is reached'),
+      logger.warn(
+        { limit: limits.connections },
+        'connections refused: limits.connections is reached, or a part of it that one worker has',
+      ),
     ),
   );
 

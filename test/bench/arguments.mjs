@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
  */
 export function parseArguments(args, scenarioNames) {
   const usage = `Usage: npm run bench [-- FLAGS]
-  --quick        smaller bodies, shorter measurements, 2 or 3 rounds instead of 5, no growth: under 3 minutes in all
+  --quick        smaller bodies, shorter measurements, 1 or 2 rounds instead of 5, no growth: under 3 minutes in all
   --only A,B     only these: ${scenarioNames.join(', ')}
   --rounds N     how often each is measured
   --plots        with --quick: growth and its plots too
@@ -34,7 +34,7 @@ export function parseArguments(args, scenarioNames) {
   const only = values.only?.split(',') ?? [];
   const unknown = only.filter((name) => !scenarioNames.includes(name));
   if (unknown.length > 0) throw new Error(`There is no scenario ${unknown.join(', ')}.\n${usage}`);
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 5));
+  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds wants a whole number.\n${usage}`);
   const { quick, plots, json } = values;
   const write = values.write || (!quick && only.length === 0);

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import https from 'node:https';
 import { clientHeaders } from './wrk.mjs';
 
-const atOnce = 16;
+/** How many clients there are. */
+export const atOnce = 16;
 /** Of a hundred requests, in a fixed order that mixes them; ten are given up by the client in the middle. */
 const mixture = Object.entries({
   manifestByDigest: 38,
