@@ -93,7 +93,10 @@ async function bench(settings) {
   try {
     rig = await openRig(dir);
     const sections = await Promise.race([measureAll(rig, settings), interrupted]);
-    const text = renderReport({ machine: await describeMachine(programs, load), sections });
+    const text = renderReport({
+      machine: [...describeRun(settings), ...(await describeMachine(programs, load))],
+      sections,
+    });
     console.log(`\n${text}`);
     if (settings.write) await writeResults(text, sections);
     if (settings.json !== undefined) {
@@ -120,6 +123,12 @@ async function measureAll(rig, { quick, rounds, only, plots }) {
     sections.push({ name, ...(await scenarios[name](rig, { quick, rounds })) });
   }
   return sections;
+}
+
+function describeRun({ quick, rounds }) {
+  return [
+    `Medians of ${rounds} rounds (least and most)${quick ? '. **A quick run: bodies are smaller and measurements shorter than in a full one.**' : ''}`,
+  ];
 }
 
 async function writeResults(text, sections) {

@@ -7,16 +7,15 @@ import { atMost } from '../report.mjs';
 import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
 
 const doors = ['nginx', 'nginx-plain', 'caddy', 'haproxy', 'tidegate'];
-const layers = 20;
-/** Of a quick run: nginx hashes the password some eighty times for each image. */
-const fewRounds = 2;
 
 /**
  * A whole image, pushed and pulled with skopeo, and pulled by a Docker engine.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureCopies(rig, { quick, rounds }) {
-  const layerMebibytes = quick ? 2 : 51;
+  // Of 20 layers nginx hashes the password a hundred times.
+  const layers = quick ? 8 : 20;
+  const layerMebibytes = quick ? 8 : 51;
   const subjects = [];
   const knowsStorage = await rig.knows(`upstream.storage=${(await rig.registry()).storage}`);
   const wanted = quick ? ['nginx', 'caddy', 'tidegate'] : doors;
@@ -27,25 +26,21 @@ export async function measureCopies(rig, { quick, rounds }) {
   const image = createLayeredImage(path.join(rig.dir, 'layered-image'), { layers, layerMebibytes });
   const noDocker = quick ? 'this is a quick run' : whyNoEngine();
   const engine = noDocker === undefined ? await rig.engine() : undefined;
-  const results = await takeTurns(
-    subjects,
-    quick ? Math.min(rounds, fewRounds) : rounds,
-    async (subject, round) => {
-      image.change();
-      const name = `bench/copy-${subject.key}-${round}`;
-      const up = await copy(rig, subject, `dir:${image.dir}`, `docker://localhost:${subject.port}/${name}:1`);
-      await checkPushed(registry, name, image);
-      const pulled = path.join(rig.dir, 'pulled');
-      const down = await copy(rig, subject, `docker://localhost:${subject.port}/${name}:1`, `dir:${pulled}`);
-      checkPulled(pulled, image);
-      fs.rmSync(pulled, { recursive: true });
-      const docker = await engine?.pull(`localhost:${subject.port}`, name, rig.credentials.userAndPassword);
-      if (docker !== undefined && docker.digest !== image.digest)
-        throw new Error(`docker pulled ${docker.digest}`);
-      removeFromStorage(registry.storage, name, image);
-      return { up, down, docker: docker?.seconds };
-    },
-  );
+  const results = await takeTurns(subjects, rounds, async (subject, round) => {
+    image.change();
+    const name = `bench/copy-${subject.key}-${round}`;
+    const up = await copy(rig, subject, `dir:${image.dir}`, `docker://localhost:${subject.port}/${name}:1`);
+    await checkPushed(registry, name, image);
+    const pulled = path.join(rig.dir, 'pulled');
+    const down = await copy(rig, subject, `docker://localhost:${subject.port}/${name}:1`, `dir:${pulled}`);
+    checkPulled(pulled, image);
+    fs.rmSync(pulled, { recursive: true });
+    const docker = await engine?.pull(`localhost:${subject.port}`, name, rig.credentials.userAndPassword);
+    if (docker !== undefined && docker.digest !== image.digest)
+      throw new Error(`docker pulled ${docker.digest}`);
+    removeFromStorage(registry.storage, name, image);
+    return { up, down, docker: docker?.seconds };
+  });
   const of = (key, what) => results.get(key).map((each) => each[what]);
   const ratio = (what, key) => medianRatio(of(key, what), of('nginx', what));
   const columns = ['up', 'down', ...(engine === undefined ? [] : ['docker'])];
