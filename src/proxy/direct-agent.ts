@@ -43,7 +43,8 @@ class DirectAgent extends Agent {
           if (sink) return sink.onBytes(bytes);
           reader.shared = length === memory.length ? sharedBuffers.large : sharedBuffers.small;
           reader.isParsing = true;
-          socket.emit('data', Buffer.from(bytes));
+          // No listener: nobody has asked. A connection with such bytes on it is not one for the next request.
+          if (!socket.emit('data', Buffer.from(bytes))) socket.destroy();
           reader.isParsing = false;
           return sinkOf(reader)?.begin() ?? true;
         },

@@ -2,7 +2,7 @@ import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } 
 import type { Stream } from 'node:stream';
 import httpProxy from 'http-proxy';
 import { OciError } from '../oci/error.ts';
-import { headerValues } from '../oci/raw-headers.ts';
+import { headerPairs, headerValues } from '../oci/raw-headers.ts';
 import { createBodyBuffers } from './body-buffers.ts';
 import { relayDirectly, type DirectBody } from './direct-body.ts';
 import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
@@ -61,7 +61,7 @@ type Attempt = {
 type WebPass = (...args: unknown[]) => unknown;
 
 /**
- * Builds the engine on http-proxy, which opens the upstream request and pipes the request body; everything else that
+ * Builds the engine on http-proxy, which opens the upstream request and begins the request body; everything else that
  * it would do is replaced, because headers, paths, framing, errors and early ends must come through exactly.
  */
 export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Engine {
@@ -240,24 +240,13 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         incoming.on('end', () =>
           settle(() => {
             if (incoming.rawTrailers.length > 0 && res.chunkedEncoding)
-              res.addTrailers(trailerPairs(incoming.rawTrailers));
+              res.addTrailers([...headerPairs(incoming.rawTrailers)]);
             if (!req.complete) dropUpstream();
             resolve('relayed');
           }),
         );
         incoming.pipe(res, { end: false });
       };
-
-      const start = (reuse: boolean) =>
-        proxy.web(
-          req,
-          res,
-          {
-            agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
-            buffer: requestBody as unknown as Stream, // http-proxy only calls its pipe
-          },
-          onFailure,
-        );
 
       requestBody = createRequestBody({
         req,
@@ -267,6 +256,15 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
         },
       });
+      const buffer = requestBody as unknown as Stream; // http-proxy only calls its pipe
+      const start = (reuse: boolean) =>
+        proxy.web(
+          req,
+          res,
+          { agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent, buffer },
+          onFailure,
+        );
+
       req.headers = {}; // http-proxy would send these; onRequest sets what is sent
       attempts.set(req, { onRequest, onResponse });
       res.on('close', onClientClose);
@@ -298,11 +296,5 @@ export function tooLarge(maxBytes: number): OciError {
   return new OciError(
     'SIZE_INVALID',
     `The body is larger than the ${maxBytes} bytes that a manifest may have.`,
-  );
-}
-
-function trailerPairs(rawTrailers: readonly string[]): [string, string][] {
-  return rawTrailers.flatMap((name, i) =>
-    i % 2 === 0 ? [[name, rawTrailers[i + 1] ?? ''] as [string, string]] : [],
   );
 }
