@@ -119,7 +119,7 @@ describe('an upstream that is not there, or silent', { timeout: 60_000 }, () => 
     const upstream = await startUpstream();
     const frontDoor = await startFrontDoor({
       upstreamUrl: upstream.url,
-      set: ['upstream.readTimeout=400ms'],
+      set: ['upstream.readTimeout=1500ms'],
     });
     const silent = await exchange(frontDoor, get);
     assert.equal(silent.status, 504);
@@ -135,7 +135,7 @@ describe('an upstream that is not there, or silent', { timeout: 60_000 }, () => 
     for (let i = 0; i < 10; i++) {
       second.answer('x');
       assert.equal((await client.reader.take(1)).length, 1);
-      await new Promise((resolve) => setTimeout(resolve, 100)); // 1 s in all: longer than the limit
+      await new Promise((resolve) => setTimeout(resolve, 200)); // 2 s in all: longer than the limit
     }
     assert.equal((await client.rest()).length, 0);
     await second.closed;
