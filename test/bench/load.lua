@@ -3,7 +3,23 @@
 --   flood BEGINNING     each request with another wrong password; BEGINNING is base64 of "NAME:", without padding
 --   rotate FILE         in turns the requests of FILE, each two lines: a path, and the value of Authorization
 
-local alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+local digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+
+-- Base64 of three random small letters. Of letters: a password with control characters would be refused unhashed.
+local function randomLetters()
+  local bits = 0
+  for _ = 1, 3 do
+    bits = bits * 256 + math.random(97, 122)
+  end
+  local text = ''
+  for _ = 1, 4 do
+    local digit = bits % 64
+    text = digits:sub(digit + 1, digit + 1) .. text
+    bits = (bits - digit) / 64
+  end
+  return text
+end
+
 local threads = 0
 
 function setup(thread)
@@ -15,12 +31,7 @@ function init(args)
   if args[1] == 'flood' then
     math.randomseed(os.time() + number)
     request = function()
-      local password = {}
-      for i = 1, 16 do
-        local at = math.random(64)
-        password[i] = alphabet:sub(at, at)
-      end
-      wrk.headers['Authorization'] = 'Basic ' .. args[2] .. table.concat(password)
+      wrk.headers['Authorization'] = 'Basic ' .. args[2] .. randomLetters() .. randomLetters() .. randomLetters() .. randomLetters()
       return wrk.format()
     end
   elseif args[1] == 'rotate' then
