@@ -16,7 +16,7 @@ export type Change = {
   readonly isV1: boolean;
 };
 
-const blobPath = /^\/v2\/(.+)\/blobs\/([^/]+)$/;
+const blobPath = /^\/v2\/(.+)\/blobs\/([^/]+)$/s;
 const v1Tag = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/tags\/([^/]+)$/;
 const v1Repository = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/?(?:tags\/?)?$/;
 

@@ -18,8 +18,8 @@ export type Audit = {
 };
 
 export type AuditedRequest = {
-  /** To be called just before it is forwarded. */
-  forwarding(): void;
+  /** To be called as soon as it is being forwarded, before any of its body has been read. */
+  forwarded(): void;
   /** To be called with upstream's answer, before the client hears of it. */
   answered(status: number, rawHeaders: RawHeaders): void;
 };
@@ -113,7 +113,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now }: AuditOp
       );
     };
     return {
-      forwarding: () => {
+      forwarded: () => {
         if (change.action === 'push') body = watchPushedBody(exchange.req);
         exchange.res.once('close', () => {
           const { errorCode, res } = exchange;

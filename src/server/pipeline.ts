@@ -226,7 +226,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
     if (exchange.expectation === 'continue') res.writeContinue();
-    audited?.forwarding();
     const forwarded = engine.forward({
       req,
       res,
@@ -243,6 +242,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       },
     });
     exchange.transfer = forwarded;
+    audited?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;

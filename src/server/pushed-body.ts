@@ -20,7 +20,10 @@ export type PushedImage = {
 /** Of a larger manifest only the digest is known: it would be kept and parsed. In bytes. */
 const maxReadBytes = 1024 * 1024;
 
-/** Begins to look at a request's body; to be called in the turn of the event loop in which it begins to be read. */
+/**
+ * Begins to look at a request's body. To be called just after its reading has begun, in the same turn of the event loop: begun here, it
+ * would begin before the upstream request has its socket.
+ */
 export function watchPushedBody(req: IncomingMessage): PushedBody {
   const hash = createHash('sha256');
   let kept: Buffer[] = [];

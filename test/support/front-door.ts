@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -39,6 +40,8 @@ export type FrontDoorOptions = {
   readonly set?: readonly string[];
   readonly htpasswd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** The port that `set` names, where it also keeps the line that says so out of the log. */
+  readonly port?: number;
   /** Where log.errorFile in `set` leads, if it is set: then what is not on standard output is looked for there. */
   readonly errorFile?: string;
   /** DNS names for the certificate; localhost when left out. */
@@ -101,7 +104,12 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   });
   const isListening = (line: LogLine) => line.msg === 'listening';
   const { errorFile } = options;
-  const ready = errorFile === undefined ? logged(isListening) : findInFile(errorFile, isListening);
+  const ready =
+    options.port !== undefined
+      ? untilAccepting(options.port)
+      : errorFile === undefined
+        ? logged(isListening)
+        : findInFile(errorFile, isListening);
   const listening = await Promise.race([ready, died]);
   died.catch(() => {}); // from here on its end is the test's own doing
   if (child.pid === undefined) throw new Error('serve has no pid');
@@ -121,6 +129,16 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
       dirs.delete(dir);
     },
   };
+}
+
+async function untilAccepting(port: number): Promise<LogLine> {
+  const accepts = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+  await until(`something listens on port ${port}`, accepts);
+  return { msg: 'listening', port };
 }
 
 /** The lines that are whole in a file now; none where there is no file. */
