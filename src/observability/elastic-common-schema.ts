@@ -97,7 +97,7 @@ export const elasticCommonSchema: LoggerOptions = {
       const message = typeof first === 'string' ? first : second;
       const given = typeof first === 'object' && !(first instanceof Error) ? first : { err: first };
       const fields = { ...describeEvent(message), ...(typeof first === 'string' ? {} : given) };
-      method.apply(this, [fields, String(message ?? '')]);
+      method.apply(this, [fields, typeof message === 'string' ? message : '']);
     },
   },
 };

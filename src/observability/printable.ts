@@ -2,7 +2,6 @@
  * What a terminal or another reader of lines could act on: control characters (those above U+007F too, one of which begins an
  * escape sequence), line and paragraph separators, and what turns the direction of text (UAX #9).
  */
-// eslint-disable-next-line no-control-regex -- they are what is looked for
 const active = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 const hasActive = new RegExp(active.source);
 

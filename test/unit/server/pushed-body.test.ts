@@ -24,5 +24,5 @@ for (const [text, imageBytes, imageId] of [
   ['[]', null, null],
   ['7', null, null],
 ] as const) {
-  test(`${text.slice(0, 60)}`, () => assert.deepEqual(parsePushed(text), { imageBytes, imageId }));
+  test(text.slice(0, 60), () => assert.deepEqual(parsePushed(text), { imageBytes, imageId }));
 }
