@@ -11,6 +11,7 @@ import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
+import { createAudit } from './server/audit.ts';
 import { createClientAddresses } from './server/client-address.ts';
 import { openListener } from './server/listener.ts';
 import type { Peers } from './peers.ts';
@@ -88,14 +89,18 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
         });
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
+  const now = () => performance.now();
   const pipeline = createPipeline({
     authenticator,
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },
+    audit: config.log.audit
+      ? createAudit({ logger, ask, upstreamAuthorization: upstream.authorization, now })
+      : null,
     addresses,
     logger,
-    now: () => performance.now(),
+    now,
     realm: auth.realm,
     openPaths: new Set(auth.open),
     versionCheck: auth.versionCheck,

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { openFrontDoor } from '../cluster/front-door.ts';
 import { loadConfig } from '../config/load.ts';
-import { createLogger } from '../observability/logger.ts';
+import { chooseLogFormat, createLogger } from '../observability/logger.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
@@ -10,9 +10,11 @@ export function addServeCommand(program: Command): void {
     .command('serve')
     .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
-    const { config } = await loadConfig(readConfigOptions(command));
+    process.on('SIGUSR1', () => {}); // early, so that it starts no debugger
+    const { config: given, settings } = await loadConfig(readConfigOptions(command));
+    const config = { ...given, log: { ...given.log, format: chooseLogFormat(given.log, settings) } };
     const { workers, upstream } = config;
-    const { logger, exit } = await createLogger({ ...config.log, isShared: workers > 1 });
+    const { logger, exit } = await createLogger({ ...config.log, isShared: workers > 1, isRequired: true });
     const frontDoor = await openFrontDoor({ config, logger });
     const { address, names } = frontDoor;
     logger.info({ ...address, names, upstream: upstream.url, workers }, 'listening');

@@ -42,12 +42,17 @@ export async function openWorkers({
       "a worker's part of cache.maxBytes is less than cache.maxEntryBytes, and larger manifests are not cached: raise cache.maxBytes, or lower workers",
     );
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
-  const workers = new Map<Worker, { listens: boolean }>();
+  const workers = new Map<Worker, { isReady: boolean; listens: boolean }>();
   const restarts = new Set<NodeJS.Timeout>();
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ exec: fileURLToPath(new URL('./worker.js', import.meta.url)), args: [] });
+
+  // Each opens its own log files anew. One that is not ready yet has none, and would take it for the debugger's signal.
+  process.on('SIGUSR1', () => {
+    for (const [{ process: child }, { isReady }] of workers) if (isReady) child.kill('SIGUSR1');
+  });
 
   const restartLater = (backOff: BackOff, fields: object): void => {
     const retryMs = backOff.ended();
@@ -73,7 +78,7 @@ export async function openWorkers({
       return new Promise(() => {});
     }
     const { process: child } = worker;
-    const status = { listens: false };
+    const status = { isReady: false, listens: false };
     workers.set(worker, status);
     const member: Member = {
       send: (message) => sendTo(worker, message),
@@ -88,6 +93,7 @@ export async function openWorkers({
       worker.on('message', (message: FromWorker) => {
         switch (message.kind) {
           case 'ready':
+            status.isReady = true;
             member.send({ kind: 'start', config: share, underWay: relay.join(member) });
             break;
           case 'listening':

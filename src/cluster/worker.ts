@@ -11,7 +11,7 @@ import { createPeerChannel } from './peer-channel.ts';
  */
 
 // A terminal and a service manager send their signals to every process. The primary process passes on what they mean.
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
 // A message that cannot be sent: the primary process is gone, and that has not been noticed yet.
 cluster.worker?.on('error', () => process.exit(1));
@@ -42,7 +42,7 @@ send({ kind: 'ready' });
 
 async function start({ config, underWay }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
-  const { logger, exit } = await createLogger({ ...config.log, isShared: true });
+  const { logger, exit } = await createLogger({ ...config.log, isShared: true, isRequired: false });
   try {
     const app = await createApp({ config, logger, peers });
     running = { app, exit };

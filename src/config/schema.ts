@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { chooseThreads, chooseWorkers, maxWorkers } from './automatic.ts';
 import {
   autoOrNumber,
+  boolean,
   duration,
   filePath,
   folderPath,
@@ -271,7 +272,27 @@ const log = z.strictObject({
   format: key(
     oneOf('json', 'pretty', 'ecs'),
     'json',
-    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema.',
+    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema. Where it is not set and standard output is a terminal, "pretty". Files hold JSON lines instead of "pretty" ones.',
+  ),
+  accessFile: key(
+    nullable(filePath()),
+    null,
+    'File for the line of each request; null: standard output. Opened again on SIGUSR1, like the other files.',
+  ),
+  errorFile: key(
+    nullable(filePath()),
+    null,
+    'File for everything that is neither the line of a request nor of the audit; null: standard output.',
+  ),
+  audit: key(
+    boolean(),
+    true,
+    "Whether each push and each delete leaves a line of its own, at any log.level. The registry is asked for a tag's old digest first.",
+  ),
+  auditFile: key(
+    nullable(filePath()),
+    null,
+    'File for the lines of pushes and deletes; null: where the lines of requests go.',
   ),
 });
 

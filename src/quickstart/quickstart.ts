@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { openFrontDoor, type FrontDoor } from '../cluster/front-door.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { createLogger } from '../observability/logger.ts';
+import { chooseLogFormat, createLogger } from '../observability/logger.ts';
 import { ensureFirstUser, type FirstUser } from './first-user.ts';
 import { chooseHostNames } from './host-names.ts';
 import { choosePort } from './port.ts';
@@ -35,9 +35,8 @@ const defaultPort = 443;
 export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { root, preparation } = options;
   const { config: given, configPath, settings } = await load(root, []);
-  const wantsPretty = process.stdout.isTTY && !settings.has('log.format');
-  const log = wantsPretty ? { ...given.log, format: 'pretty' as const } : given.log;
-  const { logger, exit } = await createLogger({ ...log, isShared: given.workers > 1 });
+  const log = { ...given.log, format: chooseLogFormat(given.log, settings) };
+  const { logger, exit } = await createLogger({ ...log, isShared: given.workers > 1, isRequired: true });
   const names = await chooseHostNames(options.hosts);
   const startUpstream = await findUpstream({
     configured: given.upstream,

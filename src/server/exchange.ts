@@ -5,6 +5,7 @@ import type { OciErrorCode } from '../oci/error.ts';
 import type { Transfer } from '../proxy/engine.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import { normalizeAddress, type ClientAddresses } from './client-address.ts';
+import { readTraceContext, type TraceContext } from './trace-context.ts';
 
 /** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
 export type Expectation = 'none' | 'continue' | 'unknown';
@@ -13,8 +14,9 @@ export type Expectation = 'none' | 'continue' | 'unknown';
 export type Exchange = {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** In the log line, in error bodies, and upstream's X-Request-Id. */
+  /** In the log line and in error bodies; no other request has it, whatever a client says. */
   readonly id: string;
+  readonly trace: TraceContext;
   readonly startedAtMs: number;
   readonly method: string;
   readonly rawTarget: string;
@@ -52,6 +54,7 @@ export function openExchange(
     req,
     res,
     id: createRequestId(),
+    trace: readTraceContext(req.rawHeaders),
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',

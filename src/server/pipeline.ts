@@ -5,7 +5,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
-import { writeAccessLog } from '../observability/access-log.ts';
+import { identifyRequest, writeAccessLog } from '../observability/access-log.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
@@ -16,11 +16,13 @@ import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import { answerFromStorage } from './stored-answer.ts';
+import { continueTrace } from './trace-context.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
@@ -29,6 +31,8 @@ export type PipelineOptions = {
   readonly cache: AnswerCache | null;
   /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
   readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
+  /** Null: pushes and deletes have no line but each request's. */
+  readonly audit: Audit | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -92,9 +96,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
       if (route.kind === 'blob' && (await answerBlob(exchange, route, admission))) return;
+      const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
+      if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
-      await forward(exchange, route, written, admission);
+      const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
+      await forward(exchange, route, written, admission, audited);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
@@ -180,13 +187,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
   };
 
+  const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
+
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
       host: exchange.host,
       peerAddress: exchange.peerAddress,
       clientAddress: exchange.clientAddress,
       peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
-      requestId: exchange.id,
+      ...continueTrace(exchange.id, exchange.trace),
       keepAuthorization,
       upstreamAuthorization,
     });
@@ -197,10 +206,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     route: Route,
     written: Written | null,
     admission: Admission,
+    audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
     try {
-      await transfer(exchange, route, admission, announced);
+      await transfer(exchange, route, admission, announced, audited);
     } finally {
       await announced?.end();
     }
@@ -211,11 +221,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     route: Route,
     admission: Admission,
     announced: AnnouncedWrite | undefined,
+    audited: AuditedRequest | null,
   ): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
-    const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
-    if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
     const forwarded = engine.forward({
       req,
@@ -223,8 +232,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       rawTarget: exchange.rawTarget,
       headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host },
-      maxBodyBytes,
+      maxBodyBytes: maxBodyBytes(route),
       onResponse: (status, rawHeaders) => {
+        audited?.answered(status, rawHeaders);
         if (status === 401) warnOfUpstreamChallenge(exchange);
         const remembered = rememberTokens(rawHeaders, admission);
         if (remembered.length === 0) return announced?.end();
@@ -232,6 +242,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       },
     });
     exchange.transfer = forwarded;
+    audited?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;
@@ -253,7 +264,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
     exchange.errorCode = error.code;
     if (error.status >= 500) {
-      const context = { requestId: exchange.id, code: error.code };
+      const context = { ...identifyRequest(exchange), code: error.code };
       if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);
       else logger.warn(context, describe(error));
     }
@@ -269,7 +280,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       upstreamAuthorization === null
         ? 'it wants credentials of its own: set upstream.username and upstream.password'
         : 'it does not accept upstream.username and upstream.password';
-    logger.warn({ requestId: exchange.id }, `the registry answered 401: ${hint}`);
+    logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
   };
 
   return { handle };

@@ -51,6 +51,7 @@ describe('loadConfig: problems', () => {
   for (const [key, values] of Object.entries({
     'listen.host': ['[::1]', 'a b', '', '*', 'a/b'],
     workers: ['0', '65', '1.5', 'many', ''],
+    'log.audit': ['yes', '1', 'TRUE', 'null', ''],
     'listen.port': ['-1', '65536', '1.5', 'https', '0x10'],
     'listen.trustedProxies': [
       '10.0.0.0/33',

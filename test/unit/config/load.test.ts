@@ -40,12 +40,16 @@ describe('loadConfig: sources', () => {
       TIDEGATE_TLS_CLIENT_CA: '',
       TIDEGATE_AUTH_PASSWORD_THREADS: '3',
       TIDEGATE_SHUTDOWN_TIMEOUT: '0',
+      TIDEGATE_LOG_AUDIT: 'false',
+      TIDEGATE_LOG_ACCESS_FILE: 'log/access.log',
     };
     const { config } = await loadText('tls: { clientCa: ca.pem }', { env });
     assert.deepEqual(config.auth.open, ['/a', '/b']);
     assert.deepEqual(config.auth.challengeAgents, []);
     assert.equal(config.tls.clientCa, null);
     assert.equal(config.auth.passwordThreads, 3);
+    assert.equal(config.log.audit, false);
+    assert.match(config.log.accessFile ?? '', /^\/.*\/log\/access\.log$/);
     assert.equal(config.shutdown.timeout, 0);
   });
 
