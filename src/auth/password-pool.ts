@@ -4,14 +4,18 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 
 /** Checks passwords on threads of its own, so that no hash ever runs on the thread that streams. */
 export type PasswordPool = {
-  /** @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close */
-  verify(password: string, hash: string): Promise<boolean>;
+  /**
+   * @param isWanted asked when a thread is free for it: what is not wanted any more is not computed, and gives undefined
+   * @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close
+   */
+  verify(password: string, hash: string, isWanted?: () => boolean): Promise<boolean | undefined>;
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
 type Job = PasswordRequest & {
-  readonly resolve: (matches: boolean) => void;
+  readonly isWanted: () => boolean;
+  readonly resolve: (matches: boolean | undefined) => void;
   readonly reject: (error: OciError) => void;
 };
 
@@ -74,6 +78,10 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
 
   function dispatch(): void {
     while (queue.length > 0) {
+      if (queue[0]?.isWanted() === false) {
+        queue.shift()?.resolve(undefined);
+        continue;
+      }
       const worker = findOrStartIdle();
       if (worker === undefined) break;
       const job = queue.shift();
@@ -90,13 +98,13 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
   }
 
   return {
-    verify(password, hash) {
-      return new Promise<boolean>((resolve, reject) => {
+    verify(password, hash, isWanted = () => true) {
+      return new Promise<boolean | undefined>((resolve, reject) => {
         if (closed) {
           reject(unavailable(new Error('the password pool is closed')));
           return;
         }
-        const job = { password, hash, resolve, reject };
+        const job = { password, hash, isWanted, resolve, reject };
         queue.push(job);
         dispatch();
         if (queue.length > options.maxQueued && queue.at(-1) === job) {

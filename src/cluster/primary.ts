@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { createHashKey } from '../auth/keyed-hash.ts';
 import type { Config } from '../config/schema.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
@@ -42,6 +43,7 @@ export async function openWorkers({
       "a worker's part of cache.maxBytes is less than cache.maxEntryBytes, and larger manifests are not cached: raise cache.maxBytes, or lower workers",
     );
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
+  const loginKey = createHashKey().toString('base64');
   const workers = new Map<Worker, { listens: boolean }>();
   const restarts = new Set<NodeJS.Timeout>();
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
@@ -88,7 +90,13 @@ export async function openWorkers({
       worker.on('message', (message: FromWorker) => {
         switch (message.kind) {
           case 'ready':
-            member.send({ kind: 'start', config: share, underWay: relay.join(member) });
+            member.send({
+              kind: 'start',
+              config: share,
+              underWay: relay.join(member),
+              logins: relay.logins(),
+              loginKey,
+            });
             break;
           case 'listening':
             status.listens = true;

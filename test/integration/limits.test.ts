@@ -108,18 +108,6 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
       assert.equal((await client.rest()).length, 0);
     }));
 
-  test('more than limits.connections: the next is closed, and there is a log line', () =>
-    withLimits(['connections=2'], async (frontDoor) => {
-      const held = [await connectClient(frontDoor), await connectClient(frontDoor)];
-      await assert.rejects(connectClient(frontDoor));
-      await frontDoor.logged(({ msg }) => msg.includes('limits.connections'));
-      for (const client of held) {
-        client.send(anonymous('GET /v2/x'));
-        assert.equal((await client.response()).status, 401);
-        client.leave();
-      }
-    }));
-
   test('an upload that moves is not cut by any limit; one that is silent is, on both sides', () =>
     withLimits(['idleTimeout=500ms', 'headerTimeout=400ms', 'keepAliveTimeout=300ms'], async (frontDoor) => {
       const client = await connectClient(frontDoor);
