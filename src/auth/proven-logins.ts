@@ -39,7 +39,7 @@ export function createProvenLogins(options: {
     proofOf: (...parts) => keyedHash(parts.map((part) => `${part.length}:${part}`).join('')),
     isProven: (nameKey, proof) => {
       const known = proofs.get(nameKey);
-      return known !== undefined && known.proof === proof && now() < known.untilMs;
+      return known?.proof === proof && now() < known.untilMs;
     },
     hasComeFrom: (nameKey, network) => now() < (networks.get(`${nameKey} ${network}`) ?? -Infinity),
     rememberNetwork,
