@@ -115,7 +115,7 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
     withThrottle(['addressFailures=0', 'nameFailures=4'], async (frontDoor) => {
       const home = '127.0.0.50';
       assert.equal((await logIn(frontDoor, right(home))).status, 200);
-      await writeFile(frontDoor.htpasswdPath, `${user}:${await hashPassword('new')}\n`);
+      await writeFile(frontDoor.htpasswdPath, `${user}:${hashPassword('new')}\n`);
       await frontDoor.logged(({ msg }) => msg.includes('it is in effect'));
       for (let i = 0; i < 4; i++) await failOften(frontDoor, 1, `127.0.0.${60 + i}`);
       const renewed = (from: string) => ({ name: user, password: 'new', from });
