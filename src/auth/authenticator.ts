@@ -131,7 +131,8 @@ export function createAuthenticator(options: {
     }
     const attempts = [attempt];
     const isWanted = () => attempts.some((waiting) => throttle.lockedMs(waiting) === 0);
-    const matches = pool.verify(password, hash, isWanted).finally(() => flights.delete(key));
+    const order = { isWanted, isFirst: attempt.isExempt };
+    const matches = pool.verify(password, hash, order).finally(() => flights.delete(key));
     flights.set(key, { matches, attempts });
     return matches;
   }

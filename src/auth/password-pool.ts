@@ -5,16 +5,22 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 /** Checks passwords on threads of its own, so that no hash ever runs on the thread that streams. */
 export type PasswordPool = {
   /**
-   * @param isWanted asked when a thread is free for it: what is not wanted any more is not computed, and gives undefined
+   * @param order isWanted: asked when a thread is free for it, what is not wanted any more is not computed, and gives undefined;
+   * isFirst: to be done before all that are not, which make room for it in a full queue
    * @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close
    */
-  verify(password: string, hash: string, isWanted?: () => boolean): Promise<boolean | undefined>;
+  verify(
+    password: string,
+    hash: string,
+    order?: { isWanted: () => boolean; isFirst: boolean },
+  ): Promise<boolean | undefined>;
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
 type Job = PasswordRequest & {
   readonly isWanted: () => boolean;
+  readonly isFirst: boolean;
   readonly resolve: (matches: boolean | undefined) => void;
   readonly reject: (error: OciError) => void;
 };
@@ -98,18 +104,19 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
   }
 
   return {
-    verify(password, hash, isWanted = () => true) {
+    verify(password, hash, order = { isWanted: () => true, isFirst: false }) {
       return new Promise<boolean | undefined>((resolve, reject) => {
         if (closed) {
           reject(unavailable(new Error('the password pool is closed')));
           return;
         }
-        const job = { password, hash, isWanted, resolve, reject };
-        queue.push(job);
+        const after = order.isFirst ? queue.findIndex(({ isFirst }) => !isFirst) : -1;
+        const at = after === -1 ? queue.length : after;
+        queue.splice(at, 0, { password, hash, ...order, resolve, reject });
         dispatch();
-        if (queue.length > options.maxQueued && queue.at(-1) === job) {
-          queue.pop();
-          reject(unavailable(new Error(`${options.maxQueued} password checks are waiting already`)));
+        if (queue.length > options.maxQueued) {
+          const reason = `${options.maxQueued} password checks are waiting already`;
+          queue.pop()?.reject(unavailable(new Error(reason)));
         }
       });
     },
