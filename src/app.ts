@@ -2,10 +2,13 @@ import { setDefaultHighWaterMark } from 'node:stream';
 import type { Logger } from 'pino';
 import { createAuthenticator } from './auth/authenticator.ts';
 import { openHtpasswdFile } from './auth/htpasswd-file.ts';
+import { createHashKey } from './auth/keyed-hash.ts';
+import { createLoginThrottle, type LoginNotice, type LoginThrottle } from './auth/login-throttle.ts';
 import { createPasswordPool } from './auth/password-pool.ts';
+import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
-import { openCacheStore } from './cache/open-store.ts';
+import { openCacheStore, openRedis } from './cache/open-store.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
@@ -36,14 +39,21 @@ export type AppOptions = {
   readonly config: Config;
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
-  readonly peers?: { readonly writes: Peers<WriteNotice>; readonly tokens: Peers<TokenNotice> };
+  readonly peers?: {
+    readonly writes: Peers<WriteNotice>;
+    readonly tokens: Peers<TokenNotice>;
+    readonly logins: Peers<LoginNotice>;
+  };
+  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  readonly loginKey?: Buffer;
 };
 
 /**
  * Builds the front door from its configuration and opens it.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
-export async function createApp({ config, logger, peers }: AppOptions): Promise<App> {
+export async function createApp(options: AppOptions): Promise<App> {
+  const { config, logger, peers } = options;
   const { listen, tls, auth, limits } = config;
   setDefaultHighWaterMark(false, streamBufferBytes);
   const certificate = await loadServerCertificate({
@@ -65,6 +75,7 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
   });
   const authenticator = createAuthenticator({
     htpasswd,
+    throttle: await openLoginThrottle(options),
     pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
@@ -108,6 +119,7 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     upstreamUrl: upstream.url,
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
+    uploadsPerUser: limits.uploadsPerUser,
     refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
   });
   const free = async () => {
@@ -128,8 +140,11 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
         keepAliveTimeoutMs: limits.keepAliveTimeout,
         idleTimeoutMs: limits.idleTimeout,
         connections: limits.connections,
+        connectionsPerAddress: limits.connectionsPerAddress,
         pipelinedRequests: limits.pipelinedRequests,
       },
+      proxyProtocol: listen.proxyProtocol === 'on',
+      addresses,
       pipeline,
       logger,
     });
@@ -146,6 +161,52 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     await free();
     throw error;
   }
+}
+
+/** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
+const provenAfterMs = 24 * 60 * 60 * 1000;
+
+async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions): Promise<LoginThrottle> {
+  const { auth, cache, upstream } = config;
+  const { addressFailures, nameFailures, window, lockTime, maxLockTime, entries } = auth.throttle;
+  const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
+  const address = { ...rules, failures: addressFailures };
+  const name = { ...rules, failures: nameFailures };
+  const provenTtlMs = auth.credentialTtl + provenAfterMs;
+  const now = () => performance.now();
+  const shares = cache.driver === 'redis' && addressFailures + nameFailures > 0;
+  return createLoginThrottle({
+    address,
+    name,
+    maxEntries: entries,
+    hashKey: loginKey ?? createHashKey(),
+    provenTtlMs,
+    maxProven: auth.credentialEntries,
+    peers: peers?.logins,
+    shared: shares
+      ? createSharedLockOuts({
+          redis: await openRedis(cache.redis),
+          keyPrefix: cache.redis.keyPrefix,
+          upstreamUrl: upstream.url,
+          address,
+          name,
+          provenTtlMs,
+          timeoutMs: cache.redis.timeout,
+          now,
+        })
+      : null,
+    events: {
+      onThrottled: () => {},
+      onLockOut: ({ kind, network, user, forMs, times }) =>
+        logger.warn(
+          { client: network, user, forMs, times },
+          kind === 'address'
+            ? 'too many wrong passwords from one address: it is locked out'
+            : 'too many wrong passwords under one name: it is locked out',
+        ),
+    },
+    now,
+  });
 }
 
 /** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */

@@ -21,6 +21,7 @@ const programs = [
   { program: 'docker-registry', package: 'docker-registry' },
   { program: 'redis-server', package: 'redis-server' },
   { program: 'htpasswd', package: 'apache2-utils' },
+  { program: 'haproxy', package: 'haproxy' },
   { program: 'curl', package: 'curl' },
   { program: 'openssl', package: 'openssl' },
   { program: 'skopeo', package: 'skopeo' },

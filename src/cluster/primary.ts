@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { createHashKey } from '../auth/keyed-hash.ts';
 import type { Config } from '../config/schema.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
@@ -43,6 +44,7 @@ export async function openWorkers({
     );
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
   const workers = new Map<Worker, { isReady: boolean; listens: boolean }>();
+  const loginKey = createHashKey().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
@@ -94,7 +96,13 @@ export async function openWorkers({
         switch (message.kind) {
           case 'ready':
             status.isReady = true;
-            member.send({ kind: 'start', config: share, underWay: relay.join(member) });
+            member.send({
+              kind: 'start',
+              config: share,
+              underWay: relay.join(member),
+              logins: relay.logins(),
+              loginKey,
+            });
             break;
           case 'listening':
             status.listens = true;

@@ -40,11 +40,13 @@ process.on('message', (message: ToWorker) => {
 });
 send({ kind: 'ready' });
 
-async function start({ config, underWay }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
+async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
+  const { config, underWay, logins } = message;
   for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
+  for (const body of logins) peers.act({ topic: 'login', body });
   const { logger, exit } = await createLogger({ ...config.log, isShared: true, isRequired: false });
   try {
-    const app = await createApp({ config, logger, peers });
+    const app = await createApp({ config, logger, peers, loginKey: Buffer.from(message.loginKey, 'base64') });
     running = { app, exit };
     send({ kind: 'listening', address: app.address, names: app.names });
   } catch (error) {

@@ -5,7 +5,8 @@ import type { SecureVersion } from 'node:tls';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
 import { formatErrorBody, OciError } from '../oci/error.ts';
-import { normalizeAddress } from './client-address.ts';
+import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
+import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
 import type { Pipeline } from './pipeline.ts';
 
@@ -27,8 +28,12 @@ export type ListenerOptions = {
     readonly keepAliveTimeoutMs: number;
     readonly idleTimeoutMs: number;
     readonly connections: number;
+    readonly connectionsPerAddress: number;
     readonly pipelinedRequests: number;
   };
+  /** Whether each connection begins with a header of the PROXY protocol, from a trusted proxy. */
+  readonly proxyProtocol: boolean;
+  readonly addresses: ClientAddresses;
   readonly pipeline: Pipeline;
   readonly logger: Logger;
 };
@@ -85,20 +90,37 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     requireHostHeader: false, // checked in the pipeline, for an answer in the registry's form
   });
   server.maxHeadersCount = 0; // beyond a count Node would drop headers silently; headerBytes is the limit
-  server.maxConnections = limits.connections;
   /** Every TCP connection, the TLS handshake done or not. */
   const sockets = new Set<Socket>();
   /** Every TLS connection, with its requests that wait or are being answered, in order. */
   const connections = new Map<Socket, Set<Exchange>>();
+  const accepted = new WeakMap<Socket, AcceptedConnection>();
   let closing = false;
 
+  // Node's own listener begins TLS at once; here it is called when a connection has been let in.
+  const startTls = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  const acceptor = createAcceptor({
+    ...options,
+    startTls: (socket) => {
+      for (const start of startTls) start.call(server, socket);
+    },
+  });
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    acceptor.accept(socket);
   });
   server.on('secureConnection', (socket) => {
+    const connection = acceptor.find(socket);
+    if (!connection) {
+      socket.destroy();
+      return;
+    }
     const underWay = new Set<Exchange>();
     connections.set(socket, underWay);
+    accepted.set(socket, connection);
+    connection.isProven = () => [...underWay].some(({ user }) => user !== null);
     socket.once('close', () => {
       connections.delete(socket);
       // Node tells only the response whose turn it is that its client has left.
@@ -111,7 +133,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const handle = (req: IncomingMessage, res: ServerResponse, expectation: Expectation) => {
     const { socket } = req;
     const underWay = connections.get(socket);
-    if (underWay === undefined || underWay.size >= limits.pipelinedRequests) {
+    const connection = accepted.get(socket);
+    if (underWay === undefined || !connection || underWay.size >= limits.pipelinedRequests) {
       socket.destroy();
       return;
     }
@@ -124,10 +147,12 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
         // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
         last.res.once('close', () => socket.writable && resolve());
       });
-    const exchange = pipeline.handle(req, res, { expectation, turn });
+    const { peerAddress } = connection;
+    const exchange = pipeline.handle(req, res, { expectation, turn, peerAddress });
     underWay.add(exchange);
     res.once('close', () => {
       underWay.delete(exchange);
+      if (exchange.user !== null) connection.isProven = () => true;
       if (closing && underWay.size === 0) socket.destroySoon();
     });
   };
@@ -136,7 +161,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   server.on('checkExpectation', (req, res) => handle(req, res, 'unknown'));
   const refuseRaw = (socket: Socket, error: OciError, reason: string) => {
     const requestId = createRequestId();
-    const client = normalizeAddress(socket.remoteAddress ?? '');
+    const client = accepted.get(socket)?.peerAddress ?? '';
     logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
     answerRaw(socket, error, requestId);
   };
@@ -156,19 +181,13 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   });
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
     logger.debug(
-      { client: socket.remoteAddress, reason: error.code ?? error.message },
+      {
+        client: acceptor.find(socket)?.peerAddress ?? socket.remoteAddress,
+        reason: error.code ?? error.message,
+      },
       'TLS handshake failed',
     );
   });
-  server.on(
-    'drop',
-    logEveryMinute(() =>
-      logger.warn(
-        { limit: limits.connections },
-        'connections refused: limits.connections is reached, or a part of it that one worker has',
-      ),
-    ),
-  );
 
   // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
   server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
@@ -256,13 +275,4 @@ function answerRaw(socket: Socket, { status, code, message }: OciError, requestI
       `Connection: close\r\n\r\n${body}`,
     () => socket.destroy(),
   );
-}
-
-function logEveryMinute(log: () => void): () => void {
-  let quietUntilMs = 0;
-  return () => {
-    if (Date.now() < quietUntilMs) return;
-    quietUntilMs = Date.now() + 60_000;
-    log();
-  };
 }

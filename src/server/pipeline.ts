@@ -23,6 +23,7 @@ import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import { answerFromStorage } from './stored-answer.ts';
 import { continueTrace } from './trace-context.ts';
+import { createUploadLimit } from './upload-limit.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
@@ -44,6 +45,8 @@ export type PipelineOptions = {
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
+  /** How many uploads a user may have under way at one time. */
+  readonly uploadsPerUser: number;
   readonly refusedBody: RefusedBodyLimits;
 };
 
@@ -55,17 +58,18 @@ export type Pipeline = {
   handle(
     req: IncomingMessage,
     res: ServerResponse,
-    options: { expectation: Expectation; turn: Promise<unknown> | undefined },
+    options: { expectation: Expectation; turn: Promise<unknown> | undefined; peerAddress: string },
   ): Exchange;
 };
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
+  const limitUploads = createUploadLimit(options.uploadsPerUser);
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
-  const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
-    const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
+  const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress }) => {
+    const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
     res.once('close', () => {
       const log = () => writeAccessLog(logger, exchange, now());
       if (exchange.transfer === null) log();
@@ -100,6 +104,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
+      if (!reads) limitUploads(exchange, route);
       const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
       await forward(exchange, route, written, admission, audited);
     } catch (error) {
@@ -109,7 +114,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     }
   };
 
-  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, or UNAVAILABLE when undecided. */
+  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
   const admit = async (exchange: Exchange, route: Route): Promise<Admission> => {
     const authorization = headerValues(exchange.req.rawHeaders, 'authorization');
     if (route.kind === 'open') {
@@ -131,11 +136,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         return { identity: null, keepAuthorization: false };
       }
     }
-    const result = await authenticator.authenticate(authorization);
+    const result = await authenticator.authenticate(authorization, exchange.clientAddress);
     if (result.kind === 'verified') {
       return { identity: result.identity, keepAuthorization: result.scheme === 'token' };
     }
-    exchange.reason = result.kind === 'refused' ? result.reason : 'no-credentials';
+    exchange.reason = result.kind === 'refused' ? result.reason : reasonOf[result.kind];
+    if (result.kind === 'locked-out') throw lockedOut(result.forMs);
     const message =
       result.kind === 'refused'
         ? 'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).'
@@ -284,6 +290,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   return { handle };
+}
+
+const reasonOf = { anonymous: 'no-credentials', 'locked-out': 'locked-out' } as const;
+
+function lockedOut(forMs: number): OciError {
+  const seconds = Math.max(1, Math.ceil(forMs / 1000));
+  return new OciError(
+    'TOOMANYREQUESTS',
+    `Too many wrong passwords were sent from this address or under this name: try again in ${seconds} seconds.`,
+    { headers: { 'Retry-After': String(seconds) } },
+  );
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */

@@ -20,7 +20,7 @@ describe('loadConfig: problems', () => {
     ].join('\n');
     const env = { TIDEGATE_AUTH_REALM: 'a"b', TIDEGATE_NOTHING: '1' };
     assert.deepEqual(await findProblems(text, { env, set: ['limits.headerBytes=1', 'x.y=1', 'log'] }), [
-      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies',
+      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies, proxyProtocol',
       'x.yml:3: listen.port: "443" is text: write the number without quotes; allowed: a whole number from 0 to 65535',
       'x.yml:5: tls.minVersion: "TLSv1.1" is not allowed; allowed: TLSv1.2, TLSv1.3',
       'x.yml:6: admin: there is no such section; allowed: listen, tls, upstream, auth, cache, workers, limits, shutdown, log',
@@ -146,6 +146,13 @@ describe('loadConfig: problems', () => {
       );
     }
     await loadText('upstream: { username: x, password: "12345" }');
+  });
+
+  it('a PROXY protocol that anybody may speak', async () => {
+    const [problem] = await findProblems('listen:\n  proxyProtocol: on');
+    assert.ok(problem?.startsWith('x.yml:2: listen.proxyProtocol: needs listen.trustedProxies'), problem);
+    await loadText('listen: { proxyProtocol: on, trustedProxies: [10.0.0.0/8] }');
+    await loadText('listen: { proxyProtocol: off }');
   });
 
   it('never repeats a password', async () => {
