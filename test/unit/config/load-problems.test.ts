@@ -10,7 +10,7 @@ describe('loadConfig: problems', () => {
       '  port: "443"',
       'tls:',
       '  minVersion: TLSv1.1',
-      'admin: {}',
+      'statistics: {}',
       'upstream:',
       '  password: 12345',
       '  readTimeout: 900',
