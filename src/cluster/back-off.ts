@@ -4,8 +4,8 @@ export type BackOff = {
   started(): void;
   /** To be called when it has ended; gives milliseconds: 0 for the first time, then longer each time. */
   ended(): number;
-  /** Whether it has ended again and again, and has not yet run long enough to count as recovered. */
-  isLooping(): boolean;
+  /** Whether it ends again and again: three times in a row, and it has not run for long since. */
+  loops(): boolean;
 };
 
 /** The wait for the second end in a row, doubled with each further one, in milliseconds. */
@@ -13,8 +13,8 @@ const firstWaitMs = 1000;
 const longestWaitMs = 30_000;
 /** What ran for so long has recovered: its next end counts as the first, in milliseconds. */
 const recoveredMs = 60_000;
-/** So many ends in a row are no accident. */
-const loopEnds = 3;
+/** So many ends in a row are no chance any more. */
+const endsOfLoop = 3;
 
 /** @param now a clock that only goes forward, in milliseconds */
 export function createBackOff(now: () => number): BackOff {
@@ -30,6 +30,6 @@ export function createBackOff(now: () => number): BackOff {
       startedAtMs = Infinity;
       return endsInARow === 1 ? 0 : Math.min(longestWaitMs, firstWaitMs * 2 ** (endsInARow - 2));
     },
-    isLooping: () => endsInARow >= loopEnds && !hasRecovered(),
+    loops: () => endsInARow >= endsOfLoop && !hasRecovered(),
   };
 }

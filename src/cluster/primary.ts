@@ -44,7 +44,7 @@ export async function openWorkers({
   const workers = new Map<Worker, WorkerRecord>();
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
-  let ends = 0;
+  let restarted = 0;
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
@@ -52,8 +52,8 @@ export async function openWorkers({
 
   const restartLater = (backOff: BackOff, fields: object): void => {
     const retryMs = backOff.ended();
-    ends += 1;
-    const crashLoop = backOff.isLooping();
+    restarted += 1;
+    const crashLoop = backOff.loops();
     logger.error({ ...fields, retryMs, crashLoop }, 'a worker process has ended: another takes its place');
     const restart = setTimeout(() => {
       restarts.delete(restart);
@@ -193,9 +193,9 @@ export async function openWorkers({
       address,
       workers: () => ({
         wanted: config.workers,
-        serving: [...workers.values()].filter(({ listens }) => listens).length,
-        restarts: ends,
-        crashLoop: backOffs.some((backOff) => backOff.isLooping()),
+        serving: state === 'serving' ? [...workers.values()].filter(({ listens }) => listens).length : 0,
+        restarts: restarted,
+        crashLoop: backOffs.some((backOff) => backOff.loops()),
       }),
       waiting,
       prepare: (next, options) => {

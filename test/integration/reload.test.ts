@@ -227,7 +227,7 @@ for (const workers of [1, 2]) {
         const logged = listenToLog(frontDoor);
         assert.equal((await exchange(frontDoor, authorized('GET /v2/app/manifests/none'))).status, 404);
         const request = await logged((entry) => entry['path'] === '/v2/app/manifests/none');
-      assert.equal(request['cache'], 'MISS');
+        assert.equal(request['cache'], 'MISS');
         await frontDoor.stop();
       });
     },
