@@ -9,7 +9,7 @@ export function listenToLog(frontDoor: FrontDoor): FrontDoor['logged'] {
   return (matches) => frontDoor.logged((line) => frontDoor.log.indexOf(line) >= from && matches(line));
 }
 
-export const isRefusal = ({ msg }: LogLine): boolean => /^The reload is refused, and what/.test(msg);
+export const isRefusal = ({ msg }: LogLine): boolean => msg.startsWith('The reload is refused, and what');
 
 /** Sends SIGHUP and waits for what comes of it. */
 export async function sighup(frontDoor: FrontDoor): Promise<LogLine> {
