@@ -24,6 +24,8 @@ const programs = [
   { program: 'haproxy', package: 'haproxy' },
   { program: 'curl', package: 'curl' },
   { program: 'openssl', package: 'openssl' },
+  { program: 'python3', package: 'python3' },
+  { program: 'systemd-notify', package: 'systemd' },
   { program: 'skopeo', package: 'skopeo' },
   { program: 'podman', package: 'podman' },
   { program: 'buildah', package: 'buildah' },

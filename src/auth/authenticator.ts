@@ -50,7 +50,7 @@ export type Authenticator = {
  * @param options credentialTtlMs: how long a success is remembered; maxCredentials: how many; now: a monotonic clock in milliseconds
  */
 export function createAuthenticator(options: {
-  htpasswd: HtpasswdFile;
+  htpasswd: Omit<HtpasswdFile, 'reread'>;
   pool: PasswordPool;
   throttle: LoginThrottle;
   credentialTtlMs: number;
@@ -182,7 +182,6 @@ export function createAuthenticator(options: {
       credentials.clear();
       tokens.clear();
       htpasswd.close();
-      throttle.close();
       await pool.close();
     },
   };

@@ -323,6 +323,19 @@ const log = z.strictObject({
   ),
 });
 
+const admin = z.strictObject({
+  host: key(
+    listenHost(),
+    '127.0.0.1',
+    'Address of the admin listener: plain HTTP for /livez, /readyz, /metrics. It asks for no password: leave it on loopback, or on a network where only those are who may read it.',
+  ),
+  port: key(
+    nullable(integer(0, 65535)),
+    9090,
+    'Its port. 0 takes any free one, null switches it off. One that is taken is said in the log, and Tidegate serves without it.',
+  ),
+});
+
 const workers = key(
   autoOrNumber(maxWorkers, chooseWorkers),
   'auto',
@@ -339,6 +352,7 @@ export const configSchema = z.strictObject({
   workers,
   limits,
   shutdown,
+  admin,
   log,
 });
 

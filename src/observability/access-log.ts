@@ -77,8 +77,8 @@ export function roundDuration(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-/** An absolute-form target is refused, and may hold a password: it is not repeated. */
-function originFormPath(rawTarget: string): string | null {
+/** The path alone, for the log. An absolute-form target is refused, and may hold a password: it is not repeated. */
+export function originFormPath(rawTarget: string): string | null {
   if (!rawTarget.startsWith('/')) return null;
   const end = rawTarget.search(/[?#]/);
   return printable(rawTarget.slice(0, Math.min(end === -1 ? rawTarget.length : end, maxTextLength)));

@@ -1,19 +1,21 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { clientNetwork } from '../auth/client-network.ts';
-import { canonicalAddress, normalizeAddress, type ClientAddresses } from './client-address.ts';
-import { createConnectionGate, type GateEvent, type GatedConnection } from './connection-gate.ts';
+import { canonicalAddress, normalizeAddress } from './client-address.ts';
+import {
+  createConnectionGate,
+  type GateEvent,
+  type GatedConnection,
+  type GateLimits,
+} from './connection-gate.ts';
 import { readProxyHeader } from './proxied-socket.ts';
 
 export type AcceptorOptions = {
-  readonly limits: {
-    readonly connections: number;
-    readonly connectionsPerAddress: number;
-    readonly handshakeTimeoutMs: number;
-  };
+  readonly limits: GateLimits & { readonly handshakeTimeoutMs: number };
   /** Whether each connection begins with a PROXY header. */
   readonly proxyProtocol: boolean;
-  readonly addresses: ClientAddresses;
+  /** Whether an address is a proxy's that may say who its clients are. */
+  readonly isTrusted: (address: string) => boolean;
   /** Begins TLS on a connection that was let in. */
   readonly startTls: (socket: Socket) => void;
   readonly logger: Logger;
@@ -33,12 +35,14 @@ export type Acceptor = {
   accept(socket: Socket): void;
   /** The connection that a socket is for, the TCP one or the TLS one over it; undefined when it is gone. */
   find(socket: Socket): AcceptedConnection | undefined;
+  /** For the connections from now on. */
+  useLimits(limits: GateLimits): void;
 };
 
 export function createAcceptor(options: AcceptorOptions): Acceptor {
-  const { limits, proxyProtocol, addresses, startTls, logger } = options;
+  const { limits, proxyProtocol, startTls, logger } = options;
   const accepted = new Map<string, AcceptedConnection>();
-  const gate = createConnectionGate<AcceptedConnection>({ ...limits, onFull: createFullWarning(logger) });
+  const gate = createConnectionGate<AcceptedConnection>({ limits, onFull: createFullWarning(logger) });
   const warnOfStranger = everyMinute((client: string) =>
     logger.warn({ client }, 'connections refused: their address is not in listen.trustedProxies'),
   );
@@ -63,7 +67,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
 
   const accept = (socket: Socket) => {
     const peerAddress = normalizeAddress(socket.remoteAddress ?? '');
-    const isTrusted = addresses.isTrusted(peerAddress);
+    const isTrusted = options.isTrusted(peerAddress);
     const isStranger = proxyProtocol && !isTrusted;
     if (isStranger) warnOfStranger(peerAddress);
     const connection: AcceptedConnection = {
@@ -86,7 +90,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     else begin(socket, connection, isTrusted ? null : clientNetwork(peerAddress));
   };
 
-  return { accept, find: (socket) => accepted.get(nameOf(socket)) };
+  return {
+    accept,
+    find: (socket) => accepted.get(nameOf(socket)),
+    useLimits: (next) => gate.useLimits(next),
+  };
 }
 
 /** What no two connections have in common at one time; a TLS socket has it from the TCP socket below. */

@@ -5,9 +5,12 @@ export type GatedConnection = {
   close(): void;
 };
 
+/** How many connections there may be, in all and from one client. */
+export type GateLimits = { readonly connections: number; readonly connectionsPerAddress: number };
+
 /** Which limit was reached, and who had to make room: the oldest that is not proven, or the new one. */
 export type GateEvent = {
-  readonly limit: 'connections' | 'connectionsPerAddress';
+  readonly limit: keyof GateLimits;
   readonly closed: 'oldest' | 'newest';
 };
 
@@ -18,6 +21,8 @@ export type ConnectionGate<Connection> = {
   /** Counts one that is in for its client too; false: the client has too many. It must leave then. */
   assign(connection: Connection, network: string): boolean;
   leave(connection: Connection): void;
+  /** For the connections from now on. */
+  useLimits(limits: GateLimits): void;
 };
 
 /** Connections that are counted together. The unproven are in the order of their coming. */
@@ -28,10 +33,10 @@ type Group<Connection> = { count: number; readonly unproven: Set<Connection> };
  * nothing close each other's, and who has a password gets in, as he or she shows it within moments.
  */
 export function createConnectionGate<Connection extends GatedConnection>(options: {
-  connections: number;
-  connectionsPerAddress: number;
+  limits: GateLimits;
   onFull: (event: GateEvent) => void;
 }): ConnectionGate<Connection> {
+  let { limits } = options;
   const everyone: Group<Connection> = { count: 0, unproven: new Set() };
   const clients = new Map<string, Group<Connection>>();
   /** Each connection's client; null as long as it is not known. */
@@ -46,7 +51,7 @@ export function createConnectionGate<Connection extends GatedConnection>(options
   };
 
   const makeRoom = (group: Group<Connection>, limit: GateEvent['limit']): boolean => {
-    if (group.count < options[limit]) return true;
+    if (group.count < limits[limit]) return true;
     const oldest = findOldest(group);
     options.onFull({ limit, closed: oldest ? 'oldest' : 'newest' });
     if (!oldest) return false;
@@ -93,5 +98,8 @@ export function createConnectionGate<Connection extends GatedConnection>(options
       return true;
     },
     leave,
+    useLimits: (next) => {
+      limits = next;
+    },
   };
 }

@@ -15,7 +15,7 @@ import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
-import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import { draining, endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
 import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
@@ -58,7 +58,14 @@ export type Pipeline = {
   handle(
     req: IncomingMessage,
     res: ServerResponse,
-    options: { expectation: Expectation; turn: Promise<unknown> | undefined; peerAddress: string },
+    options: {
+      expectation: Expectation;
+      turn: Promise<unknown> | undefined;
+      /** The TCP peer, or the client that a PROXY header names. */
+      peerAddress: string;
+      /** Refused with 503: nothing new is begun any more. */
+      isDraining: boolean;
+    },
   ): Exchange;
 };
 
@@ -68,7 +75,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const limitUploads = createUploadLimit(options.uploadsPerUser);
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
-  const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress }) => {
+  const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
     const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
     res.once('close', () => {
       const log = () => writeAccessLog(logger, exchange, now());
@@ -76,13 +83,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       else setImmediate(log); // how the transfer ended is known a little later
     });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    if (turn === undefined) void answer(exchange);
-    else void turn.then(() => answer(exchange));
+    if (turn === undefined) void answer(exchange, isDraining);
+    else void turn.then(() => answer(exchange, isDraining));
     return exchange;
   };
 
-  const answer = async (exchange: Exchange): Promise<void> => {
+  const answer = async (exchange: Exchange, isDraining: boolean): Promise<void> => {
     try {
+      if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;

@@ -26,7 +26,7 @@ function setUp(
 ) {
   let generation = 1;
   let current = parseHtpasswd(text, { maxBcryptCost: 12, maxShaCryptRounds: 10_000 });
-  const htpasswd: HtpasswdFile = {
+  const htpasswd: Omit<HtpasswdFile, 'reread'> = {
     lookup: (name) => current.entries.get(name),
     usable: () => [...current.entries.values()],
     generation: () => generation,
