@@ -183,8 +183,9 @@ noted_storage=$(noted storage)
 if [ -z "$storage" ]; then storage=${noted_storage:-/var/lib/tidegate-registry}; fi
 [ "$storage" = "${noted_storage:-$storage}" ] ||
   fail "The images are in $noted_storage: to move them, stop tidegate and tidegate-registry, move the folder, and change it in $settings/registry.yml, $settings/config/tidegate.yml and $record."
-[ -n "$node" ] || node=$(noted node)
-[ -n "$registry" ] || registry=$(noted registry)
+again() { if [ -x "$(noted "$1")" ]; then noted "$1"; fi; }
+[ -n "$node" ] || node=$(again node)
+[ -n "$registry" ] || registry=$(again registry)
 
 # ------------------------------------------------------------------------------------------------------------- what is here
 
@@ -201,7 +202,7 @@ esac
 
 if [ $family = debian ]; then other_way='from NodeSource'; else other_way='with: dnf module install nodejs:22'; fi
 get_node="install it as https://nodejs.org/en/download says, or $other_way; or name one with --node"
-[ -n "$node" ] && [ -x "$node" ] || node=$(command -v node || true)
+[ -n "$node" ] || node=$(command -v node || true)
 if [ ! -x "$node" ]; then fail "Tidegate needs Node $wanted_node or newer, and there is no ${node:-node}: $get_node."; fi
 have_node=$("$node" -p process.versions.node) || fail "$node does not run: $get_node."
 "$node" -e 'const [a, b] = [process.argv[1], process.versions.node].map((v) => v.split(".").map(Number));
