@@ -32,6 +32,11 @@ const programs = [
   { program: 'dockerd', package: 'docker.io' },
   { program: 'docker', package: 'docker.io' },
   { program: 'git', package: 'git' },
+  { program: 'shellcheck', package: 'shellcheck' },
+  { program: 'logrotate', package: 'logrotate' },
+  { program: 'docker-compose', package: 'docker-compose' },
+  { program: 'systemd-analyze', package: 'systemd' },
+  { program: 'ip', package: 'iproute2' },
 ];
 
 /** A file that hangs ends the run instead of holding it, in milliseconds. */

@@ -1,18 +1,21 @@
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { OperatorError } from '../operator-error.ts';
 import { formatCertificate } from '../tls/certificate-summary.ts';
 import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
 import { createCertificates, defaultLeafDays } from '../tls/self-signed.ts';
 import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '../tls/server-name.ts';
 import { formatTrustSteps } from '../tls/trust.ts';
+import { addCertClientCommand } from './cert-client.ts';
+import { collect, outOption, parseDays, parseHost, parsePort } from './cert-options.ts';
 
-const maxDays = 3650;
-const outOption = ['--out <dir>', 'folder of the certificates', 'certs'] as const;
+/** What `cert create` and `cert client` make besides certificates of clients. */
+const ownCertificates: readonly string[] = ['ca.crt', 'server.crt', 'client-ca.crt'];
 const whenNoCa = 'run "tidegate cert create --host NAME" first, or name its folder with --out';
 
-/** Adds `cert create`, `cert show` and `cert trust`. */
+/** Adds `cert create`, `cert show`, `cert trust` and `cert client`. */
 export function addCertCommand(program: Command): void {
   const cert = program.command('cert').description('make, show and hand out the certificates');
 
@@ -24,9 +27,13 @@ export function addCertCommand(program: Command): void {
     .option(
       '--host <names>',
       'host names that clients use, comma-separated; left out: those of the present one',
-      collect(parseServerName),
+      collect((text) => parseServerName(text).value),
     )
-    .option('--ip <addresses>', 'IP addresses that clients use, comma-separated', collect(parseServerIp))
+    .option(
+      '--ip <addresses>',
+      'IP addresses that clients use, comma-separated',
+      collect((text) => parseServerIp(text).value),
+    )
     .option(...outOption)
     .option(
       '--days <days>',
@@ -54,6 +61,8 @@ export function addCertCommand(program: Command): void {
     )
     .option('--port <port>', 'the port that clients use', parsePort, 443)
     .action(runTrust);
+
+  addCertClientCommand(cert);
 }
 
 type CreateOptions = { host?: string[]; ip?: string[]; out: string; days: number; force?: true };
@@ -87,7 +96,7 @@ async function runCreate(options: CreateOptions, command: Command): Promise<void
 async function runShow({ out }: { out: string }): Promise<void> {
   const now = new Date();
   const found: string[] = [];
-  for (const path of [join(out, 'ca.crt'), join(out, 'server.crt')]) {
+  for (const path of [...ownCertificates, ...(await listClients(out))].map((name) => join(out, name))) {
     const pem = await loadPemIfAny(path);
     if (pem !== null) found.push(formatCertificate(parseCertificates(pem, path)[0], resolve(path), now));
   }
@@ -95,6 +104,13 @@ async function runShow({ out }: { out: string }): Promise<void> {
     throw new OperatorError(`There is neither ca.crt nor server.crt in ${out}: ${whenNoCa}.`);
   }
   process.stdout.write(found.join('\n'));
+}
+
+/** Names of the client certificates: whatever else is there beside their CA. */
+async function listClients(out: string): Promise<string[]> {
+  if (!existsSync(join(out, 'client-ca.crt'))) return [];
+  const names = (await readdir(out)).filter((name) => name.endsWith('.crt'));
+  return names.filter((name) => !ownCertificates.includes(name)).sort();
 }
 
 async function runTrust(options: { out: string; host?: ServerName; port: number }): Promise<void> {
@@ -122,43 +138,6 @@ async function chooseHosts(certPath: string, host: ServerName | undefined): Prom
     throw new OperatorError(`${certPath} names no single host: name the one that clients use with --host.`);
   }
   return hosts;
-}
-
-/** An option's parser for a comma-separated list that may be given several times. */
-function collect(parse: (text: string) => ServerName): (text: string, previous?: string[]) => string[] {
-  return (text, previous = []) => [
-    ...previous,
-    ...text.split(',').map((item) => asUsage(() => parse(item.trim()).value)),
-  ];
-}
-
-function parseHost(text: string): ServerName {
-  const name = asUsage(() => parseServerName(text));
-  if (name.value.startsWith('*.')) throw new InvalidArgumentError('Name one host, not a wildcard.');
-  return name;
-}
-
-function parseDays(text: string): number {
-  return parseWhole(text, maxDays);
-}
-
-function parsePort(text: string): number {
-  return parseWhole(text, 65_535);
-}
-
-function parseWhole(text: string, max: number): number {
-  const value = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (value < 1 || value > max) throw new InvalidArgumentError(`Give a whole number from 1 to ${max}.`);
-  return value;
-}
-
-/** What is wrong with an option's value is wrong usage, not failed work. */
-function asUsage<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw error instanceof OperatorError ? new InvalidArgumentError(error.message) : error;
-  }
 }
 
 function print(lines: readonly string[]): void {

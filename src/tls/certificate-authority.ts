@@ -26,21 +26,29 @@ export async function createRsaKey(bits: 2048 | 3072): Promise<string> {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** Creates a root CA of RFC 5280 for server certificates only one step below it, valid for ten years. */
-export async function createAuthority(now: Date): Promise<CertificateAuthority> {
+/** What the certificates of a CA are for. */
+export type AuthorityPurpose = 'servers' | 'clients';
+
+/** Creates a root CA of RFC 5280 for certificates only one step below it, valid for ten years. */
+export async function createAuthority(
+  now: Date,
+  purpose: AuthorityPurpose = 'servers',
+): Promise<CertificateAuthority> {
   const keyPem = await createRsaKey(3072);
   const certificate = startCertificate(publicPem(keyPem));
   setValidity(certificate, now, authorityDays);
   const subject = [
     utf8Field('organizationName', 'Tidegate'),
     // Two CAs of one name and different keys would hide each other in a trust store.
-    utf8Field('commonName', `Tidegate CA ${keyFingerprint(keyPem)}`),
+    utf8Field('commonName', `Tidegate ${purpose === 'clients' ? 'client ' : ''}CA ${keyFingerprint(keyPem)}`),
   ];
   certificate.setSubject(subject);
   certificate.setIssuer(subject);
   certificate.setExtensions([
     { name: 'basicConstraints', critical: true, cA: true, pathLenConstraint: 0 },
     { name: 'keyUsage', critical: true, keyCertSign: true, cRLSign: true },
+    // In a CA it limits what is below: trusted by mistake for servers, this one still vouches for none.
+    ...(purpose === 'clients' ? [{ name: 'extKeyUsage', clientAuth: true }] : []),
     { name: 'subjectKeyIdentifier' },
   ]);
   return { certPem: sign(certificate, keyPem), keyPem };
@@ -59,25 +67,60 @@ export function issueLeaf(
   days: number,
   now: Date,
 ): string {
+  const commonName = names[0]?.value ?? '';
+  const hasCommonName = commonName.length <= maxCommonNameLength;
+  return issue(authority, leafKeyPem, days, now, {
+    commonName: hasCommonName ? commonName : null,
+    extensions: [
+      { name: 'keyUsage', critical: true, digitalSignature: true, keyEncipherment: true },
+      { name: 'extKeyUsage', serverAuth: true },
+      {
+        name: 'subjectAltName',
+        // RFC 5280 section 4.2.1.6: critical when the subject is empty.
+        critical: !hasCommonName,
+        altNames: names.map(({ kind, value }) =>
+          kind === 'dns' ? { type: 2, value } : { type: 7, ip: value },
+        ),
+      },
+    ],
+  });
+}
+
+/**
+ * Issues a client certificate of RFC 5280 under the CA, for the public half of an RSA key; as {@link issueLeaf}.
+ * @param name its common name, at most 64 characters.
+ */
+export function issueClientLeaf(
+  authority: CertificateAuthority,
+  leafKeyPem: string,
+  name: string,
+  days: number,
+  now: Date,
+): string {
+  return issue(authority, leafKeyPem, days, now, {
+    commonName: name,
+    extensions: [
+      { name: 'keyUsage', critical: true, digitalSignature: true },
+      { name: 'extKeyUsage', clientAuth: true },
+    ],
+  });
+}
+
+function issue(
+  authority: CertificateAuthority,
+  leafKeyPem: string,
+  days: number,
+  now: Date,
+  { commonName, extensions }: { commonName: string | null; extensions: readonly object[] },
+): string {
   const issuer = forge.pki.certificateFromPem(authority.certPem);
   const certificate = startCertificate(publicPem(leafKeyPem));
   setValidity(certificate, now, days, issuer.validity);
-  const commonName = names[0]?.value ?? '';
-  const hasCommonName = commonName.length <= maxCommonNameLength;
-  certificate.setSubject(hasCommonName ? [utf8Field('commonName', commonName)] : []);
+  certificate.setSubject(commonName === null ? [] : [utf8Field('commonName', commonName)]);
   certificate.setIssuer(issuer.subject.attributes.map(decodeField));
   certificate.setExtensions([
     { name: 'basicConstraints', critical: true, cA: false },
-    { name: 'keyUsage', critical: true, digitalSignature: true, keyEncipherment: true },
-    { name: 'extKeyUsage', serverAuth: true },
-    {
-      name: 'subjectAltName',
-      // RFC 5280 section 4.2.1.6: critical when the subject is empty.
-      critical: !hasCommonName,
-      altNames: names.map(({ kind, value }) =>
-        kind === 'dns' ? { type: 2, value } : { type: 7, ip: value },
-      ),
-    },
+    ...extensions,
     { name: 'subjectKeyIdentifier' },
     { name: 'authorityKeyIdentifier', keyIdentifier: subjectKeyId(issuer) },
   ]);

@@ -95,7 +95,7 @@ function installCommand(caPath: string, folder: string, registry: string): strin
 }
 
 /** A word for a POSIX shell: in single quotes if it holds more than plain characters. */
-function quote(word: string): string {
+export function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 

@@ -19,8 +19,9 @@ export type ContainersTool = 'podman' | 'buildah' | 'skopeo';
 /** One of the programs built on containers/image. They verify TLS on every address, loopback too. */
 export async function createContainersClient(
   tool: ContainersTool,
-  { host, ca, image }: { host: string; ca: string; image: Image },
+  options: { host: string; ca: string; image: Image; clientPair?: { cert: string; key: string } },
 ): Promise<Client> {
+  const { host, ca, image, clientPair } = options;
   const dir = await mkdtemp(path.join(tmpdir(), `tidegate-${tool}-`));
   const certDir = path.join(dir, 'certs');
   const noCertDir = path.join(dir, 'no-certs');
@@ -30,6 +31,10 @@ export async function createContainersClient(
   await mkdir(certDir);
   await mkdir(noCertDir);
   await writeFile(path.join(certDir, 'ca.crt'), ca);
+  if (clientPair !== undefined) {
+    await writeFile(path.join(certDir, 'client.cert'), clientPair.cert);
+    await writeFile(path.join(certDir, 'client.key'), clientPair.key, { mode: 0o600 });
+  }
   await writeFile(noAuthFile, '{}');
   const storage = ['--root', `${dir}/root`, '--runroot', `${dir}/run`, '--storage-driver', 'vfs'];
   const before = { podman: [...storage, '--tmpdir', `${dir}/tmp`], buildah: storage, skopeo: [] }[tool];

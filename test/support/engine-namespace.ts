@@ -21,6 +21,8 @@ export type EngineNamespace = {
   readonly inside: readonly string[];
   /** Puts the CA where Docker looks for it, or takes it away. */
   trust(ca: string | null): Promise<void>;
+  /** Has the next {@link EngineNamespace.trust} put a client certificate beside the CA, or none again. */
+  show(pair: { cert: string; key: string } | null): void;
   close(): Promise<void>;
 };
 
@@ -63,6 +65,7 @@ export async function openEngineNamespace(): Promise<EngineNamespace> {
   const namespaces = `/proc/${holder.pid ?? 0}/ns`;
   const certsDir = `/proc/${holder.pid ?? 0}/root/etc/docker/certs.d`;
   const net = `--net=${namespaces}/net`;
+  let shown: { cert: string; key: string } | null = null;
   return {
     host,
     address,
@@ -73,7 +76,11 @@ export async function openEngineNamespace(): Promise<EngineNamespace> {
       if (ca === null) return;
       await mkdir(path.join(certsDir, host), { recursive: true });
       await writeFile(path.join(certsDir, host, 'ca.crt'), ca);
+      if (shown === null) return;
+      await writeFile(path.join(certsDir, host, 'client.cert'), shown.cert);
+      await writeFile(path.join(certsDir, host, 'client.key'), shown.key, { mode: 0o600 });
     },
+    show: (pair) => (shown = pair),
     close: async () => {
       holder.stdin.end();
       await gone;

@@ -1,0 +1,612 @@
+#!/bin/sh
+# Sets up a registry, Redis and Tidegate as services of systemd, on Debian, Ubuntu, RHEL, CentOS, Rocky or Alma.
+#
+#   sudo deploy/install.sh --host registry.example.com
+#
+# from a checkout or an unpacked release. It asks nothing. Run it again after a change or for an upgrade: certificates, users,
+# images and settings stay. --undo takes it all away but those; --undo --purge those too. --help lists the options.
+set -eu
+umask 022
+
+program=/opt/tidegate
+settings=/etc/tidegate
+logs=/var/log/tidegate
+units=/etc/systemd/system
+record=$settings/.installed
+wanted_node=20.19
+
+source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+
+usage() {
+  cat <<'END'
+Usage: deploy/install.sh [--host NAME[,NAME…]] [options]
+       deploy/install.sh --undo [--purge]
+
+  --host NAMES            names that clients use, comma-separated (default: this machine's own); may be given again later
+  --ip ADDRESSES          addresses that clients use, comma-separated
+  --port PORT             port of the front door (443)
+  --user NAME             first user, made when there is none yet (admin)
+  --registry-storage DIR  where the images are kept (/var/lib/tidegate-registry)
+  --registry-port PORT    the registry's port on loopback (5000)
+  --registry FILE         the registry's program, where it is in no package: docker-registry or registry
+  --redis-port PORT       Redis's port on loopback (6390)
+  --node FILE             Node 20.19 or newer (default: the one in PATH)
+  --prebuilt              take dist/ and node_modules/ as they are here, without npm and network
+  --no-packages           install no packages; what is missing is an error
+  --no-start              set everything up, and neither enable nor start the services
+  --dry-run               say what would be done
+  --undo                  stop the services and remove them and the program; keep settings, certificates, users and images
+  --purge                 with --undo: remove those too, for good
+END
+}
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+misused() {
+  printf '%s\n%s\n' "$*" "(--help shows how it is used)" >&2
+  exit 2
+}
+say() { printf '%s\n' "$*"; }
+# Runs a command, or says that it would.
+run() {
+  if [ -n "$dry" ]; then say "would run: $*"; else "$@"; fi
+}
+
+hosts='' ips='' port=443 first_user=admin storage='' registry_port=5000 registry='' redis_port=6390
+node='' prebuilt='' packages=yes start=yes dry='' undo='' purge=''
+while [ $# -gt 0 ]; do
+  option=$1
+  case $option in
+    --*=*)
+      value=${option#*=}
+      option=${option%%=*}
+      shift
+      set -- "$option" "$value" "$@"
+      ;;
+  esac
+  case $option in
+    --host | --ip | --port | --user | --registry-storage | --registry-port | --registry | --redis-port | --node)
+      if [ $# -lt 2 ] || [ -z "$2" ]; then misused "$option needs a value."; fi
+      case $option in
+        --host) hosts=$hosts${hosts:+,}$2 ;;
+        --ip) ips=$ips${ips:+,}$2 ;;
+        --port) port=$2 ;;
+        --user) first_user=$2 ;;
+        --registry-storage) storage=$2 ;;
+        --registry-port) registry_port=$2 ;;
+        --registry) registry=$2 ;;
+        --redis-port) redis_port=$2 ;;
+        --node) node=$2 ;;
+      esac
+      shift
+      ;;
+    --prebuilt) prebuilt=yes ;;
+    --no-packages) packages='' ;;
+    --no-start) start='' ;;
+    --dry-run) dry=yes ;;
+    --undo) undo=yes ;;
+    --purge) purge=yes ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    *) misused "There is no option $option." ;;
+  esac
+  shift
+done
+
+for each in "$port" "$registry_port" "$redis_port"; do
+  case $each in
+    '' | *[!0-9]* | ??????*) misused "$each is not a port." ;;
+  esac
+  if [ "$each" -lt 1 ] || [ "$each" -gt 65535 ]; then misused "$each is not a port."; fi
+done
+# It is written into units and YAML, and a purge removes it: no surprises in it.
+case $storage in
+  '') ;;
+  *[!A-Za-z0-9/._-]* | */../* | */.. | */./* | *//* | */) misused "--registry-storage: $storage must be a plain absolute path, of letters, digits, / . _ and -." ;;
+  /*/*) ;;
+  *) misused "--registry-storage: $storage must be an absolute path of a folder below another." ;;
+esac
+case $hosts$ips in *[!A-Za-z0-9.,:_*-]*) misused "--host and --ip take names and addresses with commas, as in registry.example.com,registry." ;; esac
+case $first_user in *[!A-Za-z0-9._@-]* | -*) misused "--user: take letters, digits, dots, @, - and _." ;; esac
+[ -z "$purge" ] || [ -n "$undo" ] || misused "--purge goes with --undo."
+[ -n "$dry" ] || [ "$(id -u)" = 0 ] || fail "This sets up services: run it as root, as in: sudo $0 (--dry-run says what it would do)."
+[ -n "$dry" ] || [ -d /run/systemd/system ] || fail "systemd does not run here, and the services are systemd's: on such a machine, or in a container, see docs/operations/deployment.md."
+
+# What an earlier run noted: value NAME
+noted() {
+  [ -f "$record" ] || return 0
+  sed -n "s/^$1=//p" "$record" | tail -n 1
+}
+note() {
+  [ -z "$dry" ] || return 0
+  [ -d "$settings" ] || mkdir -p "$settings"
+  if [ -z "$(noted "$1")" ]; then printf '%s=%s\n' "$1" "$2" >>"$record"; fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------- undo
+
+undo_all() {
+  say "Stopping the services; transfers under way may take up to shutdown.timeout to end."
+  for unit in tidegate tidegate-registry tidegate-redis; do
+    if [ -f "$units/$unit.service" ]; then run systemctl disable --now "$unit.service"; fi
+  done
+  for file in "$units/tidegate.service" "$units/tidegate-registry.service" "$units/tidegate-redis.service" \
+    /etc/logrotate.d/tidegate /usr/local/bin/tidegate; do
+    if [ -e "$file" ]; then run rm -f "$file"; fi
+  done
+  for folder in "$units/tidegate.service.d" "$units/tidegate-registry.service.d" "$units/tidegate-redis.service.d"; do
+    if [ -f "$folder/10-installed.conf" ]; then run rm -f "$folder/10-installed.conf"; fi
+    if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then run rmdir "$folder"; fi
+  done
+  if [ -f "$program/.installed" ]; then run rm -rf "$program" "$program.previous"; fi
+  run systemctl daemon-reload
+
+  storage=$(noted storage)
+  if [ -z "$purge" ]; then
+    say "Removed the services and the program. What is left:"
+    say "  $settings  settings, certificates, users"
+    say "  ${storage:-the folder of the registry}  images"
+    say "  $logs  log files, if there were any"
+    say "  the system users tidegate, tidegate-registry and tidegate-redis"
+    say "deploy/install.sh sets it up again with them; deploy/install.sh --undo --purge removes them."
+    return
+  fi
+  [ -n "$storage" ] || say "No record of the images' folder in $record: it is left alone."
+  if [ -n "$storage" ]; then
+    if [ "$(noted storage_made)" = yes ]; then
+      run rm -rf "$storage"
+    else
+      say "$storage was there before Tidegate: it is left alone."
+    fi
+  fi
+  # What was there before, such as a user with the same name, is left alone.
+  made=$(sed -n 's/^made_user_//p' "$record" 2>/dev/null | cut -d= -f1)
+  run rm -rf "$settings" "$logs"
+  for user in $made; do
+    if id "$user" >/dev/null 2>&1; then run userdel "$user"; fi
+    if getent group "$user" >/dev/null; then run groupdel "$user"; fi
+  done
+  say "Removed everything. Packages that were installed stay."
+}
+
+if [ -n "$undo" ]; then
+  undo_all
+  exit 0
+fi
+
+# What was chosen once stays chosen.
+noted_storage=$(noted storage)
+if [ -z "$storage" ]; then storage=${noted_storage:-/var/lib/tidegate-registry}; fi
+[ "$storage" = "${noted_storage:-$storage}" ] ||
+  fail "The images are in $noted_storage: to move them, stop tidegate and tidegate-registry, move the folder, and change it in $settings/registry.yml, $settings/config/tidegate.yml and $record."
+again() { if [ -x "$(noted "$1")" ]; then noted "$1"; fi; }
+[ -n "$node" ] || node=$(again node)
+[ -n "$registry" ] || registry=$(again registry)
+
+# ------------------------------------------------------------------------------------------------------------- what is here
+
+family=''
+if [ -r /etc/os-release ]; then
+  # shellcheck disable=SC1091 # every system has its own
+  family=$(. /etc/os-release && printf ' %s %s ' "${ID:-}" "${ID_LIKE:-}")
+fi
+case $family in
+  *' debian '* | *' ubuntu '*) family=debian ;;
+  *' rhel '* | *' fedora '* | *' centos '* | *' rocky '* | *' almalinux '*) family=rhel ;;
+  *) fail "This script knows Debian, Ubuntu, RHEL, CentOS, Rocky and Alma only: docs/operations/deployment.md has the steps by hand." ;;
+esac
+
+if [ $family = debian ]; then other_way='from NodeSource'; else other_way='with: dnf module install nodejs:22'; fi
+get_node="install it as https://nodejs.org/en/download says, or $other_way; or name one with --node"
+[ -n "$node" ] || node=$(command -v node || true)
+if [ ! -x "$node" ]; then fail "Tidegate needs Node $wanted_node or newer, and there is no ${node:-node}: $get_node."; fi
+have_node=$("$node" -p process.versions.node) || fail "$node does not run: $get_node."
+"$node" -e 'const [a, b] = [process.argv[1], process.versions.node].map((v) => v.split(".").map(Number));
+  process.exit(b[0] > a[0] || (b[0] === a[0] && b[1] >= a[1]) ? 0 : 1)' "$wanted_node" ||
+  fail "Tidegate needs Node $wanted_node or newer, and $node is $have_node: $get_node."
+# The services see no home directories.
+case $(readlink -f "$node") in
+  /home/* | /root/*) fail "$node lies in a home directory, which the services can't read: $get_node." ;;
+esac
+note node "$node"
+npm=$(dirname "$node")/npm
+[ -x "$npm" ] || npm=$(command -v npm || true)
+[ -d "$source/src" ] || prebuilt=yes
+if [ -n "$prebuilt" ]; then
+  if [ ! -f "$source/dist/main.js" ] || [ ! -d "$source/node_modules" ]; then
+    fail "$source holds no built program (dist/ and node_modules/): run npm ci and npm run build there, or leave out --prebuilt."
+  fi
+else
+  [ -n "$npm" ] || fail "There is no npm beside $node: install it, or build elsewhere and use --prebuilt."
+fi
+
+find_program() {
+  for each in "$@"; do
+    PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "$each" && return
+  done
+  return 0
+}
+# The unit files that a package has brought, so that they can be kept from running beside ours.
+package_units() {
+  for each in "$@"; do
+    if [ -f "/lib/systemd/system/$each" ] || [ -f "/usr/lib/systemd/system/$each" ]; then printf '%s ' "$each"; fi
+  done
+}
+install_packages() {
+  say "Installing: $*"
+  if [ $family = debian ]; then
+    # The packages' own services must not start: the registry's would be open to the network. invoke-rc.d(8)
+    policy=/usr/sbin/policy-rc.d
+    if [ -z "$dry" ] && [ ! -e $policy ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' >$policy
+      chmod 755 $policy
+    fi
+    run env DEBIAN_FRONTEND=noninteractive apt-get -q update
+    run env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y install --no-install-recommends "$@"
+    if [ -z "$dry" ]; then
+      rm -f $policy
+      trap - EXIT
+    fi
+  else
+    run dnf -y install "$@"
+  fi
+}
+
+redis=$(find_program redis-server valkey-server)
+[ -n "$registry" ] || registry=$(find_program docker-registry registry)
+missing=''
+if [ -z "$redis" ]; then
+  if [ $family = debian ]; then
+    missing='redis-server'
+  elif dnf -q info redis >/dev/null 2>&1; then
+    missing=redis
+  else
+    missing=valkey
+  fi
+fi
+if [ -z "$registry" ]; then
+  if [ $family = debian ]; then missing="$missing docker-registry"; else missing="$missing docker-distribution"; fi
+fi
+if [ -n "$missing" ]; then
+  [ -n "$packages" ] || fail "Missing, and --no-packages was given: install $missing."
+  if [ $family = rhel ] && [ -z "$registry" ] && ! dnf -q info docker-distribution >/dev/null 2>&1; then
+    fail "No package of this system has a registry: take the program from https://github.com/distribution/distribution/releases, put it in /usr/local/bin, and run this again with --registry /usr/local/bin/registry."
+  fi
+  had=$(package_units docker-registry.service docker-distribution.service redis-server.service redis.service valkey.service)
+  # shellcheck disable=SC2086 # several packages
+  install_packages $missing
+  for unit in $(package_units docker-registry.service docker-distribution.service redis-server.service redis.service valkey.service); do
+    case " $had" in
+      *" $unit "*) ;;
+      *) run systemctl disable --now "$unit" ;;
+    esac
+  done
+  redis=$(find_program redis-server valkey-server)
+  [ -n "$registry" ] || registry=$(find_program docker-registry registry)
+fi
+if [ -z "$dry" ]; then
+  [ -n "$redis" ] || fail "There is neither redis-server nor valkey-server: install one of them."
+  [ -x "$registry" ] || fail "${registry:-docker-registry} is no program: name the registry's with --registry."
+fi
+note registry "$registry"
+
+# On a first run the ports have to be free; later they are our own.
+port_is_taken() {
+  "$node" -e 'require("net").connect(+process.argv[1], "127.0.0.1").once("connect", () => process.exit(0)).once("error", () => process.exit(1))' "$1"
+}
+claim() {
+  [ -n "$start" ] && [ -z "$dry" ] || return 0
+  if [ ! -f "$units/$1.service" ] && port_is_taken "$2"; then
+    fail "Port $2 is taken by another program: stop that one, or choose another port with $3."
+  fi
+}
+claim tidegate-registry "$registry_port" "--registry-port"
+claim tidegate-redis "$redis_port" "--redis-port"
+claim tidegate "$port" "--port"
+
+# ------------------------------------------------------------------------------------------------------------------- users
+
+nologin=$(find_program nologin)
+make_user() {
+  if id "$1" >/dev/null 2>&1; then return 0; fi
+  run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell "${nologin:-/bin/false}" "$1"
+  note "made_user_$1" yes
+}
+[ -d "$settings" ] || run install -d -m 755 "$settings"
+make_user tidegate
+make_user tidegate-redis
+registry_user=tidegate-registry
+registry_group=tidegate-registry
+if [ -d "$storage" ] && [ -n "$(ls -A "$storage")" ] && [ "$(noted storage_made)" != yes ]; then
+  # Images of another set-up: the registry goes on as whoever owns them.
+  registry_user=$(stat -c %U "$storage")
+  registry_group=$(stat -c %G "$storage")
+  case $registry_user in
+    root | UNKNOWN) fail "$storage holds files and belongs to $registry_user: give it to the registry's user first, with: useradd --system tidegate-registry; chown -R tidegate-registry: $storage" ;;
+  esac
+  note storage_made no
+else
+  make_user tidegate-registry
+  if [ ! -d "$storage" ]; then
+    run install -d -m 750 -o tidegate-registry -g tidegate-registry "$storage"
+    note storage_made yes
+  elif [ "$(noted storage_made)" != yes ]; then
+    run chown tidegate-registry:tidegate-registry "$storage"
+    run chmod 750 "$storage"
+    note storage_made no
+  fi
+fi
+note storage "$storage"
+
+# --------------------------------------------------------------------------------------------------------------- the program
+
+stage=$program.new
+program_changed=''
+stage_program() {
+  rm -rf "$stage"
+  mkdir -p "$stage"
+  for each in package.json package-lock.json config deploy docs LICENSE README.md SECURITY.md CHANGELOG.md; do
+    if [ -e "$source/$each" ]; then cp -R "$source/$each" "$stage/"; fi
+  done
+  # Settings of the checkout's own: they are not the program's, and not everyone's to read.
+  rm -f "$stage"/config/htpasswd* "$stage/config/tidegate.yml"
+  if [ -n "$prebuilt" ]; then
+    cp -R "$source/dist" "$source/node_modules" "$stage/"
+    if [ -d "$stage/node_modules/typescript" ]; then
+      [ -n "$npm" ] || fail "node_modules/ holds what only development needs, and there is no npm to take it out: run npm prune --omit=dev there."
+      (cd "$stage" && "$node" "$(readlink -f "$npm")" prune --omit=dev --offline --ignore-scripts --no-audit --no-fund >/dev/null)
+    fi
+  else
+    cp -R "$source/src" "$source/tsconfig.json" "$stage/"
+    (
+      cd "$stage"
+      PATH="$(dirname "$node"):$PATH"
+      "$npm" ci --include=dev --ignore-scripts --no-audit --no-fund --prefer-offline
+      "$npm" run build
+      "$npm" prune --omit=dev --ignore-scripts --no-audit --no-fund
+    ) >"$stage/build.log" 2>&1 || fail "The program could not be built, see $stage/build.log; where there is no network, build elsewhere and use --prebuilt."
+    rm -rf "$stage/src" "$stage/tsconfig.json" "$stage/build.log"
+  fi
+  rm -f "$stage/dist/.tsbuildinfo" "$stage/dist/.built-from" "$stage/node_modules/.package-lock.json"
+  : >"$stage/.installed"
+  chown -R root:root "$stage"
+  chmod -R u+rwX,go+rX,go-w "$stage"
+}
+say "Program in $program"
+if [ -e "$program" ] && [ ! -f "$program/.installed" ]; then
+  fail "$program is there and was not made by this script: move it away first."
+fi
+if [ -n "$dry" ]; then
+  say "would put the program into $program"
+else
+  stage_program
+  if [ -d "$program" ] && diff -qr "$stage" "$program" >/dev/null; then
+    rm -rf "$stage"
+  else
+    program_changed=yes
+    rm -rf "$program.previous"
+    if [ -d "$program" ]; then mv "$program" "$program.previous"; fi
+    mv "$stage" "$program"
+  fi
+fi
+here=$program
+[ -z "$dry" ] || here=$source
+
+# ---------------------------------------------------------------------------------------------------------------- settings
+
+changed=''
+# Writes a file from standard input, if it is not so already: put MODE OWNER:GROUP FILE; notes in $changed that it did.
+put() {
+  new=$(mktemp)
+  cat >"$new"
+  if [ -f "$3" ] && cmp -s "$new" "$3"; then
+    rm -f "$new"
+    return 0
+  fi
+  changed="$changed $3"
+  if [ -n "$dry" ]; then
+    say "would write $3"
+    rm -f "$new"
+    return 0
+  fi
+  mkdir -p "$(dirname "$3")"
+  install -m "$1" -o "${2%:*}" -g "${2#*:}" "$new" "$3.new"
+  mv -f "$3.new" "$3"
+  rm -f "$new"
+}
+# The same for what belongs to the operator once it is there.
+put_once() {
+  if [ -f "$3" ]; then
+    cat >/dev/null
+    return 0
+  fi
+  put "$@"
+}
+secret() { od -An -N 32 -tx1 /dev/urandom | tr -d ' \n'; }
+tidegate() { (cd "$settings" && "$node" "$program/dist/main.js" "$@"); }
+
+say "Settings in $settings"
+sed -e "s|rootdirectory: .*|rootdirectory: $storage|" -e "s|addr: 127.0.0.1:5000|addr: 127.0.0.1:$registry_port|" \
+  -e "s|secret: .*|secret: $(secret)|" "$here/deploy/registry/filesystem.yml" |
+  put_once 640 "root:$registry_group" "$settings/registry.yml"
+
+password=$(secret)
+if [ -f "$settings/config/tidegate.yml" ]; then
+  password=''
+  say "  kept config/tidegate.yml as it is"
+else
+  sed -e "s|^  port: 443|  port: $port|" -e "s|url: http://127.0.0.1:5000|url: http://127.0.0.1:$registry_port|" \
+    -e "s|storage: .*|storage: $storage|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
+    -e "s|password: CHANGE-ME|password: $password|" "$here/deploy/tidegate.yml" |
+    put 640 root:tidegate "$settings/config/tidegate.yml"
+fi
+if [ -n "$password" ]; then
+  # Redis keeps no more than the password's hash. https://redis.io/docs/latest/commands/acl-setuser/
+  hash=$(printf %s "$password" | sha256sum | cut -d' ' -f1)
+  put 640 root:tidegate-redis "$settings/redis.acl" <<END
+user default off
+user tidegate on #$hash ~tidegate:* resetchannels -@all +@connection +info +@scripting +@read +@write +time
+END
+fi
+put_once 644 root:root "$settings/redis.conf" <<END
+# The Redis of Tidegate's cache. What is not said here is as in the file that it includes.
+include $program/deploy/redis.conf
+port $redis_port
+aclfile $settings/redis.acl
+dir /run/tidegate-redis
+END
+put_once 640 root:tidegate "$settings/config/htpasswd" </dev/null
+
+say "Certificate"
+if [ -z "$hosts$ips" ] && [ ! -f "$settings/certs/server.crt" ]; then
+  hosts=$(hostname -f 2>/dev/null || hostname),localhost
+  ips=127.0.0.1,::1
+fi
+if [ -n "$dry" ]; then
+  say "would make a certificate for $hosts${ips:+,$ips}, unless there is one"
+elif [ ! -f "$settings/certs/server.crt" ]; then
+  tidegate cert create ${hosts:+--host "$hosts"} ${ips:+--ip "$ips"}
+else
+  present=$(tidegate cert show | sed -n '/server\.crt$/,$s/^  names *//p' | head -n 1 | tr -d ' ')
+  further=''
+  for name in $(printf '%s' "$hosts${hosts:+,}$ips" | tr ',' ' '); do
+    case ",$present," in *",$name,"*) ;; *) further="$further,$name" ;; esac
+  done
+  if [ -n "$further" ]; then
+    tidegate cert create --host "$present$further"
+    changed="$changed certs/server.crt"
+  else
+    say "  kept, for $present"
+  fi
+fi
+if [ -f "$settings/certs/server.key" ] && [ -z "$dry" ]; then
+  # The service reads the key itself, also when it is told to reload.
+  chgrp tidegate "$settings/certs/server.key"
+  chmod 640 "$settings/certs/server.key"
+fi
+
+first_password=''
+if [ -z "$dry" ] && [ -z "$(tidegate user list 2>/dev/null)" ]; then
+  first_password=$(od -An -N 15 -tx1 /dev/urandom | tr -d ' \n')
+  printf '%s\n' "$first_password" | tidegate user add "$first_user" >/dev/null
+fi
+
+# ---------------------------------------------------------------------------------------------------------------- services
+
+say "Services"
+for unit in tidegate-redis tidegate-registry tidegate; do
+  put 644 root:root "$units/$unit.service" <"$here/deploy/$unit.service"
+done
+service_user() { printf 'User=%s\nGroup=%s\n' "$1" "$2"; }
+put 644 root:root "$units/tidegate-redis.service.d/10-installed.conf" <<END
+# Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate-redis
+[Service]
+ExecStart=
+ExecStart=$redis $settings/redis.conf
+END
+put 644 root:root "$units/tidegate-registry.service.d/10-installed.conf" <<END
+# Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate-registry
+[Service]
+$(service_user "$registry_user" "$registry_group")
+ExecStart=
+ExecStart=$registry serve $settings/registry.yml
+ReadWritePaths=$storage
+END
+node_path=$(readlink -f "$node")
+put 644 root:root "$units/tidegate.service.d/10-installed.conf" <<END
+# Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate
+[Service]
+# The registry's files are for its group.
+SupplementaryGroups=$registry_group
+ExecStart=
+ExecStart=$node_path $program/dist/main.js serve --config config/tidegate.yml
+ExecReload=
+ExecReload=$node_path $program/dist/main.js config check --config config/tidegate.yml
+ExecReload=/bin/kill -HUP \$MAINPID
+END
+put 644 root:root /etc/logrotate.d/tidegate <"$here/deploy/tidegate.logrotate"
+put 755 root:root /usr/local/bin/tidegate <<END
+#!/bin/sh
+# Written by deploy/install.sh. Relative paths are relative to $settings, as they are for the service.
+cd $settings || exit 1
+if [ -r environment ]; then
+  set -a
+  . ./environment
+  set +a
+fi
+exec $node_path $program/dist/main.js "\$@"
+END
+if command -v restorecon >/dev/null; then run restorecon -RF "$program" "$settings" /usr/local/bin/tidegate; fi
+
+if [ -z "$start" ]; then
+  run systemctl daemon-reload
+  say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry tidegate"
+  exit 0
+fi
+run systemctl daemon-reload
+run systemctl enable tidegate-redis.service tidegate-registry.service tidegate.service
+has_changed() {
+  case $changed in *"$1"*) return 0 ;; esac
+  return 1
+}
+control() { run systemctl "$1" "$2.service" || fail "systemctl $1 $2 failed: journalctl -u $2 says why."; }
+# Only what has changed is interrupted.
+for name in redis registry; do
+  if has_changed $name; then control restart tidegate-$name; else control start tidegate-$name; fi
+done
+if [ -n "$program_changed" ] || has_changed /tidegate.service; then
+  say "  (re)starting tidegate; transfers under way may take up to shutdown.timeout to end"
+  control restart tidegate
+else
+  control start tidegate
+  if has_changed certs/server.crt; then control reload tidegate; fi
+fi
+[ -z "$dry" ] || exit 0
+
+# --------------------------------------------------------------------------------------------------------------- does it work?
+
+shown=$(tidegate config show)
+port=$(printf '%s\n' "$shown" | sed -n '/^listen:/,/^[a-z]/s/^  port: \([0-9]*\).*/\1/p' | head -n 1)
+host=$(tidegate cert show | sed -n '/server\.crt$/,$s/^  names *\([^,]*\).*/\1/p' | head -n 1)
+case $shown in
+  *'clientCa: null'*)
+    # The version check needs no password, and a 200 comes from the registry. Whose certificate it is does not matter here.
+    "$node" -e '
+      const until = Date.now() + 60000;
+      (function ask() {
+        const again = (why) => {
+          if (Date.now() < until) return setTimeout(ask, 500);
+          console.error(why);
+          process.exit(1);
+        };
+        require("https")
+          .get({ host: "127.0.0.1", port: process.argv[1], path: "/v2/", rejectUnauthorized: false, timeout: 5000 }, (answer) => {
+            answer.resume();
+            if ([200, 401].includes(answer.statusCode)) process.exit(0);
+            again("status " + answer.statusCode);
+          })
+          .on("timeout", function () { this.destroy(new Error("no answer")); })
+          .on("error", (error) => again(error.message));
+      })();' "$port" ||
+      fail "Everything is set up, but the front door does not answer on port $port: journalctl -u tidegate -u tidegate-registry says why."
+    ;;
+esac
+
+# As it stands in image names: a name without a dot would be taken for one of Docker Hub.
+registry_name=$host:$port
+case $port:$host in 443:*.* | 443:localhost) registry_name=$host ;; esac
+say ""
+say "Tidegate runs at https://$registry_name"
+if [ -n "$first_password" ]; then
+  say "user: $first_user"
+  say "password: $first_password"
+  say "The password is shown this once. More users, or a new password: tidegate user add NAME"
+fi
+say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
+say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
+say "docker login $registry_name"

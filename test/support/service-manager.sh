@@ -1,0 +1,78 @@
+#!/bin/sh
+# Stands in for systemctl(1) where systemd does not run: notes every call, and starts and stops what the units say, as the
+# user that they say, with no privilege but theirs. What it leaves out of the units is their confinement.
+set -eu
+echo "$*" >>/run/systemctl.log
+units=/etc/systemd/system
+
+# The last value of a setting, drop-ins last: setting UNIT NAME
+setting() {
+  for file in "$units/$1.service" "$units/$1.service.d"/*.conf; do
+    if [ -f "$file" ]; then sed -n "s/^$2=//p" "$file"; fi
+  done | tail -n 1
+}
+pid_of() { cat "/run/units/$1.pid" 2>/dev/null || true; }
+is_running() {
+  pid=$(pid_of "$1")
+  # Nobody reaps here: what has ended stays as a zombie.
+  [ -n "$pid" ] && [ -d "/proc/$pid" ] && ! grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status"
+}
+start() {
+  if is_running "$1"; then return; fi
+  mkdir -p /run/units
+  user=$(setting "$1" User)
+  group=$(setting "$1" Group)
+  groups=$(setting "$1" SupplementaryGroups)
+  capability=$(setting "$1" AmbientCapabilities | tr '[:upper:]' '[:lower:]' | sed 's/^cap_/+/')
+  folder=$(setting "$1" RuntimeDirectory)
+  if [ -n "$folder" ]; then install -d -m 750 -o "$user" -g "$group" "/run/$folder"; fi
+  folder=$(setting "$1" LogsDirectory)
+  if [ -n "$folder" ]; then install -d -m 750 -o "$user" -g "$group" "/var/log/$folder"; fi
+  directory=$(setting "$1" WorkingDirectory)
+  umask "$(setting "$1" UMask)"
+  cd "${directory:-/}"
+  # shellcheck disable=SC2046,SC2086 # the command is several words
+  setsid setpriv --reuid="$user" --regid="$group" ${groups:+--groups="$groups"} $([ -n "$groups" ] || echo --clear-groups) \
+    --bounding-set="-all${capability:+,$capability}" --inh-caps="-all${capability:+,$capability}" \
+    ${capability:+--ambient-caps="$capability"} --no-new-privs \
+    env -i PATH=/usr/local/bin:/usr/bin:/bin $(setting "$1" ExecStart) </dev/null >>"/run/units/$1.log" 2>&1 &
+  echo $! >"/run/units/$1.pid"
+}
+stop() {
+  if ! is_running "$1"; then return; fi
+  pid=$(pid_of "$1")
+  kill -TERM "$pid"
+  tries=0
+  while is_running "$1" && [ $tries -lt 300 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
+  rm -f "/run/units/$1.pid"
+}
+
+verb=$1
+shift
+now=''
+if [ "${1:-}" = --now ]; then
+  now=yes
+  shift
+fi
+for unit in "$@"; do
+  case $unit in --*) continue ;; esac
+  name=${unit%.service}
+  [ -f "$units/$name.service" ] || {
+    echo "Unit $unit not found." >&2
+    exit 5
+  }
+  case $verb in
+    start) start "$name" ;;
+    stop) stop "$name" ;;
+    restart)
+      stop "$name"
+      start "$name"
+      ;;
+    disable) if [ -n "$now" ]; then stop "$name"; fi ;;
+    enable | reload | kill) ;;
+    *) exit 2 ;;
+  esac
+done
