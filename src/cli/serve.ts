@@ -21,8 +21,12 @@ export function addServeCommand(program: Command): void {
     };
     const { config, configPath } = await load();
     const { workers, upstream } = config;
-    const { logger, exit } = await createLogger({ ...config.log, isShared: workers > 1, isRequired: true });
-    const frontDoor = await openFrontDoor({ config, configPath, logger, load });
+    const { logger, exit, passOn } = await createLogger({
+      ...config.log,
+      isShared: workers > 1,
+      isRequired: true,
+    });
+    const frontDoor = await openFrontDoor({ config, configPath, logger, passOn, load });
     const manager = createServiceManager({ env: process.env, pid: process.pid, logger });
     const { names } = frontDoor.status().certificate;
     logger.info({ ...frontDoor.address, names, upstream: upstream.url, workers }, 'listening');

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { ServedState } from '../app.ts';
 import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import type { LogSink } from '../observability/logger.ts';
 import { loadPemFiles } from '../pem-files.ts';
 import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
@@ -34,6 +35,7 @@ export type FrontDoorStatus = {
 
 export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
   readonly logger: Logger;
+  readonly passOn: LogSink['passOn'];
   /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
   readonly load: ReloaderOptions['load'];
 };
@@ -43,11 +45,11 @@ export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
 export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
-  const { config, configPath, logger, load } = options;
+  const { config, configPath, logger, passOn, load } = options;
   const { pem, warnings } = await loadPemFiles(config, new Date());
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
-  const serving = await openServing(initial, logger);
+  const serving = await openServing(initial, logger, passOn);
   const reloader = createReloader({ initial, configPath, load, serving, logger });
   let draining = false;
   return {
@@ -69,11 +71,15 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   };
 }
 
-async function openServing(initial: ServedState, logger: Logger): Promise<Serving> {
+async function openServing(
+  initial: ServedState,
+  logger: Logger,
+  passOn: LogSink['passOn'],
+): Promise<Serving> {
   // Loaded when needed: the process that only looks after workers has no use for what serves clients.
   if (initial.config.workers > 1) {
     const { openWorkers } = await import('./primary.ts');
-    return openWorkers({ ...initial, logger });
+    return openWorkers({ ...initial, logger, passOn });
   }
   const { createApp } = await import('../app.ts');
   const app = await createApp({ ...initial, logger });

@@ -1,10 +1,12 @@
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { ServedState } from '../app.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
 import type { Config } from '../config/schema.ts';
+import type { LogSink } from '../observability/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
@@ -26,8 +28,16 @@ const waitingLimitMs = 1000;
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
 
+/** How long the last lines of a worker's log are waited for, when nobody reads the log, in milliseconds. */
+const lastLinesMs = 2000;
+
 /** What is known of a worker. `waiting`: the requests under way, once its end has begun. */
-type WorkerRecord = { isReady: boolean; listens: boolean; waiting: WaitingRequests | null };
+type WorkerRecord = {
+  isReady: boolean;
+  listens: boolean;
+  logged: Promise<void>;
+  waiting: WaitingRequests | null;
+};
 
 /**
  * Starts the workers, replaces one that dies, and passes on what they tell each other. They share one listening socket.
@@ -37,7 +47,8 @@ export async function openWorkers({
   config,
   pem,
   logger,
-}: ServedState & { logger: Logger }): Promise<Serving> {
+  passOn,
+}: ServedState & { logger: Logger; passOn: LogSink['passOn'] }): Promise<Serving> {
   const now = () => performance.now();
   warnOfSmallShare(config, logger);
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
@@ -50,7 +61,12 @@ export async function openWorkers({
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
-  cluster.setupPrimary({ exec: fileURLToPath(new URL('./worker.js', import.meta.url)), args: [] });
+  cluster.setupPrimary({
+    exec: fileURLToPath(new URL('./worker.js', import.meta.url)),
+    args: [],
+    // Their lines come here, to be written by one process: no line is torn, and a write holds many.
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
 
   // Each opens its own log files anew. One that is not ready yet has none, and would take it for the debugger's signal.
   process.on('SIGUSR1', () => {
@@ -83,7 +99,10 @@ export async function openWorkers({
       return new Promise(() => {});
     }
     const { process: child } = worker;
-    const status: WorkerRecord = { isReady: false, listens: false, waiting: null };
+    const status: WorkerRecord = {
+      ...{ isReady: false, listens: false, waiting: null },
+      logged: child.stdout ? passOn(child.stdout) : Promise.resolve(),
+    };
     workers.set(worker, status);
     const member: Member = {
       send: (message) => sendTo(worker, message),
@@ -184,13 +203,14 @@ export async function openWorkers({
     for (const restart of restarts) clearTimeout(restart);
     clearInterval(checks);
     await Promise.all(
-      [...workers].map(async ([worker, { listens }]) => {
+      [...workers].map(async ([worker, { listens, logged }]) => {
         if (!listens) return kill(worker);
         const gone = once(worker, 'exit');
         const impatient = setTimeout(() => worker.process.kill('SIGKILL'), graceMs + endLimitMs);
         sendTo(worker, { kind: 'stop', graceMs });
         await gone;
         clearTimeout(impatient);
+        await Promise.race([logged, wait(lastLinesMs, undefined, { ref: false })]);
       }),
     );
   };

@@ -60,7 +60,10 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const { state, underWay, logins } = message;
   for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
   for (const body of logins) peers.act({ topic: 'login', body });
-  const { logger, exit } = await createLogger({ ...state.config.log, isShared: true, isRequired: false });
+  const { log } = state.config;
+  // The primary process puts what comes from standard output into its form.
+  const format = log.format === 'pretty' ? 'json' : log.format;
+  const { logger, exit } = await createLogger({ ...log, format, isShared: true, isRequired: false });
   try {
     const app = await createApp({
       ...{ ...state, logger, peers },

@@ -1,6 +1,6 @@
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { OperatorError } from '../operator-error.ts';
-import { createLogOutput, maxSharedWriteBytes, openLogFile, type LogOutput } from './log-output.ts';
+import { createLogOutput, openLogFile, type LogOutput } from './log-output.ts';
 import { shortenLine } from './long-line.ts';
 
 /** Where lines of one or more kinds go. */
@@ -8,6 +8,8 @@ export type LineSink = {
   readonly output: LogOutput;
   /** Takes a line, or drops it when too much waits already. */
   write(line: string): void;
+  /** Takes the lines of another process, which waits when too much waits here; resolves when that has closed its end. */
+  passOn(source: Readable): Promise<void>;
 };
 
 export type LineSinkOptions = {
@@ -15,7 +17,7 @@ export type LineSinkOptions = {
   readonly file: string | null;
   /** Whether a file that cannot be opened is an error; else its lines go to standard output until it can. */
   readonly isRequired: boolean;
-  /** Whether other processes write to the same: then a line's length is limited, so that none is torn. */
+  /** Whether other processes write to the same file. */
   readonly isShared: boolean;
   /** What lines pass through on their way, made for people. */
   readonly decorate: (output: Writable) => Writable;
@@ -44,8 +46,12 @@ export function openLineSink({ file, isRequired, isShared, decorate, report }: L
   }
   const onFailure = (error: NodeJS.ErrnoException) =>
     report({ ...name, reason: error.code }, 'a log file cannot be written: its lines wait');
-  const output = createLogOutput(fd, { isShared, ...(file === null ? {} : { onFailure }) });
+  const output = createLogOutput(fd, {
+    isShared: isShared && file !== null,
+    ...(file === null ? {} : { onFailure }),
+  });
   const stream = file === null ? decorate(output.stream) : output.stream;
+  stream.setMaxListeners(0); // every process whose lines are passed on waits for it to drain
   let dropped = 0;
   return {
     output,
@@ -54,11 +60,25 @@ export function openLineSink({ file, isRequired, isShared, decorate, report }: L
         dropped += 1;
         return;
       }
-      stream.write(isShared ? shortenLine(line, maxSharedWriteBytes) : line);
+      stream.write(output.maxLineBytes === Infinity ? line : shortenLine(line, output.maxLineBytes));
       if (dropped === 0) return;
       const count = dropped;
       dropped = 0;
       report({ ...name, dropped: count }, 'log lines were dropped: they could not be written fast enough');
+    },
+    passOn: (source) => {
+      let begun = '';
+      source.setEncoding('utf8');
+      source.on('data', (chunk: string) => {
+        const text = begun + chunk;
+        const end = text.lastIndexOf('\n') + 1;
+        begun = text.slice(end);
+        if (end === 0 || stream.write(text.slice(0, end))) return;
+        source.pause();
+        stream.once('drain', () => source.resume());
+      });
+      source.on('error', () => {}); // its close follows
+      return new Promise((resolve) => source.once('close', resolve));
     },
   };
 }

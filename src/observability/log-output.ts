@@ -1,4 +1,4 @@
-import { close, constants, open, openSync, write } from 'node:fs';
+import { close, constants, fstatSync, open, openSync, write } from 'node:fs';
 import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 
@@ -9,6 +9,8 @@ export type LogOutput = {
   flush(timeoutMs: number): Promise<boolean>;
   /** Whether the kernel has been asked to write and has not answered yet: for a pipe that nobody reads, that can be for ever. */
   readonly isWriting: boolean;
+  /** The longest line that is written whole: all are, unless other processes write to the same pipe. */
+  readonly maxLineBytes: number;
   /** Goes on in the file that has this path now, with a whole line. Rejects, and goes on as before, when it cannot be opened. */
   reopen(path: string): Promise<void>;
 };
@@ -27,10 +29,10 @@ const retryMs = 100;
 const gatherMs = 10;
 
 /**
- * What one write may hold where several processes write, in bytes: PIPE_BUF of Linux. Of a larger one, parts could stand
- * between the parts of another's (POSIX, write()).
+ * What one write to a pipe may hold where several processes write, in bytes: PIPE_BUF of Linux. Of a larger one, parts could stand
+ * between the parts of another's (POSIX, write()). To a regular file each write of Linux is whole.
  */
-export const maxSharedWriteBytes = 4096;
+const maxSharedWriteBytes = 4096;
 
 /** Standard input, output and error: not to be closed. */
 const standardFds: ReadonlySet<number> = new Set([0, 1, 2]);
@@ -46,7 +48,7 @@ export function openLogFile(path: string): number {
 }
 
 /** What is written to; a number alone may come to mean another file. */
-type Target = { readonly fd: number };
+type Target = { readonly fd: number; readonly maxWriteBytes: number };
 
 /** Lines that are to be written. */
 type Rest = {
@@ -62,7 +64,11 @@ type Rest = {
  * be written now (EAGAIN, a full disk, a reader that is gone) is tried again until it can: a log that fails must not stop the service.
  */
 export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOptions): LogOutput {
-  let target: Target = { fd };
+  const toTarget = (opened: number): Target => ({
+    fd: opened,
+    maxWriteBytes: isShared && !fstatSync(opened).isFile() ? maxSharedWriteBytes : Infinity,
+  });
+  let target = toTarget(fd);
   let writing: Target | undefined;
   /** Where the last write came to nothing, or not to its end. */
   let failedIn: Target | undefined;
@@ -116,19 +122,23 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
       setTimeout(() => writeAll(wholly(Buffer.from(line)), done), gatherMs),
     writev: (chunks: { chunk: string }[], done) => {
       const lines = chunks.map(({ chunk }) => chunk);
-      if (isShared) writeOneByOne(joinUpTo(maxSharedWriteBytes, lines), done);
+      const { maxWriteBytes } = target;
+      if (maxWriteBytes < Infinity) writeOneByOne(joinUpTo(maxWriteBytes, lines), done);
       else writeAll(wholly(Buffer.from(lines.join(''))), done);
     },
   });
 
   const exchange = async (path: string): Promise<void> => {
-    const opened = { fd: await openFile(path, openFlags, fileMode) };
+    const opened = toTarget(await openFile(path, openFlags, fileMode));
     const old = target;
     target = opened;
     closeUnused(old);
   };
   return {
     stream,
+    get maxLineBytes() {
+      return target.maxWriteBytes;
+    },
     get isWriting() {
       return writing !== undefined;
     },

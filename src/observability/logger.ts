@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
@@ -16,14 +17,19 @@ export type LoggerOptions = {
   readonly errorFile: string | null;
   /** For pushes and deletes; null: where requests go. */
   readonly auditFile: string | null;
-  /** Whether other processes write to the same places: then a line's length is limited, so that none is torn. */
+  /** Whether other processes write to the same files. */
   readonly isShared: boolean;
   /** Whether a file that cannot be opened ends the start; else, standard output takes its place. */
   readonly isRequired: boolean;
 };
 
 /** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
-export type LogSink = { readonly logger: Logger; readonly exit: (code: number) => Promise<never> };
+export type LogSink = {
+  readonly logger: Logger;
+  readonly exit: (code: number) => Promise<never>;
+  /** Writes another process's lines of JSON to standard output, in the form that lines have there; resolves when it has closed its end. */
+  readonly passOn: (lines: Readable) => Promise<void>;
+};
 
 /** How long the end of the process waits for its last lines, in milliseconds. */
 const lastLinesMs = 2000;
@@ -75,7 +81,7 @@ export async function createLogger(options: LoggerOptions): Promise<LogSink> {
     if (outputs.some(({ isWriting }) => isWriting)) process.kill(process.pid, 'SIGKILL');
     return process.exit(code);
   };
-  return { logger, exit };
+  return { logger, exit, passOn: (lines) => open(null).passOn(lines) };
 }
 
 /** Hands each line to the sink of its kind. pino leaves a line's message beside it for a stream that asks for it. */

@@ -34,7 +34,11 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { root, preparation } = options;
   const { config: given, configPath, settings } = await load(root, []);
   const log = { ...given.log, format: chooseLogFormat(given.log, settings) };
-  const { logger, exit } = await createLogger({ ...log, isShared: given.workers > 1, isRequired: true });
+  const { logger, exit, passOn } = await createLogger({
+    ...log,
+    isShared: given.workers > 1,
+    isRequired: true,
+  });
   const names = await chooseHostNames(options.hosts);
   const startUpstream = await findUpstream({
     configured: given.upstream,
@@ -64,7 +68,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
       ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
     );
     const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
-    const frontDoor = await open({ ...served, logger, load: loadServed }, user);
+    const frontDoor = await open({ ...served, logger, passOn, load: loadServed }, user);
     stop = (signal) => {
       process.stdout.write('\nStopping; once more ends everything at once.\n');
       // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.

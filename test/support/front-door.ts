@@ -97,6 +97,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   createInterface({ input: child.stdout }).on('line', (text) => {
+    if (child.signalCode === 'SIGKILL' && !text.endsWith('}')) return; // killed in the middle of it
     const line = JSON.parse(text) as LogLine;
     log.push(line);
     for (const waiter of waiting) {
