@@ -100,6 +100,7 @@ export async function createApp({ config, pem, logger, peers }: AppOptions): Pro
           keeps ? present.share() : await openUsers(state.config.auth, logger, tokens),
           shared,
         );
+      listener.checkTls(readTls(state));
       const next = servesAlike(state, before) ? null : await open();
       return {
         changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
