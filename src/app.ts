@@ -116,6 +116,7 @@ export async function createApp(options: AppOptions): Promise<App> {
           keeps ? present.share() : await openUsers(state.config.auth, usersOptions),
           shared,
         );
+      listener.checkTls(readTls(state));
       const next = servesAlike(state, before) ? null : await open();
       return {
         changed: reread?.isNew === true ? ['auth.htpasswd'] : [],

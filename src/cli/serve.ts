@@ -33,7 +33,9 @@ export function addServeCommand(program: Command): void {
     manager.ready();
     process.on('SIGHUP', () => {
       manager.reloading();
-      void frontDoor.reload().then(() => manager.ready());
+      void frontDoor.reload().then(() => {
+        if (!frontDoor.status().draining) manager.ready();
+      });
     });
     const stop = (options: { graceMs?: number }) => {
       process.once('SIGTERM', () => void exit(1));

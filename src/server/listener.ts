@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
-import type { SecureVersion } from 'node:tls';
+import { createSecureContext, type SecureVersion } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { describeWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
+import { OperatorError } from '../operator-error.ts';
 import { OciError } from '../oci/error.ts';
 import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
 import type { ClientAddresses } from './client-address.ts';
@@ -55,6 +56,8 @@ export type Listener = {
   readonly active: number;
   /** The same, with the oldest of them. */
   waiting(): WaitingRequests;
+  /** @throws OperatorError when no handshake could be made with it. */
+  checkTls(tls: ListenerTls): void;
   /** For the handshakes from now on. When they demand more than before, connections from before end with their present request. */
   useTls(tls: ListenerTls): void;
   useLimits(limits: ListenerLimits): void;
@@ -255,6 +258,13 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return {
     address,
     waiting: () => describeWaiting(requests(), performance.now()),
+    checkTls: (next) => {
+      try {
+        createSecureContext(secureContext(next));
+      } catch (error) {
+        throw new OperatorError(`tls.cert or tls.clientCa can't be used: ${(error as Error).message}.`);
+      }
+    },
     useTls: (next) => {
       // A new context forgets the sessions that clients would resume.
       if (isDeepStrictEqual(next, tls)) return;

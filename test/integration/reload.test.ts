@@ -260,7 +260,8 @@ describe('a reload of the part that answers', { timeout: 120_000 }, () => {
     assert.equal(other.requests.length, 1);
     request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 3'), 'one');
     assert.equal((await client.response()).body.toString(), 'one');
-    await one.idle();
+    // Sooner than an unused connection to upstream is given up anyway, which takes 30 seconds.
+    await until('no connection to the one is left', () => Promise.resolve(one.open === 0));
     // The same connection goes on with the other one.
     client.send(authorized('GET /v2/app/blobs/x'));
     assert.equal((await client.response()).body.toString(), 'ok');
@@ -404,7 +405,11 @@ describe('a reload of the part that answers', { timeout: 120_000 }, () => {
     'a client certificate that is demanded from now on ends the connections without one',
     { skip: unlessInstalled('openssl') },
     async () => {
-      const frontDoor = await startFrontDoor({ upstreamUrl: other.url, config: '' });
+      const frontDoor = await startFrontDoor({
+        upstreamUrl: other.url,
+        set: ['limits.keepAliveTimeout=1h'],
+        config: '',
+      });
       const clients = path.join(frontDoor.dir, 'clients');
       await copyCertificate(clients, ['client.example']);
       const pair = await createClientPair(clients);

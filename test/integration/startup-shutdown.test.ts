@@ -145,6 +145,11 @@ describe('the end of a running front door', { timeout: 60_000 }, () => {
       await signal(frontDoor, name);
       assert.equal(await exitCode(frontDoor), 0);
       assert.ok(performance.now() - startedAtMs < 5000);
+      const cut = frontDoor.log.filter(({ msg }) => msg.startsWith('shutdown.timeout is over'));
+      assert.deepEqual(
+        cut.map(({ count }) => count),
+        name === 'SIGTERM' ? [1] : [],
+      );
       assert.equal((await client.rest()).toString(), 'abc');
       await request.closed;
       handshaking.destroy();
