@@ -3,7 +3,12 @@ import type { Logger } from 'pino';
 import { createAuthenticator } from './auth/authenticator.ts';
 import { openHtpasswdFile } from './auth/htpasswd-file.ts';
 import { createHashKey } from './auth/keyed-hash.ts';
-import { createLoginThrottle, type LoginNotice, type LoginThrottle } from './auth/login-throttle.ts';
+import {
+  createLoginThrottle,
+  type LockOutKind,
+  type LoginNotice,
+  type LoginThrottle,
+} from './auth/login-throttle.ts';
 import { createPasswordPool } from './auth/password-pool.ts';
 import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
@@ -161,9 +166,16 @@ export async function createApp(options: AppOptions): Promise<App> {
 /** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
 const provenAfterMs = 24 * 60 * 60 * 1000;
 
+const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
+  address: 'too many wrong passwords from one address: it is locked out',
+  name: 'too many wrong passwords under one name: it is locked out',
+  repeat: 'the same wrong password again and again from one address: that password is locked out there',
+};
+
 async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
-  const { addressFailures, nameFailures, window, lockTime, maxLockTime, entries } = auth.throttle;
+  const { addressFailures, nameFailures, repeatFailures, window, lockTime, maxLockTime, entries } =
+    auth.throttle;
   const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
   const address = { ...rules, failures: addressFailures };
   const name = { ...rules, failures: nameFailures };
@@ -173,6 +185,7 @@ async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions
   return createLoginThrottle({
     address,
     name,
+    repeat: { ...rules, failures: repeatFailures },
     maxEntries: entries,
     hashKey: loginKey ?? createHashKey(),
     provenTtlMs,
@@ -193,12 +206,7 @@ async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions
     events: {
       onThrottled: () => {},
       onLockOut: ({ kind, network, user, forMs, times }) =>
-        logger.warn(
-          { client: network, user, forMs, times },
-          kind === 'address'
-            ? 'too many wrong passwords from one address: it is locked out'
-            : 'too many wrong passwords under one name: it is locked out',
-        ),
+        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]),
     },
     now,
   });
