@@ -2,7 +2,12 @@ import { setDefaultHighWaterMark } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { createHashKey } from './auth/keyed-hash.ts';
-import { createLoginThrottle, type LoginNotice, type LoginThrottle } from './auth/login-throttle.ts';
+import {
+  createLoginThrottle,
+  type LockOutKind,
+  type LoginNotice,
+  type LoginThrottle,
+} from './auth/login-throttle.ts';
 import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache, createCacheCounters, type CacheCounters } from './cache/answer-cache.ts';
@@ -268,9 +273,16 @@ function readLimits({ limits }: Config): ListenerLimits {
 /** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
 const provenAfterMs = 24 * 60 * 60 * 1000;
 
+const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
+  address: 'too many wrong passwords from one address: it is locked out',
+  name: 'too many wrong passwords under one name: it is locked out',
+  repeat: 'the same wrong password again and again from one address: that password is locked out there',
+};
+
 async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
-  const { addressFailures, nameFailures, window, lockTime, maxLockTime, entries } = auth.throttle;
+  const { addressFailures, nameFailures, repeatFailures, window, lockTime, maxLockTime, entries } =
+    auth.throttle;
   const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
   const address = { ...rules, failures: addressFailures };
   const name = { ...rules, failures: nameFailures };
@@ -280,6 +292,7 @@ async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions
   return createLoginThrottle({
     address,
     name,
+    repeat: { ...rules, failures: repeatFailures },
     maxEntries: entries,
     hashKey: loginKey ?? createHashKey(),
     provenTtlMs,
@@ -300,12 +313,7 @@ async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions
     events: {
       onThrottled: () => {},
       onLockOut: ({ kind, network, user, forMs, times }) =>
-        logger.warn(
-          { client: network, user, forMs, times },
-          kind === 'address'
-            ? 'too many wrong passwords from one address: it is locked out'
-            : 'too many wrong passwords under one name: it is locked out',
-        ),
+        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]),
     },
     now,
   });

@@ -17,6 +17,8 @@ export type LockOut = { readonly forMs: number; readonly times: number };
 export type LockOuts = {
   /** How long a key is still locked out, in milliseconds; 0: it is not. */
   remainingMs(key: string): number;
+  /** Whether a failure was counted, or a lock-out ended, less than a window ago. */
+  isRecent(key: string): boolean;
   /** Counts a failure; gives the lock-out that it begins. Failures during one are not counted, so that it ends. */
   count(key: string): LockOut | null;
   /** Takes over a lock-out that another instance has begun. */
@@ -27,6 +29,8 @@ export type LockOuts = {
 export const forgetLockOutsMs = 24 * 60 * 60 * 1000;
 
 type Count = {
+  /** When the last failure was counted, or the lock-out that it began ends. */
+  lastMs: number;
   /** When the window that `current` counts began; `previous` is the count of the one before it. */
   startMs: number;
   current: number;
@@ -51,7 +55,14 @@ export function createLockOuts(
   const open = (key: string, nowMs: number): Count => {
     const known = counts.get(key);
     if (known !== undefined) return known;
-    const count = { startMs: nowMs, current: 0, previous: 0, untilMs: -Infinity, times: 0 };
+    const count = {
+      lastMs: -Infinity,
+      startMs: nowMs,
+      current: 0,
+      previous: 0,
+      untilMs: -Infinity,
+      times: 0,
+    };
     counts.set(key, count);
     return count;
   };
@@ -67,6 +78,7 @@ export function createLockOuts(
 
   return {
     remainingMs: (key) => Math.max(0, (counts.peek(key)?.untilMs ?? -Infinity) - now()),
+    isRecent: (key) => now() - (counts.peek(key)?.lastMs ?? -Infinity) < windowMs,
     count: (key) => {
       if (failures === 0) return null;
       const nowMs = now();
@@ -75,12 +87,13 @@ export function createLockOuts(
       if (nowMs - count.untilMs >= forgetLockOutsMs) count.times = 0;
       slide(count, nowMs);
       count.current += 1;
+      count.lastMs = nowMs;
       const sum = count.current + count.previous * (1 - (nowMs - count.startMs) / windowMs);
       if (sum < failures) return null;
       count.times += 1;
       const forMs = lockOutMs(options, count.times);
       count.untilMs = nowMs + forMs;
-      Object.assign(count, { startMs: count.untilMs, current: 0, previous: 0 });
+      Object.assign(count, { lastMs: count.untilMs, startMs: count.untilMs, current: 0, previous: 0 });
       return { forMs, times: count.times };
     },
     adopt: (key, { forMs, times }) => {
@@ -89,7 +102,7 @@ export function createLockOuts(
       count.times = Math.max(count.times, times);
       if (nowMs + forMs <= count.untilMs) return;
       count.untilMs = nowMs + forMs;
-      Object.assign(count, { startMs: count.untilMs, current: 0, previous: 0 });
+      Object.assign(count, { lastMs: count.untilMs, startMs: count.untilMs, current: 0, previous: 0 });
     },
   };
 }

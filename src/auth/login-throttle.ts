@@ -5,12 +5,14 @@ import { createLockOuts, type LockOut, type LockOutRules } from './lock-outs.ts'
 import { createProvenLogins, type ProvenLogin } from './proven-logins.ts';
 import type { SharedLockOuts } from './shared-lock-outs.ts';
 
-/** What a lock-out is for. */
-export type LockOutKind = 'address' | 'name';
+/** What a lock-out is for; `repeat`: one name and password, at one address. */
+export type LockOutKind = 'address' | 'name' | 'repeat';
+
+const kinds: readonly LockOutKind[] = ['address', 'name', 'repeat'];
 
 /** What one process tells the others that serve with it. */
 export type LoginNotice =
-  | { readonly kind: 'failed'; readonly nameKey: string; readonly network: string }
+  | ({ readonly kind: 'failed'; readonly isRepeat: boolean } & ProvenLogin)
   | ({ readonly kind: 'proven' } & ProvenLogin);
 
 /** A lock-out that has just begun, for logs, metrics and alerts. */
@@ -65,9 +67,10 @@ export type LoginThrottle = {
 };
 
 export type LoginThrottleOptions = {
-  /** Rules for what comes from one address, and for what comes under one name. */
+  /** Rules for what comes from one address, for what comes under one name, and for the very same from one address. */
   readonly address: LockOutRules;
   readonly name: LockOutRules;
+  readonly repeat: LockOutRules;
   readonly maxEntries: number;
   /** The key of what is remembered of right passwords, the same in all processes that serve together. */
   readonly hashKey: Buffer;
@@ -85,12 +88,14 @@ export type LoginThrottleOptions = {
 /**
  * Counts wrong passwords by the client's address and by the name they are for, and locks out what has too many. A name is locked
  * out whether there is such a user or not, and no lock-out holds for a password that was right before: else whoever knows
- * a name, or shares an address, could lock others out.
+ * a name, or shares an address, could lock others out. The very same again from the same address is no further guess: a client that has an old
+ * password sends it with every request of a push. It is counted by itself, and locks out nothing else.
  */
 export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottle {
   const { maxEntries, now, peers, shared, events } = options;
   const addresses = createLockOuts({ ...options.address, maxEntries, now });
   const names = createLockOuts({ ...options.name, maxEntries, now });
+  const repeats = createLockOuts({ ...options.repeat, maxEntries, now });
   const proven = createProvenLogins({
     hashKey: options.hashKey,
     ttlMs: options.provenTtlMs,
@@ -101,16 +106,25 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
   const lockedByName = ({ nameKey, network }: ProvenLogin): number =>
     // Strangers who try a name from elsewhere do not lock its user out from where he or she has come from before.
     proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
+  const repeatKey = ({ network, proof }: ProvenLogin) => `${network} ${proof}`;
   const lockedBy = (attempt: LoginAttempt): Record<LockOutKind, number> =>
     attempt.isExempt
-      ? { address: 0, name: 0 }
-      : { address: addresses.remainingMs(attempt.network), name: lockedByName(attempt) };
+      ? { address: 0, name: 0, repeat: 0 }
+      : {
+          address: addresses.remainingMs(attempt.network),
+          name: lockedByName(attempt),
+          repeat: repeats.remainingMs(repeatKey(attempt)),
+        };
+  const count = (login: ProvenLogin, isRepeat: boolean): Record<LockOutKind, LockOut | null> => ({
+    address: isRepeat ? null : addresses.count(login.network),
+    name: isRepeat ? null : names.count(login.nameKey),
+    repeat: repeats.count(repeatKey(login)),
+  });
 
   peers?.onTold((notice) => {
     switch (notice.kind) {
       case 'failed':
-        addresses.count(notice.network);
-        names.count(notice.nameKey);
+        count(notice, notice.isRepeat);
         break;
       case 'proven':
         proven.remember(notice);
@@ -131,30 +145,35 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     begin: async ({ address, name, password, hash, isUser }) => {
       const nameKey = digest('sha256', name, 'base64url');
       const network = clientNetwork(address);
-      const proof = proven.proofOf(name, password, hash);
+      // Without a decoy's hash, which each process chooses anew.
+      const proof = proven.proofOf(name, password, isUser ? hash : '');
       const isExempt = proven.isProven(nameKey, proof);
       const attempt = { nameKey, network, proof, user: isUser ? name : null, isExempt };
       if (!isExempt && addresses.remainingMs(network) === 0) await ask(attempt);
       return attempt;
     },
     lockedMs: (attempt) => {
-      const { address, name } = lockedBy(attempt);
-      return Math.max(address, name);
+      const { address, name, repeat } = lockedBy(attempt);
+      return Math.max(address, name, repeat);
     },
     refused: (attempt) => {
-      const { address, name } = lockedBy(attempt);
-      events.onThrottled(address >= name ? 'address' : 'name');
+      const locked = lockedBy(attempt);
+      const longest = Math.max(locked.address, locked.name, locked.repeat);
+      events.onThrottled(kinds.find((kind) => locked[kind] === longest) ?? 'address');
     },
-    failed: async ({ nameKey, network, user }) => {
-      const own = { address: addresses.count(network), name: names.count(nameKey) };
+    failed: async (attempt) => {
+      const { nameKey, network, proof, user } = attempt;
+      const isRepeat = repeats.isRecent(repeatKey(attempt));
+      const own = count(attempt, isRepeat);
       const [counted] = await Promise.all([
-        shared?.count(network, nameKey),
-        peers?.tell({ kind: 'failed', nameKey, network }),
+        isRepeat ? null : shared?.count(network, nameKey),
+        peers?.tell({ kind: 'failed', nameKey, network, proof, isRepeat }),
       ]);
       if (counted?.address) addresses.adopt(network, counted.address);
       if (counted?.name) names.adopt(nameKey, counted.name);
-      for (const kind of ['address', 'name'] as const) {
-        const lockOut: LockOut | null = counted?.[kind] ?? own[kind];
+      const begun = { ...own, address: counted?.address ?? own.address, name: counted?.name ?? own.name };
+      for (const kind of kinds) {
+        const lockOut = begun[kind];
         if (lockOut) events.onLockOut({ kind, network, user, ...lockOut });
       }
     },

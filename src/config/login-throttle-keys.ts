@@ -13,6 +13,11 @@ export const loginThrottle = z.strictObject({
     30,
     'Wrong passwords under one name, from anywhere, that begin a lock-out of that name. 0: none ever does.',
   ),
+  repeatFailures: key(
+    integer(0, 1_000_000),
+    30,
+    'How often the very same wrong name and password may come from one address until just that is locked out there. It counts for the address and the name once only. 0: every time, and is not locked out by itself.',
+  ),
   window: key(duration('1s', '1d'), '10m', 'The time within which wrong passwords are counted together.'),
   lockTime: key(
     duration('1s', '1d'),

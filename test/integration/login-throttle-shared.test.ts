@@ -53,10 +53,10 @@ describe('guessing passwords at several workers', { timeout: 120_000 }, () => {
     });
     await frontDoor.logged(({ msg, workerPid }) => msg.includes('is listening') && workerPid === third);
     const atThird = await connectTo(third);
-    for (const client of [atFirst, atThird, atFirst, atThird])
-      assert.equal((await logInOver(client, guess(1))).status, 401);
+    for (const [number, client] of [atFirst, atThird, atFirst, atThird].entries())
+      assert.equal((await logInOver(client, guess(number))).status, 401);
     for (const client of [atFirst, atThird]) {
-      assert.equal((await logInOver(client, guess(2))).status, 429);
+      assert.equal((await logInOver(client, guess(9))).status, 429);
       assert.equal((await logInOver(client, { name: user, password: 'guess' })).status, 429);
       assert.equal((await logInOver(client, right())).status, 200);
     }
@@ -113,7 +113,7 @@ describe('guessing passwords at several instances', { timeout: 120_000 }, () => 
   test('is counted together by address', async () => {
     const from = '127.0.0.10';
     const before = saidSoFar();
-    for (const instance of [0, 1, 0, 1]) assert.equal(await statusAt(instance, guess(1, from)), 401);
+    for (const number of [0, 1, 2, 3]) assert.equal(await statusAt(number % 2, guess(number, from)), 401);
     for (const instance of [0, 1]) {
       assert.equal(await statusAt(instance, guess(2, from)), 429);
       assert.equal(await statusAt(instance, guess(2, from, 'another')), 429);
@@ -156,7 +156,7 @@ describe('guessing passwords at several instances', { timeout: 120_000 }, () => 
       });
     }
     const from = '127.0.0.90';
-    for (const instance of [0, 1, 0, 1]) assert.equal(await statusAt(instance, guess(1, from)), 401);
+    for (const number of [0, 1, 2, 3]) assert.equal(await statusAt(number % 2, guess(number, from)), 401);
     for (const instance of [0, 1]) assert.equal(await statusAt(instance, guess(2, from)), 429);
   });
 

@@ -34,9 +34,13 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
     password: `guess ${number}`,
     from,
   });
+  let guesses = 0;
+  /** Each time with another password. */
   const failOften = async (frontDoor: FrontDoor, times: number, from?: string, name?: string) => {
-    for (let i = 0; i < times; i++)
-      assert.equal((await logIn(frontDoor, guess(i, from, name))).status, 401, `failure ${i + 1}`);
+    for (let i = 0; i < times; i++) {
+      const { status } = await logIn(frontDoor, guess(`${(guesses += 1)}`, from, name));
+      assert.equal(status, 401, `failure ${i + 1}`);
+    }
   };
 
   test('by default ten from one address lock it out for a minute, and no other', () =>
@@ -71,11 +75,11 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
       const said = () => frontDoor.log.filter(({ msg }) => msg.includes('locked out'));
       for (const number of [1, 2, 3]) {
         await until('it is locked out', async () => {
-          await logIn(frontDoor, guess(number));
+          await logIn(frontDoor, guess(`${number}, ${(guesses += 1)}`));
           return said().length === number;
         });
         await until('it has ended', async () => {
-          const response = await logIn(frontDoor, guess(number));
+          const response = await logIn(frontDoor, guess(`${number}, ${(guesses += 1)}`));
           if (response.status === 401) return true;
           assert.equal(response.status, 429);
           assert.ok([1, 2].includes(retryAfterS(response)));
@@ -165,8 +169,21 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
       assert.equal((await logIn(frontDoor, right())).status, 200);
     }));
 
+  test('is not what a client does that sends its old password with every request', () =>
+    withThrottle(['addressFailures=3', 'repeatFailures=12'], async (frontDoor) => {
+      for (let i = 0; i < 12; i++) assert.equal((await logIn(frontDoor, guess('old'))).status, 401);
+      const refusal = await logIn(frontDoor, guess('old'));
+      assert.equal(refusal.status, 429);
+      assert.ok(retryAfterS(refusal) > 0);
+      const said = await frontDoor.logged(({ msg }) => msg.includes('the same wrong password'));
+      assert.deepEqual([said['client'], said['user']], ['127.0.0.1', user]);
+      assert.equal((await logIn(frontDoor, right())).status, 200);
+      await failOften(frontDoor, 2);
+      assert.equal((await logIn(frontDoor, guess('new'))).status, 429);
+    }));
+
   test('can be left uncounted', () =>
-    withThrottle(['addressFailures=0', 'nameFailures=0'], async (frontDoor) => {
+    withThrottle(['addressFailures=0', 'nameFailures=0', 'repeatFailures=0'], async (frontDoor) => {
       await failOften(frontDoor, 40);
       assert.equal((await logIn(frontDoor, right())).status, 200);
     }));
@@ -178,13 +195,13 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
         const through = async (proxy: string, client: string, login = guess(0)) =>
           (await logIn(frontDoor, { ...login, from: proxy }, `X-Forwarded-For: ${client}`)).status;
         assert.equal(await through('127.0.0.8', '203.0.113.1, 198.51.100.1'), 401);
-        assert.equal(await through('127.0.0.9', '203.0.113.2, 198.51.100.1'), 401);
+        assert.equal(await through('127.0.0.9', '203.0.113.2, 198.51.100.1', guess(1)), 401);
         assert.equal(await through('127.0.0.8', '203.0.113.3, 198.51.100.1', right()), 429);
         assert.equal(await through('127.0.0.8', '198.51.100.1, 198.51.100.2', right()), 200);
         // Anyone else is who he or she is, whatever the header says.
         assert.equal(await through('127.0.0.1', '198.51.100.3'), 401);
-        assert.equal(await through('127.0.0.1', '198.51.100.4'), 401);
-        assert.equal(await through('127.0.0.1', '198.51.100.5'), 429);
+        assert.equal(await through('127.0.0.1', '198.51.100.4', guess(1)), 401);
+        assert.equal(await through('127.0.0.1', '198.51.100.5', guess(2)), 429);
         assert.equal(await through('127.0.0.8', '198.51.100.3'), 401);
       },
       ['listen.trustedProxies=127.0.0.8,127.0.0.9'],

@@ -10,6 +10,7 @@ export function createThrottle({
   return createLoginThrottle({
     address: rules,
     name: rules,
+    repeat: { ...rules, failures: 10 * failures },
     maxEntries: 1000,
     hashKey: createHashKey(),
     provenTtlMs: 60_000,

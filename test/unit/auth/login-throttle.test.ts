@@ -14,7 +14,7 @@ const rules = { windowMs: 60_000, lockMs: 1000, maxLockMs: 8000 };
 const office = '192.0.2.1';
 
 /** Throttles of processes that serve together, with one clock. */
-function setUp({ processes = 1, address = 3, name = 5 } = {}) {
+function setUp({ processes = 1, address = 3, name = 5, repeat = 6 } = {}) {
   let nowMs = 0;
   const throttled: LockOutKind[] = [];
   const lockOuts: LockOutEvent[] = [];
@@ -31,6 +31,7 @@ function setUp({ processes = 1, address = 3, name = 5 } = {}) {
     return createLoginThrottle({
       address: { ...rules, failures: address },
       name: { ...rules, failures: name },
+      repeat: { ...rules, failures: repeat },
       maxEntries: 1000,
       hashKey,
       provenTtlMs: 100_000,
@@ -69,8 +70,11 @@ function setUp({ processes = 1, address = 3, name = 5 } = {}) {
     await throttle.failed(attempt);
     return 'wrong';
   };
+  let guesses = 0;
+  /** Each time with another password. */
   const fail = async (who: string, times: number, from = office, throttle = first) => {
-    for (let i = 0; i < times; i++) assert.equal(await logIn(who, `guess ${i}`, from, throttle), 'wrong');
+    for (let i = 0; i < times; i++)
+      assert.equal(await logIn(who, `guess ${(guesses += 1)}`, from, throttle), 'wrong');
   };
   return { throttles, logIn, fail, hashes, throttled, lockOuts, pass: (ms: number) => (nowMs += ms) };
 }
@@ -161,9 +165,49 @@ describe('the throttle of logins', () => {
     assert.equal(lockOuts.length, 1, 'the process in which the last failure was says it');
   });
 
+  it('takes the very same again for no further guess, and locks that out by itself', async () => {
+    for (const name of ['alice', 'nobody']) {
+      const { throttles, logIn, fail, lockOuts, throttled, pass } = setUp({ processes: 2 });
+      for (let i = 0; i < 6; i++) assert.equal(await logIn(name, 'old', office, throttles[i % 2]), 'wrong');
+      const user = name === 'alice' ? name : null;
+      assert.deepEqual(lockOuts, [{ kind: 'repeat', network: office, user, forMs: 1000, times: 1 }]);
+      for (const throttle of throttles) assert.equal(await logIn(name, 'old', office, throttle), 'locked');
+      assert.deepEqual(throttled, ['repeat', 'repeat']);
+      // It was one guess from this address, and one under this name.
+      assert.equal(await logIn('alice', 'ecila'), 'right');
+      await fail(name, 1);
+      assert.equal(await logIn(name, 'old', '192.0.2.2'), 'wrong');
+      await fail(name, 1);
+      assert.equal(await logIn('carol', 'x'), 'locked');
+      pass(1000);
+      assert.equal(await logIn(name, 'old'), 'wrong');
+    }
+  });
+
+  it('takes it for another guess where its user has another hash, or a window has passed', async () => {
+    const { logIn, hashes, pass } = setUp();
+    assert.equal(await logIn('alice', 'old'), 'wrong');
+    hashes.set('alice', 'another hash');
+    assert.equal(await logIn('alice', 'old'), 'wrong');
+    assert.equal(await logIn('carol', 'old'), 'wrong');
+    assert.equal(await logIn('carol', 'new'), 'locked');
+    pass(121_000);
+    for (let i = 0; i < 2; i++) assert.equal(await logIn('alice', 'old'), 'wrong');
+    assert.equal(await logIn('carol', 'new'), 'wrong');
+    assert.equal(await logIn('carol', 'newer'), 'wrong');
+    assert.equal(await logIn('carol', 'newest'), 'locked');
+  });
+
+  it('counts the very same every time where that is chosen', async () => {
+    const { logIn } = setUp({ repeat: 0 });
+    for (let i = 0; i < 3; i++) assert.equal(await logIn('alice', 'old'), 'wrong');
+    assert.equal(await logIn('alice', 'ecila'), 'locked');
+  });
+
   it('is off where no number is given', async () => {
-    const { fail, lockOuts } = setUp({ address: 0, name: 0 });
+    const { fail, logIn, lockOuts } = setUp({ address: 0, name: 0, repeat: 0 });
     await fail('alice', 100);
+    for (let i = 0; i < 100; i++) assert.equal(await logIn('alice', 'old'), 'wrong');
     assert.deepEqual(lockOuts, []);
   });
 });
