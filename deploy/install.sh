@@ -241,14 +241,16 @@ install_packages() {
   if [ $family = debian ]; then
     # The packages' own services must not start: the registry's would be open to the network. invoke-rc.d(8)
     policy=/usr/sbin/policy-rc.d
-    if [ -z "$dry" ] && [ ! -e $policy ]; then
+    # One that is there already stays as it is: somebody wants it so.
+    if [ -n "$dry" ] || [ -e $policy ]; then policy=''; fi
+    if [ -n "$policy" ]; then
       trap 'rm -f /usr/sbin/policy-rc.d' EXIT
       printf '#!/bin/sh\nexit 101\n' >$policy
       chmod 755 $policy
     fi
     run env DEBIAN_FRONTEND=noninteractive apt-get -q update
     run env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y install --no-install-recommends "$@"
-    if [ -z "$dry" ]; then
+    if [ -n "$policy" ]; then
       rm -f $policy
       trap - EXIT
     fi
