@@ -498,6 +498,13 @@ if [ -z "$dry" ] && [ -z "$(tidegate user list 2>/dev/null)" ]; then
   printf '%s\n' "$first_password" | tidegate user add "$first_user" >/dev/null
 fi
 
+show_first_user() {
+  [ -n "$first_password" ] || return 0
+  say "user: $first_user"
+  say "password: $first_password"
+  say "The password is shown this once. More users, or a new password: tidegate user add NAME"
+}
+
 # ---------------------------------------------------------------------------------------------------------------- services
 
 say "Services"
@@ -547,6 +554,7 @@ if command -v restorecon >/dev/null; then run restorecon -RF "$program" "$settin
 
 if [ -z "$start" ]; then
   run systemctl daemon-reload
+  show_first_user
   say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry tidegate"
   exit 0
 fi
@@ -604,11 +612,7 @@ registry_name=$host:$port
 case $port:$host in 443:*.* | 443:localhost) registry_name=$host ;; esac
 say ""
 say "Tidegate runs at https://$registry_name"
-if [ -n "$first_password" ]; then
-  say "user: $first_user"
-  say "password: $first_password"
-  say "The password is shown this once. More users, or a new password: tidegate user add NAME"
-fi
+show_first_user
 say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
 say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
 say "docker login $registry_name"

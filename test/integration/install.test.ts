@@ -416,8 +416,9 @@ describe('deploy/install.sh', { skip }, () => {
       );
       const before = await machine.snapshot();
       await machine.orders();
-      const { code, stdout, stderr } = await install('--host', 'registry.test');
+      const { code, stdout, stderr } = await install('--host', 'registry.test', '--no-start');
       assert.equal(code, 0, `${stderr}\n${stdout}`);
+      assert.match(stdout, /^password: \S{20,}\n[^]*^Set up\. Start it with: systemctl enable --now /m);
       const { stdout: asked } = await machine.run('sh', [
         '-c',
         'cat /run/packages.log; rm /run/packages.log',
