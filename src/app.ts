@@ -1,136 +1,137 @@
 import { setDefaultHighWaterMark } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { createAuthenticator } from './auth/authenticator.ts';
-import { openHtpasswdFile } from './auth/htpasswd-file.ts';
-import { createPasswordPool } from './auth/password-pool.ts';
+import { createHashKey } from './auth/keyed-hash.ts';
+import { createLoginThrottle, type LoginNotice, type LoginThrottle } from './auth/login-throttle.ts';
+import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
-import { createAnswerCache } from './cache/answer-cache.ts';
-import { openCacheStore } from './cache/open-store.ts';
+import { createAnswerCache, createCacheCounters, type CacheCounters } from './cache/answer-cache.ts';
+import { openCacheStore, openRedis } from './cache/open-store.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
+import type { CacheStore } from './cache/store.ts';
 import type { Config } from './config/schema.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
-import { createClientAddresses } from './server/client-address.ts';
-import { openListener } from './server/listener.ts';
+import { createAudit } from './server/audit.ts';
+import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
+import type { WaitingRequests } from './observability/waiting-requests.ts';
+import { createPeerFan } from './peer-fan.ts';
 import type { Peers } from './peers.ts';
-import { createPipeline } from './server/pipeline.ts';
+import type { PemFiles } from './pem-files.ts';
+import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
-import { loadServerCertificate } from './tls/certificate.ts';
-import { loadPem, parseCertificates } from './tls/pem.ts';
+import { meansSameUsers, openUsers, type Users } from './users.ts';
 
 /** A running front door. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
-  /** The names in its certificate. */
-  readonly names: readonly string[];
+  /** The requests under way. */
+  waiting(): WaitingRequests;
+  /**
+   * Gets ready to serve by another state; one at a time. What only a restart changes must be as it is.
+   * @throws OperatorError when that cannot be served by; nothing has changed then.
+   */
+  prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
   /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
+};
+
+/** What is served by: a checked configuration, and what is in the PEM files that it names. */
+export type ServedState = { readonly config: Config; readonly pem: PemFiles };
+
+/** `rereads`: the htpasswd file is read anew, too; it is followed by itself otherwise. */
+export type PrepareOptions = { readonly rereads: boolean };
+
+/** A state that is ready to be served by. One of the two is to be called. */
+export type PreparedState = {
+  /** Keys whose files have other content, beyond what the state says. */
+  readonly changed: readonly string[];
+  /** New connections and new requests are served by it from now on; those under way end as they began. */
+  commit(): void;
+  abandon(): Promise<void>;
 };
 
 /** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
 const streamBufferBytes = 256 * 1024;
 
-export type AppOptions = {
-  readonly config: Config;
+export type AppOptions = ServedState & {
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
-  readonly peers?: { readonly writes: Peers<WriteNotice>; readonly tokens: Peers<TokenNotice> };
+  readonly peers?: {
+    readonly writes: Peers<WriteNotice>;
+    readonly tokens: Peers<TokenNotice>;
+    readonly logins: Peers<LoginNotice>;
+  };
+  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  readonly loginKey?: Buffer;
 };
 
 /**
  * Builds the front door from its configuration and opens it.
- * @throws OperatorError when a certificate, a file or the address is not as it must be.
+ * @throws OperatorError when a file or the address is not as it must be.
  */
-export async function createApp({ config, logger, peers }: AppOptions): Promise<App> {
-  const { listen, tls, auth, limits } = config;
+export async function createApp(options: AppOptions): Promise<App> {
+  const { config, pem, logger, peers } = options;
   setDefaultHighWaterMark(false, streamBufferBytes);
-  const certificate = await loadServerCertificate({
-    certPath: tls.cert,
-    keyPath: tls.key,
-    clientCaPath: tls.clientCa,
-    now: new Date(),
-  });
-  for (const warning of certificate.warnings) logger.warn(warning);
-  const upstream = createUpstream({
-    ...config.upstream,
-    ca: config.upstream.ca === null ? null : await loadUpstreamCa(config.upstream.ca),
-  });
-  const htpasswd = await openHtpasswdFile({
-    path: auth.htpasswd,
-    maxBcryptCost: auth.maxBcryptCost,
-    maxShaCryptRounds: auth.maxShaCryptRounds,
-    logger,
-  });
-  const authenticator = createAuthenticator({
-    htpasswd,
-    pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
-    credentialTtlMs: auth.credentialTtl,
-    maxCredentials: auth.credentialEntries,
-    peers: peers?.tokens,
-  });
-  const upstreamOptions = {
-    upstream,
-    connectTimeoutMs: config.upstream.connectTimeout,
-    readTimeoutMs: config.upstream.readTimeout,
-  };
-  const ask = createAsk(upstreamOptions);
+  const throttle = await openLoginThrottle(options);
+  const usersOptions = { logger, throttle, tokens: peers && createPeerFan(peers.tokens) };
+  const users = await openUsers(config.auth, usersOptions);
   const store = await openCacheStore(config, logger, peers?.writes);
-  const cache =
-    store === null
-      ? null
-      : createAnswerCache({
-          store,
-          maxEntryBytes: config.cache.maxEntryBytes,
-          fetch: createFetch(ask, upstream.authorization),
-          now: () => performance.now(),
-          logger,
-        });
-  const addresses = createClientAddresses(listen.trustedProxies);
-  const blobs = await openStorage(config.upstream.storage, logger);
-  const pipeline = createPipeline({
-    authenticator,
-    engine: createEngine(upstreamOptions),
-    cache,
-    storage: blobs === null ? null : { blobs, ask },
-    addresses,
-    logger,
-    now: () => performance.now(),
-    realm: auth.realm,
-    openPaths: new Set(auth.open),
-    versionCheck: auth.versionCheck,
-    challengeAgents: auth.challengeAgents,
-    upstreamUrl: upstream.url,
-    upstreamAuthorization: upstream.authorization,
-    maxManifestBytes: limits.manifestBytes,
-    refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
-  });
+  const shared = { store, counters: createCacheCounters(), logger };
+  let current = await openService({ config, pem }, users, shared);
   const free = async () => {
-    await authenticator.close();
-    if (cache) logger.info({ ...cache.counters }, 'cache counters');
-    await cache?.close();
-    upstream.close();
+    await current.free();
+    throttle.close();
+    if (store) logger.info({ ...shared.counters }, 'cache counters');
+    await store?.close();
   };
   try {
     const listener = await openListener({
-      host: listen.host,
-      port: listen.port,
-      tls: { ...certificate, minVersion: tls.minVersion },
-      limits: {
-        headerBytes: limits.headerBytes,
-        headerTimeoutMs: limits.headerTimeout,
-        handshakeTimeoutMs: limits.handshakeTimeout,
-        keepAliveTimeoutMs: limits.keepAliveTimeout,
-        idleTimeoutMs: limits.idleTimeout,
-        connections: limits.connections,
-        pipelinedRequests: limits.pipelinedRequests,
-      },
-      pipeline,
+      host: config.listen.host,
+      port: config.listen.port,
+      tls: readTls({ config, pem }),
+      limits: readLimits(config),
+      proxyProtocol: config.listen.proxyProtocol === 'on',
+      addresses: current.addresses,
+      pipeline: current.pipeline,
       logger,
     });
+    const use = (next: Service) => {
+      const last = current;
+      current = next;
+      last.retire();
+      if (changesAnswers(last.state, next.state)) store?.renew(next.state.config.cache.tagTtl);
+      listener.useAddresses(next.addresses);
+      listener.usePipeline(next.pipeline, () => void last.free());
+    };
+    const prepare: App['prepare'] = async (state, { rereads }) => {
+      const { users: present, state: before } = current;
+      const keeps = meansSameUsers(state.config.auth, before.config.auth);
+      const reread = keeps && rereads ? await present.htpasswd.reread() : null;
+      const open = async () =>
+        openService(
+          state,
+          keeps ? present.share() : await openUsers(state.config.auth, usersOptions),
+          shared,
+        );
+      const next = servesAlike(state, before) ? null : await open();
+      return {
+        changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
+        commit: () => {
+          reread?.use();
+          listener.useTls(readTls(state));
+          listener.useLimits(readLimits(state.config));
+          if (next) use(next);
+        },
+        abandon: async () => next?.free(),
+      };
+    };
     return {
       address: listener.address,
-      names: certificate.names,
+      waiting: () => listener.waiting(),
+      prepare,
       close: async ({ graceMs }) => {
         logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
         await listener.close(graceMs);
@@ -143,20 +144,176 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
   }
 }
 
+/** All that answers requests by one state. */
+type Service = {
+  readonly state: ServedState;
+  readonly users: Users;
+  readonly addresses: ClientAddresses;
+  readonly pipeline: Pipeline;
+  /** Another one has taken its place. */
+  retire(): void;
+  /** To be called once, when nothing is under way through it. */
+  free(): Promise<void>;
+};
+
+/** What outlives a service: a write through one must count for the answers of the next. */
+type Shared = {
+  readonly store: CacheStore | null;
+  readonly counters: CacheCounters;
+  readonly logger: Logger;
+};
+
+async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
+  const { config, pem } = state;
+  const { listen, auth, limits } = config;
+  const { store, counters, logger } = shared;
+  const { authenticator } = users;
+  const upstream = createUpstream({
+    ...config.upstream,
+    ca: pem.upstreamCa,
+  });
+  const upstreamOptions = {
+    upstream,
+    connectTimeoutMs: config.upstream.connectTimeout,
+    readTimeoutMs: config.upstream.readTimeout,
+  };
+  const ask = createAsk(upstreamOptions);
+  const cache =
+    store === null
+      ? null
+      : createAnswerCache({
+          store,
+          counters,
+          maxEntryBytes: config.cache.maxEntryBytes,
+          fetch: createFetch(ask, upstream.authorization),
+          now: () => performance.now(),
+          logger,
+        });
+  const addresses = createClientAddresses(listen.trustedProxies);
+  const blobs = await openStorage(config.upstream.storage, logger);
+  const now = () => performance.now();
+  const pipeline = createPipeline({
+    authenticator,
+    engine: createEngine(upstreamOptions),
+    cache,
+    storage: blobs === null ? null : { blobs, ask },
+    audit: config.log.audit
+      ? createAudit({ logger, ask, upstreamAuthorization: upstream.authorization, now })
+      : null,
+    addresses,
+    logger,
+    now,
+    realm: auth.realm,
+    openPaths: new Set(auth.open),
+    versionCheck: auth.versionCheck,
+    challengeAgents: auth.challengeAgents,
+    upstreamUrl: upstream.url,
+    upstreamAuthorization: upstream.authorization,
+    maxManifestBytes: limits.manifestBytes,
+    uploadsPerUser: limits.uploadsPerUser,
+    refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
+  });
+  return {
+    state,
+    users,
+    addresses,
+    pipeline,
+    retire: () => cache?.retire(),
+    free: async () => {
+      await users.release();
+      upstream.close();
+    },
+  };
+}
+
+/** Whether a service of the one state would be as that of the other. */
+function servesAlike(one: ServedState, other: ServedState): boolean {
+  const read = ({ config: { listen, upstream, auth, cache, limits }, pem }: ServedState) => [
+    [listen, upstream, auth, cache, limits],
+    pem.upstreamCa,
+  ];
+  return isDeepStrictEqual(read(one), read(other));
+}
+
+/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
+function changesAnswers(before: ServedState, after: ServedState): boolean {
+  const read = ({ config: { upstream, cache }, pem }: ServedState) => [
+    upstream.url,
+    upstream.username,
+    upstream.password,
+    pem.upstreamCa,
+    cache.tagTtl,
+  ];
+  return !isDeepStrictEqual(read(before), read(after));
+}
+
+function readTls({ config, pem }: ServedState): ListenerTls {
+  return { cert: pem.cert, key: pem.key, clientCa: pem.clientCa, minVersion: config.tls.minVersion };
+}
+
+function readLimits({ limits }: Config): ListenerLimits {
+  return {
+    headerBytes: limits.headerBytes,
+    headerTimeoutMs: limits.headerTimeout,
+    handshakeTimeoutMs: limits.handshakeTimeout,
+    keepAliveTimeoutMs: limits.keepAliveTimeout,
+    idleTimeoutMs: limits.idleTimeout,
+    connections: limits.connections,
+    connectionsPerAddress: limits.connectionsPerAddress,
+    pipelinedRequests: limits.pipelinedRequests,
+  };
+}
+
+/** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
+const provenAfterMs = 24 * 60 * 60 * 1000;
+
+async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions): Promise<LoginThrottle> {
+  const { auth, cache, upstream } = config;
+  const { addressFailures, nameFailures, window, lockTime, maxLockTime, entries } = auth.throttle;
+  const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
+  const address = { ...rules, failures: addressFailures };
+  const name = { ...rules, failures: nameFailures };
+  const provenTtlMs = auth.credentialTtl + provenAfterMs;
+  const now = () => performance.now();
+  const shares = cache.driver === 'redis' && addressFailures + nameFailures > 0;
+  return createLoginThrottle({
+    address,
+    name,
+    maxEntries: entries,
+    hashKey: loginKey ?? createHashKey(),
+    provenTtlMs,
+    maxProven: auth.credentialEntries,
+    peers: peers?.logins,
+    shared: shares
+      ? createSharedLockOuts({
+          redis: await openRedis(cache.redis),
+          keyPrefix: cache.redis.keyPrefix,
+          upstreamUrl: upstream.url,
+          address,
+          name,
+          provenTtlMs,
+          timeoutMs: cache.redis.timeout,
+          now,
+        })
+      : null,
+    events: {
+      onThrottled: () => {},
+      onLockOut: ({ kind, network, user, forMs, times }) =>
+        logger.warn(
+          { client: network, user, forMs, times },
+          kind === 'address'
+            ? 'too many wrong passwords from one address: it is locked out'
+            : 'too many wrong passwords under one name: it is locked out',
+        ),
+    },
+    now,
+  });
+}
+
 /** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */
 async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
   if (root === null) return null;
   const fault = await findStorageFault(root);
   if (fault !== null) logger.warn(fault);
   return createBlobStorage({ root, now: () => performance.now(), logger });
-}
-
-/** Checked here, because Node takes an empty text for none given, and would trust every public CA. */
-async function loadUpstreamCa(path: string): Promise<string> {
-  const pem = await loadPem(
-    path,
-    "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
-  );
-  parseCertificates(pem, path);
-  return pem;
 }

@@ -5,6 +5,7 @@ import { createCredentialCache } from './credential-cache.ts';
 import { createDecoyChoice } from './decoy.ts';
 import type { HtpasswdFile } from './htpasswd-file.ts';
 import type { Identity } from './identity.ts';
+import type { LoginAttempt, LoginThrottle } from './login-throttle.ts';
 import type { PasswordPool } from './password-pool.ts';
 import { createV1Tokens, parseTokenCredentials, type TokenNotice } from './v1-tokens.ts';
 
@@ -16,19 +17,21 @@ export type RefusalReason =
   | 'wrong-credentials'
   | 'unknown-token';
 
-/** The answer to "who is asking": nobody said, somebody proven, or somebody who failed to prove it. */
+/** The answer to "who is asking": nobody said, somebody proven, somebody who failed to prove it, or somebody who may not try now. */
 export type AuthenticationResult =
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'verified'; readonly identity: Identity; readonly scheme: 'basic' | 'token' }
-  | { readonly kind: 'refused'; readonly reason: RefusalReason };
+  | { readonly kind: 'refused'; readonly reason: RefusalReason }
+  | { readonly kind: 'locked-out'; readonly forMs: number };
 
 export type Authenticator = {
   /**
    * Checks all Authorization header values of one request (none: anonymous; more than one: refused).
    *
+   * @param clientAddress where it came from, by which wrong passwords are counted
    * @throws OciError UNAVAILABLE when it could not be decided; never for wrong credentials.
    */
-  authenticate(authorizationValues: readonly string[]): Promise<AuthenticationResult>;
+  authenticate(authorizationValues: readonly string[], clientAddress: string): Promise<AuthenticationResult>;
   /**
    * Remembers a token of upstream's X-Docker-Token response header (the first registry protocol); resolves when the
    * processes that serve with this one have, too.
@@ -47,8 +50,9 @@ export type Authenticator = {
  * @param options credentialTtlMs: how long a success is remembered; maxCredentials: how many; now: a monotonic clock in milliseconds
  */
 export function createAuthenticator(options: {
-  htpasswd: HtpasswdFile;
+  htpasswd: Omit<HtpasswdFile, 'reread'>;
   pool: PasswordPool;
+  throttle: LoginThrottle;
   credentialTtlMs: number;
   maxCredentials: number;
   now?: () => number;
@@ -58,6 +62,7 @@ export function createAuthenticator(options: {
   const {
     htpasswd,
     pool,
+    throttle,
     credentialTtlMs: ttlMs,
     maxCredentials,
     now = () => performance.now(),
@@ -66,7 +71,7 @@ export function createAuthenticator(options: {
   const credentials = createCredentialCache({ ttlMs, maxEntries: maxCredentials, now });
   const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
   const chooseDecoy = createDecoyChoice();
-  const flights = new Map<string, Promise<boolean>>();
+  const flights = new Map<string, Flight>();
   const verifiedHashes = new WeakMap<Identity, string>();
   let generation = htpasswd.generation();
   let closed = false;
@@ -89,29 +94,52 @@ export function createAuthenticator(options: {
   }
 
   async function checkPassword(
-    name: string,
-    password: string,
+    { name, password }: { name: string; password: string },
+    address: string,
     valueKey: string,
   ): Promise<AuthenticationResult> {
     const entry = htpasswd.lookup(name);
     // An unknown name takes the same way as a known one, queue and joined flights included; only its end is fixed.
     const hash = entry?.hash ?? chooseDecoy(name, htpasswd.usable());
-    const matches = await verifyOnce(credentials.keyOf(name, password, hash), password, hash);
-    if (!matches || entry === undefined) return refused('wrong-credentials');
+    const attempt = await throttle.begin({ address, name, password, hash, isUser: entry !== undefined });
+    if (throttle.lockedMs(attempt) > 0) return lockedOut(attempt);
+    const matches = await verifyOnce(credentials.keyOf(name, password, hash), password, hash, attempt);
+    if (matches === undefined) return lockedOut(attempt);
     // The user may have been removed or given another password while the hash was computed.
-    if (htpasswd.lookup(name)?.hash !== hash) return refused('wrong-credentials');
+    if (!matches || entry === undefined || htpasswd.lookup(name)?.hash !== hash) {
+      await throttle.failed(attempt);
+      return refused('wrong-credentials');
+    }
+    throttle.succeeded(attempt);
     const identity = credentials.get(valueKey) ?? { name };
     verifiedHashes.set(identity, hash);
     credentials.remember(valueKey, identity);
     return { kind: 'verified', identity, scheme: 'basic' };
   }
 
-  function verifyOnce(key: string, password: string, hash: string): Promise<boolean> {
+  /** Gives undefined when all who wait for it have been locked out meanwhile, by those who were before them in the queue. */
+  function verifyOnce(
+    key: string,
+    password: string,
+    hash: string,
+    attempt: LoginAttempt,
+  ): Promise<boolean | undefined> {
     const joined = flights.get(key);
-    if (joined !== undefined) return joined;
-    const flight = pool.verify(password, hash).finally(() => flights.delete(key));
-    flights.set(key, flight);
-    return flight;
+    if (joined !== undefined) {
+      joined.attempts.push(attempt);
+      return joined.matches;
+    }
+    const attempts = [attempt];
+    const isWanted = () => attempts.some((waiting) => throttle.lockedMs(waiting) === 0);
+    const order = { isWanted, isFirst: attempt.isExempt };
+    const matches = pool.verify(password, hash, order).finally(() => flights.delete(key));
+    flights.set(key, { matches, attempts });
+    return matches;
+  }
+
+  function lockedOut(attempt: LoginAttempt): AuthenticationResult {
+    throttle.refused(attempt);
+    return { kind: 'locked-out', forMs: throttle.lockedMs(attempt) };
   }
 
   function forgetAfterChange(): void {
@@ -121,7 +149,7 @@ export function createAuthenticator(options: {
   }
 
   return {
-    async authenticate(values) {
+    async authenticate(values, clientAddress) {
       if (closed) throw new OciError('UNAVAILABLE', 'Tidegate is shutting down.');
       const [value, ...others] = values;
       if (value === undefined) return { kind: 'anonymous' };
@@ -134,7 +162,7 @@ export function createAuthenticator(options: {
       const basic = parseBasicCredentials(value);
       switch (basic.kind) {
         case 'credentials':
-          return checkPassword(basic.name, basic.password, valueKey);
+          return checkPassword(basic, clientAddress, valueKey);
         case 'malformed':
           return refused('malformed');
         case 'other-scheme': {
@@ -158,6 +186,9 @@ export function createAuthenticator(options: {
     },
   };
 }
+
+/** One check under way, and all attempts that wait for it. */
+type Flight = { readonly matches: Promise<boolean | undefined>; readonly attempts: LoginAttempt[] };
 
 function refused(reason: RefusalReason): AuthenticationResult {
   return { kind: 'refused', reason };

@@ -3,8 +3,8 @@ import { hash, randomBytes } from 'node:crypto';
 /** SHA-256's block, in bytes. */
 const blockBytes = 64;
 
-/** A key of one block whose bytes are below 0x80, so that it stays one byte a character in a text. */
-function randomKey(): Buffer {
+/** A random key of one block whose bytes are below 0x80, so that it stays one byte a character in a text. */
+export function createHashKey(): Buffer {
   return Buffer.from(randomBytes(blockBytes).map((byte) => byte & 0x7f));
 }
 
@@ -14,7 +14,7 @@ function randomKey(): Buffer {
  *
  * @param key 64 bytes below 0x80
  */
-export function createKeyedHash(key: Buffer = randomKey()): (text: string) => string {
+export function createKeyedHash(key: Buffer = createHashKey()): (text: string) => string {
   const inner = Buffer.from(key.map((byte) => byte ^ 0x36)).toString('latin1');
   const outer = Buffer.concat([key.map((byte) => byte ^ 0x5c), Buffer.alloc(32)]);
   return (text) => {

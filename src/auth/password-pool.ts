@@ -4,14 +4,24 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 
 /** Checks passwords on threads of its own, so that no hash ever runs on the thread that streams. */
 export type PasswordPool = {
-  /** @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close */
-  verify(password: string, hash: string): Promise<boolean>;
+  /**
+   * @param order isWanted: asked when a thread is free for it, what is not wanted any more is not computed, and gives undefined;
+   * isFirst: to be done before all that are not, which make room for it in a full queue
+   * @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close
+   */
+  verify(
+    password: string,
+    hash: string,
+    order?: { isWanted: () => boolean; isFirst: boolean },
+  ): Promise<boolean | undefined>;
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
 type Job = PasswordRequest & {
-  readonly resolve: (matches: boolean) => void;
+  readonly isWanted: () => boolean;
+  readonly isFirst: boolean;
+  readonly resolve: (matches: boolean | undefined) => void;
   readonly reject: (error: OciError) => void;
 };
 
@@ -74,6 +84,10 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
 
   function dispatch(): void {
     while (queue.length > 0) {
+      if (queue[0]?.isWanted() === false) {
+        queue.shift()?.resolve(undefined);
+        continue;
+      }
       const worker = findOrStartIdle();
       if (worker === undefined) break;
       const job = queue.shift();
@@ -90,18 +104,19 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
   }
 
   return {
-    verify(password, hash) {
-      return new Promise<boolean>((resolve, reject) => {
+    verify(password, hash, order = { isWanted: () => true, isFirst: false }) {
+      return new Promise<boolean | undefined>((resolve, reject) => {
         if (closed) {
           reject(unavailable(new Error('the password pool is closed')));
           return;
         }
-        const job = { password, hash, resolve, reject };
-        queue.push(job);
+        const after = order.isFirst ? queue.findIndex(({ isFirst }) => !isFirst) : -1;
+        const at = after === -1 ? queue.length : after;
+        queue.splice(at, 0, { password, hash, ...order, resolve, reject });
         dispatch();
-        if (queue.length > options.maxQueued && queue.at(-1) === job) {
-          queue.pop();
-          reject(unavailable(new Error(`${options.maxQueued} password checks are waiting already`)));
+        if (queue.length > options.maxQueued) {
+          const reason = `${options.maxQueued} password checks are waiting already`;
+          queue.pop()?.reject(unavailable(new Error(reason)));
         }
       });
     },

@@ -1,3 +1,4 @@
+import { digestForm } from '../oci/digest.ts';
 import type { Route } from '../oci/route.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 
@@ -11,7 +12,6 @@ export type Cacheable = {
 /** What a write makes out of date. */
 export type Written = { readonly scope: string; readonly items: readonly string[] | 'all' };
 
-const digestForm = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]+$/;
 const v1Image = /^\/v1\/images\/([^/]+)\/(?:json|ancestry)$/;
 // Both take as little as they can for the repository, so that a read and a write of one path name the same scope.
 const v1Tags = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/tags(?:\/[^/]+)?$/;

@@ -1,26 +1,96 @@
 import type { Logger } from 'pino';
+import type { ServedState } from '../app.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { loadPemFiles } from '../pem-files.ts';
+import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
+import { createReloader, type ReloaderOptions, type ReloadOutcome } from './reloader.ts';
+import type { Serving, WorkersStatus } from './serving.ts';
 
 /** A running front door, of one process or of several. */
 export type FrontDoor = {
   readonly address: Address;
-  /** The names in its certificate. */
-  readonly names: readonly string[];
-  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
-  close(options: { graceMs: number }): Promise<void>;
+  /** How it is doing now. */
+  status(): FrontDoorStatus;
+  /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
+  reload(): Promise<ReloadOutcome>;
+  /**
+   * Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them; left out: shutdown.timeout), and frees
+   * everything.
+   */
+  close(options: { graceMs?: number }): Promise<void>;
+};
+
+export type FrontDoorStatus = {
+  /** What is in effect. */
+  readonly config: Config;
+  /** `notAfterMs`: when it ends, in milliseconds since 1970. */
+  readonly certificate: { readonly names: readonly string[]; readonly notAfterMs: number };
+  /** Whether the end has begun. */
+  readonly draining: boolean;
+  readonly workers: WorkersStatus;
+};
+
+export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
+  readonly logger: Logger;
+  /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
+  readonly load: ReloaderOptions['load'];
 };
 
 /**
  * Opens the front door in this process, or for more than one worker in processes of their own.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
-export async function openFrontDoor(options: { config: Config; logger: Logger }): Promise<FrontDoor> {
+export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+  const { config, configPath, logger, load } = options;
+  const { pem, warnings } = await loadPemFiles(config, new Date());
+  for (const warning of warnings) logger.warn(warning);
+  const initial = { config, pem };
+  const serving = await openServing(initial, logger);
+  const reloader = createReloader({ initial, configPath, load, serving, logger });
+  let draining = false;
+  return {
+    address: serving.address,
+    status: () => {
+      const { config: inEffect, pem: files } = reloader.state();
+      const certificate = { names: files.names, notAfterMs: files.notAfterMs };
+      return { config: inEffect, certificate, draining, workers: serving.workers() };
+    },
+    reload: () => reloader.reload(),
+    close: async ({ graceMs = reloader.state().config.shutdown.timeout }) => {
+      draining = true;
+      reloader.close();
+      const closed = serving.close({ graceMs });
+      const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
+      await closed;
+      drainLog?.stop();
+    },
+  };
+}
+
+async function openServing(initial: ServedState, logger: Logger): Promise<Serving> {
   // Loaded when needed: the process that only looks after workers has no use for what serves clients.
-  if (options.config.workers === 1) {
-    const { createApp } = await import('../app.ts');
-    return createApp(options);
+  if (initial.config.workers > 1) {
+    const { openWorkers } = await import('./primary.ts');
+    return openWorkers({ ...initial, logger });
   }
-  const { openWorkers } = await import('./primary.ts');
-  return openWorkers(options);
+  const { createApp } = await import('../app.ts');
+  const app = await createApp({ ...initial, logger });
+  return {
+    address: app.address,
+    workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),
+    waiting: () => Promise.resolve(app.waiting()),
+    prepare: async (state, options) => {
+      const prepared = await app.prepare(state, options);
+      return {
+        ...prepared,
+        commit: () => {
+          prepared.commit();
+          return Promise.resolve();
+        },
+      };
+    },
+    close: (end) => app.close(end),
+  };
 }

@@ -1,17 +1,33 @@
+import type { PrepareOptions, ServedState } from '../app.ts';
+import type { LoginNotice } from '../auth/login-throttle.ts';
 import type { TokenNotice } from '../auth/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
-import type { Config } from '../config/schema.ts';
+import type { WaitingRequests } from '../observability/waiting-requests.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
   | { readonly topic: 'write'; readonly body: WriteNotice }
-  | { readonly topic: 'token'; readonly body: TokenNotice };
+  | { readonly topic: 'token'; readonly body: TokenNotice }
+  | { readonly topic: 'login'; readonly body: LoginNotice };
 
 /** From the primary process to a worker. */
 export type ToWorker =
-  /** The first: the worker's part of the configuration, and the writes that have begun and not ended. */
-  | { readonly kind: 'start'; readonly config: Config; readonly underWay: readonly Change[] }
+  /** The first: the worker's part of what is served by, and what it has missed. */
+  | {
+      readonly kind: 'start';
+      readonly state: ServedState;
+      /** Writes that have begun and not ended. */
+      readonly underWay: readonly Change[];
+      readonly logins: readonly LoginNotice[];
+      /** The key of what workers tell each other of right passwords, in base64. */
+      readonly loginKey: string;
+    }
+  /** To be answered with `prepared`; `commit` or `abandon` follows. */
+  | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
+  /** To be answered with `committed`. */
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'abandon' }
   /** To be answered with `noted` of the same number. */
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
   /** What the worker told under this number has been acted on by all others. */
@@ -24,9 +40,14 @@ export type ToWorker =
 export type FromWorker =
   /** It listens for messages. */
   | { readonly kind: 'ready' }
-  | { readonly kind: 'listening'; readonly address: Address; readonly names: readonly string[] }
+  | { readonly kind: 'listening'; readonly address: Address }
   /** It cannot start, for a reason that the operator can mend. */
   | { readonly kind: 'failed'; readonly sentence: string }
+  /** `sentence`: why it cannot serve by that state; null: it can. `changed`: see PreparedState. */
+  | { readonly kind: 'prepared'; readonly sentence: string | null; readonly changed: readonly string[] }
+  | { readonly kind: 'committed' }
+  /** Once the end has begun, again and again. */
+  | { readonly kind: 'waiting'; readonly waiting: WaitingRequests }
   | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
   | { readonly kind: 'noted'; readonly number: number };
 

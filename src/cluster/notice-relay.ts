@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import type { LoginNotice } from '../auth/login-throttle.ts';
 import type { Change } from '../cache/store.ts';
 import { abandonedWriteMs } from '../cache/store.ts';
 import type { Notice, ToWorker } from './messages.ts';
@@ -13,6 +15,8 @@ export type Member = {
 export type NoticeRelay = {
   /** Takes in a worker, which is told everything from now on. Gives the writes that have begun and not ended. */
   join(member: Member): readonly Change[];
+  /** What was proven lately, for a worker that starts. */
+  logins(): readonly LoginNotice[];
   /** A worker is gone: nobody waits for it any more. */
   leave(member: Member): void;
   /** A worker tells something; `number` is its own for it. */
@@ -23,6 +27,10 @@ export type NoticeRelay = {
   noted(member: Member, number: number): void;
 };
 
+/** How many users' proofs are kept for workers that start, and for how long, in milliseconds. */
+const maxLogins = 10_000;
+const loginTtlMs = 24 * 60 * 60 * 1000;
+
 /** What a worker told, and who has yet to act on it. */
 type Round = { readonly missing: Set<Member>; readonly done: () => void };
 
@@ -32,6 +40,7 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
   const members = new Set<Member>();
   const rounds = new Map<number, Round>();
   const underWay = new Map<string, { change: Change; givenUpAtMs: number }>();
+  const logins = new LRUCache<string, LoginNotice>({ max: maxLogins, ttl: loginTtlMs });
   let lastNumber = 0;
 
   const strike = (number: number, member: Member): void => {
@@ -64,6 +73,7 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
   };
 
   const note = ({ topic, body }: Notice): void => {
+    if (topic === 'login' && body.kind === 'proven') logins.set(body.nameKey, body);
     if (topic !== 'write') return;
     const { phase, change } = body;
     if (phase === 'begin') underWay.set(change.id, { change, givenUpAtMs: now() + abandonedWriteMs });
@@ -76,6 +86,7 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
       for (const [id, { givenUpAtMs }] of underWay) if (now() >= givenUpAtMs) underWay.delete(id);
       return [...underWay.values()].map(({ change }) => change);
     },
+    logins: () => [...logins.values()],
     leave: (member) => {
       members.delete(member);
       for (const number of [...rounds.keys()]) strike(number, member);

@@ -1,3 +1,4 @@
+import type { LoginNotice } from '../auth/login-throttle.ts';
 import type { TokenNotice } from '../auth/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Peers } from '../peers.ts';
@@ -7,6 +8,7 @@ import type { FromWorker, Notice, ToWorker } from './messages.ts';
 export type PeerChannel = {
   readonly writes: Peers<WriteNotice>;
   readonly tokens: Peers<TokenNotice>;
+  readonly logins: Peers<LoginNotice>;
   /** Acts on what another worker told. */
   act(notice: Notice): void;
   /** To be called with each message of these kinds. */
@@ -20,6 +22,7 @@ export function createPeerChannel(
   const waiting = new Map<number, () => void>();
   const writes = createInbox<WriteNotice>();
   const tokens = createInbox<TokenNotice>();
+  const logins = createInbox<LoginNotice>();
   let lastNumber = 0;
 
   const tell = (notice: Notice): Promise<void> =>
@@ -36,12 +39,16 @@ export function createPeerChannel(
       case 'token':
         tokens.put(notice.body);
         break;
+      case 'login':
+        logins.put(notice.body);
+        break;
     }
   };
 
   return {
     writes: { tell: (body) => tell({ topic: 'write', body }), onTold: (listener) => writes.listen(listener) },
     tokens: { tell: (body) => tell({ topic: 'token', body }), onTold: (listener) => tokens.listen(listener) },
+    logins: { tell: (body) => tell({ topic: 'login', body }), onTold: (listener) => logins.listen(listener) },
     act,
     receive: (message) => {
       if (message.kind === 'told') {

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { durationPattern, longestTimerMs, parseDuration, parseSize, sizePattern } from './units.ts';
 
 /** How a key's text form (environment, flag, `_env:`) becomes the form that YAML gives. */
-type TextForm = 'text' | 'integer' | 'list';
+type TextForm = 'text' | 'integer' | 'boolean' | 'list';
 
 /** What a key may hold: the zod schema of its YAML form, and what else loader, reference and `config show` need. */
 export type KeyType<S extends z.ZodType = z.ZodType> = {
@@ -46,6 +46,11 @@ export function integer(min: number, max: number) {
     allowed: `a whole number from ${min} to ${max}`,
     textForm: 'integer',
   } as const;
+}
+
+/** Yes or no. */
+export function boolean() {
+  return { schema: z.boolean(), allowed: 'true or false', textForm: 'boolean' } as const;
 }
 
 /** A duration with its unit, bounds included; parsed to milliseconds. */

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { chooseThreads, chooseWorkers, maxWorkers } from './automatic.ts';
 import {
   autoOrNumber,
+  boolean,
   duration,
   filePath,
   folderPath,
@@ -15,23 +16,35 @@ import {
   size,
   text,
 } from './key-type.ts';
+import { loginThrottle } from './login-throttle-keys.ts';
 import { openPaths } from './open-path.ts';
 import { redisUrl } from './redis-url.ts';
 import { upstreamUrl } from './upstream-url.ts';
 
-const listen = z.strictObject({
-  host: key(
-    listenHost(),
-    '::',
-    'Address to listen on. "::" serves IPv6 and IPv4; where there is no IPv6, 0.0.0.0 is taken instead.',
-  ),
-  port: key(integer(0, 65535), 443, 'Port to listen on. 0 takes any free one.'),
-  trustedProxies: key(
-    networks(),
-    [],
-    'Load balancers whose X-Forwarded-For is believed. The header is dropped when it comes from anyone else.',
-  ),
-});
+const listen = z
+  .strictObject({
+    host: key(
+      listenHost(),
+      '::',
+      'Address to listen on. "::" serves IPv6 and IPv4; where there is no IPv6, 0.0.0.0 is taken instead.',
+    ),
+    port: key(integer(0, 65535), 443, 'Port to listen on. 0 takes any free one.'),
+    trustedProxies: key(
+      networks(),
+      [],
+      'Load balancers whose X-Forwarded-For is believed. The header is dropped when it comes from anyone else.',
+    ),
+    proxyProtocol: key(
+      oneOf('off', 'on'),
+      'off',
+      'Whether every connection must begin with a header of the PROXY protocol, version 1 or 2, that names the client. With on, only listen.trustedProxies may connect.',
+    ),
+  })
+  .refine(({ proxyProtocol, trustedProxies }) => proxyProtocol !== 'on' || trustedProxies.length > 0, {
+    path: ['proxyProtocol'],
+    message: 'needs listen.trustedProxies: name the load balancers that may connect',
+    when: () => true,
+  });
 
 const tls = z.strictObject({
   cert: key(
@@ -156,6 +169,7 @@ const auth = z.strictObject({
     14,
     'Costliest bcrypt hash that is checked. Lines with a higher cost never match.',
   ),
+  throttle: loginThrottle,
   maxShaCryptRounds: key(
     // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
     integer(1000, 999_999_999),
@@ -224,7 +238,11 @@ const cache = z.strictObject({
 const limits = z.strictObject({
   headerBytes: key(size('1KiB', '1MiB'), '32KiB', 'Largest request head. A larger one is answered with 431.'),
   headerTimeout: key(duration('1ms'), '30s', 'How long a client may take to send the head of a request.'),
-  handshakeTimeout: key(duration('1ms'), '10s', 'How long a client may take for the TLS handshake.'),
+  handshakeTimeout: key(
+    duration('1ms'),
+    '10s',
+    'How long a client may take for the TLS handshake, and a load balancer for the header of the PROXY protocol.',
+  ),
   keepAliveTimeout: key(duration('1ms'), '75s', 'How long an idle connection waits for its next request.'),
   idleTimeout: key(
     duration('1ms'),
@@ -234,7 +252,17 @@ const limits = z.strictObject({
   connections: key(
     integer(1, 1_000_000),
     10_000,
-    'Client connections at one time, in all: each worker has an equal part, rounded up. Further ones are closed; connections are not dealt out evenly, so with several workers some are closed before the sum is reached.',
+    'Client connections at one time, in all: each worker has an equal part, rounded up, and since they are not dealt out evenly, one may reach its part before the others. Then the oldest on which nobody has shown a right password is closed for each new one, and if there is none, the new one.',
+  ),
+  connectionsPerAddress: key(
+    integer(1, 1_000_000),
+    1000,
+    'The same for one client address, or one IPv6 /64 network; each worker counts for itself. Does not count for listen.trustedProxies.',
+  ),
+  uploadsPerUser: key(
+    integer(1, 1_000_000),
+    500,
+    'Uploads of one user at one time; each worker counts for itself. Further ones are answered with 429.',
   ),
   pipelinedRequests: key(
     integer(1, 1000),
@@ -271,7 +299,40 @@ const log = z.strictObject({
   format: key(
     oneOf('json', 'pretty', 'ecs'),
     'json',
-    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema.',
+    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema. Where it is not set and standard output is a terminal, "pretty". Files hold JSON lines instead of "pretty" ones.',
+  ),
+  accessFile: key(
+    nullable(filePath()),
+    null,
+    'File for the line of each request; null: standard output. Opened again on SIGUSR1, like the other files.',
+  ),
+  errorFile: key(
+    nullable(filePath()),
+    null,
+    'File for everything that is neither the line of a request nor of the audit; null: standard output.',
+  ),
+  audit: key(
+    boolean(),
+    true,
+    "Whether each push and each delete leaves a line of its own, at any log.level. The registry is asked for a tag's old digest first.",
+  ),
+  auditFile: key(
+    nullable(filePath()),
+    null,
+    'File for the lines of pushes and deletes; null: where the lines of requests go.',
+  ),
+});
+
+const admin = z.strictObject({
+  host: key(
+    listenHost(),
+    '127.0.0.1',
+    'Address of the admin listener: plain HTTP for /livez, /readyz, /metrics. It asks for no password: leave it on loopback, or on a network where only those are who may read it.',
+  ),
+  port: key(
+    nullable(integer(0, 65535)),
+    9090,
+    'Its port. 0 takes any free one, null switches it off. One that is taken is said in the log, and Tidegate serves without it.',
   ),
 });
 
@@ -291,6 +352,7 @@ export const configSchema = z.strictObject({
   workers,
   limits,
   shutdown,
+  admin,
   log,
 });
 

@@ -12,6 +12,8 @@ export function parseText(keyPath: string, text: string): unknown {
       return text === '' ? [] : text.split(',').map((item) => item.trim());
     case 'integer':
       return /^[0-9]{1,15}$/.test(text) ? Number(text) : text;
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text;
     case 'text':
     case undefined:
       return text;

@@ -60,7 +60,8 @@ function describeFault(issue: z.core.$ZodIssue, key: ConfigKey, value: unknown):
   if (key.textForm === 'integer' && typeof value === 'string' && /^[0-9]+$/.test(value)) {
     return `${shown} is text: write the number without quotes`;
   }
-  if (key.textForm !== 'integer' && typeof value !== 'string') {
+  const isText = key.textForm === 'text' || key.textForm === 'list';
+  if (isText && typeof value !== 'string') {
     const isQuantity = /\bunits\b/.test(key.allowed);
     if (isQuantity && typeof value === 'number') return `${shown} has no unit`;
     return Array.isArray(value) ? 'must be one value, not a list' : `${shown} is not text: quote it`;

@@ -1,8 +1,13 @@
 import type { Logger } from 'pino';
+import { printable } from './printable.ts';
+
+/** What a client, or whoever it works for, calls a request; null where nothing usable was said. */
+export type ClientIds = { readonly clientRequestId: string | null; readonly traceId: string | null };
 
 /** What a request's log line is made of. */
 export type LoggedExchange = {
   readonly id: string;
+  readonly trace: ClientIds;
   readonly startedAtMs: number;
   readonly method: string;
   readonly rawTarget: string;
@@ -23,7 +28,22 @@ export type LoggedExchange = {
 };
 
 /** What of a client's text goes into a line at most, in characters. */
-const maxTextLength = 512;
+export const maxTextLength = 512;
+
+/** The fields by which the lines of one request are found: its own id, which no other request has, and what the client calls it. */
+export function identifyRequest({
+  id,
+  trace,
+}: Pick<LoggedExchange, 'id' | 'trace'>): Record<string, unknown> {
+  const line: Record<string, unknown> = { requestId: id };
+  addClientIds(line, trace);
+  return line;
+}
+
+function addClientIds(line: Record<string, unknown>, { clientRequestId, traceId }: ClientIds): void {
+  if (clientRequestId !== null) line['clientRequestId'] = clientRequestId;
+  if (traceId !== null) line['traceId'] = traceId;
+}
 
 /**
  * Writes the one line of a finished request: never a header but the User-Agent, and of the target only the path,
@@ -40,10 +60,11 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
     status: res.headersSent ? res.statusCode : 0,
     bytesIn: transfer?.bytesIn ?? 0,
     bytesOut: transfer?.bytesOut ?? exchange.bytesOut,
-    durationMs: Math.round((nowMs - exchange.startedAtMs) * 10) / 10,
+    durationMs: roundDuration(nowMs - exchange.startedAtMs),
     client: exchange.clientAddress,
-    userAgent: exchange.userAgent.slice(0, maxTextLength),
+    userAgent: printable(exchange.userAgent.slice(0, maxTextLength)),
   };
+  addClientIds(line, exchange.trace);
   if (cache !== null) line['cache'] = cache;
   if (source !== null) line['source'] = source;
   if (errorCode !== null) line['code'] = errorCode;
@@ -51,9 +72,14 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
   logger.info(line, 'request');
 }
 
-/** An absolute-form target is refused, and may hold a password: it is not repeated. */
-function originFormPath(rawTarget: string): string | null {
+/** To a tenth of a millisecond. */
+export function roundDuration(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/** The path alone, for the log. An absolute-form target is refused, and may hold a password: it is not repeated. */
+export function originFormPath(rawTarget: string): string | null {
   if (!rawTarget.startsWith('/')) return null;
   const end = rawTarget.search(/[?#]/);
-  return rawTarget.slice(0, Math.min(end === -1 ? rawTarget.length : end, maxTextLength));
+  return printable(rawTarget.slice(0, Math.min(end === -1 ? rawTarget.length : end, maxTextLength)));
 }

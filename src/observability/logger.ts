@@ -1,67 +1,114 @@
-import type { Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { elasticCommonSchema } from './elastic-common-schema.ts';
-import { createLogOutput, maxSharedWriteBytes } from './log-output.ts';
-import { shortenLine } from './long-line.ts';
+import { openLineSink, type LineSink } from './line-sink.ts';
+import { kindOfLine, type LogKind } from './log-kind.ts';
 
 export type LogFormat = 'json' | 'pretty' | 'ecs';
 
 export type LoggerOptions = {
   readonly level: string;
+  /** Files hold JSON lines instead of `pretty` ones. */
   readonly format: LogFormat;
-  /** Whether other processes write to the same output: then a line's length is limited, so that none is torn. */
+  /** For each request's line; null: standard output. */
+  readonly accessFile: string | null;
+  /** For everything that has no other place; null: standard output. */
+  readonly errorFile: string | null;
+  /** For pushes and deletes; null: where requests go. */
+  readonly auditFile: string | null;
+  /** Whether other processes write to the same places: then a line's length is limited, so that none is torn. */
   readonly isShared: boolean;
+  /** Whether a file that cannot be opened ends the start; else, standard output takes its place. */
+  readonly isRequired: boolean;
 };
 
 /** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
 export type LogSink = { readonly logger: Logger; readonly exit: (code: number) => Promise<never> };
 
-/** How much may wait to be written, when the reader of the log does not read or the disk is full. */
-const maxWaitingBytes = 8 * 1024 * 1024;
 /** How long the end of the process waits for its last lines, in milliseconds. */
 const lastLinesMs = 2000;
 
 /**
- * Builds the program's logger on standard output: JSON lines, lines for people, or the Elastic Common Schema. Lines that cannot be
- * written are kept up to a limit, then dropped, and counted in a line once there is room again.
+ * Builds the program's logger on standard output or files: JSON lines, lines for people, or the Elastic Common Schema. From then on SIGUSR1 has
+ * this process open its files anew, and does not start Node's debugger.
+ * @throws OperatorError when a file cannot be opened that must be.
  */
-export async function createLogger({ level, format, isShared }: LoggerOptions): Promise<LogSink> {
-  const output = createLogOutput(1, isShared);
-  const stream: Writable =
-    format === 'pretty'
-      ? (await import('pino-pretty')).default({
-          destination: output.stream,
-          colorize: process.stdout.isTTY,
-          ignore: 'pid,hostname',
-          singleLine: true,
-        })
-      : output.stream;
-  let dropped = 0;
-  const bounded: DestinationStream = {
-    write: (line) => {
-      if (stream.writableLength > maxWaitingBytes) {
-        dropped += 1;
-        return;
-      }
-      stream.write(isShared ? shortenLine(line, maxSharedWriteBytes) : line);
-      if (dropped === 0) return;
-      const count = dropped;
-      dropped = 0;
-      logger.warn({ dropped: count }, 'log lines were dropped: they could not be written fast enough');
-    },
+export async function createLogger(options: LoggerOptions): Promise<LogSink> {
+  const { level, format, accessFile, errorFile, auditFile, isShared, isRequired } = options;
+  const pretty = format === 'pretty' ? (await import('pino-pretty')).default : null;
+  const sinks = new Map<string | null, LineSink>();
+  const open = (file: string | null): LineSink => {
+    const sink =
+      sinks.get(file) ??
+      openLineSink({
+        file,
+        isRequired,
+        isShared,
+        decorate: (destination) =>
+          pretty?.({
+            destination,
+            colorize: process.stdout.isTTY,
+            ignore: 'pid,hostname',
+            singleLine: true,
+          }) ?? destination,
+        // A sink may have to say something while the logger is being made.
+        report: (fields, sentence) => void setImmediate().then(() => logger.warn(fields, sentence)),
+      });
+    sinks.set(file, sink);
+    return sink;
+  };
+  const byKind: Readonly<Record<LogKind, LineSink>> = {
+    access: open(accessFile),
+    audit: open(auditFile ?? accessFile),
+    error: open(errorFile),
   };
   const logger = pino(
     { level, ...(format === 'ecs' ? elasticCommonSchema : { timestamp: createIsoTime() }) },
-    bounded,
+    sinks.size === 1 ? byKind.error : createParting(byKind),
   );
+  process.on('SIGUSR1', () => void reopenFiles(sinks, logger));
   const exit = async (code: number): Promise<never> => {
     await setImmediate(); // lines for people pass through another stream first
+    const outputs = [...sinks.values()].map(({ output }) => output);
+    await Promise.all(outputs.map((output) => output.flush(lastLinesMs)));
     // process.exit() would wait for a write that hangs, and that for ever.
-    if (!(await output.flush(lastLinesMs))) process.kill(process.pid, 'SIGKILL');
+    if (outputs.some(({ isWriting }) => isWriting)) process.kill(process.pid, 'SIGKILL');
     return process.exit(code);
   };
   return { logger, exit };
+}
+
+/** Hands each line to the sink of its kind. pino leaves a line's message beside it for a stream that asks for it. */
+function createParting(byKind: Readonly<Record<LogKind, LineSink>>): DestinationStream {
+  const parting = {
+    [Symbol.for('pino.metadata')]: true,
+    lastMsg: undefined as unknown,
+    write: (line: string) => byKind[kindOfLine(parting.lastMsg)].write(line),
+  };
+  return parting;
+}
+
+async function reopenFiles(sinks: ReadonlyMap<string | null, LineSink>, logger: Logger): Promise<void> {
+  const files: string[] = [];
+  for (const [file, { output }] of sinks) {
+    if (file === null) continue;
+    try {
+      await output.reopen(file);
+      files.push(file);
+    } catch (error) {
+      const reason = (error as NodeJS.ErrnoException).code;
+      logger.error({ file, reason }, 'a log file cannot be opened again: the one that was open is kept');
+    }
+  }
+  if (files.length > 0) logger.info({ files }, 'log files opened again');
+}
+
+/** The form of lines: for people where a terminal shows them, unless the operator chose one. `settings` has what was chosen. */
+export function chooseLogFormat(
+  { format }: { readonly format: LogFormat },
+  settings: { has(key: string): boolean },
+): LogFormat {
+  return process.stdout.isTTY && !settings.has('log.format') ? 'pretty' : format;
 }
 
 /** The time of a line in ISO 8601, made once for all lines of a millisecond. */

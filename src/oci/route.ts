@@ -23,7 +23,8 @@ export type BlobName = {
   readonly hex: string;
 };
 
-const manifestPath = /^\/v2\/(.+)\/manifests\/([^/]+)$/;
+/** With `s`, since "." would leave out U+2028 and U+2029, and a name with one of them would be no manifest's. */
+const manifestPath = /^\/v2\/(.+)\/manifests\/([^/]+)$/s;
 /** Names: distribution-spec, "Pulling manifests"; digests: image-spec, "Registered algorithms". */
 const blobPath =
   /^\/v2\/([a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)\/blobs\/(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$/;

@@ -10,7 +10,12 @@ export type ForwardedRequest = {
   readonly clientAddress: string;
   /** Whether the peer's own X-Forwarded-* and Forwarded may stand. */
   readonly peerIsTrusted: boolean;
+  /** For X-Request-Id. */
   readonly requestId: string;
+  /** W3C Trace Context. */
+  readonly traceparent: string;
+  /** Null for none. */
+  readonly tracestate: string | null;
   /** Whether the client's Authorization goes on to upstream (a v1 token does, Basic never). */
   readonly keepAuthorization: boolean;
   /** Upstream's own credentials, a whole Authorization value. */
@@ -39,6 +44,14 @@ const endToEndAlways: ReadonlySet<string> = new Set([
   'cookie',
 ]);
 
+/** Fields of which only Tidegate's own goes on. */
+const alwaysSetAnew: ReadonlySet<string> = new Set([
+  'x-real-ip',
+  'x-request-id',
+  'traceparent',
+  'tracestate',
+]);
+
 const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
 
 /**
@@ -59,7 +72,7 @@ export function buildUpstreamHeaders(
     if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
       continue;
     if (key === 'authorization' && !request.keepAuthorization) continue;
-    if (key === 'x-real-ip' || key === 'x-request-id') continue;
+    if (alwaysSetAnew.has(key)) continue;
     if ((key === 'forwarded' || key.startsWith('x-forwarded-')) && !request.peerIsTrusted) continue;
     const field = values.get(key);
     if (field) field.values.push(value);
@@ -79,6 +92,8 @@ export function buildUpstreamHeaders(
   }
   set('X-Real-IP', request.clientAddress);
   set('X-Request-Id', request.requestId);
+  set('traceparent', request.traceparent);
+  if (request.tracestate !== null) set('tracestate', request.tracestate);
   if (request.upstreamAuthorization !== null) set('Authorization', request.upstreamAuthorization);
   if (framedByChunks) set('Transfer-Encoding', 'chunked');
   const headers: Record<string, string | string[]> = {};

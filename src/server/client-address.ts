@@ -1,4 +1,4 @@
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
 
 /** Finds the address a request came from, looking past the proxies that are trusted to report it. */
 export type ClientAddresses = {
@@ -16,25 +16,40 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
     if (prefix === undefined) trusted.addAddress(address, family);
     else trusted.addSubnet(address, Number(prefix), family);
   }
-  const isTrusted = (address: string): boolean =>
-    trustedProxies.length > 0 &&
-    isIP(address) !== 0 &&
-    trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const isTrusted = (address: string): boolean => {
+    if (trustedProxies.length === 0) return false;
+    const [bare = ''] = address.split('%', 1); // an interface, as in fe80::1%eth0
+    const family = isIP(bare);
+    return family !== 0 && trusted.check(bare, family === 6 ? 'ipv6' : 'ipv4');
+  };
   return {
     isTrusted,
     // From the right: every entry was appended by the one after it, so the first that is not trusted is the last word of
     // somebody who is; anything further left is only the client's claim.
     resolve: (peer, forwardedFor) => {
       let address = peer;
-      const claimed = forwardedFor.split(',').map((part) => normalizeAddress(part.trim()));
+      const claimed = forwardedFor.split(',').map((part) => parseForwarded(part.trim()));
       while (isTrusted(address)) {
         const previous = claimed.pop();
-        if (previous === undefined || isIP(previous) === 0) break;
+        if (previous === undefined) break;
         address = previous;
       }
       return address;
     },
   };
+}
+
+/** One entry of X-Forwarded-For: an address, in brackets or not, with a port or not; undefined for anything else. */
+function parseForwarded(entry: string): string | undefined {
+  const [, bracketed, dotted] = /^(?:\[([^\]]*)\]|([\d.]+))(?::\d{1,5})?$/.exec(entry) ?? [];
+  const address = bracketed ?? dotted ?? entry;
+  const isAddress = bracketed === undefined ? isIP(address) !== 0 : isIPv6(address);
+  return isAddress && !address.includes('%') ? canonicalAddress(address) : undefined;
+}
+
+/** The one text form of an address (RFC 5952), IPv4 in IPv6 as IPv4. */
+export function canonicalAddress(address: string): string {
+  return isIPv6(address) ? normalizeAddress(new SocketAddress({ address, family: 'ipv6' }).address) : address;
 }
 
 /** An IPv4 client of a socket that serves both IP versions has an address of the form ::ffff:192.0.2.1 (RFC 4291 section 2.5.5.2). */

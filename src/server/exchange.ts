@@ -4,7 +4,8 @@ import type { CacheResult } from '../cache/answer-cache.ts';
 import type { OciErrorCode } from '../oci/error.ts';
 import type { Transfer } from '../proxy/engine.ts';
 import { headerValues } from '../oci/raw-headers.ts';
-import { normalizeAddress, type ClientAddresses } from './client-address.ts';
+import type { ClientAddresses } from './client-address.ts';
+import { readTraceContext, type TraceContext } from './trace-context.ts';
 
 /** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
 export type Expectation = 'none' | 'continue' | 'unknown';
@@ -13,14 +14,15 @@ export type Expectation = 'none' | 'continue' | 'unknown';
 export type Exchange = {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** In the log line, in error bodies, and upstream's X-Request-Id. */
+  /** In the log line and in error bodies; no other request has it, whatever a client says. */
   readonly id: string;
+  readonly trace: TraceContext;
   readonly startedAtMs: number;
   readonly method: string;
   readonly rawTarget: string;
   /** Host as the client sent it; null for none. */
   readonly host: string | null;
-  /** The TCP peer. */
+  /** The TCP peer, or the client that the PROXY protocol names. */
   readonly peerAddress: string;
   /** The client: the peer, unless that is a trusted proxy. */
   readonly clientAddress: string;
@@ -45,13 +47,18 @@ export type Exchange = {
 export function openExchange(
   req: IncomingMessage,
   res: ServerResponse,
-  { addresses, expectation, nowMs }: { addresses: ClientAddresses; expectation: Expectation; nowMs: number },
+  {
+    addresses,
+    expectation,
+    peerAddress,
+    nowMs,
+  }: { addresses: ClientAddresses; expectation: Expectation; peerAddress: string; nowMs: number },
 ): Exchange {
-  const peerAddress = normalizeAddress(req.socket.remoteAddress ?? '');
   return {
     req,
     res,
     id: createRequestId(),
+    trace: readTraceContext(req.rawHeaders),
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',

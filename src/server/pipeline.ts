@@ -5,7 +5,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { Identity } from '../auth/identity.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
-import { writeAccessLog } from '../observability/access-log.ts';
+import { identifyRequest, writeAccessLog } from '../observability/access-log.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
@@ -15,12 +15,15 @@ import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
-import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import { draining, endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import { answerFromStorage } from './stored-answer.ts';
+import { continueTrace } from './trace-context.ts';
+import { createUploadLimit } from './upload-limit.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
@@ -29,6 +32,8 @@ export type PipelineOptions = {
   readonly cache: AnswerCache | null;
   /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
   readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
+  /** Null: pushes and deletes have no line but each request's. */
+  readonly audit: Audit | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly now: () => number;
@@ -40,6 +45,8 @@ export type PipelineOptions = {
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
+  /** How many uploads a user may have under way at one time. */
+  readonly uploadsPerUser: number;
   readonly refusedBody: RefusedBodyLimits;
 };
 
@@ -51,30 +58,39 @@ export type Pipeline = {
   handle(
     req: IncomingMessage,
     res: ServerResponse,
-    options: { expectation: Expectation; turn: Promise<unknown> | undefined },
+    options: {
+      expectation: Expectation;
+      turn: Promise<unknown> | undefined;
+      /** The TCP peer, or the client that a PROXY header names. */
+      peerAddress: string;
+      /** Refused with 503: nothing new is begun any more. */
+      isDraining: boolean;
+    },
   ): Exchange;
 };
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
+  const limitUploads = createUploadLimit(options.uploadsPerUser);
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
-  const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
-    const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
+  const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
+    const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
     res.once('close', () => {
       const log = () => writeAccessLog(logger, exchange, now());
       if (exchange.transfer === null) log();
       else setImmediate(log); // how the transfer ended is known a little later
     });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    if (turn === undefined) void answer(exchange);
-    else void turn.then(() => answer(exchange));
+    if (turn === undefined) void answer(exchange, isDraining);
+    else void turn.then(() => answer(exchange, isDraining));
     return exchange;
   };
 
-  const answer = async (exchange: Exchange): Promise<void> => {
+  const answer = async (exchange: Exchange, isDraining: boolean): Promise<void> => {
     try {
+      if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;
@@ -92,9 +108,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
       if (route.kind === 'blob' && (await answerBlob(exchange, route, admission))) return;
+      const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
+      if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
-      await forward(exchange, route, written, admission);
+      if (!reads) limitUploads(exchange, route);
+      const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
+      await forward(exchange, route, written, admission, audited);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
@@ -102,7 +122,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     }
   };
 
-  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, or UNAVAILABLE when undecided. */
+  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
   const admit = async (exchange: Exchange, route: Route): Promise<Admission> => {
     const authorization = headerValues(exchange.req.rawHeaders, 'authorization');
     if (route.kind === 'open') {
@@ -124,11 +144,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         return { identity: null, keepAuthorization: false };
       }
     }
-    const result = await authenticator.authenticate(authorization);
+    const result = await authenticator.authenticate(authorization, exchange.clientAddress);
     if (result.kind === 'verified') {
       return { identity: result.identity, keepAuthorization: result.scheme === 'token' };
     }
-    exchange.reason = result.kind === 'refused' ? result.reason : 'no-credentials';
+    exchange.reason = result.kind === 'refused' ? result.reason : reasonOf[result.kind];
+    if (result.kind === 'locked-out') throw lockedOut(result.forMs);
     const message =
       result.kind === 'refused'
         ? 'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).'
@@ -180,13 +201,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
   };
 
+  const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
+
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
       host: exchange.host,
       peerAddress: exchange.peerAddress,
       clientAddress: exchange.clientAddress,
       peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
-      requestId: exchange.id,
+      ...continueTrace(exchange.id, exchange.trace),
       keepAuthorization,
       upstreamAuthorization,
     });
@@ -197,10 +220,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     route: Route,
     written: Written | null,
     admission: Admission,
+    audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
     try {
-      await transfer(exchange, route, admission, announced);
+      await transfer(exchange, route, admission, announced, audited);
     } finally {
       await announced?.end();
     }
@@ -211,11 +235,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     route: Route,
     admission: Admission,
     announced: AnnouncedWrite | undefined,
+    audited: AuditedRequest | null,
   ): Promise<void> => {
     const { req, res, host } = exchange;
     if (res.destroyed) return;
-    const maxBodyBytes = route.kind === 'manifest' ? options.maxManifestBytes : Infinity;
-    if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (exchange.expectation === 'continue') res.writeContinue();
     const forwarded = engine.forward({
       req,
@@ -223,8 +246,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       rawTarget: exchange.rawTarget,
       headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host },
-      maxBodyBytes,
+      maxBodyBytes: maxBodyBytes(route),
       onResponse: (status, rawHeaders) => {
+        audited?.answered(status, rawHeaders);
         if (status === 401) warnOfUpstreamChallenge(exchange);
         const remembered = rememberTokens(rawHeaders, admission);
         if (remembered.length === 0) return announced?.end();
@@ -232,6 +256,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       },
     });
     exchange.transfer = forwarded;
+    audited?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
     else exchange.reason = end;
@@ -253,7 +278,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
     exchange.errorCode = error.code;
     if (error.status >= 500) {
-      const context = { requestId: exchange.id, code: error.code };
+      const context = { ...identifyRequest(exchange), code: error.code };
       if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);
       else logger.warn(context, describe(error));
     }
@@ -269,10 +294,21 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       upstreamAuthorization === null
         ? 'it wants credentials of its own: set upstream.username and upstream.password'
         : 'it does not accept upstream.username and upstream.password';
-    logger.warn({ requestId: exchange.id }, `the registry answered 401: ${hint}`);
+    logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
   };
 
   return { handle };
+}
+
+const reasonOf = { anonymous: 'no-credentials', 'locked-out': 'locked-out' } as const;
+
+function lockedOut(forMs: number): OciError {
+  const seconds = Math.max(1, Math.ceil(forMs / 1000));
+  return new OciError(
+    'TOOMANYREQUESTS',
+    `Too many wrong passwords were sent from this address or under this name: try again in ${seconds} seconds.`,
+    { headers: { 'Retry-After': String(seconds) } },
+  );
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */

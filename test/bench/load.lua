@@ -1,6 +1,7 @@
 -- What wrk sends, and what wrk.mjs needs to know of a run, as one line of JSON.
 --   without arguments   the request of wrk's command line
 --   flood BEGINNING     each request with another wrong password; BEGINNING is base64 of "NAME:", without padding
+--   ramp REQUESTS PAUSE the request of wrk's command line; the first REQUESTS of each thread come after PAUSE milliseconds each
 --   rotate FILE         in turns the requests of FILE, each two lines: a path, and the value of Authorization
 
 local digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
@@ -33,6 +34,16 @@ function init(args)
     request = function()
       wrk.headers['Authorization'] = 'Basic ' .. args[2] .. randomLetters() .. randomLetters() .. randomLetters() .. randomLetters()
       return wrk.format()
+    end
+  elseif args[1] == 'ramp' then
+    local left = tonumber(args[2])
+    local pause = tonumber(args[3])
+    delay = function()
+      if left == 0 then
+        return 0
+      end
+      left = left - 1
+      return pause
     end
   elseif args[1] == 'rotate' then
     local requests = {}

@@ -78,6 +78,13 @@ export function describeClient(name: string, { skip, place, repository, createCl
       const stored = await place().registry.manifest(repository, '1');
       assert.equal(stored.configDigest, image.id);
       assert.equal(new Set(stored.layerDigests).size, image.layerCount);
+      const line = await place().frontDoor.logged(
+        (entry) => entry.msg === 'push' && entry['repository'] === repository && entry['tag'] === '1',
+      );
+      assert.deepEqual(
+        [line['user'], line['digest'], line['oldDigest'], line['result']],
+        [user, stored.digest, null, 'success'],
+      );
     });
 
     it('may not pull without credentials', async (t) => {

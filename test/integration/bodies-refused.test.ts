@@ -27,7 +27,7 @@ describe('requests refused with a body on its way', { timeout: 60_000 }, () => {
     frontDoor = await startFrontDoor({
       upstreamUrl: upstream.url,
       // So long that no connection is closed for it in these tests.
-      set: [`limits.manifestBytes=${maxManifestBytes}B`, 'limits.refusedBodyTimeout=10m'],
+      set: [`limits.manifestBytes=${maxManifestBytes}B`, 'limits.refusedBodyTimeout=10m', 'log.audit=false'],
     });
   });
   after(async () => {

@@ -43,8 +43,9 @@ describe('what upstream receives', { timeout: 60_000 }, () => {
       ),
     );
     assert.equal(received.startLine, 'GET /v2/app/manifests/Latest HTTP/1.1');
-    const [forwardedFor, proto, host, realIp, requestId, connection] = fields(received).slice(-6);
-    assert.deepEqual(fields(received).slice(0, -6), [
+    const [forwardedFor, proto, host, realIp, requestId, traceparent, connection] =
+      fields(received).slice(-7);
+    assert.deepEqual(fields(received).slice(0, -7), [
       `Host: ${clientHost}`,
       'user-AGENT: test/1',
       'ACCEPT: application/vnd.oci.image.index.v1+json',
@@ -59,6 +60,7 @@ describe('what upstream receives', { timeout: 60_000 }, () => {
     assert.equal(host, `X-Forwarded-Host: ${clientHost}`);
     assert.equal(realIp, 'X-Real-IP: 127.0.0.1');
     assert.match(requestId ?? '', /^X-Request-Id: [0-9a-f]{32}$/);
+    assert.match(traceparent ?? '', /^traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
     assert.match(connection ?? '', /^Connection: keep-alive$/i);
   });
 
@@ -81,7 +83,9 @@ describe('what upstream receives', { timeout: 60_000 }, () => {
         'X-Forwarded-Prefix: /evil',
         'X-Real-IP: 198.51.100.3',
         'Forwarded: for=198.51.100.4',
-        'X-Request-Id: chosen',
+        'X-Request-Id: chosen by the client',
+        'traceparent: 00-chosen-01',
+        'tracestate: chosen=1',
       ),
     );
     assert.deepEqual(values(received, 'x-forwarded-for'), ['127.0.0.1']);

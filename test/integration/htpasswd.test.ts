@@ -12,6 +12,7 @@ import { parseHtpasswd } from '../../src/auth/htpasswd.ts';
 import { verifyPassword } from '../../src/auth/password-hash.ts';
 import { createPasswordPool } from '../../src/auth/password-pool.ts';
 import { unlessInstalled } from '../support/requirement.ts';
+import { createThrottle } from '../support/throttle.ts';
 
 const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
 const passwords = [
@@ -95,12 +96,13 @@ describe('files of Apache’s htpasswd', { skip: unlessInstalled('htpasswd') }, 
     const authenticator = createAuthenticator({
       htpasswd: await openHtpasswdFile({ path: file, ...limits, logger }),
       pool: createPasswordPool({ threads: 2, maxQueued: 100 }),
+      throttle: createThrottle(),
       credentialTtlMs: 60_000,
       maxCredentials: 100,
     });
     const check = async (name: string, password: string) => {
       const value = `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
-      return (await authenticator.authenticate([value])).kind;
+      return (await authenticator.authenticate([value], '127.0.0.1')).kind;
     };
     try {
       assert.match(warnings.join(), /line 8: .*line 9: /);

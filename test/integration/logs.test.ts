@@ -169,6 +169,10 @@ describe('the log', { timeout: 60_000 }, () => {
     );
     assert.equal(line['userAgent'], agent);
     assert.equal(line['status'], 200);
+    const escaping = await logged((path) =>
+      exchange(frontDoor, authorized(`GET ${path}`, 'User-Agent: \x9b31m\x85\ta')),
+    );
+    assert.equal(escaping['userAgent'], '\\u{9b}31m\\u{85}\\u{9}a');
     const long = await logged((path) =>
       exchange(frontDoor, authorized(`GET ${path}`, `User-Agent: ${'x'.repeat(9999)}`)),
     );

@@ -43,7 +43,10 @@ describe('one cache of several workers', { timeout: 120_000 }, () => {
         );
       },
     });
-    frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['workers=2', 'cache.tagTtl=1h'] });
+    frontDoor = await startFrontDoor({
+      upstreamUrl: upstream.url,
+      set: ['workers=2', 'cache.tagTtl=1h', 'log.audit=false'],
+    });
     pids = await workerPids(frontDoor);
     clients = [];
     for (const pid of pids) clients.push(await connectToWorker(frontDoor, pid));

@@ -2,11 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { copyCertificate } from './certificate-files.ts';
 import { mainPath, stop } from './processes.ts';
+import { until } from './redis.ts';
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
@@ -34,10 +36,17 @@ export const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base6
 const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
 
 export type FrontDoorOptions = {
-  readonly upstreamUrl: string;
+  /** Null: the configuration file names it. */
+  readonly upstreamUrl: string | null;
   readonly set?: readonly string[];
   readonly htpasswd?: string;
+  /** Its configuration file, `tidegate.yml` in its working directory; none when left out. What `set` says wins. */
+  readonly config?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** The port that `set` names, where it also keeps the line that says so out of the log. */
+  readonly port?: number;
+  /** Where log.errorFile in `set` leads, if it is set: then what is not on standard output is looked for there. */
+  readonly errorFile?: string;
   /** DNS names for the certificate; localhost when left out. */
   readonly hosts?: readonly string[];
   /** A command to start it with, such as one that enters a network namespace. */
@@ -64,10 +73,19 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     `tls.cert=${certs}/server.crt`,
     `tls.key=${certs}/server.key`,
     `auth.htpasswd=${htpasswdPath}`,
-    `upstream.url=${options.upstreamUrl}`,
+    ...(options.upstreamUrl === null ? [] : [`upstream.url=${options.upstreamUrl}`]),
     ...(options.set ?? []),
   ];
-  const command = [process.execPath, mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])];
+  const configPath = path.join(dir, 'tidegate.yml');
+  if (options.config !== undefined) await writeFile(configPath, options.config);
+  const named = options.config === undefined ? [] : ['--config', configPath];
+  const command = [
+    process.execPath,
+    mainPath,
+    'serve',
+    ...named,
+    ...settings.flatMap((setting) => ['--set', setting]),
+  ];
   const [file = '', ...args] = [...(options.within ?? []), ...command];
   const child = spawn(file, args, {
     cwd: dir,
@@ -96,7 +114,15 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   const died = once(child, 'exit').then(() => {
     throw new Error(`serve ended before it was ready: ${stderr}`);
   });
-  const listening = await Promise.race([logged((line) => line.msg === 'listening'), died]);
+  const isListening = (line: LogLine) => line.msg === 'listening';
+  const { errorFile } = options;
+  const ready =
+    options.port !== undefined
+      ? untilAccepting(options.port)
+      : errorFile === undefined
+        ? logged(isListening)
+        : findInFile(errorFile, isListening);
+  const listening = await Promise.race([ready, died]);
   died.catch(() => {}); // from here on its end is the test's own doing
   if (child.pid === undefined) throw new Error('serve has no pid');
   return {
@@ -115,4 +141,33 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
       dirs.delete(dir);
     },
   };
+}
+
+async function untilAccepting(port: number): Promise<LogLine> {
+  const accepts = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+  await until(`something listens on port ${port}`, accepts);
+  return { msg: 'listening', port };
+}
+
+/** The lines that are whole in a file now; none where there is no file. */
+export async function readLogFile(file: string): Promise<LogLine[]> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as LogLine);
+}
+
+/** Waits for a line in a file. */
+export async function findInFile(file: string, matches: (line: LogLine) => boolean): Promise<LogLine> {
+  let found: LogLine | undefined;
+  await until(
+    `a line in ${file}`,
+    async () => (found = (await readLogFile(file)).find(matches)) !== undefined,
+  );
+  return found ?? { msg: '' };
 }

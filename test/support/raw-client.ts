@@ -35,7 +35,7 @@ export const anonymous = (requestLine: string, ...lines: string[]): string =>
 
 export async function connectClient(
   frontDoor: Pick<FrontDoor, 'port' | 'ca'>,
-  options: ConnectionOptions = {},
+  options: ConnectionOptions & { readonly localAddress?: string } = {},
 ): Promise<RawClient> {
   const socket = connect({
     host: '127.0.0.1',

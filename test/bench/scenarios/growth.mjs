@@ -21,6 +21,11 @@ const warmersAtOnce = 16;
 const mostRounds = 3;
 /** With so many answers for each connection all of them have long been made. */
 const answersEach = 4;
+/** The first requests of each connection, which come slowly: Node takes in one connection each time that all others have been served. */
+const slowRequestsEach = 2;
+/** What all connections ask for in a second while they are made. */
+const slowRequestsPerSecond = 2000;
+const wrkThreads = 2;
 const longestHandshakesMs = 100_000;
 const pollMs = 250;
 
@@ -115,7 +120,12 @@ async function measureConnections({ rig, manifest, seconds }, door, connections)
   const options = { target: manifest.paths.digest, ...loadOptions(rig, rig.credentials, manifest) };
   await askForManifest(subject, options); // its password is known from here on
   subject.takeLog();
-  const load = startWrk(subject, { ...options, connections });
+  const pauseMs = Math.ceil((connections / slowRequestsPerSecond) * 1000);
+  const slowRequests = (slowRequestsEach * connections) / wrkThreads;
+  const load = startWrk(subject, {
+    ...{ ...options, connections },
+    mode: ['ramp', String(slowRequests), String(pauseMs)],
+  });
   const { result, rss } = await watchingMemory(subject, async () => {
     const untilMs = performance.now() + longestHandshakesMs;
     let answered = 0;

@@ -5,8 +5,9 @@ import { createAuthenticator } from '../../../src/auth/authenticator.ts';
 import type { HtpasswdFile } from '../../../src/auth/htpasswd-file.ts';
 import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
 import { verifyPassword } from '../../../src/auth/password-hash.ts';
-import type { PasswordPool } from '../../../src/auth/password-pool.ts';
+import { createPasswordPool, type PasswordPool } from '../../../src/auth/password-pool.ts';
 import { OciError } from '../../../src/oci/error.ts';
+import { createThrottle } from '../../support/throttle.ts';
 
 const sha = (password: string) => `{SHA}${createHash('sha1').update(password).digest('base64')}`;
 const basic = (name: string, password: string) => [
@@ -19,10 +20,13 @@ const unknownToken = { kind: 'refused', reason: 'unknown-token' };
 const verified = (name: string, scheme = 'basic') => ({ kind: 'verified', identity: { name }, scheme });
 
 /** An htpasswd file in memory that a test can change, and a pool that records the hashes it computes and can be held. */
-function setUp(text: string, options: { maxCredentials?: number } = {}) {
+function setUp(
+  text: string,
+  options: { maxCredentials?: number; failures?: number; pool?: PasswordPool } = {},
+) {
   let generation = 1;
   let current = parseHtpasswd(text, { maxBcryptCost: 12, maxShaCryptRounds: 10_000 });
-  const htpasswd: HtpasswdFile = {
+  const htpasswd: Omit<HtpasswdFile, 'reread'> = {
     lookup: (name) => current.entries.get(name),
     usable: () => [...current.entries.values()],
     generation: () => generation,
@@ -41,13 +45,18 @@ function setUp(text: string, options: { maxCredentials?: number } = {}) {
     close: () => Promise.resolve(),
   };
   let nowMs = 0;
-  const authenticator = createAuthenticator({
+  const built = createAuthenticator({
     htpasswd,
-    pool,
+    pool: options.pool ?? pool,
+    throttle: createThrottle({ failures: options.failures ?? 0, now: () => nowMs }),
     credentialTtlMs: 1000,
     maxCredentials: options.maxCredentials ?? 100,
     now: () => nowMs,
   });
+  const authenticator = {
+    ...built,
+    authenticate: (values: readonly string[], from = '192.0.2.1') => built.authenticate(values, from),
+  };
   return {
     authenticator,
     computed,
@@ -179,6 +188,57 @@ describe('authenticate', () => {
     change(`alice:${sha('secret')}\n`);
     release();
     assert.deepEqual(await check, wrong);
+  });
+});
+
+describe('a lock-out', () => {
+  const text = `alice:${sha('secret')}\n`;
+  const lockedOut = { kind: 'locked-out', forMs: 1000 };
+
+  it('keeps every password from being looked at, but one that was right before', async () => {
+    const { authenticator, computed, pass } = setUp(text, { failures: 3 });
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
+    for (let i = 0; i < 3; i++)
+      assert.deepEqual(await authenticator.authenticate(basic('bob', `wrong ${i}`)), wrong);
+    const before = computed.length;
+    for (const name of ['alice', 'bob', 'carol'])
+      assert.deepEqual(await authenticator.authenticate(basic(name, 'wrong')), lockedOut);
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
+    assert.equal(computed.length, before);
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'wrong'), '192.0.2.2'), wrong);
+    pass(1000);
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'wrong')), wrong);
+  });
+
+  it('does not outlast the time for which a success is remembered, for whoever succeeded', async () => {
+    const { authenticator, computed, pass } = setUp(text, { failures: 3 });
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
+    pass(1000);
+    for (let i = 0; i < 3; i++) await authenticator.authenticate(basic('bob', `wrong ${i}`));
+    const before = computed.length;
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
+    assert.equal(computed.length, before + 1, 'it is checked again');
+  });
+
+  it('holds for those who wait for a thread already', async () => {
+    const pool = createPasswordPool({ threads: 1, maxQueued: 100 });
+    const { authenticator } = setUp(text, { failures: 3, pool });
+    const guesses = Array.from({ length: 20 }, (_, i) =>
+      authenticator.authenticate(basic('alice', `guess ${i}`)),
+    );
+    const alive = setInterval(() => {}, 1000); // the threads do not keep the process alive
+    const kinds = (await Promise.all(guesses)).map(({ kind }) => kind);
+    clearInterval(alive);
+    await authenticator.close();
+    // The one thread has its next password before the last one has been counted.
+    assert.deepEqual(kinds, [...Array<string>(4).fill('refused'), ...Array<string>(16).fill('locked-out')]);
+  });
+
+  it('does not follow from what is no password, or from a token', async () => {
+    const { authenticator } = setUp(text, { failures: 3 });
+    for (const value of ['Basic !', 'Bearer abc', 'Token abc', ''])
+      for (let i = 0; i < 10; i++) await authenticator.authenticate([value]);
+    assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
   });
 });
 

@@ -99,6 +99,46 @@ describe('createPasswordPool', () => {
       }
     }));
 
+  it('does what is to be done first before all else, and lets it take the place of the last in a full queue', async () => {
+    const pool = createPasswordPool({ threads: 1, maxQueued: 3 });
+    const done: string[] = [];
+    const check = (name: string, isFirst = false) =>
+      pool.verify('myPassword', right, { isWanted: () => true, isFirst }).then(
+        () => done.push(name),
+        () => done.push(`${name} has no place`),
+      );
+    await Promise.all([
+      check('under way'),
+      check('a'),
+      check('b'),
+      check('c'),
+      check('first', true),
+      check('second', true),
+      check('d'),
+    ]);
+    await pool.close();
+    assert.deepEqual(done, [
+      'c has no place',
+      'b has no place',
+      'd has no place',
+      'under way',
+      'first',
+      'second',
+      'a',
+    ]);
+  });
+
+  it('leaves out what is not wanted any more when its turn has come', async () => {
+    const pool = createPasswordPool({ threads: 1, maxQueued: 10 });
+    let isWanted = true;
+    const order = { isWanted: () => isWanted, isFirst: false };
+    const checks = ['x', 'y', 'z'].map((password) => pool.verify(password, right, order));
+    const last = pool.verify('myPassword', right);
+    isWanted = false;
+    assert.deepEqual(await Promise.all([...checks, last]), [false, undefined, undefined, true]);
+    await pool.close();
+  });
+
   it('close fails what is under way, and ends the threads', async () => {
     const pool = createPasswordPool({ threads: 1, maxQueued: 5 });
     const worker = once(process, 'worker') as Promise<[Worker]>;

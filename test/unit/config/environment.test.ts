@@ -38,10 +38,10 @@ describe('readEnvironment', () => {
   });
 
   it('refuses a variable that no key has, and names the nearest', () => {
-    const { problems } = readEnvironment({ TIDEGATE_UPSTREM_URL: 'x', TIDEGATE_ADMIN_PORT: '9090' });
+    const { problems } = readEnvironment({ TIDEGATE_UPSTREM_URL: 'x', TIDEGATE_STATISTICS_PORT: '9090' });
     assert.deepEqual(
       problems.map(({ place }) => place),
-      ['TIDEGATE_ADMIN_PORT', 'TIDEGATE_UPSTREM_URL'],
+      ['TIDEGATE_STATISTICS_PORT', 'TIDEGATE_UPSTREM_URL'],
     );
     assert.match(problems[1]?.wrong ?? '', /did you mean TIDEGATE_UPSTREAM_URL\?/);
   });

@@ -10,7 +10,7 @@ describe('loadConfig: problems', () => {
       '  port: "443"',
       'tls:',
       '  minVersion: TLSv1.1',
-      'admin: {}',
+      'statistics: {}',
       'upstream:',
       '  password: 12345',
       '  readTimeout: 900',
@@ -20,10 +20,10 @@ describe('loadConfig: problems', () => {
     ].join('\n');
     const env = { TIDEGATE_AUTH_REALM: 'a"b', TIDEGATE_NOTHING: '1' };
     assert.deepEqual(await findProblems(text, { env, set: ['limits.headerBytes=1', 'x.y=1', 'log'] }), [
-      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies',
+      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies, proxyProtocol',
       'x.yml:3: listen.port: "443" is text: write the number without quotes; allowed: a whole number from 0 to 65535',
       'x.yml:5: tls.minVersion: "TLSv1.1" is not allowed; allowed: TLSv1.2, TLSv1.3',
-      'x.yml:6: admin: there is no such section; allowed: listen, tls, upstream, auth, cache, workers, limits, shutdown, log',
+      'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, auth, cache, workers, limits, shutdown, admin, log',
       'x.yml:8: upstream.password: the value is not text: quote it; allowed: text without control characters, or null',
       'x.yml:9: upstream.readTimeout: 900 has no unit; allowed: a duration from 1ms to 24d (units ms, s, m, h, d)',
       'x.yml:10: readTimeout is written twice, first in line 9',
@@ -51,6 +51,7 @@ describe('loadConfig: problems', () => {
   for (const [key, values] of Object.entries({
     'listen.host': ['[::1]', 'a b', '', '*', 'a/b'],
     workers: ['0', '65', '1.5', 'many', ''],
+    'log.audit': ['yes', '1', 'TRUE', 'null', ''],
     'listen.port': ['-1', '65536', '1.5', 'https', '0x10'],
     'listen.trustedProxies': [
       '10.0.0.0/33',
@@ -145,6 +146,13 @@ describe('loadConfig: problems', () => {
       );
     }
     await loadText('upstream: { username: x, password: "12345" }');
+  });
+
+  it('a PROXY protocol that anybody may speak', async () => {
+    const [problem] = await findProblems('listen:\n  proxyProtocol: on');
+    assert.ok(problem?.startsWith('x.yml:2: listen.proxyProtocol: needs listen.trustedProxies'), problem);
+    await loadText('listen: { proxyProtocol: on, trustedProxies: [10.0.0.0/8] }');
+    await loadText('listen: { proxyProtocol: off }');
   });
 
   it('never repeats a password', async () => {

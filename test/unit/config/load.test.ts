@@ -17,7 +17,7 @@ describe('loadConfig: sources', () => {
     });
     assert.deepEqual([loaded.configPath, loaded.flavor, loaded.baseDir], [null, null, folder]);
     const { config } = loaded;
-    assert.deepEqual(config.listen, { host: '::', port: 443, trustedProxies: [] });
+    assert.deepEqual(config.listen, { host: '::', port: 443, trustedProxies: [], proxyProtocol: 'off' });
     assert.equal(config.tls.cert, path.join(folder, 'certs/server.crt'));
     assert.equal(config.upstream.connectTimeout, 5000);
     assert.equal(config.limits.headerBytes, 32_768);
@@ -40,12 +40,16 @@ describe('loadConfig: sources', () => {
       TIDEGATE_TLS_CLIENT_CA: '',
       TIDEGATE_AUTH_PASSWORD_THREADS: '3',
       TIDEGATE_SHUTDOWN_TIMEOUT: '0',
+      TIDEGATE_LOG_AUDIT: 'false',
+      TIDEGATE_LOG_ACCESS_FILE: 'log/access.log',
     };
     const { config } = await loadText('tls: { clientCa: ca.pem }', { env });
     assert.deepEqual(config.auth.open, ['/a', '/b']);
     assert.deepEqual(config.auth.challengeAgents, []);
     assert.equal(config.tls.clientCa, null);
     assert.equal(config.auth.passwordThreads, 3);
+    assert.equal(config.log.audit, false);
+    assert.match(config.log.accessFile ?? '', /^\/.*\/log\/access\.log$/);
     assert.equal(config.shutdown.timeout, 0);
   });
 
@@ -93,7 +97,7 @@ describe('loadConfig: _env', () => {
       'listen: { port: _env:P:8443, trustedProxies: [_env:A, 10.0.0.0/8] }\n' +
       'auth: { open: "_env:O:/a,/b" }\ntls: { clientCa: _env:CA }\nupstream: { ca: "_env:CA:" }';
     const { config } = await loadText(text, { env: { A: '::1', P: '0' } });
-    assert.deepEqual(config.listen, { host: '::', port: 0, trustedProxies: ['::1', '10.0.0.0/8'] });
+    assert.deepEqual([config.listen.port, config.listen.trustedProxies], [0, ['::1', '10.0.0.0/8']]);
     assert.deepEqual(config.auth.open, ['/a', '/b']);
     assert.deepEqual([config.tls.clientCa, config.upstream.ca], [null, null]);
   });

@@ -1,15 +1,27 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
-import { createLogOutput } from '../../../src/observability/log-output.ts';
+import { after, test } from 'node:test';
+import { createLogOutput, openLogFile } from '../../../src/observability/log-output.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'tidegate-log-output-'));
+after(() => rmSync(folder, { recursive: true }));
 
 for (const isShared of [false, true]) {
   test(`lines are written in order, ${isShared ? 'by several processes' : 'by one'}`, async () => {
     const file = path.join(tmpdir(), `tidegate-test-log-${process.pid}`);
     const fd = openSync(file, 'w');
-    const output = createLogOutput(fd, isShared);
+    const output = createLogOutput(fd, { isShared });
     const lines = Array.from({ length: 1000 }, (_, i) => `${'x'.repeat((i * 7) % 5000)}${i}\n`);
     for (const line of lines) output.stream.write(line);
     assert.equal(await output.flush(5000), true);
@@ -21,8 +33,72 @@ for (const isShared of [false, true]) {
 
 test('a full disk is no error, only a flush that does not end in time', async () => {
   const fd = openSync('/dev/full', 'w');
-  const output = createLogOutput(fd, false);
+  const output = createLogOutput(fd, { isShared: false });
   output.stream.write('line\n');
   assert.equal(await output.flush(300), false);
   assert.equal(output.stream.errored, null);
+});
+
+for (const isShared of [false, true]) {
+  test(`a file that is opened again ${isShared ? 'by one of several writers ' : ''}loses and repeats no line`, async () => {
+    const file = path.join(folder, `reopened-${isShared}`);
+    const output = createLogOutput(openLogFile(file), { isShared });
+    const lines = Array.from({ length: 4000 }, (_, i) => `${'x'.repeat((i * 7) % 900)}${i}\n`);
+    let rotations = 0;
+    const reopened: Promise<void>[] = [];
+    for (const [i, line] of lines.entries()) {
+      if (i === lines.length - 1) await Promise.all(reopened);
+      output.stream.write(line);
+      if (i % 1000 === 250) assert.equal(await output.flush(5000), true);
+      if (i % 1000 !== 500) continue;
+      await Promise.all(reopened);
+      renameSync(file, `${file}.${++rotations}`);
+      reopened.push(output.reopen(file));
+    }
+    assert.equal(await output.flush(5000), true);
+    const files = [...Array.from({ length: rotations }, (_, i) => `${file}.${i + 1}`), file];
+    assert.equal(files.map((name) => readFileSync(name, 'utf8')).join(''), lines.join(''));
+    for (const name of files) assert.notEqual(readFileSync(name, 'utf8'), '');
+  });
+}
+
+test('a file that cannot be opened again is an error for the caller, and the open one is kept', async () => {
+  const file = path.join(folder, 'kept');
+  const output = createLogOutput(openLogFile(file), { isShared: false });
+  renameSync(file, `${file}.1`);
+  mkdirSync(file);
+  await assert.rejects(output.reopen(file), { code: 'EISDIR' });
+  output.stream.write('line\n');
+  assert.equal(await output.flush(5000), true);
+  assert.equal(readFileSync(`${file}.1`, 'utf8'), 'line\n');
+});
+
+test('lines that a full disk does not take go into the file that is opened after it', async () => {
+  const failures: (string | undefined)[] = [];
+  const output = createLogOutput(openSync('/dev/full', 'w'), {
+    isShared: false,
+    onFailure: ({ code }) => failures.push(code),
+  });
+  output.stream.write('line\n');
+  assert.equal(await output.flush(300), false);
+  assert.deepEqual(failures, ['ENOSPC']);
+  const file = path.join(folder, 'after-full');
+  await output.reopen(file);
+  assert.equal(await output.flush(5000), true);
+  assert.equal(readFileSync(file, 'utf8'), 'line\n');
+});
+
+test('a file is made for its owner and group, and what is in it stays', async () => {
+  const file = path.join(folder, 'made');
+  const umask = process.umask(0);
+  closeSync(openLogFile(file));
+  process.umask(umask);
+  assert.equal(statSync(file).mode & 0o777, 0o640);
+  const output = createLogOutput(openLogFile(file), { isShared: false });
+  output.stream.write('first\n');
+  await output.flush(5000);
+  const other = createLogOutput(openLogFile(file), { isShared: false });
+  other.stream.write('second\n');
+  assert.equal(await other.flush(5000), true);
+  assert.equal(readFileSync(file, 'utf8'), 'first\nsecond\n');
 });

@@ -1,0 +1,176 @@
+import type { Logger } from 'pino';
+import { identifyRequest, maxTextLength, roundDuration } from '../observability/access-log.ts';
+import { printable } from '../observability/printable.ts';
+import { parseChange, type Change } from '../oci/change.ts';
+import { digestForm } from '../oci/digest.ts';
+import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import type { Route } from '../oci/route.ts';
+import type { CanonicalTarget } from '../oci/target.ts';
+import type { Ask } from '../proxy/fetch.ts';
+import type { Exchange } from './exchange.ts';
+import { watchPushedBody, type PushedBody } from './pushed-body.ts';
+import { continueTrace } from './trace-context.ts';
+
+/** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
+export type Audit = {
+  /** To be called before such a request is forwarded: asks upstream what a tag names until then. Null for any other request; never rejects. */
+  begin(exchange: Exchange, route: Route, target: CanonicalTarget): Promise<AuditedRequest | null>;
+};
+
+export type AuditedRequest = {
+  /** To be called as soon as it is being forwarded, before any of its body has been read. */
+  forwarded(): void;
+  /** To be called with upstream's answer, before the client hears of it. */
+  answered(status: number, rawHeaders: RawHeaders): void;
+};
+
+export type AuditOptions = {
+  readonly logger: Logger;
+  readonly ask: Ask;
+  /** A whole Authorization value for upstream; null for none. */
+  readonly upstreamAuthorization: string | null;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly now: () => number;
+};
+
+/** How long a push waits to know what its tag named before, in milliseconds. */
+const oldDigestLimitMs = 2000;
+/** Every kind of manifest: of a tag that is asked for otherwise, a registry may name another one's digest, or none. */
+const manifestTypes = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.v1+prettyjws',
+  '*/*',
+].join(', ');
+
+/** What a tag named; `isKnown` false: upstream did not say. */
+type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
+
+/** What became of a request: `unknown` when it may have taken effect and there was no answer. */
+type Result = 'success' | 'failure' | 'unknown';
+
+export function createAudit({ logger, ask, upstreamAuthorization, now }: AuditOptions): Audit {
+  // Written at any log.level: who wants no audit has a key for that.
+  const lines = logger.child({}, { level: 'info' });
+
+  const askOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
+    const { host, res, id, trace } = exchange;
+    const { requestId, traceparent, tracestate } = continueTrace(id, trace);
+    const asking = new AbortController();
+    const stop = () => asking.abort();
+    const timer = setTimeout(stop, oldDigestLimitMs);
+    res.once('close', stop);
+    try {
+      const headers = {
+        ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
+        'X-Forwarded-Proto': 'https',
+        'X-Request-Id': requestId,
+        traceparent,
+        ...(tracestate === null ? {} : { tracestate }),
+        'User-Agent': 'tidegate',
+        Accept: manifestTypes,
+        ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
+      };
+      const answer = await ask(
+        { method: 'HEAD', rawTarget: rawPath, headers },
+        { maxBytes: 0, signal: asking.signal },
+      );
+      const digest = answer?.status === 200 ? readDigest(answer.rawHeaders) : null;
+      return { digest, isKnown: digest !== null || answer?.status === 404 };
+    } catch {
+      return { digest: null, isKnown: false };
+    } finally {
+      clearTimeout(timer);
+      res.off('close', stop);
+    }
+  };
+
+  const begin: Audit['begin'] = async (exchange, route, target) => {
+    const change = parseChange(exchange.method, route, target);
+    if (change === null || exchange.res.destroyed) return null;
+    const old = change.tag === null || change.isV1 ? null : await askOldDigest(exchange, target);
+    let body: PushedBody | undefined;
+    let isWritten = false;
+
+    const write = (status: number, result: Result, rawHeaders: RawHeaders) => {
+      if (isWritten) return;
+      isWritten = true;
+      lines.info(
+        {
+          ...identifyRequest(exchange),
+          user: exchange.user,
+          ...(change.action === 'push'
+            ? describePush(change, old, body, result, rawHeaders)
+            : describeDelete(change, old)),
+          status,
+          result,
+          durationMs: roundDuration(now() - exchange.startedAtMs),
+          client: exchange.clientAddress,
+        },
+        change.action,
+      );
+    };
+    return {
+      forwarded: () => {
+        if (change.action === 'push') body = watchPushedBody(exchange.req);
+        exchange.res.once('close', () => {
+          const { errorCode, res } = exchange;
+          // A body over the limit is cut off before its end; of anything else upstream may have had all.
+          const result = errorCode === 'SIZE_INVALID' ? 'failure' : 'unknown';
+          write(res.headersSent ? res.statusCode : 0, result, []);
+        });
+      },
+      answered: (status, rawHeaders) =>
+        write(status, status >= 200 && status < 300 ? 'success' : 'failure', rawHeaders),
+    };
+  };
+
+  return { begin };
+}
+
+function describePush(
+  change: Change,
+  old: OldDigest | null,
+  body: PushedBody | undefined,
+  result: Result,
+  rawHeaders: RawHeaders,
+): Record<string, unknown> {
+  // Of what was not taken, not all of the bytes need have been read.
+  const image = result === 'success' ? body?.read() : undefined;
+  const digest = change.digest ?? readDigest(rawHeaders) ?? (change.isV1 ? null : image?.digest) ?? null;
+  return {
+    repository: clientText(change.repository),
+    tag: clientText(change.tag),
+    ...(change.furtherTags.length === 0 ? {} : { furtherTags: change.furtherTags.map(clientText) }),
+    digest: clientText(digest),
+    ...describeOld('oldDigest', old),
+    ...(change.isV1 ? { imageId: image?.imageId ?? null } : {}),
+    bytes: body?.bytes ?? 0,
+    imageBytes: image?.imageBytes ?? null,
+  };
+}
+
+function describeDelete(change: Change, old: OldDigest | null): Record<string, unknown> {
+  return {
+    object: change.object,
+    repository: clientText(change.repository),
+    tag: clientText(change.tag),
+    ...(old === null ? { digest: clientText(change.digest) } : describeOld('digest', old)),
+  };
+}
+
+function describeOld(name: string, old: OldDigest | null): Record<string, unknown> {
+  return { [name]: old?.digest ?? null, ...(old?.isKnown === false ? { oldDigestUnknown: true } : {}) };
+}
+
+function clientText(text: string | null): string | null {
+  return text === null ? null : printable(text.slice(0, maxTextLength));
+}
+
+/** The digest that upstream names; null for none, or for something else. */
+function readDigest(rawHeaders: RawHeaders): string | null {
+  const [digest = '', ...others] = headerValues(rawHeaders, 'docker-content-digest');
+  return others.length === 0 && digest.length <= maxTextLength && digestForm.test(digest) ? digest : null;
+}

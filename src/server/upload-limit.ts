@@ -1,0 +1,44 @@
+import { headerValues } from '../oci/raw-headers.ts';
+import { OciError } from '../oci/error.ts';
+import type { Route } from '../oci/route.ts';
+import type { Exchange } from './exchange.ts';
+
+/** When a client that has too many uploads under way is to come again, in seconds. */
+const retryAfterS = 5;
+
+/**
+ * Creates what lets a request through that is no upload, or whose user has fewer uploads under way than `maxPerUser`. An upload is a
+ * request with a body other than a manifest; it ends with its answer.
+ */
+export function createUploadLimit(maxPerUser: number): (exchange: Exchange, route: Route) => void {
+  const underWay = new Map<string, number>();
+  /** @throws OciError TOOMANYREQUESTS */
+  return (exchange, route) => {
+    const { user, res } = exchange;
+    if (user === null || route.kind === 'manifest' || !hasBody(exchange) || res.destroyed) return;
+    const count = underWay.get(user) ?? 0;
+    if (count >= maxPerUser) {
+      exchange.reason = 'too-many-uploads';
+      throw new OciError(
+        'TOOMANYREQUESTS',
+        `You have ${count} uploads under way already: wait for some to end.`,
+        {
+          headers: { 'Retry-After': String(retryAfterS) },
+        },
+      );
+    }
+    underWay.set(user, count + 1);
+    res.once('close', () => {
+      const left = (underWay.get(user) ?? 0) - 1;
+      if (left > 0) underWay.set(user, left);
+      else underWay.delete(user);
+    });
+  };
+}
+
+function hasBody({ req: { rawHeaders } }: Exchange): boolean {
+  return (
+    headerValues(rawHeaders, 'transfer-encoding').length > 0 ||
+    Number(headerValues(rawHeaders, 'content-length')[0] ?? 0) > 0
+  );
+}

@@ -1,0 +1,21 @@
+import { createHashKey } from '../../src/auth/keyed-hash.ts';
+import { createLoginThrottle, type LoginThrottle } from '../../src/auth/login-throttle.ts';
+
+/** A throttle of one process that locks an address or a name out after so many failures; without a number, never. */
+export function createThrottle({
+  failures = 0,
+  now = () => performance.now(),
+}: { failures?: number; now?: () => number } = {}): LoginThrottle {
+  const rules = { failures, windowMs: 60_000, lockMs: 1000, maxLockMs: 1000 };
+  return createLoginThrottle({
+    address: rules,
+    name: rules,
+    maxEntries: 1000,
+    hashKey: createHashKey(),
+    provenTtlMs: 60_000,
+    maxProven: 1000,
+    shared: null,
+    events: { onThrottled: () => {}, onLockOut: () => {} },
+    now,
+  });
+}

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createHashKey } from '../../../src/auth/keyed-hash.ts';
+import {
+  createLoginThrottle,
+  type LockOutEvent,
+  type LockOutKind,
+  type LoginNotice,
+  type LoginThrottle,
+} from '../../../src/auth/login-throttle.ts';
+import type { Peers } from '../../../src/peers.ts';
+
+const rules = { windowMs: 60_000, lockMs: 1000, maxLockMs: 8000 };
+const office = '192.0.2.1';
+
+/** Throttles of processes that serve together, with one clock. */
+function setUp({ processes = 1, address = 3, name = 5 } = {}) {
+  let nowMs = 0;
+  const throttled: LockOutKind[] = [];
+  const lockOuts: LockOutEvent[] = [];
+  const listeners: ((notice: LoginNotice) => void)[] = [];
+  const hashKey = createHashKey();
+  const throttles = Array.from({ length: processes }, (_, self) => {
+    const peers: Peers<LoginNotice> = {
+      tell: (notice) => {
+        for (const [i, listener] of listeners.entries()) if (i !== self) listener(notice);
+        return Promise.resolve();
+      },
+      onTold: (listener) => listeners.push(listener),
+    };
+    return createLoginThrottle({
+      address: { ...rules, failures: address },
+      name: { ...rules, failures: name },
+      maxEntries: 1000,
+      hashKey,
+      provenTtlMs: 100_000,
+      maxProven: 1000,
+      peers,
+      shared: null,
+      events: {
+        onThrottled: (kind) => throttled.push(kind),
+        onLockOut: (event) => lockOuts.push(event),
+      },
+      now: () => nowMs,
+    });
+  });
+  const [first] = throttles;
+  assert.ok(first);
+
+  const hashes = new Map([['alice', 'hash of alice']]);
+  /** What the authenticator does with a password; the right one is the name backwards. */
+  const logIn = async (
+    who: string,
+    password: string,
+    from = office,
+    throttle: LoginThrottle = first,
+  ): Promise<'right' | 'wrong' | 'locked'> => {
+    const hash = hashes.get(who) ?? 'decoy';
+    const isUser = hashes.has(who);
+    const attempt = await throttle.begin({ address: from, name: who, password, hash, isUser });
+    if (throttle.lockedMs(attempt) > 0) {
+      throttle.refused(attempt);
+      return 'locked';
+    }
+    if (isUser && password === Array.from(who).reverse().join('')) {
+      throttle.succeeded(attempt);
+      return 'right';
+    }
+    await throttle.failed(attempt);
+    return 'wrong';
+  };
+  const fail = async (who: string, times: number, from = office, throttle = first) => {
+    for (let i = 0; i < times; i++) assert.equal(await logIn(who, `guess ${i}`, from, throttle), 'wrong');
+  };
+  return { throttles, logIn, fail, hashes, throttled, lockOuts, pass: (ms: number) => (nowMs += ms) };
+}
+
+describe('the throttle of logins', () => {
+  it('locks an address out, right passwords included, and no other address', async () => {
+    const { fail, logIn, throttled, lockOuts, pass } = setUp();
+    for (const name of ['alice', 'bob', 'carol']) await fail(name, 1);
+    assert.deepEqual(lockOuts, [{ kind: 'address', network: office, user: null, forMs: 1000, times: 1 }]);
+    assert.equal(await logIn('alice', 'ecila'), 'locked');
+    assert.equal(await logIn('nobody', 'x'), 'locked');
+    assert.deepEqual(throttled, ['address', 'address']);
+    assert.equal(await logIn('alice', 'ecila', '192.0.2.2'), 'right');
+    pass(1000);
+    assert.equal(await logIn('alice', 'ecila'), 'right');
+  });
+
+  it('takes an IPv6 network for one address, and IPv4 in IPv6 for IPv4', async () => {
+    const { fail, logIn } = setUp();
+    for (const from of ['2001:db8::1', '2001:db8::2:0', '2001:db8:0:0:ffff::']) await fail('alice', 1, from);
+    assert.equal(await logIn('alice', 'ecila', '2001:db8::3'), 'locked');
+    assert.equal(await logIn('alice', 'ecila', '2001:db8:0:1::3'), 'right');
+    for (const from of ['::ffff:192.0.2.9', '192.0.2.9', '::ffff:c000:209']) await fail('bob', 1, from);
+    assert.equal(await logIn('bob', 'x', '192.0.2.9'), 'locked');
+  });
+
+  it('locks a name out that is tried from many addresses, whether there is such a user or not', async () => {
+    for (const name of ['alice', 'nobody']) {
+      const { fail, logIn, lockOuts } = setUp();
+      for (let i = 0; i < 5; i++) await fail(name, 1, `198.51.100.${i}`);
+      const user = name === 'alice' ? name : null;
+      assert.deepEqual(lockOuts, [{ kind: 'name', network: '198.51.100.4', user, forMs: 1000, times: 1 }]);
+      assert.equal(await logIn(name, 'ecila', '203.0.113.1'), 'locked');
+      assert.equal(await logIn('carol', 'x', '203.0.113.1'), 'wrong');
+    }
+  });
+
+  it('does not lock a name out from where it succeeded before', async () => {
+    const { fail, logIn, pass } = setUp();
+    assert.equal(await logIn('alice', 'ecila', office), 'right');
+    for (let i = 0; i < 5; i++) await fail('alice', 1, `198.51.100.${i}`);
+    assert.equal(await logIn('alice', 'another', office), 'wrong');
+    assert.equal(await logIn('alice', 'x', '203.0.113.1'), 'locked');
+    pass(100_000);
+    for (let i = 0; i < 5; i++) await fail('alice', 1, `198.51.100.${i}`);
+    assert.equal(await logIn('alice', 'another', office), 'locked');
+  });
+
+  it('never locks out what was right before, until its user has another hash', async () => {
+    const { fail, logIn, hashes } = setUp();
+    assert.equal(await logIn('alice', 'ecila'), 'right');
+    await fail('bob', 3);
+    for (let i = 0; i < 5; i++) await fail('alice', 1, `198.51.100.${i}`);
+    assert.equal(await logIn('alice', 'x'), 'locked');
+    assert.equal(await logIn('alice', 'ecila'), 'right');
+    assert.equal(await logIn('alice', 'ecila', '198.51.100.200'), 'right');
+    hashes.set('alice', 'another hash');
+    assert.equal(await logIn('alice', 'ecila'), 'locked');
+  });
+
+  it('takes a user who was removed for nobody', async () => {
+    const { fail, logIn, hashes } = setUp();
+    assert.equal(await logIn('alice', 'ecila'), 'right');
+    await fail('bob', 3);
+    hashes.delete('alice');
+    assert.equal(await logIn('alice', 'ecila'), 'locked');
+  });
+
+  it('makes lock-outs longer, and says so once for each', async () => {
+    const { fail, logIn, lockOuts, pass } = setUp({ name: 0 });
+    for (const forMs of [1000, 2000, 4000, 8000, 8000]) {
+      await fail('bob', 3);
+      assert.equal(await logIn('bob', 'x'), 'locked');
+      assert.equal(lockOuts.at(-1)?.forMs, forMs);
+      pass(forMs);
+    }
+    assert.equal(lockOuts.length, 5);
+  });
+
+  it('counts over all processes, and what is right in one is known in all', async () => {
+    const { throttles, fail, logIn, lockOuts } = setUp({ processes: 3 });
+    assert.equal(await logIn('alice', 'ecila', office, throttles[2]), 'right');
+    for (const throttle of throttles) await fail('bob', 1, office, throttle);
+    for (const throttle of throttles) {
+      assert.equal(await logIn('alice', 'x', office, throttle), 'locked');
+      assert.equal(await logIn('alice', 'ecila', office, throttle), 'right');
+    }
+    assert.equal(lockOuts.length, 1, 'the process in which the last failure was says it');
+  });
+
+  it('is off where no number is given', async () => {
+    const { fail, lockOuts } = setUp({ address: 0, name: 0 });
+    await fail('alice', 100);
+    assert.deepEqual(lockOuts, []);
+  });
+});
