@@ -241,14 +241,16 @@ install_packages() {
   if [ $family = debian ]; then
     # The packages' own services must not start: the registry's would be open to the network. invoke-rc.d(8)
     policy=/usr/sbin/policy-rc.d
-    if [ -z "$dry" ] && [ ! -e $policy ]; then
+    # One that is there already stays as it is: somebody wants it so.
+    if [ -n "$dry" ] || [ -e $policy ]; then policy=''; fi
+    if [ -n "$policy" ]; then
       trap 'rm -f /usr/sbin/policy-rc.d' EXIT
       printf '#!/bin/sh\nexit 101\n' >$policy
       chmod 755 $policy
     fi
     run env DEBIAN_FRONTEND=noninteractive apt-get -q update
     run env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y install --no-install-recommends "$@"
-    if [ -z "$dry" ]; then
+    if [ -n "$policy" ]; then
       rm -f $policy
       trap - EXIT
     fi
@@ -496,6 +498,13 @@ if [ -z "$dry" ] && [ -z "$(tidegate user list 2>/dev/null)" ]; then
   printf '%s\n' "$first_password" | tidegate user add "$first_user" >/dev/null
 fi
 
+show_first_user() {
+  [ -n "$first_password" ] || return 0
+  say "user: $first_user"
+  say "password: $first_password"
+  say "The password is shown this once. More users, or a new password: tidegate user add NAME"
+}
+
 # ---------------------------------------------------------------------------------------------------------------- services
 
 say "Services"
@@ -545,6 +554,7 @@ if command -v restorecon >/dev/null; then run restorecon -RF "$program" "$settin
 
 if [ -z "$start" ]; then
   run systemctl daemon-reload
+  show_first_user
   say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry tidegate"
   exit 0
 fi
@@ -602,11 +612,7 @@ registry_name=$host:$port
 case $port:$host in 443:*.* | 443:localhost) registry_name=$host ;; esac
 say ""
 say "Tidegate runs at https://$registry_name"
-if [ -n "$first_password" ]; then
-  say "user: $first_user"
-  say "password: $first_password"
-  say "The password is shown this once. More users, or a new password: tidegate user add NAME"
-fi
+show_first_user
 say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
 say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
 say "docker login $registry_name"

@@ -28,7 +28,8 @@ describe('configurations of deploy/', () => {
     const registry = parse(await read('registry/filesystem.yml')) as RegistryConfig;
     assert.equal(config.upstream.url, `http://${registry.http.addr}`);
     assert.equal(config.upstream.storage, registry.storage.filesystem?.rootdirectory);
-    assert.match(await read('install.sh'), /^user tidegate on #\$hash ~tidegate:\* /m);
+    const rights = /^# user tidegate on >CHANGE-ME (.*)$/m.exec(await read('redis.conf'))?.[1];
+    assert.ok((await read('install.sh')).includes(`\nuser tidegate on #$hash ${rights ?? assert.fail()}\n`));
     assert.equal(config.cache.redis.username, 'tidegate');
     assert.equal(config.cache.redis.keyPrefix, 'tidegate:');
   });

@@ -371,6 +371,68 @@ describe('deploy/install.sh', { skip }, () => {
     await machine.run('sh', ['-c', 'rm -r /var/lib/images; userdel images-owner']);
   });
 
+  const fromApt = [
+    'apt-get -q update',
+    'apt-get -q -y install --no-install-recommends redis-server docker-registry',
+  ];
+  const fromDnf = ['dnf -y install redis docker-distribution'];
+  const families = [
+    {
+      family: 'Debian',
+      release: '',
+      manager: 'apt-get',
+      expected: fromApt,
+      policy: 'rm -f /usr/sbin/policy-rc.d',
+    },
+    {
+      ...{ family: 'Debian, where a policy forbids services anyway', release: '', manager: 'apt-get' },
+      ...{ expected: fromApt, policy: 'rm -f /usr/sbin/policy-rc.d; echo own >/usr/sbin/policy-rc.d' },
+    },
+    {
+      ...{ family: 'Rocky', release: 'ID="rocky"\nID_LIKE="rhel centos fedora"\n', manager: 'dnf' },
+      ...{ expected: fromDnf, policy: 'true' },
+    },
+  ];
+  for (const { family, release, manager, expected, policy } of families) {
+    it(`has the package manager of ${family} install what is missing, without its services`, async () => {
+      const hidden =
+        '/usr/bin/docker-registry /usr/bin/redis-server /lib/systemd/system/docker-registry.service';
+      // What /dev/null is mounted on is no program, until the package manager of this test takes it away.
+      const script = [
+        '#!/bin/sh',
+        '[ "$2" = info ] || echo "${0##*/} $*" >>/run/packages.log',
+        `case " $* " in *" install "*) ls /usr/sbin/policy-rc.d >>/run/policy.log 2>&1; umount ${hidden} ;; esac`,
+      ];
+      await machine.run('sh', ['-c', `cat >/run/stand-in/${manager}; chmod +x /run/stand-in/${manager}`], {
+        input: script.join('\n') + '\n',
+      });
+      const os = release === '' ? '' : 'rm /etc/os-release; cat >/etc/os-release;';
+      await machine.run(
+        'sh',
+        ['-ec', `${policy}; ${os} for each in ${hidden}; do mount --bind /dev/null "$each"; done`],
+        {
+          input: release,
+        },
+      );
+      const before = await machine.snapshot();
+      await machine.orders();
+      const { code, stdout, stderr } = await install('--host', 'registry.test', '--no-start');
+      assert.equal(code, 0, `${stderr}\n${stdout}`);
+      assert.match(stdout, /^password: \S{20,}\n[^]*^Set up\. Start it with: systemctl enable --now /m);
+      const { stdout: asked } = await machine.run('sh', [
+        '-c',
+        'cat /run/packages.log; rm /run/packages.log',
+      ]);
+      assert.deepEqual(asked.trimEnd().split('\n'), expected);
+      const { stdout: policies } = await machine.run('sh', ['-c', 'cat /run/policy.log; rm /run/policy.log']);
+      if (manager === 'apt-get') assert.equal(policies, '/usr/sbin/policy-rc.d\n');
+      const [first] = await machine.orders();
+      assert.equal(first, 'disable --now docker-registry.service');
+      assert.equal((await install('--undo', '--purge')).code, 0);
+      assert.deepEqual(differences(before, await machine.snapshot()), []);
+    });
+  }
+
   it('refuses images that belong to root, since no service runs as root', async () => {
     await machine.run('sh', ['-ec', 'mkdir /var/lib/images && touch /var/lib/images/precious']);
     const { code, stderr } = await install(

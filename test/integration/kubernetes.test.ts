@@ -73,7 +73,7 @@ describe('deploy/kubernetes', () => {
       const { securityContext, containers, automountServiceAccountToken } =
         spec?.template.spec ?? assert.fail();
       assert.equal(securityContext?.runAsNonRoot, true, name);
-      assert.deepEqual(securityContext?.seccompProfile, { type: 'RuntimeDefault' }, name);
+      assert.deepEqual(securityContext.seccompProfile, { type: 'RuntimeDefault' }, name);
       assert.equal(automountServiceAccountToken, false, name);
       for (const each of containers) {
         assert.deepEqual(

@@ -4,7 +4,7 @@ import { run, root, type Finished } from './processes.ts';
 import { unlessPossible } from './requirement.ts';
 
 /**
- * This machine with a network, processes and an /etc, /opt, /run, /var/lib, /var/log and /usr/local/bin of its own, which nobody
+ * This machine with a network, processes and an /etc, /opt, /run, /var/lib, /var/log, /usr/sbin and /usr/local/bin of its own, which nobody
  * else sees and of which nothing stays; systemctl is service-manager.sh. Enough to install something and to run it.
  */
 export type Machine = {
@@ -26,13 +26,17 @@ export type Machine = {
 const setUp = `set -e
 ip link set lo up
 mount -t tmpfs -o mode=755 tmpfs /mnt
-mkdir /mnt/etc /mnt/bin /mnt/empty
+mkdir /mnt/etc /mnt/bin /mnt/real-bin /mnt/sbin /mnt/real-sbin
 cp -a /etc/. /mnt/etc/
-mount --bind /usr/local/bin /mnt/empty
-for each in /mnt/empty/*; do ln -s "$each" /mnt/bin/; done
+mount --bind /usr/local/bin /mnt/real-bin
+mount --bind /usr/sbin /mnt/real-sbin
+for kind in bin sbin; do
+  for each in /mnt/real-$kind/*; do ln -s "$each" /mnt/$kind/; done
+done
 mount --bind /mnt/etc /etc
 for folder in /opt /run /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 mount --bind /mnt/bin /usr/local/bin
+mount --bind /mnt/sbin /usr/sbin
 mkdir -p /run/systemd/system /run/stand-in
 ln -s "$1" /run/stand-in/systemctl
 echo ready
@@ -48,8 +52,8 @@ export function unlessMachine(): string | false {
 
 /** What `find` and `sha256sum` say of it. passwd-, group- and their like are backups that useradd(8) makes. */
 const list = `cd /
-find etc opt var/lib var/log usr/local/bin ! -name .pwd.lock ! -path 'etc/*-' ! -type d -printf '%p\\t%M %u %g %l\\n'
-find etc opt var/lib var/log usr/local/bin -type d -printf '%p\\t%M %u %g\\n'
+find etc opt var/lib var/log usr/sbin usr/local/bin ! -name .pwd.lock ! -path 'etc/*-' ! -type d -printf '%p\\t%M %u %g %l\\n'
+find etc opt var/lib var/log usr/sbin usr/local/bin -type d -printf '%p\\t%M %u %g\\n'
 find etc opt var/lib var/log -type f ! -path 'etc/*-' -print0 | xargs -0 -r sha256sum | sed 's/^\\([0-9a-f]*\\) [ *]\\(.*\\)/\\2\\t\\1/'`;
 
 export async function openMachine(): Promise<Machine> {

@@ -60,6 +60,7 @@ fi
 for unit in "$@"; do
   case $unit in --*) continue ;; esac
   name=${unit%.service}
+  if [ "$verb" = disable ] && [ -f "/lib/systemd/system/$name.service" ]; then continue; fi
   [ -f "$units/$name.service" ] || {
     echo "Unit $unit not found." >&2
     exit 5
