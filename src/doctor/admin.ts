@@ -68,7 +68,7 @@ export function judgeReady(
   if (answer.status === 503) {
     return broken(
       check,
-      `Tidegate says that it is not ready: ${said}`,
+      `Tidegate says that it is not ready: ${said}.`,
       'mend what it names; journalctl -u tidegate',
     );
   }

@@ -1,5 +1,6 @@
 import { describeFailure } from './failure.ts';
 import { broken, skipped, type Finding } from './finding.ts';
+import { createTimeLimit } from './time-limit.ts';
 
 /** Something to look at, which takes a bounded time. */
 export type Check = {
@@ -47,9 +48,7 @@ async function runCheck(
   { ids, limitMs, mend, run }: Check,
   deadline: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const ending = new AbortController();
-  const signal = AbortSignal.any([deadline, ending.signal]);
-  const timer = setTimeout(() => ending.abort(), limitMs);
+  const { signal, end } = createTimeLimit(deadline, limitMs);
   const startedMs = performance.now();
   const fail = (what: string) => [broken(ids[0], what, mend), ...skipAll(ids.slice(1), 'It was not got to.')];
   const late = new Promise<readonly Finding[]>((resolve) => {
@@ -64,7 +63,6 @@ async function runCheck(
   try {
     return await Promise.race([done, late]);
   } finally {
-    clearTimeout(timer);
-    ending.abort(); // whatever it has left open ends with it
+    end(); // and with it whatever the check has left open
   }
 }

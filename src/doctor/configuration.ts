@@ -46,7 +46,7 @@ export function judgeProblems(message: string, configPath: string | undefined): 
   const more = problems.length > maxNamed ? ` | and ${problems.length - maxNamed} more` : '';
   return broken(
     'config',
-    `The configuration has ${count(problems.length, 'problem')}: ${named}${more}`,
+    `The configuration has ${count(problems.length, 'problem')}: ${named}${more}.`,
     `correct what is named, until this says ok: tidegate config check${configPath === undefined ? '' : ` --config ${configPath}`}`,
   );
 }

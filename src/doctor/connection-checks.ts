@@ -23,6 +23,9 @@ import { findTlsVersions, shakeHands, type Handshake } from './handshake.ts';
 import { createSender, type Send } from './http-sender.ts';
 import { askPlainly, judgePlainHttp } from './plain-http.ts';
 import { formatAuthority, type Target } from './target.ts';
+import { createTimeLimit } from './time-limit.ts';
+
+const connectLimitMs = 4000;
 
 /** From the name to an answered request; fills in what later checks need. */
 export function listConnectionChecks(options: ClientOptions, found: Found): ClientCheck[] {
@@ -52,11 +55,12 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
       run: async (_, signal) => {
         const addresses = addressesOf(resolution, target);
         if (addresses.length === 0) return [skipped('port', 'There is no address to connect to.')];
-        const limit = AbortSignal.any([signal, AbortSignal.timeout(4000)]);
+        const limit = createTimeLimit(signal, connectLimitMs);
         const tries = addresses.map(
-          async (address) => [address, await tryConnect(address, target.port, limit)] as const,
+          async (address) => [address, await tryConnect(address, target.port, limit.signal)] as const,
         );
         const failures = new Map(await Promise.all(tries));
+        limit.end();
         const reached = addresses.find((address) => failures.get(address) === null);
         if (reached !== undefined) found.address = reached;
         return [judgePort(target.port, failures)];

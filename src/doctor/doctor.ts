@@ -10,6 +10,7 @@ import { findConfiguration } from './configuration.ts';
 import type { Finding } from './finding.ts';
 import { createOperatorChecks } from './operator-checks.ts';
 import { chooseTarget, formatAuthority, type Target } from './target.ts';
+import { createTimeLimit } from './time-limit.ts';
 import { loadTrust } from './trust.ts';
 
 export type DoctorOptions = {
@@ -40,7 +41,6 @@ const wholeLimitMs = 50_000;
 
 /** Looks at a front door as its clients see it, and at the machine as its operator sees it. @throws OperatorError when a file that is named cannot be used. */
 export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
-  const deadline = AbortSignal.timeout(wholeLimitMs);
   const { onStart, nowMs } = options;
   const { finding, loaded } = await findConfiguration(
     options.sources,
@@ -48,21 +48,22 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
   );
   const leaf = loaded === null ? null : await loadLeaf(loaded.config.tls.cert);
   const target = options.target ?? describedTarget(loaded, leaf);
-  const [client, operator] = await Promise.all([
-    runChecks(target === null ? [] : await listClientChecks(options, target, loaded, leaf), {
-      deadline,
-      onStart,
-    }),
-    runChecks(
-      createOperatorChecks(loaded, () => new Date(nowMs())),
-      { deadline, onStart },
-    ),
-  ]);
-  return {
-    url: target === null ? null : `https://${formatAuthority(target)}`,
-    client: target === null ? noTarget : client,
-    operator: [finding, ...operator],
-  };
+  const clientChecks = target === null ? [] : await listClientChecks(options, target, loaded, leaf);
+  const operatorChecks = createOperatorChecks(loaded, () => new Date(nowMs()));
+  const { signal: deadline, end } = createTimeLimit(new AbortController().signal, wholeLimitMs);
+  try {
+    const [client, operator] = await Promise.all([
+      runChecks(clientChecks, { deadline, onStart }),
+      runChecks(operatorChecks, { deadline, onStart }),
+    ]);
+    return {
+      url: target === null ? null : `https://${formatAuthority(target)}`,
+      client: target === null ? noTarget : client,
+      operator: [finding, ...operator],
+    };
+  } finally {
+    end();
+  }
 }
 
 const noTarget = skipAll(

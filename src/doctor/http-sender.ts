@@ -6,6 +6,7 @@ import {
 } from 'node:http';
 import { request as httpsRequest, type Agent } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
+import { createTimeLimit } from './time-limit.ts';
 
 /** What is asked; a body given as parts is sent in chunks. */
 export type AskedRequest = {
@@ -53,10 +54,11 @@ export function createSender({ address, port, authority, tls }: Origin): Send {
     signal,
   ) => {
     const startedMs = performance.now();
+    const limit = createTimeLimit(signal, limitMs);
     const options = {
       ...tls,
       ...{ method, path, host: address, port, agent: agent ?? false, setHost: false },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs)]),
+      signal: limit.signal,
       headers: { Host: authority, 'User-Agent': 'tidegate-doctor', ...headers },
     };
     const outgoing = tls === null ? httpRequest({ ...options, agent: false }) : httpsRequest(options);
@@ -80,7 +82,7 @@ export function createSender({ address, port, authority, tls }: Origin): Send {
       outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
     });
     void writeBody(outgoing, body, leavesBodyOpen === true);
-    return answered;
+    return answered.finally(() => limit.end());
   };
 }
 
@@ -89,27 +91,25 @@ function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReus
   return { status: statusCode, headers, body: Buffer.concat(parts), ms, isReused };
 }
 
+/** Ends early when the answer comes early: a server that refuses a body need not take it in. */
 async function writeBody(
   outgoing: ClientRequest,
   body: Iterable<Buffer>,
   leavesOpen: boolean,
 ): Promise<void> {
   let isOver = false;
-  outgoing.once('response', () => (isOver = true));
-  outgoing.once('close', () => (isOver = true));
+  let wake = () => {};
+  const stop = () => {
+    isOver = true;
+    wake();
+  };
+  outgoing.once('response', stop);
+  outgoing.once('close', stop);
+  outgoing.on('drain', () => wake());
+  const mayGoOn = () => !isOver;
   for (const part of body) {
-    if (stopped()) return;
-    if (!outgoing.write(part)) await drained(outgoing);
+    if (mayGoOn() && !outgoing.write(part)) await new Promise<void>((resolve) => (wake = resolve));
+    if (!mayGoOn()) return;
   }
-  if (!leavesOpen && !stopped()) outgoing.end();
-
-  function stopped(): boolean {
-    return isOver;
-  }
-}
-
-function drained(outgoing: ClientRequest): Promise<void> {
-  return new Promise((resolve) => {
-    for (const event of ['drain', 'response', 'close']) outgoing.once(event, () => resolve());
-  });
+  if (!leavesOpen && mayGoOn()) outgoing.end();
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { tryConnect } from './addresses.ts';
+import { createTimeLimit } from './time-limit.ts';
 
 /** Where this machine listens on a port, and from where that can be reached. */
 export type Exposure = {
@@ -15,9 +16,10 @@ const connectLimitMs = 1500;
 
 /** Looks for everything that listens on a port, and tries this machine's addresses other than loopback. */
 export async function findExposure(port: number, signal: AbortSignal): Promise<Exposure> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(connectLimitMs)]);
+  const limit = createTimeLimit(signal, connectLimitMs);
   const addresses = outerAddresses();
-  const failures = await Promise.all(addresses.map((address) => tryConnect(address, port, limit)));
+  const failures = await Promise.all(addresses.map((address) => tryConnect(address, port, limit.signal)));
+  limit.end();
   return { bound: await readBound(port), reached: addresses.filter((_, index) => failures[index] === null) };
 }
 
