@@ -72,7 +72,14 @@ async function lookAt(redis: Redis | Cluster, cache: CacheSettings): Promise<Fin
       latency,
     ];
   }
-  return [reachable, ...judgeRedis(info, cache.maxBytes), latency];
+  return [
+    reachable,
+    judgeVersion(info),
+    judgeMemory(info, cache.maxBytes),
+    judgeEviction(info),
+    judgePersistence(info),
+    latency,
+  ];
 }
 
 /** Null when commands can be sent, else why not. */
@@ -117,12 +124,8 @@ export function parseRedisInfo(text: string): RedisInfo {
   return new Map(pairs.map(([, name = '', value = '']) => [name, value]));
 }
 
-/** Judges version, memory, eviction and persistence; `maxBytes` is cache.maxBytes. */
-export function judgeRedis(info: RedisInfo, maxBytes: number): Finding[] {
-  return [judgeVersion(info), judgeMemory(info, maxBytes), judgeEviction(info), judgePersistence(info)];
-}
-
-function judgeVersion(info: RedisInfo): Finding {
+/** Judges the version, by what Tidegate's scripts need. */
+export function judgeVersion(info: RedisInfo): Finding {
   const check = 'redis.version';
   const version = info.get('redis_version') ?? '';
   const major = Number(version.split('.', 1)[0]);
@@ -137,7 +140,8 @@ function judgeVersion(info: RedisInfo): Finding {
       );
 }
 
-function judgeMemory(info: RedisInfo, maxBytes: number): Finding {
+/** Judges Redis's limit on its memory against cache.maxBytes. */
+export function judgeMemory(info: RedisInfo, maxBytes: number): Finding {
   const check = 'redis.memory';
   const limit = Number(info.get('maxmemory') ?? Number.NaN);
   const wanted = 2 * maxBytes;
@@ -161,7 +165,8 @@ function judgeMemory(info: RedisInfo, maxBytes: number): Finding {
   );
 }
 
-function judgeEviction(info: RedisInfo): Finding {
+/** Judges what goes when the memory is full. */
+export function judgeEviction(info: RedisInfo): Finding {
   const check = 'redis.eviction';
   const policy = info.get('maxmemory_policy');
   const isLimited = Number(info.get('maxmemory') ?? 0) > 0;
@@ -187,7 +192,8 @@ function judgeEviction(info: RedisInfo): Finding {
   );
 }
 
-function judgePersistence(info: RedisInfo): Finding {
+/** Judges what is kept on disk, which the cache does not need. */
+export function judgePersistence(info: RedisInfo): Finding {
   const check = 'redis.persistence';
   const appends = info.get('aof_enabled');
   if (appends === undefined) return skipped(check, 'Redis does not say what it keeps on disk.');

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { OperatorError } from '../operator-error.ts';
-import { parseServerName, type ServerName } from '../tls/server-name.ts';
+import { parseServerIp, parseServerName, type ServerName } from '../tls/server-name.ts';
 import { isLoopback } from './loopback.ts';
 
 /** The front door as clients name it. */
@@ -16,12 +16,12 @@ const form = /^https:\/\/(?:\[([0-9A-Fa-f:.]+)\]|([^/:?#@[\]\s]+))(?::(\d{1,5}))
 /** Reads `https://HOST[:PORT]`. @throws OperatorError for anything else, without repeating what may hold a password. */
 export function parseTarget(url: string): Target {
   const [, bracketed, plain, digits = '443'] = form.exec(url) ?? [];
-  const host = bracketed ?? plain;
   const port = Number(digits);
-  if (host === undefined || port < 1 || port > 65_535) {
+  const text = bracketed ?? plain;
+  if (text === undefined || port < 1 || port > 65_535) {
     throw new OperatorError('The address is not of the form https://HOST or https://HOST:PORT.');
   }
-  const name = parseServerName(host);
+  const name = bracketed === undefined ? parseServerName(text) : parseServerIp(text);
   if (name.value.startsWith('*.')) throw new OperatorError('The address names a wildcard: name one host.');
   return { name, port, fallbackAddress: null };
 }
