@@ -21,7 +21,8 @@ import { describeFailure, wantsClientCertificate } from './failure.ts';
 import { broken, ok, skipped, type Finding } from './finding.ts';
 import { findTlsVersions, shakeHands, type Handshake } from './handshake.ts';
 import { createSender, type Send } from './http-sender.ts';
-import { askPlainly, judgePlainHttp } from './plain-http.ts';
+import { exchangePlainly } from './plain-exchange.ts';
+import { formatPlainRequest, judgePlainHttp } from './plain-http.ts';
 import { formatAuthority, type Target } from './target.ts';
 import { createTimeLimit } from './time-limit.ts';
 
@@ -72,7 +73,9 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
       mend: wayOut,
       needs: 'address',
       run: async ({ address }, signal) => [
-        judgePlainHttp(await askPlainly({ host: address, port: target.port, authority }, signal)),
+        judgePlainHttp(
+          await exchangePlainly({ host: address, port: target.port }, formatPlainRequest(authority), signal),
+        ),
       ],
     },
     {

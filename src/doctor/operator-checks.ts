@@ -7,6 +7,7 @@ import { checkFileModes } from './file-modes.ts';
 import { broken, count, ok, type Finding } from './finding.ts';
 import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
 import { checkMachine } from './machine.ts';
+import { createRedisExposureChecks } from './redis-exposure.ts';
 import { createRedisChecks } from './redis-server.ts';
 import { checkStorage, storageIds } from './storage-space.ts';
 import { createUpstreamChecks } from './upstream.ts';
@@ -44,6 +45,7 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       run: () => checkStorage(config.upstream.storage),
     },
     ...createRedisChecks(config.cache),
+    ...createRedisExposureChecks(config.cache),
     ...createAdminChecks(findAdmin(config)),
     {
       ids: ['machine.open-files', 'machine.workers', 'machine.clock'],

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { createAdminChecks } from '../../src/doctor/admin.ts';
+import { runChecks } from '../../src/doctor/check.ts';
 import { outerAddresses } from '../../src/doctor/listening-sockets.ts';
 import { asFlags, quietSettings, runDoctor } from '../support/doctor.ts';
 import { password, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
-import { tidegate } from '../support/processes.ts';
+import { mainPath, run, tidegate } from '../support/processes.ts';
 import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled, unlessPossible } from '../support/requirement.ts';
@@ -212,7 +215,32 @@ describe(
           }).listen(0, '0.0.0.0');
           await once(relay, 'listening');
         });
+        afterEach(() => redis.admin.config('SET', 'bind', '127.0.0.1'));
         after(() => relay.close());
+
+        it('finds a Redis that others can write to', async () => {
+          await redis.admin.config('SET', 'bind', '0.0.0.0');
+          const { problems, find } = await examine();
+          assert.deepEqual(problems, ['redis.exposed: broken']);
+          assert.match(find('redis.exposed').mend ?? '', /bind 127\.0\.0\.1/);
+        });
+
+        it('finds an admin listener that is open though it should not be', async () => {
+          const server = createHttpServer((_, response) => response.end('{}')).listen(0, '0.0.0.0');
+          await once(server, 'listening');
+          const { port } = server.address() as AddressInfo;
+          const look = async (host: string) => {
+            const deadline = new AbortController().signal;
+            const checks = createAdminChecks({ host, port });
+            const findings = await runChecks(checks, { deadline, onStart: () => {} });
+            return findings.map(({ check, state }) => `${check}: ${state}`);
+          };
+          assert.deepEqual(await look('127.0.0.1'), ['admin.ready: ok', 'admin.exposed: broken']);
+          assert.deepEqual(await look('0.0.0.0'), ['admin.ready: ok', 'admin.exposed: warning']);
+          server.close();
+          server.closeAllConnections();
+          assert.deepEqual(await look('127.0.0.1'), ['admin.ready: warning', 'admin.exposed: skipped']);
+        });
 
         it('finds the way around the front door', async () => {
           const { port } = relay.address() as AddressInfo;
@@ -225,6 +253,27 @@ describe(
     );
   },
 );
+
+describe('tidegate doctor on a terminal', { skip: unlessInstalled('docker-registry', 'script') }, () => {
+  it('asks for the password without showing it, and says what it is at', async () => {
+    const registry = await startRegistry();
+    const frontDoor = await startFrontDoor({ upstreamUrl: registry.url });
+    const url = `https://127.0.0.1:${frontDoor.port}`;
+    const command = `'${process.execPath}' '${mainPath}' doctor ${url} --ca '${frontDoor.caPath}' --user alice`;
+    const { code, stdout } = await run('script', ['-q', '-e', '-c', command, '/dev/null'], {
+      input: `${password}\r`,
+      cwd: frontDoor.dir,
+      env: { NO_COLOR: undefined },
+    });
+    await frontDoor.stop();
+    await registry.stop();
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /Password of alice: \r?\n/);
+    assert.match(stdout, /\r\u001B\[Klooking at tls\.handshake …/);
+    assert.match(stdout, /\u001B\[32mok {5}\u001B\[0m {2}password\.right/);
+    assert.ok(!stdout.split('Password of alice')[1]?.includes(password));
+  });
+});
 
 describe('tidegate doctor as a command', () => {
   const cases: [string, string[], RegExp][] = [

@@ -27,6 +27,7 @@ import {
   judgeVersion,
   parseRedisInfo,
 } from '../../../src/doctor/redis-server.ts';
+import { judgeRedisExposure } from '../../../src/doctor/redis-exposure.ts';
 import { judgeReadable, judgeSpace } from '../../../src/doctor/storage-space.ts';
 import { judgeDeletes, judgeExposure, judgeUpstream } from '../../../src/doctor/upstream.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
@@ -200,9 +201,17 @@ testJudgements('Redis', [
   ['a log', persistence('aof_enabled:1\n'), 'ok', /appendonly no/],
   ['a full disk', persistence('aof_enabled:0\nrdb_last_bgsave_status:err\n'), 'warning', /refuse writes/],
   ['no word about the disk', judgePersistence(nothing), 'skipped'],
-  ['fast', judgeRedisLatency([0.2, 1], 100), 'ok'],
-  ['half of the time', judgeRedisLatency([1, 60], 100), 'warning'],
-  ['too slow', judgeRedisLatency([1, 120], 100), 'broken', /it is not used/],
+  ['fast', judgeRedisLatency([0.2, 1, 300], 100), 'ok'],
+  ['half of the time', judgeRedisLatency([1, 60, 61], 100), 'warning'],
+  ['out of reach', judgeRedisExposure(new Map()), 'ok', /cannot be reached/],
+  [
+    'open to the network',
+    judgeRedisExposure(new Map([['192.0.2.2', '+PONG\r\n']])),
+    'broken',
+    /chooses what is pulled/,
+  ],
+  ['with a password', judgeRedisExposure(new Map([['192.0.2.2', '-NOAUTH no\r\n']])), 'ok', /not without/],
+  ['too slow', judgeRedisLatency([1, 120, 130], 100), 'broken', /it is not used/],
 ]);
 
 const gibibyte = 1024 ** 3;
