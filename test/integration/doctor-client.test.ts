@@ -78,16 +78,18 @@ describe(
       }
       assert.equal(find('config').state, 'skipped');
       const repository = path.join(registry.storageDir, 'docker/registry/v2/repositories/tidegate-doctor');
-      assert.deepEqual(await readdir(path.join(repository, '_uploads')), []);
+      // Of an upload that was cancelled distribution 2.8 keeps its digest's state, some hundred bytes.
+      const uploads = await readdir(path.join(repository, '_uploads'), { recursive: true });
+      assert.deepEqual(
+        uploads.filter((name) => /(data|startedat)$/.test(name)),
+        [],
+      );
       const layers = await readdir(path.join(repository, '_layers/sha256'), { recursive: true });
       assert.deepEqual(
         layers.filter((name) => name.endsWith('link')),
         [],
       );
-      const { repositories } = (await (await fetch(`${registry.url}/v2/_catalog`)).json()) as {
-        repositories: [];
-      };
-      assert.deepEqual(repositories, []);
+      assert.ok(!(await readdir(repository)).includes('_manifests'));
     });
 
     it('finds a limit on the size of bodies', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { createAdminChecks } from '../../src/doctor/admin.ts';
 import { runChecks } from '../../src/doctor/check.ts';
 import { outerAddresses } from '../../src/doctor/listening-sockets.ts';
+import { createCertificates } from '../../src/tls/self-signed.ts';
 import { asFlags, quietSettings, runDoctor } from '../support/doctor.ts';
 import { password, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { mainPath, run, tidegate } from '../support/processes.ts';
@@ -169,9 +170,63 @@ describe(
       ]);
     });
 
-    it('finds another version check than the configuration says, and another certificate', async () => {
+    it('finds another version check than the configuration says', async () => {
       const { problems } = await examine(['auth.versionCheck=challenge']);
       assert.deepEqual(problems, ['challenge.others: warning']);
+    });
+
+    it('finds that another certificate lies on disk than the one that is served', async () => {
+      const { problems, find } = await examineWithCertificate('renewed', { days: 100, now: new Date() });
+      assert.deepEqual(problems, ['tls.served: warning']);
+      assert.equal(find('tls.served').mend, 'tidegate reload');
+    });
+
+    it('finds an expired certificate on disk', async () => {
+      const now = new Date(Date.now() - 20 * 86_400_000);
+      const { problems, find } = await examineWithCertificate('old', { days: 10, now });
+      assert.deepEqual(problems, ['tls.served: warning', 'files.certificate: broken']);
+      assert.match(find('files.certificate').mend ?? '', /renew it/);
+    });
+
+    /** With other certificate files in the configuration than those that are served. */
+    const examineWithCertificate = async (name: string, lifetime: { days: number; now: Date }) => {
+      const outDir = path.join(folder, name);
+      await createCertificates({ outDir, hosts: ['localhost'], ips: [], ...lifetime });
+      const files = [`tls.cert=${outDir}/server.crt`, `tls.key=${outDir}/server.key`];
+      const args = asFlags([...settings(), ...files]);
+      return runDoctor([`https://127.0.0.1:${frontDoor.port}`, ...args, '--ca', frontDoor.caPath], {
+        cwd: folder,
+      });
+    };
+
+    it('asks where it listens when the name of the certificate does not resolve', async () => {
+      const options = { upstreamUrl: registry.url, htpasswd: strongLine, hosts: ['registry.invalid'] };
+      const other = await startFrontDoor(options);
+      const own = [`listen.port=${other.port}`, 'cache.driver=memory'];
+      const files = [`tls.cert=${other.dir}/certs/server.crt`, `tls.key=${other.dir}/certs/server.key`];
+      const { url, problems, find } = await runDoctor(asFlags([...settings(), ...own, ...files]), {
+        cwd: folder,
+      });
+      await other.stop();
+      assert.equal(url, `https://registry.invalid:${other.port}`);
+      assert.deepEqual(problems, ['dns: warning']);
+      for (const check of ['tls.name', 'password.right', 'upload.location'])
+        assert.equal(find(check).state, 'ok');
+    });
+
+    it('pushes nothing that the registry would not delete', async () => {
+      const keeping = await startRegistry({ deletes: false });
+      const other = await startFrontDoor({ upstreamUrl: keeping.url });
+      const url = `https://127.0.0.1:${other.port}`;
+      const { problems, find } = await runDoctor([url, '--ca', other.caPath], { cwd: folder });
+      const stored = await readdir(path.join(keeping.storageDir, 'docker/registry/v2'));
+      await other.stop();
+      await keeping.stop();
+      assert.deepEqual(problems, []);
+      assert.equal(find('upload.cancel').state, 'ok');
+      for (const check of ['blob.push', 'blob.read', 'blob.delete'])
+        assert.equal(find(check).state, 'skipped');
+      assert.deepEqual(stored, ['repositories']);
     });
 
     it('names every problem of a configuration, and looks at the rest', async () => {
