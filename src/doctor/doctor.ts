@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import type { ConfigSources, LoadedConfig } from '../config/load.ts';
 import { loadPem, loadPemIfAny, parseCertificates, parsePrivateKey } from '../tls/pem.ts';
 import { parseAltNames } from '../tls/server-name.ts';
+import { judgeName } from './certificate-checks.ts';
 import { runChecks, skipAll, type Check } from './check.ts';
 import type { ClientOptions } from './client-check.ts';
 import { createClientChecks } from './client-checks.ts';
@@ -82,6 +83,9 @@ async function listClientChecks(
 ): Promise<Check[]> {
   const { caPath, clientCertificatePaths, login, repository, nowMs } = options;
   const certPath = loaded?.config.tls.cert;
+  // A configuration that lies here may be another front door's than the one that is named.
+  const isDescribed =
+    options.target === null || (leaf !== null && judgeName(leaf, target.name).state === 'ok');
   return createClientChecks({
     target,
     trust: await loadTrust(caPath, certPath === undefined ? null : join(dirname(certPath), 'ca.crt')),
@@ -89,8 +93,8 @@ async function listClientChecks(
       clientCertificatePaths === null ? null : await loadClientCertificate(clientCertificatePaths),
     login,
     repository,
-    versionCheck: loaded?.config.auth.versionCheck ?? null,
-    onDisk: leaf === null || certPath === undefined ? null : { leaf, path: certPath },
+    versionCheck: isDescribed ? (loaded?.config.auth.versionCheck ?? null) : null,
+    onDisk: !isDescribed || leaf === null || certPath === undefined ? null : { leaf, path: certPath },
     nowMs,
   });
 }

@@ -1,7 +1,9 @@
 import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { checkServerIdentity, type ConnectionOptions, type PeerCertificate } from 'node:tls';
 import type { Config } from '../config/schema.ts';
 import { loadPem } from '../tls/pem.ts';
-import { skipAll, type Check } from './check.ts';
+import type { Check } from './check.ts';
 import { describeFailure } from './failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from './finding.ts';
 import { createSender, type Answer, type Send } from './http-sender.ts';
@@ -16,23 +18,32 @@ const bindMend =
 
 /** The registry as this machine sees it, and as others might. */
 export function createUpstreamChecks(config: UpstreamConfig): Check[] {
-  const url = new URL(config.url);
-  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const mend = `systemctl status docker-registry; is upstream.url: ${config.url} right?`;
+  const place = readPlace(config.url);
+  const { host, port } = place;
+  const mend = `systemctl status docker-registry; is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
   return [
     {
       ids: ['upstream.answer', 'upstream.delete'],
       limitMs: 10_000,
       mend,
       run: async (signal) => {
-        const send = await openUpstream(config, await addressOf(host), port, url);
         const headers = authorizationOf(config);
-        const verdict = await tryUpstream(send, config, headers, mend, signal);
-        if (verdict.state !== 'ok')
-          return [verdict, ...skipAll(['upstream.delete'], 'The registry is not usable.')];
-        const path = `/v2/tidegate-doctor/blobs/${unknownDigest}`;
-        return [verdict, judgeDeletes(await send({ method: 'DELETE', path, headers }, signal))];
+        const limitMs = 8000;
+        try {
+          const send = await openUpstream(config, await addressOf(host), place);
+          const answer = await send({ method: 'GET', path: '/v2/', headers, limitMs }, signal);
+          const verdict = judgeUpstream(config, answer);
+          if (verdict.state !== 'ok')
+            return [verdict, skipped('upstream.delete', 'The registry is not usable.')];
+          const path = `/v2/tidegate-doctor/blobs/${unknownDigest}`;
+          return [verdict, judgeDeletes(await send({ method: 'DELETE', path, headers }, signal))];
+        } catch (error) {
+          const what = `The registry at ${config.url} cannot be reached: ${describeFailure(error)}.`;
+          return [
+            broken('upstream.answer', what, mend),
+            skipped('upstream.delete', 'The registry is not reached.'),
+          ];
+        }
       },
     },
     {
@@ -40,7 +51,8 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
       limitMs: 10_000,
       mend: bindMend,
       run: async (signal) => {
-        const address = await addressOf(host);
+        const address = await addressOf(host).catch(() => null);
+        if (address === null) return [skipped('upstream.exposed', `${host} cannot be looked up from here.`)];
         if (!isLoopback(address) && !outerAddresses().includes(address)) {
           return [
             skipped(
@@ -53,7 +65,7 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
         const exposure = await findExposure(port, signal);
         const statuses = await Promise.all(
           exposure.reached.map(async (reached) => {
-            const send = await openUpstream(config, reached, port, url);
+            const send = await openUpstream(config, reached, place, { rejectUnauthorized: false });
             return { address: reached, ...(await askAround(send, signal)) };
           }),
         );
@@ -61,21 +73,6 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
       },
     },
   ];
-}
-
-async function tryUpstream(
-  send: Send,
-  config: UpstreamConfig,
-  headers: Record<string, string>,
-  mend: string,
-  signal: AbortSignal,
-): Promise<Finding> {
-  try {
-    return judgeUpstream(config, await send({ method: 'GET', path: '/v2/', headers, limitMs: 8000 }, signal));
-  } catch (error) {
-    const what = `The registry at ${config.url} cannot be reached: ${describeFailure(error)}.`;
-    return broken('upstream.answer', what, mend);
-  }
 }
 
 /** Judges the registry's own version check, with the credentials that Tidegate uses. */
@@ -184,11 +181,37 @@ async function askAround(send: Send, signal: AbortSignal): Promise<{ status: num
   }
 }
 
-async function openUpstream(config: UpstreamConfig, address: string, port: number, url: URL): Promise<Send> {
+/** Builds a client for the registry at one address; its certificate is for the name in upstream.url, wherever it is asked. */
+async function openUpstream(
+  config: UpstreamConfig,
+  address: string,
+  place: Place,
+  further: ConnectionOptions = {},
+): Promise<Send> {
+  const { host, port, authority, isSecure } = place;
   const ca = config.ca === null ? {} : { ca: await loadPem(config.ca, 'name another file with upstream.ca') };
-  // Its certificate is for the name in upstream.url, whatever address it is asked at.
-  const tls = url.protocol === 'https:' ? { ...ca, host: url.hostname, servername: url.hostname } : null;
-  return createSender({ address, port, authority: url.host, tls });
+  const tls = {
+    ...ca,
+    servername: isIP(host) === 0 ? host : '',
+    checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate),
+    ...further,
+  };
+  return createSender({ address, port, authority, tls: isSecure ? tls : null });
+}
+
+/** The parts of upstream.url. */
+type Place = {
+  readonly host: string;
+  readonly port: number;
+  readonly authority: string;
+  readonly isSecure: boolean;
+};
+
+function readPlace(text: string): Place {
+  const url = new URL(text);
+  const isSecure = url.protocol === 'https:';
+  const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, authority: url.host, isSecure };
 }
 
 async function addressOf(host: string): Promise<string> {

@@ -260,6 +260,20 @@ describe(
       'Docker-Distribution-Api-Version': 'registry/2.0',
     };
 
+    it('sends no password to a server that it cannot verify', async () => {
+      const seen: (string | undefined)[] = [];
+      const [url = ''] = await standIn(({ headers }, response) => {
+        seen.push(headers.authorization);
+        response.writeHead(401, challenge).end();
+      });
+      const { problems } = await runDoctor([url], { cwd: folder });
+      assert.deepEqual(problems, ['tls.chain: broken']);
+      const names = seen.flatMap((header) =>
+        header === undefined ? [] : [Buffer.from(header.slice('Basic '.length), 'base64').toString()],
+      );
+      assert.match(names.join('\n'), /^doctor-[0-9a-f]+:\S+$/, 'only the one that nobody has');
+    });
+
     it('finds a clock that is wrong', async () => {
       const args = await standIn((_, response) => {
         response.writeHead(401, { ...challenge, Date: new Date(Date.now() + 600_000).toUTCString() }).end();

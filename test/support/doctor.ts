@@ -33,10 +33,12 @@ export async function runDoctor(
     operator: Finding[];
   };
   const findings = [...client, ...operator];
+  assert.equal(code, findings.some(({ state }) => state === 'broken') ? 1 : 0);
   const problems = findings
     .filter(({ state }) => state === 'warning' || state === 'broken')
+    // The disk of the machine that runs the tests may be as full as it likes.
+    .filter(({ check }) => check !== 'storage.space')
     .map(({ check, state }) => `${check}: ${state}`);
-  assert.equal(code, problems.some((problem) => problem.endsWith('broken')) ? 1 : 0);
   for (const { state, what, mend } of findings) {
     assert.match(what, /^\S.*\.$/s, `a sentence: ${what}`);
     if (state === 'warning' || state === 'broken') assert.ok(mend !== null && mend !== '', what);
