@@ -17,6 +17,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
+  ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
 ]);
 
 /** Runs one command. Gives the exit code: 0 done, 1 the work failed, 2 wrong usage. */

@@ -37,6 +37,7 @@ const programs = [
   { program: 'docker-compose', package: 'docker-compose' },
   { program: 'systemd-analyze', package: 'systemd' },
   { program: 'ip', package: 'iproute2' },
+  { program: 'nginx', package: 'nginx' },
 ];
 
 /** A file that hangs ends the run instead of holding it, in milliseconds. */

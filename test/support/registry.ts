@@ -28,18 +28,24 @@ export type StoredManifest = {
 /**
  * @param within a command to start it with, such as one that enters a network namespace.
  * @param headers what it is configured to add to every answer.
+ * @param deletes whether it deletes what it is asked to.
  */
 export async function startRegistry({
   within = [],
   headers = {},
-}: { within?: readonly string[]; headers?: Record<string, string[]> } = {}): Promise<Registry> {
+  deletes = true,
+}: {
+  within?: readonly string[];
+  headers?: Record<string, string[]>;
+  deletes?: boolean;
+} = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = path.join(dir, 'storage');
   const configPath = path.join(dir, 'config.yml');
   const config = {
     version: '0.1',
     log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: storageDir }, delete: { enabled: true } },
+    storage: { filesystem: { rootdirectory: storageDir }, delete: { enabled: deletes } },
     http: { addr: '127.0.0.1:0', secret: 'for one test only', headers },
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML

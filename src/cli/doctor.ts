@@ -1,0 +1,131 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { checkUserName } from '../auth/htpasswd-editor.ts';
+import { askHidden, readFirstLine } from '../auth/password-prompt.ts';
+import { diagnose } from '../doctor/doctor.ts';
+import { formatJsonReport, formatReport, isAnyBroken } from '../doctor/report.ts';
+import { parseTarget, type Target } from '../doctor/target.ts';
+import { OperatorError } from '../operator-error.ts';
+import { addConfigOptions, readConfigOptions } from './config.ts';
+
+type Options = {
+  readonly config?: string;
+  readonly flavor?: string;
+  readonly set: readonly string[];
+  readonly user?: string;
+  readonly passwordStdin?: true;
+  readonly ca?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
+  readonly repository: string;
+  readonly json?: true;
+};
+
+/** Adds `doctor`: looks at a front door as a client and as its operator, and says how to mend what is wrong. */
+export function addDoctorCommand(program: Command): void {
+  const command = program
+    .command('doctor')
+    .description(
+      'find out what is wrong with a front door, and how to mend it; exits with 1 when something is broken',
+    )
+    .argument(
+      '[url]',
+      'https://HOST[:PORT] as clients name it; left out: what the configuration describes',
+      asUsage(parseTarget),
+    );
+  addConfigOptions(command)
+    .option(
+      '--user <name>',
+      'user whose password is tried; without one nothing is uploaded',
+      asUsage(parseUser),
+    )
+    .option('--password-stdin', 'read the password from the standard input (left out: asked on the terminal)')
+    .option('--ca <file>', 'PEM file of the CA to verify the certificate with, and no other')
+    .option('--client-cert <file>', 'PEM file of a client certificate, for a server that demands one')
+    .option('--client-key <file>', 'PEM file of its key')
+    .option(
+      '--repository <name>',
+      'repository to try uploads in',
+      asUsage(parseRepository),
+      'tidegate-doctor',
+    )
+    .option('--json', 'print JSON')
+    .action((target: Target | undefined) => runDoctor(target, command));
+}
+
+async function runDoctor(target: Target | undefined, command: Command): Promise<void> {
+  const { user, passwordStdin, ca, clientCert, clientKey, repository, json, ...config } =
+    command.opts<Options>();
+  if (passwordStdin === true && user === undefined)
+    command.error('error: --password-stdin needs --user NAME');
+  if ((clientCert === undefined) !== (clientKey === undefined)) {
+    command.error('error: --client-cert and --client-key belong together');
+  }
+  if (user !== undefined && passwordStdin !== true && !process.stdin.isTTY) {
+    command.error('error: there is no terminal to ask for the password: pipe it in with --password-stdin');
+  }
+  const login =
+    user === undefined ? null : { name: user, password: await readPassword(user, passwordStdin === true) };
+  const progress = createProgress();
+  const diagnosis = await diagnose({
+    sources: readConfigOptions(command),
+    namesConfig: config.config !== undefined || config.flavor !== undefined || config.set.length > 0,
+    target: target ?? null,
+    login,
+    repository,
+    caPath: ca,
+    clientCertificatePaths:
+      clientCert === undefined || clientKey === undefined ? null : { cert: clientCert, key: clientKey },
+    nowMs: Date.now,
+    onStart: progress.show,
+  });
+  progress.end();
+  const isColoured = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+  const report = json === true ? formatJsonReport(diagnosis) : formatReport(diagnosis, isColoured);
+  // A name server that does not answer would hold the process for longer than the whole may take.
+  process.stdout.write(report, () => process.exit(isAnyBroken(diagnosis) ? 1 : 0));
+}
+
+async function readPassword(user: string, isPiped: boolean): Promise<string> {
+  if (isPiped) return readFirstLine(process.stdin);
+  const answers = await askHidden([`Password of ${user}: `], {
+    input: process.stdin,
+    output: process.stderr,
+  });
+  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
+  if (answers === undefined) process.exit(130);
+  return answers[0] ?? '';
+}
+
+/** What is being looked at, on one line of a terminal. */
+function createProgress(): { readonly show: (id: string) => void; readonly end: () => void } {
+  const { stderr } = process;
+  const write = (text: string) => {
+    if (stderr.isTTY) stderr.write(`\r\u001B[K${text}`);
+  };
+  return { show: (id) => write(`looking at ${id} …`), end: () => write('') };
+}
+
+function parseUser(name: string): string {
+  checkUserName(name);
+  return name;
+}
+
+/** The distribution-spec's grammar of names. */
+function parseRepository(name: string): string {
+  const part = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+  if (name.length > 200 || !new RegExp(`^${part}(?:/${part})*$`).test(name)) {
+    throw new OperatorError('A repository is named in lower case, as in team/app.');
+  }
+  return name;
+}
+
+/** What is wrong with an argument is wrong usage, not failed work. */
+function asUsage<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw error instanceof OperatorError ? new InvalidArgumentError(error.message) : error;
+    }
+  };
+}

@@ -1,0 +1,68 @@
+import { describeFailure } from './failure.ts';
+import { broken, skipped, type Finding } from './finding.ts';
+import { createTimeLimit } from './time-limit.ts';
+
+/** Something to look at, which takes a bounded time. */
+export type Check = {
+  /** The findings that it gives, in order. */
+  readonly ids: readonly [string, ...string[]];
+  readonly limitMs: number;
+  /** What to do when it fails in a way that it does not foresee. */
+  readonly mend: string;
+  /** Ends what it has opened when the signal comes. */
+  readonly run: (signal: AbortSignal) => Promise<readonly Finding[]>;
+};
+
+/** Runs checks in order; one that takes too long is broken, and those after the deadline are skipped. */
+export async function runChecks(
+  checks: readonly Check[],
+  { deadline, onStart }: { readonly deadline: AbortSignal; readonly onStart: (id: string) => void },
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const check of checks) {
+    if (deadline.aborted) {
+      findings.push(...skipAll(check.ids, 'There was no time left for it.'));
+      continue;
+    }
+    onStart(check.ids[0]);
+    findings.push(...(await runCheck(check, deadline)));
+  }
+  return findings;
+}
+
+/** The same reason for all findings of a check that cannot be made. */
+export function skipAll(ids: readonly string[], why: string, mend: string | null = null): Finding[] {
+  return ids.map((id) => skipped(id, why, mend));
+}
+
+/** A finding from something that may fail. */
+export async function attempt(check: string, mend: string, act: () => Promise<Finding>): Promise<Finding> {
+  try {
+    return await act();
+  } catch (error) {
+    return broken(check, `It failed: ${describeFailure(error)}.`, mend);
+  }
+}
+
+async function runCheck(
+  { ids, limitMs, mend, run }: Check,
+  deadline: AbortSignal,
+): Promise<readonly Finding[]> {
+  const { signal, end } = createTimeLimit(deadline, limitMs);
+  const startedMs = performance.now();
+  const fail = (what: string) => [broken(ids[0], what, mend), ...skipAll(ids.slice(1), 'It was not got to.')];
+  const late = new Promise<readonly Finding[]>((resolve) => {
+    signal.addEventListener('abort', () => {
+      const seconds = Math.round((performance.now() - startedMs) / 1000);
+      resolve(fail(`It had not ended after ${seconds} s.`));
+    });
+  });
+  const done = run(signal).catch((error: unknown) =>
+    signal.aborted ? late : fail(`It failed: ${describeFailure(error)}.`),
+  );
+  try {
+    return await Promise.race([done, late]);
+  } finally {
+    end(); // and with it whatever the check has left open
+  }
+}

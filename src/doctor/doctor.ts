@@ -1,0 +1,126 @@
+import type { X509Certificate } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import type { ConfigSources, LoadedConfig } from '../config/load.ts';
+import { loadPem, loadPemIfAny, parseCertificates, parsePrivateKey } from '../tls/pem.ts';
+import { parseAltNames } from '../tls/server-name.ts';
+import { judgeName } from './certificate-checks.ts';
+import { runChecks, skipAll, type Check } from './check.ts';
+import type { ClientOptions } from './client-check.ts';
+import { createClientChecks } from './client-checks.ts';
+import { findConfiguration } from './configuration.ts';
+import type { Finding } from './finding.ts';
+import { createOperatorChecks } from './operator-checks.ts';
+import { chooseTarget, formatAuthority, type Target } from './target.ts';
+import { createTimeLimit } from './time-limit.ts';
+import { loadTrust } from './trust.ts';
+
+export type DoctorOptions = {
+  readonly sources: ConfigSources;
+  /** Whether one of --config, --flavor and --set was given. */
+  readonly namesConfig: boolean;
+  /** The front door to look at; null for the one that the configuration describes. */
+  readonly target: Target | null;
+  readonly login: ClientOptions['login'];
+  readonly repository: string;
+  /** Paths of PEM files, where they are given. */
+  readonly caPath: string | undefined;
+  readonly clientCertificatePaths: { readonly cert: string; readonly key: string } | null;
+  readonly nowMs: () => number;
+  readonly onStart: (id: string) => void;
+};
+
+/** What was found. */
+export type Diagnosis = {
+  /** `https://HOST[:PORT]`; null when there was nothing to look at as a client. */
+  readonly url: string | null;
+  readonly client: readonly Finding[];
+  readonly operator: readonly Finding[];
+};
+
+/** With the checks' own limits and this one the whole ends within a minute. */
+const wholeLimitMs = 50_000;
+const operatorLimitMs = 20_000;
+
+/** Looks at a front door as its clients see it, and at the machine as its operator sees it. @throws OperatorError when a file that is named cannot be used. */
+export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
+  const { onStart, nowMs } = options;
+  const { finding, loaded } = await findConfiguration(
+    options.sources,
+    options.namesConfig || options.target === null,
+  );
+  const leaf = loaded === null ? null : await loadLeaf(loaded.config.tls.cert);
+  const target = options.target ?? describedTarget(loaded, leaf);
+  const clientChecks = target === null ? [] : await listClientChecks(options, target, loaded, leaf);
+  const operatorChecks = createOperatorChecks(loaded, () => new Date(nowMs()));
+  const whole = createTimeLimit(new AbortController().signal, wholeLimitMs);
+  const part = createTimeLimit(whole.signal, operatorLimitMs);
+  try {
+    // One after the other, so that neither makes the other seem slow.
+    const operator = await runChecks(operatorChecks, { deadline: part.signal, onStart });
+    const client = await runChecks(clientChecks, { deadline: whole.signal, onStart });
+    return {
+      url: target === null ? null : `https://${formatAuthority(target)}`,
+      client: target === null ? noTarget : client,
+      operator: [finding, ...operator],
+    };
+  } finally {
+    part.end();
+    whole.end();
+  }
+}
+
+const noTarget = skipAll(
+  ['client'],
+  'Which front door to look at is not known: the configuration names no certificate with a host name, or no fixed port.',
+  'tidegate doctor https://HOST:PORT',
+);
+
+async function listClientChecks(
+  options: DoctorOptions,
+  target: Target,
+  loaded: LoadedConfig | null,
+  leaf: X509Certificate | null,
+): Promise<Check[]> {
+  const { caPath, clientCertificatePaths, login, repository, nowMs } = options;
+  const certPath = loaded?.config.tls.cert;
+  // A configuration that lies here may be another front door's than the one that is named.
+  const isDescribed =
+    options.target === null || (leaf !== null && judgeName(leaf, target.name).state === 'ok');
+  return createClientChecks({
+    target,
+    trust: await loadTrust(caPath, certPath === undefined ? null : join(dirname(certPath), 'ca.crt')),
+    clientCertificate:
+      clientCertificatePaths === null ? null : await loadClientCertificate(clientCertificatePaths),
+    login,
+    repository,
+    versionCheck: isDescribed ? (loaded?.config.auth.versionCheck ?? null) : null,
+    onDisk: !isDescribed || leaf === null || certPath === undefined ? null : { leaf, path: certPath },
+    nowMs,
+  });
+}
+
+function describedTarget(loaded: LoadedConfig | null, leaf: X509Certificate | null): Target | null {
+  if (loaded === null || leaf === null) return null;
+  return chooseTarget(parseAltNames(leaf.subjectAltName), loaded.config.listen);
+}
+
+/** The certificate of the configuration; null when there is none, which has a check of its own. */
+async function loadLeaf(path: string): Promise<X509Certificate | null> {
+  try {
+    const pem = await loadPemIfAny(path);
+    return pem === null ? null : parseCertificates(pem, path)[0];
+  } catch {
+    return null;
+  }
+}
+
+async function loadClientCertificate(paths: {
+  cert: string;
+  key: string;
+}): Promise<{ cert: string; key: string }> {
+  const cert = await loadPem(paths.cert, 'name the PEM file of a client certificate with --client-cert');
+  const key = await loadPem(paths.key, 'name the PEM file of its key with --client-key');
+  parseCertificates(cert, paths.cert);
+  parsePrivateKey(key, paths.key);
+  return { cert, key };
+}

@@ -1,0 +1,46 @@
+/** How a check ended; only `broken` makes the exit code 1. */
+export type FindingState = 'ok' | 'warning' | 'broken' | 'skipped';
+
+/** One thing that was looked at. */
+export type Finding = {
+  /** A name that stays, for programs: group and subject, such as `tls.lifetime`. */
+  readonly check: string;
+  readonly state: FindingState;
+  /** One sentence; what others have said in it is cut and free of control characters. */
+  readonly what: string;
+  /** The command or the line of a configuration that mends it, or is worth a thought; null where there is nothing to do. */
+  readonly mend: string | null;
+};
+
+/** Nothing to mend; `hint` is what could be better still. */
+export function ok(check: string, what: string, hint: string | null = null): Finding {
+  return { check, state: 'ok', what, mend: hint };
+}
+
+/** Works, but not as it should, or not for long. */
+export function warning(check: string, what: string, mend: string): Finding {
+  return { check, state: 'warning', what, mend };
+}
+
+/** Does not work for clients, or lets in whom it should not. */
+export function broken(check: string, what: string, mend: string): Finding {
+  return { check, state: 'broken', what, mend };
+}
+
+/** Could not be looked at, and why. */
+export function skipped(check: string, what: string, mend: string | null = null): Finding {
+  return { check, state: 'skipped', what, mend };
+}
+
+const maxForeignLength = 120;
+
+/** A text that a server, a file or a certificate has said, fit to stand in a sentence. */
+export function quoteForeign(text: string): string {
+  const clean = text.replace(/\p{Cc}+/gu, ' ').trim();
+  return clean.length > maxForeignLength ? `${clean.slice(0, maxForeignLength)}…` : clean;
+}
+
+/** "1 day", "2 days". */
+export function count(number: number, one: string, several = `${one}s`): string {
+  return `${number} ${number === 1 ? one : several}`;
+}

@@ -1,0 +1,87 @@
+import type { LoadedConfig } from '../config/load.ts';
+import { OperatorError } from '../operator-error.ts';
+import { loadServerCertificate } from '../tls/certificate.ts';
+import { createAdminChecks, findAdmin } from './admin.ts';
+import type { Check } from './check.ts';
+import { checkFileModes } from './file-modes.ts';
+import { broken, count, ok, type Finding } from './finding.ts';
+import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
+import { checkMachine } from './machine.ts';
+import { createRedisExposureChecks } from './redis-exposure.ts';
+import { createRedisChecks } from './redis-server.ts';
+import { checkStorage, storageIds } from './storage-space.ts';
+import { createUpstreamChecks } from './upstream.ts';
+
+const fileLimitMs = 5000;
+
+/** What the operator of this machine sees; null where there is no valid configuration. */
+export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Date): Check[] {
+  if (loaded === null) return [];
+  const { config } = loaded;
+  return [
+    {
+      ids: ['files.certificate'],
+      limitMs: fileLimitMs,
+      mend: 'tidegate cert show',
+      run: async () => [await checkCertificateFiles(config.tls, now())],
+    },
+    {
+      ids: ['files.key', 'files.ca-key', 'files.htpasswd', 'files.config'],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkFileModes(loaded),
+    },
+    {
+      ids: [...htpasswdIds],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkHtpasswd(config.auth.htpasswd, config.auth),
+    },
+    ...createUpstreamChecks(config.upstream),
+    {
+      ids: [...storageIds],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkStorage(config.upstream.storage),
+    },
+    ...createRedisChecks(config.cache),
+    ...createRedisExposureChecks(config.cache),
+    ...createAdminChecks(findAdmin(config)),
+    {
+      ids: ['machine.open-files', 'machine.workers', 'machine.clock'],
+      limitMs: fileLimitMs,
+      mend: 'is /proc mounted?',
+      run: () => checkMachine(config),
+    },
+  ];
+}
+
+/** Loads certificate and key as `serve` would. */
+async function checkCertificateFiles(
+  { cert, key, clientCa }: LoadedConfig['config']['tls'],
+  now: Date,
+): Promise<Finding> {
+  const check = 'files.certificate';
+  try {
+    const { names } = await loadServerCertificate({
+      certPath: cert,
+      keyPath: key,
+      clientCaPath: clientCa,
+      now,
+    });
+    return ok(
+      check,
+      `${cert} and its key belong together and are valid, for ${count(names.length, 'name')}.`,
+    );
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return judgeSentence(check, error.message);
+  }
+}
+
+/** An operator's error says what is wrong and, after its last colon, what to do. */
+export function judgeSentence(check: string, sentence: string): Finding {
+  const [, what = '', mend = ''] = /^([^]*): ([^]+?)\.?$/.exec(sentence) ?? [];
+  // A colon may also stand behind the name of a file alone.
+  return what.includes(' ') ? broken(check, `${what}.`, mend) : broken(check, sentence, 'tidegate cert show');
+}

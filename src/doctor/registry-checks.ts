@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { blobIds, tryBlob } from './blob.ts';
+import {
+  dockerAgent,
+  judgeAnonymous,
+  judgeDockerChallenge,
+  judgePlainCheck,
+  judgeRightPassword,
+  judgeWrongPassword,
+  plainAgent,
+} from './challenge.ts';
+import { wayOut, type ClientCheck, type ClientOptions } from './client-check.ts';
+import { timingIds, tryTiming } from './timing.ts';
+import { tryStreaming, tryUpload, uploadIds } from './upload.ts';
+
+/** What a registry's client does, from the challenge to a blob that it pushes, reads and deletes. */
+export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
+  const { target, login, repository, nowMs } = options;
+  const tags = `/v2/${repository}/tags/list`;
+
+  return [
+    {
+      ids: ['challenge.docker', 'challenge.others', 'access.anonymous', 'password.wrong'],
+      limitMs: 15_000,
+      mend: wayOut,
+      needs: 'http',
+      run: async ({ send }, signal) => {
+        const get = (path: string, headers: Record<string, string>) =>
+          send({ method: 'GET', path, headers }, signal);
+        return [
+          judgeDockerChallenge(await get('/v2/', { 'User-Agent': dockerAgent })),
+          judgePlainCheck(await get('/v2/', { 'User-Agent': plainAgent }), options.versionCheck),
+          judgeAnonymous(await get(tags, {})),
+          judgeWrongPassword(await get(tags, { Authorization: inventAuthorization() })),
+        ];
+      },
+    },
+    {
+      ids: ['password.right'],
+      limitMs: 15_000,
+      mend: wayOut,
+      needs: 'login',
+      run: async ({ send }, signal) => {
+        const headers = { Authorization: authorizationOf(login), 'User-Agent': dockerAgent };
+        const version = await send({ method: 'GET', path: '/v2/', headers }, signal);
+        const list = await send({ method: 'GET', path: tags, headers }, signal);
+        return [judgeRightPassword(login?.name ?? '', version, list)];
+      },
+    },
+    {
+      ids: [...timingIds],
+      limitMs: 10_000,
+      mend: wayOut,
+      needs: 'http',
+      run: ({ send }, signal) => tryTiming(send, nowMs, signal),
+    },
+    {
+      ids: ['upload.streaming'],
+      limitMs: 5000,
+      mend: wayOut,
+      needs: 'http',
+      run: async ({ send }, signal) => [await tryStreaming(send, repository, signal)],
+    },
+    {
+      ids: [...uploadIds],
+      limitMs: 25_000,
+      mend: wayOut,
+      needs: 'login',
+      run: ({ send }, signal) => {
+        const authorization = authorizationOf(login);
+        return tryUpload({ send, target, repository, authorization }, signal);
+      },
+    },
+    {
+      ids: [...blobIds],
+      limitMs: 15_000,
+      mend: wayOut,
+      needs: 'login',
+      run: ({ send }, signal) => {
+        const authorization = authorizationOf(login);
+        return tryBlob({ send, target, repository, authorization }, hostname(), signal);
+      },
+    },
+  ];
+}
+
+function authorizationOf(login: ClientOptions['login']): string {
+  return `Basic ${Buffer.from(`${login?.name ?? ''}:${login?.password ?? ''}`).toString('base64')}`;
+}
+
+/** A name and password that nobody has; one failure is counted for this machine's address, none for a user. */
+function inventAuthorization(): string {
+  const name = `doctor-${randomBytes(6).toString('hex')}`;
+  return `Basic ${Buffer.from(`${name}:${randomBytes(18).toString('base64url')}`).toString('base64')}`;
+}
