@@ -6,8 +6,10 @@ import { createPasswordPool } from './auth/password-pool.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
 import { openCacheStore } from './cache/open-store.ts';
+import { createStatsReader } from './cache/stats-reader.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { Config } from './config/schema.ts';
+import { createMetrics, type ProcessReport } from './observability/metrics.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
@@ -17,13 +19,15 @@ import type { Peers } from './peers.ts';
 import { createPipeline } from './server/pipeline.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
-import { loadPem, parseCertificates } from './tls/pem.ts';
+import { loadUpstreamCa } from './tls/upstream-ca.ts';
 
 /** A running front door. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
   /** The names in its certificate. */
   readonly names: readonly string[];
+  /** What has been counted since the start, and what is so now. */
+  report(): Promise<ProcessReport>;
   /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
@@ -62,9 +66,15 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
+  const metrics = createMetrics();
+  const pool = createPasswordPool({
+    threads: auth.passwordThreads,
+    maxQueued: auth.passwordQueue,
+    onWaited: metrics.passwordWaited,
+  });
   const authenticator = createAuthenticator({
     htpasswd,
-    pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
+    pool,
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
     peers: peers?.tokens,
@@ -86,6 +96,9 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
           now: () => performance.now(),
           logger,
         });
+  const readStats =
+    store &&
+    createStatsReader(store, { isRemote: config.cache.driver === 'redis', now: () => performance.now() });
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const pipeline = createPipeline({
@@ -95,6 +108,7 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     storage: blobs === null ? null : { blobs, ask },
     addresses,
     logger,
+    metrics,
     now: () => performance.now(),
     realm: auth.realm,
     openPaths: new Set(auth.open),
@@ -109,6 +123,7 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     await authenticator.close();
     if (cache) logger.info({ ...cache.counters }, 'cache counters');
     await cache?.close();
+    metrics.close();
     upstream.close();
   };
   try {
@@ -131,6 +146,20 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     return {
       address: listener.address,
       names: certificate.names,
+      report: async () =>
+        metrics.report({
+          connections: listener.connections,
+          underWay: listener.underWay,
+          passwords: pool.load,
+          certificateEnds: certificate.notAfter,
+          cache: cache &&
+            store && {
+              isUsable: store.isUsable(),
+              isShared: config.cache.driver === 'redis',
+              counters: cache.counters,
+              stats: (await readStats?.()) ?? null,
+            },
+        }),
       close: async ({ graceMs }) => {
         logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
         await listener.close(graceMs);
@@ -149,14 +178,4 @@ async function openStorage(root: string | null, logger: Logger): Promise<BlobSto
   const fault = await findStorageFault(root);
   if (fault !== null) logger.warn(fault);
   return createBlobStorage({ root, now: () => performance.now(), logger });
-}
-
-/** Checked here, because Node takes an empty text for none given, and would trust every public CA. */
-async function loadUpstreamCa(path: string): Promise<string> {
-  const pem = await loadPem(
-    path,
-    "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
-  );
-  parseCertificates(pem, path);
-  return pem;
 }

@@ -29,6 +29,7 @@ const programs = [
   { program: 'dockerd', package: 'docker.io' },
   { program: 'docker', package: 'docker.io' },
   { program: 'git', package: 'git' },
+  { program: 'promtool', package: 'prometheus' },
 ];
 
 /** A file that hangs ends the run instead of holding it, in milliseconds. */

@@ -6,11 +6,14 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 export type PasswordPool = {
   /** @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close */
   verify(password: string, hash: string): Promise<boolean>;
+  /** How many checks wait, how many are under way, and how many were refused because too many waited. */
+  readonly load: { readonly queued: number; readonly running: number; readonly rejected: number };
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
 type Job = PasswordRequest & {
+  readonly queuedAtMs: number;
   readonly resolve: (matches: boolean) => void;
   readonly reject: (error: OciError) => void;
 };
@@ -20,14 +23,19 @@ const maxBackOffMs = 5000;
 /**
  * Creates a pool; threads start when they are first needed and never keep the process alive.
  *
- * @param options threads: checks at the same time; maxQueued: checks that may wait besides
+ * @param options threads: checks at the same time; maxQueued: checks that may wait besides; onWaited: called when a check begins, with how long it has waited, in milliseconds
  */
-export function createPasswordPool(options: { threads: number; maxQueued: number }): PasswordPool {
+export function createPasswordPool(options: {
+  threads: number;
+  maxQueued: number;
+  onWaited?: (waitedMs: number) => void;
+}): PasswordPool {
   const workers = new Map<Worker, Job | undefined>();
   const queue: Job[] = [];
   let crashesInARow = 0;
   let mayStartAtMs = 0;
   let closed = false;
+  let rejected = 0;
 
   function recordCrash(): void {
     // The first crash is mended at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
@@ -79,6 +87,7 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
       const job = queue.shift();
       if (job === undefined) break;
       workers.set(worker, job);
+      options.onWaited?.(performance.now() - job.queuedAtMs);
       worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
     }
     // With no thread alive nobody would ever take the queue up again: fail now instead of hanging.
@@ -96,14 +105,19 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
           reject(unavailable(new Error('the password pool is closed')));
           return;
         }
-        const job = { password, hash, resolve, reject };
+        const job = { password, hash, queuedAtMs: performance.now(), resolve, reject };
         queue.push(job);
         dispatch();
         if (queue.length > options.maxQueued && queue.at(-1) === job) {
           queue.pop();
+          rejected += 1;
           reject(unavailable(new Error(`${options.maxQueued} password checks are waiting already`)));
         }
       });
+    },
+    get load() {
+      const running = [...workers.values()].filter((job) => job !== undefined).length;
+      return { queued: queue.length, running, rejected };
     },
     async close() {
       closed = true;

@@ -96,6 +96,7 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
       supersede(change).writes.delete(change.id);
       return Promise.resolve(true);
     },
+    isUsable: () => true,
     stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize }),
     close: () => Promise.resolve(),
   };

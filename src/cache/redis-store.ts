@@ -90,6 +90,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!told) await warnPeers(change);
       return told;
     },
+    isUsable: () => trust.isTrusted(),
     stats: async () => {
       if (!trust.isTrusted()) return null;
       return readRedisStats(run, keys).catch(() => null);

@@ -48,6 +48,8 @@ export type CacheStore = {
   beginWrite(change: Change): Promise<boolean>;
   /** To be called before a write's answer is sent. False: it could not be made sure that every instance knows. */
   endWrite(change: Change): Promise<boolean>;
+  /** Whether it answers and fills now; what cannot be is passed by. */
+  isUsable(): boolean;
   /** Entries and bytes kept; null when the store cannot be asked. */
   stats(): Promise<StoreStats | null>;
   close(): Promise<void>;

@@ -2,6 +2,7 @@ import type { TokenNotice } from '../auth/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
 import type { Config } from '../config/schema.ts';
+import type { ProcessReport } from '../observability/metrics.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
@@ -18,6 +19,8 @@ export type ToWorker =
   | { readonly kind: 'told'; readonly number: number }
   /** To be answered with `noted` of the same number, to show that it does not hang. */
   | { readonly kind: 'check'; readonly number: number }
+  /** To be answered with `report`. */
+  | { readonly kind: 'report' }
   | { readonly kind: 'stop'; readonly graceMs: number };
 
 /** From a worker to the primary process. */
@@ -28,6 +31,8 @@ export type FromWorker =
   /** It cannot start, for a reason that the operator can mend. */
   | { readonly kind: 'failed'; readonly sentence: string }
   | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
-  | { readonly kind: 'noted'; readonly number: number };
+  | { readonly kind: 'noted'; readonly number: number }
+  /** What it has counted, asked for with `report`. */
+  | { readonly kind: 'report'; readonly report: ProcessReport };
 
 export type Address = { readonly host: string; readonly port: number };

@@ -5,9 +5,10 @@ import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
-import type { FrontDoor } from './front-door.ts';
+import type { ServingDoor } from './front-door.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
+import { createReportRounds } from './report-rounds.ts';
 import { shareConfig } from './worker-share.ts';
 
 /**
@@ -19,6 +20,8 @@ const actLimitMs = 5000;
 const checkIntervalMs = 5000;
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
+/** How long a worker may take to report what it counts; after that its last report counts, in milliseconds. */
+const reportLimitMs = 1000;
 
 /** What a worker says once it listens. */
 type Opened = { readonly address: Address; readonly names: readonly string[] };
@@ -33,7 +36,7 @@ export async function openWorkers({
 }: {
   config: Config;
   logger: Logger;
-}): Promise<FrontDoor> {
+}): Promise<ServingDoor> {
   const now = () => performance.now();
   const share = shareConfig(config);
   if (config.cache.driver === 'memory' && share.cache.maxBytes < config.cache.maxEntryBytes)
@@ -44,6 +47,12 @@ export async function openWorkers({
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
   const workers = new Map<Worker, { listens: boolean }>();
   const restarts = new Set<NodeJS.Timeout>();
+  const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
+  const reports = createReportRounds<Worker>({
+    ask: (worker) => sendTo(worker, { kind: 'report' }),
+    limitMs: reportLimitMs,
+  });
+  let restarted = 0;
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
@@ -51,6 +60,7 @@ export async function openWorkers({
 
   const restartLater = (backOff: BackOff, fields: object): void => {
     const retryMs = backOff.ended();
+    restarted += 1;
     logger.error({ ...fields, retryMs }, 'a worker process has ended: another takes its place');
     const restart = setTimeout(() => {
       restarts.delete(restart);
@@ -92,6 +102,7 @@ export async function openWorkers({
             break;
           case 'listening':
             status.listens = true;
+            reports.join(worker);
             backOff.started();
             if (state === 'serving') logger.info({ workerPid: child.pid }, 'a worker process is listening');
             resolve(message);
@@ -105,6 +116,9 @@ export async function openWorkers({
           case 'noted':
             relay.noted(member, message.number);
             break;
+          case 'report':
+            reports.received(worker, message.report);
+            break;
         }
       });
       // One that cannot be told of writes must not answer anything.
@@ -117,6 +131,7 @@ export async function openWorkers({
       worker.on('exit', (code, signal) => {
         workers.delete(worker);
         relay.leave(member);
+        reports.leave(worker);
         const cause = signal ? `by ${signal}` : `with exit code ${code}`;
         if (state === 'starting')
           reject(new OperatorError(sentence || `A worker process ended ${cause} before it was listening.`));
@@ -139,7 +154,7 @@ export async function openWorkers({
     await gone;
   };
 
-  const close: FrontDoor['close'] = async ({ graceMs }) => {
+  const close: ServingDoor['close'] = async ({ graceMs }) => {
     logger.info({ workers: workers.size, graceMs }, 'shutting down');
     state = 'stopping';
     for (const restart of restarts) clearTimeout(restart);
@@ -157,12 +172,25 @@ export async function openWorkers({
   };
 
   try {
-    const opened = Array.from({ length: config.workers }, () => startWorker(createBackOff(now)));
+    const opened = backOffs.map(startWorker);
     const [first] = await Promise.all(opened);
     if (!first) throw new Error('there are no workers');
     state = 'serving';
     checks = setInterval(() => relay.check(), checkIntervalMs).unref();
-    return { ...first, close };
+    return {
+      ...first,
+      close,
+      status: () => ({
+        draining: state === 'stopping',
+        workers: {
+          wanted: config.workers,
+          serving: state === 'serving' ? [...workers.values()].filter(({ listens }) => listens).length : 0,
+          restarts: restarted,
+          crashLoop: backOffs.some((backOff) => backOff.loops()),
+        },
+      }),
+      reports: () => reports.collect(),
+    };
   } catch (error) {
     state = 'stopping';
     await Promise.all([...workers.keys()].map(kill));

@@ -39,6 +39,10 @@ export type Listener = {
   close(graceMs: number): Promise<void>;
   /** How many requests are under way. */
   readonly active: number;
+  /** The requests under way. */
+  readonly underWay: readonly Exchange[];
+  /** How many TCP connections are open. */
+  readonly connections: number;
 };
 
 /**
@@ -182,6 +186,12 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const address = await listen(server, options.host, options.port);
   return {
     address,
+    get underWay() {
+      return [...connections.values()].flatMap((exchanges) => [...exchanges]);
+    },
+    get connections() {
+      return sockets.size;
+    },
     get active() {
       return [...connections.values()].reduce((sum, underWay) => sum + underWay.size, 0);
     },

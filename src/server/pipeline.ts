@@ -6,6 +6,7 @@ import type { Identity } from '../auth/identity.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../observability/access-log.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
@@ -31,6 +32,7 @@ export type PipelineOptions = {
   readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
+  readonly metrics: Pick<Metrics, 'finished'>;
   readonly now: () => number;
   readonly realm: string;
   readonly openPaths: ReadonlySet<string>;
@@ -57,13 +59,17 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
+  const { authenticator, engine, cache, addresses, logger, metrics, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => {
-      const log = () => writeAccessLog(logger, exchange, now());
+      const log = () => {
+        const nowMs = now();
+        metrics.finished(exchange, nowMs);
+        writeAccessLog(logger, exchange, nowMs);
+      };
       if (exchange.transfer === null) log();
       else setImmediate(log); // how the transfer ended is known a little later
     });

@@ -1,0 +1,193 @@
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import { openChannels } from '../alerts/channels.ts';
+import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/delivery.ts';
+import { createIncidents } from '../alerts/incidents.ts';
+import type { Config } from '../config/schema.ts';
+import type { Exposition } from '../observability/exposition.ts';
+import type { ProcessReport } from '../observability/metrics.ts';
+import { openProcessMetrics } from '../observability/process-metrics.ts';
+import { createAsk } from '../proxy/fetch.ts';
+import { createUpstream } from '../proxy/upstream.ts';
+import { openAdminListener, type ReloadOutcome } from '../server/admin.ts';
+import { judgeReadiness } from '../server/readiness.ts';
+import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from '../server/upstream-probe.ts';
+import { loadUpstreamCa } from '../tls/upstream-ca.ts';
+import type { ServingDoor } from './front-door.ts';
+import { createWatchMetrics } from './watch-metrics.ts';
+
+/** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
+export type Watch = {
+  /** Follows a configuration that has been taken over while running; admin.* stays. @throws OperatorError, and nothing has changed */
+  apply(config: Config): Promise<void>;
+  close(): void;
+};
+
+export type WatchOptions = {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly door: ServingDoor;
+  readonly reload?: () => Promise<ReloadOutcome>;
+};
+
+/** What depends on the configuration. */
+type Parts = {
+  readonly probe: UpstreamProbe;
+  readonly deliveries: readonly Delivery[];
+  readonly rules: { readonly upstreamDownForMs: number; readonly certificateDays: number };
+  readonly intervalMs: number;
+  close(): void;
+};
+
+/** @throws OperatorError when a CA cannot be read. */
+export async function openWatch({ config, logger, door, reload }: WatchOptions): Promise<Watch> {
+  const counts = createWatchMetrics();
+  let parts = await openParts(config, logger, counts.alerted);
+  // With one worker this process is that worker, and reports for itself.
+  const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
+  const incidents = createIncidents({
+    host: hostname(),
+    now: () => Date.now(),
+    raise: (alert) => {
+      const fields = { alert: alert.kind, state: alert.state, incident: alert.incident };
+      if (alert.state === 'resolved') logger.info(fields, alert.text);
+      else logger.warn(fields, alert.text);
+      for (const delivery of parts.deliveries) delivery.add(alert);
+    },
+  });
+  let upstream: UpstreamState | null = null;
+  let reports: readonly ProcessReport[] = [];
+
+  const look = async (): Promise<void> => {
+    const { probe, rules } = parts;
+    [upstream, reports] = await Promise.all([probe.check(), door.reports()]);
+    incidents.observe(
+      {
+        upstreamDown: upstream.kind === 'down' ? upstream : null,
+        certificateEndMs: findCertificateEnd(reports),
+        isCrashLooping: door.status().workers.crashLoop,
+        lockOuts: sumLockOuts(reports),
+      },
+      rules,
+    );
+  };
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+  const lookAgain = async (): Promise<void> => {
+    await look().catch((error: unknown) => logger.error({ err: error }, 'the watch failed'));
+    if (!closed) timer = setTimeout(() => void lookAgain(), parts.intervalMs).unref();
+  };
+  const firstLook = lookAgain();
+
+  /** One for all who ask at a time. */
+  let scrape: Promise<Exposition> | undefined;
+  const expose = async (): Promise<Exposition> => {
+    await firstLook;
+    const { formatExposition } = await import('../observability/exposition.ts'); // and prom-client with it
+    return formatExposition([
+      ...(await door.reports()).map(({ families }) => families),
+      counts.families(door.status(), upstream),
+      ...(ofProcess ? [ofProcess.families()] : []),
+    ]);
+  };
+
+  const { host, port, names } = config.admin;
+  const admin =
+    port === null
+      ? null
+      : await openAdminListener({
+          host,
+          port,
+          names,
+          logger,
+          readiness: async () => {
+            await firstLook;
+            const { draining, workers } = door.status();
+            const certificateEndMs = findCertificateEnd(reports);
+            const facts = {
+              upstream,
+              certificateEndMs,
+              workers,
+              isDraining: draining,
+              cache: findCache(reports),
+            };
+            return judgeReadiness(facts, Date.now());
+          },
+          metrics: () => (scrape ??= expose().finally(() => (scrape = undefined))),
+          reload:
+            reload &&
+            (async () => {
+              const outcome = await reload();
+              counts.reloaded(outcome.ok ? 'done' : 'refused');
+              return outcome;
+            }),
+        });
+
+  return {
+    apply: async (next) => {
+      const replaced = parts;
+      parts = await openParts(next, logger, counts.alerted);
+      replaced.close();
+    },
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+      admin?.close();
+      parts.close();
+      ofProcess?.close();
+    },
+  };
+}
+
+async function openParts(
+  { upstream: settings, alerts }: Config,
+  logger: Logger,
+  onResult: DeliveryOptions['onResult'],
+): Promise<Parts> {
+  const channels = await openChannels(alerts);
+  const ca = settings.ca === null ? null : await loadUpstreamCa(settings.ca);
+  const upstream = createUpstream({ ...settings, ca });
+  const ask = createAsk({
+    upstream,
+    connectTimeoutMs: settings.connectTimeout,
+    readTimeoutMs: settings.readTimeout,
+  });
+  const deliveries = channels.map((channel) => createDelivery({ channel, logger, onResult }));
+  return {
+    probe: createUpstreamProbe({
+      ask,
+      authorization: upstream.authorization,
+      now: () => performance.now(),
+    }),
+    deliveries,
+    rules: { upstreamDownForMs: alerts.upstreamDownFor, certificateDays: alerts.certificateDays },
+    intervalMs: settings.probeInterval,
+    close: () => {
+      upstream.close();
+      for (const delivery of deliveries) delivery.close();
+    },
+  };
+}
+
+/** Of several certificates the one that ends first; null: no process has told. */
+function findCertificateEnd(reports: readonly ProcessReport[]): number | null {
+  const end = Math.min(...reports.map(({ certificateEndMs }) => certificateEndMs));
+  return end === Infinity ? null : end;
+}
+
+function findCache(reports: readonly ProcessReport[]): ProcessReport['cache'] | null {
+  const states = reports.map(({ cache }) => cache);
+  return (
+    states.find((state) => state === 'passed-by') ??
+    states.find((state) => state === 'used') ??
+    states[0] ??
+    null
+  );
+}
+
+function sumLockOuts(reports: readonly ProcessReport[]) {
+  return {
+    count: reports.reduce((sum, { lockOuts }) => sum + lockOuts.count, 0),
+    latest: reports.find(({ lockOuts }) => lockOuts.latest !== null)?.lockOuts.latest ?? null,
+  };
+}
