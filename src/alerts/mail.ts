@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { createTransport } from 'nodemailer';
 import type { Alert, AlertKind, Channel } from './alert.ts';
 
@@ -60,7 +61,7 @@ export function toTransport({ url, username, password, ca }: MailOptions) {
   const { protocol, hostname, port } = new URL(url);
   const host = hostname.replace(/^\[|\]$/g, '');
   const secure = protocol === 'smtps:';
-  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  const isLoopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
   const inClear = !secure && isLoopback && ca === null;
   return {
     host,

@@ -1,10 +1,15 @@
-import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { headerValues } from '../oci/raw-headers.ts';
+import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { normalizeAddress } from './client-address.ts';
 
 /** RFC 9110 section 7.2: a name or an address, and a port, which may be that of a mapping in between. */
 const hostPattern = /^(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?$/;
+
+/** What of a request decides whether it is answered. */
+export type AdminRequest = {
+  readonly rawHeaders: RawHeaders;
+  readonly socket: { readonly localAddress?: string | undefined };
+};
 
 /** By what names the admin listener may be asked. */
 export type AdminNames = {
@@ -19,7 +24,7 @@ export type AdminNames = {
  * Origin to any address.
  */
 export function findAdminRefusal(
-  { rawHeaders, socket }: IncomingMessage,
+  { rawHeaders, socket }: AdminRequest,
   { host, names }: AdminNames,
 ): string | null {
   if (headerValues(rawHeaders, 'origin').length > 0) return 'Requests of web pages are not answered here.';

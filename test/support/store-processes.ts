@@ -120,6 +120,7 @@ export async function startStoreProcesses({
     endWrite: async (change) => (await call(index, 'endWrite', change)) === true,
     stats: async () =>
       ((await call(index, 'stats')) as Awaited<ReturnType<CacheStore['stats']>> | undefined) ?? null,
+    isUsable: () => true,
     close: () => Promise.resolve(),
   });
 

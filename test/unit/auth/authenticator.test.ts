@@ -38,6 +38,7 @@ function setUp(text: string, options: { maxCredentials?: number } = {}) {
       if (failure) throw failure;
       return verifyPassword(password, hash);
     },
+    load: { queued: 0, running: 0, rejected: 0 },
     close: () => Promise.resolve(),
   };
   let nowMs = 0;

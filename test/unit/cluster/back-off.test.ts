@@ -18,3 +18,21 @@ test('the first end is mended at once, those that follow later and later, and a 
   assert.equal(endAfter(60_000), 0);
   assert.equal(endAfter(1), 1000);
 });
+
+test('three ends in a row are a loop, until it has run for a minute', () => {
+  let nowMs = 0;
+  const backOff = createBackOff(() => nowMs);
+  const loops: boolean[] = [];
+  for (let end = 1; end <= 3; end += 1) {
+    backOff.started();
+    nowMs += 5;
+    backOff.ended();
+    loops.push(backOff.loops());
+  }
+  assert.deepEqual(loops, [false, false, true]);
+  backOff.started();
+  nowMs += 59_999;
+  assert.equal(backOff.loops(), true);
+  nowMs += 1;
+  assert.equal(backOff.loops(), false);
+});
