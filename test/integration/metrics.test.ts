@@ -58,7 +58,7 @@ describe('metrics of several workers before a real registry', { timeout: 120_000
       const counts: Record<string, number> = {};
       for (const line of frontDoor.log.filter(({ msg }) => msg === 'request')) {
         const method = line['method'] === 'PURGE' ? 'other' : String(line['method']);
-        const key = `tidegate_requests_total{route="${String(line['route'] ?? 'none')}",method="${method}",status="${String(line['status'])}"}`;
+        const key = `tidegate_requests_total{route="${(line['route'] as string | null) ?? 'none'}",method="${method}",status="${String(line['status'])}"}`;
         counts[key] = (counts[key] ?? 0) + 1;
       }
       return counts;

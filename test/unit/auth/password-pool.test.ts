@@ -112,6 +112,24 @@ describe('createPasswordPool', () => {
     await pool.close();
   });
 
+  it('tells what waits, what is under way and what was refused, and how long each has waited', async () => {
+    const waits: number[] = [];
+    const pool = createPasswordPool({
+      threads: 1,
+      maxQueued: 1,
+      onWaited: (waitedMs) => waits.push(waitedMs),
+    });
+    const checks = [pool.verify('x', slow), pool.verify('x', slow)];
+    await assert.rejects(pool.verify('x', slow), isUnavailable);
+    assert.deepEqual(pool.load, { queued: 1, running: 1, rejected: 1 });
+    await Promise.all(checks);
+    assert.deepEqual(pool.load, { queued: 0, running: 0, rejected: 1 });
+    const [first = NaN, second = NaN] = waits;
+    assert.equal(waits.length, 2);
+    assert.ok(second > first && first >= 0, `${first} ${second}`);
+    await pool.close();
+  });
+
   it('does not keep the process alive', () => {
     const module = new URL('../../../src/auth/password-pool.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(async ({ createPasswordPool }) => {
