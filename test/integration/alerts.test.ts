@@ -292,17 +292,16 @@ describe('alert test', { timeout: 120_000 }, () => {
     assert.match(stdout, /webhook: "\*+"/);
   });
 
-  test('a CA that is not there stops serve with a sentence', async () => {
+  test('a CA that cannot be used is said at once, by alert test and by serve', async () => {
     for (const [file, reason] of [
-      ['missing.pem', /^Cannot read .*missing\.pem.*alerts\.ca/],
+      ['missing.pem', /Cannot read .*missing\.pem.*alerts\.ca/],
       ['server.key', /server\.key holds no certificate.*alerts\.ca/],
     ] as const) {
-      const { code, stderr } = await alertTest(
-        'alerts.webhook=https://127.0.0.1:1/',
-        `alerts.ca=${path.join(dir, file)}`,
-      );
+      const settings = ['alerts.webhook=https://127.0.0.1:1/', `alerts.ca=${path.join(dir, file)}`];
+      const { code, stderr } = await alertTest(...settings);
       assert.equal(code, 1);
       assert.match(stderr, reason);
+      await assert.rejects(startFrontDoor({ upstreamUrl: 'http://127.0.0.1:1', set: settings }), reason);
     }
   });
 });
