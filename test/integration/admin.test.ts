@@ -7,7 +7,8 @@ import { createAdmin, findAdmin, watched, type Admin } from '../support/admin.ts
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, exchange } from '../support/raw-client.ts';
-import { until } from '../support/redis.ts';
+import { startRedis, until } from '../support/redis.ts';
+import { unlessInstalled } from '../support/requirement.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 type Readiness = {
@@ -198,6 +199,35 @@ describe('readiness follows the registry', { timeout: 60_000 }, () => {
       await upstream.close();
     });
   }
+
+  test(
+    'Redis is a detail: ready with it, without it, and with it again',
+    { skip: unlessInstalled('redis-server') },
+    async () => {
+      const redis = await startRedis();
+      const upstream = await startUpstream({ script: answerOk });
+      const frontDoor = await startFrontDoor({
+        upstreamUrl: upstream.url,
+        set: [...watched, 'cache.driver=redis', `cache.redis.url=redis://${redis.address}/0`],
+      });
+      const admin = await findAdmin(frontDoor);
+      const isIn = (use: string) => async () => {
+        const { status, details } = await readiness(admin);
+        assert.equal(status, 200);
+        return details.cache === use;
+      };
+      await until('it is used', isIn('used'));
+      await redis.kill();
+      await until('it is passed by', isIn('passed-by'));
+      assert.equal((await admin.metrics()).get('tidegate_cache_usable'), 0);
+      await redis.start();
+      await until('it is used again', isIn('used'));
+      assert.equal((await admin.metrics()).get('tidegate_cache_usable'), 1);
+      await frontDoor.stop();
+      await upstream.close();
+      await redis.stop();
+    },
+  );
 
   test('it is asked once in a while, however often /readyz is', async () => {
     const upstream = await startUpstream({ script: answerOk });
