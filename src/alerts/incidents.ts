@@ -59,7 +59,7 @@ export function createIncidents(options: {
       const nowMs = options.now();
       const time = new Date(nowMs).toISOString();
       const wrong = new Map<AlertKind, string | null>([
-        ['upstream-down', describeUpstream(facts, rules)],
+        ['upstream-down', describeUpstream(facts, rules, open.has('upstream-down'))],
         ['certificate-ending', describeEnding(facts, rules, nowMs)],
         ['certificate-ended', describeEnded(facts, nowMs)],
         ['crash-loop', facts.isCrashLooping ? crashLoop : null],
@@ -90,8 +90,13 @@ export function createIncidents(options: {
 const crashLoop =
   'A worker process ends again and again, and is started later each time. The log says why, in "a worker process has ended".';
 
-function describeUpstream({ upstreamDown }: Facts, { upstreamDownForMs }: AlertRules): string | null {
-  if (upstreamDown === null || upstreamDown.forMs < upstreamDownForMs) return null;
+/** @param isOpen it has been told, and is over only when it answers: after a reload its time may be counted from there */
+function describeUpstream(
+  { upstreamDown }: Facts,
+  { upstreamDownForMs }: AlertRules,
+  isOpen: boolean,
+): string | null {
+  if (upstreamDown === null || (upstreamDown.forMs < upstreamDownForMs && !isOpen)) return null;
   const seconds = Math.round(upstreamDown.forMs / 1000);
   return `The registry has not answered for ${seconds} seconds, and nobody can push or pull: ${shorten(upstreamDown.reason)}`;
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { openChannels } from '../alerts/channels.ts';
+import { openChannels, type ChannelSettings } from '../alerts/channels.ts';
 import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/delivery.ts';
 import { createIncidents } from '../alerts/incidents.ts';
 import type { Config } from '../config/schema.ts';
@@ -18,8 +19,11 @@ import { createWatchMetrics } from './watch-metrics.ts';
 
 /** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
 export type Watch = {
-  /** Follows a configuration that has been taken over while running; admin.* stays. @throws OperatorError, and nothing has changed */
-  apply(config: Config): Promise<void>;
+  /**
+   * To be called after each reload, whoever asked for it, with the configuration that is in effect now: counts it, and follows that.
+   * Never rejects: where alerts cannot be sent as it says, the log says so, and they are sent as before.
+   */
+  reloaded(result: 'done' | 'refused', config: Config): Promise<void>;
   close(): void;
 };
 
@@ -33,10 +37,12 @@ export type WatchOptions = {
 /** What depends on the configuration. */
 type Parts = {
   readonly probe: UpstreamProbe;
+  readonly channels: ChannelSettings;
   readonly deliveries: readonly Delivery[];
   readonly rules: { readonly upstreamDownForMs: number; readonly certificateDays: number };
   readonly intervalMs: number;
-  close(): void;
+  /** Ends what the next, if there is one, does not go on using. */
+  close(next?: Parts): void;
 };
 
 /** @throws OperatorError when a CA cannot be read. */
@@ -114,20 +120,23 @@ export async function openWatch({ config, logger, door, reload }: WatchOptions):
             return judgeReadiness(facts, Date.now());
           },
           metrics: () => (scrape ??= expose().finally(() => (scrape = undefined))),
-          reload:
-            reload &&
-            (async () => {
-              const outcome = await reload();
-              counts.reloaded(outcome.ok ? 'done' : 'refused');
-              return outcome;
-            }),
+          reload,
         });
 
   return {
-    apply: async (next) => {
-      const replaced = parts;
-      parts = await openParts(next, logger, counts.alerted);
-      replaced.close();
+    reloaded: async (result, inEffect) => {
+      counts.reloaded(result);
+      if (result === 'refused') return;
+      try {
+        const next = await openParts(inEffect, logger, counts.alerted, parts);
+        parts.close(next);
+        parts = next;
+      } catch (error) {
+        logger.error(
+          { err: error },
+          'alerts are sent as before: what is configured for them now cannot be used',
+        );
+      }
     },
     close: () => {
       closed = true;
@@ -143,8 +152,15 @@ async function openParts(
   { upstream: settings, alerts }: Config,
   logger: Logger,
   onResult: DeliveryOptions['onResult'],
+  previous?: Parts,
 ): Promise<Parts> {
-  const channels = await openChannels(alerts);
+  const { webhook, ca: alertsCa, smtp } = alerts;
+  const channels = { webhook, ca: alertsCa, smtp };
+  // What waits to be sent is not lost in a reload that has nothing to do with it.
+  const deliveries =
+    previous && isDeepStrictEqual(previous.channels, channels)
+      ? previous.deliveries
+      : (await openChannels(channels)).map((channel) => createDelivery({ channel, logger, onResult }));
   const ca = settings.ca === null ? null : await loadUpstreamCa(settings.ca);
   const upstream = createUpstream({ ...settings, ca });
   const ask = createAsk({
@@ -152,19 +168,19 @@ async function openParts(
     connectTimeoutMs: settings.connectTimeout,
     readTimeoutMs: settings.readTimeout,
   });
-  const deliveries = channels.map((channel) => createDelivery({ channel, logger, onResult }));
   return {
     probe: createUpstreamProbe({
       ask,
       authorization: upstream.authorization,
       now: () => performance.now(),
     }),
+    channels,
     deliveries,
     rules: { upstreamDownForMs: alerts.upstreamDownFor, certificateDays: alerts.certificateDays },
     intervalMs: settings.probeInterval,
-    close: () => {
+    close: (next) => {
       upstream.close();
-      for (const delivery of deliveries) delivery.close();
+      if (next?.deliveries !== deliveries) for (const delivery of deliveries) delivery.close();
     },
   };
 }

@@ -78,7 +78,8 @@ describe('openWatch', { timeout: 60_000 }, () => {
     const status = async () => (await admin.ask('/readyz')).status;
     assert.equal(await status(), 200);
 
-    await watch.apply(
+    await watch.reloaded(
+      'done',
       await load(
         ...usual,
         `upstream.url=http://127.0.0.1:${gone}`,
@@ -89,8 +90,11 @@ describe('openWatch', { timeout: 60_000 }, () => {
     assert.equal(alert?.alert, 'upstream-down');
     assert.equal(await status(), 503);
 
-    await assert.rejects(watch.apply(await load(...usual, 'upstream.ca=missing.pem')), /missing\.pem/);
-    await watch.apply(
+    await watch.reloaded('done', await load(...usual, 'upstream.ca=missing.pem'));
+    await watch.reloaded('refused', await load());
+    assert.equal(await status(), 503, 'it looks where it looked before');
+    await watch.reloaded(
+      'done',
       await load(...usual, `upstream.url=${upstream.url}`, `alerts.webhook=http://127.0.0.1:${second.port}/`),
     );
     const [, resolved] = await second.taken(2);
@@ -100,7 +104,7 @@ describe('openWatch', { timeout: 60_000 }, () => {
     assert.equal((await admin.ask('/reload', { method: 'POST' })).status, 200);
     assert.equal((await admin.ask('/reload', { method: 'POST' })).status, 422);
     const shown = await admin.metrics();
-    assert.equal(shown.get('tidegate_reloads_total{result="done"}'), 1);
+    assert.equal(shown.get('tidegate_reloads_total{result="done"}'), 3);
     assert.equal(shown.get('tidegate_reloads_total{result="refused"}'), 1);
 
     watch.close();

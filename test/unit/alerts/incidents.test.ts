@@ -54,6 +54,14 @@ describe('createIncidents', () => {
     assert.deepEqual([first?.endedAt, second?.endedAt], [null, '2026-01-01T00:04:00.000Z']);
   });
 
+  it('takes it for away until it answers, though its time is counted anew after a reload', () => {
+    assert.deepEqual(watch(down(60_000), down(10), well).told, [
+      'upstream-down firing',
+      '',
+      'upstream-down resolved',
+    ]);
+  });
+
   it('is silent about a registry that was away for less', () => {
     assert.deepEqual(watch(down(10_000), well).told, ['', '']);
   });
