@@ -1,42 +1,62 @@
 import { setDefaultHighWaterMark } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { createAuthenticator } from './auth/authenticator.ts';
-import { openHtpasswdFile } from './auth/htpasswd-file.ts';
-import { createPasswordPool } from './auth/password-pool.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
-import { createAnswerCache } from './cache/answer-cache.ts';
+import { createAnswerCache, createCacheCounters, type CacheCounters } from './cache/answer-cache.ts';
 import { openCacheStore } from './cache/open-store.ts';
 import { createStatsReader } from './cache/stats-reader.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
+import type { CacheStore } from './cache/store.ts';
 import type { Config } from './config/schema.ts';
-import { createMetrics, type ProcessReport } from './observability/metrics.ts';
+import { createMetrics, type Metrics, type ProcessReport } from './observability/metrics.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createClientAddresses } from './server/client-address.ts';
-import { openListener } from './server/listener.ts';
+import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
+import type { WaitingRequests } from './observability/waiting-requests.ts';
+import { createPeerFan } from './peer-fan.ts';
 import type { Peers } from './peers.ts';
-import { createPipeline } from './server/pipeline.ts';
+import type { PemFiles } from './pem-files.ts';
+import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
-import { loadServerCertificate } from './tls/certificate.ts';
-import { loadUpstreamCa } from './tls/upstream-ca.ts';
+import { meansSameUsers, openUsers, type Users } from './users.ts';
 
 /** A running front door. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
-  /** The names in its certificate. */
-  readonly names: readonly string[];
   /** What has been counted since the start, and what is so now. */
   report(): Promise<ProcessReport>;
+  /** The requests under way. */
+  waiting(): WaitingRequests;
+  /**
+   * Gets ready to serve by another state; one at a time. What only a restart changes must be as it is.
+   * @throws OperatorError when that cannot be served by; nothing has changed then.
+   */
+  prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
   /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
+};
+
+/** What is served by: a checked configuration, and what is in the PEM files that it names. */
+export type ServedState = { readonly config: Config; readonly pem: PemFiles };
+
+/** `rereads`: the htpasswd file is read anew, too; it is followed by itself otherwise. */
+export type PrepareOptions = { readonly rereads: boolean };
+
+/** A state that is ready to be served by. One of the two is to be called. */
+export type PreparedState = {
+  /** Keys whose files have other content, beyond what the state says. */
+  readonly changed: readonly string[];
+  /** New connections and new requests are served by it from now on; those under way end as they began. */
+  commit(): void;
+  abandon(): Promise<void>;
 };
 
 /** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
 const streamBufferBytes = 256 * 1024;
 
-export type AppOptions = {
-  readonly config: Config;
+export type AppOptions = ServedState & {
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
   readonly peers?: { readonly writes: Peers<WriteNotice>; readonly tokens: Peers<TokenNotice> };
@@ -44,40 +64,120 @@ export type AppOptions = {
 
 /**
  * Builds the front door from its configuration and opens it.
- * @throws OperatorError when a certificate, a file or the address is not as it must be.
+ * @throws OperatorError when a file or the address is not as it must be.
  */
-export async function createApp({ config, logger, peers }: AppOptions): Promise<App> {
-  const { listen, tls, auth, limits } = config;
+export async function createApp({ config, pem, logger, peers }: AppOptions): Promise<App> {
   setDefaultHighWaterMark(false, streamBufferBytes);
-  const certificate = await loadServerCertificate({
-    certPath: tls.cert,
-    keyPath: tls.key,
-    clientCaPath: tls.clientCa,
-    now: new Date(),
-  });
-  for (const warning of certificate.warnings) logger.warn(warning);
+  const tokens = peers && createPeerFan(peers.tokens);
+  const metrics = createMetrics();
+  const users = await openUsers(config.auth, logger, tokens, metrics);
+  const store = await openCacheStore(config, logger, peers?.writes);
+  const isRemote = config.cache.driver === 'redis';
+  const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
+  const shared = { store, counters: createCacheCounters(), metrics, logger };
+  let certificateEndMs = pem.notAfterMs;
+  let current = await openService({ config, pem }, users, shared);
+  const free = async () => {
+    await current.free();
+    if (store) logger.info({ ...shared.counters }, 'cache counters');
+    await store?.close();
+    metrics.close();
+  };
+  try {
+    const listener = await openListener({
+      host: config.listen.host,
+      port: config.listen.port,
+      tls: readTls({ config, pem }),
+      limits: readLimits(config),
+      pipeline: current.pipeline,
+      logger,
+    });
+    const use = (next: Service) => {
+      const last = current;
+      current = next;
+      last.retire();
+      if (changesAnswers(last.state, next.state)) store?.renew(next.state.config.cache.tagTtl);
+      listener.usePipeline(next.pipeline, () => void last.free());
+    };
+    const prepare: App['prepare'] = async (state, { rereads }) => {
+      const { users: present, state: before } = current;
+      const keeps = meansSameUsers(state.config.auth, before.config.auth);
+      const reread = keeps && rereads ? await present.htpasswd.reread() : null;
+      const open = async () =>
+        openService(
+          state,
+          keeps ? present.share() : await openUsers(state.config.auth, logger, tokens, metrics),
+          shared,
+        );
+      const next = servesAlike(state, before) ? null : await open();
+      return {
+        changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
+        commit: () => {
+          reread?.use();
+          listener.useTls(readTls(state));
+          certificateEndMs = state.pem.notAfterMs;
+          listener.useLimits(readLimits(state.config));
+          if (next) use(next);
+        },
+        abandon: async () => next?.free(),
+      };
+    };
+    return {
+      address: listener.address,
+      report: async () =>
+        metrics.report({
+          connections: listener.connections,
+          underWay: listener.underWay,
+          passwords: current.users.pool.load,
+          certificateEndMs,
+          cache: store && {
+            isUsable: store.isUsable(),
+            isShared: isRemote,
+            counters: shared.counters,
+            stats: (await readStats?.()) ?? null,
+          },
+        }),
+      waiting: () => listener.waiting(),
+      prepare,
+      close: async ({ graceMs }) => {
+        logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
+        await listener.close(graceMs);
+        await free();
+      },
+    };
+  } catch (error) {
+    await free();
+    throw error;
+  }
+}
+
+/** All that answers requests by one state. */
+type Service = {
+  readonly state: ServedState;
+  readonly users: Users;
+  readonly pipeline: Pipeline;
+  /** Another one has taken its place. */
+  retire(): void;
+  /** To be called once, when nothing is under way through it. */
+  free(): Promise<void>;
+};
+
+/** What outlives a service: a write through one must count for the answers of the next. */
+type Shared = {
+  readonly store: CacheStore | null;
+  readonly counters: CacheCounters;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+};
+
+async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
+  const { config, pem } = state;
+  const { listen, auth, limits } = config;
+  const { store, counters, metrics, logger } = shared;
+  const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
-    ca: config.upstream.ca === null ? null : await loadUpstreamCa(config.upstream.ca),
-  });
-  const htpasswd = await openHtpasswdFile({
-    path: auth.htpasswd,
-    maxBcryptCost: auth.maxBcryptCost,
-    maxShaCryptRounds: auth.maxShaCryptRounds,
-    logger,
-  });
-  const metrics = createMetrics();
-  const pool = createPasswordPool({
-    threads: auth.passwordThreads,
-    maxQueued: auth.passwordQueue,
-    onWaited: metrics.passwordWaited,
-  });
-  const authenticator = createAuthenticator({
-    htpasswd,
-    pool,
-    credentialTtlMs: auth.credentialTtl,
-    maxCredentials: auth.credentialEntries,
-    peers: peers?.tokens,
+    ca: pem.upstreamCa,
   });
   const upstreamOptions = {
     upstream,
@@ -85,20 +185,17 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     readTimeoutMs: config.upstream.readTimeout,
   };
   const ask = createAsk(upstreamOptions);
-  const store = await openCacheStore(config, logger, peers?.writes);
   const cache =
     store === null
       ? null
       : createAnswerCache({
           store,
+          counters,
           maxEntryBytes: config.cache.maxEntryBytes,
           fetch: createFetch(ask, upstream.authorization),
           now: () => performance.now(),
           logger,
         });
-  const readStats =
-    store &&
-    createStatsReader(store, { isRemote: config.cache.driver === 'redis', now: () => performance.now() });
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const pipeline = createPipeline({
@@ -119,57 +216,53 @@ export async function createApp({ config, logger, peers }: AppOptions): Promise<
     maxManifestBytes: limits.manifestBytes,
     refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
   });
-  const free = async () => {
-    await authenticator.close();
-    if (cache) logger.info({ ...cache.counters }, 'cache counters');
-    await cache?.close();
-    metrics.close();
-    upstream.close();
+  return {
+    state,
+    users,
+    pipeline,
+    retire: () => cache?.retire(),
+    free: async () => {
+      await users.release();
+      upstream.close();
+    },
   };
-  try {
-    const listener = await openListener({
-      host: listen.host,
-      port: listen.port,
-      tls: { ...certificate, minVersion: tls.minVersion },
-      limits: {
-        headerBytes: limits.headerBytes,
-        headerTimeoutMs: limits.headerTimeout,
-        handshakeTimeoutMs: limits.handshakeTimeout,
-        keepAliveTimeoutMs: limits.keepAliveTimeout,
-        idleTimeoutMs: limits.idleTimeout,
-        connections: limits.connections,
-        pipelinedRequests: limits.pipelinedRequests,
-      },
-      pipeline,
-      logger,
-    });
-    return {
-      address: listener.address,
-      names: certificate.names,
-      report: async () =>
-        metrics.report({
-          connections: listener.connections,
-          underWay: listener.underWay,
-          passwords: pool.load,
-          certificateEnds: certificate.notAfter,
-          cache: cache &&
-            store && {
-              isUsable: store.isUsable(),
-              isShared: config.cache.driver === 'redis',
-              counters: cache.counters,
-              stats: (await readStats?.()) ?? null,
-            },
-        }),
-      close: async ({ graceMs }) => {
-        logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
-        await listener.close(graceMs);
-        await free();
-      },
-    };
-  } catch (error) {
-    await free();
-    throw error;
-  }
+}
+
+/** Whether a service of the one state would be as that of the other. */
+function servesAlike(one: ServedState, other: ServedState): boolean {
+  const read = ({ config: { listen, upstream, auth, cache, limits }, pem }: ServedState) => [
+    [listen, upstream, auth, cache, limits],
+    pem.upstreamCa,
+  ];
+  return isDeepStrictEqual(read(one), read(other));
+}
+
+/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
+function changesAnswers(before: ServedState, after: ServedState): boolean {
+  const read = ({ config: { upstream, cache }, pem }: ServedState) => [
+    upstream.url,
+    upstream.username,
+    upstream.password,
+    pem.upstreamCa,
+    cache.tagTtl,
+  ];
+  return !isDeepStrictEqual(read(before), read(after));
+}
+
+function readTls({ config, pem }: ServedState): ListenerTls {
+  return { cert: pem.cert, key: pem.key, clientCa: pem.clientCa, minVersion: config.tls.minVersion };
+}
+
+function readLimits({ limits }: Config): ListenerLimits {
+  return {
+    headerBytes: limits.headerBytes,
+    headerTimeoutMs: limits.headerTimeout,
+    handshakeTimeoutMs: limits.handshakeTimeout,
+    keepAliveTimeoutMs: limits.keepAliveTimeout,
+    idleTimeoutMs: limits.idleTimeout,
+    connections: limits.connections,
+    pipelinedRequests: limits.pipelinedRequests,
+  };
 }
 
 /** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */

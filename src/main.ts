@@ -8,6 +8,7 @@ type AddCommand = (program: Command) => void;
 /** Loaded when asked for: a server has no use for what makes certificates. */
 const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['serve', async () => (await import('./cli/serve.ts')).addServeCommand],
+  ['reload', async () => (await import('./cli/reload.ts')).addReloadCommand],
   ['cert', async () => (await import('./cli/cert.ts')).addCertCommand],
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],

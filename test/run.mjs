@@ -23,6 +23,8 @@ const programs = [
   { program: 'htpasswd', package: 'apache2-utils' },
   { program: 'curl', package: 'curl' },
   { program: 'openssl', package: 'openssl' },
+  { program: 'python3', package: 'python3' },
+  { program: 'systemd-notify', package: 'systemd' },
   { program: 'skopeo', package: 'skopeo' },
   { program: 'podman', package: 'podman' },
   { program: 'buildah', package: 'buildah' },

@@ -47,7 +47,7 @@ export type Authenticator = {
  * @param options credentialTtlMs: how long a success is remembered; maxCredentials: how many; now: a monotonic clock in milliseconds
  */
 export function createAuthenticator(options: {
-  htpasswd: HtpasswdFile;
+  htpasswd: Omit<HtpasswdFile, 'reread'>;
   pool: PasswordPool;
   credentialTtlMs: number;
   maxCredentials: number;

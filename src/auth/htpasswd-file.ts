@@ -1,9 +1,6 @@
-import {
-  describeReadError,
-  explainReadError,
-  readHtpasswdContent,
-  readSignature,
-} from './htpasswd-content.ts';
+import { describeReadError } from '../file-status.ts';
+import { watchFiles } from '../file-watch.ts';
+import { explainReadError, readHtpasswdContent } from './htpasswd-content.ts';
 import type { HtpasswdContent } from './htpasswd-content.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import type { Htpasswd, HtpasswdEntry } from './htpasswd.ts';
@@ -15,22 +12,24 @@ export type HtpasswdFile = {
   usable(): readonly HtpasswdEntry[];
   /** A number that grows whenever other content has come into effect. */
   generation(): number;
+  /** Reads the file at once. @throws OperatorError when it cannot be used; nothing has changed then. */
+  reread(): Promise<RereadHtpasswd>;
   close(): void;
+};
+
+/** A file that has just been read, and is not in effect yet. */
+export type RereadHtpasswd = {
+  /** Whether its content is other than what is in effect. */
+  readonly isNew: boolean;
+  use(): void;
 };
 
 type HtpasswdLogger = Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>;
 
-const pollMs = 250;
-/** A writer that never rests is not waited for longer than this many polls. */
-const maxUnsettledPolls = 4;
 const maxProblemsNamed = 20;
 
 /**
  * Loads an htpasswd file and follows its changes, in effect within two seconds.
- *
- * The path is opened and its status compared at each poll, which also sees renames, the symlink swaps of Kubernetes and
- * changes over NFS (where only open() asks the server). A change is read once it has held still for one poll, since Apache's
- * htpasswd writes in place: a half-written file would lock users out for a moment.
  *
  * @throws OperatorError when the file is missing, unreadable or not an htpasswd file at all
  */
@@ -44,12 +43,7 @@ export async function openHtpasswdFile(options: {
   let { content, htpasswd } = await loadFirst();
   let usable = [...htpasswd.entries.values()];
   let generation = 1;
-  // What the last poll saw; what has been acted upon (undefined: read again in any case); whether the last act failed.
-  let seen: string | undefined;
-  let settled: string | undefined = content.signature;
-  let unsettledPolls = 0;
   let failing = false;
-  let closed = false;
   warnOfProblems(path, htpasswd, logger);
 
   async function loadFirst(): Promise<{ content: HtpasswdContent; htpasswd: Htpasswd }> {
@@ -61,30 +55,25 @@ export async function openHtpasswdFile(options: {
     }
   }
 
-  async function poll(): Promise<void> {
-    const signature = await readSignature(path);
-    if (closed || signature === settled) return;
-    const moved = signature !== seen;
-    seen = signature;
-    if (moved && ++unsettledPolls < maxUnsettledPolls) return;
-    unsettledPolls = 0;
+  async function follow(signature: string): Promise<string | undefined> {
     try {
       const next = await readHtpasswdContent(path);
-      if (next.digest !== content.digest) accept(next);
-      settled = next.signature;
+      accept(next);
       if (failing) logger.info({ path }, `The htpasswd file ${path} can be used again.`);
       failing = false;
+      return next.signature;
     } catch (error) {
-      settled = signature;
       if (!failing) {
         const reason = `The htpasswd file ${path} cannot be used (${describeReadError(error)})`;
         logger.error({ path }, `${reason}: the users that were read last stay in effect.`);
       }
       failing = true;
+      return signature;
     }
   }
 
   function accept(next: HtpasswdContent): void {
+    if (next.digest === content.digest) return;
     htpasswd = parseHtpasswd(next.text, options);
     usable = [...htpasswd.entries.values()];
     content = next;
@@ -93,23 +82,28 @@ export async function openHtpasswdFile(options: {
     warnOfProblems(path, htpasswd, logger);
   }
 
-  let timer = schedule();
-  function schedule(): NodeJS.Timeout {
-    return setTimeout(() => {
-      void poll().finally(() => {
-        if (!closed) timer = schedule();
-      });
-    }, pollMs).unref();
+  async function reread(): Promise<RereadHtpasswd> {
+    const before = content;
+    try {
+      const next = await readHtpasswdContent(path);
+      return {
+        isNew: next.digest !== before.digest,
+        use: () => {
+          if (content === before) accept(next); // else something newer has come into effect meanwhile
+        },
+      };
+    } catch (error) {
+      throw explainReadError(path, error);
+    }
   }
 
+  const watch = watchFiles({ paths: () => [path], actedOn: content.signature, act: follow });
   return {
     lookup: (name) => htpasswd.entries.get(name),
     usable: () => usable,
     generation: () => generation,
-    close() {
-      closed = true;
-      clearTimeout(timer);
-    },
+    reread,
+    close: () => watch.close(),
   };
 }
 

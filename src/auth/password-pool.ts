@@ -6,8 +6,8 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 export type PasswordPool = {
   /** @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close */
   verify(password: string, hash: string): Promise<boolean>;
-  /** How many checks wait, how many are under way, and how many were refused because too many waited. */
-  readonly load: { readonly queued: number; readonly running: number; readonly rejected: number };
+  /** How many checks wait, and how many are under way. */
+  readonly load: { readonly queued: number; readonly running: number };
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
@@ -23,19 +23,19 @@ const maxBackOffMs = 5000;
 /**
  * Creates a pool; threads start when they are first needed and never keep the process alive.
  *
- * @param options threads: checks at the same time; maxQueued: checks that may wait besides; onWaited: called when a check begins, with how long it has waited, in milliseconds
+ * @param options threads: checks at the same time; maxQueued: checks that may wait besides; onWaited: called when a check begins, with how long it has waited, in milliseconds; onRejected: called for each that was refused because too many waited
  */
 export function createPasswordPool(options: {
   threads: number;
   maxQueued: number;
   onWaited?: (waitedMs: number) => void;
+  onRejected?: () => void;
 }): PasswordPool {
   const workers = new Map<Worker, Job | undefined>();
   const queue: Job[] = [];
   let crashesInARow = 0;
   let mayStartAtMs = 0;
   let closed = false;
-  let rejected = 0;
 
   function recordCrash(): void {
     // The first crash is mended at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
@@ -110,14 +110,14 @@ export function createPasswordPool(options: {
         dispatch();
         if (queue.length > options.maxQueued && queue.at(-1) === job) {
           queue.pop();
-          rejected += 1;
+          options.onRejected?.();
           reject(unavailable(new Error(`${options.maxQueued} password checks are waiting already`)));
         }
       });
     },
     get load() {
       const running = [...workers.values()].filter((job) => job !== undefined).length;
-      return { queued: queue.length, running, rejected };
+      return { queued: queue.length, running };
     },
     async close() {
       closed = true;

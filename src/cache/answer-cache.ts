@@ -39,11 +39,15 @@ export type AnswerCache = {
   answer(cacheable: Cacheable, request: SharedRequest): Promise<CacheResult>;
   announceWrite(written: Written): Promise<AnnouncedWrite>;
   readonly counters: Readonly<CacheCounters>;
-  close(): Promise<void>;
+  /** Nothing that is asked through it is stored any more: another one has taken its place. */
+  retire(): void;
 };
 
 export type AnswerCacheOptions = {
+  /** Shared by those that take each other's place, so that a write through one counts for all. */
   readonly store: CacheStore;
+  /** Counted in; likewise. */
+  readonly counters: CacheCounters;
   readonly maxEntryBytes: number;
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
   readonly fetch: (
@@ -74,8 +78,14 @@ const maxVariantKeyLength = 4096;
 /** A question that has no answer for longer is not joined: another one may fare better. In milliseconds. */
 const maxJoinMs = 5000;
 
+/** Counters that begin with none. */
+export function createCacheCounters(): CacheCounters {
+  return { hit: 0, miss: 0, bypass: 0, store: 0, evict: 0, errors: 0, bytesServed: 0 };
+}
+
 export function createAnswerCache({
   store,
+  counters,
   maxEntryBytes,
   fetch,
   now,
@@ -86,15 +96,7 @@ export function createAnswerCache({
   const variants = new LRUCache<string, Variant>({ max: maxVariants });
   /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
   const decoded = new WeakMap<Buffer, Answer>();
-  const counters: CacheCounters = {
-    hit: 0,
-    miss: 0,
-    bypass: 0,
-    store: 0,
-    evict: 0,
-    errors: 0,
-    bytesServed: 0,
-  };
+  let retired = false;
 
   const bypass = (): CacheResult => {
     counters.bypass += 1;
@@ -192,7 +194,7 @@ export function createAnswerCache({
     let filled: Promise<void> | undefined;
     const receive = (got: Answer | null): Answer | null => {
       if (got === null || !isShareable(got)) return null;
-      if (accepts(got) && isStorable(cacheable, got)) filled = fill(slot, ticket, got, askedAtMs);
+      if (!retired && accepts(got) && isStorable(cacheable, got)) filled = fill(slot, ticket, got, askedAtMs);
       return got;
     };
     const answer = fetch(request, { maxBytes: maxEntryBytes, signal }).then(receive, (error: unknown) => {
@@ -231,7 +233,11 @@ export function createAnswerCache({
     };
   };
 
-  return { answer, announceWrite, counters, close: () => store.close() };
+  const retire = () => {
+    retired = true;
+  };
+
+  return { answer, announceWrite, counters, retire };
 }
 
 /** Whether everyone who asked the same may get it: the whole, or an error, and nothing that upstream meant for one client. */

@@ -27,12 +27,13 @@ type Entry = { readonly value: Buffer; readonly version: number; readonly expire
 const maxScopes = 100_000;
 
 /** The embedded store: a map in this process. */
-export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => number): CacheStore {
+export function createMemoryStore(limits: StoreLimits, now: () => number): CacheStore {
+  let { ttlMs } = limits;
   let lastNumber = 0;
   let evicted = 0;
   const scopes = new LRUCache<string, Scope>({ max: maxScopes });
   const entries = new LRUCache<string, Entry>({
-    maxSize: maxBytes,
+    maxSize: limits.maxBytes,
     sizeCalculation: ({ value }, key) => value.length + key.length + entryOverheadBytes,
     disposeAfter: (_entry, _key, reason) => {
       if (reason === 'evict') evicted += 1;
@@ -95,6 +96,15 @@ export function createMemoryStore({ maxBytes, ttlMs }: StoreLimits, now: () => n
     endWrite: (change) => {
       supersede(change).writes.delete(change.id);
       return Promise.resolve(true);
+    },
+    renew: (renewedTtlMs) => {
+      ttlMs = renewedTtlMs;
+      entries.clear();
+      for (const scope of scopes.values()) {
+        scope.versions.clear();
+        scope.base = ++lastNumber;
+        scope.generation = ++lastNumber;
+      }
     },
     isUsable: () => true,
     stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize }),

@@ -21,7 +21,8 @@ const maxUntoldEnds = 1000;
 
 /** The store that several instances share. */
 export function createRedisStore(options: RedisStoreOptions): CacheStore {
-  const { redis, maxBytes, ttlMs, peers } = options;
+  const { redis, maxBytes, peers } = options;
+  let { ttlMs } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
   /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
   const untoldEnds = new Set<Change>();
@@ -89,6 +90,11 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!told && untoldEnds.size < maxUntoldEnds) untoldEnds.add(change);
       if (!told) await warnPeers(change);
       return told;
+    },
+    renew: (renewedTtlMs) => {
+      ttlMs = renewedTtlMs;
+      // Coming back ends the epoch, and with it all that is stored.
+      trust.lose('the configuration has changed: what was stored is forgotten');
     },
     isUsable: () => trust.isTrusted(),
     stats: async () => {

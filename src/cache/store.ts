@@ -48,6 +48,11 @@ export type CacheStore = {
   beginWrite(change: Change): Promise<boolean>;
   /** To be called before a write's answer is sent. False: it could not be made sure that every instance knows. */
   endWrite(change: Change): Promise<boolean>;
+  /**
+   * Forgets what is stored, and gives what is stored from now on another lifetime, in milliseconds. A fill from before does not land,
+   * and a write under way stays so.
+   */
+  renew(ttlMs: number): void;
   /** Whether it answers and fills now; what cannot be is passed by. */
   isUsable(): boolean;
   /** Entries and bytes kept; null when the store cannot be asked. */

@@ -80,7 +80,7 @@ async function runCreate(options: CreateOptions, command: Command): Promise<void
     `  tls.key     ${made.keyPath}`,
     made.created === 'ca-and-leaf'
       ? 'What clients need to trust it: tidegate cert trust'
-      : 'A running "tidegate serve" uses it after its next start.',
+      : 'A running "tidegate serve" that was told of these files takes it within seconds, for new connections.',
   ]);
 }
 

@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
-import { configKeys, type ConfigKey } from '../config/key-list.ts';
+import { configKeys, readConfigValue, type ConfigKey } from '../config/key-list.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
 
 type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
 
@@ -48,7 +47,7 @@ function collectFlag(flag: string, earlier: readonly string[]): string[] {
 
 function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   const paths = [...configKeys.values()].flatMap((key) => {
-    const value = readValue(config, key);
+    const value = readConfigValue(config, key.segments);
     if (key.isPath !== true || typeof value !== 'string') return [];
     return [`${key.path}: ${value} (${existsSync(value) ? 'exists' : 'missing'})`];
   });
@@ -73,15 +72,8 @@ function formatConfig(loaded: LoadedConfig): string {
 }
 
 function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown {
-  if (key.isPath === true) return readValue(config, key);
+  if (key.isPath === true) return readConfigValue(config, key.segments);
   const setting = settings.get(key.path);
   const value = setting === undefined ? key.fallback : setting.value;
   return key.isSecret === true && value !== null ? '********' : value;
-}
-
-function readValue(config: Config, { segments }: ConfigKey): unknown {
-  return segments.reduce<unknown>(
-    (group, name) => (group as Readonly<Record<string, unknown>>)[name],
-    config,
-  );
 }

@@ -2,29 +2,40 @@ import type { Command } from 'commander';
 import { openFrontDoor } from '../cluster/front-door.ts';
 import { loadConfig } from '../config/load.ts';
 import { createLogger } from '../observability/logger.ts';
+import { createServiceManager } from '../observability/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
 export function addServeCommand(program: Command): void {
   const command = program
     .command('serve')
-    .description('run the front door (SIGTERM lets transfers finish, SIGINT stops at once)');
+    .description('run the front door (SIGHUP reloads, SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
-    const { config } = await loadConfig(readConfigOptions(command));
+    // One that comes now asks for nothing that is not done anyway; without this it would end the process.
+    process.on('SIGHUP', () => {});
+    const load = () => loadConfig(readConfigOptions(command));
+    const { config, configPath } = await load();
     const { workers, upstream } = config;
     const { logger, exit } = await createLogger({ ...config.log, isShared: workers > 1 });
-    const frontDoor = await openFrontDoor({ config, logger });
-    const { address, names } = frontDoor;
-    logger.info({ ...address, names, upstream: upstream.url, workers }, 'listening');
-    const stop = (graceMs: number) => {
+    const frontDoor = await openFrontDoor({ config, configPath, logger, load });
+    const manager = createServiceManager({ env: process.env, pid: process.pid, logger });
+    const { names } = frontDoor.status().certificate;
+    logger.info({ ...frontDoor.address, names, upstream: upstream.url, workers }, 'listening');
+    manager.ready();
+    process.on('SIGHUP', () => {
+      manager.reloading();
+      void frontDoor.reload().then(() => manager.ready());
+    });
+    const stop = (options: { graceMs?: number }) => {
       process.once('SIGTERM', () => void exit(1));
       process.once('SIGINT', () => void exit(1));
-      void frontDoor.close({ graceMs }).then(() => {
+      manager.stopping();
+      void frontDoor.close(options).then(() => {
         logger.info('stopped');
         return exit(0);
       });
     };
-    process.once('SIGTERM', () => stop(config.shutdown.timeout));
-    process.once('SIGINT', () => stop(0));
+    process.once('SIGTERM', () => stop({}));
+    process.once('SIGINT', () => stop({ graceMs: 0 }));
   });
 }

@@ -1,81 +1,118 @@
 import type { Logger } from 'pino';
+import type { ServedState } from '../app.ts';
+import type { LoadedConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import type { ProcessReport } from '../observability/metrics.ts';
+import { loadPemFiles } from '../pem-files.ts';
+import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
+import { createReloader, type ReloaderOptions, type ReloadOutcome } from './reloader.ts';
+import type { Serving, WorkersStatus } from './serving.ts';
+import type { Watch } from './watch.ts';
 
 /** A running front door, of one process or of several. */
 export type FrontDoor = {
   readonly address: Address;
-  /** The names in its certificate. */
-  readonly names: readonly string[];
-  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
-  close(options: { graceMs: number }): Promise<void>;
+  /** How it is doing now. */
+  readonly status: () => FrontDoorStatus;
+  /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
+  readonly reload: () => Promise<ReloadOutcome>;
+  /**
+   * Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them; left out: shutdown.timeout), and frees
+   * everything.
+   */
+  close(options: { graceMs?: number }): Promise<void>;
 };
 
-/** What is so now with the front door as a whole. */
 export type FrontDoorStatus = {
-  /** It ends, and takes nothing new. */
+  /** What is in effect. */
+  readonly config: Config;
+  /** `notAfterMs`: when it ends, in milliseconds since 1970. */
+  readonly certificate: { readonly names: readonly string[]; readonly notAfterMs: number };
+  /** Whether the end has begun. */
   readonly draining: boolean;
-  readonly workers: {
-    readonly wanted: number;
-    readonly serving: number;
-    /** How many have ended and been started anew. */
-    readonly restarts: number;
-    /** Whether one ends again and again. */
-    readonly crashLoop: boolean;
-  };
+  readonly workers: WorkersStatus;
 };
 
-/** A front door that can be asked how it is. */
-export type ServingDoor = FrontDoor & {
-  status(): FrontDoorStatus;
-  /** What the processes that serve clients have counted, those that have ended included; takes a bounded time. */
-  reports(): Promise<readonly ProcessReport[]>;
+export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
+  readonly logger: Logger;
+  /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
+  readonly load: ReloaderOptions['load'];
 };
 
 /**
  * Opens the front door in this process, or for more than one worker in processes of their own, and what looks after it.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
-export async function openFrontDoor(options: { config: Config; logger: Logger }): Promise<FrontDoor> {
-  const door = await openDoor(options);
-  const { admin, alerts } = options.config;
-  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return door;
+export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+  const { config, configPath, logger, load } = options;
+  const { pem, warnings } = await loadPemFiles(config, new Date());
+  for (const warning of warnings) logger.warn(warning);
+  const initial = { config, pem };
+  const serving = await openServing(initial, logger);
+  let watch: Watch | null = null;
+  const reloader = createReloader({
+    initial,
+    configPath,
+    load,
+    serving,
+    onReload: (result) => void watch?.reloaded(result, reloader.state().config),
+    logger,
+  });
+  let draining = false;
+  const frontDoor: FrontDoor = {
+    address: serving.address,
+    status: () => {
+      const { config: inEffect, pem: files } = reloader.state();
+      const certificate = { names: files.names, notAfterMs: files.notAfterMs };
+      return { config: inEffect, certificate, draining, workers: serving.workers() };
+    },
+    reload: () => reloader.reload(),
+    close: async ({ graceMs = reloader.state().config.shutdown.timeout }) => {
+      draining = true;
+      reloader.close();
+      const closed = serving.close({ graceMs });
+      const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
+      await closed;
+      drainLog?.stop();
+      watch?.close(); // it says that nobody should come here for as long as transfers end
+    },
+  };
+  const { admin, alerts } = config;
+  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return frontDoor;
   try {
     const { openWatch } = await import('./watch.ts');
-    const watch = await openWatch({ ...options, door });
-    return {
-      ...door,
-      close: async (closing) => {
-        await door.close(closing);
-        watch.close(); // it says that nobody should come here for as long as transfers end
-      },
-    };
+    const { status, reload } = frontDoor;
+    watch = await openWatch({ config, logger, door: { status, reports: () => serving.reports() }, reload });
+    return frontDoor;
   } catch (error) {
-    await door.close({ graceMs: 0 });
+    await frontDoor.close({ graceMs: 0 });
     throw error;
   }
 }
 
-async function openDoor(options: { config: Config; logger: Logger }): Promise<ServingDoor> {
+async function openServing(initial: ServedState, logger: Logger): Promise<Serving> {
   // Loaded when needed: the process that only looks after workers has no use for what serves clients.
-  if (options.config.workers > 1) {
+  if (initial.config.workers > 1) {
     const { openWorkers } = await import('./primary.ts');
-    return openWorkers(options);
+    return openWorkers({ ...initial, logger });
   }
   const { createApp } = await import('../app.ts');
-  const app = await createApp(options);
-  let draining = false;
+  const app = await createApp({ ...initial, logger });
   return {
-    ...app,
-    close: (closing) => {
-      draining = true;
-      return app.close(closing);
-    },
-    status: () => ({
-      draining,
-      workers: { wanted: 1, serving: draining ? 0 : 1, restarts: 0, crashLoop: false },
-    }),
+    address: app.address,
+    workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),
     reports: async () => [await app.report()],
+    waiting: () => Promise.resolve(app.waiting()),
+    prepare: async (state, options) => {
+      const prepared = await app.prepare(state, options);
+      return {
+        ...prepared,
+        commit: () => {
+          prepared.commit();
+          return Promise.resolve();
+        },
+      };
+    },
+    close: (end) => app.close(end),
   };
 }

@@ -1,8 +1,9 @@
+import type { PrepareOptions, ServedState } from '../app.ts';
 import type { TokenNotice } from '../auth/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
-import type { Config } from '../config/schema.ts';
 import type { ProcessReport } from '../observability/metrics.ts';
+import type { WaitingRequests } from '../observability/waiting-requests.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
@@ -11,8 +12,13 @@ export type Notice =
 
 /** From the primary process to a worker. */
 export type ToWorker =
-  /** The first: the worker's part of the configuration, and the writes that have begun and not ended. */
-  | { readonly kind: 'start'; readonly config: Config; readonly underWay: readonly Change[] }
+  /** The first: the worker's part of what is served by, and the writes that have begun and not ended. */
+  | { readonly kind: 'start'; readonly state: ServedState; readonly underWay: readonly Change[] }
+  /** To be answered with `prepared`; `commit` or `abandon` follows. */
+  | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
+  /** To be answered with `committed`. */
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'abandon' }
   /** To be answered with `noted` of the same number. */
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
   /** What the worker told under this number has been acted on by all others. */
@@ -27,9 +33,14 @@ export type ToWorker =
 export type FromWorker =
   /** It listens for messages. */
   | { readonly kind: 'ready' }
-  | { readonly kind: 'listening'; readonly address: Address; readonly names: readonly string[] }
+  | { readonly kind: 'listening'; readonly address: Address }
   /** It cannot start, for a reason that the operator can mend. */
   | { readonly kind: 'failed'; readonly sentence: string }
+  /** `sentence`: why it cannot serve by that state; null: it can. `changed`: see PreparedState. */
+  | { readonly kind: 'prepared'; readonly sentence: string | null; readonly changed: readonly string[] }
+  | { readonly kind: 'committed' }
+  /** Once the end has begun, again and again. */
+  | { readonly kind: 'waiting'; readonly waiting: WaitingRequests }
   | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
   | { readonly kind: 'noted'; readonly number: number }
   /** What it has counted, asked for with `report`. */

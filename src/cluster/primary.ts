@@ -2,13 +2,16 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import type { ServedState } from '../app.ts';
 import type { Config } from '../config/schema.ts';
+import { joinWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
-import type { ServingDoor } from './front-door.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
 import { createReportRounds } from './report-rounds.ts';
+import type { Serving } from './serving.ts';
+import { createStateRounds } from './state-rounds.ts';
 import { shareConfig } from './worker-share.ts';
 
 /**
@@ -18,13 +21,15 @@ import { shareConfig } from './worker-share.ts';
 const actLimitMs = 5000;
 /** How often each worker is asked for a sign of life, in milliseconds; it has `actLimitMs` to answer. */
 const checkIntervalMs = 5000;
+/** How long a worker may take to say what it waits for, in milliseconds. */
+const waitingLimitMs = 1000;
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
 /** How long a worker may take to report what it counts; after that its last report counts, in milliseconds. */
 const reportLimitMs = 1000;
 
-/** What a worker says once it listens. */
-type Opened = { readonly address: Address; readonly names: readonly string[] };
+/** What is known of a worker. `waiting`: the requests under way, once its end has begun. */
+type WorkerRecord = { listens: boolean; waiting: WaitingRequests | null };
 
 /**
  * Starts the workers, replaces one that dies, and passes on what they tell each other. They share one listening socket.
@@ -32,20 +37,14 @@ type Opened = { readonly address: Address; readonly names: readonly string[] };
  */
 export async function openWorkers({
   config,
+  pem,
   logger,
-}: {
-  config: Config;
-  logger: Logger;
-}): Promise<ServingDoor> {
+}: ServedState & { logger: Logger }): Promise<Serving> {
   const now = () => performance.now();
-  const share = shareConfig(config);
-  if (config.cache.driver === 'memory' && share.cache.maxBytes < config.cache.maxEntryBytes)
-    logger.warn(
-      { workers: config.workers, maxBytes: config.cache.maxBytes, maxEntryBytes: config.cache.maxEntryBytes },
-      "a worker's part of cache.maxBytes is less than cache.maxEntryBytes, and larger manifests are not cached: raise cache.maxBytes, or lower workers",
-    );
+  warnOfSmallShare(config, logger);
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
-  const workers = new Map<Worker, { listens: boolean }>();
+  const rounds = createStateRounds({ config: shareConfig(config), pem });
+  const workers = new Map<Worker, WorkerRecord>();
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
   const reports = createReportRounds<Worker>({
@@ -61,7 +60,8 @@ export async function openWorkers({
   const restartLater = (backOff: BackOff, fields: object): void => {
     const retryMs = backOff.ended();
     restarted += 1;
-    logger.error({ ...fields, retryMs }, 'a worker process has ended: another takes its place');
+    const crashLoop = backOff.loops();
+    logger.error({ ...fields, retryMs, crashLoop }, 'a worker process has ended: another takes its place');
     const restart = setTimeout(() => {
       restarts.delete(restart);
       void startWorker(backOff).catch(() => {});
@@ -70,7 +70,7 @@ export async function openWorkers({
   };
 
   /** Starts a worker. The promise is for the first start alone: it rejects when this one ends before it listens. */
-  const startWorker = (backOff: BackOff): Promise<Opened> => {
+  const startWorker = (backOff: BackOff): Promise<Address> => {
     let worker: Worker;
     try {
       worker = cluster.fork();
@@ -83,7 +83,7 @@ export async function openWorkers({
       return new Promise(() => {});
     }
     const { process: child } = worker;
-    const status = { listens: false };
+    const status: WorkerRecord = { listens: false, waiting: null };
     workers.set(worker, status);
     const member: Member = {
       send: (message) => sendTo(worker, message),
@@ -94,18 +94,28 @@ export async function openWorkers({
       },
     };
     let sentence = '';
-    const opened = new Promise<Opened>((resolve, reject) => {
+    const opened = new Promise<Address>((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
         switch (message.kind) {
           case 'ready':
-            member.send({ kind: 'start', config: share, underWay: relay.join(member) });
+            rounds.join(member, (served) =>
+              member.send({ kind: 'start', state: served, underWay: relay.join(member) }),
+            );
+            break;
+          case 'prepared':
+          case 'committed':
+            rounds.heard(member, message);
+            break;
+          case 'waiting':
+            status.waiting = message.waiting;
+            onWaiting();
             break;
           case 'listening':
             status.listens = true;
             reports.join(worker);
             backOff.started();
             if (state === 'serving') logger.info({ workerPid: child.pid }, 'a worker process is listening');
-            resolve(message);
+            resolve(message.address);
             break;
           case 'failed':
             ({ sentence } = message);
@@ -131,7 +141,9 @@ export async function openWorkers({
       worker.on('exit', (code, signal) => {
         workers.delete(worker);
         relay.leave(member);
+        rounds.leave(member);
         reports.leave(worker);
+        onWaiting();
         const cause = signal ? `by ${signal}` : `with exit code ${code}`;
         if (state === 'starting')
           reject(new OperatorError(sentence || `A worker process ended ${cause} before it was listening.`));
@@ -154,7 +166,20 @@ export async function openWorkers({
     await gone;
   };
 
-  const close: ServingDoor['close'] = async ({ graceMs }) => {
+  /** Called when a worker has said what it waits for, or is gone. */
+  let onWaiting = () => {};
+  const waiting: Serving['waiting'] = () =>
+    new Promise((resolve) => {
+      const known = () => [...workers.values()].flatMap((worker) => worker.waiting ?? []);
+      const tell = () => resolve(joinWaiting(known()));
+      onWaiting = () => {
+        if (known().length === workers.size) tell();
+      };
+      onWaiting();
+      setTimeout(tell, waitingLimitMs).unref(); // one of them hangs
+    });
+
+  const close: Serving['close'] = async ({ graceMs }) => {
     logger.info({ workers: workers.size, graceMs }, 'shutting down');
     state = 'stopping';
     for (const restart of restarts) clearTimeout(restart);
@@ -172,30 +197,40 @@ export async function openWorkers({
   };
 
   try {
-    const opened = backOffs.map(startWorker);
-    const [first] = await Promise.all(opened);
-    if (!first) throw new Error('there are no workers');
+    const [address] = await Promise.all(backOffs.map(startWorker));
+    if (!address) throw new Error('there are no workers');
     state = 'serving';
     checks = setInterval(() => relay.check(), checkIntervalMs).unref();
     return {
-      ...first,
-      close,
-      status: () => ({
-        draining: state === 'stopping',
-        workers: {
-          wanted: config.workers,
-          serving: state === 'serving' ? [...workers.values()].filter(({ listens }) => listens).length : 0,
-          restarts: restarted,
-          crashLoop: backOffs.some((backOff) => backOff.loops()),
-        },
+      address,
+      workers: () => ({
+        wanted: config.workers,
+        serving: state === 'serving' ? [...workers.values()].filter(({ listens }) => listens).length : 0,
+        restarts: restarted,
+        crashLoop: backOffs.some((backOff) => backOff.loops()),
       }),
       reports: () => reports.collect(),
+      waiting,
+      prepare: (next, options) => {
+        warnOfSmallShare(next.config, logger);
+        return rounds.prepare({ config: shareConfig(next.config), pem: next.pem }, options);
+      },
+      close,
     };
   } catch (error) {
     state = 'stopping';
     await Promise.all([...workers.keys()].map(kill));
     throw error;
   }
+}
+
+function warnOfSmallShare({ cache, workers }: Config, logger: Logger): void {
+  const { maxBytes, maxEntryBytes } = cache;
+  if (cache.driver !== 'memory' || Math.floor(maxBytes / workers) >= maxEntryBytes) return;
+  logger.warn(
+    { workers, maxBytes, maxEntryBytes },
+    "a worker's part of cache.maxBytes is less than cache.maxEntryBytes, and larger manifests are not cached: raise cache.maxBytes, or lower workers",
+  );
 }
 
 /** A worker that has just died is not told; its end is on its way. */

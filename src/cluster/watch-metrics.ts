@@ -10,7 +10,10 @@ export type WatchMetrics = {
   reloaded(result: 'done' | 'refused'): void;
   readonly alerted: DeliveryOptions['onResult'];
   /** @param upstream null: not asked yet */
-  families(status: FrontDoorStatus, upstream: UpstreamState | null): MetricFamily[];
+  families(
+    status: Pick<FrontDoorStatus, 'draining' | 'workers'>,
+    upstream: UpstreamState | null,
+  ): MetricFamily[];
 };
 
 export function createWatchMetrics(): WatchMetrics {

@@ -10,11 +10,13 @@ import type { ProcessReport } from '../observability/metrics.ts';
 import { openProcessMetrics } from '../observability/process-metrics.ts';
 import { createAsk } from '../proxy/fetch.ts';
 import { createUpstream } from '../proxy/upstream.ts';
-import { openAdminListener, type ReloadOutcome } from '../server/admin.ts';
+import { openAdminListener } from '../server/admin.ts';
 import { judgeReadiness } from '../server/readiness.ts';
 import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from '../server/upstream-probe.ts';
 import { loadUpstreamCa } from '../tls/upstream-ca.ts';
-import type { ServingDoor } from './front-door.ts';
+import type { FrontDoorStatus } from './front-door.ts';
+import type { ReloadOutcome } from './reloader.ts';
+import type { Serving } from './serving.ts';
 import { createWatchMetrics } from './watch-metrics.ts';
 
 /** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
@@ -30,7 +32,9 @@ export type Watch = {
 export type WatchOptions = {
   readonly config: Config;
   readonly logger: Logger;
-  readonly door: ServingDoor;
+  readonly door: Pick<Serving, 'reports'> & {
+    readonly status: () => Pick<FrontDoorStatus, 'draining' | 'workers'>;
+  };
   readonly reload?: () => Promise<ReloadOutcome>;
 };
 

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import { createApp, type App } from '../app.ts';
+import { createApp, type App, type PreparedState } from '../app.ts';
 import { createLogger, type LogSink } from '../observability/logger.ts';
 import { OperatorError } from '../operator-error.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -20,11 +20,27 @@ const send = (message: FromWorker, sent?: () => void) =>
   void process.send?.(message, undefined, undefined, sent);
 const peers = createPeerChannel(send);
 let running: { app: App; exit: LogSink['exit'] } | undefined;
+let started = Promise.resolve();
+let prepared: PreparedState | undefined;
+/** How often it says what it waits for at its end, in milliseconds. */
+const waitingIntervalMs = 1000;
 
 process.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'start':
-      void start(message);
+      started = start(message);
+      break;
+    case 'prepare':
+      void prepare(message);
+      break;
+    case 'commit':
+      prepared?.commit();
+      prepared = undefined;
+      send({ kind: 'committed' });
+      break;
+    case 'abandon':
+      void prepared?.abandon();
+      prepared = undefined;
       break;
     case 'stop':
       void stop(message.graceMs);
@@ -43,20 +59,37 @@ process.on('message', (message: ToWorker) => {
 });
 send({ kind: 'ready' });
 
-async function start({ config, underWay }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
+async function start({ state, underWay }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
-  const { logger, exit } = await createLogger({ ...config.log, isShared: true });
+  const { logger, exit } = await createLogger({ ...state.config.log, isShared: true });
   try {
-    const app = await createApp({ config, logger, peers });
+    const app = await createApp({ ...state, logger, peers });
     running = { app, exit };
-    send({ kind: 'listening', address: app.address, names: app.names });
+    send({ kind: 'listening', address: app.address });
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     send({ kind: 'failed', sentence: error.message }, () => void exit(1));
   }
 }
 
+async function prepare({ state, rereads }: Extract<ToWorker, { kind: 'prepare' }>): Promise<void> {
+  await started;
+  try {
+    prepared = await running?.app.prepare(state, { rereads });
+    send({ kind: 'prepared', sentence: null, changed: prepared?.changed ?? [] });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    send({ kind: 'prepared', sentence: error.message, changed: [] });
+  }
+}
+
 async function stop(graceMs: number): Promise<void> {
-  await running?.app.close({ graceMs });
-  await running?.exit(0);
+  if (!running) return;
+  const { app, exit } = running;
+  const closed = app.close({ graceMs });
+  const report = () => send({ kind: 'waiting', waiting: app.waiting() });
+  report();
+  setInterval(report, waitingIntervalMs).unref();
+  await closed;
+  await exit(0);
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { keyDescriptions, type KeyType } from './key-type.ts';
 import { findNearName } from './near-name.ts';
-import { configSchema } from './schema.ts';
+import { configSchema, type Config } from './schema.ts';
 
 /** A key of the configuration with everything that is known of it. */
 export type ConfigKey = KeyType & {
@@ -47,6 +47,14 @@ function listKeys(prefix: readonly string[], { shape }: z.ZodObject): ConfigKey[
       if (description === undefined) throw new Error(`${path} is not made with key()`);
       return [{ ...description, path, segments, section: prefix[0] ?? '', name, field }];
     },
+  );
+}
+
+/** The value of a key, or a whole group, by the parts of its path. */
+export function readConfigValue(config: Config, segments: readonly string[]): unknown {
+  return segments.reduce<unknown>(
+    (group, name) => (group as Readonly<Record<string, unknown>>)[name],
+    config,
   );
 }
 

@@ -1,5 +1,6 @@
 import { formatVariableName } from './environment.ts';
 import { configKeys, sectionNames } from './key-list.ts';
+import { describeRestart } from './restart-keys.ts';
 
 const introduction = `# Configuration reference
 
@@ -13,6 +14,8 @@ without starting anything, \`tidegate config show\` prints what is in effect.
 - Without \`--config\` the file is \`config/tidegate.yml\` where that exists, else there is none.
 - Relative paths are relative to the folder above the file's when the file lies in a folder named \`config\`, else to
   the working directory.
+- A running front door takes a change at once, when the file is saved, on SIGHUP or by \`tidegate reload\`; where a restart is needed, the
+  key's line says so. So does a change of the environment, which a running process cannot see.
 - A value, or an item of a list, may be \`_env:NAME\` or \`_env:NAME:default\`: the text of an environment variable.
 - In environment, flags and \`_env:\` a list is written with commas, and empty text means null where null is allowed.
 - A file may hold flavors instead of sections: mappings such as \`common\`, \`dev\` and \`prod\`, each with sections
@@ -35,7 +38,7 @@ function formatSection(section: string): string {
         key.allowed,
         fallback,
         `\`${formatVariableName(key.path)}\``,
-        key.description,
+        [key.description, describeRestart(key.path)].filter(Boolean).join(' '),
       ];
       return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
     });

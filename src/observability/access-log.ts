@@ -51,8 +51,8 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
   logger.info(line, 'request');
 }
 
-/** An absolute-form target is refused, and may hold a password: it is not repeated. */
-function originFormPath(rawTarget: string): string | null {
+/** The path alone, for the log. An absolute-form target is refused, and may hold a password: it is not repeated. */
+export function originFormPath(rawTarget: string): string | null {
   if (!rawTarget.startsWith('/')) return null;
   const end = rawTarget.search(/[?#]/);
   return rawTarget.slice(0, Math.min(end === -1 ? rawTarget.length : end, maxTextLength));

@@ -26,8 +26,8 @@ export type ProcessReport = {
 export type Gauges = {
   readonly connections: number;
   readonly underWay: readonly RequestUnderWay[];
-  readonly passwords: { readonly queued: number; readonly running: number; readonly rejected: number };
-  readonly certificateEnds: Date;
+  readonly passwords: { readonly queued: number; readonly running: number };
+  readonly certificateEndMs: number;
   /** Null: there is none. */
   readonly cache: CacheGauges | null;
 };
@@ -46,6 +46,8 @@ export type Metrics = {
   readonly finished: RequestMetrics['finished'];
   /** A password check has begun that waited so long for a thread, in milliseconds. */
   readonly passwordWaited: (waitedMs: number) => void;
+  /** A password was not checked, because too many waited. */
+  readonly passwordRejected: () => void;
   /** A request was refused because its client did too much: `address`, `name`, `uploads` or `connections`. */
   readonly throttled: (kind: string) => void;
   readonly lockedOut: (lockOut: LockOut) => void;
@@ -63,19 +65,23 @@ export function createMetrics(): Metrics {
   const waits = createHistogram(waitBoundsSeconds);
   const throttles = createTally(throttleKinds);
   const lockOuts = createTally(lockOutKinds);
+  let passwordRejections = 0;
   let lockOutCount = 0;
   let latestLockOut: LockOut | null = null;
 
   return {
     finished: requests.finished,
     passwordWaited: (waitedMs) => waits.observe(waitedMs / 1000),
+    passwordRejected: () => {
+      passwordRejections += 1;
+    },
     throttled: (kind) => throttles.count(kind),
     lockedOut: (lockOut) => {
       lockOuts.count(lockOut.kind);
       lockOutCount += 1;
       latestLockOut = lockOut;
     },
-    report: ({ connections, underWay, passwords, certificateEnds, cache }) => ({
+    report: ({ connections, underWay, passwords, certificateEndMs, cache }) => ({
       families: [
         ...requests.families(underWay),
         gauge('tidegate_connections', 'Connections of clients.', 'sum', connections),
@@ -99,7 +105,7 @@ export function createMetrics(): Metrics {
         counter(
           'tidegate_password_rejections_total',
           'Requests refused because too many passwords waited to be checked.',
-          passwords.rejected,
+          passwordRejections,
         ),
         histogram(
           'tidegate_password_wait_seconds',
@@ -110,12 +116,12 @@ export function createMetrics(): Metrics {
           'tidegate_certificate_expiry_timestamp_seconds',
           'When the certificate ends, since the epoch.',
           'min',
-          certificateEnds.getTime() / 1000,
+          certificateEndMs / 1000,
         ),
         ...(cache === null ? [] : describeCache(cache)),
         ...ofProcess.families(),
       ],
-      certificateEndMs: certificateEnds.getTime(),
+      certificateEndMs,
       cache: cache === null ? 'off' : cache.isUsable ? 'used' : 'passed-by',
       lockOuts: { count: lockOutCount, latest: latestLockOut },
     }),

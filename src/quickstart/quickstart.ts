@@ -1,9 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
-import { openFrontDoor, type FrontDoor } from '../cluster/front-door.ts';
+import { openFrontDoor, type FrontDoor, type FrontDoorOptions } from '../cluster/front-door.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
 import { createLogger } from '../observability/logger.ts';
 import { ensureFirstUser, type FirstUser } from './first-user.ts';
 import { chooseHostNames } from './host-names.ts';
@@ -53,22 +51,26 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   try {
     const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);
     const port = await choosePort(given.listen.host, askedPort);
-    const { config } = await load(root, [
-      `listen.port=${port}`,
-      `upstream.url=${upstream.url}`,
-      `upstream.storage=${upstream.storage ?? ''}`,
-    ]);
+    const loadServed = async () => {
+      const loaded = await load(root, [
+        `listen.port=${port}`,
+        `upstream.url=${upstream.url}`,
+        `upstream.storage=${upstream.storage ?? ''}`,
+      ]);
+      return { ...loaded, config: { ...loaded.config, log } };
+    };
+    const served = await loadServed();
+    const { config } = served;
     const { caPath } = await preparation.step('Certificate', () =>
       ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
     );
     const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
-    const frontDoor = await open({ ...config, log }, logger, user);
+    const frontDoor = await open({ ...served, logger, load: loadServed }, user);
     stop = (signal) => {
       process.stdout.write('\nStopping; once more ends everything at once.\n');
       // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
-      const graceMs = signal === 'SIGINT' ? 0 : config.shutdown.timeout;
       void frontDoor
-        .close({ graceMs })
+        .close(signal === 'SIGINT' ? { graceMs: 0 } : {})
         .then(() => upstream.stop())
         .then(() => exit(0));
     };
@@ -94,9 +96,9 @@ async function load(root: string, set: readonly string[]): Promise<LoadedConfig>
   });
 }
 
-async function open(config: Config, logger: Logger, user: FirstUser): Promise<FrontDoor> {
+async function open(options: FrontDoorOptions, user: FirstUser): Promise<FrontDoor> {
   try {
-    return await openFrontDoor({ config, logger });
+    return await openFrontDoor(options);
   } catch (error) {
     // The user exists from now on, so the password is shown even though the start has failed.
     if (user.password !== null) process.stdout.write(formatCredentials(user.name, user.password));

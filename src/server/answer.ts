@@ -1,5 +1,5 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
-import { formatErrorBody, type OciError, type OciErrorCode } from '../oci/error.ts';
+import { formatErrorBody, OciError, type OciErrorCode } from '../oci/error.ts';
 import type { Exchange } from './exchange.ts';
 
 export type RefusedBodyLimits = {
@@ -10,6 +10,16 @@ export type RefusedBodyLimits = {
 };
 
 const ambiguous: ReadonlySet<OciErrorCode> = new Set(['BAD_REQUEST', 'LENGTH_REQUIRED']);
+
+/** Another front door may be there by then, or this one again. */
+const retryAfterDrainSeconds = 10;
+
+/** The 503 for a request that comes after the end has begun. */
+export function draining(): OciError {
+  return new OciError('UNAVAILABLE', 'Tidegate is shutting down; try again in a moment.', {
+    headers: { 'Retry-After': String(retryAfterDrainSeconds) },
+  });
+}
 
 /** Writes the head of an error of Tidegate's own, in the distribution-spec's form; gives the body, which is still to be sent. */
 export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | undefined {

@@ -1,36 +1,45 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import { isIPv6, type AddressInfo, type Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { SecureVersion } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { OperatorError } from '../operator-error.ts';
-import { formatErrorBody, OciError } from '../oci/error.ts';
+import { describeWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
+import { OciError } from '../oci/error.ts';
 import { normalizeAddress } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
+import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
+import { answerRaw, describeClientError } from './raw-answer.ts';
 
 export type ListenerOptions = {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  readonly tls: {
-    readonly cert: string;
-    readonly key: string;
-    readonly minVersion: SecureVersion;
-    /** PEM of the CAs whose client certificates are demanded; null: none is. */
-    readonly clientCa: string | null;
-  };
-  readonly limits: {
-    readonly headerBytes: number;
-    readonly headerTimeoutMs: number;
-    readonly handshakeTimeoutMs: number;
-    readonly keepAliveTimeoutMs: number;
-    readonly idleTimeoutMs: number;
-    readonly connections: number;
-    readonly pipelinedRequests: number;
-  };
+  readonly tls: ListenerTls;
+  readonly limits: ListenerLimits;
   readonly pipeline: Pipeline;
   readonly logger: Logger;
+};
+
+export type ListenerTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: SecureVersion;
+  /** PEM of the CAs whose client certificates are demanded; null: none is. */
+  readonly clientCa: string | null;
+};
+
+export type ListenerLimits = {
+  /** Taken when the listener opens, and not later. */
+  readonly headerBytes: number;
+  readonly headerTimeoutMs: number;
+  /** Taken when the listener opens, and not later. */
+  readonly handshakeTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly connections: number;
+  readonly pipelinedRequests: number;
 };
 
 export type Listener = {
@@ -43,7 +52,17 @@ export type Listener = {
   readonly underWay: readonly Exchange[];
   /** How many TCP connections are open. */
   readonly connections: number;
+  /** The same, with the oldest of them. */
+  waiting(): WaitingRequests;
+  /** For the handshakes from now on. When they demand more than before, connections from before end with their present request. */
+  useTls(tls: ListenerTls): void;
+  useLimits(limits: ListenerLimits): void;
+  /** For the requests from now on. Calls back when the last request of the one before has been answered. */
+  usePipeline(pipeline: Pipeline, whenIdle: () => void): void;
 };
+
+/** A pipeline, and how many of its requests are under way. */
+type Serving = { readonly pipeline: Pipeline; active: number; whenIdle: (() => void) | null };
 
 /**
  * The cipher suites, the preferred first: of those that encrypt and authenticate at once, with a key that a later theft
@@ -61,8 +80,8 @@ const ciphers = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 
-/** Connections that the kernel completes ahead of us, at most; it also has a limit of its own (net.core.somaxconn, 4096 by default). */
-const backlog = 4096;
+/** How long a client may take to close a connection that was ended towards it, in milliseconds. */
+const lingerMs = 1000;
 
 /** How often connections are looked through for heads that take too long, in milliseconds. */
 const headCheckIntervalMs = 1000;
@@ -72,13 +91,12 @@ const headCheckIntervalMs = 1000;
  * @throws OperatorError when the address cannot be listened on.
  */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
-  const { tls, limits, pipeline, logger } = options;
+  const { logger } = options;
+  let { tls, limits } = options;
+  let serving: Serving = { pipeline: options.pipeline, active: 0, whenIdle: null };
   const server = createServer({
-    cert: tls.cert,
-    key: tls.key,
-    minVersion: tls.minVersion,
-    ciphers,
-    ...(tls.clientCa === null ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+    ...secureContext(tls),
+    ...(tls.clientCa === null ? {} : { requestCert: true, rejectUnauthorized: true }),
     ALPNProtocols: ['http/1.1', 'http/1.0'],
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytes,
@@ -94,17 +112,39 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const sockets = new Set<Socket>();
   /** Every TLS connection, with its requests that wait or are being answered, in order. */
   const connections = new Map<Socket, Set<Exchange>>();
+  /** Connections that end with the requests under way on them. */
+  const ending = new Set<Socket>();
   let closing = false;
+
+  const isEnding = (socket: Socket) => closing || (ending.size > 0 && ending.has(socket));
+  /** Ends what is idle, in good order and not by a reset, which could take an answer with it; and all else after its present request. */
+  const endConnections = () => {
+    for (const [socket, underWay] of connections) {
+      ending.add(socket);
+      // Not server.closeIdleConnections(): a connection whose first request has not come yet is not idle to Node.
+      if (underWay.size === 0) {
+        socket.end();
+        setTimeout(() => socket.destroy(), lingerMs).unref();
+      }
+      for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
+    }
+  };
 
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
   server.on('secureConnection', (socket) => {
+    // Its handshake began before a certificate was demanded.
+    if (tls.clientCa !== null && !socket.authorized) {
+      socket.destroy();
+      return;
+    }
     const underWay = new Set<Exchange>();
     connections.set(socket, underWay);
     socket.once('close', () => {
       connections.delete(socket);
+      ending.delete(socket);
       // Node tells only the response whose turn it is that its client has left.
       process.nextTick(() => {
         for (const { res } of underWay) res.destroy().emit('close');
@@ -119,7 +159,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       socket.destroy();
       return;
     }
-    if (closing) res.shouldKeepAlive = false;
+    if (isEnding(socket)) {
+      if (!socket.writable) return; // it came as the connection was ended: its client sees that it was not acted upon
+      res.shouldKeepAlive = false;
+    }
     // One at a time: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2).
     const last = underWay.size === 0 ? undefined : [...underWay].at(-1);
     const turn =
@@ -128,11 +171,15 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
         // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
         last.res.once('close', () => socket.writable && resolve());
       });
-    const exchange = pipeline.handle(req, res, { expectation, turn });
+    const served = serving;
+    served.active += 1;
+    const exchange = served.pipeline.handle(req, res, { expectation, turn, isDraining: closing });
     underWay.add(exchange);
     res.once('close', () => {
       underWay.delete(exchange);
-      if (closing && underWay.size === 0) socket.destroySoon();
+      if (underWay.size === 0 && isEnding(socket)) socket.destroySoon();
+      served.active -= 1;
+      if (served.active === 0) served.whenIdle?.();
     });
   };
   server.on('request', (req, res) => handle(req, res, 'none'));
@@ -184,13 +231,37 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   });
 
   const address = await listen(server, options.host, options.port);
+  const requests = () => [...connections.values()].flatMap((underWay) => [...underWay]);
   return {
     address,
     get underWay() {
-      return [...connections.values()].flatMap((exchanges) => [...exchanges]);
+      return requests();
     },
     get connections() {
       return sockets.size;
+    },
+    waiting: () => describeWaiting(requests(), performance.now()),
+    useTls: (next) => {
+      // A new context forgets the sessions that clients would resume.
+      if (isDeepStrictEqual(next, tls)) return;
+      const demandsMore = next.clientCa !== tls.clientCa || next.minVersion !== tls.minVersion;
+      server.setSecureContext(secureContext(next));
+      // What node:tls looks at for each connection; setSecureContext does not set it.
+      Object.assign(server, { requestCert: next.clientCa !== null });
+      tls = next;
+      if (demandsMore) endConnections();
+    },
+    useLimits: (next) => {
+      limits = next;
+      server.headersTimeout = limits.headerTimeoutMs;
+      server.keepAliveTimeout = limits.keepAliveTimeoutMs;
+      server.timeout = limits.idleTimeoutMs;
+      server.maxConnections = limits.connections;
+    },
+    usePipeline: (pipeline, whenIdle) => {
+      serving.whenIdle = whenIdle;
+      if (serving.active === 0) whenIdle();
+      serving = { pipeline, active: 0, whenIdle: null };
     },
     get active() {
       return [...connections.values()].reduce((sum, underWay) => sum + underWay.size, 0);
@@ -199,73 +270,25 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       new Promise((resolve) => {
         closing = true;
         const cut = setTimeout(() => {
+          const { count, oldest } = describeWaiting(requests(), performance.now());
+          if (graceMs > 0 && count > 0)
+            logger.warn({ count, oldest }, 'shutdown.timeout is over: the requests under way are cut');
           for (const socket of sockets) socket.destroy();
         }, graceMs);
-        server.close(() => {
+        // Not https' own close(): it destroys idle connections, and no longer looks for heads that take too long.
+        NetServer.prototype.close.call(server, () => {
           clearTimeout(cut);
+          server.close(); // what else it has: the timer of those looks
           resolve();
         });
-        for (const [socket, underWay] of connections) {
-          // Not server.closeIdleConnections(): a connection whose first request has not come yet is not idle to Node.
-          if (underWay.size === 0) socket.destroy();
-          for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
-        }
+        endConnections();
       }),
   };
 }
 
-async function listen(server: Server, host: string, port: number): Promise<{ host: string; port: number }> {
-  const attempt = (on: string) =>
-    new Promise<AddressInfo>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: on, port, backlog, ipv6Only: false }, () => {
-        server.off('error', reject);
-        resolve(server.address() as AddressInfo);
-      });
-    });
-  try {
-    const { address, port: actual } = await attempt(host).catch((error: unknown) => {
-      // "::" stands for both IP versions, and serves IPv4 alone where the kernel has no IPv6.
-      const { code } = error as NodeJS.ErrnoException;
-      if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')) return attempt('0.0.0.0');
-      throw error;
-    });
-    return { host: address, port: actual };
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const where = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
-    const reasons: Readonly<Record<string, string>> = {
-      EADDRINUSE: 'another program listens there already; stop it, or choose another listen.port',
-      EACCES: `ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another listen.port, such as 8443`,
-      EADDRNOTAVAIL:
-        'this machine has no such address; set listen.host to one that it has, or to "::" for all',
-      ENOTFOUND: 'that host name does not resolve; set listen.host to an address, or to "::" for all',
-    };
-    throw new OperatorError(`Cannot listen on ${where}: ${reasons[code ?? ''] ?? message}.`);
-  }
-}
-
-/** What Node's parser or its timers refused before there was a request to answer. */
-function describeClientError(code: string): OciError {
-  if (code === 'HPE_HEADER_OVERFLOW') {
-    return new OciError(
-      'HEADERS_TOO_LARGE',
-      'The request line and headers are larger than limits.headerBytes allows.',
-    );
-  }
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return new OciError('REQUEST_TIMEOUT', 'The request line and headers did not arrive in time.');
-  }
-  return new OciError('BAD_REQUEST', 'This is not a valid HTTP/1.1 request.');
-}
-
-function answerRaw(socket: Socket, { status, code, message }: OciError, requestId: string): void {
-  const body = formatErrorBody(code, message, requestId);
-  socket.end(
-    `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
-    () => socket.destroy(),
-  );
+/** What node:tls makes the context of a handshake from. */
+function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
+  return { cert, key, minVersion, ciphers, ...(clientCa === null ? {} : { ca: clientCa }) };
 }
 
 function logEveryMinute(log: () => void): () => void {

@@ -16,7 +16,7 @@ import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
-import { endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import { draining, endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
@@ -53,7 +53,12 @@ export type Pipeline = {
   handle(
     req: IncomingMessage,
     res: ServerResponse,
-    options: { expectation: Expectation; turn: Promise<unknown> | undefined },
+    options: {
+      expectation: Expectation;
+      turn: Promise<unknown> | undefined;
+      /** Refused with 503: nothing new is begun any more. */
+      isDraining: boolean;
+    },
   ): Exchange;
 };
 
@@ -62,7 +67,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, engine, cache, addresses, logger, metrics, now, upstreamAuthorization } = options;
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
-  const handle: Pipeline['handle'] = (req, res, { expectation, turn }) => {
+  const handle: Pipeline['handle'] = (req, res, { expectation, turn, isDraining }) => {
     const exchange = openExchange(req, res, { addresses, expectation, nowMs: now() });
     res.once('close', () => {
       const log = () => {
@@ -74,13 +79,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       else setImmediate(log); // how the transfer ended is known a little later
     });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    if (turn === undefined) void answer(exchange);
-    else void turn.then(() => answer(exchange));
+    if (turn === undefined) void answer(exchange, isDraining);
+    else void turn.then(() => answer(exchange, isDraining));
     return exchange;
   };
 
-  const answer = async (exchange: Exchange): Promise<void> => {
+  const answer = async (exchange: Exchange, isDraining: boolean): Promise<void> => {
     try {
+      if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;

@@ -10,6 +10,7 @@ import {
   type Slot,
   type StoreLimits,
 } from '../../src/cache/store.ts';
+import { until } from '../support/redis.ts';
 
 /** What is asked through `reader` and told through `writer` is the same store, in one process or in several. */
 export type OpenStore = {
@@ -316,6 +317,37 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
       await pass(60_001);
       await fill(filler, slot, Buffer.concat([value, value]));
       assert.equal((await reader.stats())?.entries, 1);
+    });
+
+    it('forgets all when it is renewed: no fill from before lands, and a write under way stays so', async () => {
+      const { writer, filler, reader } = await open();
+      const other = { ...slot, scope: 'library/other' };
+      assert.equal(await fill(filler, slot, value), true);
+      const ticket = await ticketOf(filler, other);
+      const change = changeOf({});
+      assert.equal(await writer.beginWrite(change), true);
+      const stores = new Set([writer, filler, reader]);
+      for (const store of stores) store.renew(limits.ttlMs);
+      for (const store of stores) {
+        await until('it can be asked again', async () => (await store.lookup(other)).kind !== 'unavailable');
+        assert.equal(await found(store, slot), null);
+      }
+      assert.deepEqual(await filler.fill(other, ticket, value, 0), { stored: false, evicted: 0 });
+      assert.equal(await fill(filler, slot, value), false, 'the write has not ended');
+      assert.equal(await writer.endWrite(change), true);
+      assert.equal(await fill(filler, slot, newer), true);
+      assert.deepEqual(await found(reader, slot), newer);
+    });
+
+    it('keeps what is stored after a renewal for the time that came with it', async () => {
+      const { filler, reader, writer, pass } = await open();
+      const stores = new Set([writer, filler, reader]);
+      for (const store of stores) store.renew(5000);
+      for (const store of stores)
+        await until('it can be asked again', async () => (await store.lookup(slot)).kind !== 'unavailable');
+      assert.equal(await fill(filler, slot, value), true);
+      await pass(5001);
+      assert.equal(await found(reader, slot), null);
     });
 
     it('answers hundreds at the same time', async () => {

@@ -4,8 +4,16 @@ import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
-import { anonymous, authorized, connectClient } from '../support/raw-client.ts';
-import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  anonymous,
+  authorized,
+  connectClient,
+  errorCode,
+  exchange,
+  type RawClient,
+} from '../support/raw-client.ts';
+import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
+import { connectToWorker, workerPids } from '../support/workers.ts';
 
 describe('the end of a running front door', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
@@ -59,6 +67,65 @@ describe('the end of a running front door', { timeout: 60_000 }, () => {
     assert.equal(last?.msg, 'stopped');
     await frontDoor.stop();
   });
+
+  test('a request on a connection that was being opened: 503 with Retry-After', async () => {
+    const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
+    const busy = await connectClient(frontDoor);
+    busy.send(authorized('GET /v2/app/blobs/x'));
+    const request = await upstream.next();
+    const opening = connect(frontDoor.port, '127.0.0.1');
+    await once(opening, 'connect');
+    await exchange(frontDoor, anonymous('GET /v2/x')); // accepted after that one
+    await signal(frontDoor, 'SIGTERM');
+    const late = await connectClient(frontDoor, { socket: opening });
+    late.send(authorized('PUT /v2/app/manifests/x', 'Content-Length: 2'), '{}');
+    const refused = await late.response();
+    assert.equal(refused.status, 503);
+    assert.equal(errorCode(refused), 'UNAVAILABLE');
+    assert.deepEqual(values(refused, 'connection'), ['close']);
+    assert.match(values(refused, 'retry-after')[0] ?? '', /^[1-9][0-9]*$/);
+    assert.equal((await late.rest()).length, 0);
+    request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
+    assert.equal((await busy.response()).status, 200);
+    assert.equal(await exitCode(frontDoor), 0);
+    assert.equal(upstream.requests.length, upstream.requests.indexOf(request) + 1, 'nothing new was begun');
+    await frontDoor.stop();
+  });
+
+  for (const workers of [1, 2]) {
+    test(`the log says what the end waits for, workers: ${workers}`, async () => {
+      const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: [`workers=${workers}`] });
+      const pids = workers === 1 ? [undefined] : await workerPids(frontDoor);
+      const clients: RawClient[] = [];
+      const requests: UpstreamRequest[] = [];
+      for (const [i, pid] of pids.entries()) {
+        const client =
+          pid === undefined ? await connectClient(frontDoor) : await connectToWorker(frontDoor, pid);
+        client.send(authorized(`GET /v2/app/blobs/${i}?secret=1`));
+        const request = await upstream.next();
+        request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 6'), 'abc');
+        await client.responseHead();
+        assert.equal((await client.reader.take(3)).toString(), 'abc');
+        clients.push(client);
+        requests.push(request);
+      }
+      await signal(frontDoor, 'SIGTERM');
+      const line = await frontDoor.logged(({ msg }) => msg === 'waiting for requests under way to end');
+      assert.equal(line['pid'], frontDoor.pid);
+      assert.equal(line['count'], workers);
+      const oldest = line['oldest'] as Record<string, unknown>[];
+      assert.deepEqual(
+        oldest.map(({ method, path, user, bytesIn, bytesOut }) => [method, path, user, bytesIn, bytesOut]),
+        pids.map((_, i) => ['GET', `/v2/app/blobs/${i}`, 'alice', 0, 3]),
+      );
+      for (const { ageMs, requestId } of oldest)
+        assert.ok(typeof ageMs === 'number' && ageMs >= 0 && /^[0-9a-f]{32}$/.test(String(requestId)));
+      for (const request of requests) request.answer('def');
+      for (const client of clients) assert.equal((await client.reader.take(3)).toString(), 'def');
+      assert.equal(await exitCode(frontDoor), 0);
+      await frontDoor.stop();
+    });
+  }
 
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     test(`${name} ${name === 'SIGINT' ? 'cuts at once' : 'cuts after shutdown.timeout'}, exit code 0`, async () => {

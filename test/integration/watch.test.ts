@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pino } from 'pino';
-import type { ServingDoor } from '../../src/cluster/front-door.ts';
-import { openWatch } from '../../src/cluster/watch.ts';
+import { openWatch, type WatchOptions } from '../../src/cluster/watch.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
@@ -26,18 +25,15 @@ const load = async (...set: string[]): Promise<Config> => {
 /** A front door that serves nobody, and counts. */
 function createDoor() {
   const metrics = createMetrics();
-  const door: ServingDoor = {
-    address: { host: '127.0.0.1', port: 1 },
-    names: [],
-    close: () => Promise.resolve(),
+  const door: WatchOptions['door'] = {
     status: () => ({ draining: false, workers: { wanted: 1, serving: 1, restarts: 0, crashLoop: false } }),
     reports: () =>
       Promise.resolve([
         metrics.report({
           connections: 0,
           underWay: [],
-          passwords: { queued: 0, running: 0, rejected: 0 },
-          certificateEnds: new Date(Date.now() + 100 * 86_400_000),
+          passwords: { queued: 0, running: 0 },
+          certificateEndMs: Date.now() + 100 * 86_400_000,
           cache: null,
         }),
       ]),

@@ -119,12 +119,22 @@ describe('several workers', { timeout: 120_000 }, () => {
   test('one that cannot start says why, and the others serve on', async () => {
     const other = await startFrontDoor({ upstreamUrl: upstream.url, set: ['workers=2'] });
     const [first = 0, second = 0] = await workerPids(other);
-    await writeFile(path.join(other.dir, 'certs/server.key'), 'no key');
+    await rm(other.htpasswdPath);
     process.kill(second, 'SIGKILL');
     const line = await other.logged(({ msg, workerPid }) => msg === replaced && workerPid !== second);
-    assert.match(String(line['reason']), /server\.key/);
+    assert.match(String(line['reason']), /htpasswd/);
     assert.deepEqual([line['code'], line['retryMs']], [1, 1000]);
     (await connectToWorker(other, first)).leave();
+    await other.stop();
+  });
+
+  test('one that takes another place starts with the certificate in effect, whatever lies on the disk by then', async () => {
+    const other = await startFrontDoor({ upstreamUrl: upstream.url, set: ['workers=2'] });
+    const [, second = 0] = await workerPids(other);
+    await writeFile(path.join(other.dir, 'certs/server.key'), 'no key');
+    process.kill(second, 'SIGKILL');
+    const { workerPid } = await other.logged(({ msg }) => msg === listening);
+    (await connectToWorker(other, workerPid as number)).leave();
     await other.stop();
   });
 

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { copyCertificate } from '../support/certificate-files.ts';
+import { copyCertificate, createClientPair } from '../support/certificate-files.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
-import { run } from '../support/processes.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { authorized, connectClient, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -19,32 +18,12 @@ describe('TLS', { timeout: 60_000, skip: unlessInstalled('openssl') }, () => {
   let dir: string;
   let clientPair: { cert: string; key: string };
   let strangersPair: { cert: string; key: string };
-  /** A certificate for clients, as an operator makes one with OpenSSL. */
-  const createClientPair = async (ca: string) => {
-    const [crt, key] = [path.join(dir, ca, 'client.crt'), path.join(dir, ca, 'client.key')];
-    const made = await run('openssl', [
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=a client'],
-      ...['-addext', 'extendedKeyUsage=clientAuth', '-addext', 'basicConstraints=CA:FALSE'],
-      ...[
-        '-CA',
-        path.join(dir, ca, 'ca.crt'),
-        '-CAkey',
-        path.join(dir, ca, 'ca.key'),
-        '-out',
-        crt,
-        '-keyout',
-        key,
-      ],
-    ]);
-    assert.equal(made.code, 0, made.stderr);
-    return { cert: await readFile(crt, 'utf8'), key: await readFile(key, 'utf8') };
-  };
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
     await copyCertificate(path.join(dir, 'clients'), ['client.example']);
     await copyCertificate(path.join(dir, 'strangers'), ['stranger.example']);
-    clientPair = await createClientPair('clients');
-    strangersPair = await createClientPair('strangers');
+    clientPair = await createClientPair(path.join(dir, 'clients'));
+    strangersPair = await createClientPair(path.join(dir, 'strangers'));
     upstream = await startUpstream({ script: answerOk });
     frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
     strict = await startFrontDoor({

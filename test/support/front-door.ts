@@ -34,9 +34,12 @@ export const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base6
 const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
 
 export type FrontDoorOptions = {
-  readonly upstreamUrl: string;
+  /** Null: the configuration file names it. */
+  readonly upstreamUrl: string | null;
   readonly set?: readonly string[];
   readonly htpasswd?: string;
+  /** Its configuration file, `tidegate.yml` in its working directory; none when left out. What `set` says wins. */
+  readonly config?: string;
   readonly env?: NodeJS.ProcessEnv;
   /** DNS names for the certificate; localhost when left out. */
   readonly hosts?: readonly string[];
@@ -65,10 +68,19 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     `tls.cert=${certs}/server.crt`,
     `tls.key=${certs}/server.key`,
     `auth.htpasswd=${htpasswdPath}`,
-    `upstream.url=${options.upstreamUrl}`,
+    ...(options.upstreamUrl === null ? [] : [`upstream.url=${options.upstreamUrl}`]),
     ...(options.set ?? []),
   ];
-  const command = [process.execPath, mainPath, 'serve', ...settings.flatMap((setting) => ['--set', setting])];
+  const configPath = path.join(dir, 'tidegate.yml');
+  if (options.config !== undefined) await writeFile(configPath, options.config);
+  const named = options.config === undefined ? [] : ['--config', configPath];
+  const command = [
+    process.execPath,
+    mainPath,
+    'serve',
+    ...named,
+    ...settings.flatMap((setting) => ['--set', setting]),
+  ];
   const [file = '', ...args] = [...(options.within ?? []), ...command];
   const child = spawn(file, args, {
     cwd: dir,

@@ -37,7 +37,7 @@ process.on('message', (message: FromParent) => {
       const result =
         method === 'pass'
           ? Promise.resolve()
-          : (store[method] as (...args: unknown[]) => Promise<unknown>)(...args);
+          : Promise.resolve((store[method] as (...args: unknown[]) => unknown)(...args));
       void result.then((value) => send({ kind: 'result', id, value }));
       break;
     }

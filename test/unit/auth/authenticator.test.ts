@@ -22,7 +22,7 @@ const verified = (name: string, scheme = 'basic') => ({ kind: 'verified', identi
 function setUp(text: string, options: { maxCredentials?: number } = {}) {
   let generation = 1;
   let current = parseHtpasswd(text, { maxBcryptCost: 12, maxShaCryptRounds: 10_000 });
-  const htpasswd: HtpasswdFile = {
+  const htpasswd: Omit<HtpasswdFile, 'reread'> = {
     lookup: (name) => current.entries.get(name),
     usable: () => [...current.entries.values()],
     generation: () => generation,
@@ -38,7 +38,7 @@ function setUp(text: string, options: { maxCredentials?: number } = {}) {
       if (failure) throw failure;
       return verifyPassword(password, hash);
     },
-    load: { queued: 0, running: 0, rejected: 0 },
+    load: { queued: 0, running: 0 },
     close: () => Promise.resolve(),
   };
   let nowMs = 0;

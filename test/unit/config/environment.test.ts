@@ -38,10 +38,10 @@ describe('readEnvironment', () => {
   });
 
   it('refuses a variable that no key has, and names the nearest', () => {
-    const { problems } = readEnvironment({ TIDEGATE_UPSTREM_URL: 'x', TIDEGATE_ADMINS_PORT: '9090' });
+    const { problems } = readEnvironment({ TIDEGATE_UPSTREM_URL: 'x', TIDEGATE_STATISTICS_PORT: '9090' });
     assert.deepEqual(
       problems.map(({ place }) => place),
-      ['TIDEGATE_ADMINS_PORT', 'TIDEGATE_UPSTREM_URL'],
+      ['TIDEGATE_STATISTICS_PORT', 'TIDEGATE_UPSTREM_URL'],
     );
     assert.match(problems[1]?.wrong ?? '', /did you mean TIDEGATE_UPSTREAM_URL\?/);
   });
@@ -59,7 +59,6 @@ describe('readEnvironment', () => {
       TIDEGATE_PORT_443_TCP_ADDR: '10.0.0.1',
       TIDEGATE_REDIS_SERVICE_HOST: '10.0.0.2',
       TIDEGATE_REDIS_PORT: 'tcp://10.0.0.2:6379',
-      TIDEGATE_ADMIN_PORT: 'tcp://10.0.0.3:9090',
     };
     const { values, problems } = readEnvironment(env);
     assert.deepEqual([values.size, problems], [0, []]);

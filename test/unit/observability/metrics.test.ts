@@ -6,8 +6,8 @@ import { createMetrics, type Gauges } from '../../../src/observability/metrics.t
 const gauges: Gauges = {
   connections: 3,
   underWay: [],
-  passwords: { queued: 2, running: 1, rejected: 4 },
-  certificateEnds: new Date('2030-01-01T00:00:00Z'),
+  passwords: { queued: 2, running: 1 },
+  certificateEndMs: Date.UTC(2030, 0, 1),
   cache: null,
 };
 const cache = {
@@ -24,6 +24,7 @@ test('what others record is shown, and of what they name nothing becomes a label
   metrics.throttled('something new');
   metrics.lockedOut({ kind: 'name', subject: 'mallory' });
   metrics.passwordWaited(100);
+  metrics.passwordRejected();
   const { families, lockOuts } = metrics.report(gauges);
   metrics.close();
   const { text } = await formatExposition([families]);
@@ -34,7 +35,7 @@ test('what others record is shown, and of what they name nothing becomes a label
     'tidegate_password_wait_seconds_bucket{le="0.05"} 0',
     'tidegate_password_wait_seconds_bucket{le="0.25"} 1',
     'tidegate_password_queue 2',
-    'tidegate_password_rejections_total 4',
+    'tidegate_password_rejections_total 1',
     'tidegate_connections 3',
     'tidegate_certificate_expiry_timestamp_seconds 1893456000',
   ])
@@ -49,7 +50,7 @@ test('what several processes report becomes one: sums, the size of a shared stor
   const report = (isShared: boolean, isUsable: boolean, year: number) =>
     metrics.report({
       ...gauges,
-      certificateEnds: new Date(Date.UTC(year, 0, 1)),
+      certificateEndMs: Date.UTC(year, 0, 1),
       cache: { ...cache, isShared, isUsable },
     }).families;
   const { text: shared } = await formatExposition([report(true, true, 2031), report(true, false, 2030)]);

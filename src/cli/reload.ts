@@ -1,0 +1,84 @@
+import { request } from 'node:http';
+import type { Command } from 'commander';
+import type { ReloadOutcome } from '../cluster/reloader.ts';
+import { loadConfig } from '../config/load.ts';
+import { OperatorError } from '../operator-error.ts';
+import { addConfigOptions, readConfigOptions } from './config.ts';
+
+/** Adds `reload`: has the running front door load its configuration and files anew, and says what came of it. */
+export function addReloadCommand(program: Command): void {
+  const command = program
+    .command('reload')
+    .description('check the configuration, and have the running front door take it and its files anew');
+  addConfigOptions(command).action(async () => {
+    const { config } = await loadConfig(readConfigOptions(command));
+    const outcome = parseOutcome(await post(findAdmin(config.admin)));
+    if (!outcome.ok)
+      throw new OperatorError(`Refused, and what was in effect serves on. ${outcome.sentence}`);
+    process.stdout.write(formatOutcome(outcome));
+  });
+}
+
+/** A front door under load may have to check passwords first, and its workers to agree. In milliseconds. */
+const answerTimeoutMs = 60_000;
+const maxAnswerBytes = 1024 * 1024;
+const otherWays = 'send SIGHUP to the first process of "tidegate serve", or "systemctl reload tidegate"';
+
+type Admin = { readonly host: string; readonly port: number };
+
+/** The address at which the admin listener is reached from here. */
+function findAdmin({ host, port }: { readonly host: string; readonly port: number | null }): Admin {
+  if (port === null) throw new OperatorError(`admin.port is null, so there is nobody to ask: ${otherWays}.`);
+  if (port === 0) throw new OperatorError(`admin.port is 0, so the port is not known here: ${otherWays}.`);
+  const everywhere: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+  return { host: everywhere[host] ?? host, port };
+}
+
+function post({ host, port }: Admin): Promise<string> {
+  const where = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return new Promise((resolve, reject) => {
+    const fail = (reason: string) =>
+      reject(
+        new OperatorError(
+          `The front door cannot be asked at ${where} (${reason}): is it running, and with this configuration? Else ${otherWays}.`,
+        ),
+      );
+    const asked = request(
+      { host, port, path: '/reload', method: 'POST', headers: { 'Content-Length': 0 }, agent: false },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8');
+        answer.on('data', (chunk: string) => {
+          text += chunk;
+          if (text.length > maxAnswerBytes) answer.destroy(new Error('its answer is too long'));
+        });
+        answer.on('error', (error) => fail(error.message));
+        answer.on('end', () => {
+          if (answer.statusCode === 200 || answer.statusCode === 422) resolve(text);
+          else fail(`it answered ${answer.statusCode ?? 'nothing'}`);
+        });
+      },
+    );
+    asked.setTimeout(answerTimeoutMs, () => asked.destroy(new Error('no answer')));
+    asked.on('error', (error) => fail(error.message));
+    asked.end();
+  });
+}
+
+function parseOutcome(text: string): ReloadOutcome {
+  try {
+    const outcome = JSON.parse(text) as ReloadOutcome;
+    if (outcome.ok ? Array.isArray(outcome.changed) : typeof outcome.sentence === 'string') return outcome;
+  } catch {
+    // said below
+  }
+  throw new OperatorError('What answered is not the front door: check admin.host and admin.port.');
+}
+
+function formatOutcome({ changed, needRestart }: Extract<ReloadOutcome, { ok: true }>): string {
+  return [
+    changed.length > 0 ? `Reloaded: ${changed.join(', ')}.` : 'Reloaded; nothing has changed.',
+    ...(needRestart.length > 0 ? [`As it was until the next start: ${needRestart.join(', ')}.`] : []),
+    '',
+  ].join('\n');
+}

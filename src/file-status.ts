@@ -1,0 +1,60 @@
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+
+/** Some file systems keep times to two seconds: a file changed more recently may change again unseen. */
+const timestampGraceMs = 2500;
+
+/** Opens a file for reading, and closes it after use. */
+export async function withOpenFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+  // O_NONBLOCK: a FIFO in the file's place must not make open() wait for its writer.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
+}
+
+export type FileStatus = {
+  /** Differs when the file is another or has changed. */
+  readonly signature: string;
+  /** Whether it changed so recently that it may change again and keep this signature. */
+  readonly isRecent: boolean;
+};
+
+/** The status of an open file. */
+export async function readStatus(file: FileHandle): Promise<FileStatus> {
+  const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs, ctimeMs } = await file.stat({ bigint: true });
+  const changedAtMs = Math.max(Number(mtimeMs), Number(ctimeMs));
+  return {
+    signature: [dev, ino, size, mtimeNs, ctimeNs].join(':'),
+    isRecent: Math.abs(Date.now() - changedAtMs) < timestampGraceMs,
+  };
+}
+
+/**
+ * The status of these files together; one that cannot be opened counts by the reason. Opened, since over NFS only open()
+ * asks the server.
+ */
+export async function readStatuses(paths: readonly string[]): Promise<FileStatus> {
+  const statuses = await Promise.all(
+    paths.map((path) =>
+      withOpenFile(path, readStatus).catch((error: unknown) => ({
+        signature: describeReadError(error),
+        isRecent: false,
+      })),
+    ),
+  );
+  return {
+    signature: statuses.map(({ signature }) => signature).join('\n'),
+    isRecent: statuses.some(({ isRecent }) => isRecent),
+  };
+}
+
+/** Why a file can't be read, as the end of a sentence. */
+export function describeReadError(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  if (code === 'ENOENT') return 'it does not exist';
+  if (code === 'EACCES') return 'there is no permission to read it';
+  return error instanceof Error ? error.message : String(error);
+}

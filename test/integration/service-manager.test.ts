@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { startFrontDoor } from '../support/front-door.ts';
+import { openNotifySocket } from '../support/notify-socket.ts';
+import { until } from '../support/redis.ts';
+import { unlessInstalled } from '../support/requirement.ts';
+import { answerOk, startUpstream } from '../support/scripted-upstream.ts';
+
+for (const workers of [1, 2]) {
+  test(
+    `the service manager is told of start, reload, end and life, workers: ${workers}`,
+    { timeout: 60_000, skip: unlessInstalled('systemd-notify', 'python3') },
+    async () => {
+      const upstream = await startUpstream({ script: answerOk });
+      const socket = await openNotifySocket();
+      const frontDoor = await startFrontDoor({
+        upstreamUrl: upstream.url,
+        set: [`workers=${workers}`],
+        env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '400000' },
+      });
+      assert.deepEqual(await socket.told(1), ['READY=1']);
+      const beforeUs = process.hrtime.bigint() / 1000n;
+      frontDoor.process.kill('SIGHUP');
+      const [, reloading = '', ready] = await socket.told(3);
+      const [, atUs = '0'] = /^RELOADING=1\nMONOTONIC_USEC=(\d+)$/.exec(reloading) ?? [];
+      assert.ok(BigInt(atUs) >= beforeUs, reloading);
+      assert.equal(ready, 'READY=1');
+      const lives = () => socket.messages.filter((text) => text === 'WATCHDOG=1').length;
+      const before = lives();
+      await until('it shows that it lives, again and again', () => Promise.resolve(lives() > before + 1));
+      frontDoor.process.kill('SIGTERM');
+      assert.deepEqual((await socket.told(4)).slice(3), ['STOPPING=1']);
+      if (frontDoor.process.exitCode === null) await once(frontDoor.process, 'exit');
+      assert.equal(frontDoor.process.exitCode, 0);
+      await socket.close();
+      await frontDoor.stop();
+      await upstream.close();
+    },
+  );
+}
+
+test('a service manager that cannot be told is no reason not to serve', { timeout: 60_000 }, async () => {
+  const upstream = await startUpstream({ script: answerOk });
+  const frontDoor = await startFrontDoor({
+    upstreamUrl: upstream.url,
+    set: ['log.level=debug'],
+    env: { NOTIFY_SOCKET: '/nonexistent/notify' },
+  });
+  const line = await frontDoor.logged(({ msg }) => msg === 'the service manager was not told');
+  assert.equal(line['level'], 20);
+  await frontDoor.stop();
+  await upstream.close();
+});

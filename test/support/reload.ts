@@ -1,0 +1,35 @@
+import { rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { copyCertificate } from './certificate-files.ts';
+import type { FrontDoor, LogLine } from './front-door.ts';
+
+/** Waits for a log line that is written from now on, and not for an earlier one like it. */
+export function listenToLog(frontDoor: FrontDoor): FrontDoor['logged'] {
+  const from = frontDoor.log.length;
+  return (matches) => frontDoor.logged((line) => frontDoor.log.indexOf(line) >= from && matches(line));
+}
+
+export const isRefusal = ({ msg }: LogLine): boolean => msg.startsWith('The reload is refused, and what');
+
+/** Sends SIGHUP and waits for what comes of it. */
+export async function sighup(frontDoor: FrontDoor): Promise<LogLine> {
+  const logged = listenToLog(frontDoor);
+  frontDoor.process.kill('SIGHUP');
+  return logged((line) => line.msg === 'reloaded' || isRefusal(line));
+}
+
+/** Writes a file as a whole, as careful programs do. */
+export async function replaceFile(name: string, content: string): Promise<void> {
+  await writeFile(`${name}.new`, content, { mode: 0o600 });
+  await rename(`${name}.new`, name);
+}
+
+export const replaceConfig = (frontDoor: FrontDoor, text: string): Promise<void> =>
+  replaceFile(path.join(frontDoor.dir, 'tidegate.yml'), text);
+
+/** Another CA and a certificate of it, in a folder of their own beside the one in use. */
+export async function makeOtherCertificate(frontDoor: FrontDoor): Promise<{ dir: string }> {
+  const dir = path.join(frontDoor.dir, 'other-certs');
+  await copyCertificate(dir, ['localhost', 'other.example']);
+  return { dir };
+}
