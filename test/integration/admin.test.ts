@@ -99,13 +99,22 @@ for (const workers of [1, 2]) {
       }
     });
 
-    test('what is not there is 404, another method 405, and there is no /reload unless something can reload', async () => {
-      for (const path of ['/', '/v2/', '/metrics/', '/reload', '//livez', 'http://localhost/livez'])
+    test('what is not there is 404, another method 405', async () => {
+      for (const path of ['/', '/v2/', '/metrics/', '//livez', 'http://localhost/livez'])
         assert.equal((await admin.ask(path)).status, 404, path);
       for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']) {
         const { status, headers } = await admin.ask('/metrics', { method });
         assert.deepEqual([status, headers['allow']], [405, 'GET, HEAD']);
       }
+    });
+
+    test('POST /reload reloads, tells what came of it, and is counted', async () => {
+      const before = await admin.metrics();
+      const { status, body } = await admin.ask('/reload', { method: 'POST' });
+      assert.deepEqual([status, JSON.parse(body)], [200, { ok: true, changed: [], needRestart: [] }]);
+      const key = 'tidegate_reloads_total{result="done"}';
+      assert.equal((await admin.metrics()).get(key), (before.get(key) ?? 0) + 1);
+      assert.equal((await admin.ask('/readyz')).status, 200);
     });
 
     test('a head that is too large is refused, one that does not come is not waited for', async () => {
