@@ -11,7 +11,7 @@ export type Facts = {
   /** How many addresses and names have been locked out since the start, and which was the last. */
   readonly lockOuts: {
     readonly count: number;
-    readonly latest: { readonly kind: string; readonly subject: string } | null;
+    readonly latest: { readonly kind: string; readonly network: string; readonly user: string | null } | null;
   };
 };
 
@@ -50,7 +50,7 @@ export function createIncidents(options: {
     if (count > knownLockOuts) lockedOutAtMs = nowMs;
     knownLockOuts = count;
     if (nowMs - lockedOutAtMs >= lockOutsOverMs) return null;
-    const who = latest === null ? '' : `, lately the ${latest.kind} ${defuse(latest.subject)}`;
+    const who = latest === null ? '' : `, lately ${describeLockOut(latest)}`;
     return `After too many wrong passwords somebody was locked out${who}. The log has the attempts, with their addresses.`;
   };
 
@@ -116,9 +116,15 @@ function describeEnded({ certificateEndMs }: Facts, nowMs: number): string | nul
   return `The certificate has ended on ${new Date(certificateEndMs).toISOString()}: no client accepts it any more. Renew it now.`;
 }
 
-/** A stranger chose the name: in a chat it must not call people or be a link. */
-function defuse(subject: string): string {
-  return shorten(subject).replace(/[^\p{L}\p{N}.:_/-]/gu, '?');
+function describeLockOut({ kind, network, user }: NonNullable<Facts['lockOuts']['latest']>): string {
+  if (kind === 'address') return `the address ${defuse(network)}`;
+  const name = user === null ? 'a name that nobody has' : `the name ${defuse(user)}`;
+  return `${name}, tried from ${defuse(network)}`;
+}
+
+/** A stranger may have chosen it: in a chat it must not call people or be a link. */
+function defuse(text: string): string {
+  return shorten(text).replace(/[^\p{L}\p{N}.:_/-]/gu, '?');
 }
 
 function shorten(text: string): string {

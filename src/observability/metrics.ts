@@ -6,10 +6,12 @@ import { createTally } from './tally.ts';
 
 /** Somebody who may not try again for a time. */
 export type LockOut = {
-  /** What was counted: `address` or `name`. */
+  /** What is locked out: `address` or `name`. */
   readonly kind: string;
-  /** Which one: an address, or a name as it was given. For alerts; never a label. */
-  readonly subject: string;
+  /** Where the last attempt came from: an address or a network. For alerts, never a label; likewise the user. */
+  readonly network: string;
+  /** The name, if there is such a user; null if not, since it may be a password in the wrong place. */
+  readonly user: string | null;
 };
 
 /** What a process that serves clients knows of itself. */

@@ -126,7 +126,7 @@ describe('openWatch', { timeout: 60_000 }, () => {
     });
     await until('it has looked', () => upstream.requests.length > 1);
     assert.deepEqual(hook.alerts, []);
-    metrics.lockedOut({ kind: 'address', subject: '192.0.2.7' });
+    metrics.lockedOut({ kind: 'address', network: '192.0.2.7', user: null });
     const [alert] = await hook.taken(1);
     assert.equal(alert?.alert, 'lock-outs');
     assert.match(alert.text, /the address 192\.0\.2\.7/);

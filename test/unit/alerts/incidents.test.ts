@@ -96,7 +96,7 @@ describe('createIncidents', () => {
 
   it('tells of lock-outs once, for as long as they go on', () => {
     const count = (n: number) => ({
-      lockOuts: { count: n, latest: { kind: 'address', subject: '192.0.2.7' } },
+      lockOuts: { count: n, latest: { kind: 'address', network: '192.0.2.7', user: 'alice' } },
     });
     const { told, alerts } = watch(
       count(2),
@@ -110,9 +110,21 @@ describe('createIncidents', () => {
     assert.match(alerts[0]?.text ?? '', /the address 192\.0\.2\.7/);
   });
 
+  for (const [user, text] of [
+    ['alice', /lately the name alice, tried from 2001:db8::\/64\./],
+    [null, /lately a name that nobody has, tried from 2001:db8::\/64\./],
+  ] as const) {
+    it(`tells of a name that is locked out: ${user}`, () => {
+      const latest = { kind: 'name', network: '2001:db8::/64', user };
+      assert.match(watch({ lockOuts: { count: 1, latest } }).alerts[0]?.text ?? '', text);
+    });
+  }
+
   it('repeats a name that a stranger chose without what a chat or a mail would act upon', () => {
-    const subject = `<!channel> http://evil.example\r\nBcc: x@y ${'z'.repeat(1000)}`;
-    const [alert] = watch({ lockOuts: { count: 1, latest: { kind: 'name', subject } } }).alerts;
+    const user = `<!channel> http://evil.example\r\nBcc: x@y ${'z'.repeat(1000)}`;
+    const [alert] = watch({
+      lockOuts: { count: 1, latest: { kind: 'name', network: '192.0.2.7', user } },
+    }).alerts;
     assert.doesNotMatch(alert?.text ?? '', /[<>@\r\n!]/);
     assert.ok((alert?.text.length ?? 0) < 400);
   });

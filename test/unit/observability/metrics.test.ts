@@ -22,7 +22,7 @@ test('what others record is shown, and of what they name nothing becomes a label
   metrics.throttled('address');
   metrics.throttled('address');
   metrics.throttled('something new');
-  metrics.lockedOut({ kind: 'name', subject: 'mallory' });
+  metrics.lockedOut({ kind: 'name', network: '192.0.2.7', user: 'mallory' });
   metrics.passwordWaited(100);
   metrics.passwordRejected();
   const { families, lockOuts } = metrics.report(gauges);
@@ -40,8 +40,8 @@ test('what others record is shown, and of what they name nothing becomes a label
     'tidegate_certificate_expiry_timestamp_seconds 1893456000',
   ])
     assert.ok(text.split('\n').includes(line), `${line} is missing in\n${text}`);
-  assert.ok(!text.includes('mallory'));
-  assert.deepEqual(lockOuts, { count: 1, latest: { kind: 'name', subject: 'mallory' } });
+  assert.ok(!text.includes('mallory') && !text.includes('192.0.2.7'));
+  assert.deepEqual(lockOuts, { count: 1, latest: { kind: 'name', network: '192.0.2.7', user: 'mallory' } });
 });
 
 test('what several processes report becomes one: sums, the size of a shared store once, the certificate that ends first', async () => {
