@@ -13,8 +13,9 @@ const mayImport = {
   proxy: ['oci'],
   cache: ['oci'],
   storage: ['oci'],
+  alerts: [],
   server: ['oci', 'auth', 'proxy', 'cache', 'storage', 'observability'],
-  cluster: ['app', 'auth', 'cache', 'config', 'observability'],
+  cluster: ['app', 'auth', 'cache', 'config', 'observability', 'server', 'proxy', 'tls', 'alerts'],
   doctor: ['auth', 'cache', 'config', 'tls'],
 };
 const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];

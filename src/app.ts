@@ -12,9 +12,11 @@ import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache, createCacheCounters, type CacheCounters } from './cache/answer-cache.ts';
 import { openCacheStore, openRedis } from './cache/open-store.ts';
+import { createStatsReader } from './cache/stats-reader.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { CacheStore } from './cache/store.ts';
 import type { Config } from './config/schema.ts';
+import { createMetrics, type Metrics, type ProcessReport } from './observability/metrics.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
@@ -32,6 +34,8 @@ import { meansSameUsers, openUsers, type Users } from './users.ts';
 /** A running front door. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
+  /** What has been counted since the start, and what is so now. */
+  report(): Promise<ProcessReport>;
   /** The requests under way. */
   waiting(): WaitingRequests;
   /**
@@ -80,17 +84,22 @@ export type AppOptions = ServedState & {
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, pem, logger, peers } = options;
   setDefaultHighWaterMark(false, streamBufferBytes);
-  const throttle = await openLoginThrottle(options);
-  const usersOptions = { logger, throttle, tokens: peers && createPeerFan(peers.tokens) };
+  const metrics = createMetrics();
+  const throttle = await openLoginThrottle(options, metrics);
+  const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
   const users = await openUsers(config.auth, usersOptions);
   const store = await openCacheStore(config, logger, peers?.writes);
-  const shared = { store, counters: createCacheCounters(), logger };
+  const isRemote = config.cache.driver === 'redis';
+  const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
+  const shared = { store, counters: createCacheCounters(), metrics, logger };
+  let certificateEndMs = pem.notAfterMs;
   let current = await openService({ config, pem }, users, shared);
   const free = async () => {
     await current.free();
     throttle.close();
     if (store) logger.info({ ...shared.counters }, 'cache counters');
     await store?.close();
+    metrics.close();
   };
   try {
     const listener = await openListener({
@@ -101,6 +110,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       proxyProtocol: config.listen.proxyProtocol === 'on',
       addresses: current.addresses,
       pipeline: current.pipeline,
+      metrics,
       logger,
     });
     const use = (next: Service) => {
@@ -128,6 +138,7 @@ export async function createApp(options: AppOptions): Promise<App> {
         commit: () => {
           reread?.use();
           listener.useTls(readTls(state));
+          certificateEndMs = state.pem.notAfterMs;
           listener.useLimits(readLimits(state.config));
           if (next) use(next);
         },
@@ -136,6 +147,19 @@ export async function createApp(options: AppOptions): Promise<App> {
     };
     return {
       address: listener.address,
+      report: async () =>
+        metrics.report({
+          connections: listener.connections,
+          underWay: listener.underWay,
+          passwords: current.users.pool.load,
+          certificateEndMs,
+          cache: store && {
+            isUsable: store.isUsable(),
+            isShared: isRemote,
+            counters: shared.counters,
+            stats: (await readStats?.()) ?? null,
+          },
+        }),
       waiting: () => listener.waiting(),
       prepare,
       close: async ({ graceMs }) => {
@@ -166,13 +190,14 @@ type Service = {
 type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
+  readonly metrics: Metrics;
   readonly logger: Logger;
 };
 
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, logger } = shared;
+  const { store, counters, metrics, logger } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -208,6 +233,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       : null,
     addresses,
     logger,
+    metrics,
     now,
     realm: auth.realm,
     openPaths: new Set(auth.open),
@@ -279,7 +305,10 @@ const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
   repeat: 'the same wrong password again and again from one address: that password is locked out there',
 };
 
-async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions): Promise<LoginThrottle> {
+async function openLoginThrottle(
+  { config, logger, peers, loginKey }: AppOptions,
+  metrics: Metrics,
+): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
   const { addressFailures, nameFailures, repeatFailures, window, lockTime, maxLockTime, entries } =
     auth.throttle;
@@ -311,9 +340,12 @@ async function openLoginThrottle({ config, logger, peers, loginKey }: AppOptions
         })
       : null,
     events: {
-      onThrottled: () => {},
-      onLockOut: ({ kind, network, user, forMs, times }) =>
-        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]),
+      onThrottled: metrics.throttled,
+      onLockOut: (lockOut) => {
+        const { kind, network, user, forMs, times } = lockOut;
+        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]);
+        metrics.lockedOut(lockOut);
+      },
     },
     now,
   });

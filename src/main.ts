@@ -1,11 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { readFileSync } from 'node:fs';
 import { OperatorError } from './operator-error.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+import { version } from './version.ts';
 
 type AddCommand = (program: Command) => void;
 
@@ -18,6 +14,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
   ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
+  ['alert', async () => (await import('./cli/alert.ts')).addAlertCommand],
 ]);
 
 /** Runs one command. Gives the exit code: 0 done, 1 the work failed, 2 wrong usage. */

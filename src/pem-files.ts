@@ -1,6 +1,6 @@
 import type { Config } from './config/schema.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
-import { loadPem, parseCertificates } from './tls/pem.ts';
+import { loadUpstreamCa } from './tls/upstream-ca.ts';
 
 /** What is in the PEM files that a configuration names, read and checked; plain data, so that processes can pass it on. */
 export type PemFiles = {
@@ -37,14 +37,4 @@ export async function loadPemFiles(
 /** The files that {@link loadPemFiles} reads. */
 export function listPemFiles({ tls, upstream }: Pick<Config, 'tls' | 'upstream'>): string[] {
   return [tls.cert, tls.key, tls.clientCa, upstream.ca].filter((path) => path !== null);
-}
-
-/** Checked here, because Node takes an empty text for none given, and would trust every public CA. */
-async function loadUpstreamCa(path: string): Promise<string> {
-  const pem = await loadPem(
-    path,
-    "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
-  );
-  parseCertificates(pem, path);
-  return pem;
 }

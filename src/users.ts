@@ -3,15 +3,17 @@ import type { Logger } from 'pino';
 import { createAuthenticator, type Authenticator } from './auth/authenticator.ts';
 import { openHtpasswdFile, type HtpasswdFile } from './auth/htpasswd-file.ts';
 import type { LoginThrottle } from './auth/login-throttle.ts';
-import { createPasswordPool } from './auth/password-pool.ts';
+import { createPasswordPool, type PasswordPool } from './auth/password-pool.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import type { Config } from './config/schema.ts';
+import type { Metrics } from './observability/metrics.ts';
 import type { PeerFan } from './peer-fan.ts';
 
 /** Who may pass, and how they prove it; shared by those that serve one after the other, and freed with the last of them. */
 export type Users = {
   readonly htpasswd: HtpasswdFile;
   readonly authenticator: Authenticator;
+  readonly pool: Pick<PasswordPool, 'load'>;
   /** The same for one more. */
   share(): Users;
   /** To be called once for the first, and once for each share. */
@@ -35,13 +37,14 @@ export function meansSameUsers(one: Config['auth'], other: Config['auth']): bool
 export type UsersOptions = {
   readonly logger: Logger;
   readonly throttle: LoginThrottle;
+  readonly metrics: Pick<Metrics, 'passwordWaited' | 'passwordRejected'>;
   readonly tokens: PeerFan<TokenNotice> | undefined;
 };
 
 /** Opens them, held once. @throws OperatorError when the htpasswd file cannot be used. */
 export async function openUsers(
   auth: Config['auth'],
-  { logger, throttle, tokens }: UsersOptions,
+  { logger, throttle, metrics, tokens }: UsersOptions,
 ): Promise<Users> {
   const htpasswd = await openHtpasswdFile({
     path: auth.htpasswd,
@@ -50,10 +53,16 @@ export async function openUsers(
     logger,
   });
   const peers = tokens?.join();
+  const pool = createPasswordPool({
+    threads: auth.passwordThreads,
+    maxQueued: auth.passwordQueue,
+    onWaited: metrics.passwordWaited,
+    onRejected: metrics.passwordRejected,
+  });
   const authenticator = createAuthenticator({
     htpasswd,
     throttle,
-    pool: createPasswordPool({ threads: auth.passwordThreads, maxQueued: auth.passwordQueue }),
+    pool,
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
     peers,
@@ -62,6 +71,7 @@ export async function openUsers(
   const users: Users = {
     htpasswd,
     authenticator,
+    pool,
     share: () => {
       holders += 1;
       return users;

@@ -38,6 +38,7 @@ const programs = [
   { program: 'systemd-analyze', package: 'systemd' },
   { program: 'ip', package: 'iproute2' },
   { program: 'nginx', package: 'nginx' },
+  { program: 'promtool', package: 'prometheus' },
 ];
 
 /** A file that hangs ends the run instead of holding it, in milliseconds. */

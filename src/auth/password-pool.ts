@@ -14,11 +14,14 @@ export type PasswordPool = {
     hash: string,
     order?: { isWanted: () => boolean; isFirst: boolean },
   ): Promise<boolean | undefined>;
+  /** How many checks wait, and how many are under way. */
+  readonly load: { readonly queued: number; readonly running: number };
   /** Ends the threads; checks still under way fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
 type Job = PasswordRequest & {
+  readonly queuedAtMs: number;
   readonly isWanted: () => boolean;
   readonly isFirst: boolean;
   readonly resolve: (matches: boolean | undefined) => void;
@@ -30,9 +33,14 @@ const maxBackOffMs = 5000;
 /**
  * Creates a pool; threads start when they are first needed and never keep the process alive.
  *
- * @param options threads: checks at the same time; maxQueued: checks that may wait besides
+ * @param options threads: checks at the same time; maxQueued: checks that may wait besides; onWaited: called when a check begins, with how long it has waited, in milliseconds; onRejected: called for each that was refused because too many waited
  */
-export function createPasswordPool(options: { threads: number; maxQueued: number }): PasswordPool {
+export function createPasswordPool(options: {
+  threads: number;
+  maxQueued: number;
+  onWaited?: (waitedMs: number) => void;
+  onRejected?: () => void;
+}): PasswordPool {
   const workers = new Map<Worker, Job | undefined>();
   const queue: Job[] = [];
   let crashesInARow = 0;
@@ -93,6 +101,7 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
       const job = queue.shift();
       if (job === undefined) break;
       workers.set(worker, job);
+      options.onWaited?.(performance.now() - job.queuedAtMs);
       worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
     }
     // With no thread alive nobody would ever take the queue up again: fail now instead of hanging.
@@ -112,13 +121,18 @@ export function createPasswordPool(options: { threads: number; maxQueued: number
         }
         const after = order.isFirst ? queue.findIndex(({ isFirst }) => !isFirst) : -1;
         const at = after === -1 ? queue.length : after;
-        queue.splice(at, 0, { password, hash, ...order, resolve, reject });
+        queue.splice(at, 0, { password, hash, ...order, queuedAtMs: performance.now(), resolve, reject });
         dispatch();
         if (queue.length > options.maxQueued) {
+          options.onRejected?.();
           const reason = `${options.maxQueued} password checks are waiting already`;
           queue.pop()?.reject(unavailable(new Error(reason)));
         }
       });
+    },
+    get load() {
+      const running = [...workers.values()].filter((job) => job !== undefined).length;
+      return { queued: queue.length, running };
     },
     async close() {
       closed = true;

@@ -106,6 +106,7 @@ export function createMemoryStore(limits: StoreLimits, now: () => number): Cache
         scope.generation = ++lastNumber;
       }
     },
+    isUsable: () => true,
     stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize }),
     close: () => Promise.resolve(),
   };

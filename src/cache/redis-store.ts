@@ -96,6 +96,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       // Coming back ends the epoch, and with it all that is stored.
       trust.lose('the configuration has changed: what was stored is forgotten');
     },
+    isUsable: () => trust.isTrusted(),
     stats: async () => {
       if (!trust.isTrusted()) return null;
       return readRedisStats(run, keys).catch(() => null);

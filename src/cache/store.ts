@@ -53,6 +53,8 @@ export type CacheStore = {
    * and a write under way stays so.
    */
   renew(ttlMs: number): void;
+  /** Whether it answers and fills now; what cannot be is passed by. */
+  isUsable(): boolean;
   /** Entries and bytes kept; null when the store cannot be asked. */
   stats(): Promise<StoreStats | null>;
   close(): Promise<void>;

@@ -8,14 +8,15 @@ import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
 import { createReloader, type ReloaderOptions, type ReloadOutcome } from './reloader.ts';
 import type { Serving, WorkersStatus } from './serving.ts';
+import type { Watch } from './watch.ts';
 
 /** A running front door, of one process or of several. */
 export type FrontDoor = {
   readonly address: Address;
   /** How it is doing now. */
-  status(): FrontDoorStatus;
+  readonly status: () => FrontDoorStatus;
   /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
-  reload(): Promise<ReloadOutcome>;
+  readonly reload: () => Promise<ReloadOutcome>;
   /**
    * Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them; left out: shutdown.timeout), and frees
    * everything.
@@ -41,7 +42,7 @@ export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
 };
 
 /**
- * Opens the front door in this process, or for more than one worker in processes of their own.
+ * Opens the front door in this process, or for more than one worker in processes of their own, and what looks after it.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
 export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
@@ -50,9 +51,17 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
   const serving = await openServing(initial, logger, passOn);
-  const reloader = createReloader({ initial, configPath, load, serving, logger });
+  let watch: Watch | null = null;
+  const reloader = createReloader({
+    initial,
+    configPath,
+    load,
+    serving,
+    onReload: (result) => void watch?.reloaded(result, reloader.state().config),
+    logger,
+  });
   let draining = false;
-  return {
+  const frontDoor: FrontDoor = {
     address: serving.address,
     status: () => {
       const { config: inEffect, pem: files } = reloader.state();
@@ -67,8 +76,20 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
       drainLog?.stop();
+      watch?.close(); // it says that nobody should come here for as long as transfers end
     },
   };
+  const { admin, alerts } = config;
+  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return frontDoor;
+  try {
+    const { openWatch } = await import('./watch.ts');
+    const { status, reload } = frontDoor;
+    watch = await openWatch({ config, logger, door: { status, reports: () => serving.reports() }, reload });
+    return frontDoor;
+  } catch (error) {
+    await frontDoor.close({ graceMs: 0 });
+    throw error;
+  }
 }
 
 async function openServing(
@@ -86,6 +107,7 @@ async function openServing(
   return {
     address: app.address,
     workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),
+    reports: async () => [await app.report()],
     waiting: () => Promise.resolve(app.waiting()),
     prepare: async (state, options) => {
       const prepared = await app.prepare(state, options);

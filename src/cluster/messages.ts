@@ -3,6 +3,7 @@ import type { LoginNotice } from '../auth/login-throttle.ts';
 import type { TokenNotice } from '../auth/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
+import type { ProcessReport } from '../observability/metrics.ts';
 import type { WaitingRequests } from '../observability/waiting-requests.ts';
 
 /** What one worker lets all others know. */
@@ -34,6 +35,8 @@ export type ToWorker =
   | { readonly kind: 'told'; readonly number: number }
   /** To be answered with `noted` of the same number, to show that it does not hang. */
   | { readonly kind: 'check'; readonly number: number }
+  /** To be answered with `report`. */
+  | { readonly kind: 'report' }
   | { readonly kind: 'stop'; readonly graceMs: number };
 
 /** From a worker to the primary process. */
@@ -49,6 +52,8 @@ export type FromWorker =
   /** Once the end has begun, again and again. */
   | { readonly kind: 'waiting'; readonly waiting: WaitingRequests }
   | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
-  | { readonly kind: 'noted'; readonly number: number };
+  | { readonly kind: 'noted'; readonly number: number }
+  /** What it has counted, asked for with `report`. */
+  | { readonly kind: 'report'; readonly report: ProcessReport };
 
 export type Address = { readonly host: string; readonly port: number };

@@ -12,6 +12,7 @@ import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
+import { createReportRounds } from './report-rounds.ts';
 import type { Serving } from './serving.ts';
 import { createStateRounds } from './state-rounds.ts';
 import { shareConfig } from './worker-share.ts';
@@ -27,6 +28,8 @@ const checkIntervalMs = 5000;
 const waitingLimitMs = 1000;
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
+/** How long a worker may take to report what it counts; after that its last report counts, in milliseconds. */
+const reportLimitMs = 1000;
 
 /** How long the last lines of a worker's log are waited for, when nobody reads the log, in milliseconds. */
 const lastLinesMs = 2000;
@@ -57,6 +60,10 @@ export async function openWorkers({
   const loginKey = createHashKey().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
+  const reports = createReportRounds<Worker>({
+    ask: (worker) => sendTo(worker, { kind: 'report' }),
+    limitMs: reportLimitMs,
+  });
   let restarted = 0;
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
@@ -135,6 +142,7 @@ export async function openWorkers({
             break;
           case 'listening':
             status.listens = true;
+            reports.join(worker);
             backOff.started();
             if (state === 'serving') logger.info({ workerPid: child.pid }, 'a worker process is listening');
             resolve(message.address);
@@ -147,6 +155,9 @@ export async function openWorkers({
             break;
           case 'noted':
             relay.noted(member, message.number);
+            break;
+          case 'report':
+            reports.received(worker, message.report);
             break;
         }
       });
@@ -161,6 +172,7 @@ export async function openWorkers({
         workers.delete(worker);
         relay.leave(member);
         rounds.leave(member);
+        reports.leave(worker);
         onWaiting();
         const cause = signal ? `by ${signal}` : `with exit code ${code}`;
         if (state === 'starting')
@@ -228,6 +240,7 @@ export async function openWorkers({
         restarts: restarted,
         crashLoop: backOffs.some((backOff) => backOff.loops()),
       }),
+      reports: () => reports.collect(),
       waiting,
       prepare: (next, options) => {
         warnOfSmallShare(next.config, logger);

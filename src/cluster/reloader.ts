@@ -39,6 +39,8 @@ export type ReloaderOptions = {
   /** Loads the configuration as at the start. @throws OperatorError when it is not valid. */
   readonly load: () => Promise<Pick<LoadedConfig, 'config' | 'configPath'>>;
   readonly serving: Pick<Serving, 'prepare'>;
+  /** Called after each reload that the log tells of, when `state` is as it is after it. */
+  readonly onReload: (result: 'done' | 'refused') => void;
   readonly logger: Logger;
 };
 
@@ -52,7 +54,14 @@ const patienceMs = 3000;
  * Follows the files of the configuration, of the certificate and of the CAs, and puts into effect what has changed: all of it, or,
  * where anything is not valid, nothing.
  */
-export function createReloader({ initial, configPath, load, serving, logger }: ReloaderOptions): Reloader {
+export function createReloader({
+  initial,
+  configPath,
+  load,
+  serving,
+  onReload,
+  logger,
+}: ReloaderOptions): Reloader {
   let inEffect = initial;
   let needRestart: readonly string[] = [];
   /** The files of what is in effect, and of what was tried last: they may have been what was wrong with it. */
@@ -98,10 +107,12 @@ export function createReloader({ initial, configPath, load, serving, logger }: R
     const { changed } = outcome;
     ({ needRestart } = outcome);
     logger.info({ changed, needRestart }, 'reloaded');
+    onReload('done');
   };
   const logRefused = (sentence: string) => {
     const reason = sentence.replaceAll('\n', '; ');
     logger.error(`The reload is refused, and what was in effect serves on: ${reason}`);
+    onReload('refused');
   };
 
   const reload = () =>

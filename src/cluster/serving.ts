@@ -1,4 +1,5 @@
 import type { PrepareOptions, PreparedState, ServedState } from '../app.ts';
+import type { ProcessReport } from '../observability/metrics.ts';
 import type { WaitingRequests } from '../observability/waiting-requests.ts';
 import type { Address } from './messages.ts';
 
@@ -6,6 +7,8 @@ import type { Address } from './messages.ts';
 export type Serving = {
   readonly address: Address;
   workers(): WorkersStatus;
+  /** What the processes that serve clients have counted, those that have ended included; takes a bounded time. */
+  reports(): Promise<readonly ProcessReport[]>;
   /** The requests under way, as far as they are known; of use once the end has begun. */
   waiting(): Promise<WaitingRequests>;
   /** @throws OperatorError when the state cannot be served by; nothing has changed then. */

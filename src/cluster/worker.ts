@@ -48,6 +48,9 @@ process.on('message', (message: ToWorker) => {
     case 'check':
       send({ kind: 'noted', number: message.number });
       break;
+    case 'report':
+      void running?.app.report().then((report) => send({ kind: 'report', report }));
+      break;
     case 'notice':
     case 'told':
       peers.receive(message);

@@ -27,9 +27,11 @@ export function readEnvironment(env: NodeJS.ProcessEnv): {
   const problems: Problem[] = [];
   for (const [variable, text] of Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!variable.startsWith(prefix) || variable === 'TIDEGATE_FLAVOR' || text === undefined) continue;
+    // A service called tidegate-admin has a variable that is named like the one of a key.
+    if (isServiceLink(variable, text)) continue;
     const path = pathByName.get(stripUnderscores(variable));
     if (path === undefined) {
-      if (!isServiceLink(variable, text)) problems.push(explainUnknownVariable(variable));
+      problems.push(explainUnknownVariable(variable));
       continue;
     }
     const other = values.get(path);

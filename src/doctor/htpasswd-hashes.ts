@@ -1,4 +1,5 @@
-import { describeReadError, readHtpasswdContent } from '../auth/htpasswd-content.ts';
+import { readHtpasswdContent } from '../auth/htpasswd-content.ts';
+import { describeReadError } from '../file-status.ts';
 import { parseHtpasswd, type Htpasswd, type HtpasswdLimits } from '../auth/htpasswd.ts';
 import { parsePasswordHash } from '../auth/password-hash.ts';
 import { broken, count, ok, quoteForeign, warning, type Finding } from './finding.ts';

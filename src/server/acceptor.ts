@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { clientNetwork } from '../auth/client-network.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import { canonicalAddress, normalizeAddress } from './client-address.ts';
 import {
   createConnectionGate,
@@ -18,6 +19,7 @@ export type AcceptorOptions = {
   readonly isTrusted: (address: string) => boolean;
   /** Begins TLS on a connection that was let in. */
   readonly startTls: (socket: Socket) => void;
+  readonly metrics: Pick<Metrics, 'throttled'>;
   readonly logger: Logger;
 };
 
@@ -40,9 +42,16 @@ export type Acceptor = {
 };
 
 export function createAcceptor(options: AcceptorOptions): Acceptor {
-  const { limits, proxyProtocol, startTls, logger } = options;
+  const { limits, proxyProtocol, startTls, metrics, logger } = options;
   const accepted = new Map<string, AcceptedConnection>();
-  const gate = createConnectionGate<AcceptedConnection>({ limits, onFull: createFullWarning(logger) });
+  const warnOfFull = createFullWarning(logger);
+  const gate = createConnectionGate<AcceptedConnection>({
+    limits,
+    onFull: (event) => {
+      metrics.throttled('connections');
+      warnOfFull(event);
+    },
+  });
   const warnOfStranger = everyMinute((client: string) =>
     logger.warn({ client }, 'connections refused: their address is not in listen.trustedProxies'),
   );

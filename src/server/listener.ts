@@ -4,6 +4,7 @@ import { Server as NetServer, type Socket } from 'node:net';
 import { createSecureContext, type SecureVersion } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
+import type { Metrics } from '../observability/metrics.ts';
 import { describeWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
 import { OciError } from '../oci/error.ts';
@@ -24,6 +25,7 @@ export type ListenerOptions = {
   readonly proxyProtocol: boolean;
   readonly addresses: ClientAddresses;
   readonly pipeline: Pipeline;
+  readonly metrics: Pick<Metrics, 'throttled'>;
   readonly logger: Logger;
 };
 
@@ -54,6 +56,10 @@ export type Listener = {
   close(graceMs: number): Promise<void>;
   /** How many requests are under way. */
   readonly active: number;
+  /** The requests under way. */
+  readonly underWay: readonly Exchange[];
+  /** How many TCP connections are open. */
+  readonly connections: number;
   /** The same, with the oldest of them. */
   waiting(): WaitingRequests;
   /** @throws OperatorError when no handshake could be made with it. */
@@ -143,6 +149,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     limits,
     proxyProtocol: options.proxyProtocol,
     isTrusted: (address) => addresses.isTrusted(address),
+    metrics: options.metrics,
     logger,
     startTls: (socket) => {
       for (const start of startTls) start.call(server, socket);
@@ -257,6 +264,12 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const requests = () => [...connections.values()].flatMap((underWay) => [...underWay]);
   return {
     address,
+    get underWay() {
+      return requests();
+    },
+    get connections() {
+      return sockets.size;
+    },
     waiting: () => describeWaiting(requests(), performance.now()),
     checkTls: (next) => {
       try {

@@ -6,6 +6,7 @@ import type { Identity } from '../auth/identity.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { identifyRequest, writeAccessLog } from '../observability/access-log.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
@@ -36,6 +37,7 @@ export type PipelineOptions = {
   readonly audit: Audit | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
+  readonly metrics: Pick<Metrics, 'finished' | 'throttled'>;
   readonly now: () => number;
   readonly realm: string;
   readonly openPaths: ReadonlySet<string>;
@@ -71,14 +73,18 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, cache, addresses, logger, now, upstreamAuthorization } = options;
-  const limitUploads = createUploadLimit(options.uploadsPerUser);
+  const { authenticator, engine, cache, addresses, logger, metrics, now, upstreamAuthorization } = options;
+  const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
   const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
     const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
     res.once('close', () => {
-      const log = () => writeAccessLog(logger, exchange, now());
+      const log = () => {
+        const nowMs = now();
+        metrics.finished(exchange, nowMs);
+        writeAccessLog(logger, exchange, nowMs);
+      };
       if (exchange.transfer === null) log();
       else setImmediate(log); // how the transfer ended is known a little later
     });

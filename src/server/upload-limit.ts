@@ -9,8 +9,13 @@ const retryAfterS = 5;
 /**
  * Creates what lets a request through that is no upload, or whose user has fewer uploads under way than `maxPerUser`. An upload is a
  * request with a body other than a manifest; it ends with its answer.
+ *
+ * @param onRefused called for each that is refused
  */
-export function createUploadLimit(maxPerUser: number): (exchange: Exchange, route: Route) => void {
+export function createUploadLimit(
+  maxPerUser: number,
+  onRefused: () => void,
+): (exchange: Exchange, route: Route) => void {
   const underWay = new Map<string, number>();
   /** @throws OciError TOOMANYREQUESTS */
   return (exchange, route) => {
@@ -19,6 +24,7 @@ export function createUploadLimit(maxPerUser: number): (exchange: Exchange, rout
     const count = underWay.get(user) ?? 0;
     if (count >= maxPerUser) {
       exchange.reason = 'too-many-uploads';
+      onRefused();
       throw new OciError(
         'TOOMANYREQUESTS',
         `You have ${count} uploads under way already: wait for some to end.`,

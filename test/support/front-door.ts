@@ -70,6 +70,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     'listen.host=127.0.0.1',
     'listen.port=0',
     'workers=1',
+    'admin.port=', // several run at a time, and upstream's script knows of no probes
     `tls.cert=${certs}/server.crt`,
     `tls.key=${certs}/server.key`,
     `auth.htpasswd=${htpasswdPath}`,

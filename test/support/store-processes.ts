@@ -121,6 +121,7 @@ export async function startStoreProcesses({
     renew: (ttlMs) => void call(index, 'renew', ttlMs),
     stats: async () =>
       ((await call(index, 'stats')) as Awaited<ReturnType<CacheStore['stats']>> | undefined) ?? null,
+    isUsable: () => true,
     close: () => Promise.resolve(),
   });
 

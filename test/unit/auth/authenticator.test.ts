@@ -42,6 +42,7 @@ function setUp(
       if (failure) throw failure;
       return verifyPassword(password, hash);
     },
+    load: { queued: 0, running: 0 },
     close: () => Promise.resolve(),
   };
   let nowMs = 0;

@@ -152,6 +152,27 @@ describe('createPasswordPool', () => {
     await pool.close();
   });
 
+  it('tells what waits, what is under way and what was refused, and how long each has waited', async () => {
+    const waits: number[] = [];
+    let rejected = 0;
+    const pool = createPasswordPool({
+      threads: 1,
+      maxQueued: 1,
+      onWaited: (waitedMs) => waits.push(waitedMs),
+      onRejected: () => (rejected += 1),
+    });
+    const checks = [pool.verify('x', slow), pool.verify('x', slow)];
+    await assert.rejects(pool.verify('x', slow), isUnavailable);
+    assert.deepEqual(pool.load, { queued: 1, running: 1 });
+    assert.equal(rejected, 1);
+    await Promise.all(checks);
+    assert.deepEqual(pool.load, { queued: 0, running: 0 });
+    const [first = NaN, second = NaN] = waits;
+    assert.equal(waits.length, 2);
+    assert.ok(second > first && first >= 0, `${first} ${second}`);
+    await pool.close();
+  });
+
   it('does not keep the process alive', () => {
     const module = new URL('../../../src/auth/password-pool.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(async ({ createPasswordPool }) => {

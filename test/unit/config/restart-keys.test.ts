@@ -9,7 +9,10 @@ const defaults = configSchema.parse(
   Object.fromEntries(
     [...groupPaths]
       .filter((group) => !group.includes('.'))
-      .map((group) => [group, group === 'cache' ? { redis: {} } : {}]),
+      .map((group) => {
+        const within = [...groupPaths].filter((path) => path.startsWith(`${group}.`));
+        return [group, Object.fromEntries(within.map((path) => [path.slice(group.length + 1), {}]))];
+      }),
   ),
 ) as Config;
 const withRedis: Config = { ...defaults, cache: { ...defaults.cache, driver: 'redis' } };

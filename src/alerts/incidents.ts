@@ -1,0 +1,132 @@
+import { createIncidentId, type Alert, type AlertKind } from './alert.ts';
+
+/** What is so now, as far as alerts go. */
+export type Facts = {
+  /** For how long the registry has not answered, in milliseconds, and why; null: it answers. */
+  readonly upstreamDown: { readonly forMs: number; readonly reason: string } | null;
+  /** When the certificate ends, in milliseconds since the epoch; null: it is not known. */
+  readonly certificateEndMs: number | null;
+  /** Whether a worker ends again and again. */
+  readonly isCrashLooping: boolean;
+  /** How many addresses and names have been locked out since the start, and which was the last. */
+  readonly lockOuts: {
+    readonly count: number;
+    readonly latest: { readonly kind: string; readonly network: string; readonly user: string | null } | null;
+  };
+};
+
+/** When it is time to tell. */
+export type AlertRules = { readonly upstreamDownForMs: number; readonly certificateDays: number };
+
+/** Tells once when something begins to be wrong, and once when it is right again. */
+export type Incidents = { observe(facts: Facts, rules: AlertRules): void };
+
+const dayMs = 86_400_000;
+/** Lock-outs are over when there was none for so long, in milliseconds. */
+const lockOutsOverMs = 15 * 60_000;
+/** How much of a text from outside is repeated, in characters. */
+const maxTextLength = 200;
+
+const recovered: Readonly<Record<AlertKind, string>> = {
+  'upstream-down': 'The registry answers again.',
+  'certificate-ending': 'A certificate with enough time left is in use.',
+  'certificate-ended': 'A valid certificate is in use.',
+  'crash-loop': 'The worker processes run steadily again.',
+  'lock-outs': 'Nobody was locked out for 15 minutes.',
+  test: '',
+};
+
+/** @param options now: milliseconds since the epoch; raise: must not throw */
+export function createIncidents(options: {
+  host: string;
+  now: () => number;
+  raise: (alert: Alert) => void;
+}): Incidents {
+  const open = new Map<AlertKind, Pick<Alert, 'incident' | 'startedAt'>>();
+  let knownLockOuts = 0;
+  let lockedOutAtMs = -Infinity;
+
+  const describeLockOuts = ({ count, latest }: Facts['lockOuts'], nowMs: number): string | null => {
+    if (count > knownLockOuts) lockedOutAtMs = nowMs;
+    knownLockOuts = count;
+    if (nowMs - lockedOutAtMs >= lockOutsOverMs) return null;
+    const who = latest === null ? '' : `, lately ${describeLockOut(latest)}`;
+    return `After too many wrong passwords somebody was locked out${who}. The log has the attempts, with their addresses.`;
+  };
+
+  return {
+    observe: (facts, rules) => {
+      const nowMs = options.now();
+      const time = new Date(nowMs).toISOString();
+      const wrong = new Map<AlertKind, string | null>([
+        ['upstream-down', describeUpstream(facts, rules, open.has('upstream-down'))],
+        ['certificate-ending', describeEnding(facts, rules, nowMs)],
+        ['certificate-ended', describeEnded(facts, nowMs)],
+        ['crash-loop', facts.isCrashLooping ? crashLoop : null],
+        ['lock-outs', describeLockOuts(facts.lockOuts, nowMs)],
+      ]);
+      for (const [kind, text] of wrong) {
+        const known = open.get(kind);
+        if (text !== null && !known) {
+          const incident = { incident: createIncidentId(), startedAt: time };
+          open.set(kind, incident);
+          options.raise({ kind, state: 'firing', text, ...incident, endedAt: null, host: options.host });
+        } else if (text === null && known) {
+          open.delete(kind);
+          options.raise({
+            kind,
+            state: 'resolved',
+            text: recovered[kind],
+            ...known,
+            endedAt: time,
+            host: options.host,
+          });
+        }
+      }
+    },
+  };
+}
+
+const crashLoop =
+  'A worker process ends again and again, and is started later each time. The log says why, in "a worker process has ended".';
+
+/** @param isOpen it has been told, and is over only when it answers: after a reload its time may be counted from there */
+function describeUpstream(
+  { upstreamDown }: Facts,
+  { upstreamDownForMs }: AlertRules,
+  isOpen: boolean,
+): string | null {
+  if (upstreamDown === null || (upstreamDown.forMs < upstreamDownForMs && !isOpen)) return null;
+  const seconds = Math.round(upstreamDown.forMs / 1000);
+  return `The registry has not answered for ${seconds} seconds, and nobody can push or pull: ${shorten(upstreamDown.reason)}`;
+}
+
+function describeEnding(
+  { certificateEndMs }: Facts,
+  { certificateDays }: AlertRules,
+  nowMs: number,
+): string | null {
+  if (certificateEndMs === null || certificateEndMs - nowMs > certificateDays * dayMs) return null;
+  const days = Math.max(0, Math.floor((certificateEndMs - nowMs) / dayMs));
+  return `The certificate ends in ${days} ${days === 1 ? 'day' : 'days'}, on ${new Date(certificateEndMs).toISOString()}: renew it.`;
+}
+
+function describeEnded({ certificateEndMs }: Facts, nowMs: number): string | null {
+  if (certificateEndMs === null || certificateEndMs > nowMs) return null;
+  return `The certificate has ended on ${new Date(certificateEndMs).toISOString()}: no client accepts it any more. Renew it now.`;
+}
+
+function describeLockOut({ kind, network, user }: NonNullable<Facts['lockOuts']['latest']>): string {
+  if (kind === 'address') return `the address ${defuse(network)}`;
+  const name = user === null ? 'a name that nobody has' : `the name ${defuse(user)}`;
+  return `${name}, tried from ${defuse(network)}`;
+}
+
+/** A stranger may have chosen it: in a chat it must not call people or be a link. */
+function defuse(text: string): string {
+  return shorten(text).replace(/[^\p{L}\p{N}.:_/-]/gu, '?');
+}
+
+function shorten(text: string): string {
+  return text.slice(0, maxTextLength);
+}

@@ -1,0 +1,28 @@
+import type { CacheStore, StoreStats } from './store.ts';
+
+/** How old the numbers of a store may be that has to be asked over a network, in milliseconds. */
+const maxAgeMs = 30_000;
+
+/**
+ * Builds the way to learn how full a store is, for metrics: of one that is asked over a network (`isRemote`) it gives the last
+ * answer, null at first, and asks again once that is old.
+ */
+export function createStatsReader(
+  store: CacheStore,
+  { isRemote, now }: { isRemote: boolean; now: () => number },
+): () => Promise<StoreStats | null> {
+  if (!isRemote) return () => store.stats();
+  let latest: StoreStats | null = null;
+  let isAsking = false;
+  let askAgainAtMs = -Infinity;
+  const ask = async () => {
+    isAsking = true;
+    latest = await store.stats();
+    askAgainAtMs = now() + maxAgeMs;
+    isAsking = false;
+  };
+  return () => {
+    if (!isAsking && now() >= askAgainAtMs) void ask();
+    return Promise.resolve(latest);
+  };
+}

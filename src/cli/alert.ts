@@ -1,0 +1,34 @@
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { createTestAlert } from '../alerts/alert.ts';
+import { openChannels } from '../alerts/channels.ts';
+import { loadConfig } from '../config/load.ts';
+import { OperatorError } from '../operator-error.ts';
+import { addConfigOptions, readConfigOptions } from './config.ts';
+
+/** Adds `alert test`: whether alerts arrive, before they have to. */
+export function addAlertCommand(program: Command): void {
+  const alert = program.command('alert').description('try how alerts are sent');
+  const test = alert.command('test').description('send one test message by each way that is configured');
+  addConfigOptions(test).action(async () => {
+    const { config } = await loadConfig(readConfigOptions(test));
+    const channels = await openChannels(config.alerts);
+    if (channels.length === 0) {
+      throw new OperatorError(
+        'No alerts are sent: set alerts.webhook, or alerts.smtp.url with alerts.smtp.from and alerts.smtp.to.',
+      );
+    }
+    const failures: string[] = [];
+    for (const { name, send } of channels) {
+      try {
+        await send(createTestAlert(hostname(), new Date()));
+        process.stdout.write(`${name}: sent\n`);
+      } catch (error) {
+        failures.push(
+          `${name}: not sent (${(error as Error).message}); look at the keys below alerts in the configuration.`,
+        );
+      }
+    }
+    if (failures.length > 0) throw new OperatorError(failures.join('\n'));
+  });
+}

@@ -1,0 +1,50 @@
+import type { UpstreamState } from './upstream-probe.ts';
+
+/** What is known of a running front door; null: not yet. */
+export type ReadinessFacts = {
+  readonly upstream: UpstreamState | null;
+  /** In milliseconds since the epoch. */
+  readonly certificateEndMs: number | null;
+  readonly workers: { readonly wanted: number; readonly serving: number };
+  readonly isDraining: boolean;
+  readonly cache: 'off' | 'used' | 'passed-by' | null;
+};
+
+/** One thing that must be so, for a balancer to send clients here. */
+export type Check = { readonly ok: boolean; readonly detail: string };
+
+/** Whether clients should be sent here, and why not. */
+export type Readiness = {
+  readonly ready: boolean;
+  readonly checks: Readonly<Record<'upstream' | 'certificate' | 'workers' | 'draining', Check>>;
+  /** What is good to know and no reason against it: without its cache everything works, slower. */
+  readonly details: { readonly cache: string };
+};
+
+/** @param nowMs milliseconds since the epoch */
+export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness {
+  const { workers, isDraining } = facts;
+  const checks = {
+    upstream: judgeUpstream(facts.upstream),
+    certificate: judgeCertificate(facts.certificateEndMs, nowMs),
+    workers: { ok: workers.serving > 0, detail: `${workers.serving} of ${workers.wanted} serve` },
+    draining: { ok: !isDraining, detail: isDraining ? 'it ends, and takes nothing new' : 'no' },
+  };
+  return {
+    ready: Object.values(checks).every(({ ok }) => ok),
+    checks,
+    details: { cache: facts.cache ?? 'unknown' },
+  };
+}
+
+function judgeUpstream(state: UpstreamState | null): Check {
+  if (state === null) return { ok: false, detail: 'not asked yet' };
+  return state.kind === 'up'
+    ? { ok: true, detail: `it answers (${state.status})` }
+    : { ok: false, detail: `no answer for ${Math.round(state.forMs / 1000)} s: ${state.reason}` };
+}
+
+function judgeCertificate(endMs: number | null, nowMs: number): Check {
+  if (endMs === null) return { ok: false, detail: 'not known yet' };
+  return { ok: endMs > nowMs, detail: `valid to ${new Date(endMs).toISOString()}` };
+}

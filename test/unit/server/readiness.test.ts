@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { judgeReadiness, type ReadinessFacts } from '../../../src/server/readiness.ts';
+
+const nowMs = Date.UTC(2026, 0, 1);
+const well: ReadinessFacts = {
+  upstream: { kind: 'up', status: 200 },
+  certificateEndMs: nowMs + 1,
+  workers: { wanted: 2, serving: 1 },
+  isDraining: false,
+  cache: 'used',
+};
+
+for (const [name, facts, failing] of [
+  ['all is well', {}, []],
+  ['it is not known whether the registry answers', { upstream: null }, ['upstream']],
+  ['it does not', { upstream: { kind: 'down', reason: 'x', forMs: 1 } }, ['upstream']],
+  ['the certificate has ended', { certificateEndMs: nowMs }, ['certificate']],
+  ['no process has told of its certificate', { certificateEndMs: null }, ['certificate']],
+  ['nobody serves', { workers: { wanted: 2, serving: 0 } }, ['workers']],
+  ['it ends', { isDraining: true }, ['draining']],
+  ['Redis is away, which does no harm', { cache: 'passed-by' }, []],
+] as const) {
+  test(`readiness: ${name}`, () => {
+    const { ready, checks, details } = judgeReadiness({ ...well, ...facts }, nowMs);
+    const failed = Object.entries(checks).filter(([, { ok }]) => !ok);
+    assert.deepEqual(
+      failed.map(([check]) => check),
+      failing,
+    );
+    assert.equal(ready, failing.length === 0);
+    assert.equal(details.cache, 'cache' in facts ? facts.cache : 'used');
+  });
+}
