@@ -303,6 +303,7 @@ describe('deploy/install.sh', { skip }, () => {
     );
     const shown = await machine.run('tidegate', ['cert', 'show']);
     assert.match(shown.stdout, /names +registry\.test, second\.test/);
+    await until('the new name is served', async () => (await status('https://second.test/v2/')) === '200');
   });
 
   it('does not move the images by itself', async () => {

@@ -73,7 +73,8 @@ for unit in "$@"; do
       start "$name"
       ;;
     disable) if [ -n "$now" ]; then stop "$name"; fi ;;
-    enable | reload | kill) ;;
+    reload) kill -HUP "$(pid_of "$name")" ;; # as ExecReload does
+    enable | kill) ;;
     *) exit 2 ;;
   esac
 done
