@@ -13,9 +13,8 @@ const ids = ['admin.ready', 'admin.exposed'] as const;
 export type AdminPlace = { readonly host: string; readonly port: number };
 
 /** Where the configuration has the admin listener; null when it has none. */
-export function findAdmin(config: Config): AdminPlace | null {
-  const { admin } = config as { readonly admin?: { readonly host: string; readonly port: number | null } };
-  return admin === undefined || admin.port === null ? null : { host: admin.host, port: admin.port };
+export function findAdmin({ admin: { host, port } }: Config): AdminPlace | null {
+  return port === null ? null : { host, port };
 }
 
 /** The listener for probes and metrics. */

@@ -22,7 +22,9 @@ export async function checkFileModes({ config, configPath, settings }: LoadedCon
     return [...findings, skipped('files.config', 'There is no configuration file.')];
   }
   const text = await readFile(configPath, 'utf8').catch(() => '');
-  const places = ['upstream.password', 'cache.redis.password'].map((key) => settings.get(key)?.place);
+  const places = ['upstream.password', 'cache.redis.password', 'alerts.smtp.password', 'alerts.webhook'].map(
+    (key) => settings.get(key)?.place,
+  );
   return [...findings, judgeConfigMode(configPath, await readMode(configPath), holdsSecret(text, places))];
 }
 

@@ -6,6 +6,7 @@ import { createRequestMetrics } from '../../../src/observability/request-metrics
 
 const usual: LoggedExchange = {
   id: 'x',
+  trace: { clientRequestId: null, traceId: null },
   startedAtMs: 1000,
   method: 'GET',
   rawTarget: '/v2/app/manifests/1',
