@@ -77,7 +77,9 @@ function parseOutcome(text: string): ReloadOutcome {
 
 function formatOutcome({ changed, needRestart }: Extract<ReloadOutcome, { ok: true }>): string {
   return [
-    changed.length > 0 ? `Reloaded: ${changed.join(', ')}.` : 'Reloaded; nothing has changed.',
+    changed.length > 0
+      ? `Reloaded: ${changed.join(', ')}.`
+      : 'Reloaded; what the files say was in effect already.',
     ...(needRestart.length > 0 ? [`As it was until the next start: ${needRestart.join(', ')}.`] : []),
     '',
   ].join('\n');

@@ -43,7 +43,10 @@ describe('tidegate reload', { timeout: 60_000 }, () => {
     assert.equal(code, 0);
     assert.deepEqual(asked, [`POST /reload 127.0.0.1:${port} undefined`]);
     answer = { status: 200, body: JSON.stringify({ ok: true, changed: [], needRestart: [] }) };
-    assert.equal((await reload(`admin.port=${port}`)).stdout, 'Reloaded; nothing has changed.\n');
+    assert.equal(
+      (await reload(`admin.port=${port}`)).stdout,
+      'Reloaded; what the files say was in effect already.\n',
+    );
   });
 
   test('says why it was refused, exit code 1', async () => {
