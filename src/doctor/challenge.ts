@@ -27,7 +27,7 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
   if (status === 502 || status === 504) {
     return {
       what: `${said}: the registry behind does not answer`,
-      mend: 'systemctl status docker-registry; is upstream.url right? (tidegate doctor --config FILE on the server)',
+      mend: 'systemctl status tidegate-registry (or docker-registry); is upstream.url right? (tidegate doctor --config FILE on the server)',
     };
   }
   if (status === 503) {

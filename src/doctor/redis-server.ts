@@ -28,7 +28,7 @@ export function createRedisChecks(cache: CacheSettings): Check[] {
     {
       ids: [...ids],
       limitMs: 8000,
-      mend: 'systemctl status redis-server; is cache.redis.url right?',
+      mend: 'systemctl status tidegate-redis (or redis-server); is cache.redis.url right?',
       run: async () => {
         if (cache.driver !== 'redis')
           return [skipped(ids[0], `cache.driver is ${cache.driver}: there is no Redis.`)];
@@ -53,7 +53,7 @@ async function lookAt(redis: Redis | Cluster, cache: CacheSettings): Promise<Fin
         `Redis at ${url} cannot be used: ${failure}.`,
         /NOAUTH|WRONGPASS/.test(failure)
           ? 'set cache.redis.username and cache.redis.password to what Redis knows'
-          : 'systemctl status redis-server; is cache.redis.url right, and cache.redis.ca?',
+          : 'systemctl status tidegate-redis (or redis-server); is cache.redis.url right, and cache.redis.ca?',
       ),
       ...skipAll(ids.slice(1), 'Redis is not reached.'),
     ];

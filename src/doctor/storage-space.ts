@@ -72,7 +72,7 @@ export function judgeReadable(folder: string, failure: string | null): Finding {
   return warning(
     check,
     `The registry's files in ${folder} cannot be read (${failure}), so layers go through the registry.`,
-    "make the service's user a member of the registry's group (SupplementaryGroups=docker-registry)",
+    "make the service's user a member of the registry's group (SupplementaryGroups=, with that group)",
   );
 }
 

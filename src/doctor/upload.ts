@@ -147,7 +147,7 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
   return broken(
     check,
     `Of ${uploadBytes} bytes sent in chunks the registry has "${quoteForeign(range ?? 'no Range')}".`,
-    'is the disk of the registry full? Its log says more: journalctl -u docker-registry',
+    'is the disk of the registry full? Its log says more: journalctl -u tidegate-registry (or docker-registry)',
   );
 }
 

@@ -20,7 +20,7 @@ const bindMend =
 export function createUpstreamChecks(config: UpstreamConfig): Check[] {
   const place = readPlace(config.url);
   const { host, port } = place;
-  const mend = `systemctl status docker-registry; is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
+  const mend = `systemctl status tidegate-registry (or docker-registry); is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
   return [
     {
       ids: ['upstream.answer', 'upstream.delete'],
