@@ -236,6 +236,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     metrics,
     now,
     realm: auth.realm,
+    lockedOutDelayMs: auth.throttle.answerDelay,
     openPaths: new Set(auth.open),
     versionCheck: auth.versionCheck,
     challengeAgents: auth.challengeAgents,

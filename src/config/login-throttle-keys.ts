@@ -25,6 +25,11 @@ export const loginThrottle = z.strictObject({
     'How long the first lock-out lasts. Each further one lasts twice as long, until there has been none for a day.',
   ),
   maxLockTime: key(duration('1s', '1d'), '1h', 'How long a lock-out lasts at most.'),
+  answerDelay: key(
+    duration('0', '1m'),
+    '1s',
+    'How long the 429 to an attempt that is locked out is held back: answered at once, those who try without pause would slow everybody down. 0: not at all.',
+  ),
   entries: key(
     integer(100, 10_000_000),
     100_000,

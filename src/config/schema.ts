@@ -262,7 +262,7 @@ const limits = z.strictObject({
   ),
   connectionsPerAddress: key(
     integer(1, 1_000_000),
-    1000,
+    2500,
     'The same for one client address, or one IPv6 /64 network; each worker counts for itself. Does not count for listen.trustedProxies.',
   ),
   uploadsPerUser: key(

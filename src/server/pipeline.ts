@@ -40,6 +40,8 @@ export type PipelineOptions = {
   readonly metrics: Pick<Metrics, 'finished' | 'throttled'>;
   readonly now: () => number;
   readonly realm: string;
+  /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
+  readonly lockedOutDelayMs: number;
   readonly openPaths: ReadonlySet<string>;
   readonly versionCheck: VersionCheckMode;
   readonly challengeAgents: readonly string[];
@@ -155,7 +157,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       return { identity: result.identity, keepAuthorization: result.scheme === 'token' };
     }
     exchange.reason = result.kind === 'refused' ? result.reason : reasonOf[result.kind];
-    if (result.kind === 'locked-out') throw lockedOut(result.forMs);
+    if (result.kind === 'locked-out') {
+      await holdBack(exchange.res, options.lockedOutDelayMs);
+      throw lockedOut(result.forMs - options.lockedOutDelayMs);
+    }
     const message =
       result.kind === 'refused'
         ? 'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).'
@@ -307,6 +312,18 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 }
 
 const reasonOf = { anonymous: 'no-credentials', 'locked-out': 'locked-out' } as const;
+
+/** Waits so long, or until the client leaves. */
+async function holdBack(res: ServerResponse, delayMs: number): Promise<void> {
+  if (delayMs === 0 || res.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, delayMs);
+    res.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
 
 function lockedOut(forMs: number): OciError {
   const seconds = Math.max(1, Math.ceil(forMs / 1000));

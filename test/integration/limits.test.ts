@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, errorCode, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
+
+/** Whether by an end or by a reset. */
+const closeOf = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
 
 describe('limits of size', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
@@ -105,7 +107,7 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
       socket.on('error', () => {}).resume();
       socket.write(Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]));
       const trickle = setInterval(() => socket.write('x'), 50);
-      await once(socket, 'close').finally(() => clearInterval(trickle));
+      await closeOf(socket).finally(() => clearInterval(trickle));
     }));
 
   test('a body that comes byte by byte from who has no password: refused at once, and closed', () =>
@@ -125,7 +127,7 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
     withLimits(['handshakeTimeout=300ms'], async (frontDoor) => {
       const socket = connect(frontDoor.port, '127.0.0.1');
       socket.on('error', () => {}).resume();
-      await once(socket, 'close');
+      await closeOf(socket);
     }));
 
   test('plain HTTP on the TLS port: closed', () =>
@@ -133,7 +135,7 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
       const socket = connect(frontDoor.port, '127.0.0.1');
       socket.on('error', () => {});
       socket.resume().write(anonymous('GET /v2/'));
-      await once(socket, 'close');
+      await closeOf(socket);
     }));
 
   test('an idle connection: closed after limits.keepAliveTimeout', () =>

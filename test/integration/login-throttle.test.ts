@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { hashPassword } from '../../src/auth/password-hash.ts';
 import { startFrontDoor, password, user, type FrontDoor } from '../support/front-door.ts';
 import { logIn, retryAfterS, type Login } from '../support/logins.ts';
-import { errorCode, exchange, type Response } from '../support/raw-client.ts';
+import { connectClient, errorCode, exchange, type Response } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { head } from '../support/http-message.ts';
@@ -20,7 +20,7 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
     use: (frontDoor: FrontDoor) => Promise<void>,
     more: readonly string[] = [],
   ) => {
-    const set = [...settings.map((setting) => `auth.throttle.${setting}`), ...more];
+    const set = [...['answerDelay=0', ...settings].map((setting) => `auth.throttle.${setting}`), ...more];
     const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set });
     try {
       await use(frontDoor);
@@ -42,6 +42,17 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
       assert.equal(status, 401, `failure ${i + 1}`);
     }
   };
+
+  test('an answer that is held back keeps nobody else waiting, and is not waited for at the end', () =>
+    withThrottle(['addressFailures=1', 'answerDelay=1m'], async (frontDoor) => {
+      await failOften(frontDoor, 1);
+      const held = await connectClient(frontDoor);
+      held.send(head('GET /v2/x HTTP/1.1', 'Host: x', `Authorization: Basic ${btoa(`${user}:guess`)}`));
+      assert.equal((await logIn(frontDoor, right('127.0.0.2'))).status, 200);
+      assert.ok(!frontDoor.log.some(({ reason }) => reason === 'locked-out'));
+      held.leave();
+      await frontDoor.logged(({ reason }) => reason === 'locked-out');
+    }));
 
   test('by default ten from one address lock it out for a minute, and no other', () =>
     withThrottle([], async (frontDoor) => {

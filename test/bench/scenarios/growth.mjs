@@ -74,7 +74,7 @@ export async function measureGrowth(rig, { quick, rounds }) {
     })),
     notes: [
       `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
-      `Connections: the rate is counted in the log, once each connection has had some answers; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's. Requests that were not answered 200 are counted as failed, over the whole time, and not in the rate. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
+      `Connections: the rate is counted in the log, once each connection has had some answers; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's, and \`limits.connectionsPerAddress\` with it, since all come from one. Requests that were not answered 200 are counted as failed, over the whole time, and not in the rate. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
     ],
     targets: [],
     plots: series.map(({ file, what, found }) => ({
@@ -114,7 +114,8 @@ function plotOf(what, found) {
 
 /** Counts the answers of some seconds in the log, once each connection has had some. */
 async function measureConnections({ rig, manifest, seconds }, door, connections) {
-  const set = door === 'tidegate' ? { 'limits.handshakeTimeout': '60s' } : {};
+  const patience = { 'limits.handshakeTimeout': '60s', 'limits.connectionsPerAddress': '10000' };
+  const set = door === 'tidegate' ? patience : {};
   const subject = await rig.start(door, { as: `${door}-patient`, set });
   await subject.restart();
   const options = { target: manifest.paths.digest, ...loadOptions(rig, rig.credentials, manifest) };
