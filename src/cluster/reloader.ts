@@ -25,7 +25,7 @@ export type ReloadOutcome =
 export type Reloader = {
   /** What is served by now. */
   state(): ServedState;
-  /** Loads everything anew, at once; never rejects. */
+  /** Loads everything anew, at once; never rejects. What is asked for while one is waiting to begin is that one. */
   reload(): Promise<ReloadOutcome>;
   /** Nothing is reloaded any more. */
   close(): void;
@@ -115,13 +115,17 @@ export function createReloader({
     onReload('refused');
   };
 
+  /** Asked for, and not begun. */
+  let awaited: Promise<ReloadOutcome> | undefined;
+  // Who asks before it begins is served by it: else those who ask faster than it is done would keep all others, and the watch, waiting.
   const reload = () =>
-    inTurn(async () => {
+    (awaited ??= inTurn(async () => {
+      awaited = undefined;
       const outcome = await attempt(true);
       if (outcome.ok) logDone(outcome);
       else logRefused(outcome.sentence);
       return outcome;
-    });
+    }));
 
   const watched = () => [...new Set([...effectivePaths, ...triedPaths])];
   let failingSinceMs: number | undefined;
