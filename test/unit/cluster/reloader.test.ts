@@ -36,3 +36,29 @@ test('reloads that are asked for before the next one begins are that one', async
     reloader.close();
   }
 });
+
+test('a configuration file that is empty or gone is not one of nothing but defaults', async () => {
+  const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/', set: [] };
+  const { config } = await loadConfig({ ...sources, set: ['auth.realm=Own'] });
+  const defaults = await loadConfig(sources);
+  const pem = { cert: '', key: '', clientCa: null, upstreamCa: null, names: [], notAfterMs: 0 };
+  for (const [now, sentence] of [
+    [{ configPath: '/t.yml', isEmpty: true }, /^The configuration file \/t\.yml is empty: restore it/],
+    [{ configPath: null, isEmpty: false }, /^The configuration file \/t\.yml is gone: restore it/],
+  ] as const) {
+    const reloader = createReloader({
+      initial: { config, pem },
+      configPath: '/t.yml',
+      load: () => Promise.resolve({ config: defaults.config, ...now }),
+      serving: { prepare: () => Promise.reject(new Error('nothing is to be prepared')) },
+      onReload: () => {},
+      logger: pino({ level: 'silent' }),
+    });
+    try {
+      const outcome = await reloader.reload();
+      assert.match(outcome.ok ? '' : outcome.sentence, sentence);
+    } finally {
+      reloader.close();
+    }
+  }
+});
