@@ -15,9 +15,9 @@ export function addServeCommand(program: Command): void {
     process.on('SIGHUP', () => {});
     process.on('SIGUSR1', () => {}); // early, so that it starts no debugger
     const load = async () => {
-      const { config, settings, configPath } = await loadConfig(readConfigOptions(command));
+      const { config, settings, configPath, isEmpty } = await loadConfig(readConfigOptions(command));
       const log = { ...config.log, format: chooseLogFormat(config.log, settings) };
-      return { config: { ...config, log }, configPath };
+      return { config: { ...config, log }, configPath, isEmpty };
     };
     const { config, configPath } = await load();
     const { workers, upstream } = config;

@@ -25,7 +25,7 @@ export type ReloadOutcome =
 export type Reloader = {
   /** What is served by now. */
   state(): ServedState;
-  /** Loads everything anew, at once; never rejects. */
+  /** Loads everything anew, at once; never rejects. What is asked for while one is waiting to begin is that one. */
   reload(): Promise<ReloadOutcome>;
   /** Nothing is reloaded any more. */
   close(): void;
@@ -37,7 +37,7 @@ export type ReloaderOptions = {
   /** The file that it came from; null for none. */
   readonly configPath: string | null;
   /** Loads the configuration as at the start. @throws OperatorError when it is not valid. */
-  readonly load: () => Promise<Pick<LoadedConfig, 'config' | 'configPath'>>;
+  readonly load: () => Promise<Pick<LoadedConfig, 'config' | 'configPath' | 'isEmpty'>>;
   readonly serving: Pick<Serving, 'prepare'>;
   /** Called after each reload that the log tells of, when `state` is as it is after it. */
   readonly onReload: (result: 'done' | 'refused') => void;
@@ -76,6 +76,14 @@ export function createReloader({
       const loaded = await load();
       const merged = mergeReloaded(inEffect.config, loaded.config);
       const { config } = merged;
+      // Without what it said, everything would be as by default: other doors open, and another upstream.
+      if (configPath !== null && merged.changed.length + merged.needRestart.length > 0) {
+        const lost = loaded.configPath === null ? 'is gone' : loaded.isEmpty ? 'is empty' : null;
+        if (lost !== null)
+          throw new OperatorError(
+            `The configuration file ${configPath} ${lost}: restore it, or restart where the defaults are meant.`,
+          );
+      }
       triedPaths = listFiles(loaded.configPath, config);
       const { pem, warnings } = await loadPemFiles(config, new Date());
       const changed = [...merged.changed, ...listChangedPem(inEffect.pem, pem)];
@@ -115,13 +123,17 @@ export function createReloader({
     onReload('refused');
   };
 
+  /** Asked for, and not begun. */
+  let awaited: Promise<ReloadOutcome> | undefined;
+  // Who asks before it begins is served by it: else those who ask faster than it is done would keep all others, and the watch, waiting.
   const reload = () =>
-    inTurn(async () => {
+    (awaited ??= inTurn(async () => {
+      awaited = undefined;
       const outcome = await attempt(true);
       if (outcome.ok) logDone(outcome);
       else logRefused(outcome.sentence);
       return outcome;
-    });
+    }));
 
   const watched = () => [...new Set([...effectivePaths, ...triedPaths])];
   let failingSinceMs: number | undefined;

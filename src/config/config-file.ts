@@ -13,6 +13,8 @@ const maxBytes = 1024 ** 2;
 /** What a file, or the absence of one, says. */
 type ConfigFile = {
   readonly configPath: string | null;
+  /** Whether there is a file with nothing in it, not even a comment. */
+  readonly isEmpty: boolean;
   readonly flavor: string | null;
   readonly settings: ReadonlyMap<string, Setting>;
   readonly problems: readonly Problem[];
@@ -29,12 +31,13 @@ export async function readConfigFile(
   const configPath = path.resolve(cwd, shown);
   const text = await readText(configPath, shown, named !== undefined);
   if (text === undefined) {
-    if (!choice.isFlag) return { configPath: null, flavor: null, settings: new Map(), problems: [] };
+    if (!choice.isFlag)
+      return { configPath: null, isEmpty: false, flavor: null, settings: new Map(), problems: [] };
     throw new OperatorError(
       `--flavor ${choice.name} is given, but there is no configuration file: name one with --config, or leave the flag out.`,
     );
   }
-  return { configPath, ...parseConfigFile(text, shown, choice, env) };
+  return { configPath, isEmpty: text.trim() === '', ...parseConfigFile(text, shown, choice, env) };
 }
 
 /** `shown` is the file's name in problems. */
@@ -43,7 +46,7 @@ function parseConfigFile(
   shown: string,
   choice: FlavorChoice,
   env: NodeJS.ProcessEnv,
-): Omit<ConfigFile, 'configPath'> {
+): Omit<ConfigFile, 'configPath' | 'isEmpty'> {
   const toProblem = ({ line, wrong }: YamlFault): Problem => ({ place: `${shown}:${line}`, wrong });
   const { root, faults } = parseYamlTree(text);
   const problems = faults.map(toProblem);

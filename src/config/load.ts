@@ -23,6 +23,8 @@ export type LoadedConfig = {
   readonly config: Config;
   /** Absolute; null when there is no file. */
   readonly configPath: string | null;
+  /** Whether there is a file with nothing in it, not even a comment. */
+  readonly isEmpty: boolean;
   /** The folder that relative paths are relative to; absolute. */
   readonly baseDir: string;
   /** Null when the file has no flavors. */
@@ -50,7 +52,8 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   const { config, problems } = validateSettings(settings, baseDir);
   const all = [...file.problems, ...environment.problems, ...flags.problems, ...problems];
   if (config === undefined || all.length > 0) throw new OperatorError(formatProblems(all));
-  return { config, configPath: file.configPath, baseDir, flavor: file.flavor, settings };
+  const { configPath, isEmpty, flavor } = file;
+  return { config, configPath, isEmpty, baseDir, flavor, settings };
 }
 
 function readFlags(flags: readonly string[]): { settings: Map<string, Setting>; problems: Problem[] } {

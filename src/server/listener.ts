@@ -281,7 +281,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     useTls: (next) => {
       // A new context forgets the sessions that clients would resume.
       if (isDeepStrictEqual(next, tls)) return;
-      const demandsMore = next.clientCa !== tls.clientCa || next.minVersion !== tls.minVersion;
+      const demandsMore =
+        (next.clientCa !== null && next.clientCa !== tls.clientCa) || next.minVersion > tls.minVersion;
       server.setSecureContext(secureContext(next));
       // What node:tls looks at for each connection; setSecureContext does not set it.
       Object.assign(server, { requestCert: next.clientCa !== null });

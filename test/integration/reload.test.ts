@@ -433,10 +433,12 @@ describe('a reload of the part that answers', { timeout: 120_000 }, () => {
       const client = await connectClient(frontDoor, pair);
       client.send(get);
       assert.equal((await client.response()).status, 200);
-      client.leave();
-      await replaceConfig(frontDoor, '');
+      await replaceConfig(frontDoor, '{}\n');
       assert.deepEqual((await sighup(frontDoor))['changed'], ['tls.clientCa']);
       assert.equal((await exchange(frontDoor, get)).status, 200);
+      client.send(get);
+      assert.equal((await client.response()).status, 200, 'what demands less ends no connection');
+      client.leave();
       await frontDoor.stop();
     },
   );
