@@ -145,6 +145,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   // Node's own listener begins TLS at once; here it is called when a connection has been let in.
   const startTls = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
+  /** How often more has come to be demanded of clients, and how often it had when a connection's handshake began. */
+  let demands = 0;
+  const demandsAtStart = new WeakMap<AcceptedConnection, number>();
   const acceptor = createAcceptor({
     limits,
     proxyProtocol: options.proxyProtocol,
@@ -152,6 +155,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     metrics: options.metrics,
     logger,
     startTls: (socket) => {
+      const connection = acceptor.find(socket);
+      if (connection) demandsAtStart.set(connection, demands);
       for (const start of startTls) start.call(server, socket);
     },
   });
@@ -162,9 +167,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   });
   server.on('secureConnection', (socket) => {
     const connection = acceptor.find(socket);
-    // Its handshake began before a certificate was demanded.
-    const lacksCertificate = tls.clientCa !== null && !socket.authorized;
-    if (!connection || lacksCertificate) {
+    // One whose handshake began when less was demanded may have no certificate, or one of a CA that is trusted no more.
+    if (!connection || demandsAtStart.get(connection) !== demands) {
       socket.destroy();
       return;
     }
@@ -287,7 +291,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       // What node:tls looks at for each connection; setSecureContext does not set it.
       Object.assign(server, { requestCert: next.clientCa !== null });
       tls = next;
-      if (demandsMore) endConnections();
+      if (!demandsMore) return;
+      demands += 1;
+      endConnections();
     },
     useLimits: (next) => {
       limits = next;

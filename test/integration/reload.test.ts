@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile, rm, writeFile } from 'node:fs/promises';
+import { connect as connectTcp, createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ConnectionOptions } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { createCacheClient } from '../support/cache-client.ts';
 import { copyCertificate, createClientPair } from '../support/certificate-files.ts';
 import { digestOf, ociManifest, pushBlob } from '../support/cache-load.ts';
@@ -47,6 +49,48 @@ async function exchangeCertificate(frontDoor: FrontDoor, betweenMs = 0): Promise
   if (betweenMs > 0) await delay(betweenMs);
   await replaceFile(path.join(frontDoor.dir, 'certs/server.key'), await read('server.key'));
   return { ca: await read('ca.crt') };
+}
+
+/** A handshake of TLS 1.2 that stops before the client's certificate until it is told to go on. */
+async function beginHandshake(
+  frontDoor: FrontDoor,
+  options: ConnectionOptions,
+): Promise<{ socket: TLSSocket; finish: () => Promise<void>; received: Promise<string> }> {
+  let goOn = () => {};
+  const released = new Promise<void>((resolve) => (goOn = resolve));
+  const relay = createServer((client) => {
+    relay.close();
+    const server = connectTcp(frontDoor.port, '127.0.0.1');
+    server.pipe(client);
+    client.once('data', (hello: Buffer) => {
+      client.pause();
+      server.write(hello);
+      void released.then(() => client.pipe(server));
+    });
+    for (const one of [client, server]) one.on('error', () => {});
+  });
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  const { port } = relay.address() as AddressInfo;
+  const socket = connectTls({
+    ...{ host: '127.0.0.1', port, ca: frontDoor.ca, servername: 'localhost', maxVersion: 'TLSv1.2' },
+    ...options,
+  });
+  let text = '';
+  socket.on('data', (piece: Buffer) => (text += piece.toString()));
+  socket.on('error', () => {});
+  // Not events.once, which rejects on 'error'.
+  const received = new Promise<string>((resolve) => socket.on('close', () => resolve(text)));
+  const secure = new Promise<void>((resolve) => socket.on('secureConnect', resolve));
+  await delay(200); // until the front door has answered the hello
+  return {
+    socket,
+    received,
+    finish: async () => {
+      goOn();
+      await Promise.race([secure, received]);
+    },
+  };
 }
 
 for (const workers of [1, 2]) {
@@ -430,6 +474,16 @@ describe('a reload of the part that answers', { timeout: 120_000 }, () => {
         refused?.send(get);
         assert.equal((await refused?.rest())?.length ?? 0, 0);
       }
+      const slow = await beginHandshake(frontDoor, pair);
+      const others = path.join(frontDoor.dir, 'other-clients');
+      await copyCertificate(others, ['other.example']);
+      await replaceConfig(frontDoor, `tls: { clientCa: ${others}/ca.crt }\n`);
+      assert.deepEqual((await sighup(frontDoor))['changed'], ['tls.clientCa']);
+      await slow.finish();
+      slow.socket.write(authorized('GET /v2/x', 'Connection: close'));
+      assert.equal(await slow.received, '', 'its handshake began when its CA was still trusted');
+      await replaceConfig(frontDoor, `tls: { clientCa: ${clients}/ca.crt }\n`);
+      assert.deepEqual((await sighup(frontDoor))['changed'], ['tls.clientCa']);
       const client = await connectClient(frontDoor, pair);
       client.send(get);
       assert.equal((await client.response()).status, 200);
