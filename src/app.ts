@@ -1,17 +1,10 @@
 import { setDefaultHighWaterMark } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { createHashKey } from './auth/keyed-hash.ts';
-import {
-  createLoginThrottle,
-  type LockOutKind,
-  type LoginNotice,
-  type LoginThrottle,
-} from './auth/login-throttle.ts';
-import { createSharedLockOuts } from './auth/shared-lock-outs.ts';
+import type { LoginNotice } from './auth/login-throttle.ts';
 import type { TokenNotice } from './auth/v1-tokens.ts';
 import { createAnswerCache, createCacheCounters, type CacheCounters } from './cache/answer-cache.ts';
-import { openCacheStore, openRedis } from './cache/open-store.ts';
+import { openCacheStore } from './cache/open-store.ts';
 import { createStatsReader } from './cache/stats-reader.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { CacheStore } from './cache/store.ts';
@@ -25,6 +18,7 @@ import { createClientAddresses, type ClientAddresses } from './server/client-add
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createPeerFan } from './peer-fan.ts';
+import { openLoginThrottle } from './open-login-throttle.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
@@ -84,24 +78,27 @@ export type AppOptions = ServedState & {
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, pem, logger, peers } = options;
   setDefaultHighWaterMark(false, streamBufferBytes);
-  const metrics = createMetrics();
-  const throttle = await openLoginThrottle(options, metrics);
-  const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
-  const users = await openUsers(config.auth, usersOptions);
-  const store = await openCacheStore(config, logger, peers?.writes);
-  const isRemote = config.cache.driver === 'redis';
-  const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-  const shared = { store, counters: createCacheCounters(), metrics, logger };
-  let certificateEndMs = pem.notAfterMs;
-  let current = await openService({ config, pem }, users, shared);
+  /** What is open. It is freed in the opposite order, also when the start fails on the way: a connection to Redis would keep the process. */
+  const frees: (() => void | Promise<void>)[] = [];
   const free = async () => {
-    await current.free();
-    throttle.close();
-    if (store) logger.info({ ...shared.counters }, 'cache counters');
-    await store?.close();
-    metrics.close();
+    for (const each of frees.toReversed()) await each();
   };
   try {
+    const metrics = createMetrics();
+    frees.push(() => metrics.close());
+    const store = await openCacheStore(config, logger, peers?.writes);
+    const counters = createCacheCounters();
+    frees.push(() => store?.close());
+    const throttle = await openLoginThrottle(options, metrics);
+    frees.push(() => throttle.close());
+    const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
+    const users = await openUsers(config.auth, usersOptions);
+    const isRemote = config.cache.driver === 'redis';
+    const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
+    const shared = { store, counters, metrics, logger };
+    let certificateEndMs = pem.notAfterMs;
+    let current = await openService({ config, pem }, users, shared);
+    frees.push(() => current.free());
     const listener = await openListener({
       host: config.listen.host,
       port: config.listen.port,
@@ -156,7 +153,7 @@ export async function createApp(options: AppOptions): Promise<App> {
           cache: store && {
             isUsable: store.isUsable(),
             isShared: isRemote,
-            counters: shared.counters,
+            counters,
             stats: (await readStats?.()) ?? null,
           },
         }),
@@ -165,6 +162,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       close: async ({ graceMs }) => {
         logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
         await listener.close(graceMs);
+        if (store) logger.info({ ...counters }, 'cache counters');
         await free();
       },
     };
@@ -295,61 +293,6 @@ function readLimits({ limits }: Config): ListenerLimits {
     connectionsPerAddress: limits.connectionsPerAddress,
     pipelinedRequests: limits.pipelinedRequests,
   };
-}
-
-/** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
-const provenAfterMs = 24 * 60 * 60 * 1000;
-
-const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
-  address: 'too many wrong passwords from one address: it is locked out',
-  name: 'too many wrong passwords under one name: it is locked out',
-  repeat: 'the same wrong password again and again from one address: that password is locked out there',
-};
-
-async function openLoginThrottle(
-  { config, logger, peers, loginKey }: AppOptions,
-  metrics: Metrics,
-): Promise<LoginThrottle> {
-  const { auth, cache, upstream } = config;
-  const { addressFailures, nameFailures, repeatFailures, window, lockTime, maxLockTime, entries } =
-    auth.throttle;
-  const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
-  const address = { ...rules, failures: addressFailures };
-  const name = { ...rules, failures: nameFailures };
-  const provenTtlMs = auth.credentialTtl + provenAfterMs;
-  const now = () => performance.now();
-  const shares = cache.driver === 'redis' && addressFailures + nameFailures > 0;
-  return createLoginThrottle({
-    address,
-    name,
-    repeat: { ...rules, failures: repeatFailures },
-    maxEntries: entries,
-    hashKey: loginKey ?? createHashKey(),
-    provenTtlMs,
-    maxProven: auth.credentialEntries,
-    peers: peers?.logins,
-    shared: shares
-      ? createSharedLockOuts({
-          redis: await openRedis(cache.redis),
-          keyPrefix: cache.redis.keyPrefix,
-          upstreamUrl: upstream.url,
-          address,
-          name,
-          provenTtlMs,
-          timeoutMs: cache.redis.timeout,
-          now,
-        })
-      : null,
-    events: {
-      onThrottled: metrics.throttled,
-      onLockOut: (lockOut) => {
-        const { kind, network, user, forMs, times } = lockOut;
-        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]);
-        metrics.lockedOut(lockOut);
-      },
-    },
-    now,
-  });
 }
 
 /** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */

@@ -6,7 +6,8 @@ import type { LogSink } from '../observability/logger.ts';
 import { loadPemFiles } from '../pem-files.ts';
 import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
-import { createReloader, type ReloaderOptions, type ReloadOutcome } from './reloader.ts';
+import type { ReloadOutcome } from '../server/admin.ts';
+import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving, WorkersStatus } from './serving.ts';
 import type { Watch } from './watch.ts';
 

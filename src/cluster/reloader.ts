@@ -7,19 +7,8 @@ import { readStatuses } from '../file-status.ts';
 import { watchFiles } from '../file-watch.ts';
 import { OperatorError } from '../operator-error.ts';
 import { listPemFiles, loadPemFiles, type PemFiles } from '../pem-files.ts';
+import type { ReloadOutcome } from '../server/admin.ts';
 import type { Serving } from './serving.ts';
-
-/** What came of a reload. */
-export type ReloadOutcome =
-  | {
-      readonly ok: true;
-      /** Keys that have changed, or whose files have, by path. */
-      readonly changed: readonly string[];
-      /** Keys that have changed and stay as they were until the next start. */
-      readonly needRestart: readonly string[];
-    }
-  /** Nothing has changed; the sentence says why. */
-  | { readonly ok: false; readonly sentence: string };
 
 /** Keeps what is served by as the files say. */
 export type Reloader = {

@@ -10,12 +10,11 @@ import type { ProcessReport } from '../observability/metrics.ts';
 import { openProcessMetrics } from '../observability/process-metrics.ts';
 import { createAsk } from '../proxy/fetch.ts';
 import { createUpstream } from '../proxy/upstream.ts';
-import { openAdminListener } from '../server/admin.ts';
+import { openAdminListener, type ReloadOutcome } from '../server/admin.ts';
 import { judgeReadiness } from '../server/readiness.ts';
 import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from '../server/upstream-probe.ts';
 import { loadUpstreamCa } from '../tls/upstream-ca.ts';
 import type { FrontDoorStatus } from './front-door.ts';
-import type { ReloadOutcome } from './reloader.ts';
 import type { Serving } from './serving.ts';
 import { createWatchMetrics } from './watch-metrics.ts';
 

@@ -7,7 +7,14 @@ import type { Readiness } from './readiness.ts';
 
 /** What came of reading the configuration and its files anew. */
 export type ReloadOutcome =
-  | { readonly ok: true; readonly changed: readonly string[]; readonly needRestart: readonly string[] }
+  | {
+      readonly ok: true;
+      /** Keys that have changed, or whose files have, by path. */
+      readonly changed: readonly string[];
+      /** Keys that have changed and stay as they were until the next start. */
+      readonly needRestart: readonly string[];
+    }
+  /** Nothing has changed; the sentence says why. */
   | { readonly ok: false; readonly sentence: string };
 
 export type AdminOptions = AdminNames & {

@@ -56,6 +56,22 @@ describe('a start that must fail', { timeout: 120_000 }, () => {
   test('no CA for upstream', () =>
     fails([`upstream.ca=${file('missing-ca')}`], /missing-ca/, /upstream\.ca/));
   test('no htpasswd file', () => fails([`auth.htpasswd=${file('missing')}`], /missing/));
+  test('no htpasswd file, with a connection to Redis open by then', async () => {
+    const redis = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(redis, 'listening');
+    const { port } = redis.address() as AddressInfo;
+    try {
+      await fails(
+        [
+          ...['workers=1', 'cache.driver=redis', `cache.redis.url=redis://127.0.0.1:${port}`],
+          `auth.htpasswd=${file('missing')}`,
+        ],
+        /missing/,
+      );
+    } finally {
+      redis.close();
+    }
+  });
   test('an htpasswd file that is a folder', () => fails([`auth.htpasswd=${file('certs')}`], /certs/));
   test('no such configuration file', async () => {
     const { code, stderr } = await tidegate(['serve', '--config', file('missing.yml')], { cwd: dir });
