@@ -106,7 +106,7 @@ describe('a blob on its way from the files', { timeout: 240_000 }, () => {
         const client = await connectClient(frontDoor);
         client.send(get());
         const patience = randomInt(6);
-        if (patience > 0) await client.reader.skip(2 ** (4 * patience));
+        if (patience > 0) await client.reader.discard(2 ** (4 * patience));
         client.leave();
       }
     });
@@ -123,7 +123,7 @@ describe('a blob on its way from the files', { timeout: 240_000 }, () => {
     const client = await begin(sha256(bytes), 'User-Agent: truncated');
     await client.reader.take(1000);
     await truncate(path.join(root, dataPath(sha256(bytes))), 20 * mebibyte);
-    assert.ok((await client.reader.skip(bytes.length)) < 20 * mebibyte);
+    assert.ok((await client.reader.discard(bytes.length)) < 20 * mebibyte);
     const line = await frontDoor.logged(({ userAgent }) => userAgent === 'truncated');
     assert.equal(line['reason'], 'storage-broke');
     await allClosed();
@@ -132,7 +132,7 @@ describe('a blob on its way from the files', { timeout: 240_000 }, () => {
   test('a hundred readers that stop cost little memory', async () => {
     const before = await readMemory(frontDoor.pid);
     const clients = await Promise.all(Array.from({ length: 100 }, () => begin()));
-    for (const client of clients) await client.reader.skip(mebibyte);
+    for (const client of clients) await client.reader.discard(mebibyte);
     const grown = (await readMemory(frontDoor.pid)).nowBytes - before.nowBytes;
     for (const client of clients) client.leave();
     assert.ok(grown < 70 * mebibyte, `${Math.round(grown / mebibyte)} MiB`);

@@ -158,7 +158,7 @@ async function ask(client: RawClient, plan: Plan): Promise<boolean> {
   }
   assert.equal(response.status, 200);
   if (clientLeavesAt !== null) {
-    await client.reader.skip(Math.min(clientLeavesAt, 200 * KiB));
+    await client.reader.discard(Math.min(clientLeavesAt, 200 * KiB));
     return false;
   }
   const { received, isComplete } = await receive(client, response, plan, random);

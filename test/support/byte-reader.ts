@@ -7,7 +7,7 @@ export type ByteReader = {
   /** Exactly so many bytes, or fewer when the stream ended before. */
   take(length: number): Promise<Buffer>;
   /** Reads exactly so many bytes and keeps none of them; gives how many there were before the end. */
-  skip(length: number): Promise<number>;
+  discard(length: number): Promise<number>;
   /** What is there next; null at the end. */
   some(): Promise<Buffer | null>;
   /** All up to the end. */
@@ -57,7 +57,7 @@ export function createByteReader(stream: Duplex): ByteReader {
       while (buffered.length < length && (await more()));
       return cut(length);
     },
-    skip: async (length) => {
+    discard: async (length) => {
       let left = length;
       while (left > 0 && (buffered.length > 0 || (await more()))) left -= cut(left).length;
       return length - left;
