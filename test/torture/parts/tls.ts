@@ -5,10 +5,12 @@ import path from 'node:path';
 import { startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { run } from '../../support/processes.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
+import { authorized, exchange } from '../../support/raw-client.ts';
 import { startUpstream, type UpstreamScript } from '../../support/scripted-upstream.ts';
 import { head } from '../../support/http-message.ts';
 import { certificateVerifiers, type CertificateVerifier } from '../support/certificate-verifiers.ts';
 import { startConnectProxy, type ConnectProxy } from '../support/connect-proxy.ts';
+import { startJunkRelay } from '../support/junk-relay.ts';
 import { runSslscan, runTestssl, type TestsslFinding } from '../support/tls-scanners.ts';
 import type { Form, Part, Trial } from '../trial.ts';
 
@@ -92,6 +94,10 @@ export const tls: Part = {
         trials: [
           ...doors.map(scanWithSslscan),
           ...(form === 'quick' ? [] : doors.map(scanWithTestssl)),
+          {
+            name: 'a registry and a Redis whose certificates are refused, and who go on with what is no TLS, end no process',
+            run: () => meetJunk(usual.frontDoor.port),
+          },
           ...verifiers.map((verifier) =>
             optional(verifier.programs, {
               name: `${verifier.name} takes certificates of cert create for their names, and for no others`,
@@ -150,6 +156,35 @@ function optional(programs: readonly string[], trial: Trial): Trial {
   return reason === false
     ? trial
     : { name: `${trial.name} (skipped: ${reason})`, run: () => Promise.resolve(0) };
+}
+
+/** The front door of this port stands for both servers: its certificate is of a CA that the other does not trust. */
+async function meetJunk(targetPort: number): Promise<number> {
+  const relays = [await startJunkRelay(targetPort), await startJunkRelay(targetPort)] as const;
+  const [upstream, redis] = relays;
+  try {
+    const frontDoor = await startFrontDoor({
+      upstreamUrl: `https://127.0.0.1:${upstream.port}`,
+      set: ['cache.driver=redis', `cache.redis.url=rediss://127.0.0.1:${redis.port}`],
+    });
+    try {
+      while (upstream.spoken < 10 || redis.spoken < 10) {
+        const { status } = await exchange(frontDoor, authorized('GET /v2/app/manifests/1'));
+        assert.equal(status, 502);
+        assert.equal(frontDoor.process.exitCode, null);
+      }
+    } finally {
+      await frontDoor.stop();
+    }
+    assert.equal(frontDoor.process.signalCode ?? 'SIGINT', 'SIGINT');
+    assert.equal(
+      frontDoor.log.find(({ msg }) => msg.includes('worker')),
+      undefined,
+    );
+    return upstream.spoken + redis.spoken;
+  } finally {
+    for (const relay of relays) await relay.close();
+  }
 }
 
 function scanWithSslscan({ what, frontDoor, minVersion, caPath }: Door): Trial {
