@@ -9,6 +9,7 @@ import type { Config } from '../config/schema.ts';
 import type { LogSink } from '../observability/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
+import { createSealKey } from '../server/seal-key.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
@@ -58,6 +59,7 @@ export async function openWorkers({
   const rounds = createStateRounds({ config: shareConfig(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
   const loginKey = createHashKey().toString('base64');
+  const sealKey = createSealKey().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
   const reports = createReportRounds<Worker>({
@@ -128,7 +130,7 @@ export async function openWorkers({
             rounds.join(member, (served) =>
               member.send({
                 ...{ kind: 'start', state: served, underWay: relay.join(member) },
-                ...{ logins: relay.logins(), loginKey },
+                ...{ logins: relay.logins(), loginKey, sealKey },
               }),
             );
             break;

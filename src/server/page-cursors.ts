@@ -1,0 +1,58 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { OciError } from '../oci/error.ts';
+import { deriveKey } from './seal-key.ts';
+
+/** Where a list goes on, in upstream's terms; it can hold names that the client may not know of. */
+export type PagePlace = {
+  /** The query by which upstream is asked. */
+  readonly query: string;
+  /** What comes up to this name has been shown already; null: nothing of it. */
+  readonly after: string | null;
+};
+
+/** Turns places into texts that a client brings back, and that tell it nothing. */
+export type PageCursors = {
+  seal(place: PagePlace): string;
+  /** Gives null for what is no such text. @throws OciError BAD_REQUEST for one that cannot be read (any more). */
+  open(text: string): PagePlace | null;
+};
+
+/** No repository's name begins with it, and no query needs it encoded. */
+const mark = '~';
+const ivBytes = 12;
+const tagBytes = 16;
+/** Lengths are rounded up to this, so that they tell little of the name, in bytes. */
+const blockBytes = 256;
+
+/** @param sealKey a secret that all who serve share */
+export function createPageCursors(sealKey: Buffer): PageCursors {
+  const key = deriveKey(sealKey, 'page cursor');
+  return {
+    seal: ({ query, after }) => {
+      const text = Buffer.from(`${query}\n${after ?? ''}\n`);
+      const padding = Buffer.alloc((blockBytes - (text.length % blockBytes)) % blockBytes);
+      const iv = randomBytes(ivBytes);
+      const cipher = createCipheriv('aes-256-gcm', key, iv);
+      const sealed = [iv, cipher.update(text), cipher.update(padding), cipher.final(), cipher.getAuthTag()];
+      return mark + Buffer.concat(sealed).toString('base64url');
+    },
+    open: (text) => {
+      if (!text.startsWith(mark)) return null;
+      const sealed = Buffer.from(text.slice(mark.length), 'base64url');
+      try {
+        const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, ivBytes), {
+          authTagLength: tagBytes,
+        });
+        decipher.setAuthTag(sealed.subarray(-tagBytes));
+        const opened = Buffer.concat([
+          decipher.update(sealed.subarray(ivBytes, -tagBytes)),
+          decipher.final(),
+        ]);
+        const [query = '', after = ''] = opened.toString().split('\n');
+        return { query, after: after === '' ? null : after };
+      } catch {
+        throw new OciError('BAD_REQUEST', 'This "last" is not known here (any more): ask for the list anew.');
+      }
+    },
+  };
+}
