@@ -40,7 +40,7 @@ export function formatCatalogQuery({ n, last }: CatalogQuery): string {
 export function parseCatalogPage(rawHeaders: RawHeaders, body: Buffer): CatalogPage {
   const { repositories } = readJsonObject(body);
   // Go writes an empty list as null.
-  const names: unknown = repositories ?? [];
+  const names: unknown = repositories === null ? [] : repositories;
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
     throw new RangeError('its list of repositories is no list of names');
   return { names, next: parseNext(headerValues(rawHeaders, 'link')) };
@@ -54,7 +54,7 @@ export function readJsonObject(body: Buffer): Record<string, unknown> {
   } catch {
     throw new RangeError('it is no JSON');
   }
-  if (typeof value !== 'object' || value === null) throw new RangeError('it is no JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new RangeError('it is no JSON object');
   return value as Record<string, unknown>;
 }
 

@@ -47,7 +47,7 @@ export function parseSearchQuery({ raw, rawPath }: CanonicalTarget): SearchQuery
 /** Reads a registry's answer. @throws RangeError with what is wrong with it. */
 export function parseSearchPage(body: Buffer): SearchPage {
   const { query, results, num_pages: pageCount } = readJsonObject(body);
-  const entries: unknown = results ?? [];
+  const entries: unknown = results === null ? [] : results;
   if (!Array.isArray(entries)) throw new RangeError('its results are no list');
   return {
     query,

@@ -10,7 +10,7 @@ import type { Admission } from './admission.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from './exchange.ts';
 import type { AnswerListing } from './listings.ts';
-import type { UploadOwners } from './upload-owners.ts';
+import { unknownUpload, type UploadOwners } from './upload-owners.ts';
 
 /** What of a request goes on to upstream. */
 export type Passage = {
@@ -79,7 +79,10 @@ export function createAuthorization({
         const editLocation = (location: string) => uploads.mark(location, target.rawPath, asker);
         if (upload === 'start')
           return { ...startUpload(target, (from) => mayPull(policy, asker, from)), editLocation };
-        return { ...whole, rawTarget: uploads.unmark(target, asker), editLocation };
+        const rawTarget = uploads.unmark(target, asker);
+        if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
+        exchange.reason = 'foreign-upload';
+        throw unknownUpload();
       }
     }
   };

@@ -115,7 +115,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         rawTarget: target.raw,
         hidesForm: false,
       };
-      if (passage.list !== undefined) return await list(exchange, passage.list, { ...admission, ...passage });
+      if (passage.list) {
+        await answerList(exchange, passage.list, { ...admission, ...passage });
+        return;
+      }
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
@@ -183,7 +186,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   /** Answers with what of a list the client may know of. */
-  const list = async (
+  const answerList = async (
     exchange: Exchange,
     answerWith: NonNullable<Passage['list']>,
     admission: Admission & Passage,

@@ -14,11 +14,8 @@ export type UploadOwners = {
    * @param requestPath what it is relative to
    */
   mark(location: string, requestPath: string, asker: Asker): string;
-  /**
-   * Gives the request target without the mark, byte for byte otherwise.
-   * @throws OciError BLOB_UPLOAD_UNKNOWN unless it has exactly one mark, and that is the asker's
-   */
-  unmark(target: CanonicalTarget, asker: Asker): string;
+  /** Gives the request target without the mark, byte for byte otherwise; null unless it has exactly one, and that is the asker's. */
+  unmark(target: CanonicalTarget, asker: Asker): string | null;
 };
 
 const fieldName = '_owner';
@@ -48,8 +45,8 @@ export function createUploadOwners(sealKey: Buffer): UploadOwners {
       const isMark = (text: string) => readQueryField(text).name === fieldName;
       const [mark, ...furtherMarks] = texts.filter(isMark);
       const owner = sign(path, asker);
-      if (owner === null || mark === undefined || furtherMarks.length > 0) throw unknownUpload();
-      if (!isEqual(readQueryField(mark).value, owner)) throw unknownUpload();
+      if (owner === null || mark === undefined || furtherMarks.length > 0) return null;
+      if (!isEqual(readQueryField(mark).value, owner)) return null;
       const query = texts.filter((text) => !isMark(text)).join('&');
       return query === '' ? rawPath : `${rawPath}?${query}`;
     },
@@ -72,6 +69,7 @@ function isEqual(one: string, other: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-function unknownUpload(): OciError {
+/** The 404 for a session of another. */
+export function unknownUpload(): OciError {
   return new OciError('BLOB_UPLOAD_UNKNOWN', 'You have no such upload under way here: begin it anew.');
 }
