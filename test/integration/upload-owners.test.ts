@@ -158,7 +158,6 @@ describe(
           () => client.login(password, access),
           () => client.push('team/skopeo:1', access),
           () => client.pull('team/skopeo:1', access),
-          () => client.push('drop/skopeo:1', { loggedIn: false, trusting: true }),
         ]) {
           const done = await step();
           assert.equal(done.code, 0, done.stderr);
