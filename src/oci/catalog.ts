@@ -54,7 +54,8 @@ export function readJsonObject(body: Buffer): Record<string, unknown> {
   } catch {
     throw new RangeError('it is no JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new RangeError('it is no JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new RangeError('it is no JSON object');
   return value as Record<string, unknown>;
 }
 
