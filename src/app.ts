@@ -26,9 +26,9 @@ import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
+import { createSealKey } from './seal-key.ts';
 import { createPageCursors } from './server/page-cursors.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
-import { createSealKey } from './server/seal-key.ts';
 import { createUploadOwners } from './server/upload-owners.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
@@ -77,7 +77,7 @@ export type AppOptions = ServedState & {
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
-  /** The secret that what clients are to bring back is sealed with; one of its own when left out. */
+  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
   readonly sealKey?: Buffer;
 };
 
@@ -104,8 +104,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
-    const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
     const sealKey = options.sealKey ?? createSealKey();
+    const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
     const shared = { store, counters, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
@@ -250,10 +250,10 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       createAuthorization({
         policy,
         challenge,
-        uploads: createUploadOwners(sealKey),
+        uploads: createUploadOwners([sealKey]),
         answerListing: createListings({
           ask,
-          cursors: createPageCursors(sealKey),
+          cursors: createPageCursors([sealKey]),
           upstreamUrl: upstream.url,
           maxPages: limits.catalogPages,
           maxPageBytes: limits.catalogPageBytes,

@@ -23,7 +23,7 @@ export type ToWorker =
       readonly logins: readonly LoginNotice[];
       /** The key of what workers tell each other of right passwords, in base64. */
       readonly loginKey: string;
-      /** The secret that what clients are to bring back is sealed with, in base64. */
+      /** The key of what is sealed for clients, in base64. */
       readonly sealKey: string;
     }
   /** To be answered with `prepared`; `commit` or `abandon` follows. */

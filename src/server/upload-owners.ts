@@ -4,7 +4,7 @@ import { OciError } from '../oci/error.ts';
 import { readQueryField } from '../oci/query-field.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 import type { Asker } from '../policy/policy.ts';
-import { deriveKey } from './seal-key.ts';
+import { deriveKey, type Secrets } from './derived-key.ts';
 
 /** Keeps upload sessions to those who opened them, by a mark in the query of each session's URL; nothing is remembered. */
 export type UploadOwners = {
@@ -21,20 +21,20 @@ export type UploadOwners = {
 const fieldName = '_owner';
 const origin = 'http://front.door';
 
-/** @param sealKey a secret that all who serve share */
-export function createUploadOwners(sealKey: Buffer): UploadOwners {
-  const key = deriveKey(sealKey, 'upload owner');
-  const sign = (path: string, asker: Asker): string | null => {
+export function createUploadOwners(secrets: Secrets): UploadOwners {
+  const keys = secrets.map((secret) => deriveKey(secret, 'upload owner'));
+  /** One signature by each key; none for what is no upload session. */
+  const sign = (path: string, asker: Asker): string[] => {
     const upload = parseUploadSession(path);
-    if (upload === null) return null;
+    if (upload === null) return [];
     const text = JSON.stringify([asker, upload.repository, upload.session]);
-    return createHmac('sha256', key).update(text).digest('base64url');
+    return keys.map((key) => createHmac('sha256', key).update(text).digest('base64url'));
   };
   return {
     mark: (location, requestPath, asker) => {
       const path = resolvePath(location, requestPath);
-      const owner = path === null ? null : sign(path, asker);
-      if (owner === null) return location;
+      const [owner] = path === null ? [] : sign(path, asker);
+      if (owner === undefined) return location;
       const [, beforeFragment = '', fragment = ''] = /^([^#]*)(.*)$/s.exec(location) ?? [];
       const separator = beforeFragment.includes('?') ? '&' : '?';
       return `${beforeFragment}${separator}${fieldName}=${owner}${fragment}`;
@@ -44,9 +44,9 @@ export function createUploadOwners(sealKey: Buffer): UploadOwners {
       const texts = raw === rawPath ? [] : raw.slice(rawPath.length + 1).split('&');
       const isMark = (text: string) => readQueryField(text).name === fieldName;
       const [mark, ...furtherMarks] = texts.filter(isMark);
-      const owner = sign(path, asker);
-      if (owner === null || mark === undefined || furtherMarks.length > 0) return null;
-      if (!isEqual(readQueryField(mark).value, owner)) return null;
+      if (mark === undefined || furtherMarks.length > 0) return null;
+      const { value } = readQueryField(mark);
+      if (!sign(path, asker).some((owner) => isEqual(value, owner))) return null;
       const query = texts.filter((text) => !isMark(text)).join('&');
       return query === '' ? rawPath : `${rawPath}?${query}`;
     },

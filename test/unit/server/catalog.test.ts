@@ -46,7 +46,7 @@ const whole =
   () =>
     Promise.resolve({ names: sorted(names), next: null });
 
-const cursors = createPageCursors(Buffer.alloc(32, 1));
+const cursors = createPageCursors([Buffer.alloc(32, 1)]);
 
 /** Follows the answers to their end. */
 async function walk(n: string | null, options: Omit<CatalogOptions, 'cursors'>) {
@@ -166,7 +166,7 @@ describe('one page', () => {
   });
 
   test('of a sealed place that nobody here has sealed there is none', async () => {
-    const elsewhere = createPageCursors(Buffer.alloc(32, 2)).seal({ query: 'last=secret/1', after: null });
+    const elsewhere = createPageCursors([Buffer.alloc(32, 2)]).seal({ query: 'last=secret/1', after: null });
     for (const last of ['~', '~AAAA', `~${'A'.repeat(400)}`, elsewhere])
       await assert.rejects(
         collect('2', last, byName(names, 1000)),

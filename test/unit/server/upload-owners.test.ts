@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { parseTarget } from '../../../src/oci/target.ts';
 import { createUploadOwners } from '../../../src/server/upload-owners.ts';
 
-const owners = createUploadOwners(Buffer.alloc(32, 1));
+const owners = createUploadOwners([Buffer.alloc(32, 1)]);
 const requestPath = '/v2/team/app/blobs/uploads/';
 const session = '/v2/team/app/blobs/uploads/0123-abc';
 const mark = (location: string, asker: string | null = 'alice', of = owners) =>
@@ -47,7 +47,7 @@ test('a mark is of one user, repository, session and key', () => {
     mark(session, 'null'),
     mark('/v2/team/app2/blobs/uploads/0123-abc'),
     mark('/v2/team/app/blobs/uploads/0123-abd'),
-    mark(session, 'alice', createUploadOwners(Buffer.alloc(32, 2))),
+    mark(session, 'alice', createUploadOwners([Buffer.alloc(32, 2)])),
   ];
   assert.equal(new Set([owner, ...others.map(ownerOf)]).size, others.length + 1);
   assert.match(owner, /^[\w-]{43}$/);
@@ -84,4 +84,13 @@ describe('an upload is unknown', () => {
   ] as const) {
     test(name, () => assert.equal(owners.unmark(parseTarget(target), asker), null));
   }
+});
+
+test('a secret is exchanged by putting the new one first, and the old one is good until it is removed', () => {
+  const [older, newer] = [Buffer.alloc(32, 1), 'a new secret of more than thirty-two bytes'];
+  const both = createUploadOwners([newer, older]);
+  assert.equal(both.unmark(parseTarget(mark(session)), 'alice'), session);
+  const marked = mark(session, 'alice', both);
+  assert.equal(createUploadOwners([newer]).unmark(parseTarget(marked), 'alice'), session);
+  assert.equal(owners.unmark(parseTarget(marked), 'alice'), null);
 });
