@@ -19,12 +19,15 @@ import { createAudit } from './server/audit.ts';
 import { createAuthorization } from './server/authorization.ts';
 import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { createImmutableTags } from './server/immutable-tags.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
+import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
+import type { RepositoryLocks } from './repository-locks.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
@@ -73,6 +76,8 @@ export type AppOptions = ServedState & {
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
+  /** Where their writes to a repository wait for each other; only those of this process when left out. */
+  readonly locks?: RepositoryLocks;
 };
 
 /**
@@ -99,7 +104,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const shared = { store, counters, metrics, logger };
+    const locks = openRepositoryLocks(config, options.locks);
+    frees.push(() => locks.close());
+    const shared = { store, counters, locks, metrics, logger };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -192,6 +199,7 @@ type Service = {
 type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
+  readonly locks: OpenRepositoryLocks;
   readonly metrics: Metrics;
   readonly logger: Logger;
 };
@@ -199,7 +207,7 @@ type Shared = {
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, metrics, logger } = shared;
+  const { store, counters, locks, metrics, logger } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -227,6 +235,8 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const now = () => performance.now();
   const challenge = createBasicChallenge(auth.realm);
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
+  const { immutableTags } = config;
+  if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
     admit: createAdmission({
@@ -238,6 +248,16 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       challengeAgents: auth.challengeAgents,
     }),
     authorize: policy && createAuthorization({ policy, challenge }),
+    guardTags:
+      immutableTags.length === 0
+        ? null
+        : createImmutableTags({
+            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
+            maxManifestBytes: limits.manifestBytes,
+            maxQuestions: limits.tagQuestions,
+            lockWaitMs: limits.tagLockWait,
+            maxWaiting: limits.tagLockQueue,
+          }),
     challenge,
     engine: createEngine(upstreamOptions),
     cache,

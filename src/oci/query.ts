@@ -1,0 +1,19 @@
+import type { CanonicalTarget } from './target.ts';
+
+/** A field of a query: as it is written there, and what it means. */
+export type QueryField = { readonly text: string; readonly name: string; readonly value: string };
+
+/**
+ * The fields of a target's query, in its order, as application/x-www-form-urlencoded has them (WHATWG URL section 5.1); a name that cannot
+ * be decoded is left as it is. ";" parts fields, too: it did to readers of before 2021.
+ */
+export function parseQuery({ raw, rawPath }: CanonicalTarget): QueryField[] {
+  if (raw === rawPath) return [];
+  return raw
+    .slice(rawPath.length + 1)
+    .split(/[&;]/)
+    .map((text) => {
+      const [name = '', value = ''] = [...new URLSearchParams(text)][0] ?? [];
+      return { text, name, value };
+    });
+}
