@@ -1,7 +1,7 @@
 /** A write's turn in its repository. */
 export type RepositoryLock = {
-  /** Aborted when it is not sure any more that nobody else has it. */
-  readonly lost: AbortSignal;
+  /** Aborted when it is not sure any more that nobody else has it; null: that cannot happen. */
+  readonly lost: AbortSignal | null;
   /** Whether it is surely still held; takes a bounded time. */
   isHeld(): Promise<boolean>;
   /** Lets the next one have its turn. */
@@ -32,8 +32,6 @@ export type RepositoryLocks = {
  */
 export const unsettledMs = 3000;
 
-const neverLost = new AbortController().signal;
-
 /** Creates locks of one process. */
 export function createRepositoryLocks(): RepositoryLocks {
   /** Those who wait for a repository that is locked; one that is not has none. */
@@ -42,7 +40,7 @@ export function createRepositoryLocks(): RepositoryLocks {
   const hold = (repository: string): RepositoryLock => {
     let isHeld = true;
     return {
-      lost: neverLost,
+      lost: null,
       isHeld: () => Promise.resolve(isHeld),
       release: () => {
         if (!isHeld) return;

@@ -74,7 +74,7 @@ export function createRedisLocks({
     };
     /** From when it was asked on: Redis counts from a little later. */
     const run = (fromMs: number) =>
-      setTimeout(lose, Math.max(0, fromMs + ttlMs - marginMs - performance.now()));
+      setTimeout(lose, Math.max(0, fromMs + ttlMs - marginMs - performance.now())).unref();
     let running = run(askedAtMs);
     const prolong = async (): Promise<void> => {
       const nowMs = performance.now();
@@ -85,7 +85,7 @@ export function createRedisLocks({
       running = run(nowMs);
     };
     const renew = () => void prolong().catch(() => {}); // once more a little later, or it is lost
-    const renewing = setInterval(renew, renewMs);
+    const renewing = setInterval(renew, renewMs).unref();
     // One that was started anew has forgotten it.
     redis.on('ready', renew);
     return {

@@ -8,9 +8,6 @@ export type LockChannel = {
   receive(message: LockAnswer): void;
 };
 
-/** A lock of the primary process is not lost before this process is: it ends with that one. */
-const neverLost = new AbortController().signal;
-
 /** @param send reaches the primary process */
 export function createLockChannel(send: (message: LockRequest) => void): LockChannel {
   const waiting = new Map<number, (refusal: LockRefusal | null) => void>();
@@ -19,7 +16,7 @@ export function createLockChannel(send: (message: LockRequest) => void): LockCha
   const hold = (number: number): RepositoryLock => {
     let isHeld = true;
     return {
-      lost: neverLost,
+      lost: null, // this process ends with the primary one
       isHeld: () => Promise.resolve(isHeld),
       release: () => {
         if (!isHeld) return;

@@ -72,21 +72,21 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     if (pattern === 0) return proceed();
     const asker = admission.identity?.name ?? null;
     const mayOverwrite = policy?.decide(asker, repository).actions.has('overwrite') === true;
-    const refuse = (what: string, { tag, pattern: number }: ImmutableTag): OciError =>
+    const refuse = (what: string, number: number): OciError =>
       deny(
         exchange,
-        `${asker ?? 'A client without credentials'} may not ${what}: ${repository}:${tag} is immutable (pattern ${number} of immutableTags), and only whom the policy lets "overwrite" there may do that.`,
+        `${asker ?? 'A client without credentials'} may not ${what}: pattern ${number} of immutableTags keeps tags there as they were pushed, and ${policy === null ? 'without a policy nobody' : 'only who has the action overwrite'} may change that.`,
       );
     switch (change.kind) {
       case 'push':
         return guardPush({ exchange, target, admission, proceed }, change, mayOverwrite, refuse);
       case 'delete-tag': {
         const [immutable] = findImmutable(repository, [change.tag]);
-        if (immutable && !mayOverwrite) throw refuse('delete it', immutable);
+        if (immutable && !mayOverwrite) throw refuse(`delete ${repository}:${change.tag}`, immutable.pattern);
         return proceed();
       }
       case 'delete-all':
-        if (!mayOverwrite) throw refuse('delete all of its tags', { tag: '*', pattern });
+        if (!mayOverwrite) throw refuse(`delete all tags of ${repository}`, pattern);
         return proceed();
       case 'delete-digest':
         if (mayOverwrite) return proceed();
@@ -95,12 +95,14 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
             const present = findImmutable(repository, await questions.listTags(repository));
             const [first] = present;
             if (!first) return;
-            if (change.object === 'blob') throw refuse('delete blobs of the repository', first);
+            if (change.object === 'blob')
+              throw refuse(`delete blobs of ${repository}, which has ${first.tag}`, first.pattern);
             const { digest } = change;
             const tags = present.map(({ tag }) => tag);
             const named = await questions.findTagOver(repository, digest, tags);
             const immutable = present.find(({ tag }) => tag === named);
-            if (immutable) throw refuse(`delete ${digest}, which it names`, immutable);
+            if (immutable)
+              throw refuse(`delete ${digest}, which ${repository}:${immutable.tag} names`, immutable.pattern);
           });
           await lock.proceed(proceed);
         });
@@ -117,7 +119,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     { exchange, target, admission, proceed }: Request,
     { repository, digest, tag, queryTags, isV1 }: Extract<TagChange, { kind: 'push' }>,
     mayOverwrite: boolean,
-    refuse: (what: string, immutable: ImmutableTag) => OciError,
+    refuse: (what: string, pattern: number) => OciError,
   ): Promise<void> => {
     checkQueryTags(exchange, queryTags);
     const immutable = findImmutable(repository, tag === null ? queryTags : [tag, ...queryTags]);
@@ -145,7 +147,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     if (existing === null) return;
     const isSame = digest === null && !isV1 && (await hasDigest(exchange, existing.digest));
     if (exchange.res.destroyed) return;
-    if (!isSame) throw refuse('move it', existing);
+    if (!isSame) throw refuse(`move ${repository}:${existing.tag}`, existing.pattern);
     answerCreated(exchange, repository, existing.digest ?? '');
   };
 
@@ -199,7 +201,6 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
       exchange.reason = 'lock-lost';
       if (!res.headersSent) res.destroy();
     };
-    let isForwarded = false;
     try {
       return await act({
         ask: async (admission, ask) => {
@@ -212,15 +213,14 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         },
         proceed: async (forward) => {
           if (!(await lock.isHeld())) throw noTurn('unavailable', repository);
-          lock.lost.addEventListener('abort', cut, { once: true });
-          isForwarded = true;
+          lock.lost?.addEventListener('abort', cut, { once: true });
           await forward();
         },
       });
     } finally {
-      lock.lost.removeEventListener('abort', cut);
-      // Without an answer, upstream may be at it still.
-      if (!isForwarded || exchange.transfer === null || res.headersSent) lock.release();
+      lock.lost?.removeEventListener('abort', cut);
+      // Forwarded and without an answer: upstream may be at it still.
+      if (exchange.transfer === null || res.headersSent) lock.release();
       else setTimeout(() => lock.release(), unsettledMs).unref();
     }
   };

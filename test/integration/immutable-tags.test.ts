@@ -86,7 +86,7 @@ describe('immutable tags', { skip, timeout: 120_000 }, () => {
     assert.equal(moved.status, 403);
     assert.equal(
       sentence(moved),
-      'alice may not move it: a/release:v1 is immutable (pattern 2 of immutableTags), and only whom the policy lets "overwrite" there may do that.',
+      'alice may not move a/release:v1: pattern 2 of immutableTags keeps tags there as they were pushed, and only who has the action overwrite may change that.',
     );
     const pulled = await pull();
     assert.deepEqual([pulled.header('X-Cache'), pulled.body.toString()], ['HIT', makeImage('one').body]);
@@ -147,12 +147,12 @@ describe('immutable tags', { skip, timeout: 120_000 }, () => {
       const refused = await client.ask('DELETE', `/v2/a/release/manifests/${digest}`);
       assert.match(
         sentence(refused),
-        new RegExp(`may not delete ${digest}, which it names: a/release:v-multi `),
+        new RegExp(`may not delete ${digest}, which a/release:v-multi names: `),
       );
     }
     assert.equal((await client.ask('DELETE', `/v2/a/release/manifests/${free.digest}`)).status, 202);
     const blob = await client.ask('DELETE', `/v2/a/release/blobs/${config}`);
-    assert.match(sentence(blob), /may not delete blobs of the repository/);
+    assert.match(sentence(blob), /may not delete blobs of a\/release, which has v/);
     assert.equal(await digestOf('a/release', 'v-multi'), outer.digest);
   });
 
@@ -166,7 +166,7 @@ describe('immutable tags', { skip, timeout: 120_000 }, () => {
       '?t%61g=v-que%72y',
       '?x;tag=v-query',
     ])
-      assert.match(sentence(await put(path + query, makeImage('two'))), /a\/release:v-query is immutable/);
+      assert.match(sentence(await put(path + query, makeImage('two'))), /may not move a\/release:v-query:/);
     // The registry knows no such query, and takes the digest.
     const same = await put(`/v2/a/release/manifests/${digest}?tag=v-query&tag=v-new`);
     assert.equal(same.status, 201);
