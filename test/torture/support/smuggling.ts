@@ -97,7 +97,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
       isOver = true;
       const fault = await victimsEnd;
       const { exitCode, signalCode } = frontDoor.process;
-      const bad = frontDoor.log.find(({ level, msg }) => Number(level) >= 50);
+      const bad = frontDoor.log.find(({ level }) => Number(level) >= 50);
       await frontDoor.stop();
       await upstream.close();
       if (fault !== null) throw new Error(fault);
