@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   anyByte,
   characters,
@@ -9,6 +10,7 @@ import {
   usually,
   type Rule,
 } from './grammar.ts';
+import type { Random } from './random.ts';
 
 const hex = (digits: number) => characters('0123456789abcdef', digits, digits);
 const word = oneOf(
@@ -16,6 +18,8 @@ const word = oneOf(
     'a',
     'b',
     'app',
+    'secret',
+    'secret/app',
     'team',
     'team-a',
     'library',
@@ -133,10 +137,16 @@ export const registryPath: Rule = oneOf(path, path, disguised(path), damaged(pat
 const equals = usually('=', 20, oneOf('', '==', '%3D'));
 const parameter = oneOf(
   inOrder('mount', equals, digest),
+  (random) => `mount=${mountForm.digest}${random.onceIn(3) ? '' : '&from=secret/app'}`,
   inOrder(
     'from',
     equals,
-    usually(name, 4, oneOf('', 'secret', 'secret%2Fapp', 'a;b', 'a%3Bb', '%zz', '+a', '..')),
+    oneOf(
+      name,
+      'secret/app',
+      'secret/app',
+      oneOf('', 'secret', 'secret%2Fapp', 's%65cret/app', 'a;b', 'a%3Bb', '%zz', '+a', '..'),
+    ),
   ),
   inOrder('From', equals, name),
   inOrder('fr%6fm', equals, name),
@@ -169,3 +179,44 @@ export const registryMethod: Rule = oneOf(
   'OPTIONS',
   'GET',
 );
+
+const content = 'a layer that not everybody may have';
+const secretDigest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+const urlForm = repeated(
+  oneOf(
+    inOrder('mount=', secretDigest),
+    'from=secret/app',
+    'from=secret%2Fapp',
+    'from=a',
+    inOrder('digest=', digest),
+    '_state=x',
+  ),
+  0,
+  4,
+  oneOf('&', '&', ';'),
+);
+const part = (name: string, value: string) =>
+  `--x\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+
+/** Bodies that docker-registry reads as if they stood in the query, where it lets a blob be mounted. */
+export const mountForm = {
+  content,
+  digest: secretDigest,
+  draw: (random: Random): { type: string; body: string } =>
+    random.onceIn(3)
+      ? {
+          type: random.pick(['multipart/form-data; boundary=x', 'Multipart/Form-Data;boundary="x"']),
+          body: `${part('mount', secretDigest)}${part('from', 'secret/app')}--x--\r\n`,
+        }
+      : {
+          type: random.pick([
+            'application/x-www-form-urlencoded',
+            'application/x-www-form-urlencoded; charset=utf-8',
+            'Application/X-WWW-Form-Urlencoded',
+            ' application/x-www-form-urlencoded ;',
+            'application/x-www-form-urlencoded,text/plain',
+            'application/x-www-form-urlencoded; a=b; a=c',
+          ]),
+          body: urlForm(random),
+        },
+};

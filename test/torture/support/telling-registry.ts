@@ -21,18 +21,21 @@ export type Resolution = {
 /** A real docker-registry that keeps all in memory and tells what it makes of each request. */
 export type TellingRegistry = {
   readonly url: string;
-  /** By the request's target, as it came; those that came to no handler are not among them. */
+  /** By the mark that each request ends with, `&mark=…`; those that came to no handler are not among them. */
   readonly resolutions: ReadonlyMap<string, Resolution>;
-  /** Every target that came, resolved or not. */
-  readonly targets: ReadonlySet<string>;
-  /** Resolves when it has told about this target, and so of all that were answered before it. */
-  told(target: string): Promise<void>;
+  /** Every mark that came, resolved or not. */
+  readonly marks: ReadonlySet<string>;
+  /** Resolves when it has told about this one, and so of all that were answered before it. */
+  told(mark: string): Promise<void>;
   forget(): void;
   stop(): Promise<void>;
 };
 
 type Line = Readonly<Record<string, unknown>>;
 type Known = { -readonly [K in keyof Resolution]: Resolution[K] } & { touched: Set<string> };
+
+/** What tells one request from all others, at the end of its target. */
+export const markOf = (target: string): string | undefined => /[?&]mark=([0-9.]+)$/.exec(target)?.[1];
 
 /** A repository's folder in a message about the storage. */
 const repositoryFolder = /\/repositories\/(.+?)\/_(?:layers|manifests|uploads)/;
@@ -49,8 +52,8 @@ export async function startTellingRegistry(): Promise<TellingRegistry> {
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
   const child = spawn('docker-registry', ['serve', configPath], { stdio: ['ignore', 'ignore', 'pipe'] });
   const resolutions = new Map<string, Known>();
-  const targets = new Set<string>();
-  let awaited: { readonly target: string; readonly resolve: () => void } | undefined;
+  const marks = new Set<string>();
+  let awaited: { readonly mark: string; readonly resolve: () => void } | undefined;
   let log = '';
   const listening = new Promise<string>((resolve) => {
     createInterface({ input: child.stderr }).on('line', (text) => {
@@ -62,12 +65,13 @@ export async function startTellingRegistry(): Promise<TellingRegistry> {
   });
   const hear = (line: Line) => {
     const target = line['http.request.uri'];
-    if (typeof target !== 'string') return;
-    targets.add(target);
+    const mark = typeof target === 'string' ? markOf(target) : undefined;
+    if (mark === undefined) return;
+    marks.add(mark);
     const text = (key: string) => (typeof line[key] === 'string' ? line[key] : null);
     const message = text('msg') ?? '';
     if (message === 'authorizing request') {
-      resolutions.set(target, {
+      resolutions.set(mark, {
         method: text('http.request.method') ?? '',
         name: text('vars.name'),
         reference: text('vars.reference'),
@@ -77,8 +81,8 @@ export async function startTellingRegistry(): Promise<TellingRegistry> {
       });
     }
     const touched = repositoryFolder.exec(message)?.[1];
-    if (touched !== undefined) resolutions.get(target)?.touched.add(touched);
-    if (message.startsWith('response completed') && target === awaited?.target) awaited.resolve();
+    if (touched !== undefined) resolutions.get(mark)?.touched.add(touched);
+    if (message.startsWith('response completed') && mark === awaited?.mark) awaited.resolve();
   };
   const died = once(child, 'exit').then(() => {
     throw new Error(`docker-registry ended before it was ready: ${log}`);
@@ -88,11 +92,11 @@ export async function startTellingRegistry(): Promise<TellingRegistry> {
   return {
     url: `http://${address}`,
     resolutions,
-    targets,
-    told: (target) => new Promise((resolve) => (awaited = { target, resolve })),
+    marks,
+    told: (mark) => new Promise((resolve) => (awaited = { mark, resolve })),
     forget: () => {
       resolutions.clear();
-      targets.clear();
+      marks.clear();
     },
     stop: async () => {
       await stop(child);
