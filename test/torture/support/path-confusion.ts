@@ -15,8 +15,11 @@ import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } f
 
 /** Asks a real registry through the front door, and compares what both took the requests for. */
 export type ConfusionRig = {
-  /** Gives the differences, in words, and how many requests the registry resolved to a repository. */
-  compare(seed: number, count: number): Promise<{ faults: string[]; asked: number; resolved: number }>;
+  /** Gives the differences, in words, how many requests the registry resolved to a repository, and how many had it look into another one. */
+  compare(
+    seed: number,
+    count: number,
+  ): Promise<{ faults: string[]; asked: number; resolved: number; mounted: number }>;
   close(): Promise<void>;
 };
 
@@ -123,6 +126,7 @@ async function compare(
   for (const line of [...doors.open.log, ...doors.ruled.log])
     if (Number(line['level']) >= 50) faults.push(JSON.stringify(line));
   let resolved = 0;
+  let mounted = 0;
   for (const request of asked) {
     const resolution = registry.resolutions.get(request.mark);
     const fault = (what: string) =>
@@ -133,6 +137,7 @@ async function compare(
       if (registry.marks.has(request.mark)) fault('it was forwarded');
     } else if (resolution?.name != null) {
       resolved += 1;
+      if (!request.isRuled && resolution.touched.size > 1) mounted += 1;
       const difference =
         findDifference(request.method, request.target, resolution) ??
         (request.isRuled ? findTrespass(request.method, request.target, resolution) : null);
@@ -140,7 +145,7 @@ async function compare(
     }
   }
   registry.forget();
-  return { faults, asked: asked.length, resolved };
+  return { faults, asked: asked.length, resolved, mounted };
 }
 
 const plainRequest = { method: 'GET', target: null, isRuled: false, form: null } as const;

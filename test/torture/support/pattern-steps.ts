@@ -120,7 +120,7 @@ function isAnchored(tree: PatternTree): boolean {
 export type Growth = { readonly ratio: number; readonly text: string; readonly tried: number };
 
 /** Lengths in characters: a look, and a closer one at those that were suspicious. Beyond all bounds of repeats that matter. */
-const lengths = { look: 128, closer: 300 };
+const lengths = { look: 64, closer: 300 };
 const suspicious = 2.15;
 const maxSteps = 1_500_000;
 /** Behind the pumped part: what most patterns do not go on with. */

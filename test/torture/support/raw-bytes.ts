@@ -65,7 +65,12 @@ export async function openRawBytesRig(): Promise<RawBytesRig> {
   const frontDoor = await startFrontDoor({
     upstreamUrl: upstream.url,
     set: [
-      ...['limits.idleTimeout=400ms', 'limits.headerTimeout=400ms', 'limits.handshakeTimeout=400ms', 'limits.keepAliveTimeout=400ms'],
+      ...[
+        'limits.idleTimeout=400ms',
+        'limits.headerTimeout=400ms',
+        'limits.handshakeTimeout=400ms',
+        'limits.keepAliveTimeout=400ms',
+      ],
       ...[
         'limits.refusedBodyTimeout=100ms',
         'auth.throttle.addressFailures=0',
