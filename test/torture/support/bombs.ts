@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -11,7 +10,7 @@ import { readMemory } from '../../support/process-status.ts';
 import { tidegate } from '../../support/processes.ts';
 import { authorized, connectClient, exchange } from '../../support/raw-client.ts';
 import { answerOk, startUpstream, type UpstreamRequest } from '../../support/scripted-upstream.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from './seeded-random.ts';
 
 const mib = 1024 ** 2;
 /** How much more memory the front door may ever have had than before; what the bombs hold is many times more. */
@@ -87,8 +86,9 @@ export async function throwMemoryBombs(): Promise<number> {
 
 const muchBytes = 64 * mib;
 
-async function sendMuch({ socket, answer }: UpstreamRequest): Promise<void> {
-  answer(
+async function sendMuch(request: UpstreamRequest): Promise<void> {
+  const { socket } = request;
+  request.answer(
     head(
       'HTTP/1.1 200 OK',
       'Content-Type: application/vnd.oci.image.manifest.v1+json',
@@ -96,10 +96,11 @@ async function sendMuch({ socket, answer }: UpstreamRequest): Promise<void> {
     ),
   );
   const chunk = Buffer.concat([Buffer.from('100000\r\n'), randomBytes(mib), Buffer.from('\r\n')]);
-  const gone = once(socket, 'close');
+  const heard = (event: 'close' | 'drain') => new Promise((resolve) => socket.once(event, resolve));
+  const gone = heard('close');
   for (let sent = 0; sent < muchBytes && !socket.destroyed; sent += mib)
-    if (!socket.write(chunk)) await Promise.race([once(socket, 'drain'), gone]);
-  answer('0\r\n\r\n');
+    if (!socket.write(chunk)) await Promise.race([heard('drain'), gone]);
+  request.answer('0\r\n\r\n');
 }
 
 /** Heads that are full of what somebody takes apart. */

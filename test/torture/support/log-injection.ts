@@ -11,7 +11,7 @@ import { connectClient } from '../../support/raw-client.ts';
 import { answerOk, startUpstream } from '../../support/scripted-upstream.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, oneOf, repeated } from './grammar.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from './seeded-random.ts';
 
 /** What could end a line, begin another, or be acted upon by who reads it; no CR, LF or NUL, which no header can have. */
 const nasty = repeated(
@@ -72,7 +72,7 @@ export async function injectIntoLog(
     const died = once(child, 'exit').then(() => Promise.reject(new Error('serve ended before it was ready')));
     const listening = await Promise.race([findInFile(errorFile, says), died]);
     died.catch(() => {});
-    const port = Number(/"port":(\d+)/.exec(JSON.stringify(listening))?.[1]);
+    const port = Number(/port":(\d+)/.exec(JSON.stringify(listening))?.[1]);
     const ca = await readFile(path.join(dir, 'certs/ca.crt'), 'utf8');
     let answered = 0;
     const random = createRandom(seed);

@@ -9,7 +9,7 @@ import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../../sup
 import { values } from '../../support/http-message.ts';
 import { authorized, clientHost, connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from './seeded-random.ts';
 import { mountForm, registryMethod, registryPath, registryQuery } from './registry-targets.ts';
 import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } from './telling-registry.ts';
 
@@ -215,7 +215,7 @@ function findTrespass(method: string, target: CanonicalTarget, registry: Resolut
   const allowed = new Set([repository, ...(upload === 'start' ? [parseMount(target)?.from] : [])]);
   const further = [...registry.touched].filter((name) => !allowed.has(name));
   if (further.length > 0) return `it looked into ${further.join(', ')}`;
-  const hidden = [registry.name, ...registry.touched].filter((name) => /^secret(?:\/|$)/.test(name ?? ''));
+  const hidden = [repository, ...registry.touched].filter((name) => /^secret(?:\/|$)/.test(name));
   return hidden.length > 0 ? `it looked into ${hidden.join(', ')}` : null;
 }
 

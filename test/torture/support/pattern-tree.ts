@@ -74,7 +74,12 @@ export function parsePattern({ source, flags }: RegExp): PatternTree {
     );
     if (text === undefined) throw new Error(`/${source}/ was not understood at ${at}`);
     const form = new RegExp(`^${text}$`, characterFlags);
-    const accepts = (character: string) => form.test(character);
+    const known = new Map<string, boolean>();
+    const accepts = (character: string) => {
+      let accepted = known.get(character);
+      if (accepted === undefined) known.set(character, (accepted = form.test(character)));
+      return accepted;
+    };
     return {
       kind: 'character',
       accepts,

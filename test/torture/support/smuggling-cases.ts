@@ -1,5 +1,5 @@
 import { basic } from '../../support/front-door.ts';
-import type { Random } from './random.ts';
+import type { Random } from './seeded-random.ts';
 
 /** Bytes that two readers could take apart in two ways; all targets in them are below {@link caseRoot}. */
 export type SmugglingCase = { readonly name: string; readonly bytes: string };
@@ -333,8 +333,8 @@ const transferEncoding = (value: string, name = names[0]) => `${name?.('Transfer
 const chunkedBody = (size = '3', dataEnding = '\r\n', last = '0\r\n\r\n') =>
   `${size}\r\nabc${dataEnding}${last}`;
 
-/** Every form by itself, and every Content-Length (or `maxPairs` of these, by chance) with every Transfer-Encoding, in both orders, before a body that each would end elsewhere. */
-export function listForms(random: Random, maxPairs: number): Parts[] {
+/** Every form by itself, and every Content-Length (at most so many of them, by chance) with every Transfer-Encoding, in both orders, before a body that each would end elsewhere. */
+export function listForms(random: Random, maxSingles: number, maxPairs: number): Parts[] {
   const inChunks = { framing: [transferEncoding(' chunked')], body: chunkedBody() };
   const single: Partial<Parts>[] = [
     ...requestLines.map((requestLine) => ({ requestLine })),
@@ -382,6 +382,7 @@ export function listForms(random: Random, maxPairs: number): Parts[] {
       { framing: [transferEncoding(coding), contentLength(length)], body: chunkedBody() },
     ]),
   );
+  while (single.length > maxSingles) single.splice(random.below(single.length), 1);
   while (pairs.length > maxPairs) pairs.splice(random.below(pairs.length), 1);
   return [...single, ...pairs].map((parts) => ({ ...plain, ...parts }));
 }

@@ -3,7 +3,7 @@ import { connect } from 'node:tls';
 import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { authorized, connectClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
-import { createRandom } from './random.ts';
+import { createRandom } from './seeded-random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { caseRoot, drawForms, listForms, writeCase, type SmugglingCase } from './smuggling-cases.ts';
 import {
@@ -111,10 +111,13 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   };
 }
 
-/** Every form by itself and every pair, or as many of the pairs as are wanted, and then drawn ones. */
-export function* listCases(seed: number, pairs: number, drawn: number): Generator<SmugglingCase> {
+/** Forms by themselves and pairs, as many as are wanted, and then several at once. */
+export function* listCases(
+  seed: number,
+  { singles, pairs, drawn }: { singles: number; pairs: number; drawn: number },
+): Generator<SmugglingCase, void> {
   const random = createRandom(seed);
-  const forms = listForms(random, pairs);
+  const forms = listForms(random, singles, pairs);
   let number = 0;
   for (const parts of forms) yield writeCase(number++, parts);
   for (let i = 0; i < drawn; i += 1) {
