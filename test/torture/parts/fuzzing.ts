@@ -12,7 +12,7 @@ const amounts: Readonly<
 > = {
   quick: { grammarS: 0.5, properties: 1000, connections: 300 },
   ci: { grammarS: 5, properties: 10_000, connections: 3000 },
-  long: { grammarS: 28, properties: 60_000, connections: 20_000 },
+  long: { grammarS: 20, properties: 60_000, connections: 20_000 },
 };
 /** Between two turns of the event loop, so that the front door's log is read meanwhile. */
 const perTurn = 2000;

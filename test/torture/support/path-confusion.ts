@@ -10,7 +10,7 @@ import { values } from '../../support/http-message.ts';
 import { authorized, clientHost, connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { createRandom } from './seeded-random.ts';
-import { mountForm, registryMethod, registryPath, registryQuery } from './registry-targets.ts';
+import { mountForm, registryMethod, registryPath, registryQuery, uploadStart } from './registry-targets.ts';
 import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } from './telling-registry.ts';
 
 /** Asks a real registry through the front door, and compares what both took the requests for. */
@@ -154,9 +154,10 @@ function* drawRequests(seed: number, count: number): Generator<Asked> {
   const random = createRandom(seed);
   for (let i = 0; i < count; i += 1) {
     const one = random.fork(i);
-    const method = registryMethod(one);
-    const query = one.onceIn(2) ? registryQuery(one) : '';
-    const path = registryPath(one).replace(/[\0-\x20]/g, '');
+    const isMount = one.onceIn(12);
+    const method = isMount ? 'POST' : registryMethod(one);
+    const query = isMount || one.onceIn(2) ? registryQuery(one) : '';
+    const path = isMount ? uploadStart(one) : registryPath(one).replace(/[\0-\x20]/g, '');
     const mark = `${seed}.${i}`;
     const raw = `${path}${path.includes('?') ? '&' : '?'}${query}&mark=${mark}`;
     const target = parse(raw);

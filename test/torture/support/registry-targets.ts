@@ -167,6 +167,9 @@ export const registryQuery: Rule = (random) =>
     usually('&', 8, oneOf(';', '&&', '&amp;', '%26')),
   )(random).replace(/[\x00-\x20#\x7f-\xff]/g, '');
 
+/** Where an upload begins, or a blob is mounted. */
+export const uploadStart: Rule = inOrder('/v2/', oneOf('a', 'team/app', 'x__y/b'), '/blobs/uploads/');
+
 /** Methods, those most that the registry has. */
 export const registryMethod: Rule = oneOf(
   'GET',
