@@ -150,7 +150,7 @@ async function sendPlain(port: number, text: string): Promise<void> {
   socket.resume();
   socket.write(Buffer.from(text, 'latin1'));
   const timer = setTimeout(() => socket.destroy(new Error('it stayed open')), 20_000);
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve)); // not once(), which a reset would have reject
   clearTimeout(timer);
 }
 

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { authorized, connectClient } from '../../support/raw-client.ts';
@@ -183,7 +182,7 @@ export async function sendRaw(
     isHung = true;
     socket.destroy();
   }, longestMs);
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve)); // not once(), which a reset would have reject
   clearTimeout(timer);
   return { received: Buffer.concat(chunks).toString('latin1'), isHung };
 }
