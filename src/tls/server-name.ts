@@ -59,7 +59,7 @@ export function parseAltNames(subjectAltName: string | undefined): ServerName[] 
     const [, kind, value] = /^\s*(DNS|IP Address):([^"]+)$/.exec(entry) ?? [];
     if (value === undefined) continue;
     if (kind === 'DNS') names.push({ kind: 'dns', value: value.toLowerCase() });
-    else if (isIP(value) !== 0) names.push(parseServerIp(value));
+    else if (isIP(value) !== 0 && !value.includes('%')) names.push(parseServerIp(value));
   }
   return names;
 }
