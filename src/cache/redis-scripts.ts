@@ -76,7 +76,12 @@ if not epoch then
   epoch = ARGV[1]
   redis.call('SET', KEYS[1], epoch, 'PX', ${stateTtlMs})
 end
-local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
+local scope = redis.pcall('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
+-- Somebody else's key of another type again.
+if scope.err then
+  redis.call('DEL', KEYS[2])
+  scope = { false, false, false }
+end
 if not (scope[1] and scope[2]) then
   redis.call('HSET', KEYS[2], 'generation', ARGV[1], 'base', ARGV[1])
   scope = { ARGV[1], ARGV[1], scope[3] }
@@ -157,6 +162,14 @@ local writes = writesBesides(KEYS[1], ARGV[2])
 redis.call('HDEL', KEYS[1], 'writes')
 if #writes > 0 then redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' ')) end
 return 1
+`);
+
+/** KEYS epoch index; ARGV nonce. Ends the epoch, and drops an index that is none. Gives the nonce and 1, as nobody does by chance. */
+export const returnScript = script(`
+redis.call('DEL', KEYS[1])
+local total = redis.pcall('ZSCORE', KEYS[2], '#')
+if type(total) == 'table' and total.err then redis.call('DEL', KEYS[2]) end
+return { ARGV[1], 1 }
 `);
 
 /** KEYS index; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes. Changes nothing. */
