@@ -64,17 +64,16 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
 function containAnswers(redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis;
-    for (const listener of stream.listeners('data')) {
-      const parse = listener as (bytes: Buffer) => void;
-      stream.off('data', parse);
-      stream.prependListener('data', (bytes: Buffer) => {
-        try {
-          parse(bytes);
-        } catch (error) {
-          stream.destroy(error as Error);
-        }
-      });
-    }
+    const emit = stream.emit.bind(stream) as (...event: unknown[]) => boolean;
+    stream.emit = (...event: unknown[]) => {
+      if (event[0] !== 'data') return emit(...event);
+      try {
+        return emit(...event);
+      } catch (error) {
+        stream.destroy(error as Error);
+        return true;
+      }
+    };
   });
 }
 

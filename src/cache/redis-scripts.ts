@@ -69,7 +69,7 @@ local items = {}
 for i = 3, #ARGV do items[#items + 1] = ARGV[i] end
 `;
 
-/** KEYS epoch scope entry index; ARGV nonce item. Gives the ticket, and the value or nil. */
+/** KEYS epoch scope entry index; ARGV nonce item. Gives the ticket, the value or nil, and the nonce: so no answer is taken for that to another question. */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -93,7 +93,7 @@ local ticket = stamp .. scope[1]
 -- Somebody else's key of another type is none of ours: a miss, and a fill replaces it.
 local value = redis.pcall('GET', KEYS[3])
 if type(value) == 'table' then value = false end
-if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false } end
+if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false, ARGV[1] } end
 local member = memberOf(KEYS[3], #value)
 -- A full Redis cannot always note the use, which does no harm.
 local added = redis.pcall('ZADD', KEYS[4], now(), member)
@@ -101,7 +101,7 @@ if added == 1 then
   redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
   redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
 end
-return { ticket, string.sub(value, #stamp + 1) }
+return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
 
 /** KEYS epoch scope entry index; ARGV ticket item value ttlMs maxBytes. Gives whether it was stored, and how many were evicted. */

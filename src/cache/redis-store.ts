@@ -10,7 +10,7 @@ import {
   returnScript,
   type Script,
 } from './redis-scripts.ts';
-import { createRedisTrust, type RedisTrustOptions } from './redis-trust.ts';
+import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from './redis-trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
 
@@ -44,7 +44,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     const sent = nonce();
     await run(returnScript, [keys.epoch, keys.index], [sent], (reply) => {
       const [echo, one] = asList(reply);
-      if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw notOurs();
+      if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw new ForeignAnswerError();
     });
   };
   const trust = createRedisTrust({
@@ -84,7 +84,10 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!trust.isTrusted()) return { kind: 'unavailable' };
       const before = trust.losses();
       try {
-        const [ticket, value] = await run(lookupScript, keysOf(slot), [nonce(), slot.item], parseFound);
+        const sent = nonce();
+        const [ticket, value] = await run(lookupScript, keysOf(slot), [sent, slot.item], (reply) =>
+          parseFound(reply, sent),
+        );
         if (trust.losses() !== before) return { kind: 'unavailable' };
         return value === null
           ? { kind: 'absent', ticket: ticket.toString() }
@@ -133,25 +136,23 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   };
 }
 
-/** Something answers in Redis's place, or its scripts are not ours. */
-const notOurs = () => new Error('it does not answer as Redis does');
-
 const asList = (reply: unknown): readonly unknown[] => (Array.isArray(reply) ? reply : []);
 
-function parseFound(reply: unknown): readonly [ticket: Buffer, value: Buffer | null] {
-  const [ticket, value] = asList(reply);
-  if (!Buffer.isBuffer(ticket) || !(value === null || Buffer.isBuffer(value))) throw notOurs();
+function parseFound(reply: unknown, sent: string): readonly [ticket: Buffer, value: Buffer | null] {
+  const [ticket, value, echo] = asList(reply);
+  const isFormed = Buffer.isBuffer(ticket) && (value === null || Buffer.isBuffer(value));
+  if (!isFormed || !Buffer.isBuffer(echo) || echo.toString() !== sent) throw new ForeignAnswerError();
   return [ticket, value];
 }
 
 function parseStored(reply: unknown): readonly [stored: number, evicted: number] {
   const [stored, evicted] = asList(reply);
-  if (typeof stored !== 'number' || typeof evicted !== 'number') throw notOurs();
+  if (typeof stored !== 'number' || typeof evicted !== 'number') throw new ForeignAnswerError();
   return [stored, evicted];
 }
 
 function parseWritten(reply: unknown): void {
-  if (reply !== 1) throw notOurs();
+  if (reply !== 1) throw new ForeignAnswerError();
 }
 
 function nonce(): string {
