@@ -9,6 +9,10 @@ export type RedisImpostor = {
   readonly port: number;
   /** Null: the real one again. Connections of before are cut, as when a server is replaced. */
   speak(nonsense: Nonsense | null): void;
+  /** Says this on every connection to the real one, unasked. */
+  interject(bytes: string | Buffer): void;
+  /** From now on another server is the real one. Connections of before are cut. */
+  redirect(realPort: number): void;
   /** How many connections have been opened so far. */
   readonly connections: number;
   close(): Promise<void>;
@@ -16,7 +20,13 @@ export type RedisImpostor = {
 
 export async function startRedisImpostor(realPort: number): Promise<RedisImpostor> {
   const sockets = new Set<Socket>();
+  /** Those that speak with the real one. */
+  const clients = new Set<Socket>();
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   let nonsense: Nonsense | null = null;
+  let port = realPort;
   let connections = 0;
   const track = (socket: Socket) => {
     sockets.add(socket);
@@ -30,9 +40,12 @@ export async function startRedisImpostor(realPort: number): Promise<RedisImposto
       client.on('data', (command: Buffer) => spoken(client, command));
       return;
     }
-    const real = connect(realPort, '127.0.0.1');
+    clients.add(client);
+    client.on('close', () => clients.delete(client));
+    const real = connect(port, '127.0.0.1');
     track(real);
-    client.pipe(real).pipe(client);
+    client.on('data', (bytes: Buffer) => real.write(bytes));
+    real.on('data', (bytes: Buffer) => client.write(bytes));
     client.on('close', () => real.destroy());
     real.on('close', () => client.destroy());
   });
@@ -42,14 +55,21 @@ export async function startRedisImpostor(realPort: number): Promise<RedisImposto
     port: (server.address() as AddressInfo).port,
     speak: (next) => {
       nonsense = next;
-      for (const socket of sockets) socket.destroy();
+      cut();
+    },
+    interject: (bytes) => {
+      for (const client of clients) client.write(bytes);
+    },
+    redirect: (next) => {
+      port = next;
+      cut();
     },
     get connections() {
       return connections;
     },
     close: async () => {
       server.close();
-      for (const socket of sockets) socket.destroy();
+      cut();
       await once(server, 'close');
     },
   };
@@ -127,4 +147,14 @@ export const nonsenses: Readonly<Record<string, Nonsense>> = {
   'a number without an end': pour(':', 64 * mebibyte),
   'a line without an end': pour('+', 64 * mebibyte),
   'a text without an end': pour('$1000000000\r\n', 512 * mebibyte),
+};
+
+/** What is said in between, unasked, on a connection that was in use. */
+export const interjections: Readonly<Record<string, string>> = {
+  'one answer too many': '+OK\r\n',
+  'an answer too many of the right form': '*3\r\n$5\r\na.b.c\r\n$5\r\nhello\r\n$2\r\nab\r\n',
+  'many answers too many': '$-1\r\n'.repeat(100),
+  'a list that swallows what follows': '*5\r\n',
+  'a text that swallows what follows': '$100000\r\n',
+  'something that is no answer': 'hello\r\n',
 };

@@ -59,7 +59,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   let lastGeneration = 0;
   let lastVersion = 0;
   let hits = 0;
-  let running = false;
+  const state = { running: false };
 
   const pick = <T>(from: readonly T[]): T | undefined => from[Math.floor(random() * from.length)];
   const between = (low: number, high: number) => Math.floor(low + random() * (high - low));
@@ -289,9 +289,10 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
 
   const leave = async (client: LoadClient, g: Generation): Promise<void> => {
     operations.count('transfers left');
-    const [[tag = '', [last] = []] = []] = [...g.newest].filter(() => random() < 0.5);
+    const [tag, pushed] = pick([...g.newest]) ?? [];
+    const last = pushed?.at(-1);
     if (last && random() < 0.6) {
-      const target = `/v2/${tag.split(':')[0] ?? ''}/blobs/${g.base.digest}`;
+      const target = `/v2/${tag?.split(':')[0] ?? ''}/blobs/${g.base.digest}`;
       await client.leaveDownload({ method: 'GET', target, authorization: pusher }, between(1, 400_000));
       return;
     }
@@ -330,7 +331,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   ];
   const work = async (): Promise<void> => {
     const client = createLoadClient(options.frontDoor);
-    while (running) {
+    while (state.running) {
       const g = generation();
       let at = random();
       const [, act] = acts.find(([share]) => (at -= share) < 0) ?? acts[0] ?? [];
@@ -343,15 +344,15 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
 
   return {
     run: async (meanwhile) => {
-      running = true;
+      state.running = true;
       const janitor = (async () => {
-        while (running) {
+        while (state.running) {
           await pause(checkMs);
           await clean();
         }
       })();
       const workers = Array.from({ length: options.clients }, work);
-      await meanwhile().finally(() => (running = false));
+      await meanwhile().finally(() => (state.running = false));
       await Promise.all([...workers, janitor]);
       checkReads();
     },

@@ -149,7 +149,12 @@ export function createSoakTroubles(options: SoakTroublesOptions): SoakTroubles {
         redis.resume();
       },
     ],
-    ['flush of Redis', async () => void (await redis.admin.flushall())],
+    [
+      'flush of Redis',
+      async () => {
+        await redis.admin.flushall();
+      },
+    ],
     ['killed worker', killWorker],
   ];
 
