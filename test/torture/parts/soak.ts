@@ -6,8 +6,8 @@ import { startRedis, until } from '../../support/redis.ts';
 import { startRegistry } from '../../support/registry.ts';
 import { createJudge } from '../support/judge.ts';
 import { describeGrowth, takeCensus, type Census } from '../support/process-census.ts';
-import { createSoakLoad } from '../support/soak-load.ts';
-import { createSoakTroubles } from '../support/soak-troubles.ts';
+import { basicOf, createSoakLoad } from '../support/soak-load.ts';
+import { createSoakTroubles, soakConfig } from '../support/soak-troubles.ts';
 import { createTally } from '../support/tally.ts';
 import type { Form, Part } from '../trial.ts';
 
@@ -21,8 +21,9 @@ const sizes: Readonly<
 };
 /** How much more memory than after the warm-up may be in use at the end. */
 const growthLimit = 1.2;
-/** The lines of the users who do not change; see front-door.ts for the password. */
-const users = 'alice:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n';
+/** The lines of the users who do not change: see front-door.ts for the one's password, the other's is his name. */
+const users =
+  'alice:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\nrob:{SHA}fgnJ0+ljeL9Un8KD/W4eW3AUzDM=\n';
 
 /**
  * All that clients do, at once and for long, while the configuration is reloaded, passwords change, Redis is restarted and workers are killed.
@@ -37,7 +38,7 @@ export const soak: Part = {
     const redis = await startRedis();
     const frontDoor = await startFrontDoor({
       upstreamUrl: registry.url,
-      config: 'upstream:\n  readTimeout: 900s\n',
+      config: soakConfig('900s'),
       htpasswd: users,
       set: [
         ...['workers=2', 'admin.port=0', 'cache.driver=redis', `cache.redis.url=redis://${redis.address}`],
@@ -50,7 +51,13 @@ export const soak: Part = {
     const done = createTally();
     const common = { frontDoor, random, judge };
     const troubles = createSoakTroubles({ ...common, redis, users, accessPath, done });
-    const load = createSoakLoad({ ...common, storageDir: registry.storageDir, pusher: basic, clients });
+    const load = createSoakLoad({
+      ...common,
+      storageDir: registry.storageDir,
+      pusher: basic,
+      reader: basicOf('rob', 'rob'),
+      clients,
+    });
 
     const work = async (ms: number) => {
       const endMs = performance.now() + ms;

@@ -20,8 +20,9 @@ export type SoakLoad = {
 export type SoakLoadOptions = {
   readonly frontDoor: { readonly port: number; readonly ca: string };
   readonly storageDir: string;
-  /** Authorization of who may push and delete. */
+  /** Authorization of who may push and delete, and of who may only pull. */
   readonly pusher: string;
+  readonly reader: string;
   /** How many clients work at a time; each has up to a few connections. */
   readonly clients: number;
   readonly random: () => number;
@@ -30,7 +31,7 @@ export type SoakLoadOptions = {
 
 /** Repositories that are used for a while, and then given up: so neither the disk nor what is known of them grows. */
 type Generation = {
-  readonly prefix: string;
+  readonly id: string;
   readonly versions: Map<string, number>;
   readonly newest: Map<string, { readonly version: number; readonly digest: string }[]>;
   /** What has been pushed and is nobody else's. */
@@ -47,7 +48,11 @@ type Manifest = { readonly config: { digest: string }; readonly layers: readonly
 const generationMs = 15_000;
 const checkMs = 500;
 const manifestType = 'application/vnd.oci.image.manifest.v1+json';
-const repositories = ['app', 'web', 'tools'];
+/** Where images are, and where the layer is that they share: nobody needs a name to pull what is public. */
+const places = ['team/app', 'team/web', 'public/tools'];
+const basePlace = 'team/base';
+/** A repository of a generation: of `team/app`, `team/g1/app`. */
+const inGeneration = (place: string, { id }: Generation) => place.replace('/', `/${id}/`);
 const tags = ['latest', 'stable'];
 
 export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
@@ -86,7 +91,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   const openGeneration = (): Generation => {
     const bytes = randomBytes(500_000);
     return {
-      prefix: `g${++lastGeneration}`,
+      id: `g${++lastGeneration}`,
       versions: new Map(),
       newest: new Map(),
       blobs: new Set(),
@@ -114,9 +119,12 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
     checkReads();
     for (const old of given.filter(({ active }) => active === 0)) {
       given.splice(given.indexOf(old), 1);
-      oracle.forget(`${old.prefix}/`);
-      const root = path.join(options.storageDir, 'docker/registry/v2/repositories', old.prefix);
-      await rm(root, { recursive: true, force: true }).catch(() => {}); // an upload that was left may still be written
+      for (const place of [...places, basePlace]) {
+        const repository = inGeneration(place, old);
+        oracle.forget(repository);
+        const root = path.join(options.storageDir, 'docker/registry/v2/repositories', repository);
+        await rm(root, { recursive: true, force: true }).catch(() => {}); // an upload that was left may still be written
+      }
       for (const digest of [...old.blobs, ...old.versions.keys()])
         await rm(path.dirname(path.join(options.storageDir, dataPath(digest))), {
           recursive: true,
@@ -158,7 +166,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   const mountBase = (client: LoadClient, g: Generation, repository: string): Promise<boolean> => {
     const known = g.mounted.get(repository);
     if (known) return known;
-    const from = `${g.prefix}/base`;
+    const from = inGeneration(basePlace, g);
     const mount = async () => {
       const source = repository === from || (await mountBase(client, g, from));
       if (!source) return false;
@@ -177,7 +185,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   };
 
   const push = async (client: LoadClient, g: Generation, leaves: boolean): Promise<void> => {
-    const repository = `${g.prefix}/${pick(repositories) ?? ''}`;
+    const repository = inGeneration(pick(places) ?? '', g);
     const tag = pick(tags) ?? '';
     const version = ++lastVersion;
     const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', version }));
@@ -234,11 +242,16 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
     method: string,
     repository: string,
     reference: string,
+    authorization: string | null,
   ): Promise<Buffer | undefined> => {
     const name = reference.includes(':') ? `${repository}@${reference}` : `${repository}:${reference}`;
     const target = `/v2/${repository}/manifests/${reference}`;
     const end = oracle.read(name);
-    const answer = await ask(client, { method, target, headers: { Accept: manifestType } }, ...[200, 404]);
+    const answer = await ask(
+      client,
+      { method, target, authorization, headers: { Accept: manifestType } },
+      ...[200, 404],
+    );
     if (!answer) {
       end(undefined);
       return undefined;
@@ -253,19 +266,21 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   };
 
   const pull = async (client: LoadClient, g: Generation): Promise<void> => {
-    const repository = `${g.prefix}/${pick(repositories) ?? ''}`;
+    const repository = inGeneration(pick(places) ?? '', g);
     const tag = pick(tags) ?? '';
     const recent = pick(g.newest.get(`${repository}:${tag}`) ?? []);
     const reference = recent && random() < 0.3 ? recent.digest : tag;
-    if (random() < 0.3) await readManifest(client, g, 'HEAD', repository, reference);
-    const body = await readManifest(client, g, 'GET', repository, reference);
+    const isPublic = repository.startsWith('public/');
+    const authorization = pick([pusher, options.reader, ...(isPublic ? [null] : [])]) ?? null;
+    if (random() < 0.3) await readManifest(client, g, 'HEAD', repository, reference, authorization);
+    const body = await readManifest(client, g, 'GET', repository, reference, authorization);
     if (!body) return;
     const { config, layers } = JSON.parse(body.toString()) as Manifest;
     const digests = [config, ...layers].map(({ digest }) => digest);
     await Promise.all(
       digests.map(async (digest) => {
         const target = `/v2/${repository}/blobs/${digest}`;
-        const answer = await ask(client, { method: 'GET', target, hashOnly: true }, 200);
+        const answer = await ask(client, { method: 'GET', target, authorization, hashOnly: true }, 200);
         if (answer && answer.digest !== digest) judge.fault(`GET ${target}: the body is ${answer.digest}`);
       }),
     );
@@ -273,7 +288,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   };
 
   const remove = async (client: LoadClient, g: Generation): Promise<void> => {
-    const repository = `${g.prefix}/${pick(repositories) ?? ''}`;
+    const repository = inGeneration(pick(places) ?? '', g);
     const tag = pick(tags) ?? '';
     const last = g.newest.get(`${repository}:${tag}`)?.at(-1);
     if (!last) return;
@@ -296,7 +311,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
       await client.leaveDownload({ method: 'GET', target, authorization: pusher }, between(1, 400_000));
       return;
     }
-    const at = `${g.prefix}/left`;
+    const at = inGeneration(basePlace, g);
     const opened = await ask(client, { method: 'POST', target: `/v2/${at}/blobs/uploads/` }, 202);
     if (!opened) return;
     const body = randomBytes(between(1000, 2_000_000));
@@ -318,13 +333,33 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
     stranger.close();
   };
 
+  /** What the policy denies is denied, whatever is cached, and whatever is being reloaded. */
+  const trespass = async (client: LoadClient, g: Generation): Promise<void> => {
+    operations.count('trespasses');
+    const repository = inGeneration(pick(places) ?? '', g);
+    const isPublic = repository.startsWith('public/');
+    const tag = pick(tags) ?? '';
+    const digest = g.newest.get(`${repository}:${tag}`)?.at(-1)?.digest;
+    const manifests = `/v2/${repository}/manifests`;
+    const body = Buffer.from('{}');
+    const authorization = options.reader;
+    await ask(client, { method: 'POST', target: `/v2/${repository}/blobs/uploads/`, authorization }, 403);
+    await ask(client, { method: 'PUT', target: `${manifests}/${tag}`, authorization, body }, 403);
+    if (digest !== undefined)
+      await ask(client, { method: 'DELETE', target: `${manifests}/${digest}`, authorization }, 403);
+    const stranger = { target: `${manifests}/${tag}`, authorization: null };
+    await ask(client, { method: 'PUT', ...stranger, body }, 401);
+    if (!isPublic) await ask(client, { method: 'GET', ...stranger }, 401);
+  };
+
   const acts: readonly (readonly [
     share: number,
     act: (client: LoadClient, g: Generation) => Promise<void>,
   ])[] = [
     [0.16, (client, g) => push(client, g, false)],
     [0.02, (client, g) => push(client, g, true)],
-    [0.7, pull],
+    [0.67, pull],
+    [0.03, trespass],
     [0.05, remove],
     [0.04, leave],
     [0.03, logIn],
