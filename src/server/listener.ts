@@ -13,7 +13,7 @@ import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
-import { answerRaw, describeClientError } from './raw-answer.ts';
+import { answerPlainHttp, answerRaw, describeClientError } from './raw-answer.ts';
 
 export type ListenerOptions = {
   readonly host: string;
@@ -241,6 +241,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     const underWay = connections.get(socket); // undefined: the handshake failed, or took too long
     // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
     const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
+    // Node closes the TCP connection of a failed handshake when this event is over, and what is written now is sent before.
+    if (underWay === undefined)
+      answerPlainHttp(error.code ?? '', (bytes) => acceptor.find(socket)?.endInClear(bytes));
     if (underWay === undefined || answering || !socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
     } else refuseRaw(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
