@@ -1,4 +1,5 @@
+import { upstreamFaults } from './parts/upstream-faults.ts';
 import type { Part } from './trial.ts';
 
 /** Every part, in the order in which they run. Each has a test of its name in `quick/` too. */
-export const parts: readonly Part[] = [];
+export const parts: readonly Part[] = [upstreamFaults];
