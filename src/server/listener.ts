@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
@@ -338,5 +339,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
 /** What node:tls makes the context of a handshake from. */
 function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
-  return { cert, key, minVersion, ciphers, ...(clientCa === null ? {} : { ca: clientCa }) };
+  // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  return { cert, key, minVersion, ciphers, secureOptions, ...(clientCa === null ? {} : { ca: clientCa }) };
 }
