@@ -23,7 +23,7 @@ export type UpstreamRig = {
 /** `upstream.readTimeout` of the front door. */
 export const readTimeoutMs = 2000;
 /** An answer that is not there by then hangs. On a quiet machine all of them are there after the timeout and a few milliseconds. */
-export const longestMs = 15_000;
+export const longestMs = 20_000;
 
 /** The bytes of a recorded request, under a case's number. */
 export function requestOf(exchange: RecordedExchange, id: number): (string | Buffer)[] {
