@@ -24,8 +24,16 @@ const hints: Readonly<Record<string, string>> = {
 const shortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
 /**
- * The 502 for a request that upstream gave no answer to; a 503 where it could not be asked for want of a file descriptor. The client learns only that; the reason, which may name internal
- * addresses, is the cause's message, for the log.
+ * Whether a request failed for what its connection had come to since its last use, and may succeed on another: upstream has closed it, or
+ * what came is no answer but something that was left over from the one before.
+ */
+export function isStale(reusedSocket: boolean, { code = '' }: { readonly code?: string }): boolean {
+  return reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE' || code.startsWith('HPE_'));
+}
+
+/**
+ * The 502 for a request that upstream gave no answer to; a 503 where it could not be asked for want of a file descriptor. The client
+ * learns only that; the reason, which may name internal addresses, is the cause's message, for the log.
  */
 export function describeUpstreamFailure(error: Error & { code?: string }): OciError {
   const code = error.code ?? '';

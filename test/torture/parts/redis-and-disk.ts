@@ -50,16 +50,17 @@ export const redisAndDisk: Part = {
           size: config.length,
         },
       });
-    const target = `/v2/${repository}/manifests/bystander`;
-    const headers = { 'Content-Type': ociManifest };
-    const body = manifest('for bystanders');
-    await client.ask('PUT', target, { headers, body });
+    // Of the type that is given to who names none.
+    const type = 'application/vnd.docker.distribution.manifest.v2+json';
+    const bytes = Buffer.from(manifest('for bystanders').replaceAll(ociManifest, type));
+    const target = `/v2/${repository}/manifests/${digestOf(bytes)}`;
+    await client.ask('PUT', target, { headers: { 'Content-Type': type }, body: bytes });
     client.close();
-    const wanted = new Map([[target, digestOf(body)]]);
-    const withBlob = new Map([...wanted, [`/v2/${repository}/blobs/${configDigest}`, configDigest]]);
-    const besideRedis = startBystander(cached, withBlob);
-    const besideFiles = startBystander(cramped, wanted);
-    await besideFiles.assertUndisturbed();
+    const wanted = { target, bytes };
+    const blob = { target: `/v2/${repository}/blobs/${configDigest}`, bytes: Buffer.from(config) };
+    const besideRedis = startBystander(cached, [wanted, blob]);
+    const besideFiles = startBystander(cramped, [wanted]);
+    await Promise.all([besideRedis.settled(), besideFiles.settled()]);
     const workersEnded = ({ log }: FrontDoor) =>
       log.filter(({ msg }) => msg === 'a worker process has ended: another takes its place').length;
 
@@ -72,14 +73,14 @@ export const redisAndDisk: Part = {
         ...createDescriptorFaults({ frontDoor: cramped, bystander: besideFiles, users }),
       ],
       close: async () => {
-        await besideRedis.stop();
-        await besideFiles.stop();
+        const noticed = await Promise.allSettled([besideRedis.stop(), besideFiles.stop()]);
         await cached.stop();
         await cramped.stop();
         await impostor.close();
         await redis.stop();
         await registry.stop();
         await logDisk?.remove();
+        for (const each of noticed) if (each.status === 'rejected') throw each.reason;
         const ended = workersEnded(cached) + workersEnded(cramped);
         if (ended > 0) throw new Error(`${ended} worker processes have ended`);
       },

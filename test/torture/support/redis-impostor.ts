@@ -144,9 +144,9 @@ export const nonsenses: Readonly<Record<string, Nonsense>> = {
   'a list of a thousand million': greetThen('*1000000000\r\n:1\r\n'),
   'a text longer than memory': greetThen('$99999999999999\r\nabc'),
   'lists in lists in lists': greetThen('*1\r\n'.repeat(200_000)),
-  'a number without an end': pour(':', 64 * mebibyte),
-  'a line without an end': pour('+', 64 * mebibyte),
-  'a text without an end': pour('$1000000000\r\n', 512 * mebibyte),
+  'a number without an end': pour(':', 16 * mebibyte),
+  'a line without an end': pour('+', 16 * mebibyte),
+  'a text without an end': pour('$1000000000\r\n', 128 * mebibyte),
 };
 
 /** What is said in between, unasked, on a connection that was in use. */
