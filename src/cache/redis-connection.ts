@@ -52,9 +52,26 @@ export function parseRedisUrl(url: string): RedisUrl {
 /** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. @throws OperatorError when the URL is none. */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
   const redis = openConnection(options);
-  if (redis instanceof Cluster) redis.on('+node', containAnswers);
-  else containAnswers(redis);
+  if (redis instanceof Cluster) redis.on('+node', contain);
+  else contain(redis);
   return redis;
+}
+
+function contain(redis: Redis): void {
+  containAnswers(redis);
+  containErrors(redis);
+}
+
+/**
+ * Listens to a socket's errors after the first, as ioredis does not: over TLS a server whose certificate is refused can still be
+ * heard, and what it says that is no TLS would end this process.
+ */
+function containErrors(redis: Redis): void {
+  redis.on('error', () => {
+    // Not there, whatever its type says, before there was a connection.
+    const stream = redis.stream as Redis['stream'] | undefined;
+    stream?.on('error', () => {});
+  });
 }
 
 /**

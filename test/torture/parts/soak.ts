@@ -70,7 +70,7 @@ export const soak: Part = {
           if (form === 'quick' || performance.now() - saidMs < 30_000) continue;
           saidMs = performance.now();
           console.log(
-            `  soak: ${Math.round((endMs - saidMs) / 1000)} s to go: ${load.operations.toString()}; ${done.toString()}`,
+            `\n    ${Math.round((endMs - saidMs) / 1000)} s to go: ${load.operations.toString()}; ${done.toString()}`,
           );
         }
       });
@@ -101,7 +101,7 @@ export const soak: Part = {
             await work(runMs);
             const { faults, explained } = judge;
             console.log(
-              `  soak: ${load.operations.toString()}; ${load.reads} reads checked, ${load.hits} from the cache; ${done.toString()}; explained: ${explained.toString()}`,
+              `\n    ${load.operations.toString()}; ${load.reads} reads checked, ${load.hits} from the cache; ${done.toString()}; explained: ${explained.toString()}`,
             );
             if (faults.length > 0) throw new Error(faults.join('\n'));
             if (load.hits === 0 || load.operations.of('pulls') === 0) throw new Error('nothing was tried');
@@ -115,7 +115,7 @@ export const soak: Part = {
             const after = await rest();
             const grown = describeGrowth(before, after);
             const mib = ({ residentBytes }: Census) => Math.round(residentBytes / 1024 / 1024);
-            console.log(`  soak: ${mib(before)} MiB after the warm-up, ${mib(after)} MiB at the end`);
+            console.log(`\n    ${mib(before)} MiB after the warm-up, ${mib(after)} MiB at the end`);
             if (grown !== '') throw new Error(`more than before: ${grown}`);
             if (after.residentBytes > growthLimit * before.residentBytes)
               throw new Error(`memory has grown from ${mib(before)} to ${mib(after)} MiB`);
