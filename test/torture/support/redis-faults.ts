@@ -177,7 +177,7 @@ export function createRedisFaults(place: RedisFaultsPlace): Trial[] {
     run: async () => {
       let { digest } = await begin('ended');
       const lostBefore = saidLost();
-      for (const [name, cause] of troubles) {
+      for (const [name, cause] of form === 'quick' ? troubles.slice(0, 2) : troubles) {
         const caused = cause();
         for (let i = 0; i < 20; i += 1) {
           digest = await push('ended', `${name} ${i}`);

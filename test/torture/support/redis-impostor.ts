@@ -92,13 +92,13 @@ const always =
 
 /** Writes until the connection is closed, as fast as it is read, and at most so much in bytes. */
 const pour =
-  (head: string, maxBytes: number): Nonsense =>
+  (head: string, maxBytes: number, what = 'x'): Nonsense =>
   (socket, command) => {
     if (/\binfo\b/i.test(command.toString('latin1'))) {
       socket.write(greeting);
       return;
     }
-    const piece = Buffer.alloc(64 * 1024, 'x');
+    const piece = Buffer.alloc(64 * 1024, what);
     let left = maxBytes;
     const more = () => {
       while (left > 0 && !socket.destroyed) {
@@ -144,9 +144,10 @@ export const nonsenses: Readonly<Record<string, Nonsense>> = {
   'a list of a thousand million': greetThen('*1000000000\r\n:1\r\n'),
   'a text longer than memory': greetThen('$99999999999999\r\nabc'),
   'lists in lists in lists': greetThen('*1\r\n'.repeat(200_000)),
-  'a number without an end': pour(':', 16 * mebibyte),
-  'a line without an end': pour('+', 16 * mebibyte),
-  'a text without an end': pour('$1000000000\r\n', 128 * mebibyte),
+  'a number without an end': pour(':', 64 * mebibyte),
+  'a line without an end': pour('+', 64 * mebibyte),
+  'a list without an end': pour('*1000000000\r\n', 64 * mebibyte, ':1\r\n'),
+  'a text without an end': pour('$1000000000\r\n', 512 * mebibyte),
 };
 
 /** What is said in between, unasked, on a connection that was in use. */
