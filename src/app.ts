@@ -9,6 +9,7 @@ import { createStatsReader } from './cache/stats-reader.ts';
 import type { WriteNotice } from './cache/shared-memory-store.ts';
 import type { CacheStore } from './cache/store.ts';
 import type { Config } from './config/schema.ts';
+import { watchDescriptors } from './observability/descriptor-watch.ts';
 import { createMetrics, type Metrics, type ProcessReport } from './observability/metrics.ts';
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
@@ -101,6 +102,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   try {
     const metrics = createMetrics();
     frees.push(() => metrics.close());
+    const descriptors = watchDescriptors(logger);
+    frees.push(() => descriptors.close());
     const store = await openCacheStore(config, logger, peers?.writes);
     const counters = createCacheCounters();
     frees.push(() => store?.close());

@@ -90,6 +90,7 @@ export function createRedisTrust({
       // A full Redis keeps its word: it only stores nothing new.
       if (isFull(message)) fill(message);
       else lose(message);
+      if (error instanceof ForeignAnswerError) redis.disconnect(true);
       throw error;
     }
   };
@@ -181,6 +182,13 @@ export function createRedisTrust({
 }
 
 class LateError extends Error {}
+
+/** Something answers in Redis's place, or gives one question the answer to another: nothing on this connection is to be believed. */
+export class ForeignAnswerError extends Error {
+  constructor() {
+    super('it does not answer as Redis does');
+  }
+}
 
 function isFull(message: string): boolean {
   return /(^|\s)-?OOM\s/.test(message);
