@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
+import { parseWho, type Who } from './who.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
@@ -34,9 +35,7 @@ export type Policy = {
 
 type Rule = {
   readonly verdict: Verdict;
-  readonly anonymous: boolean;
-  readonly authenticated: boolean;
-  readonly names: ReadonlySet<string>;
+  readonly who: Who;
   readonly patterns: readonly RepositoryPattern[];
 };
 
@@ -62,7 +61,7 @@ export function createPolicy(options: {
   const find = (asker: Asker, repository: string): Verdict => {
     for (const rule of rules) {
       const matches = rule.patterns.some((pattern) => pattern.matches(repository, asker));
-      if (matches && isMeant(rule, asker)) return rule.verdict;
+      if (matches && rule.who.matches(asker)) return rule.verdict;
     }
     return nothing;
   };
@@ -80,19 +79,15 @@ export function createPolicy(options: {
     decideForAll: (asker) => {
       let actions = new Set<PolicyAction>(policyActions);
       for (const rule of rules) {
-        if (!isMeant(rule, asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
+        if (!rule.who.matches(asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
         actions = new Set([...actions].filter((action) => rule.verdict.actions.has(action)));
         if (actions.size === 0 || rule.patterns.some((pattern) => pattern.matchesAll))
           return { rule: rule.verdict.rule, actions };
       }
       return nothing;
     },
-    hasAnonymous: rules.some(({ anonymous, verdict }) => anonymous && verdict.actions.size > 0),
+    hasAnonymous: rules.some(({ who, verdict }) => who.anonymous && verdict.actions.size > 0),
   };
-}
-
-function isMeant(rule: Rule, asker: Asker): boolean {
-  return asker === null ? rule.anonymous : rule.authenticated || rule.names.has(asker);
 }
 
 function compileRule(
@@ -100,15 +95,9 @@ function compileRule(
   number: number,
   groups: ReadonlyMap<string, readonly string[]>,
 ): Rule {
-  const named = who.flatMap((word) => {
-    const [, kind, name = ''] = /^(user|group):(.*)$/s.exec(word) ?? [];
-    return kind === 'group' ? (groups.get(name) ?? []) : kind === 'user' ? [name] : [];
-  });
   return {
     verdict: { rule: number, actions: new Set(actions) },
-    anonymous: who.includes('anonymous'),
-    authenticated: who.includes('authenticated') || who.includes('user:${user}'),
-    names: new Set(named),
+    who: parseWho(who, groups),
     patterns: repositories.map(parseRepositoryPattern),
   };
 }
