@@ -4,11 +4,13 @@ import type { Command } from 'commander';
 import { describeReadError } from '../file-status.ts';
 import { readLogLines } from '../observability/log-lines.ts';
 import { parseLoggedRequest } from '../observability/logged-request.ts';
+import { printable } from '../observability/printable.ts';
 import { OperatorError } from '../operator-error.ts';
 import { nameAsker } from '../policy/question.ts';
-import { createReplay, type Replay, type ReplayReport } from '../policy/replay.ts';
+import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '../policy/replay.ts';
 import { addConfigOptions } from './config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
+import { findPlace } from './policy-warnings.ts';
 
 /** What a log's lines were. */
 type Counts = { lines: number; requests: number; broken: number };
@@ -56,12 +58,12 @@ async function readLog(file: string, replay: Replay, counts: Counts): Promise<vo
 function formatReport(loaded: LoadedPolicy, report: ReplayReport, counts: Counts): string[] {
   const { judged, refused, allowed, lists, passedOver } = report;
   return [
-    `${counts.requests} requests in ${counts.lines} lines; the rules decide about ${judged} of them`,
-    ...(counts.broken > 0
-      ? [`${counts.broken} lines are not whole lines of a log in the form json or ecs`]
+    `requests: ${counts.requests}, in ${counts.lines} lines; the rules decide about ${judged} of them`,
+    ...(counts.broken > 0 ? [`lines that are none of a log in the form json or ecs: ${counts.broken}`] : []),
+    ...[...passedOver].map(([why, requests]) => `not judged: ${requests}, since ${why}`),
+    ...(lists > 0
+      ? [`lists of repositories: ${lists}; a user sees in them what may be pulled, and nothing else`]
       : []),
-    ...[...passedOver].map(([why, requests]) => `${requests} requests are not judged: ${why}`),
-    ...(lists > 0 ? [`${lists} lists of repositories show what may be pulled, and nothing else`] : []),
     'The log has no queries: whether a mount (from=) or a tag in ?tag= would be refused cannot be said,',
     'nor whether a tag was there when it was pushed.',
     ...formatRows('would be refused now', refused, loaded),
@@ -72,19 +74,19 @@ function formatReport(loaded: LoadedPolicy, report: ReplayReport, counts: Counts
 function formatRows(
   title: string,
   { requests, rows }: ReplayReport['refused'],
-  { nameRule }: LoadedPolicy,
+  loaded: LoadedPolicy,
 ): string[] {
   if (requests === 0) return [`${title}: nothing`];
+  const nameDecision = ({ rule, tagPattern }: ReplayRow['by']): string =>
+    tagPattern === null
+      ? loaded.nameRule(rule)
+      : `immutableTags (${findPlace(loaded, ['immutableTags', tagPattern - 1])})`;
   const listed = rows.reduce((sum, row) => sum + row.requests, 0);
-  const cells = rows.map(({ asker, action, repository, rule, requests: count }) => [
-    String(count),
-    nameAsker(asker),
-    action,
-    repository,
-    nameRule(rule),
-  ]);
+  const cells = rows.map(({ asker, action, repository, by, requests: count }) =>
+    [String(count), nameAsker(asker), action, repository, nameDecision(by)].map(printable),
+  );
   return [
-    `${title}: ${requests} requests`,
+    `${title}: ${requests}`,
     ...formatTable([['requests', 'who', 'what', 'where', 'by'], ...cells]),
     ...(listed < requests ? [`  and ${requests - listed} requests more, of too many kinds to list`] : []),
   ];

@@ -1,6 +1,6 @@
 import type { Asker, RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
-import { parseWho } from './who.ts';
+import { compileGroups, parseWho } from './who.ts';
 
 /** What a rule says of who asks and of a repository; it decides where neither is null. */
 export type RuleStep = {
@@ -19,7 +19,7 @@ export function explainRules(
   asker: Asker,
   repository: string,
 ): RuleStep[] {
-  const groups = new Map(Object.entries(groupTexts));
+  const groups = compileGroups(groupTexts);
   const steps: RuleStep[] = [];
   for (const [index, { who, repositories }] of rules.entries()) {
     const word = who.find((one) => parseWho([one], groups).matches(asker)) ?? null;

@@ -16,6 +16,8 @@ export type Judgement = {
   readonly rule: number | null;
   /** The pattern of immutable tags that matches the tag, counted from 1; null: none, or no tag was asked about. */
   readonly immutableBy: number | null;
+  /** Whether it is denied only because the tag is immutable. */
+  readonly isTagKept: boolean;
   readonly sentence: string;
   /** What the front door answers; null where it is allowed. */
   readonly answer: '401 UNAUTHORIZED' | '403 DENIED' | '404 NAME_UNKNOWN' | null;
@@ -59,6 +61,7 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
         allowed: true,
         rule,
         immutableBy,
+        isTagKept: false,
         sentence: `${who} may ${action} ${repository} (${by})`,
         answer: null,
       };
@@ -69,7 +72,7 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
         : `${who} may do nothing in ${repository} (${by})`;
     const answer =
       asker === null ? '401 UNAUTHORIZED' : known.length === 0 ? '404 NAME_UNKNOWN' : '403 DENIED';
-    return { allowed: false, rule, immutableBy, sentence, answer };
+    return { allowed: false, rule, immutableBy, isTagKept: has, sentence, answer };
   };
   return { judge, policy, hasRules };
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
-import { parseWho, type Who } from './who.ts';
+import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
@@ -34,12 +35,16 @@ export type Policy = {
 };
 
 type Rule = {
+  readonly order: number;
   readonly verdict: Verdict;
   readonly who: Who;
   readonly patterns: readonly RepositoryPattern[];
 };
 
 const nothing: Verdict = { rule: null, actions: new Set() };
+
+/** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
+const maxFiledNames = 1000;
 
 /** Verdicts that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
 const maxRemembered = 10_000;
@@ -54,16 +59,30 @@ export function createPolicy(options: {
   readonly rules: readonly RuleText[];
   readonly groups: Readonly<Record<string, readonly string[]>>;
 }): Policy {
-  const groups = new Map(Object.entries(options.groups));
+  const groups = compileGroups(options.groups);
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
   const remembered = new LRUCache<string, Verdict>({ max: maxRemembered });
 
+  const forStrangers = rules.filter(({ who }) => who.anonymous);
+  const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
+    authenticated || names.some(({ size }) => size > maxFiledNames)
+      ? null
+      : names.flatMap((filed) => [...filed]),
+  );
+  const byFirstPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ first }) => first)));
+  const byLastPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ last }) => last)));
+
+  /** Goes through the shortest list that cannot lack the rule. */
   const find = (asker: Asker, repository: string): Verdict => {
-    for (const rule of rules) {
-      const matches = rule.patterns.some((pattern) => pattern.matches(repository, asker));
-      if (matches && rule.who.matches(asker)) return rule.verdict;
-    }
-    return nothing;
+    const candidates: Candidates<Rule>[] = [
+      asker === null ? [[], forStrangers] : byName.find(asker),
+      byFirstPart.find(repository.slice(0, `${repository}/`.indexOf('/'))),
+      byLastPart.find(repository.slice(repository.lastIndexOf('/') + 1)),
+    ];
+    const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
+    const matches = (rule: Rule) =>
+      rule.who.matches(asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
+    return firstMatch(shortest, matches)?.verdict ?? nothing;
   };
 
   return {
@@ -90,12 +109,23 @@ export function createPolicy(options: {
   };
 }
 
+function count([some, others]: Candidates<Rule>): number {
+  return some.length + others.length;
+}
+
+/** Null when one of them is null. */
+function onlyTexts(texts: readonly (string | null)[]): string[] | null {
+  const known = texts.filter((text) => text !== null);
+  return known.length === texts.length ? known : null;
+}
+
 function compileRule(
   { who, repositories, actions }: RuleText,
   number: number,
-  groups: ReadonlyMap<string, readonly string[]>,
+  groups: ReadonlyMap<string, ReadonlySet<string>>,
 ): Rule {
   return {
+    order: number,
     verdict: { rule: number, actions: new Set(actions) },
     who: parseWho(who, groups),
     patterns: repositories.map(parseRepositoryPattern),

@@ -24,9 +24,16 @@ export type ReplayRow = {
   readonly action: string;
   /** A repository, or what stands for one. */
   readonly repository: string;
-  /** The rule that decides now; null: none. */
-  readonly rule: number | null;
+  readonly by: ReplayDecision;
   readonly requests: number;
+};
+
+/** What decides now. */
+type ReplayDecision = {
+  /** Counted from 1; null: no rule. */
+  readonly rule: number | null;
+  /** The pattern of immutable tags that keeps a tag from being deleted, counted from 1; null: none does. */
+  readonly tagPattern: number | null;
 };
 
 /** Requests of one kind: how many there were, and rows of them, most requests first. */
@@ -75,8 +82,8 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
     const now = decide(judge, request.user, question);
     judged += 1;
     if (question.kind === 'list') lists += 1;
-    if (before === 'passed' && !now.allowed) refused.add(request.user, question, now.rule);
-    if (before === 'refused' && now.allowed) allowed.add(request.user, question, now.rule);
+    if (before === 'passed' && !now.allowed) refused.add(request.user, question, now.by);
+    if (before === 'refused' && now.allowed) allowed.add(request.user, question, now.by);
   };
   return {
     read,
@@ -146,35 +153,40 @@ function decide(
   { judge, policy, hasRules }: Judge,
   asker: Asker,
   { kind, action, repository, tag }: QuestionOfLine,
-): { allowed: boolean; rule: number | null } {
+): { allowed: boolean; by: ReplayDecision } {
+  const noRule: ReplayDecision = { rule: null, tagPattern: null };
   switch (kind) {
     case 'unknown':
-      return { allowed: !hasRules && asker !== null, rule: null };
+      return { allowed: !hasRules && asker !== null, by: noRule };
     case 'list':
-      return { allowed: asker !== null || policy.hasAnonymous, rule: null };
+      return { allowed: asker !== null || policy.hasAnonymous, by: noRule };
     case 'all': {
       const { rule, actions } = policy.decideForAll(asker);
-      return { allowed: actions.has(action as 'pull' | 'push'), rule: hasRules ? rule : null };
+      const by = hasRules ? { rule, tagPattern: null } : noRule;
+      return { allowed: actions.has(action as 'pull' | 'push'), by };
     }
-    case 'repository':
-      return judge({ asker, action: action as 'pull' | 'push' | 'delete', repository, tag });
+    case 'repository': {
+      const question = { asker, action: action as 'pull' | 'push' | 'delete', repository, tag };
+      const { allowed, rule, isTagKept, immutableBy } = judge(question);
+      return { allowed, by: { rule, tagPattern: isTagKept ? immutableBy : null } };
+    }
   }
 }
 
 function createRows(): {
-  add(asker: Asker, question: QuestionOfLine, rule: number | null): void;
+  add(asker: Asker, question: QuestionOfLine, by: ReplayDecision): void;
   list(): Changes;
 } {
   const rows = new Map<string, { row: Omit<ReplayRow, 'requests'>; requests: number }>();
   let all = 0;
   return {
-    add: (asker, { action, repository }, rule) => {
+    add: (asker, { action, repository }, by) => {
       all += 1;
-      const key = JSON.stringify([asker, action, repository, rule]);
+      const key = JSON.stringify([asker, action, repository, by.rule, by.tagPattern]);
       const known = rows.get(key);
       if (known !== undefined) known.requests += 1;
       else if (rows.size < maxReplayRows)
-        rows.set(key, { row: { asker, action, repository, rule }, requests: 1 });
+        rows.set(key, { row: { asker, action, repository, by }, requests: 1 });
     },
     list: () => ({
       requests: all,

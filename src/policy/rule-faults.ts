@@ -1,7 +1,7 @@
 import { isRepositoryName } from '../oci/repository-name.ts';
 import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
-import { parseWho, type Who } from './who.ts';
+import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** Something that is hardly meant, but can be lived with. */
 export type RuleFault = {
@@ -25,7 +25,7 @@ export function findRuleFaults(
   { policy, groups: groupTexts }: Rules,
   userNames: ReadonlySet<string> | null,
 ): RuleFault[] {
-  const groups = new Map(Object.entries(groupTexts));
+  const groups = compileGroups(groupTexts);
   const rules = (policy ?? []).map((rule, index) => ({
     ...rule,
     number: index + 1,
@@ -68,27 +68,28 @@ function findUnknownNames(
   ];
 }
 
+/** One whom a rule means; `asker` is left out for all verified users together. */
+type Person = { readonly isMeant: (who: Who) => boolean; readonly asker?: string | null };
+
+/** Those whom a rule means, one after the other: a group can be large, and often the first is enough to know. */
+function* listPeople({ anonymous, authenticated, names }: Who): Generator<Person> {
+  if (anonymous) yield { isMeant: (who) => who.anonymous, asker: null };
+  if (authenticated) yield { isMeant: (who) => who.authenticated };
+  else
+    for (const some of names) for (const asker of some) yield { isMeant: (who) => who.matches(asker), asker };
+}
+
 /** A rule never decides when for each one whom it means and each of its patterns an earlier rule takes everything. */
 function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): RuleFault[] {
   const { path, number, meant, repositories } = rule;
-  const people: { covers: (who: Who) => boolean; asker: string | null | undefined }[] = [
-    ...(meant.anonymous ? [{ covers: (who: Who) => who.anonymous, asker: null }] : []),
-    ...(meant.authenticated ? [{ covers: (who: Who) => who.authenticated, asker: undefined }] : []),
-    ...[...meant.names]
-      .filter(() => !meant.authenticated)
-      .map((name) => ({
-        covers: (who: Who) => who.authenticated || who.names.has(name),
-        asker: name,
-      })),
-  ];
-  if (people.length === 0)
+  if (!isAnyoneMeant(meant))
     return [{ path, sentence: `rule ${number} can never decide: its groups have no members` }];
   const takers = new Set<number>();
-  for (const { covers, asker } of people) {
+  for (const { isMeant, asker } of listPeople(meant)) {
     for (const pattern of repositories) {
       if (asker !== undefined && !parseRepositoryPattern(pattern).canMatch(asker)) continue;
       const taker = earlier.find(
-        (other) => covers(other.meant) && other.repositories.some((wider) => isWithin(pattern, wider)),
+        (other) => isMeant(other.meant) && other.repositories.some((wider) => isWithin(pattern, wider)),
       );
       if (taker === undefined) return [];
       takers.add(taker.number);
@@ -104,6 +105,10 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Rul
   return [{ path, sentence: `rule ${number} can never decide: ${why}` }];
 }
 
+function isAnyoneMeant({ anonymous, authenticated, names }: Who): boolean {
+  return anonymous || authenticated || names.some(({ size }) => size > 0);
+}
+
 /** Whether everything that one pattern matches is certainly matched by the other, for the same one who asks. */
 function isWithin(pattern: string, wider: string): boolean {
   if (wider === '**' || wider === pattern) return true;
@@ -116,10 +121,7 @@ function isWithin(pattern: string, wider: string): boolean {
 
 function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): RuleFault[] {
   if (policy === null) return [];
-  const canPush = rules.some(
-    ({ actions, meant }) =>
-      actions.includes('push') && (meant.anonymous || meant.authenticated || meant.names.size > 0),
-  );
+  const canPush = rules.some(({ actions, meant }) => actions.includes('push') && isAnyoneMeant(meant));
   return canPush ? [] : [{ path: ['policy'], sentence: 'allows nobody to push' }];
 }
 
@@ -130,9 +132,8 @@ function findFavouredStrangers(
   numbered: readonly NumberedRule[],
 ): RuleFault[] {
   const policy = createPolicy({ rules, groups });
-  const taken = new Set(numbered.flatMap(({ meant }) => [...meant.names]));
   let someone = 'someone';
-  while (taken.has(someone)) someone += '0';
+  while (numbered.some(({ meant }) => meant.names.some((names) => names.has(someone)))) someone += '0';
   return numbered.flatMap(({ number, path, meant, repositories, actions }): RuleFault[] => {
     if (!meant.anonymous) return [];
     for (const pattern of repositories) {
