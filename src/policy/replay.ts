@@ -53,8 +53,8 @@ export type ReplayReport = {
 };
 
 export type Replay = {
-  read(request: LoggedRequest): void;
-  report(): ReplayReport;
+  readonly read: (request: LoggedRequest) => void;
+  readonly report: () => ReplayReport;
 };
 
 /** Rows that are kept apart; requests of further ones are counted alone. About 300 bytes each. */

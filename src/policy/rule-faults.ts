@@ -1,5 +1,5 @@
 import { isRepositoryName } from '../oci/repository-name.ts';
-import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
+import { createPolicy, type Asker, type PolicyAction, type RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
@@ -68,32 +68,16 @@ function findUnknownNames(
   ];
 }
 
-/** One whom a rule means; `asker` is left out for all verified users together. */
-type Person = { readonly isMeant: (who: Who) => boolean; readonly asker?: string | null };
-
-/** Those whom a rule means, one after the other: a group can be large, and often the first is enough to know. */
-function* listPeople({ anonymous, authenticated, names }: Who): Generator<Person> {
-  if (anonymous) yield { isMeant: (who) => who.anonymous, asker: null };
-  if (authenticated) yield { isMeant: (who) => who.authenticated };
-  else
-    for (const some of names) for (const asker of some) yield { isMeant: (who) => who.matches(asker), asker };
-}
-
 /** A rule never decides when for each one whom it means and each of its patterns an earlier rule takes everything. */
 function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): RuleFault[] {
   const { path, number, meant, repositories } = rule;
   if (!isAnyoneMeant(meant))
     return [{ path, sentence: `rule ${number} can never decide: its groups have no members` }];
   const takers = new Set<number>();
-  for (const { isMeant, asker } of listPeople(meant)) {
-    for (const pattern of repositories) {
-      if (asker !== undefined && !parseRepositoryPattern(pattern).canMatch(asker)) continue;
-      const taker = earlier.find(
-        (other) => isMeant(other.meant) && other.repositories.some((wider) => isWithin(pattern, wider)),
-      );
-      if (taker === undefined) return [];
-      takers.add(taker.number);
-    }
+  for (const pattern of repositories) {
+    const wider = earlier.filter((other) => other.repositories.some((one) => isWithin(pattern, one)));
+    const { canMatch } = parseRepositoryPattern(pattern);
+    if (!isTaken(meant, canMatch, wider, takers)) return [];
   }
   const numbers = [...takers].sort((a, b) => a - b);
   const why =
@@ -103,6 +87,28 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Rul
         ? `rule ${numbers.join()} comes first for all that it could match`
         : `rules ${numbers.join(', ')} come first for all that it could match`;
   return [{ path, sentence: `rule ${number} can never decide: ${why}` }];
+}
+
+/** Whether for each one who is meant, and whom the pattern can match for, one of these rules decides; they are noted. */
+function isTaken(
+  { anonymous, authenticated, names }: Who,
+  canMatch: (asker: Asker) => boolean,
+  rules: readonly NumberedRule[],
+  takers: Set<number>,
+): boolean {
+  const takes = (isMeant: (who: Who) => boolean): boolean => {
+    const taker = rules.find(({ meant }) => isMeant(meant));
+    if (taker !== undefined) takers.add(taker.number);
+    return taker !== undefined;
+  };
+  if (anonymous && canMatch(null) && !takes((who) => who.anonymous)) return false;
+  if (authenticated) return takes((who) => who.authenticated);
+  for (const group of names) {
+    // A group that an earlier rule names, too, is seen at once, however large it is.
+    if (group.size === 0 || takes((who) => who.authenticated || who.names.includes(group))) continue;
+    for (const name of group) if (canMatch(name) && !takes((who) => who.matches(name))) return false;
+  }
+  return true;
 }
 
 function isAnyoneMeant({ anonymous, authenticated, names }: Who): boolean {
