@@ -17,7 +17,8 @@ const pages = [
   'config/REFERENCE.md',
   'docs/operations.md',
   'docs/policy.md',
-  ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring'].map(
+  'docs/licences.md',
+  ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
     (name) => `docs/operations/${name}.md`,
   ),
 ];
