@@ -6,7 +6,8 @@ import tseslint from 'typescript-eslint';
  */
 const mayImport = {
   oci: [],
-  config: [],
+  policy: ['oci'],
+  config: ['policy'],
   tls: [],
   observability: ['config'],
   auth: ['oci'],
@@ -14,7 +15,7 @@ const mayImport = {
   cache: ['oci'],
   storage: ['oci'],
   alerts: [],
-  server: ['oci', 'auth', 'proxy', 'cache', 'storage', 'observability'],
+  server: ['oci', 'auth', 'policy', 'proxy', 'cache', 'storage', 'observability'],
   cluster: ['app', 'auth', 'cache', 'config', 'observability', 'server', 'proxy', 'tls', 'alerts'],
   doctor: ['auth', 'cache', 'config', 'tls'],
 };

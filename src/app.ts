@@ -13,7 +13,11 @@ import { createMetrics, type Metrics, type ProcessReport } from './observability
 import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
+import { createPolicy } from './policy/policy.ts';
+import { createAdmission } from './server/admission.ts';
 import { createAudit } from './server/audit.ts';
+import { createAuthorization } from './server/authorization.ts';
+import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
@@ -221,8 +225,20 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const now = () => performance.now();
+  const challenge = createBasicChallenge(auth.realm);
+  const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const pipeline = createPipeline({
     authenticator,
+    admit: createAdmission({
+      authenticator,
+      challenge,
+      admitsStrangers: policy?.hasAnonymous === true,
+      lockedOutDelayMs: auth.throttle.answerDelay,
+      versionCheck: auth.versionCheck,
+      challengeAgents: auth.challengeAgents,
+    }),
+    authorize: policy && createAuthorization({ policy, challenge }),
+    challenge,
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },
@@ -233,11 +249,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     logger,
     metrics,
     now,
-    realm: auth.realm,
-    lockedOutDelayMs: auth.throttle.answerDelay,
     openPaths: new Set(auth.open),
-    versionCheck: auth.versionCheck,
-    challengeAgents: auth.challengeAgents,
     upstreamUrl: upstream.url,
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
@@ -259,8 +271,9 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
 
 /** Whether a service of the one state would be as that of the other. */
 function servesAlike(one: ServedState, other: ServedState): boolean {
-  const read = ({ config: { listen, upstream, auth, cache, limits }, pem }: ServedState) => [
-    [listen, upstream, auth, cache, limits],
+  const read = ({ config, pem }: ServedState) => [
+    [config.listen, config.upstream, config.auth, config.cache, config.limits],
+    [config.groups, config.policy, config.immutableTags],
     pem.upstreamCa,
   ];
   return isDeepStrictEqual(read(one), read(other));

@@ -58,7 +58,9 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
 /** YAML that can be loaded again: units as they are written, paths absolute; secrets are replaced by a marker. */
 function formatConfig(loaded: LoadedConfig): string {
   let shownGroups: readonly string[] = [];
-  const lines = [...configKeys.values()].map((key) => {
+  // A policy that is none is not written at all: an empty one could be a slip, and is refused.
+  const isShown = (key: ConfigKey) => key.textForm !== 'yaml' || showValue(loaded, key) !== null;
+  const lines = [...configKeys.values()].filter(isShown).map((key) => {
     const groups = key.segments.slice(0, -1);
     const same = groups.findIndex((name, i) => name !== shownGroups[i]);
     const heads =

@@ -8,7 +8,7 @@ import {
   type ConfigKey,
 } from './key-list.ts';
 import type { Problem } from './problem.ts';
-import { parseText, type Setting } from './setting.ts';
+import { parseText, readTree, type Setting } from './setting.ts';
 import type { YamlMapping, YamlNode } from './yaml-tree.ts';
 
 type Found = { readonly settings: Map<string, Setting>; readonly problems: Problem[] };
@@ -83,7 +83,8 @@ function readKey(
   // A scalar's or list's own line, so that a value from `common` or an anchor is named where it is written.
   const place = `${shown}:${node.line}`;
   try {
-    settings.set(key.path, { place, value: readValue(key, node, env) });
+    const placeOf = (path: readonly PropertyKey[]) => `${shown}:${findLine(node, path)}`;
+    settings.set(key.path, { place, value: readValue(key, node, env), placeOf });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     problems.push({ place, key: key.path, wrong: error.message, allowed: key.allowed });
@@ -92,6 +93,8 @@ function readKey(
 
 /** Throws a RangeError that says what is wrong. */
 function readValue(key: ConfigKey, node: YamlNode, env: NodeJS.ProcessEnv): unknown {
+  if (key.textForm === 'yaml' && !(node.kind === 'scalar' && isEnvReference(node.value)))
+    return readTree(node);
   if (node.kind === 'mapping') throw new RangeError('must be a value, not a mapping');
   if (node.kind === 'list') return node.items.map((item) => readItem(item, env));
   if (!isEnvReference(node.value)) return node.value;
@@ -99,6 +102,14 @@ function readValue(key: ConfigKey, node: YamlNode, env: NodeJS.ProcessEnv): unkn
   const text = env[name] ?? fallback ?? (key.isNullable === true ? '' : undefined);
   if (text === undefined) throw new RangeError(`the environment variable ${name} is not set`);
   return parseText(key.path, text);
+}
+
+/** The line of the part at this path, or of as much of the path as there is. */
+function findLine(node: YamlNode, path: readonly PropertyKey[]): number {
+  const [step, ...rest] = path;
+  const entry = node.kind === 'mapping' ? node.entries.get(String(step)) : undefined;
+  const next = node.kind === 'list' ? node.items[Number(step)] : entry?.node;
+  return next === undefined ? node.line : findLine(next, rest);
 }
 
 function readItem(item: YamlNode, env: NodeJS.ProcessEnv): unknown {

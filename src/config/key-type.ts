@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { durationPattern, longestTimerMs, parseDuration, parseSize, sizePattern } from './units.ts';
 
 /** How a key's text form (environment, flag, `_env:`) becomes the form that YAML gives. */
-type TextForm = 'text' | 'integer' | 'boolean' | 'list';
+type TextForm = 'text' | 'integer' | 'boolean' | 'list' | 'yaml';
 
 /** What a key may hold: the zod schema of its YAML form, and what else loader, reference and `config show` need. */
 export type KeyType<S extends z.ZodType = z.ZodType> = {
@@ -134,6 +134,11 @@ export function listOf(findFault: (item: string) => string | undefined, allowed:
     if (fault !== undefined) context.issues.push({ code: 'custom', message: fault, input: context.value });
   });
   return { schema: z.array(item), allowed, textForm: 'list' } as const;
+}
+
+/** Lists and mappings of more than one level; in environment, flags and `_env:` as YAML in one line. */
+export function tree<S extends z.ZodType>(schema: S, allowed: string) {
+  return { schema, allowed, textForm: 'yaml' } as const;
 }
 
 /** `auto`, which is what `choose` gives on this machine, or a number from 1. */

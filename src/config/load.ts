@@ -43,9 +43,8 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   const environment = readEnvironment(env);
   const flags = readFlags(sources.set);
   const settings = new Map(file.settings);
-  for (const [key, { variable, text }] of environment.values) {
-    settings.set(key, { place: variable, value: parseText(key, text) });
-  }
+  for (const [key, { variable, text }] of environment.values)
+    addText(key, text, variable, settings, environment.problems);
   for (const [key, setting] of flags.settings) settings.set(key, setting);
 
   const baseDir = findBaseDir(file.configPath, cwd);
@@ -63,10 +62,26 @@ function readFlags(flags: readonly string[]): { settings: Map<string, Setting>; 
     const [, key = flag, text] = /^([^=]*)=(.*)$/s.exec(flag) ?? [];
     const place = '--set';
     if (text === undefined) problems.push({ place, key, wrong: 'has no value: write KEY=VALUE' });
-    else if (configKeys.has(key)) settings.set(key, { place, value: parseText(key, text) });
+    else if (configKeys.has(key)) addText(key, text, place, settings, problems);
     else problems.push({ place, key, wrong: explainUnknownKey(key) });
   }
   return { settings, problems };
+}
+
+function addText(
+  key: string,
+  text: string,
+  place: string,
+  settings: Map<string, Setting>,
+  problems: Problem[],
+): void {
+  try {
+    settings.set(key, { place, value: parseText(key, text) });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const allowed = configKeys.get(key)?.allowed;
+    problems.push({ place, key, wrong: error.message, ...(allowed === undefined ? {} : { allowed }) });
+  }
 }
 
 /** A file in a folder named `config` belongs to the folder above it. */

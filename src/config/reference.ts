@@ -50,5 +50,6 @@ function formatSection(section: string): string {
 /** As it is written in YAML. */
 function formatDefault(fallback: unknown): string {
   if (Array.isArray(fallback)) return `[${fallback.join(', ')}]`;
+  if (typeof fallback === 'object' && fallback !== null) return JSON.stringify(fallback);
   return fallback === '::' ? '"::"' : String(fallback);
 }

@@ -18,6 +18,7 @@ import {
 } from './key-type.ts';
 import { loginThrottle } from './login-throttle-keys.ts';
 import { openPaths } from './open-path.ts';
+import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.ts';
 import { redisUrl } from './redis-url.ts';
 import { upstreamUrl } from './upstream-url.ts';
 import { admin, alerts } from './watch-keys.ts';
@@ -268,7 +269,7 @@ const limits = z.strictObject({
   uploadsPerUser: key(
     integer(1, 1_000_000),
     500,
-    'Uploads of one user at one time; each worker counts for itself. Further ones are answered with 429.',
+    'Uploads of one user at one time, or of one address where nobody says who asks; each worker counts for itself. Further ones are answered with 429.',
   ),
   pipelinedRequests: key(
     integer(1, 1000),
@@ -336,19 +337,27 @@ const workers = key(
 );
 
 /** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */
-export const configSchema = z.strictObject({
-  listen,
-  tls,
-  upstream,
-  auth,
-  cache,
-  workers,
-  limits,
-  shutdown,
-  admin,
-  alerts,
-  log,
-});
+export const configSchema = z
+  .strictObject({
+    listen,
+    tls,
+    upstream,
+    auth,
+    groups,
+    policy,
+    immutableTags,
+    cache,
+    workers,
+    limits,
+    shutdown,
+    admin,
+    alerts,
+    log,
+  })
+  .superRefine((config, context) => {
+    for (const { path, message } of findUnknownGroups(config))
+      context.addIssue({ code: 'custom', path, message });
+  });
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
 

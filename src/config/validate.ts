@@ -39,17 +39,65 @@ function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Settin
   const names = issue.path.map(String);
   const depth = names.findIndex((_, i) => configKeys.has(names.slice(0, i + 1).join('.'))) + 1;
   const keyPath = names.slice(0, depth).join('.');
-  const index = issue.path[depth];
+  const within = issue.path.slice(depth);
   const key = configKeys.get(keyPath);
   const setting = settings.get(keyPath);
   if (key === undefined || setting === undefined) return { place: names.join('.'), wrong: issue.message };
-  const value = index === undefined ? setting.value : (setting.value as unknown[])[Number(index)];
+  const value = within.reduce(
+    (part, step) => (part as Record<PropertyKey, unknown> | undefined)?.[step],
+    setting.value,
+  );
+  if (key.textForm === 'yaml') return toTreeProblem(issue, key, setting, value);
   return {
     place: setting.place,
     key: keyPath,
     wrong: describeFault(issue, key, value),
     allowed: key.allowed,
   };
+}
+
+/** A problem in a value of several levels: the line of the very part tells which of them is meant. */
+function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting, value: unknown): Problem {
+  const within = issue.path.slice(key.segments.length);
+  const place = setting.placeOf?.(within) ?? setting.place;
+  const names = [key.path, ...within.filter((step) => typeof step === 'string')];
+  const allowedHere = within.length === 0 ? key.allowed : undefined;
+  const problem = (wrong: string, allowed = allowedHere): Problem => ({
+    place,
+    key: names.join('.'),
+    wrong,
+    ...(allowed === undefined ? {} : { allowed }),
+  });
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return problem(`there is no such key: ${issue.keys.join(', ')}`);
+    case 'too_small':
+      return problem('must have at least one item');
+    case 'invalid_value':
+      return problem(`${abbreviate(value)} is not allowed`, issue.values.join(', '));
+    case 'invalid_key':
+      return problem(
+        'is not a name of a group: letters, digits, ".", "_" and "-", a letter or digit first, 64 at most',
+      );
+    case 'invalid_type':
+      return problem(
+        value === undefined ? 'is missing' : `${abbreviate(value)} is not ${nameType(issue.expected)}`,
+      );
+    case 'custom':
+    case 'invalid_element':
+    case 'invalid_format':
+    case 'invalid_union':
+    case 'not_multiple_of':
+    case 'too_big':
+      return problem(describeFault(issue, key, value));
+  }
+}
+
+function nameType(type: string): string {
+  return (
+    { array: 'a list', string: 'text (quote it)', object: 'a mapping', record: 'a mapping' }[type] ??
+    `of type ${type}`
+  );
 }
 
 function describeFault(issue: z.core.$ZodIssue, key: ConfigKey, value: unknown): string {

@@ -18,7 +18,7 @@ export type YamlEntry = { readonly line: number; readonly node: YamlNode };
 export type YamlFault = { readonly line: number; readonly wrong: string };
 
 /** Bounds what aliases of aliases can unfold to ("billion laughs"), and the depth of the recursion. */
-const maxNodes = 10_000;
+const maxNodes = 100_000;
 const maxDepth = 32;
 
 /** Signals that unfolding was given up; never leaves this file. */
@@ -27,13 +27,20 @@ class TooLarge extends Error {}
 /** Names that reach an object's prototype; nothing here is looked up by them, and no key or flavor may be called so. */
 const forbiddenNames = new Set(['__proto__', 'constructor', 'prototype']);
 
+/**
+ * A placeholder that people write without quotes, and its stand-in while YAML is read, which would take its braces for
+ * brackets of its own within `[ ]` and `{ }`. The stand-in has characters that Unicode leaves for private use.
+ */
+const placeholder = '${user}';
+const standIn = '$\uE000user\uE001';
+
 /** Reads YAML 1.2 (core schema) and the merge key `<<` of YAML 1.1; all faults are collected, nothing is thrown. */
 export function parseYamlTree(text: string): { root: YamlNode | undefined; faults: YamlFault[] } {
   const lines = new LineCounter();
   const faults: YamlFault[] = [];
   const lineAt = (offset: number) => Math.max(1, lines.linePos(offset).line);
   try {
-    const document = parseDocument(text, {
+    const document = parseDocument(text.replaceAll(placeholder, standIn), {
       lineCounter: lines,
       // A pretty error repeats the source line, which may hold a password.
       prettyErrors: false,
@@ -63,6 +70,10 @@ export function parseYamlTree(text: string): { root: YamlNode | undefined; fault
   }
 }
 
+function restore(value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll(standIn, placeholder) : value;
+}
+
 function convertDocument(
   contents: ParsedNode | null,
   lineAt: (offset: number) => number,
@@ -89,7 +100,7 @@ function convertDocument(
         convert(isNode(item) ? item : null, depth + 1, isUnfolding, line),
       );
       converted = { kind: 'list', line, items };
-    } else converted = { kind: 'scalar', line, value: node.value };
+    } else converted = { kind: 'scalar', line, value: restore(node.value) };
     // After the content, so that an alias to a node that is still open has no anchor instead of no end; and only
     // where the anchor is written, for a later one of the same name wins (YAML 1.2.2 section 7.1).
     if (node.anchor !== undefined && !isUnfolding) anchors.set(node.anchor, node);

@@ -1,3 +1,4 @@
+import { repositoryNameForm } from './repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What a request is, as far as deciding about it goes. */
@@ -25,9 +26,10 @@ export type BlobName = {
 
 /** With `s`, since "." would leave out U+2028 and U+2029, and a name with one of them would be no manifest's. */
 const manifestPath = /^\/v2\/(.+)\/manifests\/([^/]+)$/s;
-/** Names: distribution-spec, "Pulling manifests"; digests: image-spec, "Registered algorithms". */
-const blobPath =
-  /^\/v2\/([a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)\/blobs\/(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$/;
+/** Digests: image-spec, "Registered algorithms". */
+const blobPath = new RegExp(
+  `^/v2/(${repositoryNameForm})/blobs/(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$`,
+);
 
 /**
  * Names the route of a request. What passes without credentials is compared with the raw path, byte for byte;

@@ -18,6 +18,8 @@ export type ForwardedRequest = {
   readonly tracestate: string | null;
   /** Whether the client's Authorization goes on to upstream (a v1 token does, Basic never). */
   readonly keepAuthorization: boolean;
+  /** Whether a form in the body is to be taken for plain bytes. */
+  readonly hidesForm: boolean;
   /** Upstream's own credentials, a whole Authorization value. */
   readonly upstreamAuthorization: string | null;
 };
@@ -52,6 +54,9 @@ const alwaysSetAnew: ReadonlySet<string> = new Set([
   'tracestate',
 ]);
 
+/** Media types whose bodies Go's http.Request.FormValue reads before the query. */
+const formType = /form-urlencoded|multipart/i;
+
 const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
 
 /**
@@ -72,6 +77,7 @@ export function buildUpstreamHeaders(
     if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
       continue;
     if (key === 'authorization' && !request.keepAuthorization) continue;
+    if (key === 'content-type' && request.hidesForm && formType.test(value)) continue;
     if (alwaysSetAnew.has(key)) continue;
     if ((key === 'forwarded' || key.startsWith('x-forwarded-')) && !request.peerIsTrusted) continue;
     const field = values.get(key);

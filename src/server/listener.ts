@@ -12,6 +12,7 @@ import { OciError } from '../oci/error.ts';
 import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
+import { keyExchangeGroups } from './key-exchange-groups.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
 import { answerPlainHttp, answerRaw, describeClientError } from './raw-answer.ts';
@@ -341,5 +342,6 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
   // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
   const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
-  return { cert, key, minVersion, ciphers, secureOptions, ...(clientCa === null ? {} : { ca: clientCa }) };
+  const ca = clientCa === null ? {} : { ca: clientCa };
+  return { cert, key, minVersion, ciphers, secureOptions, ecdhCurve: keyExchangeGroups, ...ca };
 }

@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
-import type { Identity } from '../auth/identity.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
 import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { identifyRequest, writeAccessLog } from '../observability/access-log.ts';
@@ -10,15 +9,17 @@ import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
-import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { tooLarge, type Engine } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
+import type { Admission, Admit } from './admission.ts';
 import { draining, endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
 import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
+import type { Authorize, Passage } from './authorization.ts';
+import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
@@ -28,6 +29,10 @@ import { createUploadLimit } from './upload-limit.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
+  readonly admit: Admit;
+  /** Null: every verified user may do everything. */
+  readonly authorize: Authorize | null;
+  readonly challenge: Challenge;
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
@@ -39,12 +44,7 @@ export type PipelineOptions = {
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'finished' | 'throttled'>;
   readonly now: () => number;
-  readonly realm: string;
-  /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
-  readonly lockedOutDelayMs: number;
   readonly openPaths: ReadonlySet<string>;
-  readonly versionCheck: VersionCheckMode;
-  readonly challengeAgents: readonly string[];
   readonly upstreamUrl: URL;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
@@ -53,9 +53,6 @@ export type PipelineOptions = {
   readonly uploadsPerUser: number;
   readonly refusedBody: RefusedBodyLimits;
 };
-
-/** Who asks, once it is known that they may pass. */
-type Admission = { readonly identity: Identity | null; readonly keepAuthorization: boolean };
 
 export type Pipeline = {
   /** Answers one request, when its turn on the connection has come if it has to wait for that, whatever happens; never rejects. */
@@ -75,9 +72,10 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, engine, cache, addresses, logger, metrics, now, upstreamAuthorization } = options;
+  const { authenticator, admit, authorize, challenge, engine, cache, addresses, logger, metrics, now } =
+    options;
+  const { upstreamAuthorization } = options;
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
-  const challenge = { 'WWW-Authenticate': `Basic realm="${options.realm}"` };
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
     const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
@@ -109,63 +107,30 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       }
       const admission = await admit(exchange, route);
       exchange.user = admission.identity?.name ?? null;
+      if (route.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange, []));
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
+      const passage = authorize?.(exchange, route, target, admission) ?? {
+        rawTarget: target.raw,
+        hidesForm: false,
+      };
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
-      if (route.kind === 'blob' && (await answerBlob(exchange, route, admission))) return;
+      if (route.kind === 'blob' && (await answerBlob(exchange, route, { ...admission, ...passage }))) return;
       const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
       if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       if (!reads) limitUploads(exchange, route);
       const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-      await forward(exchange, route, written, admission, audited);
+      await forward(exchange, route, written, { ...admission, ...passage }, audited);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
       refuse(exchange, error);
     }
-  };
-
-  /** Decides whether the request may pass, and as whom. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
-  const admit = async (exchange: Exchange, route: Route): Promise<Admission> => {
-    const authorization = headerValues(exchange.req.rawHeaders, 'authorization');
-    if (route.kind === 'open') {
-      return {
-        identity: null,
-        keepAuthorization: authorization.length === 1 && /^token\s/i.test(authorization[0] ?? ''),
-      };
-    }
-    if (route.kind === 'version-check') {
-      if (options.versionCheck === 'open') return { identity: null, keepAuthorization: false };
-      const challenged = isChallenged(
-        options.versionCheck,
-        exchange.method,
-        exchange.userAgent,
-        options.challengeAgents,
-      );
-      if (authorization.length === 0 && !challenged) {
-        Object.assign(exchange.answerHeaders, challenge);
-        return { identity: null, keepAuthorization: false };
-      }
-    }
-    const result = await authenticator.authenticate(authorization, exchange.clientAddress);
-    if (result.kind === 'verified') {
-      return { identity: result.identity, keepAuthorization: result.scheme === 'token' };
-    }
-    exchange.reason = result.kind === 'refused' ? result.reason : reasonOf[result.kind];
-    if (result.kind === 'locked-out') {
-      await holdBack(exchange.res, options.lockedOutDelayMs);
-      throw lockedOut(result.forMs - options.lockedOutDelayMs);
-    }
-    const message =
-      result.kind === 'refused'
-        ? 'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).'
-        : 'Credentials are needed: log in with the name and password that were given to you for this registry.';
-    throw new OciError('UNAUTHORIZED', message, { headers: challenge });
   };
 
   /** Answers from the cache where that is allowed; gives false when upstream is to be asked by this client itself. */
@@ -204,7 +169,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
-  const answerBlob = async (exchange: Exchange, name: BlobName, admission: Admission): Promise<boolean> => {
+  const answerBlob = async (
+    exchange: Exchange,
+    name: BlobName,
+    admission: Admission & Passage,
+  ): Promise<boolean> => {
     if (options.storage === null || exchange.method !== 'GET') return false;
     if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
     const { upstreamUrl, refusedBody } = options;
@@ -214,7 +183,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
-  const upstreamHeaders = (exchange: Exchange, { keepAuthorization }: Admission) =>
+  const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
       host: exchange.host,
       peerAddress: exchange.peerAddress,
@@ -222,6 +191,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
       ...continueTrace(exchange.id, exchange.trace),
       keepAuthorization,
+      hidesForm,
       upstreamAuthorization,
     });
 
@@ -230,7 +200,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     exchange: Exchange,
     route: Route,
     written: Written | null,
-    admission: Admission,
+    admission: Admission & Passage,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
@@ -244,7 +214,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const transfer = async (
     exchange: Exchange,
     route: Route,
-    admission: Admission,
+    admission: Admission & Passage,
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
   ): Promise<void> => {
@@ -254,7 +224,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const forwarded = engine.forward({
       req,
       res,
-      rawTarget: exchange.rawTarget,
+      rawTarget: admission.rawTarget,
       headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host },
       maxBodyBytes: maxBodyBytes(route),
@@ -309,29 +279,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   return { handle };
-}
-
-const reasonOf = { anonymous: 'no-credentials', 'locked-out': 'locked-out' } as const;
-
-/** Waits so long, or until the client leaves. */
-async function holdBack(res: ServerResponse, delayMs: number): Promise<void> {
-  if (delayMs === 0 || res.destroyed) return;
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, delayMs);
-    res.once('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
-function lockedOut(forMs: number): OciError {
-  const seconds = Math.max(1, Math.ceil(forMs / 1000));
-  return new OciError(
-    'TOOMANYREQUESTS',
-    `Too many wrong passwords were sent from this address or under this name: try again in ${seconds} seconds.`,
-    { headers: { 'Retry-After': String(seconds) } },
-  );
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */

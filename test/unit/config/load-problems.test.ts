@@ -18,18 +18,18 @@ describe('loadConfig: problems', () => {
       '  connectTimeout: 5x',
       'log: [info]',
     ].join('\n');
-    const env = { TIDEGATE_AUTH_REALM: 'a"b', TIDEGATE_NOTHING: '1' };
+    const env = { TIDEGATE_AUTH_REALM: 'a"b', TIDEGATE_WHATSOEVER: '1' };
     assert.deepEqual(await findProblems(text, { env, set: ['limits.headerBytes=1', 'x.y=1', 'log'] }), [
       'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies, proxyProtocol',
       'x.yml:3: listen.port: "443" is text: write the number without quotes; allowed: a whole number from 0 to 65535',
       'x.yml:5: tls.minVersion: "TLSv1.1" is not allowed; allowed: TLSv1.2, TLSv1.3',
-      'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, auth, cache, workers, limits, shutdown, admin, alerts, log',
+      'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, auth, groups, policy, immutableTags, cache, workers, limits, shutdown, admin, alerts, log',
       'x.yml:8: upstream.password: the value is not text: quote it; allowed: text without control characters, or null',
       'x.yml:9: upstream.readTimeout: 900 has no unit; allowed: a duration from 1ms to 24d (units ms, s, m, h, d)',
       'x.yml:10: readTimeout is written twice, first in line 9',
       'x.yml:11: upstream.connectTimeout: the unit x is unknown: use one of ms, s, m, h, d; allowed: a duration from 1ms to 24d (units ms, s, m, h, d)',
       'x.yml:12: log: must be a mapping of keys',
-      'TIDEGATE_NOTHING: no key has this environment variable',
+      'TIDEGATE_WHATSOEVER: no key has this environment variable',
       '--set: x.y: there is no such key',
       '--set: log: has no value: write KEY=VALUE',
       'TIDEGATE_AUTH_REALM: auth.realm: "a\\"b" is not allowed; allowed: 1 to 128 printable ASCII characters without quote and backslash',
@@ -191,7 +191,7 @@ describe('loadConfig: problems', () => {
         'a0: &a0 [x,x,x,x,x,x,x,x,x]',
         ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`),
       ].join('\n'),
-      /unfolds to more than 10000 values/,
+      /unfolds to more than 100000 values/,
     ],
     ['bytes that are not UTF-8', Uint8Array.of(0xff, 0xfe, 0), /not UTF-8/],
     ['more than 1 MiB', '#'.repeat(1024 ** 2 + 1), /larger than 1 MiB/],

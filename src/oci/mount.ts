@@ -1,0 +1,35 @@
+import type { CanonicalTarget } from './target.ts';
+
+/** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */
+export type Mount = {
+  /** The other repository; null: it names none, or not one that every reader would agree on. */
+  readonly from: string | null;
+  /** The same request target without the mount: upstream answers 202 to it, and the client uploads the blob. */
+  readonly rawTargetWithout: string;
+};
+
+/** Reads the mount in the query of an upload's start; null where there is none. */
+export function parseMount({ raw, rawPath }: CanonicalTarget): Mount | null {
+  if (raw === rawPath) return null;
+  // ";" parted fields, too, to readers of before 2021.
+  const fields = raw
+    .slice(rawPath.length + 1)
+    .split(/[&;]/)
+    .map((text) => ({ text, ...readField(text) }));
+  const others = fields.filter(({ name }) => name !== 'mount' && name !== 'from');
+  if (others.length === fields.length) return null;
+  const valuesOf = (wanted: string) => fields.filter(({ name }) => name === wanted).map(({ value }) => value);
+  const [from, ...furtherFrom] = valuesOf('from');
+  const isPlain = !raw.includes(';') && valuesOf('mount').length === 1 && furtherFrom.length === 0;
+  const query = others.map(({ text }) => text).join('&');
+  return {
+    from: isPlain && from !== undefined ? from : null,
+    rawTargetWithout: query === '' ? rawPath : `${rawPath}?${query}`,
+  };
+}
+
+/** A field of a query as application/x-www-form-urlencoded has it (WHATWG URL section 5.1); a name that cannot be decoded is left as it is. */
+function readField(text: string): { name: string; value: string } {
+  const [name = '', value = ''] = [...new URLSearchParams(text)][0] ?? [];
+  return { name, value };
+}

@@ -1,0 +1,143 @@
+import { LRUCache } from 'lru-cache';
+import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
+import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
+
+/** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
+export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
+export type PolicyAction = (typeof policyActions)[number];
+
+/** A rule as the configuration has it. */
+export type RuleText = {
+  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (whoever it is), `group:NAME`. */
+  readonly who: readonly string[];
+  /** Patterns of repositories; `${user}` stands for the name of who asks. */
+  readonly repositories: readonly string[];
+  readonly actions: readonly PolicyAction[];
+};
+
+/** The name of who asks, verified; null: one who did not say. */
+export type Asker = string | null;
+
+/** What someone may do in a repository, and by which rule. */
+export type Verdict = {
+  /** The first rule whose `who` and `repositories` match, counted from 1; null: none, and what none matches is denied. */
+  readonly rule: number | null;
+  readonly actions: ReadonlySet<PolicyAction>;
+};
+
+export type Policy = {
+  decide(asker: Asker, repository: string): Verdict;
+  /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
+  decideForAll(asker: Asker): Verdict;
+  /** Whether those who do not say who they are may do anything at all. */
+  readonly hasAnonymous: boolean;
+};
+
+type Rule = {
+  readonly order: number;
+  readonly verdict: Verdict;
+  readonly anonymous: boolean;
+  readonly authenticated: boolean;
+  /** Sets of names; a group's is shared by all rules that name it. */
+  readonly names: readonly ReadonlySet<string>[];
+  readonly patterns: readonly RepositoryPattern[];
+};
+
+const nothing: Verdict = { rule: null, actions: new Set() };
+
+/** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
+const maxFiledNames = 1000;
+
+/** Verdicts that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
+const maxRemembered = 10_000;
+
+/**
+ * Compiles rules; the first that matches decides, and what none matches is denied.
+ *
+ * @param options groups: the names of users in each
+ * @throws RangeError when a pattern is none
+ */
+export function createPolicy(options: {
+  readonly rules: readonly RuleText[];
+  readonly groups: Readonly<Record<string, readonly string[]>>;
+}): Policy {
+  const groups = new Map(Object.entries(options.groups).map(([group, names]) => [group, new Set(names)]));
+  const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
+  const remembered = new LRUCache<string, Verdict>({ max: maxRemembered });
+
+  const forStrangers = rules.filter(({ anonymous }) => anonymous);
+  const byName = createRuleIndex(rules, ({ authenticated, names }) =>
+    authenticated || names.some(({ size }) => size > maxFiledNames)
+      ? null
+      : names.flatMap((filed) => [...filed]),
+  );
+  const byFirstPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ first }) => first)));
+  const byLastPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ last }) => last)));
+
+  /** Goes through the shortest list that cannot lack the rule. */
+  const find = (asker: Asker, repository: string): Verdict => {
+    const candidates: Candidates<Rule>[] = [
+      asker === null ? [[], forStrangers] : byName.find(asker),
+      byFirstPart.find(repository.slice(0, `${repository}/`.indexOf('/'))),
+      byLastPart.find(repository.slice(repository.lastIndexOf('/') + 1)),
+    ];
+    const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
+    const matches = (rule: Rule) =>
+      isMeant(rule, asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
+    return firstMatch(shortest, matches)?.verdict ?? nothing;
+  };
+
+  return {
+    decide: (asker, repository) => {
+      // No name of a repository has a line feed.
+      const key = `${asker === null ? '' : `=${asker}`}\n${repository}`;
+      const known = remembered.get(key);
+      if (known !== undefined) return known;
+      const verdict = find(asker, repository);
+      remembered.set(key, verdict);
+      return verdict;
+    },
+    decideForAll: (asker) => {
+      let actions = new Set<PolicyAction>(policyActions);
+      for (const rule of rules) {
+        if (!isMeant(rule, asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
+        actions = new Set([...actions].filter((action) => rule.verdict.actions.has(action)));
+        if (actions.size === 0 || rule.patterns.some((pattern) => pattern.matchesAll))
+          return { rule: rule.verdict.rule, actions };
+      }
+      return nothing;
+    },
+    hasAnonymous: rules.some(({ anonymous, verdict }) => anonymous && verdict.actions.size > 0),
+  };
+}
+
+function count([some, others]: Candidates<Rule>): number {
+  return some.length + others.length;
+}
+
+/** Null when one of them is null. */
+function onlyTexts(texts: readonly (string | null)[]): string[] | null {
+  const known = texts.filter((text) => text !== null);
+  return known.length === texts.length ? known : null;
+}
+
+function isMeant(rule: Rule, asker: Asker): boolean {
+  return asker === null ? rule.anonymous : rule.authenticated || rule.names.some((names) => names.has(asker));
+}
+
+function compileRule(
+  { who, repositories, actions }: RuleText,
+  number: number,
+  groups: ReadonlyMap<string, ReadonlySet<string>>,
+): Rule {
+  const named = (kind: string) =>
+    who.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
+  return {
+    order: number,
+    verdict: { rule: number, actions: new Set(actions) },
+    anonymous: who.includes('anonymous'),
+    authenticated: who.includes('authenticated') || who.includes('user:${user}'),
+    names: [new Set(named('user:')), ...named('group:').flatMap((name) => groups.get(name) ?? [])],
+    patterns: repositories.map(parseRepositoryPattern),
+  };
+}

@@ -1,0 +1,59 @@
+import { isNameComponent, maxRepositoryNameLength } from '../oci/repository-name.ts';
+import { parseGlob } from './glob.ts';
+import type { Asker } from './policy.ts';
+
+/** A pattern of repositories' names, in which `${user}` stands for the name of who asks. */
+export type RepositoryPattern = {
+  matches(repository: string, asker: Asker): boolean;
+  /** Whether it can match anything for this one. */
+  canMatch(asker: Asker): boolean;
+  /** Whether it matches every name. */
+  readonly matchesAll: boolean;
+  /** The first part of every name that it matches; null: not always the same. */
+  readonly first: string | null;
+  /** The last part, likewise. */
+  readonly last: string | null;
+};
+
+const placeholder = '${user}';
+/** What can stand in a name (distribution-spec, "Pulling manifests"), and what a pattern has besides. */
+const characters = /^[a-z0-9._/*-]*$/;
+
+/**
+ * Compiles a pattern.
+ * @throws RangeError with what is wrong with it, to be put behind it.
+ */
+export function parseRepositoryPattern(pattern: string): RepositoryPattern {
+  const plain = pattern.replaceAll(placeholder, 'user');
+  if (plain.length > maxRepositoryNameLength)
+    throw new RangeError(
+      `is longer than the ${maxRepositoryNameLength} characters of the longest repository's name`,
+    );
+  if (/[A-Z]/.test(plain)) throw new RangeError("can match nothing: repositories' names are in lower case");
+  if (!characters.test(plain))
+    throw new RangeError(
+      `can match nothing: repositories' names have letters, digits, ".", "_", "-" and "/"; besides, there are "*", "**" and "${placeholder}"`,
+    );
+  const glob = parseGlob(plain);
+  const parts = pattern.split('/').map((part) => (/[*$]/.test(part) ? null : part));
+  const ends = { first: parts[0] ?? null, last: parts.at(-1) ?? null };
+  if (plain === pattern)
+    return {
+      matches: (repository) => glob.matches(repository),
+      canMatch: () => true,
+      matchesAll: pattern === '**',
+      ...ends,
+    };
+  const prefix = pattern.slice(0, pattern.search(/[*$]/));
+  return {
+    // A name that is no part of a repository's could be a pattern, or more than one part: it has none of its own.
+    matches: (repository, asker) =>
+      asker !== null &&
+      repository.startsWith(prefix) &&
+      isNameComponent(asker) &&
+      parseGlob(pattern.replaceAll(placeholder, () => asker)).matches(repository),
+    canMatch: (asker) => asker !== null && isNameComponent(asker),
+    matchesAll: false,
+    ...ends,
+  };
+}

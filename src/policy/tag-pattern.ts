@@ -1,0 +1,29 @@
+import { parseGlob } from './glob.ts';
+import { parseRepositoryPattern } from './repository-pattern.ts';
+
+/** Tags that cannot be moved or deleted: a pattern of repositories, a colon, and a pattern of tags. */
+export type TagPattern = {
+  matches(repository: string, tag: string): boolean;
+  /** Whether the repository can have such a tag. */
+  matchesRepository(repository: string): boolean;
+};
+
+/**
+ * Compiles a pattern of tags such as `team/**:v*`.
+ * @throws RangeError with what is wrong with it, to be put behind it.
+ */
+export function parseTagPattern(pattern: string): TagPattern {
+  const colon = pattern.indexOf(':');
+  if (colon === -1) throw new RangeError('has no colon: write REPOSITORIES:TAGS, such as "**:v*"');
+  const tagPattern = pattern.slice(colon + 1);
+  if (!/^[A-Za-z0-9._*-]{1,128}$/.test(tagPattern) || tagPattern.includes('**'))
+    throw new RangeError('has no pattern of tags after its colon: letters, digits, ".", "_", "-" and "*"');
+  if (pattern.includes('$')) throw new RangeError('cannot have "${user}": it holds for everyone');
+  const repositories = parseRepositoryPattern(pattern.slice(0, colon));
+  const tags = parseGlob(tagPattern);
+  const matchesRepository = (repository: string) => repositories.matches(repository, null);
+  return {
+    matches: (repository, tag) => matchesRepository(repository) && tags.matches(tag),
+    matchesRepository,
+  };
+}

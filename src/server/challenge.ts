@@ -1,0 +1,21 @@
+import type { Need } from '../oci/access.ts';
+import { OciError } from '../oci/error.ts';
+import type { Exchange } from './exchange.ts';
+
+/** The header fields that tell a client how to say who it is; `needs`: what it has to be allowed for this request. */
+export type Challenge = (exchange: Exchange, needs: readonly Need[]) => Record<string, string>;
+
+/** Asks for a name and a password (RFC 7617). */
+export function createBasicChallenge(realm: string): Challenge {
+  const fields = { 'WWW-Authenticate': `Basic realm="${realm}"` };
+  return () => fields;
+}
+
+/** The 401 for a request without credentials. */
+export function credentialsNeeded(challengeFields: Record<string, string>): OciError {
+  return new OciError(
+    'UNAUTHORIZED',
+    'Credentials are needed: log in with the name and password that were given to you for this registry.',
+    { headers: challengeFields },
+  );
+}

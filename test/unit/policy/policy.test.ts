@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { createPolicy, type Asker, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
+import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
+
+const rule = (who: string, repositories: string, actions: string): RuleText => ({
+  who: who.split(' '),
+  repositories: repositories.split(' '),
+  actions: actions === '' ? [] : (actions.split(' ') as PolicyAction[]),
+});
+const rules = [
+  rule('group:admins', '**', 'pull push delete overwrite'),
+  rule('user:eve', 'shared/secret', ''),
+  rule('group:ci user:dora', 'team-a/** base/*', 'pull push'),
+  rule('anonymous', 'public/**', 'pull'),
+  rule('user:${user}', 'home/${user}/** ${user}', 'pull push'),
+  rule('authenticated', 'shared/**', 'pull'),
+];
+const groups = { ci: ['builder', 'anonymous', 'a.b'], admins: ['alice'], authenticated: ['mallory'] };
+const policy = createPolicy({ rules, groups });
+
+describe('the first rule that matches decides', () => {
+  for (const [asker, repository, number, actions] of [
+    ['alice', 'anything/at/all', 1, 'pull push delete overwrite'],
+    ['builder', 'team-a/x/y', 3, 'pull push'],
+    ['dora', 'base/x', 3, 'pull push'],
+    ['dora', 'base/x/y', null, ''],
+    ['builder', 'team-a', null, ''],
+    ['eve', 'shared/secret', 2, ''],
+    ['bob', 'shared/secret', 6, 'pull'],
+    ['eve', 'shared/secrets', 6, 'pull'],
+    [null, 'public/x', 4, 'pull'],
+    [null, 'shared/x', null, ''],
+    ['bob', 'public/x', null, ''],
+    ['bob', 'home/bob/x', 5, 'pull push'],
+    ['bob', 'bob', 5, 'pull push'],
+    ['bob', 'home/alice/x', null, ''],
+    ['a.b', 'home/a.b/x', 5, 'pull push'],
+    ['a.b', 'home/a-b/x', null, ''],
+    // A name is a name, whatever it looks like.
+    ['anonymous', 'public/x', null, ''],
+    ['anonymous', 'team-a/x', 3, 'pull push'],
+    ['authenticated', 'team-a/x', null, ''],
+    ['${user}', 'home/${user}/x', null, ''],
+    ['group:admins', 'team-a/x', null, ''],
+    ['*', 'home/bob/x', null, ''],
+    ['**', 'home/bob/x', null, ''],
+    ['bob/x', 'home/bob/x/y', null, ''],
+    ['Bob', 'home/Bob/x', null, ''],
+    ['mallory', 'team-a/x', null, ''],
+    ['', 'public/x', null, ''],
+    [null, 'home/null/x', null, ''],
+  ] as const satisfies (readonly [Asker, string, number | null, string])[]) {
+    test(`${String(asker)} in ${repository}`, () => {
+      for (const time of ['first', 'remembered']) {
+        const verdict = policy.decide(asker, repository);
+        assert.deepEqual([verdict.rule, [...verdict.actions].join(' ')], [number, actions], time);
+      }
+    });
+  }
+});
+
+describe('what names no repository', () => {
+  const forAll = (asker: Asker, ...texts: RuleText[]) => [
+    ...createPolicy({ rules: texts, groups }).decideForAll(asker).actions,
+  ];
+  test('asks for every rule up to the one of all repositories', () => {
+    const all = rule('authenticated', '**', 'pull push');
+    assert.deepEqual(forAll('bob', all), ['pull', 'push']);
+    assert.deepEqual(forAll('bob', rule('user:bob', 'a', 'pull'), all), ['pull']);
+    assert.deepEqual(forAll('bob', rule('user:eve', 'a', ''), all), ['pull', 'push']);
+    assert.deepEqual(forAll('bob', rule('user:bob', 'a', ''), all), []);
+    assert.deepEqual(forAll('bob', rule('user:bob', '*', 'pull')), []);
+    assert.deepEqual(forAll('Bob', rule('user:Bob', '${user}/**', ''), all), ['pull', 'push']);
+    assert.deepEqual(forAll('bob', rule('user:bob', '${user}/**', ''), all), []);
+    assert.deepEqual(forAll(null, all), []);
+  });
+});
+
+test('tells whether strangers may do anything', () => {
+  assert.equal(policy.hasAnonymous, true);
+  assert.equal(createPolicy({ rules: [rule('anonymous', '**', '')], groups: {} }).hasAnonymous, false);
+});
+
+describe('a pattern of tags', () => {
+  test('matches repository and tag', () => {
+    const pattern = parseTagPattern('*/release:v*');
+    assert.equal(pattern.matches('team/release', 'v1.2'), true);
+    assert.equal(pattern.matches('team/release', 'latest'), false);
+    assert.equal(pattern.matches('team/x/release', 'v1'), false);
+    assert.equal(parseTagPattern('**:*').matches('a', 'x'), true);
+  });
+  for (const text of ['', 'x', 'a:', ':a', 'a:**', 'a:b:c', 'A:b', 'a:b/c', 'home/${user}:v*', 'a/:b']) {
+    test(`is refused: ${text}`, () => {
+      assert.throws(() => parseTagPattern(text), RangeError);
+    });
+  }
+});
+
+/** More than are filed by their names. */
+const crowd = Array.from({ length: 1500 }, (_, i) => `user${i}`);
+
+test('any rules, however they are filed, mean what a model says', () => {
+  fc.assert(
+    fc.property(
+      policies,
+      fc.array(repositories, { minLength: 5 }),
+      fc.boolean(),
+      (drawn, names, isCrowded) => {
+        const all = isCrowded
+          ? { ...drawn.groups, g: [...(drawn.groups['g'] ?? []), ...crowd] }
+          : drawn.groups;
+        const compiled = createPolicy({ rules: drawn.policy, groups: all });
+        for (const asker of [null, ...users, 'user7']) {
+          for (const name of names) {
+            const expected = mayDo({ groups: all, policy: drawn.policy }, asker, name);
+            assert.deepEqual([...compiled.decide(asker, name).actions], expected);
+          }
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
+});
