@@ -21,14 +21,14 @@ type Early = {
   readonly afterBytes: number;
   /** 0: it does not answer. */
   readonly status: number;
-  readonly ending: 'FIN' | 'RST' | 'silence' | 'drain';
+  readonly ending: 'FIN' | 'RST' | 'silence' | 'drain' | 'half-close';
   readonly isChunked: boolean;
 };
 
 function* earlies(): Generator<Early> {
   for (const afterBytes of [0, 1, 70_000, 1_500_000])
     for (const status of [0, 413, 401, 500, 202])
-      for (const ending of ['FIN', 'RST', 'silence', 'drain'] as const)
+      for (const ending of ['FIN', 'RST', 'silence', 'drain', 'half-close'] as const)
         for (const isChunked of [false, true]) yield { afterBytes, status, ending, isChunked };
 }
 
@@ -55,9 +55,9 @@ async function runEarly(rig: UpstreamRig): Promise<number> {
     const answer = headOf(`HTTP/1.1 ${status} Early`, 'Content-Length: 3') + 'abc';
     const id = upstream.plan({
       bytes: status === 0 ? [] : [Buffer.from(answer)],
-      ending: ending === 'drain' ? 'silence' : ending,
+      ending: ending === 'drain' ? 'silence' : ending === 'half-close' ? 'FIN' : ending,
       readsBody: afterBytes,
-      drains: ending === 'drain',
+      drains: ending === 'drain' || ending === 'half-close',
     });
     const client = await connectClient(frontDoor);
     const framing = isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${uploadBytes}`;
