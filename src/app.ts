@@ -19,13 +19,17 @@ import { createAudit } from './server/audit.ts';
 import { createAuthorization } from './server/authorization.ts';
 import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { createListings } from './server/listings.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
+import { createSealKey } from './seal-key.ts';
+import { createPageCursors } from './server/page-cursors.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
+import { createUploadOwners } from './server/upload-owners.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
 
@@ -73,6 +77,8 @@ export type AppOptions = ServedState & {
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
+  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
+  readonly sealKey?: Buffer;
 };
 
 /**
@@ -98,8 +104,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
+    const sealKey = options.sealKey ?? createSealKey();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const shared = { store, counters, metrics, logger };
+    const shared = { store, counters, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -194,12 +201,13 @@ type Shared = {
   readonly counters: CacheCounters;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly sealKey: Buffer;
 };
 
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, metrics, logger } = shared;
+  const { store, counters, metrics, logger, sealKey } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -237,7 +245,20 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       versionCheck: auth.versionCheck,
       challengeAgents: auth.challengeAgents,
     }),
-    authorize: policy && createAuthorization({ policy, challenge }),
+    authorize:
+      policy &&
+      createAuthorization({
+        policy,
+        challenge,
+        uploads: createUploadOwners([sealKey]),
+        answerListing: createListings({
+          ask,
+          cursors: createPageCursors([sealKey]),
+          upstreamUrl: upstream.url,
+          maxPages: limits.catalogPages,
+          maxPageBytes: limits.catalogPageBytes,
+        }),
+      }),
     challenge,
     engine: createEngine(upstreamOptions),
     cache,
