@@ -9,7 +9,7 @@ type Leaving = { readonly at: number; readonly ending: 'FIN' | 'RST' };
 
 /** Each place in so many bytes; some of them in the quick form. */
 function leavings({ form, random }: ClientRig, length: number): Leaving[] {
-  const stride = form === 'quick' ? 7 : 1;
+  const stride = form === 'quick' ? 11 : 1;
   const phase = random.below(stride);
   return (['FIN', 'RST'] as const).flatMap((ending) =>
     Array.from({ length: length + 1 }, (_, at) => ({ at, ending })).filter(
