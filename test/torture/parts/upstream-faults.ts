@@ -40,7 +40,7 @@ export const upstreamFaults: Part = {
     await warmUp(rig);
     const before = await readHoldings(frontDoor.pid);
     return {
-      trials: [...upstreamCuts(rig), ...upstreamBabble(rig), ...upstreamUploads(rig), upstreamRestarts(form)],
+      trials: [...upstreamCuts(rig), ...upstreamBabble(rig), ...upstreamUploads(rig), upstreamRestarts(rig)],
       close: async () => {
         try {
           upstream.closeIdle();

@@ -13,6 +13,8 @@ export type Bystander = {
   settled(): Promise<void>;
   /** @throws Error when it noticed something. */
   check(): void;
+  /** Has it wait while something is done that keeps this process busy, and with it the upstream that is here. */
+  aside<T>(work: () => Promise<T>): Promise<T>;
   /** Gives how many right answers it got. Rejects when it noticed something. */
   stop(): Promise<number>;
 };
@@ -44,11 +46,20 @@ export function startBystander(frontDoor: Pick<FrontDoor, 'port' | 'ca'>, goods:
       client.leave();
     }
   };
-  const done = loop().catch((error: unknown) => {
-    noticed = new Error(`a bystander noticed: ${error instanceof Error ? error.message : String(error)}`);
-  });
+  const start = () =>
+    loop().catch((error: unknown) => {
+      noticed = new Error(`a bystander noticed: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  let done = start();
   const check = () => {
     if (noticed) throw noticed;
+  };
+  const stop = async () => {
+    isStopping = true;
+    await done;
+    check();
+    if (count === 0) throw new Error('the bystander got no answer at all');
+    return count;
   };
   return {
     check,
@@ -57,12 +68,15 @@ export function startBystander(frontDoor: Pick<FrontDoor, 'port' | 'ca'>, goods:
       await until('a bystander is answered', () => noticed !== undefined || count >= wanted);
       check();
     },
-    stop: async () => {
-      isStopping = true;
-      await done;
-      check();
-      if (count === 0) throw new Error('the bystander got no answer at all');
-      return count;
+    aside: async (work) => {
+      await stop();
+      try {
+        return await work();
+      } finally {
+        isStopping = false;
+        done = start();
+      }
     },
+    stop,
   };
 }

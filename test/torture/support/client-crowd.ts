@@ -19,7 +19,7 @@ const mostBytesEach = 128 * 1024;
 /** Connections that do nothing, with TLS and without, under the default limits of number: everybody else is served as ever. */
 async function runCrowd(rig: ClientRig): Promise<number> {
   const { registry, small, form } = rig;
-  const size = { quick: 400, ci: 2000, long: 9990 }[form];
+  const size = { quick: 200, ci: 2000, long: 9990 }[form];
   const frontDoor = await startFrontDoor({
     upstreamUrl: registry.url,
     set: ['limits.handshakeTimeout=10m', 'limits.headerTimeout=10m'],
