@@ -14,17 +14,16 @@ import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createPolicy } from './policy/policy.ts';
-import { createAdmission } from './server/admission.ts';
 import { createAudit } from './server/audit.ts';
-import { createAuthorization } from './server/authorization.ts';
-import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
+import { createDoorkeeper } from './doorkeeper.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
+import { createSealKey } from './seal-key.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
@@ -73,6 +72,8 @@ export type AppOptions = ServedState & {
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
+  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
+  readonly sealKey?: Buffer;
 };
 
 /**
@@ -98,8 +99,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
+    const sealKey = options.sealKey ?? createSealKey();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const shared = { store, counters, metrics, logger };
+    const shared = { store, counters, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -194,6 +196,7 @@ type Shared = {
   readonly counters: CacheCounters;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly sealKey: Buffer;
 };
 
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
@@ -225,20 +228,10 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const now = () => performance.now();
-  const challenge = createBasicChallenge(auth.realm);
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const pipeline = createPipeline({
     authenticator,
-    admit: createAdmission({
-      authenticator,
-      challenge,
-      admitsStrangers: policy?.hasAnonymous === true,
-      lockedOutDelayMs: auth.throttle.answerDelay,
-      versionCheck: auth.versionCheck,
-      challengeAgents: auth.challengeAgents,
-    }),
-    authorize: policy && createAuthorization({ policy, challenge }),
-    challenge,
+    ...createDoorkeeper({ state, users, policy, sealKey: shared.sealKey }),
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },
@@ -274,7 +267,7 @@ function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.auth, config.cache, config.limits],
     [config.groups, config.policy, config.immutableTags],
-    pem.upstreamCa,
+    [pem.upstreamCa, pem.tokenSecrets],
   ];
   return isDeepStrictEqual(read(one), read(other));
 }

@@ -23,6 +23,8 @@ export type ToWorker =
       readonly logins: readonly LoginNotice[];
       /** The key of what workers tell each other of right passwords, in base64. */
       readonly loginKey: string;
+      /** The key of what is sealed for clients, in base64. */
+      readonly sealKey: string;
     }
   /** To be answered with `prepared`; `commit` or `abandon` follows. */
   | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)

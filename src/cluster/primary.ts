@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { ServedState } from '../app.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
+import { createSealKey } from '../seal-key.ts';
 import type { Config } from '../config/schema.ts';
 import type { LogSink } from '../observability/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
@@ -58,6 +59,7 @@ export async function openWorkers({
   const rounds = createStateRounds({ config: shareConfig(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
   const loginKey = createHashKey().toString('base64');
+  const sealKey = createSealKey().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
   const reports = createReportRounds<Worker>({
@@ -128,7 +130,7 @@ export async function openWorkers({
             rounds.join(member, (served) =>
               member.send({
                 ...{ kind: 'start', state: served, underWay: relay.join(member) },
-                ...{ logins: relay.logins(), loginKey },
+                ...{ logins: relay.logins(), loginKey, sealKey },
               }),
             );
             break;

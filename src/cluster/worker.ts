@@ -71,6 +71,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
     const app = await createApp({
       ...{ ...state, logger, peers },
       loginKey: Buffer.from(message.loginKey, 'base64'),
+      sealKey: Buffer.from(message.sealKey, 'base64'),
     });
     running = { app, exit };
     send({ kind: 'listening', address: app.address });

@@ -20,6 +20,7 @@ import { loginThrottle } from './login-throttle-keys.ts';
 import { openPaths } from './open-path.ts';
 import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.ts';
 import { redisUrl } from './redis-url.ts';
+import { tokenKeys } from './token-keys.ts';
 import { upstreamUrl } from './upstream-url.ts';
 import { admin, alerts } from './watch-keys.ts';
 
@@ -169,13 +170,14 @@ const auth = z.strictObject({
   credentialEntries: key(
     integer(1, 1_000_000),
     10_000,
-    'How many passwords that were right are remembered, by each worker.',
+    'How many passwords that were right are remembered, by each worker, and how many tokens.',
   ),
   maxBcryptCost: key(
     integer(4, 31),
     14,
     'Costliest bcrypt hash that is checked. Lines with a higher cost never match.',
   ),
+  ...tokenKeys,
   throttle: loginThrottle,
   maxShaCryptRounds: key(
     // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
@@ -280,6 +282,11 @@ const limits = z.strictObject({
     size('1B', '1GiB'),
     '4MiB',
     'Largest manifest that may be pushed. A larger one is answered with 413.',
+  ),
+  tokenFormBytes: key(
+    size('1KiB', '1MiB'),
+    '32KiB',
+    'Largest body of a request for a token. It must come within limits.headerTimeout.',
   ),
   refusedBodyBytes: key(
     size('0', '256KiB'),
