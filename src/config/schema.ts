@@ -271,7 +271,7 @@ const limits = z.strictObject({
   uploadsPerUser: key(
     integer(1, 1_000_000),
     500,
-    'Uploads of one user at one time; each worker counts for itself. Further ones are answered with 429.',
+    'Uploads of one user at one time, or of one address where nobody says who asks; each worker counts for itself. Further ones are answered with 429.',
   ),
   pipelinedRequests: key(
     integer(1, 1000),

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
@@ -33,14 +34,19 @@ export type Policy = {
 };
 
 type Rule = {
+  readonly order: number;
   readonly verdict: Verdict;
   readonly anonymous: boolean;
   readonly authenticated: boolean;
-  readonly names: ReadonlySet<string>;
+  /** Sets of names; a group's is shared by all rules that name it. */
+  readonly names: readonly ReadonlySet<string>[];
   readonly patterns: readonly RepositoryPattern[];
 };
 
 const nothing: Verdict = { rule: null, actions: new Set() };
+
+/** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
+const maxFiledNames = 1000;
 
 /** Verdicts that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
 const maxRemembered = 10_000;
@@ -55,16 +61,30 @@ export function createPolicy(options: {
   readonly rules: readonly RuleText[];
   readonly groups: Readonly<Record<string, readonly string[]>>;
 }): Policy {
-  const groups = new Map(Object.entries(options.groups));
+  const groups = new Map(Object.entries(options.groups).map(([group, names]) => [group, new Set(names)]));
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
   const remembered = new LRUCache<string, Verdict>({ max: maxRemembered });
 
+  const forStrangers = rules.filter(({ anonymous }) => anonymous);
+  const byName = createRuleIndex(rules, ({ authenticated, names }) =>
+    authenticated || names.some(({ size }) => size > maxFiledNames)
+      ? null
+      : names.flatMap((filed) => [...filed]),
+  );
+  const byFirstPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ first }) => first)));
+  const byLastPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ last }) => last)));
+
+  /** Goes through the shortest list that cannot lack the rule. */
   const find = (asker: Asker, repository: string): Verdict => {
-    for (const rule of rules) {
-      const matches = rule.patterns.some((pattern) => pattern.matches(repository, asker));
-      if (matches && isMeant(rule, asker)) return rule.verdict;
-    }
-    return nothing;
+    const candidates: Candidates<Rule>[] = [
+      asker === null ? [[], forStrangers] : byName.find(asker),
+      byFirstPart.find(repository.slice(0, `${repository}/`.indexOf('/'))),
+      byLastPart.find(repository.slice(repository.lastIndexOf('/') + 1)),
+    ];
+    const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
+    const matches = (rule: Rule) =>
+      isMeant(rule, asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
+    return firstMatch(shortest, matches)?.verdict ?? nothing;
   };
 
   return {
@@ -91,24 +111,33 @@ export function createPolicy(options: {
   };
 }
 
+function count([some, others]: Candidates<Rule>): number {
+  return some.length + others.length;
+}
+
+/** Null when one of them is null. */
+function onlyTexts(texts: readonly (string | null)[]): string[] | null {
+  const known = texts.filter((text) => text !== null);
+  return known.length === texts.length ? known : null;
+}
+
 function isMeant(rule: Rule, asker: Asker): boolean {
-  return asker === null ? rule.anonymous : rule.authenticated || rule.names.has(asker);
+  return asker === null ? rule.anonymous : rule.authenticated || rule.names.some((names) => names.has(asker));
 }
 
 function compileRule(
   { who, repositories, actions }: RuleText,
   number: number,
-  groups: ReadonlyMap<string, readonly string[]>,
+  groups: ReadonlyMap<string, ReadonlySet<string>>,
 ): Rule {
-  const named = who.flatMap((word) => {
-    const [, kind, name = ''] = /^(user|group):(.*)$/s.exec(word) ?? [];
-    return kind === 'group' ? (groups.get(name) ?? []) : kind === 'user' ? [name] : [];
-  });
+  const named = (kind: string) =>
+    who.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
   return {
+    order: number,
     verdict: { rule: number, actions: new Set(actions) },
     anonymous: who.includes('anonymous'),
     authenticated: who.includes('authenticated') || who.includes('user:${user}'),
-    names: new Set(named),
+    names: [new Set(named('user:')), ...named('group:').flatMap((name) => groups.get(name) ?? [])],
     patterns: repositories.map(parseRepositoryPattern),
   };
 }

@@ -9,6 +9,10 @@ export type RepositoryPattern = {
   canMatch(asker: Asker): boolean;
   /** Whether it matches every name. */
   readonly matchesAll: boolean;
+  /** The first part of every name that it matches; null: not always the same. */
+  readonly first: string | null;
+  /** The last part, likewise. */
+  readonly last: string | null;
 };
 
 const placeholder = '${user}';
@@ -31,11 +35,14 @@ export function parseRepositoryPattern(pattern: string): RepositoryPattern {
       `can match nothing: repositories' names have letters, digits, ".", "_", "-" and "/"; besides, there are "*", "**" and "${placeholder}"`,
     );
   const glob = parseGlob(plain);
+  const parts = pattern.split('/').map((part) => (/[*$]/.test(part) ? null : part));
+  const ends = { first: parts[0] ?? null, last: parts.at(-1) ?? null };
   if (plain === pattern)
     return {
       matches: (repository) => glob.matches(repository),
       canMatch: () => true,
       matchesAll: pattern === '**',
+      ...ends,
     };
   const prefix = pattern.slice(0, pattern.search(/[*$]/));
   return {
@@ -47,5 +54,6 @@ export function parseRepositoryPattern(pattern: string): RepositoryPattern {
       parseGlob(pattern.replaceAll(placeholder, () => asker)).matches(repository),
     canMatch: (asker) => asker !== null && isNameComponent(asker),
     matchesAll: false,
+    ...ends,
   };
 }

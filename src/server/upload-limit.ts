@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts';
 const retryAfterS = 5;
 
 /**
- * Creates what lets a request through that is no upload, or whose user has fewer uploads under way than `maxPerUser`. An upload is a
+ * Creates what lets a request through that is no upload, or whose user (whose address, where nobody said who asks) has fewer uploads under way than `maxPerUser`. An upload is a
  * request with a body other than a manifest; it ends with its answer.
  *
  * @param onRefused called for each that is refused
@@ -19,8 +19,10 @@ export function createUploadLimit(
   const underWay = new Map<string, number>();
   /** @throws OciError TOOMANYREQUESTS */
   return (exchange, route) => {
-    const { user, res } = exchange;
-    if (user === null || route.kind === 'manifest' || !hasBody(exchange) || res.destroyed) return;
+    const { res } = exchange;
+    if (route.kind === 'manifest' || !hasBody(exchange) || res.destroyed) return;
+    // Strangers may push where a policy lets them; no user's name has a line feed.
+    const user = exchange.user ?? `\n${exchange.clientAddress}`;
     const count = underWay.get(user) ?? 0;
     if (count >= maxPerUser) {
       exchange.reason = 'too-many-uploads';

@@ -20,6 +20,7 @@ import { measureGrowth } from './scenarios/growth.mjs';
 import { measureHandshakes } from './scenarios/handshakes.mjs';
 import { measureManifests } from './scenarios/manifests.mjs';
 import { measureMemory } from './scenarios/memory.mjs';
+import { measurePolicy } from './scenarios/policy.mjs';
 import { measureStartup } from './scenarios/startup.mjs';
 import { measureUploads } from './scenarios/uploads.mjs';
 
@@ -51,6 +52,7 @@ const scenarios = {
   copies: measureCopies,
   memory: measureMemory,
   flood: measureFlood,
+  policy: measurePolicy,
   startup: measureStartup,
   growth: measureGrowth,
 };

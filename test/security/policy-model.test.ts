@@ -5,11 +5,10 @@ import fc from 'fast-check';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';
 import { clientHost, connectClient, type RawClient } from '../support/raw-client.ts';
+import { mayDo, policies, repositories, users } from '../support/policy-model.ts';
 import { replaceConfig, sighup } from '../support/reload.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamScript } from '../support/scripted-upstream.ts';
 
-type Rule = { who: string[]; repositories: string[]; actions: string[] };
-type Policy = { groups: Record<string, string[]>; policy: Rule[] };
 /** A request, and what it means by its making: nothing of it is read from its text. */
 type Asked = {
   readonly who: string | null;
@@ -21,69 +20,10 @@ type Asked = {
 
 /** bcrypt of "x" at cost 4. */
 const hash = '$2b$04$FuEylWli37OTeB820a9yzuk/GjIj0fJW8WMBLcku14bwBoidUGjK2';
-const users = ['alice', 'bob', 'Carl', 'anonymous', 'a/b'];
-const components = ['a', 'b', 'alice', 'bob', 'a-b'];
 const body = '{}';
 const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
 const blobDigest = `sha256:${'0'.repeat(64)}`;
 
-/** The whole meaning of a policy, in as few words as it can be said. */
-function mayDo({ groups, policy }: Policy, who: string | null, repository: string): string[] {
-  const isMeant = (word: string) => {
-    if (who === null) return word === 'anonymous';
-    if (word === 'authenticated' || word === 'user:${user}' || word === `user:${who}`) return true;
-    return word.startsWith('group:') && groups[word.slice(6)]?.includes(who) === true;
-  };
-  const covers = (pattern: string) => {
-    if (!pattern.includes('${user}')) return coversSegments(pattern.split('/'), repository.split('/'));
-    if (who === null || !/^[a-z0-9-]+$/.test(who)) return false;
-    return coversSegments(pattern.replaceAll('${user}', who).split('/'), repository.split('/'));
-  };
-  const rule = policy.find((each) => each.who.some(isMeant) && each.repositories.some(covers));
-  return rule?.actions ?? [];
-}
-
-function coversSegments(pattern: string[], name: string[]): boolean {
-  const [first, ...others] = pattern;
-  const [segment, ...rest] = name;
-  if (first === undefined || segment === undefined) return first === segment;
-  if (first !== '**') return coversText(first.split(''), segment.split('')) && coversSegments(others, rest);
-  if (others.length === 0) return true;
-  return coversSegments(others, name) || coversSegments(pattern, rest);
-}
-
-function coversText(pattern: string[], text: string[]): boolean {
-  const [first, ...others] = pattern;
-  if (first === '*')
-    return coversText(others, text) || (text.length > 0 && coversText(pattern, text.slice(1)));
-  return first === text[0] && (first === undefined || coversText(others, text.slice(1)));
-}
-
-const segment = fc.oneof(
-  fc.constantFrom(...components),
-  fc.constantFrom('*', '**', 'a*', '*b', '*-*', '${user}'),
-);
-const pattern = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
-const word = fc.oneof(
-  fc.constantFrom('anonymous', 'authenticated', 'user:${user}', 'group:g', 'group:h'),
-  fc.constantFrom(...users).map((name) => `user:${name}`),
-);
-const actions = fc.subarray(['pull', 'push', 'delete', 'overwrite']);
-const policies: fc.Arbitrary<Policy> = fc.record({
-  groups: fc.record({ g: fc.subarray(users), h: fc.subarray(users) }),
-  policy: fc.array(
-    fc.record({
-      who: fc.array(word, { minLength: 1, maxLength: 2 }),
-      repositories: fc.array(pattern, { minLength: 1, maxLength: 2 }),
-      actions,
-    }),
-    { maxLength: 6 },
-  ),
-});
-
-const repository = fc
-  .array(fc.constantFrom(...components), { minLength: 1, maxLength: 3 })
-  .map((parts) => parts.join('/'));
 const forms: readonly (readonly [action: string, method: string, path: string])[] = [
   ['pull', 'GET', '/manifests/latest'],
   ['pull', 'HEAD', '/manifests/latest'],
@@ -100,9 +40,9 @@ const forms: readonly (readonly [action: string, method: string, path: string])[
 const asked: fc.Arbitrary<Asked> = fc
   .record({
     who: fc.option(fc.constantFrom(...users)),
-    repository,
+    repository: repositories,
     form: fc.constantFrom(...forms),
-    from: fc.option(repository),
+    from: fc.option(repositories),
   })
   .map(({ who, repository: name, form: [action, method, path], from }) => {
     const mounts = method === 'POST' ? from : null;

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { createPolicy, type Asker, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
 import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
 
 const rule = (who: string, repositories: string, actions: string): RuleText => ({
@@ -95,4 +97,30 @@ describe('a pattern of tags', () => {
       assert.throws(() => parseTagPattern(text), RangeError);
     });
   }
+});
+
+/** More than are filed by their names. */
+const crowd = Array.from({ length: 1500 }, (_, i) => `user${i}`);
+
+test('any rules, however they are filed, mean what a model says', () => {
+  fc.assert(
+    fc.property(
+      policies,
+      fc.array(repositories, { minLength: 5 }),
+      fc.boolean(),
+      (drawn, names, isCrowded) => {
+        const all = isCrowded
+          ? { ...drawn.groups, g: [...(drawn.groups['g'] ?? []), ...crowd] }
+          : drawn.groups;
+        const compiled = createPolicy({ rules: drawn.policy, groups: all });
+        for (const asker of [null, ...users, 'user7']) {
+          for (const name of names) {
+            const expected = mayDo({ groups: all, policy: drawn.policy }, asker, name);
+            assert.deepEqual([...compiled.decide(asker, name).actions], expected);
+          }
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
 });

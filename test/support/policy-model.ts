@@ -1,0 +1,67 @@
+import fc from 'fast-check';
+import type { PolicyAction } from '../../src/policy/policy.ts';
+
+type Rule = { who: string[]; repositories: string[]; actions: PolicyAction[] };
+export type Policy = { groups: Record<string, string[]>; policy: Rule[] };
+
+export const users = ['alice', 'bob', 'Carl', 'anonymous', 'a/b'];
+const components = ['a', 'b', 'alice', 'bob', 'a-b'];
+
+/** The whole meaning of a policy, in as few words as it can be said. */
+export function mayDo({ groups, policy }: Policy, who: string | null, repository: string): string[] {
+  const isMeant = (word: string) => {
+    if (who === null) return word === 'anonymous';
+    if (word === 'authenticated' || word === 'user:${user}' || word === `user:${who}`) return true;
+    return word.startsWith('group:') && groups[word.slice(6)]?.includes(who) === true;
+  };
+  const covers = (pattern: string) => {
+    if (!pattern.includes('${user}')) return coversSegments(pattern.split('/'), repository.split('/'));
+    if (who === null || !/^[a-z0-9-]+$/.test(who)) return false;
+    return coversSegments(pattern.replaceAll('${user}', who).split('/'), repository.split('/'));
+  };
+  const rule = policy.find((each) => each.who.some(isMeant) && each.repositories.some(covers));
+  return rule?.actions ?? [];
+}
+
+function coversSegments(pattern: string[], name: string[]): boolean {
+  const [first, ...others] = pattern;
+  const [segment, ...rest] = name;
+  if (first === undefined || segment === undefined) return first === segment;
+  if (first !== '**') return coversText(first.split(''), segment.split('')) && coversSegments(others, rest);
+  if (others.length === 0) return true;
+  return coversSegments(others, name) || coversSegments(pattern, rest);
+}
+
+function coversText(pattern: string[], text: string[]): boolean {
+  const [first, ...others] = pattern;
+  if (first === '*')
+    return coversText(others, text) || (text.length > 0 && coversText(pattern, text.slice(1)));
+  return first === text[0] && (first === undefined || coversText(others, text.slice(1)));
+}
+
+const segment = fc.oneof(
+  fc.constantFrom(...components),
+  fc.constantFrom('*', '**', 'a*', '*b', '*-*', '${user}'),
+);
+const pattern = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
+const word = fc.oneof(
+  fc.constantFrom('anonymous', 'authenticated', 'user:${user}', 'group:g', 'group:h'),
+  fc.constantFrom(...users).map((name) => `user:${name}`),
+);
+const actions = fc.subarray<PolicyAction>(['pull', 'push', 'delete', 'overwrite']);
+/** Policies of few words, so that they meet. */
+export const policies: fc.Arbitrary<Policy> = fc.record({
+  groups: fc.record({ g: fc.subarray(users), h: fc.subarray(users) }),
+  policy: fc.array(
+    fc.record({
+      who: fc.array(word, { minLength: 1, maxLength: 2 }),
+      repositories: fc.array(pattern, { minLength: 1, maxLength: 2 }),
+      actions,
+    }),
+    { maxLength: 6 },
+  ),
+});
+
+export const repositories = fc
+  .array(fc.constantFrom(...components), { minLength: 1, maxLength: 3 })
+  .map((parts) => parts.join('/'));
