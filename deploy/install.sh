@@ -355,8 +355,8 @@ stage_program() {
   for each in package.json package-lock.json config deploy docs LICENSE README.md SECURITY.md CHANGELOG.md; do
     if [ -e "$source/$each" ]; then cp -R "$source/$each" "$stage/"; fi
   done
-  # Settings of the checkout's own: they are not the program's, and not everyone's to read.
-  rm -f "$stage"/config/htpasswd* "$stage/config/tidegate.yml"
+  # Settings and secrets of the checkout's own: they are not the program's, and not everyone's to read.
+  rm -rf "$stage"/config/htpasswd* "$stage/config/tidegate.yml" "$stage/deploy/.env" "$stage/deploy/kubernetes/secrets"
   if [ -n "$prebuilt" ]; then
     cp -R "$source/dist" "$source/node_modules" "$stage/"
     if [ -d "$stage/node_modules/typescript" ]; then

@@ -51,6 +51,51 @@ export function parseRedisUrl(url: string): RedisUrl {
 
 /** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. @throws OperatorError when the URL is none. */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
+  const redis = openConnection(options);
+  if (redis instanceof Cluster) redis.on('+node', contain);
+  else contain(redis);
+  return redis;
+}
+
+function contain(redis: Redis): void {
+  containAnswers(redis);
+  containErrors(redis);
+}
+
+/**
+ * Listens to a socket's errors after the first, as ioredis does not: over TLS a server whose certificate is refused can still be
+ * heard, and what it says that is no TLS would end this process.
+ */
+function containErrors(redis: Redis): void {
+  redis.on('error', () => {
+    // Not there, whatever its type says, before there was a connection.
+    const stream = redis.stream as Redis['stream'] | undefined;
+    stream?.on('error', () => {});
+  });
+}
+
+/**
+ * Ends the connection on which something came that ioredis throws at. It would throw out of the socket's event, and end this process:
+ * for more answers than questions, lists within lists beyond the stack, or a list longer than there can be.
+ */
+function containAnswers(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis;
+    for (const listener of stream.listeners('data')) {
+      const parse = listener as (bytes: Buffer) => void;
+      stream.off('data', parse);
+      stream.prependListener('data', (bytes: Buffer) => {
+        try {
+          parse(bytes);
+        } catch (error) {
+          stream.destroy(error as Error);
+        }
+      });
+    }
+  });
+}
+
+function openConnection(options: RedisConnectionOptions): Redis | Cluster {
   const { secure, mode, nodes, db, name } = parseRedisUrl(options.url);
   const tls = options.ca === null ? {} : { ca: options.ca };
   const common: RedisOptions = {

@@ -11,6 +11,7 @@ import { OciError } from '../oci/error.ts';
 import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
+import { keyExchangeGroups } from './key-exchange-groups.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
 import { answerRaw, describeClientError } from './raw-answer.ts';
@@ -335,5 +336,6 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
 /** What node:tls makes the context of a handshake from. */
 function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
-  return { cert, key, minVersion, ciphers, ...(clientCa === null ? {} : { ca: clientCa }) };
+  const ca = clientCa === null ? {} : { ca: clientCa };
+  return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, ...ca };
 }

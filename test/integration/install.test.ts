@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -36,6 +36,9 @@ const skip =
     ],
   ) || unlessMachine();
 
+/** What a checkout may hold besides, of its own. */
+const ownSecrets = ['config/htpasswd', 'config/tidegate.yml', 'deploy/.env', 'deploy/kubernetes/secrets/key'];
+
 /** A user that may do anything but be root, as everyone's shell is. */
 const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 
@@ -50,6 +53,10 @@ describe('deploy/install.sh', { skip }, () => {
     installer = `${release}/deploy/install.sh`;
     for (const name of [...shipped, 'node_modules']) {
       await cp(`${root}${name}`, `${release}/${name}`, { recursive: true, verbatimSymlinks: true });
+    }
+    for (const name of ownSecrets) {
+      await mkdir(path.dirname(`${release}/${name}`), { recursive: true });
+      await writeFile(`${release}/${name}`, 'secret');
     }
     await chmod(release, 0o755);
     const pruned = await run('npm', ['prune', '--omit=dev', '--offline', '--ignore-scripts', '--no-audit'], {
@@ -209,6 +216,8 @@ describe('deploy/install.sh', { skip }, () => {
       assert.match(description, /^\S+ root /, `${name} belongs to root`);
     }
     assert.ok(!now.has('opt/tidegate/node_modules/typescript'), 'nothing of development is installed');
+    assert.ok(now.has('opt/tidegate/deploy/redis.conf'));
+    for (const name of ownSecrets) assert.ok(!now.has(`opt/tidegate/${name}`), name);
     const who = await machine.processes();
     assert.match(who, /^tidegate +\S*node \/opt\/tidegate\/dist\/main\.js serve/m);
     assert.match(who, /^tidegate-registry +\S*docker-registry serve/m);

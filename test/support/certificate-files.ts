@@ -1,22 +1,46 @@
-import { rmSync } from 'node:fs';
-import { cp, mkdtemp, readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { existsSync, rmSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { run, tidegate } from './processes.ts';
 
 const made = new Map<string, Promise<string>>();
 
-/** Runs `cert create` for these names, once a process: RSA keys take seconds. The files are copied to a new folder. */
+/** Where `npm test` has the certificates of a whole run; without it each process has a folder of its own. */
+const sharedDir = process.env['TEST_CERTIFICATES'];
+
+/**
+ * Runs `cert create` for these names, once a process, or once a run of `npm test`: RSA keys take seconds.
+ * The files are copied to a new folder.
+ */
 export async function copyCertificate(to: string, hosts: readonly string[]): Promise<void> {
   const key = hosts.join(',');
-  const files = made.get(key) ?? createCertificate(key);
+  const files = made.get(key) ?? (sharedDir === undefined ? createOwn(key) : findShared(sharedDir, key));
   made.set(key, files);
   await cp(await files, to, { recursive: true });
 }
 
-async function createCertificate(hosts: string): Promise<string> {
-  const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-certs-'));
+async function createOwn(hosts: string): Promise<string> {
+  const dir = await createCertificate(hosts, tmpdir());
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Of two processes that make the same one at a time, the first has made it for both. */
+async function findShared(within: string, hosts: string): Promise<string> {
+  const shared = path.join(within, createHash('sha256').update(hosts).digest('hex'));
+  if (existsSync(shared)) return shared;
+  const dir = await createCertificate(hosts, within);
+  await rename(dir, shared).catch(async (error: unknown) => {
+    if (!existsSync(shared)) throw error;
+    await rm(dir, { recursive: true });
+  });
+  return shared;
+}
+
+async function createCertificate(hosts: string, within: string): Promise<string> {
+  const dir = await mkdtemp(path.join(within, 'tidegate-test-certs-'));
   const args = ['cert', 'create', '--host', hosts, '--ip', '127.0.0.1,::1', '--out', dir];
   const { code, stderr } = await tidegate(args);
   if (code !== 0) throw new Error(`cert create failed: ${stderr}`);

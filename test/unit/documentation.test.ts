@@ -16,7 +16,8 @@ const pages = [
   'certs/README.md',
   'config/REFERENCE.md',
   'docs/operations.md',
-  ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring'].map(
+  'docs/licences.md',
+  ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
     (name) => `docs/operations/${name}.md`,
   ),
 ];

@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { root } from '../support/processes.ts';
+import { loadFindings } from './findings.ts';
+import { parts } from './parts.ts';
+
+const folder = (name: string) => path.join(root, 'test/torture', name);
+
+describe('the parts of the torture suite', () => {
+  test('each has one file, is in the list, and has a test that runs it in its quick form', () => {
+    const files = readdirSync(folder('parts')).sort();
+    const list = readFileSync(folder('parts.ts'), 'utf8');
+    assert.equal(parts.length, files.length);
+    assert.equal(new Set(parts.map(({ name }) => name)).size, parts.length);
+    for (const file of files) {
+      assert.ok(list.includes(`'./parts/${file}'`), `test/torture/parts.ts does not import ${file}`);
+      const quick = readFileSync(path.join(folder('quick'), file.replace(/\.ts$/, '.test.ts')), 'utf8');
+      assert.ok(quick.includes(`'../parts/${file}'`), `test/torture/quick has no test of ${file}`);
+    }
+  });
+
+  test('each finding is one of theirs', () => {
+    const names = new Set(parts.map(({ name }) => name));
+    for (const { part, found } of loadFindings()) assert.ok(names.has(part), `${part}: ${found}`);
+  });
+});

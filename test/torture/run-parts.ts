@@ -1,0 +1,95 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Form, Part, Trial } from './trial.ts';
+
+/** What one part did in one run. */
+export type PartResult = {
+  readonly name: string;
+  /** Cases that were tried, and those of them that nothing broke in. A trial that broke counts as one case. */
+  readonly tried: number;
+  readonly survived: number;
+  /** One sentence for each that broke. */
+  readonly broke: readonly string[];
+};
+
+export type RunOptions = {
+  readonly form: Form;
+  readonly seed: number;
+  /** Ends the run: what is open is closed, and the trials that have not begun are left out. */
+  readonly signal: AbortSignal;
+  /** Where progress is shown. */
+  readonly write: (text: string) => void;
+};
+
+/** A trial that takes longer hangs, in milliseconds. */
+const longestTrialMs: Readonly<Record<Form, number>> = {
+  quick: 240_000,
+  ci: 20 * 60_000,
+  long: 3 * 60 * 60_000,
+};
+
+/** Runs these parts one after the other. Never rejects: what fails is in the results. */
+export async function runParts(parts: readonly Part[], options: RunOptions): Promise<PartResult[]> {
+  const results: PartResult[] = [];
+  for (const part of parts) if (!options.signal.aborted) results.push(await runPart(part, options));
+  return results;
+}
+
+async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
+  const { form, seed, signal, write } = options;
+  const broke: string[] = [];
+  let [tried, survived] = [0, 0];
+  const attempt = async (name: string, work: () => Promise<number>) => {
+    write(`  ${name} … `);
+    const startedAtMs = performance.now();
+    const seconds = () => `${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`;
+    try {
+      const cases = await work();
+      tried += cases;
+      survived += cases;
+      write(`${cases === 0 ? 'ok' : cases.toLocaleString('en')} (${seconds()})\n`);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (signal.aborted) {
+        write(`given up (${seconds()})\n`);
+        return;
+      }
+      tried += 1;
+      broke.push(`${name}: ${reason}`);
+      write(`BROKE (${seconds()})\n    ${reason.replaceAll('\n', '\n    ')}\n`);
+    }
+  };
+
+  write(`${part.name}\n`);
+  let rig: Awaited<ReturnType<Part['open']>> | undefined;
+  await attempt('start', async () => {
+    rig = await part.open({ form, seed });
+    return 0;
+  });
+  for (const trial of rig?.trials ?? [])
+    if (!signal.aborted) await attempt(trial.name, () => runTrial(trial, options));
+  const opened = rig;
+  if (opened)
+    await attempt('everything is back to where it was', async () => {
+      await opened.close();
+      return signal.aborted ? 0 : 1;
+    });
+  return { name: part.name, tried, survived, broke };
+}
+
+/** Rejects when the trial does, takes too long, or the run is ended. */
+async function runTrial(trial: Trial, { form, signal }: RunOptions): Promise<number> {
+  const over = new AbortController();
+  const tooLong = delay(longestTrialMs[form], undefined, { signal: over.signal }).then(() => {
+    throw new Error(`hangs: not done after ${longestTrialMs[form] / 60_000} minutes`);
+  });
+  const ended = new Promise<never>((_, reject) => {
+    const end = () => reject(new Error('ended'));
+    signal.addEventListener('abort', end, { signal: over.signal });
+  });
+  tooLong.catch(() => {}); // aborted when the trial is done
+  try {
+    return (await Promise.race([trial.run(), tooLong, ended])) ?? 1;
+  } finally {
+    over.abort();
+  }
+}

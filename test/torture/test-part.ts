@@ -1,0 +1,21 @@
+import { test } from 'node:test';
+import type { Part } from './trial.ts';
+
+/** The same in each run of the tests, so that what fails in one fails in the next; `npm run torture` takes another each time. */
+const seed = 1;
+
+/** A part in its quick form, as a test with one test for each trial. */
+export function testPart(part: Part): void {
+  void test(part.name, async (t) => {
+    const rig = await part.open({ form: 'quick', seed });
+    try {
+      for (const trial of rig.trials)
+        await t.test(trial.name, async (each) => {
+          const cases = await trial.run();
+          if (cases !== undefined) each.diagnostic(`${cases} cases`);
+        });
+    } finally {
+      await rig.close();
+    }
+  });
+}
