@@ -145,7 +145,6 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
     });
-    exchange.bytesOut = body.length;
     endAnswer(req, res, options.refusedBody, body);
     return true;
   };

@@ -41,7 +41,7 @@ address = "${dir}/containerd.sock"
     `server = "${server}"\n\n[host."${server}"]\nca = "${options.caPath}"\n`,
   );
   const [file, ...args] = [...namespace.inside, 'containerd', '--config', configPath];
-  const child = spawn(file ?? '', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const gone = once(child, 'close');
   const ready = new Promise<void>((resolve) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
@@ -54,7 +54,7 @@ address = "${dir}/containerd.sock"
   await Promise.race([ready, died]);
   died.catch(() => {}); // from here on its end is the test's own doing
   const ctr = (...command: readonly string[]): Promise<Finished> => {
-    const [name = '', ...rest] = [...namespace.inside, 'ctr', '--address', `${dir}/containerd.sock`];
+    const [name, ...rest] = [...namespace.inside, 'ctr', '--address', `${dir}/containerd.sock`];
     return run(name, [...rest, ...command]);
   };
   const imported = await ctr('images', 'import', '--snapshotter', 'native', image.archivePath);
