@@ -15,25 +15,20 @@ import { createEngine } from './proxy/engine.ts';
 import { createAsk, createFetch } from './proxy/fetch.ts';
 import { createUpstream } from './proxy/upstream.ts';
 import { createPolicy } from './policy/policy.ts';
-import { createAdmission } from './server/admission.ts';
 import { createAudit } from './server/audit.ts';
-import { createAuthorization } from './server/authorization.ts';
-import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
-import { createListings } from './server/listings.ts';
 import { createImmutableTags } from './server/immutable-tags.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
+import { createDoorkeeper } from './doorkeeper.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
 import { createSealKey } from './seal-key.ts';
-import { createPageCursors } from './server/page-cursors.ts';
 import type { RepositoryLocks } from './repository-locks.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
-import { createUploadOwners } from './server/upload-owners.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
 
@@ -244,34 +239,12 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const now = () => performance.now();
-  const challenge = createBasicChallenge(auth.realm);
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const { immutableTags } = config;
   if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
-    admit: createAdmission({
-      authenticator,
-      challenge,
-      admitsStrangers: policy?.hasAnonymous === true,
-      lockedOutDelayMs: auth.throttle.answerDelay,
-      versionCheck: auth.versionCheck,
-      challengeAgents: auth.challengeAgents,
-    }),
-    authorize:
-      policy &&
-      createAuthorization({
-        policy,
-        challenge,
-        uploads: createUploadOwners([sealKey]),
-        answerListing: createListings({
-          ask,
-          cursors: createPageCursors([sealKey]),
-          upstreamUrl: upstream.url,
-          maxPages: limits.catalogPages,
-          maxPageBytes: limits.catalogPageBytes,
-        }),
-      }),
+    ...createDoorkeeper({ state, users, policy, sealKey, ask, upstreamUrl: upstream.url }),
     guardTags:
       immutableTags.length === 0
         ? null
@@ -282,7 +255,6 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
             lockWaitMs: limits.tagLockWait,
             maxWaiting: limits.tagLockQueue,
           }),
-    challenge,
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },
@@ -318,7 +290,7 @@ function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.auth, config.cache, config.limits],
     [config.groups, config.policy, config.immutableTags],
-    pem.upstreamCa,
+    [pem.upstreamCa, pem.tokenSecrets],
   ];
   return isDeepStrictEqual(read(one), read(other));
 }

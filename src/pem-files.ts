@@ -1,8 +1,9 @@
+import { loadTokenSecrets } from './auth/token-secrets.ts';
 import type { Config } from './config/schema.ts';
 import { loadServerCertificate } from './tls/certificate.ts';
 import { loadUpstreamCa } from './tls/upstream-ca.ts';
 
-/** What is in the PEM files that a configuration names, read and checked; plain data, so that processes can pass it on. */
+/** What is in the PEM files, and the files with secrets, that a configuration names, read and checked; plain data, so that processes can pass it on. */
 export type PemFiles = {
   readonly cert: string;
   readonly key: string;
@@ -10,6 +11,8 @@ export type PemFiles = {
   readonly clientCa: string | null;
   /** The CAs that upstream is verified with; null: the public ones. */
   readonly upstreamCa: string | null;
+  /** The secrets of tokens; the first signs. */
+  readonly tokenSecrets: readonly string[];
   /** The host names and addresses in the server's certificate. */
   readonly names: readonly string[];
   /** When it ends, in milliseconds since 1970. */
@@ -21,7 +24,7 @@ export type PemFiles = {
  * @throws OperatorError that names the file and the way out.
  */
 export async function loadPemFiles(
-  { tls, upstream }: Pick<Config, 'tls' | 'upstream'>,
+  { tls, upstream, auth }: Pick<Config, 'tls' | 'upstream' | 'auth'>,
   now: Date,
 ): Promise<{ pem: PemFiles; warnings: readonly string[] }> {
   const { cert, key, clientCa, names, notAfter, warnings } = await loadServerCertificate({
@@ -31,10 +34,15 @@ export async function loadPemFiles(
     now,
   });
   const upstreamCa = upstream.ca === null ? null : await loadUpstreamCa(upstream.ca);
-  return { pem: { cert, key, clientCa, upstreamCa, names, notAfterMs: notAfter.getTime() }, warnings };
+  const tokens = await loadTokenSecrets(auth.tokenKeys);
+  const pem = { cert, key, clientCa, upstreamCa, tokenSecrets: tokens.secrets };
+  return {
+    pem: { ...pem, names, notAfterMs: notAfter.getTime() },
+    warnings: [...warnings, ...tokens.warnings],
+  };
 }
 
 /** The files that {@link loadPemFiles} reads. */
-export function listPemFiles({ tls, upstream }: Pick<Config, 'tls' | 'upstream'>): string[] {
-  return [tls.cert, tls.key, tls.clientCa, upstream.ca].filter((path) => path !== null);
+export function listPemFiles({ tls, upstream, auth }: Pick<Config, 'tls' | 'upstream' | 'auth'>): string[] {
+  return [tls.cert, tls.key, tls.clientCa, upstream.ca, ...auth.tokenKeys].filter((path) => path !== null);
 }

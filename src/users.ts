@@ -29,6 +29,10 @@ export function meansSameUsers(one: Config['auth'], other: Config['auth']): bool
     open: null,
     versionCheck: null,
     challengeAgents: null,
+    tokens: null,
+    tokenKeys: null,
+    tokenTtl: null,
+    refreshTokenTtl: null,
   });
   return isDeepStrictEqual(read(one), read(other));
 }

@@ -39,6 +39,8 @@ export type Authenticator = {
    * @param identity the very object that {@link authenticate} returned: it is bound to the entry that was verified.
    */
   rememberToken(token: string, identity: Identity): Promise<void>;
+  /** The hash that a user was verified against, as long as it is the one in his or her line; undefined: no more. */
+  hashOf(identity: Identity): string | undefined;
   /** Forgets everything and closes the htpasswd file's watch and the password pool; later checks are UNAVAILABLE. */
   close(): Promise<void>;
 };
@@ -171,6 +173,7 @@ export function createAuthenticator(options: {
         }
       }
     },
+    hashOf: (identity) => (isCurrent(identity) ? verifiedHashes.get(identity) : undefined),
     async rememberToken(token, identity) {
       const hash = verifiedHashes.get(identity);
       if (token.trim() === '' || hash === undefined || !isCurrent(identity)) return;

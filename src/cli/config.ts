@@ -53,8 +53,9 @@ function collectFlag(flag: string, earlier: readonly string[]): string[] {
 function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   const paths = [...configKeys.values()].flatMap((key) => {
     const value = readConfigValue(config, key.segments);
-    if (key.isPath !== true || typeof value !== 'string') return [];
-    return [`${key.path}: ${value} (${existsSync(value) ? 'exists' : 'missing'})`];
+    if (key.isPath !== true) return [];
+    const named = (Array.isArray(value) ? value : [value]).filter((item) => typeof item === 'string');
+    return named.map((item) => `${key.path}: ${item} (${existsSync(item) ? 'exists' : 'missing'})`);
   });
   const file = configPath ?? 'none (defaults, environment and flags)';
   return ['ok', `file: ${file}`, `flavor: ${flavor ?? 'none'}`, ...paths, ''].join('\n');

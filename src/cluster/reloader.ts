@@ -172,6 +172,7 @@ function listChangedPem(before: PemFiles, after: PemFiles): string[] {
     ['tls.key', before.key, after.key],
     ['tls.clientCa', before.clientCa, after.clientCa],
     ['upstream.ca', before.upstreamCa, after.upstreamCa],
+    ['auth.tokenKeys', before.tokenSecrets.join('\n'), after.tokenSecrets.join('\n')],
   ] as const;
   return files.flatMap(([key, then, now]) => (then === now ? [] : [key]));
 }

@@ -14,7 +14,7 @@ export type KeyType<S extends z.ZodType = z.ZodType> = {
   readonly isNullable?: true;
   /** Never printed: not in problems, not in `config show`. */
   readonly isSecret?: true;
-  /** A file's path, made absolute by the loader. */
+  /** A file's path, or a list of them, made absolute by the loader. */
   readonly isPath?: true;
 };
 
@@ -72,6 +72,12 @@ export function size(min: string, max: string) {
   return quantity(parseSize, sizePattern, parseSize(min), parseSize(max), allowed);
 }
 
+/** The same for what no timer waits for, and so of any length. */
+export function lifetime(min: string, max: string) {
+  const allowed = `a duration from ${min} to ${max} (units ms, s, m, h, d)`;
+  return quantity(parseDuration, durationPattern, parseDuration(min), parseDuration(max), allowed);
+}
+
 function quantity(
   parse: (text: string) => number,
   pattern: string,
@@ -110,6 +116,12 @@ export function filePath() {
     message: "is not a file's path",
   });
   return { schema, allowed: 'the path of a file', textForm: 'text', isPath: true } as const;
+}
+
+/** A list of such paths. */
+export function filePaths() {
+  const allowed = 'a list of paths of files';
+  return { ...filePath(), schema: z.array(filePath().schema), allowed, textForm: 'list' } as const;
 }
 
 /** A folder's path, relative ones likewise. */

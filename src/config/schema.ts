@@ -20,6 +20,7 @@ import { loginThrottle } from './login-throttle-keys.ts';
 import { openPaths } from './open-path.ts';
 import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.ts';
 import { redisUrl } from './redis-url.ts';
+import { tokenKeys } from './token-keys.ts';
 import { upstreamUrl } from './upstream-url.ts';
 import { admin, alerts } from './watch-keys.ts';
 
@@ -169,13 +170,14 @@ const auth = z.strictObject({
   credentialEntries: key(
     integer(1, 1_000_000),
     10_000,
-    'How many passwords that were right are remembered, by each worker.',
+    'How many passwords that were right are remembered, by each worker, and how many tokens.',
   ),
   maxBcryptCost: key(
     integer(4, 31),
     14,
     'Costliest bcrypt hash that is checked. Lines with a higher cost never match.',
   ),
+  ...tokenKeys,
   throttle: loginThrottle,
   maxShaCryptRounds: key(
     // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
@@ -305,6 +307,11 @@ const limits = z.strictObject({
     integer(2, 1_000_000),
     1000,
     'How much the registry is asked before a digest is deleted in a repository with immutable tags: once for each of them, and for each index. Where that is not enough, the delete is refused.',
+  ),
+  tokenFormBytes: key(
+    size('1KiB', '1MiB'),
+    '32KiB',
+    'Largest body of a request for a token. It must come within limits.headerTimeout.',
   ),
   refusedBodyBytes: key(
     size('0', '256KiB'),

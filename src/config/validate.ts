@@ -31,8 +31,9 @@ function enter(input: Group, segments: readonly string[]): Group {
 }
 
 function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown {
-  const isPath = key.isPath === true && typeof value === 'string' && value.trim() !== '';
-  return isPath ? path.resolve(baseDir, value) : value;
+  if (key.isPath !== true) return value;
+  if (Array.isArray(value)) return value.map((item) => resolveValue(key, item, baseDir));
+  return typeof value === 'string' && value.trim() !== '' ? path.resolve(baseDir, value) : value;
 }
 
 function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Setting>): Problem {

@@ -1,5 +1,6 @@
 import type { Answer } from './http-sender.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from './finding.ts';
+import { isHere, parseTokenPlace } from './token-place.ts';
 
 /** How the Docker engine introduces itself at the version check. */
 export const dockerAgent =
@@ -39,6 +40,12 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
       mend: 'take the limit away in what stands before Tidegate (nginx: client_max_body_size 0;)',
     };
   }
+  if (status === 403) {
+    return {
+      what: `${said}: the policy does not allow it`,
+      mend: 'name a repository and a user that it allows more, with --repository and --user',
+    };
+  }
   if (status === 404) {
     return {
       what: `${said}: no registry there`,
@@ -48,8 +55,8 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
   return { what: said, mend: 'journalctl -u tidegate has the request' };
 }
 
-/** Judges `GET /v2/` as the Docker engine asks it, without a password. */
-export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+/** Judges `GET /v2/` as the Docker engine asks it, without a password; `authority` names the server. */
+export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>, authority: string): Finding {
   const check = 'challenge.docker';
   const { status, headers } = answer;
   const challenge = headers['www-authenticate'] ?? '';
@@ -64,9 +71,18 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>)
     const { what, mend } = explainStatus(answer);
     return broken(check, `Docker at /v2/ is ${what}.`, mend);
   }
-  if (/^basic\s+realm=/i.test(challenge)) {
+  const place = parseTokenPlace(challenge);
+  if (place !== null && !isHere(place, authority)) {
+    return broken(
+      check,
+      `Docker is told to send its password to ${quoteForeign(place.realm.origin)} and not to https://${authority}.`,
+      'what stands before Tidegate must pass Host on (nginx: proxy_set_header Host $http_host;)',
+    );
+  }
+  if (place !== null || /^basic\s+realm=/i.test(challenge)) {
+    const kind = place === null ? 'Basic' : 'Bearer';
     return headers['docker-distribution-api-version'] === 'registry/2.0'
-      ? ok(check, 'Docker is asked for its password at /v2/ (401 with a Basic challenge).')
+      ? ok(check, `Docker is asked for its password at /v2/ (401 with a ${kind} challenge).`)
       : warning(
           check,
           'The challenge has no header Docker-Distribution-Api-Version: older clients take it for no registry.',
@@ -77,7 +93,7 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>)
     check,
     challenge === ''
       ? 'The 401 at /v2/ has no WWW-Authenticate, so no client knows how to log in.'
-      : `The 401 at /v2/ asks for something other than Basic (${quoteForeign(challenge)}).`,
+      : `The 401 at /v2/ asks for something other than Basic or a token (${quoteForeign(challenge)}).`,
     'let Tidegate answer, and what stands before it pass WWW-Authenticate on',
   );
 }
@@ -103,10 +119,17 @@ export function judgePlainCheck(
   return broken(check, `curl at /v2/ is ${what}.`, mend);
 }
 
-/** Judges the list of a repository's tags, asked without a password. */
-export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+/** Judges the list of a repository's tags, asked without a password; `givesTokens`: a policy may allow that. */
+export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, givesTokens: boolean): Finding {
   const check = 'access.anonymous';
   if (answer.status === 401) return ok(check, 'Without a password nothing can be read (401).');
+  if (givesTokens && (answer.status < 300 || answer.status === 404)) {
+    return warning(
+      check,
+      `This repository can be read without a password (${answer.status}).`,
+      'if no rule of the policy is meant to allow it to anonymous, take that rule away',
+    );
+  }
   if (answer.status < 300 || answer.status === 404) {
     return broken(
       check,
@@ -141,7 +164,7 @@ export function judgeRightPassword(
   tags: Pick<Answer, 'status' | 'headers'>,
 ): Finding {
   const check = 'password.right';
-  if (version.status === 200 && (tags.status === 200 || tags.status === 404)) {
+  if (version.status === 200 && [200, 403, 404].includes(tags.status)) {
     return ok(check, `The password of ${name} is accepted.`);
   }
   if (version.status === 401 || tags.status === 401) {

@@ -11,13 +11,17 @@ import {
   plainAgent,
 } from './challenge.ts';
 import { wayOut, type ClientCheck, type ClientOptions } from './client-check.ts';
+import { formatAuthority } from './target.ts';
 import { timingIds, tryTiming } from './timing.ts';
+import { isHere, parseTokenPlace } from './token-place.ts';
+import { judgeToken, tryToken } from './token.ts';
 import { tryStreaming, tryUpload, uploadIds } from './upload.ts';
 
 /** What a registry's client does, from the challenge to a blob that it pushes, reads and deletes. */
 export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
   const { target, login, repository, nowMs } = options;
   const tags = `/v2/${repository}/tags/list`;
+  const authority = formatAuthority(target);
 
   return [
     {
@@ -28,10 +32,12 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
       run: async ({ send }, signal) => {
         const get = (path: string, headers: Record<string, string>) =>
           send({ method: 'GET', path, headers }, signal);
+        const asked = await get('/v2/', { 'User-Agent': dockerAgent });
+        const givesTokens = parseTokenPlace(asked.headers['www-authenticate']) !== null;
         return [
-          judgeDockerChallenge(await get('/v2/', { 'User-Agent': dockerAgent })),
+          judgeDockerChallenge(asked, authority),
           judgePlainCheck(await get('/v2/', { 'User-Agent': plainAgent }), options.versionCheck),
-          judgeAnonymous(await get(tags, {})),
+          judgeAnonymous(await get(tags, {}), givesTokens),
           judgeWrongPassword(await get(tags, { Authorization: inventAuthorization() })),
         ];
       },
@@ -45,7 +51,15 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
         const headers = { Authorization: authorizationOf(login), 'User-Agent': dockerAgent };
         const version = await send({ method: 'GET', path: '/v2/', headers }, signal);
         const list = await send({ method: 'GET', path: tags, headers }, signal);
-        return [judgeRightPassword(login?.name ?? '', version, list)];
+        const name = login?.name ?? '';
+        const finding = judgeRightPassword(name, version, list);
+        const agent = { 'User-Agent': dockerAgent };
+        const asked = await send({ method: 'GET', path: '/v2/', headers: agent }, signal);
+        const place = parseTokenPlace(asked.headers['www-authenticate']);
+        // A password is for this server alone.
+        if (finding.state !== 'ok' || place === null || !isHere(place, authority)) return [finding];
+        const order = { repository, authorization: authorizationOf(login) };
+        return [judgeToken(name, await tryToken(send, place, order, signal))];
       },
     },
     {

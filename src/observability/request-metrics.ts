@@ -30,6 +30,9 @@ const authenticationResults = [
   'unsupported-scheme',
   'several-authorization-headers',
   'unknown-token',
+  'invalid-token',
+  'expired-token',
+  'insufficient-scope',
   'undecided',
   'throttled',
 ];

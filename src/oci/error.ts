@@ -24,6 +24,9 @@ const statusByCode = {
 
 export type OciErrorCode = keyof typeof statusByCode;
 
+/** What a request for a token is answered besides (RFC 6749 section 5.2); its status is 400. */
+export type OauthError = 'invalid_request' | 'invalid_grant' | 'unsupported_grant_type' | 'invalid_scope';
+
 /** An answer of Tidegate's own that is not a success. Thrown anywhere, written only by the pipeline's error boundary. */
 export class OciError extends Error {
   override readonly name = 'OciError';
@@ -31,21 +34,30 @@ export class OciError extends Error {
   readonly status: number;
   /** Further response headers: WWW-Authenticate, Allow, Retry-After. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly oauth: OauthError | null;
 
   /** @param message one sentence for the person at the client; never a secret, never an internal address. */
   constructor(
     code: OciErrorCode,
     message: string,
-    options: { headers?: Record<string, string>; cause?: unknown } = {},
+    options: { headers?: Record<string, string>; oauth?: OauthError; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
-    this.status = statusByCode[code];
+    this.status = options.oauth === undefined ? statusByCode[code] : 400;
     this.headers = options.headers ?? {};
+    this.oauth = options.oauth ?? null;
   }
 }
 
-/** The error body of the distribution-spec, with the request id that the log line carries. */
-export function formatErrorBody(code: OciErrorCode, message: string, requestId: string): string {
-  return JSON.stringify({ errors: [{ code, message, detail: { requestId } }] }) + '\n';
+/** The error body of the distribution-spec, with the request id that the log line carries, and of OAuth2 where that is asked. */
+export function formatErrorBody(
+  code: OciErrorCode,
+  message: string,
+  requestId: string,
+  oauth: OauthError | null = null,
+): string {
+  const errors = [{ code, message, detail: { requestId } }];
+  const own = oauth === null ? {} : { error: oauth, error_description: message };
+  return JSON.stringify({ ...own, errors }) + '\n';
 }

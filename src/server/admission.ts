@@ -4,6 +4,7 @@ import type { Identity } from '../auth/identity.ts';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import type { Route } from '../oci/route.ts';
+import type { Scope } from '../oci/token-scope.ts';
 import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from './exchange.ts';
@@ -16,6 +17,8 @@ export type Admission = {
   readonly isStranger: boolean;
   /** Whether the client's Authorization is upstream's to read. */
   readonly keepAuthorization: boolean;
+  /** What the token allows that the request came with; null: it came with none, and only the policy decides. */
+  readonly scopes: readonly Scope[] | null;
 };
 
 export type AdmissionOptions = {
@@ -29,16 +32,20 @@ export type AdmissionOptions = {
   readonly challengeAgents: readonly string[];
 };
 
-const everyone: Admission = { identity: null, isStranger: false, keepAuthorization: false };
+const everyone: Admission = { identity: null, isStranger: false, keepAuthorization: false, scopes: null };
 
 /** Finds out who asks. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
-export type Admit = (exchange: Exchange, route: Route) => Promise<Admission>;
+export type Admit = (
+  exchange: Exchange,
+  route: Route,
+  /** The values of Authorization; those of the request when left out. */
+  authorization?: readonly string[],
+) => Promise<Admission>;
 
 /** Creates the stage that finds out who asks. */
 export function createAdmission(options: AdmissionOptions): Admit {
   const { authenticator, challenge } = options;
-  return async (exchange, route) => {
-    const authorization = headerValues(exchange.req.rawHeaders, 'authorization');
+  return async (exchange, route, authorization = headerValues(exchange.req.rawHeaders, 'authorization')) => {
     if (route.kind === 'open') {
       const keepAuthorization = authorization.length === 1 && /^token\s/i.test(authorization[0] ?? '');
       return { ...everyone, keepAuthorization };
@@ -48,7 +55,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
       const { versionCheck, challengeAgents } = options;
       const isAsked = isChallenged(versionCheck, exchange.method, exchange.userAgent, challengeAgents);
       if (authorization.length === 0 && !isAsked) {
-        Object.assign(exchange.answerHeaders, challenge(exchange, []));
+        Object.assign(exchange.answerHeaders, challenge(exchange));
         return everyone;
       }
     }
@@ -59,12 +66,13 @@ export function createAdmission(options: AdmissionOptions): Admit {
           identity: result.identity,
           isStranger: false,
           keepAuthorization: result.scheme === 'token',
+          scopes: null,
         };
       case 'anonymous':
         if (options.admitsStrangers && route.kind !== 'version-check')
           return { ...everyone, isStranger: true };
         exchange.reason = 'no-credentials';
-        throw credentialsNeeded(challenge(exchange, []));
+        throw credentialsNeeded(challenge(exchange));
       case 'locked-out':
         exchange.reason = 'locked-out';
         await holdBack(exchange.res, options.lockedOutDelayMs);
@@ -74,7 +82,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
         throw new OciError(
           'UNAUTHORIZED',
           'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
-          { headers: challenge(exchange, []) },
+          { headers: challenge(exchange) },
         );
     }
   };

@@ -24,7 +24,7 @@ export function draining(): OciError {
 /** Writes the head of an error of Tidegate's own, in the distribution-spec's form; gives the body, which is still to be sent. */
 export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | undefined {
   const { req, res } = exchange;
-  const body = Buffer.from(formatErrorBody(error.code, error.message, exchange.id));
+  const body = Buffer.from(formatErrorBody(error.code, error.message, exchange.id, error.oauth));
   // After a request that could be read in two ways, what follows on the connection is not to be believed.
   if (!req.complete || ambiguous.has(error.code)) res.shouldKeepAlive = false;
   // The reason is given: after a failed writeHead Node would take the one that it refused there.

@@ -1,4 +1,4 @@
-import { parseAccess, type Access, type Need } from '../oci/access.ts';
+import { parseAccess, type Need } from '../oci/access.ts';
 import { OciError } from '../oci/error.ts';
 import { parseMount } from '../oci/mount.ts';
 import { isRepositoryName } from '../oci/repository-name.ts';
@@ -46,10 +46,12 @@ export function createAuthorization({
   return (exchange, route, target, admission) => {
     const asker = admission.identity?.name ?? null;
     const access = parseAccess(exchange.method, route, target);
-    const needs = access === null ? [] : needsOf(access);
     const deny = (error: OciError, reason: string): OciError => {
       exchange.reason = admission.isStranger ? 'no-credentials' : reason;
-      return admission.isStranger ? credentialsNeeded(challenge(exchange, needs)) : error;
+      if (!admission.isStranger) return error;
+      return credentialsNeeded(
+        challenge(exchange, admission.scopes === null ? undefined : 'insufficient_scope'),
+      );
     };
     const whole: Passage = { rawTarget: target.raw, hidesForm: false };
     if (access === null) throw deny(unknownRequest(exchange.method), 'denied-unknown-request');
@@ -86,10 +88,6 @@ export function createAuthorization({
       }
     }
   };
-}
-
-function needsOf(access: Access): Need[] {
-  return access.kind === 'repository' ? [{ repository: access.repository, action: access.action }] : [];
 }
 
 function mayPull(policy: Policy, asker: Asker, repository: string): boolean {

@@ -1,9 +1,11 @@
-import type { Need } from '../oci/access.ts';
 import { OciError } from '../oci/error.ts';
 import type { Exchange } from './exchange.ts';
 
-/** The header fields that tell a client how to say who it is; `needs`: what it has to be allowed for this request. */
-export type Challenge = (exchange: Exchange, needs: readonly Need[]) => Record<string, string>;
+/** What is wrong with the token that a request came with (RFC 6750 section 3.1). */
+export type TokenFault = 'invalid_token' | 'insufficient_scope';
+
+/** The header fields that tell a client how to say who it is. */
+export type Challenge = (exchange: Exchange, fault?: TokenFault) => Record<string, string>;
 
 /** Asks for a name and a password (RFC 7617). */
 export function createBasicChallenge(realm: string): Challenge {

@@ -3,7 +3,7 @@ import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 
 /** RFC 9110 section 7.2 and RFC 3986 section 3.2.2: a registered name, an IPv4 address or a bracketed IPv6 address, and a port. */
-const hostPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
+export const hostPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
 
 const forwardedMethods: ReadonlySet<string> = new Set([
   'GET',

@@ -25,6 +25,7 @@ import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags.ts';
 import { answerFromStorage } from './stored-answer.ts';
+import type { AnswerToken } from './token-endpoint.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
 
@@ -36,6 +37,8 @@ export type PipelineOptions = {
   /** Null: no tag is immutable. */
   readonly guardTags: GuardTags | null;
   readonly challenge: Challenge;
+  /** Null: no tokens are given. */
+  readonly answerToken: AnswerToken | null;
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
@@ -108,9 +111,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
+      if (await options.answerToken?.(exchange, target)) return;
       const admission = await admit(exchange, route);
       exchange.user = admission.identity?.name ?? null;
-      if (route.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange, []));
+      if (route.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange));
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);

@@ -92,6 +92,19 @@ describe(
       assert.ok(!(await readdir(repository)).includes('_manifests'));
     });
 
+    it('fetches a token where they are given, and uses it', async () => {
+      other = await startFrontDoor({ upstreamUrl: registry.url, set: ['auth.tokens=on'] });
+      const upstream = `https://127.0.0.1:${other.port}`;
+      const { problems, find } = await askThroughNginx({ upstream });
+      assert.deepEqual(problems, []);
+      assert.match(find('challenge.docker').what, /a Bearer challenge/);
+      assert.match(find('password.right').what, /and so is the token/);
+      const directives = transparent.map((line) => line.replace('$http_host', 'inner.example'));
+      await nginx?.stop();
+      const misled = await askThroughNginx({ directives, upstream });
+      assert.deepEqual(misled.problems, ['challenge.docker: broken', 'upload.location: broken']);
+    });
+
     it('finds a limit on the size of bodies', async () => {
       const directives = transparent.map((line) =>
         line.replace('client_max_body_size 0', 'client_max_body_size 1m'),

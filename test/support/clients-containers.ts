@@ -8,10 +8,10 @@ import { user } from './front-door.ts';
 import type { Image } from './image.ts';
 import { run, type Finished } from './processes.ts';
 
-/** As root they keep a cache in /var/lib whatever they are told: where it can be, theirs is another /var/lib. */
-const privately: readonly string[] =
+/** As root they keep a cache in /var/lib whatever they are told: where it can be, theirs is a folder of the client's own. */
+const separately: readonly string[] =
   process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0
-    ? ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /var/lib && exec "$@"', 'sh']
+    ? ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /var/lib && exec "$@"']
     : [];
 
 export type ContainersTool = 'podman' | 'buildah' | 'skopeo';
@@ -19,17 +19,27 @@ export type ContainersTool = 'podman' | 'buildah' | 'skopeo';
 /** One of the programs built on containers/image. They verify TLS on every address, loopback too. */
 export async function createContainersClient(
   tool: ContainersTool,
-  options: { host: string; ca: string; image: Image; clientPair?: { cert: string; key: string } },
+  options: {
+    host: string;
+    ca: string;
+    image: Image;
+    clientPair?: { cert: string; key: string };
+    /** A command to start it with, such as one that enters a network namespace. */
+    within?: readonly string[];
+  },
 ): Promise<Client> {
-  const { host, ca, image, clientPair } = options;
+  const { host, ca, image, clientPair, within = [] } = options;
   const dir = await mkdtemp(path.join(tmpdir(), `tidegate-${tool}-`));
   const certDir = path.join(dir, 'certs');
   const noCertDir = path.join(dir, 'no-certs');
   const authFile = path.join(dir, 'auth.json');
   const noAuthFile = path.join(dir, 'no-auth.json');
+  const varLibDir = path.join(dir, 'var-lib');
   const downDir = path.join(dir, 'down');
   await mkdir(certDir);
   await mkdir(noCertDir);
+  await mkdir(varLibDir);
+  const privately = separately.length === 0 ? [] : [...separately, varLibDir];
   await writeFile(path.join(certDir, 'ca.crt'), ca);
   if (clientPair !== undefined) {
     await writeFile(path.join(certDir, 'client.cert'), clientPair.cert);
@@ -40,7 +50,7 @@ export async function createContainersClient(
   const before = { podman: [...storage, '--tmpdir', `${dir}/tmp`], buildah: storage, skopeo: [] }[tool];
   const env = { HOME: dir, XDG_RUNTIME_DIR: dir, REGISTRY_AUTH_FILE: undefined, NO_PROXY: '*' };
   const command = (args: readonly string[], input?: string): Promise<Finished> => {
-    const [file = '', ...rest] = [...privately, tool, ...before, ...args];
+    const [file = '', ...rest] = [...within, ...privately, tool, ...before, ...args];
     return run(file, rest, { env, ...(input === undefined ? {} : { input }) });
   };
   const must = async (...args: readonly string[]): Promise<string> => {

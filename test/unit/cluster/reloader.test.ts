@@ -8,7 +8,15 @@ import { OperatorError } from '../../../src/operator-error.ts';
 test('reloads that are asked for before the next one begins are that one', async () => {
   const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/', set: [] };
   const { config } = await loadConfig(sources);
-  const pem = { cert: '', key: '', clientCa: null, upstreamCa: null, names: [], notAfterMs: 0 };
+  const pem = {
+    cert: '',
+    key: '',
+    clientCa: null,
+    upstreamCa: null,
+    tokenSecrets: [],
+    names: [],
+    notAfterMs: 0,
+  };
   const loads: (() => void)[] = [];
   const reloader = createReloader({
     initial: { config, pem },
@@ -41,7 +49,15 @@ test('a configuration file that is empty or gone is not one of nothing but defau
   const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/', set: [] };
   const { config } = await loadConfig({ ...sources, set: ['auth.realm=Own'] });
   const defaults = await loadConfig(sources);
-  const pem = { cert: '', key: '', clientCa: null, upstreamCa: null, names: [], notAfterMs: 0 };
+  const pem = {
+    cert: '',
+    key: '',
+    clientCa: null,
+    upstreamCa: null,
+    tokenSecrets: [],
+    names: [],
+    notAfterMs: 0,
+  };
   for (const [now, sentence] of [
     [{ configPath: '/t.yml', isEmpty: true }, /^The configuration file \/t\.yml is empty: restore it/],
     [{ configPath: null, isEmpty: false }, /^The configuration file \/t\.yml is gone: restore it/],

@@ -13,6 +13,7 @@ import {
 } from '../../../src/doctor/challenge.ts';
 import { judgePlainHttp } from '../../../src/doctor/plain-http.ts';
 import { chooseTarget, formatAuthority, parseTarget, type Target } from '../../../src/doctor/target.ts';
+import { judgeToken } from '../../../src/doctor/token.ts';
 import { judgeClock, judgeKeepAlive, judgeLatency } from '../../../src/doctor/timing.ts';
 import {
   judgeCancel,
@@ -132,27 +133,46 @@ testJudgements('judgePlainHttp', [
   ['a challenge in clear', judgePlainHttp('HTTP/1.0 401 No\r\n\r\n'), 'broken', /in clear/],
 ]);
 
+const judgeDocker = (asked: ReturnType<typeof answer>) => judgeDockerChallenge(asked, 'reg.example.com:8443');
+const tokenChallenge = (realm: string) => ({
+  ...challenge,
+  'www-authenticate': `Bearer realm="${realm}",service="Registry"`,
+});
 const challenge = {
   'www-authenticate': 'Basic realm="Registry"',
   'docker-distribution-api-version': 'registry/2.0',
 };
 testJudgements('judgeDockerChallenge', [
-  ['the challenge', judgeDockerChallenge(answer(401, challenge)), 'ok'],
-  [
-    'without the version',
-    judgeDockerChallenge(answer(401, { 'www-authenticate': 'Basic realm="R"' })),
-    'warning',
-  ],
-  ['without a challenge', judgeDockerChallenge(answer(401)), 'broken', /no WWW-Authenticate/],
+  ['the challenge', judgeDocker(answer(401, challenge)), 'ok'],
+  ['without the version', judgeDocker(answer(401, { 'www-authenticate': 'Basic realm="R"' })), 'warning'],
+  ['without a challenge', judgeDocker(answer(401)), 'broken', /no WWW-Authenticate/],
   [
     'a token',
-    judgeDockerChallenge(answer(401, { ...challenge, 'www-authenticate': 'Bearer realm="x"' })),
+    judgeDocker(answer(401, { ...challenge, 'www-authenticate': 'Bearer realm="x"' })),
     'broken',
     /Bearer/,
   ],
-  ['200', judgeDockerChallenge(answer(200)), 'broken', /versionCheck: auto/],
-  ['404', judgeDockerChallenge(answer(404)), 'broken', /no registry there/],
-  ['429', judgeDockerChallenge(answer(429, { 'retry-after': '60' })), 'broken', /wait 60 seconds/],
+  [
+    'a token from here',
+    judgeDocker(answer(401, tokenChallenge('https://reg.example.com:8443/token'))),
+    'ok',
+    /Bearer/,
+  ],
+  [
+    'a token from elsewhere',
+    judgeDocker(answer(401, tokenChallenge('https://evil.example/token'))),
+    'broken',
+    /send its password to https:\/\/evil\.example/,
+  ],
+  [
+    'a token without TLS',
+    judgeDocker(answer(401, tokenChallenge('http://reg.example.com:8443/token'))),
+    'broken',
+    /http:/,
+  ],
+  ['200', judgeDocker(answer(200)), 'broken', /versionCheck: auto/],
+  ['404', judgeDocker(answer(404)), 'broken', /no registry there/],
+  ['429', judgeDocker(answer(429, { 'retry-after': '60' })), 'broken', /wait 60 seconds/],
 ]);
 
 const plain = (status: number, mode: VersionCheck | null) => judgePlainCheck(answer(status), mode);
@@ -169,10 +189,12 @@ testJudgements('judgePlainCheck', [
 ]);
 
 testJudgements('judgeAnonymous', [
-  ['401', judgeAnonymous(answer(401)), 'ok'],
-  ['200', judgeAnonymous(answer(200)), 'broken'],
-  ['404', judgeAnonymous(answer(404)), 'broken', /without a password/],
-  ['502', judgeAnonymous(answer(502)), 'warning'],
+  ['401', judgeAnonymous(answer(401), false), 'ok'],
+  ['200', judgeAnonymous(answer(200), false), 'broken'],
+  ['404', judgeAnonymous(answer(404), false), 'broken', /without a password/],
+  ['502', judgeAnonymous(answer(502), false), 'warning'],
+  ['200, as a policy may say', judgeAnonymous(answer(200), true), 'warning', /can be read/],
+  ['401, with tokens', judgeAnonymous(answer(401), true), 'ok'],
 ]);
 
 testJudgements('judgeWrongPassword', [
@@ -188,9 +210,20 @@ testJudgements('judgeRightPassword', [
   ['200 and no such repository', right(200, 404), 'ok'],
   ['200 and a repository', right(200, 200), 'ok'],
   ['401', right(401, 401), 'broken', /user verify alice/],
+  ['200, and a policy that says no', right(200, 403), 'ok'],
   ['200 unchecked, and 401', right(200, 401), 'broken', /refused/],
   ['502', right(502, 502), 'broken', /registry behind/],
   ['429', right(429, 429), 'broken', /too many passwords/],
+]);
+
+const trial = (token: number, use: number | null, headers: IncomingHttpHeaders = {}) =>
+  judgeToken('alice', { token: answer(token), use: use === null ? null : answer(use, headers) });
+testJudgements('judgeToken', [
+  ['taken', trial(200, 200), 'ok', /and so is the token/],
+  ['taken, and no such repository', trial(200, 404), 'ok'],
+  ['taken, and not allowed', trial(200, 403), 'ok'],
+  ['not given', trial(404, null), 'broken', /request for a token is answered with 404/],
+  ['not taken', trial(200, 401, tokenChallenge('https://a/token')), 'broken', /auth\.tokenKeys/],
 ]);
 
 describe('judgeLocation', () => {

@@ -1,0 +1,81 @@
+import type { ServedState } from './app.ts';
+import { createRegistryTokens } from './auth/registry-tokens.ts';
+import type { Policy } from './policy/policy.ts';
+import type { Ask } from './proxy/fetch.ts';
+import { createAdmission } from './server/admission.ts';
+import { createAuthorization } from './server/authorization.ts';
+import { createBearerChallenge } from './server/bearer-challenge.ts';
+import { createBasicChallenge } from './server/challenge.ts';
+import { createListings } from './server/listings.ts';
+import { createPageCursors } from './server/page-cursors.ts';
+import type { PipelineOptions } from './server/pipeline.ts';
+import { createTokenEndpoint } from './server/token-endpoint.ts';
+import { admitTokens, authorizeTokens } from './server/token-stages.ts';
+import { createUploadOwners } from './server/upload-owners.ts';
+import type { Users } from './users.ts';
+
+/** The stages that find out who asks and decide what that one may do. */
+type Doorkeeper = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
+
+/** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
+export function createDoorkeeper({
+  state: { config, pem },
+  users: { authenticator, htpasswd },
+  policy,
+  sealKey,
+  ask,
+  upstreamUrl,
+}: {
+  state: ServedState;
+  users: Pick<Users, 'authenticator' | 'htpasswd'>;
+  policy: Policy | null;
+  sealKey: Buffer;
+  ask: Ask;
+  upstreamUrl: URL;
+}): Doorkeeper {
+  const { auth, limits } = config;
+  const admitsStrangers = policy?.hasAnonymous === true;
+  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && admitsStrangers);
+  const basic = createBasicChallenge(auth.realm);
+  const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
+  const { versionCheck, challengeAgents } = auth;
+  const admit = createAdmission({
+    ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents },
+    lockedOutDelayMs: auth.throttle.answerDelay,
+  });
+  const [first = sealKey, ...others] = pem.tokenSecrets;
+  const secrets = [first, ...others] as const;
+  const authorize =
+    policy &&
+    createAuthorization({
+      ...{ policy, challenge, uploads: createUploadOwners(secrets) },
+      answerListing: createListings({
+        ...{ ask, upstreamUrl, cursors: createPageCursors(secrets) },
+        maxPages: limits.catalogPages,
+        maxPageBytes: limits.catalogPageBytes,
+      }),
+    });
+  if (!givesTokens) return { admit, authorize, challenge, answerToken: null };
+  const tokens = createRegistryTokens({
+    secrets,
+    service: auth.realm,
+    ttlMs: auth.tokenTtl,
+    refreshTtlMs: auth.refreshTokenTtl,
+    maxRemembered: auth.credentialEntries,
+    hashOf: (name) => htpasswd.lookup(name)?.hash,
+    now: Date.now,
+  });
+  return {
+    admit: admitTokens(admit, { tokens, challenge, admitsStrangers, versionCheck }),
+    authorize: authorizeTokens(authorize, { challenge }),
+    challenge,
+    answerToken: createTokenEndpoint({
+      ...{ tokens, admit, authenticator, policy },
+      service: auth.realm,
+      givesRefreshTokens: pem.tokenSecrets.length > 0 && auth.refreshTokenTtl > 0,
+      maxFormBytes: limits.tokenFormBytes,
+      formTimeoutMs: limits.headerTimeout,
+      refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
+    }),
+  };
+}

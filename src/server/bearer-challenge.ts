@@ -1,0 +1,42 @@
+import { parseAccess, type Need } from '../oci/access.ts';
+import { parseMount } from '../oci/mount.ts';
+import { isRepositoryName } from '../oci/repository-name.ts';
+import { parseRoute } from '../oci/route.ts';
+import { parseTarget } from '../oci/target.ts';
+import { formatScope, scopeOf } from '../oci/token-scope.ts';
+import type { Challenge } from './challenge.ts';
+import { hostPattern } from './framing.ts';
+
+/** Where tokens are fetched; exactly this path. */
+export const tokenPath = '/token';
+
+/**
+ * Asks for a token (distribution, "Token Authentication Specification"; RFC 6750 section 3) where registry clients ask for
+ * something, under /v2/; elsewhere, and to a client that does not say by which name it came, the challenge is `basic`.
+ */
+export function createBearerChallenge(service: string, basic: Challenge): Challenge {
+  return (exchange, fault) => {
+    const { method, rawTarget, host } = exchange;
+    const isAsked = /^\/v2(?:[/?]|$)/.test(rawTarget);
+    // What stands between quotes must not end them; a request with such a Host has been refused before.
+    if (!isAsked || host === null || !hostPattern.test(host)) return basic(exchange, fault);
+    const scope = findNeeds(method, rawTarget).map(scopeOf).map(formatScope).join(' ');
+    const fields = [`realm="https://${host}${tokenPath}"`, `service="${service}"`];
+    if (scope !== '') fields.push(`scope="${scope}"`);
+    if (fault !== undefined) fields.push(`error="${fault}"`);
+    return { 'WWW-Authenticate': `Bearer ${fields.join(',')}` };
+  };
+}
+
+const noPaths: ReadonlySet<string> = new Set();
+
+/** All that a request needs in repositories, a mount's source included. */
+function findNeeds(method: string, rawTarget: string): Need[] {
+  const target = parseTarget(rawTarget);
+  const access = parseAccess(method, parseRoute(method, target, noPaths), target);
+  if (access?.kind !== 'repository') return [];
+  const from = access.upload === 'start' ? (parseMount(target)?.from ?? null) : null;
+  const source: Need[] =
+    from !== null && isRepositoryName(from) ? [{ repository: from, action: 'pull' }] : [];
+  return [{ repository: access.repository, action: access.action }, ...source];
+}

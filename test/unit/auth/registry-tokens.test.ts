@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { createRegistryTokens, type RegistryTokensOptions } from '../../../src/auth/registry-tokens.ts';
+import { deriveTokenKeys } from '../../../src/auth/token-secrets.ts';
+import type { Scope } from '../../../src/oci/token-scope.ts';
+
+const secret = 'a secret of thirty-two or more bytes';
+const scopes: readonly Scope[] = [{ type: 'repository', name: 'a/b', actions: ['pull'] }];
+const startMs = Date.parse('2030-01-01T00:00:00.000Z');
+
+/** Tokens for alice, with a clock and a line that a test can change. */
+function setUp(options: Partial<RegistryTokensOptions> = {}) {
+  let nowMs = startMs;
+  let hash: string | undefined = 'h1';
+  const tokens = createRegistryTokens({
+    ...{ secrets: [secret], service: 'Registry', ttlMs: 300_000, refreshTtlMs: 3_600_000, maxRemembered: 10 },
+    hashOf: (name) => (name === 'alice' ? hash : name === 'bob' ? 'h1' : undefined),
+    now: () => nowMs,
+    ...options,
+  });
+  const alice = { identity: { name: 'alice' }, hash: 'h1' };
+  return {
+    ...{ tokens, alice },
+    issue: async () => (await tokens.issue(alice, scopes)).token,
+    at: (ms: number) => (nowMs = startMs + ms),
+    setHash: (next: string | undefined) => (hash = next),
+  };
+}
+
+type Part = Record<string, unknown>;
+const encode = (part: Part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+const decode = (part: string | undefined) =>
+  JSON.parse(Buffer.from(part ?? '', 'base64url').toString()) as Part;
+const read = (token: string) => {
+  const [header, payload] = token.split('.');
+  return { header: decode(header), payload: decode(payload) };
+};
+/** A token signed with the right key, whatever it says. */
+const forge = (header: Part, payload: Part, key: Uint8Array = deriveTokenKeys(secret).access) => {
+  const text = `${encode(header)}.${encode(payload)}`;
+  return `${text}.${createHmac('sha256', key).update(text).digest('base64url')}`;
+};
+const verified = { identity: { name: 'alice' }, scopes };
+
+describe('registry tokens', () => {
+  test('say all that the specification wants of them', async () => {
+    const { tokens, alice } = setUp();
+    const { token, lifetimeSeconds, issuedAt } = await tokens.issue(alice, scopes);
+    assert.deepEqual([lifetimeSeconds, issuedAt], [300, '2030-01-01T00:00:00.000Z']);
+    const { header, payload } = read(token);
+    const from = startMs / 1000;
+    assert.deepEqual(header, { alg: 'HS256', typ: 'at+jwt', kid: deriveTokenKeys(secret).id });
+    const { jti, line, ...claims } = payload;
+    assert.match(String(jti), /^[0-9a-f-]{36}$/);
+    assert.match(String(line), /^[\w-]{43}$/);
+    assert.deepEqual(claims, {
+      ...{ iss: 'tidegate', aud: 'Registry', sub: 'alice', iat: from, nbf: from, exp: from + 300 },
+      access: scopes,
+    });
+    assert.deepEqual(await tokens.verify(token), verified);
+    assert.deepEqual(await tokens.verify(token), verified, 'remembered');
+  });
+
+  test('of one who did not say who he is', async () => {
+    const { tokens } = setUp();
+    const { token } = await tokens.issue(null, []);
+    assert.equal(read(token).payload['sub'], '');
+    assert.deepEqual(await tokens.verify(token), { identity: null, scopes: [] });
+  });
+
+  for (const [what, edit] of [
+    ['an unsigned one', (h, p) => `${encode({ ...h, alg: 'none' })}.${encode(p)}.`],
+    ['one without a signature', (h, p) => `${encode(h)}.${encode(p)}.`],
+    ['another algorithm of the same key', (h, p) => forge({ ...h, alg: 'HS512' }, p)],
+    [
+      'one with a key pair',
+      (h, p) => {
+        const text = `${encode({ ...h, alg: 'RS256' })}.${encode(p)}`;
+        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+        return `${text}.${sign('sha256', Buffer.from(text), privateKey).toString('base64url')}`;
+      },
+    ],
+    ['another key', (h, p) => forge(h, p, deriveTokenKeys(`${secret}!`).access)],
+    ['a key of another kind', (h, p) => forge(h, p, deriveTokenKeys(secret).refresh)],
+    ['an unknown key id', (h, p) => forge({ ...h, kid: 'x' }, p)],
+    ['no key id', (h, p) => forge({ ...h, kid: undefined }, p)],
+    ['another type', (h, p) => forge({ ...h, typ: 'JWT' }, p)],
+    ['a refresh token', (h, p) => forge({ ...h, typ: 'rt+jwt' }, p)],
+    ['a critical header that nobody knows', (h, p) => forge({ ...h, crit: ['x'], x: 1 }, p)],
+    ['another issuer', (h, p) => forge(h, { ...p, iss: 'other' })],
+    ['another audience', (h, p) => forge(h, { ...p, aud: 'Other' })],
+    ['nobody', (h, p) => forge(h, { ...p, sub: undefined })],
+    ['another user', (h, p) => forge(h, { ...p, sub: 'bob' })],
+    ['an unknown user', (h, p) => forge(h, { ...p, sub: 'carol' })],
+    ['a stranger with a line', (h, p) => forge(h, { ...p, sub: '' })],
+    ['a user without a line', (h, p) => forge(h, { ...p, line: undefined })],
+    ['no end', (h, p) => forge(h, { ...p, exp: undefined })],
+    ['no beginning', (h, p) => forge(h, { ...p, nbf: undefined })],
+    ['a beginning far ahead', (h, p) => forge(h, { ...p, nbf: startMs / 1000 + 31 })],
+    ['access that is none', (h, p) => forge(h, { ...p, access: 'repository:a/b:pull' })],
+    ['access with a scope that is none', (h, p) => forge(h, { ...p, access: [{ type: 'repository' }] })],
+    ['what is no token', () => 'a.b.c'],
+    ['nothing', () => ''],
+    ['what is too long', (h, p) => forge(h, { ...p, x: 'x'.repeat(16_384) })],
+  ] as readonly (readonly [string, (header: Part, payload: Part) => string])[]) {
+    test(`refuses ${what}`, async () => {
+      const { tokens, issue } = setUp();
+      const { header, payload } = read(await issue());
+      // The very same, made the same way, is good.
+      assert.deepEqual(await tokens.verify(forge(header, payload)), verified);
+      assert.equal(await tokens.verify(edit(header, payload)), 'invalid-token');
+    });
+  }
+
+  test('end in time, remembered or not, and a little later for clocks that differ', async () => {
+    const { tokens, issue, at } = setUp({ maxRemembered: 1 });
+    const remembered = await issue();
+    const other = await issue();
+    for (const [ms, expected] of [
+      [-29_000, verified],
+      [329_000, verified],
+      [330_000, 'expired-token'],
+      [86_400_000, 'expired-token'],
+    ] as const) {
+      at(ms);
+      for (const token of [remembered, other, remembered, remembered])
+        assert.deepEqual(await tokens.verify(token), expected, `after ${ms} ms`);
+    }
+  });
+
+  test('end with the user and with the password, at once, and come back with the line', async () => {
+    const { tokens, issue, alice, setHash } = setUp();
+    const token = await issue();
+    const refresh = await tokens.issueRefresh(alice);
+    for (const hash of ['h1', undefined, 'h1', 'h2', 'h1']) {
+      setHash(hash);
+      assert.deepEqual(await tokens.verify(token), hash === 'h1' ? verified : 'invalid-token');
+      assert.deepEqual(await tokens.verifyRefresh(refresh), hash === 'h1' ? alice : null);
+    }
+  });
+
+  test('refresh tokens are good for nothing else, and nothing else for them', async () => {
+    const { tokens, alice, issue, at } = setUp();
+    const refresh = await tokens.issueRefresh(alice);
+    assert.equal(await tokens.verify(refresh), 'invalid-token');
+    assert.equal(await tokens.verifyRefresh(await issue()), null);
+    at(3_600_000 + 29_000);
+    assert.deepEqual(await tokens.verifyRefresh(refresh), alice);
+    at(3_600_000 + 30_000);
+    assert.equal(await tokens.verifyRefresh(refresh), null);
+  });
+
+  test('the first key signs and all verify, on whatever instance', async () => {
+    const old = setUp();
+    const both = setUp({ secrets: [`${secret} anew`, secret] });
+    const anew = setUp({ secrets: [`${secret} anew`] });
+    const [oldToken, newToken] = [await old.issue(), await both.issue()];
+    assert.deepEqual(await both.tokens.verify(oldToken), verified);
+    assert.deepEqual(await anew.tokens.verify(newToken), verified);
+    assert.equal(await anew.tokens.verify(oldToken), 'invalid-token');
+    assert.equal(await old.tokens.verify(newToken), 'invalid-token');
+  });
+
+  test('one service takes none of another', async () => {
+    const other = setUp({ service: 'Other' });
+    assert.equal(await other.tokens.verify(await setUp().issue()), 'invalid-token');
+  });
+});
