@@ -72,7 +72,8 @@ export function createDoorkeeper({
     answerToken: createTokenEndpoint({
       ...{ tokens, admit, authenticator, policy },
       service: auth.realm,
-      givesRefreshTokens: pem.tokenSecrets.length > 0 && auth.refreshTokenTtl > 0,
+      givesRefreshTokens: auth.refreshTokenTtl > 0,
+      keepsKeys: pem.tokenSecrets.length > 0,
       maxFormBytes: limits.tokenFormBytes,
       formTimeoutMs: limits.headerTimeout,
       refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },

@@ -16,8 +16,13 @@ export type AnswerToken = (exchange: Exchange, target: CanonicalTarget) => Promi
 export type TokenEndpointOptions = {
   readonly tokens: RegistryTokens;
   readonly service: string;
-  /** Whether refresh tokens are given: under a key that the next start forgets they would be of no use. */
+  /** Whether refresh tokens are given. */
   readonly givesRefreshTokens: boolean;
+  /**
+   * Whether the keys outlive this process. If not, who asks with a GET gets no refresh token: `docker login` does, keeps it in
+   * place of the password, and would have nothing after the next start.
+   */
+  readonly keepsKeys: boolean;
   /** Finds out who asks by a password, or by nothing. */
   readonly admit: Admit;
   readonly authenticator: Pick<Authenticator, 'hashOf'>;
@@ -37,7 +42,7 @@ type Order = {
 
 /** Creates the answer to `GET /token` (distribution, "Token Authentication Specification") and `POST /token` ("OAuth2 Token Authentication"; RFC 6749). */
 export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken {
-  const { tokens, service, givesRefreshTokens, admit, authenticator, policy } = options;
+  const { tokens, service, admit, authenticator, policy } = options;
 
   /** Whom an admission has proven. */
   const subjectOf = ({ identity, keepAuthorization }: Admission): TokenSubject => {
@@ -67,7 +72,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     return {
       subject: subjectOf(await admit(exchange, { kind: 'outside' })),
       scopes,
-      wantsRefreshToken: readOnce(query, 'offline_token', refuse) === 'true',
+      wantsRefreshToken: readOnce(query, 'offline_token', refuse) === 'true' && options.keepsKeys,
     };
   };
 
@@ -128,7 +133,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     const granted = grant(asker, order.scopes);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
-      subject !== null && givesRefreshTokens && order.wantsRefreshToken
+      subject !== null && options.givesRefreshTokens && order.wantsRefreshToken
         ? { refresh_token: await tokens.issueRefresh(subject) }
         : {};
     const answer = {

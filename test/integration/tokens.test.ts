@@ -210,6 +210,14 @@ describe('tokens', { timeout: 60_000 }, () => {
     });
   }
 
+  test('POST gives a refresh token to who asks for one, without keys in files as well', async () => {
+    const login = tokenIn(await postToken(door, { ...right, access_type: 'offline' }));
+    const { refresh_token: refreshToken = '' } = login;
+    const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+    assert.equal((await askWith(door, tokenIn(await postToken(door, form)).token, 'GET /v2/')).status, 200);
+    assert.equal(tokenIn(await postToken(door, right)).refresh_token, undefined);
+  });
+
   test('POST refuses what is no form, and what is too large', async () => {
     const post = (type: string, length: number) =>
       exchange(
