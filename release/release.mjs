@@ -70,12 +70,19 @@ async function stagePackage(dir) {
   const [{ files }] = JSON.parse(
     await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root }),
   );
-  for (const { path: name } of files) fs.cpSync(path.join(root, name), path.join(dir, name));
+  for (const { path: name } of files.filter(isCurrent))
+    fs.cpSync(path.join(root, name), path.join(dir, name));
   const { devDependencies: _development, scripts: _scripts, ...rest } = manifest;
   const { devDependencies: _locked, ...rootEntry } = lock.packages[''];
   const packages = Object.fromEntries(Object.entries(lock.packages).filter(([, { dev }]) => !dev));
   writeJson(path.join(dir, 'package.json'), { ...rest, files: [...rest.files, 'npm-shrinkwrap.json'] });
   writeJson(path.join(dir, 'npm-shrinkwrap.json'), { ...lock, packages: { ...packages, '': rootEntry } });
+}
+
+/** Whether it is no leftover: the compiler leaves in dist/ what it made from a source that is gone. */
+function isCurrent({ path: name }) {
+  const source = /^dist\/(.+)\.js$/.exec(name)?.[1];
+  return source === undefined || fs.existsSync(path.join(root, `src/${source}.ts`));
 }
 
 /**

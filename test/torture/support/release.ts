@@ -32,7 +32,14 @@ export const secret = 'nobody but the operator reads this';
 const ownFiles = [
   ...['config/tidegate.yml', 'config/htpasswd', 'config/htpasswd.bak', 'deploy/.env', '.env'],
   ...['deploy/kubernetes/secrets/server.key', 'certs/ca.key', 'certs/server.key', 'certs/server.crt'],
-  ...['var/registry/blob', 'tidegate.log', 'build/left.js', 'dist/.built-from', 'dist/main.js.map'],
+  ...[
+    'var/registry/blob',
+    'tidegate.log',
+    'build/left.js',
+    'dist/left.js',
+    'dist/.built-from',
+    'dist/main.js.map',
+  ],
 ];
 
 export async function createRelease(): Promise<Release> {
