@@ -237,6 +237,8 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     ['HTTP/0.9', [400, 0], 'GET /v2/x\r\n\r\n', smuggled],
     ['HTTP/2 preface', [400], 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['HTTP/1.2', [400], head('GET /v2/x HTTP/1.2', host, credentials), smuggled],
+    ['HTTP/0.9 with fields', [400], head('GET /v2/x HTTP/0.9', host, credentials)],
+    ['HTTP/2.0 in text', [400], head('GET /v2/x HTTP/2.0', host, credentials)],
     ['CONNECT', [405], head('CONNECT 127.0.0.1:5000 HTTP/1.1', host, credentials), smuggled],
   ];
   for (const [what, expected, ...bytes] of attacks) {
