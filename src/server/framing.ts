@@ -22,6 +22,10 @@ const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
  * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
  */
 export function checkFraming(req: IncomingMessage): void {
+  // Node's parser takes 0.9 and 2.0 as well.
+  if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
+    throw new OciError('BAD_REQUEST', 'The only versions of HTTP understood here are 1.1 and 1.0.');
+  }
   const hosts = headerValues(req.rawHeaders, 'host');
   if (hosts.length > 1) throw new OciError('BAD_REQUEST', 'The request has more than one Host header.');
   if (hosts[0] === undefined && req.httpVersion !== '1.0') {

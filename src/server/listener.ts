@@ -9,6 +9,7 @@ import type { Metrics } from '../observability/metrics.ts';
 import { describeWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
 import { OciError } from '../oci/error.ts';
+import { headerValues } from '../oci/raw-headers.ts';
 import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
@@ -200,6 +201,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       if (!socket.writable) return; // it came as the connection was ended: its client sees that it was not acted upon
       res.shouldKeepAlive = false;
     }
+    // Node drops what has come with such a request and stands behind it, so that nothing after it on the connection is to be believed.
+    if (headerValues(req.rawHeaders, 'upgrade').length > 0) res.shouldKeepAlive = false;
     // One at a time: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2).
     const last = underWay.size === 0 ? undefined : [...underWay].at(-1);
     const turn =

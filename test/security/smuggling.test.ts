@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { basic, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
-import { chunked, head } from '../support/http-message.ts';
+import { chunked, head, values } from '../support/http-message.ts';
 import { authorized, connectClient } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -237,6 +237,8 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
     ['HTTP/0.9', [400, 0], 'GET /v2/x\r\n\r\n', smuggled],
     ['HTTP/2 preface', [400], 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['HTTP/1.2', [400], head('GET /v2/x HTTP/1.2', host, credentials), smuggled],
+    ['HTTP/0.9 with fields', [400], head('GET /v2/x HTTP/0.9', host, credentials)],
+    ['HTTP/2.0 in text', [400], head('GET /v2/x HTTP/2.0', host, credentials)],
     ['CONNECT', [405], head('CONNECT 127.0.0.1:5000 HTTP/1.1', host, credentials), smuggled],
   ];
   for (const [what, expected, ...bytes] of attacks) {
@@ -259,6 +261,18 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
       assert.equal(upstream.requests.at(-1)?.startLine, 'GET /v2/victim HTTP/1.1');
       victim.leave();
     }
+    assert.ok(upstream.requests.every(({ startLine }) => !startLine.includes('smuggled')));
+  });
+
+  test('nothing is acted upon behind a request that asks for an upgrade, and its answer says that the connection ends', async () => {
+    const client = await connectClient(frontDoor);
+    client.send(
+      authorized('GET /v2/upgrade', 'Connection: Upgrade', 'Upgrade: websocket') + smuggled.slice(0, 9),
+    );
+    const response = await client.response();
+    assert.deepEqual([response.status, values(response, 'connection')], [200, ['close']]);
+    client.send(smuggled);
+    assert.equal((await client.rest()).length, 0);
     assert.ok(upstream.requests.every(({ startLine }) => !startLine.includes('smuggled')));
   });
 

@@ -30,11 +30,11 @@ const chunkLine =
 class Invalid extends Error {}
 class Incomplete extends Error {}
 
-/** Reads requests; empty lines before one are passed over (section 2.2). */
+/** Reads requests; line ends before one are passed over (section 2.2), bare ones too, which mean nothing there. */
 export function readRequests(bytes: string): StrictReading {
   return readAll((at) => {
     let start = at;
-    while (bytes.startsWith('\r\n', start)) start += 2;
+    while (start < bytes.length && '\r\n'.includes(bytes.charAt(start))) start += 1;
     if (start === bytes.length) return null;
     const [startLine, afterLine] = takeLine(bytes, start);
     const [, method = '', target = '', minor = ''] = requestLine.exec(startLine) ?? [];
