@@ -202,7 +202,7 @@ type Shared = {
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, metrics, logger } = shared;
+  const { store, counters, metrics, logger, sealKey } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -231,7 +231,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const pipeline = createPipeline({
     authenticator,
-    ...createDoorkeeper({ state, users, policy, sealKey: shared.sealKey }),
+    ...createDoorkeeper({ state, users, policy, sealKey, ask, upstreamUrl: upstream.url }),
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },

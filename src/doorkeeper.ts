@@ -1,29 +1,37 @@
 import type { ServedState } from './app.ts';
 import { createRegistryTokens } from './auth/registry-tokens.ts';
 import type { Policy } from './policy/policy.ts';
+import type { Ask } from './proxy/fetch.ts';
 import { createAdmission } from './server/admission.ts';
 import { createAuthorization } from './server/authorization.ts';
 import { createBearerChallenge } from './server/bearer-challenge.ts';
 import { createBasicChallenge } from './server/challenge.ts';
+import { createListings } from './server/listings.ts';
+import { createPageCursors } from './server/page-cursors.ts';
 import type { PipelineOptions } from './server/pipeline.ts';
 import { createTokenEndpoint } from './server/token-endpoint.ts';
 import { admitTokens, authorizeTokens } from './server/token-stages.ts';
+import { createUploadOwners } from './server/upload-owners.ts';
 import type { Users } from './users.ts';
 
 /** The stages that find out who asks and decide what that one may do. */
 type Doorkeeper = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
 
-/** Creates them, with tokens or without, as the configuration says; `sealKey` signs tokens where it names no keys. */
+/** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
 export function createDoorkeeper({
   state: { config, pem },
   users: { authenticator, htpasswd },
   policy,
   sealKey,
+  ask,
+  upstreamUrl,
 }: {
   state: ServedState;
   users: Pick<Users, 'authenticator' | 'htpasswd'>;
   policy: Policy | null;
   sealKey: Buffer;
+  ask: Ask;
+  upstreamUrl: URL;
 }): Doorkeeper {
   const { auth, limits } = config;
   const admitsStrangers = policy?.hasAnonymous === true;
@@ -35,11 +43,21 @@ export function createDoorkeeper({
     ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
-  const authorize = policy && createAuthorization({ policy, challenge });
-  if (!givesTokens) return { admit, authorize, challenge, answerToken: null };
   const [first = sealKey, ...others] = pem.tokenSecrets;
+  const secrets = [first, ...others] as const;
+  const authorize =
+    policy &&
+    createAuthorization({
+      ...{ policy, challenge, uploads: createUploadOwners(secrets) },
+      answerListing: createListings({
+        ...{ ask, upstreamUrl, cursors: createPageCursors(secrets) },
+        maxPages: limits.catalogPages,
+        maxPageBytes: limits.catalogPageBytes,
+      }),
+    });
+  if (!givesTokens) return { admit, authorize, challenge, answerToken: null };
   const tokens = createRegistryTokens({
-    secrets: [first, ...others],
+    secrets,
     service: auth.realm,
     ttlMs: auth.tokenTtl,
     refreshTtlMs: auth.refreshTokenTtl,

@@ -288,6 +288,16 @@ const limits = z.strictObject({
     '32KiB',
     'Largest body of a request for a token. It must come within limits.headerTimeout.',
   ),
+  catalogPages: key(
+    integer(1, 1000),
+    10,
+    "How many parts of the registry's list of repositories (/v2/_catalog: 1000 names each, /v1/search: 100) are read for one answer to a user whom the policy shows only some. When they are not enough, the answer is shorter, and its Link goes on from there; a search ends there.",
+  ),
+  catalogPageBytes: key(
+    size('64KiB', '64MiB'),
+    '4MiB',
+    'Largest such part. A larger one is answered with 502.',
+  ),
   refusedBodyBytes: key(
     size('0', '256KiB'),
     '256KiB',

@@ -97,6 +97,14 @@ function parseV2(method: string, path: string): Access | null {
   return subject === undefined || digestForm.test(subject) ? inRepository(repository, reading[method]) : null;
 }
 
+/** The upload session that a decoded path names; null for any other path. */
+export function parseUploadSession(path: string): { repository: string; session: string } | null {
+  const suffix = v2Suffix.exec(path);
+  const session = suffix?.groups?.['session'] ?? '';
+  if (suffix === null || !path.startsWith('/v2/') || !sessionId.test(session)) return null;
+  return { repository: path.slice('/v2/'.length, suffix.index), session };
+}
+
 function parseV1(method: string, path: string): Access | null {
   const reads = reading[method] !== undefined;
   if (v1Login.test(path)) return reads ? { kind: 'free' } : null;
@@ -112,7 +120,7 @@ function parseV1(method: string, path: string): Access | null {
 }
 
 /** The first protocol writes `library/NAME` also as `NAME`. */
-function nameV1Repository(name: string): string {
+export function nameV1Repository(name: string): string {
   return name.includes('/') ? name : `library/${name}`;
 }
 

@@ -115,10 +115,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
-      const passage = authorize?.(exchange, route, target, admission) ?? {
+      const passage: Passage = authorize?.(exchange, route, target, admission) ?? {
         rawTarget: target.raw,
         hidesForm: false,
       };
+      if (passage.list) {
+        await answerList(exchange, passage.list, { ...admission, ...passage });
+        return;
+      }
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
@@ -185,6 +189,16 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
   };
 
+  /** Answers with what of a list the client may know of. */
+  const answerList = async (
+    exchange: Exchange,
+    answerWith: NonNullable<Passage['list']>,
+    admission: Admission & Passage,
+  ): Promise<void> => {
+    const status = await answerWith(upstreamHeaders(exchange, admission));
+    if (status === 401) warnOfUpstreamChallenge(exchange);
+  };
+
   const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
@@ -230,7 +244,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       res,
       rawTarget: admission.rawTarget,
       headers: upstreamHeaders(exchange, admission),
-      edits: { set: exchange.answerHeaders, clientHost: host },
+      edits: { set: exchange.answerHeaders, clientHost: host, editLocation: admission.editLocation },
       maxBodyBytes: maxBodyBytes(route),
       onResponse: (status, rawHeaders) => {
         audited?.answered(status, rawHeaders);

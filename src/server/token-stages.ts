@@ -85,7 +85,7 @@ export function authorizeTokens(
         const { from = null } = mount ?? {};
         const keeps =
           mount === null || (from !== null && coversNeed(scopes, { repository: from, action: 'pull' }));
-        return { rawTarget: keeps ? passage.rawTarget : mount.rawTargetWithout, hidesForm: true };
+        return { ...passage, rawTarget: keeps ? passage.rawTarget : mount.rawTargetWithout, hidesForm: true };
       }
       case 'all-repositories':
       case undefined:
