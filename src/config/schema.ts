@@ -283,11 +283,6 @@ const limits = z.strictObject({
     '4MiB',
     'Largest manifest that may be pushed. A larger one is answered with 413.',
   ),
-  tokenFormBytes: key(
-    size('1KiB', '1MiB'),
-    '32KiB',
-    'Largest body of a request for a token. It must come within limits.headerTimeout.',
-  ),
   catalogPages: key(
     integer(1, 1000),
     10,
@@ -297,6 +292,26 @@ const limits = z.strictObject({
     size('64KiB', '64MiB'),
     '4MiB',
     'Largest such part. A larger one is answered with 502.',
+  ),
+  tagLockWait: key(
+    duration('1ms', '1h'),
+    '30s',
+    'How long a write of an immutable tag, or a delete beside one, waits for others in the same repository; after that it is answered with 503.',
+  ),
+  tagLockQueue: key(
+    integer(1, 100_000),
+    100,
+    'How many such writes may wait for one repository. Further ones are answered with 503.',
+  ),
+  tagQuestions: key(
+    integer(2, 1_000_000),
+    1000,
+    'How much the registry is asked before a digest is deleted in a repository with immutable tags: once for each of them, and for each index. Where that is not enough, the delete is refused.',
+  ),
+  tokenFormBytes: key(
+    size('1KiB', '1MiB'),
+    '32KiB',
+    'Largest body of a request for a token. It must come within limits.headerTimeout.',
   ),
   refusedBodyBytes: key(
     size('0', '256KiB'),
