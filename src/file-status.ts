@@ -32,22 +32,29 @@ export async function readStatus(file: FileHandle): Promise<FileStatus> {
   };
 }
 
+/** Whether a file was not opened for want of a descriptor, which says nothing of the file. */
+export function isDescriptorShortage(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EMFILE' || code === 'ENFILE';
+}
+
 /**
  * The status of these files together; one that cannot be opened counts by the reason. Opened, since over NFS only open()
- * asks the server.
+ * asks the server. Null: there is no descriptor to open one with, and nothing is known.
  */
-export async function readStatuses(paths: readonly string[]): Promise<FileStatus> {
+export async function readStatuses(paths: readonly string[]): Promise<FileStatus | null> {
   const statuses = await Promise.all(
     paths.map((path) =>
-      withOpenFile(path, readStatus).catch((error: unknown) => ({
-        signature: describeReadError(error),
-        isRecent: false,
-      })),
+      withOpenFile(path, readStatus).catch((error: unknown) =>
+        isDescriptorShortage(error) ? null : { signature: describeReadError(error), isRecent: false },
+      ),
     ),
   );
+  const known = statuses.filter((status) => status !== null);
+  if (known.length < statuses.length) return null;
   return {
-    signature: statuses.map(({ signature }) => signature).join('\n'),
-    isRecent: statuses.some(({ isRecent }) => isRecent),
+    signature: known.map(({ signature }) => signature).join('\n'),
+    isRecent: known.some(({ isRecent }) => isRecent),
   };
 }
 

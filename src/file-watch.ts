@@ -30,8 +30,9 @@ export function watchFiles({ paths, actedOn, act }: FileWatchOptions): FileWatch
   let closed = false;
 
   const poll = async (): Promise<void> => {
-    const { signature } = await readStatuses(paths());
-    if (closed || signature === settled) return;
+    const status = await readStatuses(paths());
+    if (closed || status === null || status.signature === settled) return;
+    const { signature } = status;
     const moved = signature !== seen;
     seen = signature;
     if (moved && ++unsettledPolls < maxUnsettledPolls) return;

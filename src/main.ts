@@ -12,6 +12,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['cert', async () => (await import('./cli/cert.ts')).addCertCommand],
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
+  ['policy', async () => (await import('./cli/policy.ts')).addPolicyCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
   ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
   ['alert', async () => (await import('./cli/alert.ts')).addAlertCommand],

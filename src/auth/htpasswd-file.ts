@@ -1,4 +1,4 @@
-import { describeReadError } from '../file-status.ts';
+import { describeReadError, isDescriptorShortage } from '../file-status.ts';
 import { watchFiles } from '../file-watch.ts';
 import { explainReadError, readHtpasswdContent } from './htpasswd-content.ts';
 import type { HtpasswdContent } from './htpasswd-content.ts';
@@ -63,6 +63,7 @@ export async function openHtpasswdFile(options: {
       failing = false;
       return next.signature;
     } catch (error) {
+      if (isDescriptorShortage(error)) return undefined; // looked at again as soon as there is one
       if (!failing) {
         const reason = `The htpasswd file ${path} cannot be used (${describeReadError(error)})`;
         logger.error({ path }, `${reason}: the users that were read last stay in effect.`);

@@ -3,6 +3,9 @@ import { runScript, type RedisKeys } from './redis-keys.ts';
 import { flushScript, pageEntries, statsScript, type Script } from './redis-scripts.ts';
 import type { StoreStats } from './store.ts';
 
+/** More than there are in any cache of ours: whatever answers, the asking ends. */
+const maxPages = 100_000;
+
 /**
  * Entries and bytes in Redis, without those that Redis itself has dropped. Page by page, so that no lookup has to wait
  * long: what is stored or dropped meanwhile may or may not be counted. @throws Error as Redis says it.
@@ -14,12 +17,14 @@ export async function readRedisStats(
   let entries = 0;
   let bytes = 0;
   let cursor = '0';
+  let pages = 0;
   do {
     const page = (await run(statsScript, [index], [cursor])) as [Buffer, number, number];
     cursor = page[0].toString();
     entries += page[1];
     bytes += page[2];
-  } while (cursor !== '0');
+    pages += 1;
+  } while (cursor !== '0' && pages < maxPages);
   return { entries, bytes };
 }
 

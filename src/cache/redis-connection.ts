@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { OperatorError } from '../operator-error.ts';
+import { createRedisAnswerGuard } from './redis-answer-guard.ts';
 
 export type RedisConnectionOptions = {
   /**
@@ -75,23 +76,24 @@ function containErrors(redis: Redis): void {
 }
 
 /**
- * Ends the connection on which something came that ioredis throws at. It would throw out of the socket's event, and end this process:
+ * Ends the connection on which something came that no Redis answers here, or that ioredis throws at. It would throw out of the socket's event, and end this process:
  * for more answers than questions, lists within lists beyond the stack, or a list longer than there can be.
  */
 function containAnswers(redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis;
-    for (const listener of stream.listeners('data')) {
-      const parse = listener as (bytes: Buffer) => void;
-      stream.off('data', parse);
-      stream.prependListener('data', (bytes: Buffer) => {
-        try {
-          parse(bytes);
-        } catch (error) {
-          stream.destroy(error as Error);
-        }
-      });
-    }
+    const guard = createRedisAnswerGuard();
+    const emit = stream.emit.bind(stream) as (...event: unknown[]) => boolean;
+    stream.emit = (...event: unknown[]) => {
+      if (event[0] !== 'data') return emit(...event);
+      try {
+        guard.look(event[1] as Buffer);
+        return emit(...event);
+      } catch (error) {
+        stream.destroy(error as Error);
+        return true;
+      }
+    };
   });
 }
 

@@ -69,14 +69,19 @@ local items = {}
 for i = 3, #ARGV do items[#items + 1] = ARGV[i] end
 `;
 
-/** KEYS epoch scope entry index; ARGV nonce item. Gives the ticket, and the value or nil. */
+/** KEYS epoch scope entry index; ARGV nonce item. Gives the ticket, the value or nil, and the nonce: so no answer is taken for that to another question. */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
   epoch = ARGV[1]
   redis.call('SET', KEYS[1], epoch, 'PX', ${stateTtlMs})
 end
-local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
+local scope = redis.pcall('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
+-- Somebody else's key of another type again.
+if scope.err then
+  redis.call('DEL', KEYS[2])
+  scope = { false, false, false }
+end
 if not (scope[1] and scope[2]) then
   redis.call('HSET', KEYS[2], 'generation', ARGV[1], 'base', ARGV[1])
   scope = { ARGV[1], ARGV[1], scope[3] }
@@ -88,7 +93,7 @@ local ticket = stamp .. scope[1]
 -- Somebody else's key of another type is none of ours: a miss, and a fill replaces it.
 local value = redis.pcall('GET', KEYS[3])
 if type(value) == 'table' then value = false end
-if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false } end
+if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false, ARGV[1] } end
 local member = memberOf(KEYS[3], #value)
 -- A full Redis cannot always note the use, which does no harm.
 local added = redis.pcall('ZADD', KEYS[4], now(), member)
@@ -96,7 +101,7 @@ if added == 1 then
   redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
   redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
 end
-return { ticket, string.sub(value, #stamp + 1) }
+return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
 
 /** KEYS epoch scope entry index; ARGV ticket item value ttlMs maxBytes. Gives whether it was stored, and how many were evicted. */
@@ -157,6 +162,14 @@ local writes = writesBesides(KEYS[1], ARGV[2])
 redis.call('HDEL', KEYS[1], 'writes')
 if #writes > 0 then redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' ')) end
 return 1
+`);
+
+/** KEYS epoch index; ARGV nonce. Ends the epoch, and drops an index that is none. Gives the nonce and 1, as nobody does by chance. */
+export const returnScript = script(`
+redis.call('DEL', KEYS[1])
+local total = redis.pcall('ZSCORE', KEYS[2], '#')
+if type(total) == 'table' and total.err then redis.call('DEL', KEYS[2]) end
+return { ARGV[1], 1 }
 `);
 
 /** KEYS index; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes. Changes nothing. */

@@ -2,8 +2,15 @@ import { randomBytes } from 'node:crypto';
 import type { Peers } from '../peers.ts';
 import { readRedisStats } from './redis-admin.ts';
 import { createRedisKeys, runScript } from './redis-keys.ts';
-import { beginWriteScript, endWriteScript, fillScript, lookupScript, type Script } from './redis-scripts.ts';
-import { createRedisTrust, type RedisTrustOptions } from './redis-trust.ts';
+import {
+  beginWriteScript,
+  endWriteScript,
+  fillScript,
+  lookupScript,
+  returnScript,
+  type Script,
+} from './redis-scripts.ts';
+import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from './redis-trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
 
@@ -32,17 +39,37 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       untoldEnds.delete(change);
     }
   };
-  const trust = createRedisTrust({ ...options, keys, onReturn: tellEnds });
+  /** Whether it is a Redis at all that answers is seen here, before anything of it is believed. */
+  const tryOut = async () => {
+    const sent = nonce();
+    await run(returnScript, [keys.epoch, keys.index], [sent], (reply) => {
+      const [echo, one] = asList(reply);
+      if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw new ForeignAnswerError();
+    });
+  };
+  const trust = createRedisTrust({
+    ...options,
+    keys,
+    onReturn: async () => {
+      await tryOut();
+      await tellEnds();
+    },
+  });
   peers?.onTold(() => trust.lose('another worker could not tell it of a write'));
-  const run = (script: Script, names: string[], args: (string | Buffer)[]) =>
-    trust.ask(() => runScript(redis, script, names, args));
+  /** An answer that `parse` refuses ends the trust, as none does. */
+  const run = <T>(
+    script: Script,
+    names: string[],
+    args: (string | Buffer)[],
+    parse: (reply: unknown) => T,
+  ): Promise<T> => trust.ask(async () => parse(await runScript(redis, script, names, args)));
 
   const keysOf = (slot: Slot) => [keys.epoch, keys.scope(slot.scope), keys.entry(slot), keys.index];
 
   const write = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
     if (!trust.answers()) return false;
     try {
-      await run(script, [keys.scope(scope)], [nonce(), id, ...(items === 'all' ? [] : items)]);
+      await run(script, [keys.scope(scope)], [nonce(), id, ...(items === 'all' ? [] : items)], parseWritten);
       return true;
     } catch {
       return false;
@@ -57,10 +84,10 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!trust.isTrusted()) return { kind: 'unavailable' };
       const before = trust.losses();
       try {
-        const [ticket, value] = (await run(lookupScript, keysOf(slot), [nonce(), slot.item])) as [
-          Buffer,
-          Buffer | null,
-        ];
+        const sent = nonce();
+        const [ticket, value] = await run(lookupScript, keysOf(slot), [sent, slot.item], (reply) =>
+          parseFound(reply, sent),
+        );
         if (trust.losses() !== before) return { kind: 'unavailable' };
         return value === null
           ? { kind: 'absent', ticket: ticket.toString() }
@@ -74,7 +101,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!trust.isTrusted() || leftMs <= 0) return { stored: false, evicted: 0 };
       try {
         const args = [ticket, slot.item, value, String(leftMs), String(maxBytes)];
-        const [stored, evicted] = (await run(fillScript, keysOf(slot), args)) as [number, number];
+        const [stored, evicted] = await run(fillScript, keysOf(slot), args, parseStored);
         return { stored: stored === 1, evicted };
       } catch {
         return { stored: false, evicted: 0 };
@@ -99,13 +126,33 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     isUsable: () => trust.isTrusted(),
     stats: async () => {
       if (!trust.isTrusted()) return null;
-      return readRedisStats(run, keys).catch(() => null);
+      const ask = (...asked: [Script, string[], string[]]) => run(...asked, (reply) => reply);
+      return readRedisStats(ask, keys).catch(() => null);
     },
     close: () => {
       trust.close();
       return Promise.resolve();
     },
   };
+}
+
+const asList = (reply: unknown): readonly unknown[] => (Array.isArray(reply) ? reply : []);
+
+function parseFound(reply: unknown, sent: string): readonly [ticket: Buffer, value: Buffer | null] {
+  const [ticket, value, echo] = asList(reply);
+  const isFormed = Buffer.isBuffer(ticket) && (value === null || Buffer.isBuffer(value));
+  if (!isFormed || !Buffer.isBuffer(echo) || echo.toString() !== sent) throw new ForeignAnswerError();
+  return [ticket, value];
+}
+
+function parseStored(reply: unknown): readonly [stored: number, evicted: number] {
+  const [stored, evicted] = asList(reply);
+  if (typeof stored !== 'number' || typeof evicted !== 'number') throw new ForeignAnswerError();
+  return [stored, evicted];
+}
+
+function parseWritten(reply: unknown): void {
+  if (reply !== 1) throw new ForeignAnswerError();
 }
 
 function nonce(): string {

@@ -90,6 +90,7 @@ export function createRedisTrust({
       // A full Redis keeps its word: it only stores nothing new.
       if (isFull(message)) fill(message);
       else lose(message);
+      if (error instanceof ForeignAnswerError) redis.disconnect(true);
       throw error;
     }
   };
@@ -182,11 +183,19 @@ export function createRedisTrust({
 
 class LateError extends Error {}
 
+/** Something answers in Redis's place, or gives one question the answer to another: nothing on this connection is to be believed. */
+export class ForeignAnswerError extends Error {
+  constructor() {
+    super('it does not answer as Redis does');
+  }
+}
+
 function isFull(message: string): boolean {
   return /(^|\s)-?OOM\s/.test(message);
 }
 
-function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+/** The same, or an error when it takes longer than so many milliseconds. @throws Error also as the promise does. */
+export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
     const late = () => setImmediate(() => reject(new LateError(`no answer within ${ms} ms`)));

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { configKeys, readConfigValue, type ConfigKey } from '../config/key-list.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
+import { findPolicyWarnings } from './policy-warnings.ts';
 
 type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
 
@@ -28,9 +29,13 @@ export function addConfigCommand(program: Command): void {
   const config = program.command('config').description('check or show the configuration');
   const check = config
     .command('check')
-    .description('report every problem of the configuration, or say ok and where its files are');
+    .description(
+      'report every problem of the configuration, or say ok, what in it is hardly meant, and where its files are',
+    );
   addConfigOptions(check).action(async () => {
-    process.stdout.write(formatCheck(await loadConfig(readConfigOptions(check))));
+    const loaded = await loadConfig(readConfigOptions(check));
+    for (const warning of await findPolicyWarnings(loaded)) process.stderr.write(`warning: ${warning}\n`);
+    process.stdout.write(formatCheck(loaded));
   });
   const show = config
     .command('show')

@@ -4,6 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import { chooseLogFormat, createLogger } from '../observability/logger.ts';
 import { createServiceManager } from '../observability/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
+import { findPolicyWarnings } from './policy-warnings.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
 export function addServeCommand(program: Command): void {
@@ -17,16 +18,28 @@ export function addServeCommand(program: Command): void {
     const load = async () => {
       const { config, settings, configPath, isEmpty } = await loadConfig(readConfigOptions(command));
       const log = { ...config.log, format: chooseLogFormat(config.log, settings) };
-      return { config: { ...config, log }, configPath, isEmpty };
+      const warnings = await findPolicyWarnings({ config, settings });
+      return { config: { ...config, log }, configPath, isEmpty, warnings };
     };
-    const { config, configPath } = await load();
+    const { config, configPath, warnings } = await load();
     const { workers, upstream } = config;
     const { logger, exit, passOn } = await createLogger({
       ...config.log,
       isShared: workers > 1,
       isRequired: true,
     });
-    const frontDoor = await openFrontDoor({ config, configPath, logger, passOn, load });
+    let warned: readonly string[] = [];
+    const warn = (next: readonly string[]) => {
+      for (const warning of next) if (!warned.includes(warning)) logger.warn(warning);
+      warned = next;
+    };
+    warn(warnings);
+    const loadAgain = async () => {
+      const loaded = await load();
+      warn(loaded.warnings);
+      return loaded;
+    };
+    const frontDoor = await openFrontDoor({ config, configPath, logger, passOn, load: loadAgain });
     const manager = createServiceManager({ env: process.env, pid: process.pid, logger });
     const { names } = frontDoor.status().certificate;
     logger.info({ ...frontDoor.address, names, upstream: upstream.url, workers }, 'listening');

@@ -141,7 +141,7 @@ export function createReloader({
           failingSinceMs = undefined;
           saidSentence = undefined;
           const after = await readStatuses(watched());
-          return after.isRecent || after.signature !== signature ? undefined : signature;
+          return after === null || after.isRecent || after.signature !== signature ? undefined : signature;
         }
         failingSinceMs ??= nowMs;
         if (nowMs - failingSinceMs < patienceMs) return undefined;

@@ -27,6 +27,16 @@ export function openProcessMetrics(): ProcessMetrics {
     delay.reset();
   }, windowMs).unref();
   const startSeconds = Date.now() / 1000 - process.uptime();
+  let residentBytes: number | null = null;
+  /** It is read from a file, and without a descriptor to be had that throws: what was read last stands then. */
+  const readResidentBytes = (): number | null => {
+    try {
+      residentBytes = process.memoryUsage.rss();
+    } catch {
+      // a process that has no descriptor left must serve on
+    }
+    return residentBytes;
+  };
   return {
     families: () => {
       const { user, system } = process.cpuUsage();
@@ -41,7 +51,7 @@ export function openProcessMetrics(): ProcessMetrics {
           'tidegate_resident_memory_bytes',
           'Memory of all processes together.',
           'sum',
-          process.memoryUsage.rss(),
+          readResidentBytes(),
         ),
         counter(
           'tidegate_cpu_seconds_total',

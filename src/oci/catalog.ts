@@ -1,4 +1,4 @@
-import { readQueryField } from './query-field.ts';
+import { readQueryField } from './query.ts';
 import { headerValues, type RawHeaders } from './raw-headers.ts';
 import type { CanonicalTarget } from './target.ts';
 

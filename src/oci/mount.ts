@@ -1,4 +1,4 @@
-import { readQueryField } from './query-field.ts';
+import { parseQuery } from './query.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */
@@ -10,13 +10,9 @@ export type Mount = {
 };
 
 /** Reads the mount in the query of an upload's start; null where there is none. */
-export function parseMount({ raw, rawPath }: CanonicalTarget): Mount | null {
-  if (raw === rawPath) return null;
-  // ";" parted fields, too, to readers of before 2021.
-  const fields = raw
-    .slice(rawPath.length + 1)
-    .split(/[&;]/)
-    .map((text) => ({ text, ...readQueryField(text) }));
+export function parseMount(target: CanonicalTarget): Mount | null {
+  const { raw, rawPath } = target;
+  const fields = parseQuery(target);
   const others = fields.filter(({ name }) => name !== 'mount' && name !== 'from');
   if (others.length === fields.length) return null;
   const valuesOf = (wanted: string) => fields.filter(({ name }) => name === wanted).map(({ value }) => value);

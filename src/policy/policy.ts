@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
+import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
@@ -36,10 +37,7 @@ export type Policy = {
 type Rule = {
   readonly order: number;
   readonly verdict: Verdict;
-  readonly anonymous: boolean;
-  readonly authenticated: boolean;
-  /** Sets of names; a group's is shared by all rules that name it. */
-  readonly names: readonly ReadonlySet<string>[];
+  readonly who: Who;
   readonly patterns: readonly RepositoryPattern[];
 };
 
@@ -61,12 +59,12 @@ export function createPolicy(options: {
   readonly rules: readonly RuleText[];
   readonly groups: Readonly<Record<string, readonly string[]>>;
 }): Policy {
-  const groups = new Map(Object.entries(options.groups).map(([group, names]) => [group, new Set(names)]));
+  const groups = compileGroups(options.groups);
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
   const remembered = new LRUCache<string, Verdict>({ max: maxRemembered });
 
-  const forStrangers = rules.filter(({ anonymous }) => anonymous);
-  const byName = createRuleIndex(rules, ({ authenticated, names }) =>
+  const forStrangers = rules.filter(({ who }) => who.anonymous);
+  const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
     authenticated || names.some(({ size }) => size > maxFiledNames)
       ? null
       : names.flatMap((filed) => [...filed]),
@@ -83,7 +81,7 @@ export function createPolicy(options: {
     ];
     const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
     const matches = (rule: Rule) =>
-      isMeant(rule, asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
+      rule.who.matches(asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
     return firstMatch(shortest, matches)?.verdict ?? nothing;
   };
 
@@ -100,14 +98,14 @@ export function createPolicy(options: {
     decideForAll: (asker) => {
       let actions = new Set<PolicyAction>(policyActions);
       for (const rule of rules) {
-        if (!isMeant(rule, asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
+        if (!rule.who.matches(asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
         actions = new Set([...actions].filter((action) => rule.verdict.actions.has(action)));
         if (actions.size === 0 || rule.patterns.some((pattern) => pattern.matchesAll))
           return { rule: rule.verdict.rule, actions };
       }
       return nothing;
     },
-    hasAnonymous: rules.some(({ anonymous, verdict }) => anonymous && verdict.actions.size > 0),
+    hasAnonymous: rules.some(({ who, verdict }) => who.anonymous && verdict.actions.size > 0),
   };
 }
 
@@ -121,23 +119,15 @@ function onlyTexts(texts: readonly (string | null)[]): string[] | null {
   return known.length === texts.length ? known : null;
 }
 
-function isMeant(rule: Rule, asker: Asker): boolean {
-  return asker === null ? rule.anonymous : rule.authenticated || rule.names.some((names) => names.has(asker));
-}
-
 function compileRule(
   { who, repositories, actions }: RuleText,
   number: number,
   groups: ReadonlyMap<string, ReadonlySet<string>>,
 ): Rule {
-  const named = (kind: string) =>
-    who.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
   return {
     order: number,
     verdict: { rule: number, actions: new Set(actions) },
-    anonymous: who.includes('anonymous'),
-    authenticated: who.includes('authenticated') || who.includes('user:${user}'),
-    names: [new Set(named('user:')), ...named('group:').flatMap((name) => groups.get(name) ?? [])],
+    who: parseWho(who, groups),
     patterns: repositories.map(parseRepositoryPattern),
   };
 }

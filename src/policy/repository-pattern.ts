@@ -6,7 +6,7 @@ import type { Asker } from './policy.ts';
 export type RepositoryPattern = {
   matches(repository: string, asker: Asker): boolean;
   /** Whether it can match anything for this one. */
-  canMatch(asker: Asker): boolean;
+  readonly canMatch: (asker: Asker) => boolean;
   /** Whether it matches every name. */
   readonly matchesAll: boolean;
   /** The first part of every name that it matches; null: not always the same. */

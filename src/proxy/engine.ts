@@ -10,7 +10,7 @@ import { createRequestBody, type RequestBody } from './request-body.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from './silence-deprecation.ts';
 import type { Upstream } from './upstream.ts';
-import { describeUpstreamFailure } from './upstream-failure.ts';
+import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
 
 export type EngineOptions = {
   readonly upstream: Upstream;
@@ -136,9 +136,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
 
       const onFailure = (error: Error & { code?: string }) => {
         if (settled || response) return;
-        const stale =
-          upstreamRequest?.reusedSocket === true && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-        if (mayRetry && stale) {
+        if (mayRetry && isStale(upstreamRequest?.reusedSocket === true, error)) {
           mayRetry = false;
           stopTimers();
           start(false);

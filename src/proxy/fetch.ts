@@ -4,7 +4,7 @@ import { OciError } from '../oci/error.ts';
 import type { RawHeaders } from '../oci/raw-headers.ts';
 import type { EngineOptions } from './engine.ts';
 import { hasForeignCoding } from './headers.ts';
-import { describeUpstreamFailure } from './upstream-failure.ts';
+import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 
 export type AskedRequest = {
@@ -104,9 +104,8 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
         });
       });
       request.on('error', (error: Error & { code?: string }) => {
-        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
         settle(() => {
-          if (reuse && stale) resolve(attempt(asked, limits, false));
+          if (reuse && isStale(request.reusedSocket, error)) resolve(attempt(asked, limits, false));
           else reject(describeUpstreamFailure(error));
         });
       });

@@ -57,6 +57,11 @@ const alwaysSetAnew: ReadonlySet<string> = new Set([
 /** Media types whose bodies Go's http.Request.FormValue reads before the query. */
 const formType = /form-urlencoded|multipart/i;
 
+/** Whether a body calls itself a form, from which upstream could read what else stands in the query. */
+export function hasFormType(rawHeaders: RawHeaders): boolean {
+  return headerValues(rawHeaders, 'content-type').some((type) => formType.test(type));
+}
+
 const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
 
 /**

@@ -20,12 +20,30 @@ const hints: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name than the one in upstream.url',
 };
 
+/** What is missing here, and not at upstream. */
+const shortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
+
 /**
- * The 502 for a request that upstream gave no answer to. The client learns only that; the reason, which may name internal
- * addresses, is the cause's message, for the log.
+ * Whether a request failed for what its connection had come to since its last use, and may succeed on another: upstream has closed it, or
+ * what came is no answer but something that was left over from the one before.
+ */
+export function isStale(reusedSocket: boolean, { code = '' }: { readonly code?: string }): boolean {
+  return reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE' || code.startsWith('HPE_'));
+}
+
+/**
+ * The 502 for a request that upstream gave no answer to; a 503 where it could not be asked for want of a file descriptor. The client
+ * learns only that; the reason, which may name internal addresses, is the cause's message, for the log.
  */
 export function describeUpstreamFailure(error: Error & { code?: string }): OciError {
   const code = error.code ?? '';
+  if (shortages.has(code)) {
+    const headers = { 'Retry-After': '1' };
+    return new OciError('UNAVAILABLE', 'This front door has too much to do; try again in a moment.', {
+      headers,
+      cause: error,
+    });
+  }
   const hint = hints[code] ?? (code.startsWith('HPE_') ? 'its answer is not valid HTTP' : undefined);
   const cause = new Error(hint === undefined ? error.message : `${error.message}: ${hint}`);
   return new OciError('BAD_GATEWAY', 'The registry behind this front door did not answer.', { cause });

@@ -29,6 +29,8 @@ export type AcceptedConnection = GatedConnection & {
   peerAddress: string;
   /** Says how to learn whether somebody has shown a right password on it. */
   isProven: () => boolean;
+  /** Sends these bytes past TLS, in clear, and ends the TCP connection. */
+  readonly endInClear: (bytes: string) => void;
 };
 
 /** Decides which TCP connections are served, before anything is read but a PROXY header. */
@@ -83,6 +85,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       peerAddress,
       isProven: () => false,
       close: () => socket.destroy(),
+      endInClear: (bytes) => socket.end(bytes),
     };
     // Without an address it is gone already.
     if (isStranger || peerAddress === '' || !gate.enter(connection)) {

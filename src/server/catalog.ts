@@ -1,5 +1,5 @@
 import { formatCatalogQuery, type CatalogPage, type CatalogQuery } from '../oci/catalog.ts';
-import { readQueryField } from '../oci/query-field.ts';
+import { readQueryField } from '../oci/query.ts';
 import { isRepositoryName } from '../oci/repository-name.ts';
 import type { Fetched } from '../proxy/fetch.ts';
 import type { PageCursors } from './page-cursors.ts';

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
@@ -14,7 +15,7 @@ import { createRequestId, type Exchange, type Expectation } from './exchange.ts'
 import { keyExchangeGroups } from './key-exchange-groups.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
-import { answerRaw, describeClientError } from './raw-answer.ts';
+import { answerPlainHttp, answerRaw, describeClientError } from './raw-answer.ts';
 
 export type ListenerOptions = {
   readonly host: string;
@@ -242,6 +243,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     const underWay = connections.get(socket); // undefined: the handshake failed, or took too long
     // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
     const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
+    // Node closes the TCP connection of a failed handshake when this event is over, and what is written now is sent before.
+    if (underWay === undefined)
+      answerPlainHttp(error.code ?? '', (bytes) => acceptor.find(socket)?.endInClear(bytes));
     if (underWay === undefined || answering || !socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
     } else refuseRaw(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
@@ -336,6 +340,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
 /** What node:tls makes the context of a handshake from. */
 function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
+  // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
   const ca = clientCa === null ? {} : { ca: clientCa };
-  return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, ...ca };
+  return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, secureOptions, ...ca };
 }

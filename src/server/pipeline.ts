@@ -23,6 +23,7 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
+import type { GuardTags } from './immutable-tags.ts';
 import { answerFromStorage } from './stored-answer.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
@@ -32,6 +33,8 @@ export type PipelineOptions = {
   readonly admit: Admit;
   /** Null: every verified user may do everything. */
   readonly authorize: Authorize | null;
+  /** Null: no tag is immutable. */
+  readonly guardTags: GuardTags | null;
   readonly challenge: Challenge;
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
@@ -128,8 +131,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       if (!reads) limitUploads(exchange, route);
-      const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-      await forward(exchange, route, written, { ...admission, ...passage }, audited);
+      const proceed = async () => {
+        const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
+        await forward(exchange, route, written, { ...admission, ...passage }, audited);
+      };
+      if (reads || options.guardTags === null) await proceed();
+      else await options.guardTags(exchange, route, target, admission, proceed);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();

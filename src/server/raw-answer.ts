@@ -24,3 +24,18 @@ export function answerRaw(socket: Socket, { status, code, message }: OciError, r
     () => socket.destroy(),
   );
 }
+
+/** What OpenSSL calls a first record that is the beginning of an HTTP request: of a GET, HEAD, POST or PUT, or of a CONNECT. */
+const plainHttpCodes: ReadonlySet<string> = new Set(['ERR_SSL_HTTP_REQUEST', 'ERR_SSL_HTTPS_PROXY_REQUEST']);
+
+const plainHttpSentence = 'This port speaks HTTPS only: use https:// in place of http://.\n';
+
+/** The answer to HTTP without TLS, the same for everyone: nothing of the request has been looked at. */
+const plainHttpAnswer =
+  'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n' +
+  `Content-Length: ${plainHttpSentence.length}\r\nConnection: close\r\n\r\n${plainHttpSentence}`;
+
+/** Answers a client whose handshake failed because it speaks HTTP without TLS. `end` writes past TLS, in clear, and ends the connection. */
+export function answerPlainHttp(handshakeError: string, end: (bytes: string) => void): void {
+  if (plainHttpCodes.has(handshakeError)) end(plainHttpAnswer);
+}

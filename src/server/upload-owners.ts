@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { parseUploadSession } from '../oci/access.ts';
 import { OciError } from '../oci/error.ts';
-import { readQueryField } from '../oci/query-field.ts';
+import { readQueryField } from '../oci/query.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 import type { Asker } from '../policy/policy.ts';
 import { deriveKey, type Secrets } from './derived-key.ts';

@@ -77,6 +77,9 @@ export function issueUnder(caPath: string, issue: () => string): string {
   }
 }
 
+const makeRoom = 'make room there, and run the command again';
+const hints: Readonly<Record<string, string>> = { ENOSPC: makeRoom, EDQUOT: makeRoom, EFBIG: makeRoom };
+
 /** Writes certificates and keys as writeFileSet does, into a folder that is made if need be. @throws OperatorError */
 export async function writeCertificates(outDir: string, files: readonly PendingFile[]): Promise<void> {
   try {
@@ -90,7 +93,7 @@ export async function writeCertificates(outDir: string, files: readonly PendingF
           { cause },
         )
       : new OperatorError(
-          `The certificates can't be written to ${outDir} (${code}); check its owner and mode.`,
+          `The certificates can't be written to ${outDir} (${code}); ${hints[code] ?? 'check its owner and mode'}.`,
           { cause },
         );
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createByteReader } from '../support/byte-reader.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, errorCode, exchange } from '../support/raw-client.ts';
@@ -130,12 +131,26 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
       await closeOf(socket);
     }));
 
-  test('plain HTTP on the TLS port: closed', () =>
+  test('plain HTTP on the TLS port: one plain sentence, and closed; anything else: closed without a word', () =>
     withLimits([], async (frontDoor) => {
-      const socket = connect(frontDoor.port, '127.0.0.1');
-      socket.on('error', () => {});
-      socket.resume().write(anonymous('GET /v2/'));
-      await closeOf(socket);
+      const say = async (text: string) => {
+        const socket = connect(frontDoor.port, '127.0.0.1');
+        const reader = createByteReader(socket);
+        socket.write(text);
+        return (await reader.rest()).toString();
+      };
+      const sentence = 'This port speaks HTTPS only: use https:// in place of http://.\n';
+      const answer =
+        head(
+          'HTTP/1.1 400 Bad Request',
+          'Content-Type: text/plain; charset=utf-8',
+          `Content-Length: ${sentence.length}`,
+          'Connection: close',
+        ) + sentence;
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'CONNECT'])
+        assert.equal(await say(anonymous(`${method} /v2/`)), answer, method);
+      for (const text of ['SSH-2.0-OpenSSH_9.2\r\n', anonymous('DELETE /v2/x'), 'get / HTTP/1.1\r\n\r\n'])
+        assert.equal(await say(text), '', text);
     }));
 
   test('an idle connection: closed after limits.keepAliveTimeout', () =>

@@ -158,6 +158,13 @@ describe('the PROXY protocol', { timeout: 120_000 }, () => {
         // After a header comes TLS, and what is not TLS may be told so by an alert.
         if (what !== 'two headers') assert.equal(received, 0, what);
       }
+      // Behind a header, HTTP without TLS gets what it gets elsewhere: one sentence.
+      const socket = connect({ port: frontDoor.port, host: '127.0.0.1', localAddress: proxy });
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+      socket.end(Buffer.concat([line('198.51.100.1'), Buffer.from(anonymous('GET /v2/'))]));
+      await once(socket, 'close');
+      assert.match(answer, /^HTTP\/1\.1 400 [^]*\r\n\r\nThis port speaks HTTPS only/);
       assert.equal((await askThrough(frontDoor, line('198.51.100.1'))).client, '198.51.100.1');
     }));
 

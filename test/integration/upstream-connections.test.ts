@@ -147,6 +147,24 @@ describe('connections to upstream', { timeout: 60_000 }, () => {
     }
   });
 
+  for (const path of ['blobs/x', 'manifests/1'])
+    test(`GET of ${path} on a connection where something is left of the answer before: tried once more, never a 502`, async () => {
+      const ask = (version: number) => exchange(frontDoor, authorized(`GET /v2/left-${version}/${path}`));
+      const warm = ask(1);
+      const first = await upstream.next();
+      first.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
+      assert.equal((await warm).body.toString(), 'ok');
+      const answer = ask(2);
+      const spoilt = await upstream.next();
+      assert.equal(spoilt.connection, first.connection);
+      spoilt.answer('abc'); // as if the body before had been longer than it was said to be
+      const fresh = await upstream.next();
+      assert.notEqual(fresh.connection, first.connection);
+      fresh.answer(head('HTTP/1.1 200 OK', 'Content-Length: 5'), 'fresh');
+      fresh.socket.end();
+      assert.equal((await answer).body.toString(), 'fresh');
+    });
+
   test('the second try is the last', async () => {
     const warm = exchange(frontDoor, get);
     const first = await upstream.next();

@@ -32,6 +32,8 @@ export type ScriptedUpstream = {
   next(): Promise<UpstreamRequest>;
   /** Resolves when no connection is open. */
   idle(): Promise<void>;
+  /** Listens no more, while open connections stay; what it gives has it listen again, on the same port. */
+  refuse(): () => Promise<void>;
   close(): Promise<void>;
 };
 
@@ -123,6 +125,13 @@ export async function startUpstream({
         whenIdle = resolve;
         if (sockets.size === 0) resolve();
       }),
+    refuse: () => {
+      server.close();
+      return async () => {
+        server.listen(port, '127.0.0.1');
+        await once(server, 'listening');
+      };
+    },
     close: async () => {
       for (const socket of sockets) socket.destroy();
       server.close();

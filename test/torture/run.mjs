@@ -19,7 +19,7 @@ const usage = `Usage: npm run torture [-- FLAGS]
   --form FORM    quick (minutes), ci (the default; half an hour or so), long (hours)
   --only A,B     only the parts whose names contain one of these texts
   --seed N       what is chosen at random is chosen as in the run that printed N
-  --write        write docs/torture.md
+  --write        write docs/torture.md, and its table into SECURITY.md
   --no-install   install no Debian packages; what is missing breaks the trials that need it`;
 
 /** Real programs that stand behind and beside the front door, and the Debian packages they come from. */
@@ -30,6 +30,8 @@ const programs = [
   { program: 'openssl', package: 'openssl' },
   { program: 'curl', package: 'curl' },
   { program: 'skopeo', package: 'skopeo' },
+  { program: 'sslscan', package: 'sslscan' },
+  { program: 'testssl', package: 'testssl.sh' },
 ];
 
 // A trial that hung may still have timers and sockets.
@@ -118,20 +120,21 @@ function describeDuration(ms) {
 }
 
 async function writeResults({ form, seed, duration, load, table, list }) {
-  const { format, resolveConfig } = await import('prettier');
   const { describeMachine } = await import('../bench/machine.mjs');
-  const file = path.join(root, 'docs/torture.md');
   const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const date = new Date().toISOString().slice(0, 10);
   const lines = [
-    `Form \`${form}\`, ${duration}, seed ${seed}, Tidegate ${version}`,
+    `Form \`${form}\`, ${duration}, seed ${seed}, Tidegate ${version}, ${date}`,
     ...(await describeMachine(programs, load)),
   ];
-  const text = `# Torture
+  await writePage(
+    'docs/torture.md',
+    () => `# Torture
 
 <!-- Written by "npm run torture -- --write". -->
 
-What was done to Tidegate to break it, on ${new Date().toISOString().slice(0, 10)}, and what it survived. "Found" and "mended" count from the beginning, "tried" and "survived" are
-cases of this run. What the parts do is in [test/torture/parts](../test/torture/parts).
+What was done to Tidegate to break it, and what it survived. "Tried" and "survived" are cases of this run; "found" and "mended" count from the beginning.
+What the parts do is in [test/torture/parts](../test/torture/parts).
 
 ${table}
 
@@ -140,8 +143,23 @@ ${lines.map((line) => `- ${line}`).join('\n')}
 ## What was found
 
 ${list === '' ? 'Nothing.' : list}
-`;
+`,
+  );
+  await writePage('SECURITY.md', (page) => {
+    const [before, , after] = page.split(
+      /(?<=<!-- Written by "npm run torture.*-->\n)|(?=<!-- Until here. -->)/,
+    );
+    if (after === undefined) throw new Error('SECURITY.md has lost the marks of its table.');
+    return `${before}\n${table}\n\n${date}, form \`${form}\`, ${duration}. What was found: [docs/torture.md](docs/torture.md).\n\n${after}`;
+  });
+}
+
+/** Writes a page anew from what is there, in the form that the check of formats wants. */
+async function writePage(name, change) {
+  const { format, resolveConfig } = await import('prettier');
+  const file = path.join(root, name);
+  const present = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '';
   const options = { ...(await resolveConfig(file)), filepath: file };
-  fs.writeFileSync(file, await format(text, options));
-  console.log(`Written: ${path.relative(root, file)}`);
+  fs.writeFileSync(file, await format(change(present), options));
+  console.log(`Written: ${name}`);
 }

@@ -16,6 +16,7 @@ const pages = [
   'certs/README.md',
   'config/REFERENCE.md',
   'docs/operations.md',
+  'docs/policy.md',
   'docs/licences.md',
   ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
     (name) => `docs/operations/${name}.md`,
@@ -70,7 +71,7 @@ describe('pages', () => {
     const named = new Set<string>();
     for (const page of pages)
       for (const [, words = ''] of readFileSync(path.join(root, page), 'utf8').matchAll(
-        /(?:`|^ {4})(?:tidegate|node dist\/main\.js) ((?:cert|user|config|cache|alert) [a-z]+|serve|reload|doctor)\b/gm,
+        /(?:`|^ {4})(?:tidegate|node dist\/main\.js) ((?:cert|user|config|policy|cache|alert) [a-z]+|serve|reload|doctor)\b/gm,
       ))
         named.add(words);
     assert.ok(named.size > 10, [...named].join(', '));

@@ -1,0 +1,36 @@
+import { readHtpasswdContent } from '../auth/htpasswd-content.ts';
+import { parseHtpasswd } from '../auth/htpasswd.ts';
+import type { LoadedConfig } from '../config/load.ts';
+import { printable } from '../observability/printable.ts';
+import { findRuleFaults } from '../policy/rule-faults.ts';
+
+/** What in groups and policy is hardly meant, a line each with file and line. */
+export async function findPolicyWarnings(
+  loaded: Pick<LoadedConfig, 'config' | 'settings'>,
+): Promise<string[]> {
+  const { config } = loaded;
+  if (config.policy === null && Object.keys(config.groups).length === 0) return [];
+  const faults = findRuleFaults(config, await readUserNames(config));
+  return faults.map(({ path, sentence }) =>
+    printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
+  );
+}
+
+/** The users who can log in; null where the htpasswd file cannot be read. */
+export async function readUserNames({ auth }: LoadedConfig['config']): Promise<ReadonlySet<string> | null> {
+  try {
+    const { text } = await readHtpasswdContent(auth.htpasswd);
+    return new Set(parseHtpasswd(text, auth).entries.keys());
+  } catch {
+    return null;
+  }
+}
+
+/** Where a part of the configuration is written, by its path; the key's name where it is not. */
+export function findPlace(
+  { settings }: Pick<LoadedConfig, 'settings'>,
+  [key = '', ...path]: readonly (string | number)[],
+): string {
+  const setting = settings.get(String(key));
+  return setting?.placeOf?.(path) ?? setting?.place ?? String(key);
+}

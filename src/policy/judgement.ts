@@ -1,0 +1,78 @@
+import { createPolicy, type Policy, type PolicyAction, type RuleText } from './policy.ts';
+import { nameAsker, type Question } from './question.ts';
+import { parseTagPattern } from './tag-pattern.ts';
+
+/** The keys of the configuration that say who may do what. */
+export type PolicyTexts = {
+  /** Null: every verified user may do everything, and nobody else anything. */
+  readonly policy: readonly RuleText[] | null;
+  readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly immutableTags: readonly string[];
+};
+
+export type Judgement = {
+  readonly allowed: boolean;
+  /** The rule that decides, counted from 1; null: none. */
+  readonly rule: number | null;
+  /** The pattern of immutable tags that matches the tag, counted from 1; null: none, or no tag was asked about. */
+  readonly immutableBy: number | null;
+  /** Whether it is denied only because the tag is immutable. */
+  readonly isTagKept: boolean;
+  readonly sentence: string;
+  /** What the front door answers; null where it is allowed. */
+  readonly answer: '401 UNAUTHORIZED' | '403 DENIED' | '404 NAME_UNKNOWN' | null;
+};
+
+/** Says, without any request, what would come of one. */
+export type Judge = {
+  readonly judge: (question: Question) => Judgement;
+  /** What is asked for the rest. */
+  readonly policy: Policy;
+  /** Whether there are rules. */
+  readonly hasRules: boolean;
+};
+
+const everythingForUsers: RuleText = {
+  who: ['authenticated'],
+  repositories: ['**'],
+  actions: ['pull', 'push', 'delete'],
+};
+
+const plainActions: readonly PolicyAction[] = ['pull', 'push', 'delete'];
+
+/** Compiles what the configuration says. @throws RangeError when a pattern is none. */
+export function createJudge({ policy: rules, groups, immutableTags }: PolicyTexts): Judge {
+  const policy = createPolicy({ rules: rules ?? [everythingForUsers], groups });
+  const tagPatterns = immutableTags.map(parseTagPattern);
+  const hasRules = rules !== null;
+
+  const judge: Judge['judge'] = ({ asker, action, repository, tag }) => {
+    const verdict = policy.decide(asker, repository);
+    const rule = hasRules ? verdict.rule : null;
+    const index = tag === null ? -1 : tagPatterns.findIndex((pattern) => pattern.matches(repository, tag));
+    const immutableBy = index === -1 ? null : index + 1;
+    const keepsTag = action === 'delete' && immutableBy !== null && !verdict.actions.has('overwrite');
+    const has = verdict.actions.has(action);
+    const who = nameAsker(asker);
+    const by = hasRules ? (rule === null ? 'no rule matches' : `rule ${rule}`) : 'there is no policy';
+    const known = plainActions.filter((other) => verdict.actions.has(other));
+    if (has && !keepsTag)
+      return {
+        allowed: true,
+        rule,
+        immutableBy,
+        isTagKept: false,
+        sentence: `${who} may ${action} ${repository} (${by})`,
+        answer: null,
+      };
+    const sentence = has
+      ? `${who} may delete in ${repository}, but not the immutable tag ${tag ?? ''}: that needs overwrite (${by})`
+      : known.length > 0
+        ? `${who} may ${known.join(' and ')} but not ${action} ${repository} (${by})`
+        : `${who} may do nothing in ${repository} (${by})`;
+    const answer =
+      asker === null ? '401 UNAUTHORIZED' : known.length === 0 ? '404 NAME_UNKNOWN' : '403 DENIED';
+    return { allowed: false, rule, immutableBy, isTagKept: has, sentence, answer };
+  };
+  return { judge, policy, hasRules };
+}

@@ -1,0 +1,48 @@
+import { isRepositoryName } from '../oci/repository-name.ts';
+import type { Asker, PolicyAction } from './policy.ts';
+
+/** What somebody wants to know of a policy. */
+export type Question = {
+  readonly asker: Asker;
+  readonly action: PolicyAction;
+  readonly repository: string;
+  /** Null: none in particular. */
+  readonly tag: string | null;
+};
+
+/**
+ * Reads one who may ask, as commands and tables name them: `anonymous`, a user's name, or `user:NAME` for one whose name is a
+ * word of the rules. No name has a colon, so that it cannot be mistaken.
+ *
+ * @throws RangeError with what is wrong with it, to be put behind it
+ */
+export function parseAsker(text: string): Asker {
+  if (text === 'anonymous') return null;
+  if (text === 'authenticated' || text.startsWith('group:'))
+    throw new RangeError('is nobody in particular: name a user, or write anonymous');
+  const name = text.replace(/^user:/, '');
+  if (!/^[^:\p{Cc}]{1,255}$/u.test(name))
+    throw new RangeError('is no name of a user: write anonymous, a name, or user:NAME');
+  return name;
+}
+
+/** Checks a repository's name. @throws RangeError with what is wrong with it, to be put behind it */
+export function parseRepository(text: string): string {
+  if (!isRepositoryName(text))
+    throw new RangeError('is no name of a repository: lower case, parts with "/" between, as in team/app');
+  return text;
+}
+
+/** distribution-spec, "Pulling manifests". */
+const tagForm = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+
+/** Checks a tag. @throws RangeError with what is wrong with it, to be put behind it */
+export function parseTag(text: string): string {
+  if (!tagForm.test(text)) throw new RangeError('is no tag: letters, digits, ".", "_" and "-", 128 at most');
+  return text;
+}
+
+/** Who asks, in a sentence. */
+export function nameAsker(asker: Asker): string {
+  return asker ?? 'a client without credentials';
+}

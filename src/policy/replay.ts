@@ -1,0 +1,198 @@
+import { parseAccess } from '../oci/access.ts';
+import { digestForm } from '../oci/digest.ts';
+import { parseRoute, type Route } from '../oci/route.ts';
+import { parseTarget, type CanonicalTarget } from '../oci/target.ts';
+import type { Judge } from './judgement.ts';
+import type { Asker } from './policy.ts';
+
+/** What the access log says of a request, as far as a policy could have decided about it. */
+export type LoggedRequest = {
+  readonly user: string | null;
+  readonly method: string;
+  /** Without the query; null where the target was no path. */
+  readonly path: string | null;
+  readonly status: number;
+  /** The error code of the front door's own; null for an answer of upstream's. */
+  readonly code: string | null;
+  readonly reason: string | null;
+};
+
+/** Requests that a policy decides about alike. */
+export type ReplayRow = {
+  readonly asker: Asker;
+  /** `pull`, `push`, `delete`; the method of a request that a policy does not know. */
+  readonly action: string;
+  /** A repository, or what stands for one. */
+  readonly repository: string;
+  readonly by: ReplayDecision;
+  readonly requests: number;
+};
+
+/** What decides now. */
+type ReplayDecision = {
+  /** Counted from 1; null: no rule. */
+  readonly rule: number | null;
+  /** The pattern of immutable tags that keeps a tag from being deleted, counted from 1; null: none does. */
+  readonly tagPattern: number | null;
+};
+
+/** Requests of one kind: how many there were, and rows of them, most requests first. */
+type Changes = { readonly requests: number; readonly rows: readonly ReplayRow[] };
+
+export type ReplayReport = {
+  /** Requests that the policy decides about. */
+  readonly judged: number;
+  /** What passed, and would be refused now. */
+  readonly refused: Changes;
+  /** What was refused by rules or for want of credentials, and would pass now. */
+  readonly allowed: Changes;
+  /** Lists of repositories, which are cut down to what may be pulled. */
+  readonly lists: number;
+  /** Requests that no rule could decide about, by the reason. */
+  readonly passedOver: ReadonlyMap<string, number>;
+};
+
+export type Replay = {
+  readonly read: (request: LoggedRequest) => void;
+  readonly report: () => ReplayReport;
+};
+
+/** Rows that are kept apart; requests of further ones are counted alone. About 300 bytes each. */
+export const maxReplayRows = 10_000;
+
+/** What the access log keeps of a path, in characters; one of this length may have been longer. */
+const maxLoggedPath = 512;
+const repositoryReason = /^denied-by-(?:rule-[0-9]+|no-rule)$/;
+
+/** Asks the policy again about what a log tells of. The log has no queries, so that mounts and `?tag=` are not asked about. */
+export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: ReadonlySet<string> }): Replay {
+  const refused = createRows();
+  const allowed = createRows();
+  const passedOver = new Map<string, number>();
+  let judged = 0;
+  let lists = 0;
+
+  const read: Replay['read'] = (request) => {
+    const before = outcomeOf(request);
+    const question = before === null ? 'it was refused for another reason' : readQuestion(request, openPaths);
+    if (typeof question === 'string') {
+      passedOver.set(question, (passedOver.get(question) ?? 0) + 1);
+      return;
+    }
+    const now = decide(judge, request.user, question);
+    judged += 1;
+    if (question.kind === 'list') lists += 1;
+    if (before === 'passed' && !now.allowed) refused.add(request.user, question, now.by);
+    if (before === 'refused' && now.allowed) allowed.add(request.user, question, now.by);
+  };
+  return {
+    read,
+    report: () => ({ judged, refused: refused.list(), allowed: allowed.list(), lists, passedOver }),
+  };
+}
+
+/** What was decided when the request came, by who asked; null: nothing was, or not by that. */
+function outcomeOf({ user, status, code, reason }: LoggedRequest): 'passed' | 'refused' | null {
+  if (reason !== null && (repositoryReason.test(reason) || reason === 'denied-unknown-request'))
+    return 'refused';
+  if (reason === 'no-credentials') return 'refused';
+  const isOwn = code !== null;
+  if (isOwn && user === null) return null;
+  return isOwn && status >= 400 && status < 500 && status !== 413 ? null : 'passed';
+}
+
+type QuestionOfLine = {
+  readonly kind: 'repository' | 'all' | 'list' | 'unknown';
+  readonly action: string;
+  readonly repository: string;
+  readonly tag: string | null;
+};
+
+/** Gives a reason where the request needs no right. */
+function readQuestion(
+  { method, path }: LoggedRequest,
+  openPaths: ReadonlySet<string>,
+): QuestionOfLine | string {
+  if (path === null) return 'it was no path of a registry';
+  if (path.length >= maxLoggedPath) return 'its path is cut in the log';
+  let target: CanonicalTarget;
+  try {
+    target = parseTarget(path);
+  } catch {
+    return 'it was no path of a registry';
+  }
+  const route = parseRoute(method, target, openPaths);
+  if (route.kind === 'outside') return 'it was no path of a registry';
+  const access = parseAccess(method, route, target);
+  if (access === null)
+    return { kind: 'unknown', action: method, repository: '(a request of no known kind)', tag: null };
+  switch (access.kind) {
+    case 'free':
+      return 'it needs no right in a repository';
+    case 'catalog':
+    case 'search':
+      return { kind: 'list', action: 'pull', repository: '(the list of repositories)', tag: null };
+    case 'all-repositories':
+      return { kind: 'all', action: access.action, repository: '(all repositories)', tag: null };
+    case 'repository':
+      return {
+        kind: 'repository',
+        action: access.action,
+        repository: access.repository,
+        tag: tagOf(route, target),
+      };
+  }
+}
+
+function tagOf(route: Route, { path }: CanonicalTarget): string | null {
+  if (route.kind === 'manifest') return digestForm.test(route.reference) ? null : route.reference;
+  return /^\/v1\/repositories\/.+\/tags\/([^/]+)$/.exec(path)?.[1] ?? null;
+}
+
+function decide(
+  { judge, policy, hasRules }: Judge,
+  asker: Asker,
+  { kind, action, repository, tag }: QuestionOfLine,
+): { allowed: boolean; by: ReplayDecision } {
+  const noRule: ReplayDecision = { rule: null, tagPattern: null };
+  switch (kind) {
+    case 'unknown':
+      return { allowed: !hasRules && asker !== null, by: noRule };
+    case 'list':
+      return { allowed: asker !== null || policy.hasAnonymous, by: noRule };
+    case 'all': {
+      const { rule, actions } = policy.decideForAll(asker);
+      const by = hasRules ? { rule, tagPattern: null } : noRule;
+      return { allowed: actions.has(action as 'pull' | 'push'), by };
+    }
+    case 'repository': {
+      const question = { asker, action: action as 'pull' | 'push' | 'delete', repository, tag };
+      const { allowed, rule, isTagKept, immutableBy } = judge(question);
+      return { allowed, by: { rule, tagPattern: isTagKept ? immutableBy : null } };
+    }
+  }
+}
+
+function createRows(): {
+  add(asker: Asker, question: QuestionOfLine, by: ReplayDecision): void;
+  list(): Changes;
+} {
+  const rows = new Map<string, { row: Omit<ReplayRow, 'requests'>; requests: number }>();
+  let all = 0;
+  return {
+    add: (asker, { action, repository }, by) => {
+      all += 1;
+      const key = JSON.stringify([asker, action, repository, by.rule, by.tagPattern]);
+      const known = rows.get(key);
+      if (known !== undefined) known.requests += 1;
+      else if (rows.size < maxReplayRows)
+        rows.set(key, { row: { asker, action, repository, by }, requests: 1 });
+    },
+    list: () => ({
+      requests: all,
+      rows: [...rows.values()]
+        .map(({ row, requests }) => ({ ...row, requests }))
+        .sort((a, b) => b.requests - a.requests),
+    }),
+  };
+}
