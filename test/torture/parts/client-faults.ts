@@ -38,6 +38,10 @@ export const clientFaults: Part = {
     // As many at once as later: connections to the registry are kept for a while.
     await eachAtOnce(16, Array(200), async () => {
       await exchange(frontDoor, authorized(`GET ${small.target}`));
+    }).catch(async (error: unknown) => {
+      await frontDoor.stop();
+      await registry.stop();
+      throw error;
     });
     const bystander = startBystander(frontDoor, [small]);
     await bystander.settled();

@@ -37,7 +37,11 @@ export const upstreamFaults: Part = {
       ...{ form, frontDoor, upstream, bystander, exchanges, stored },
       random: createRandom(seed),
     };
-    await warmUp(rig);
+    await warmUp(rig).catch(async (error: unknown) => {
+      await frontDoor.stop();
+      await upstream.close();
+      throw error;
+    });
     const before = await readHoldings(frontDoor.pid);
     return {
       trials: [...upstreamCuts(rig), ...upstreamBabble(rig), ...upstreamUploads(rig), upstreamRestarts(rig)],
