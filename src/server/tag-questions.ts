@@ -205,7 +205,7 @@ function parseObject(body: Buffer): object {
 /** The query of the next page (RFC 8288); null: there is none. */
 function readNextQuery(rawHeaders: RawHeaders): string | null {
   for (const link of headerValues(rawHeaders, 'link')) {
-    const [, url = ''] = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(link) ?? [];
+    const [, url = ''] = /<([^<>]*)>\s*;\s*rel="?next"?/i.exec(link) ?? [];
     if (url === '') continue;
     const queryAt = url.indexOf('?');
     const query = queryAt === -1 ? '' : url.slice(queryAt);
