@@ -20,13 +20,20 @@ import { createAudit } from './server/audit.ts';
 import { createAuthorization } from './server/authorization.ts';
 import { createBasicChallenge } from './server/challenge.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { createListings } from './server/listings.ts';
+import { createImmutableTags } from './server/immutable-tags.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
+import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
+import { createSealKey } from './seal-key.ts';
+import { createPageCursors } from './server/page-cursors.ts';
+import type { RepositoryLocks } from './repository-locks.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
+import { createUploadOwners } from './server/upload-owners.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
 
@@ -74,6 +81,10 @@ export type AppOptions = ServedState & {
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
+  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
+  readonly sealKey?: Buffer;
+  /** Where their writes to a repository wait for each other; only those of this process when left out. */
+  readonly locks?: RepositoryLocks;
 };
 
 /**
@@ -101,8 +112,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
+    const sealKey = options.sealKey ?? createSealKey();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const shared = { store, counters, metrics, logger };
+    const locks = openRepositoryLocks(config, options.locks);
+    frees.push(() => locks.close());
+    const shared = { store, counters, locks, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -195,14 +209,16 @@ type Service = {
 type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
+  readonly locks: OpenRepositoryLocks;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly sealKey: Buffer;
 };
 
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, metrics, logger } = shared;
+  const { store, counters, locks, metrics, logger, sealKey } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -230,6 +246,8 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const now = () => performance.now();
   const challenge = createBasicChallenge(auth.realm);
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
+  const { immutableTags } = config;
+  if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
     admit: createAdmission({
@@ -240,7 +258,30 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       versionCheck: auth.versionCheck,
       challengeAgents: auth.challengeAgents,
     }),
-    authorize: policy && createAuthorization({ policy, challenge }),
+    authorize:
+      policy &&
+      createAuthorization({
+        policy,
+        challenge,
+        uploads: createUploadOwners([sealKey]),
+        answerListing: createListings({
+          ask,
+          cursors: createPageCursors([sealKey]),
+          upstreamUrl: upstream.url,
+          maxPages: limits.catalogPages,
+          maxPageBytes: limits.catalogPageBytes,
+        }),
+      }),
+    guardTags:
+      immutableTags.length === 0
+        ? null
+        : createImmutableTags({
+            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
+            maxManifestBytes: limits.manifestBytes,
+            maxQuestions: limits.tagQuestions,
+            lockWaitMs: limits.tagLockWait,
+            maxWaiting: limits.tagLockQueue,
+          }),
     challenge,
     engine: createEngine(upstreamOptions),
     cache,

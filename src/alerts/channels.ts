@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { OperatorError } from '../operator-error.ts';
+import { readRegularFile } from '../regular-file.ts';
 import type { Channel } from './alert.ts';
 import { createWebhook } from './webhook.ts';
 
@@ -31,7 +31,7 @@ export async function openChannels({ webhook, ca, smtp }: ChannelSettings): Prom
 async function loadCa(path: string): Promise<string> {
   let pem: string;
   try {
-    pem = await readFile(path, 'latin1');
+    pem = await readRegularFile(path);
   } catch (error) {
     throw new OperatorError(
       `Cannot read ${path}: ${(error as Error).message}; set alerts.ca to the PEM file of the CA that signed the certificate of webhook or mail server.`,

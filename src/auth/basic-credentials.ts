@@ -27,7 +27,7 @@ export function parseBasicCredentials(value: string): BasicCredentials {
   if (encoded === undefined || !hasRightPadding(value, encoded)) return malformed;
   const bytes = Buffer.from(encoded, 'base64');
   // Node ignores stray bits after the last whole byte; encoding again shows them (RFC 4648 section 3.5).
-  if (bytes.toString('base64').replace(/=+$/, '') !== encoded) return malformed;
+  if (bytes.toString('base64').replace(/={1,2}$/, '') !== encoded) return malformed;
   const text = decodeUtf8(bytes);
   if (text === undefined || controlCharacter.test(text)) return malformed;
   const colon = text.indexOf(':');

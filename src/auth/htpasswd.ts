@@ -1,3 +1,4 @@
+import { trimCharacters } from '../trim-characters.ts';
 import { parsePasswordHash } from './password-hash.ts';
 import type { PasswordHash, PasswordHashKind } from './password-hash.ts';
 
@@ -23,7 +24,7 @@ export type Htpasswd = {
 export const maxHtpasswdBytes = 16 * 1024 * 1024;
 
 // What APR's apr_isspace trims; JavaScript's own trim() would take a no-break space off a name too.
-const surroundingSpace = /^[ \t\v\f\r]+|[ \t\v\f\r]+$/g;
+const surroundingSpace = ' \t\v\f\r';
 
 /**
  * Decodes an htpasswd file; a byte order mark is kept, so that the text can be written back byte for byte.
@@ -42,7 +43,7 @@ export function decodeHtpasswd(bytes: Uint8Array): string {
 
 /** Takes one line apart as Apache does: undefined for a blank line and a comment; no hash where there is no colon. */
 export function parseHtpasswdLine(line: string): { name: string; hash?: string } | undefined {
-  const text = line.replace(surroundingSpace, '');
+  const text = trimCharacters(line, surroundingSpace);
   if (text === '' || text.startsWith('#')) return undefined;
   const colon = text.indexOf(':');
   if (colon === -1) return { name: text };

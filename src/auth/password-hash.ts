@@ -22,8 +22,9 @@ const bcryptForm =
   /^(\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu])([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])$/;
 const apr1Form = /^\$apr1\$([\x21-\x23\x25-\x7e]{0,8})\$([./A-Za-z0-9]{22})$/;
 const sha1Form = /^\{SHA\}([A-Za-z0-9+/]{26}[AEIMQUYcgkosw048]=)$/;
+// What crypt(3) takes for a number of rounds is never a salt, even where it is no number that is allowed.
 const shaCryptForm =
-  /^\$([56])\$(?:rounds=([1-9][0-9]{3,8})\$)?([\x21-\x23\x25-\x7e]{0,16})\$([./A-Za-z0-9]{43}|[./A-Za-z0-9]{86})$/;
+  /^\$([56])\$(?:rounds=([1-9][0-9]{3,8})\$)?(?!rounds=[0-9]*\$)([\x21-\x23\x25-\x7e]{0,16})\$([./A-Za-z0-9]{43}|[./A-Za-z0-9]{86})$/;
 
 /** Takes a hash apart: bcrypt ($2a$ $2b$ $2y$), $apr1$, {SHA}, $5$ and $6$; undefined for any other kind and for a broken one. */
 export function parsePasswordHash(text: string): PasswordHash | undefined {

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { OperatorError } from '../operator-error.ts';
+import { readRegularFile } from '../regular-file.ts';
 import type { Peers } from '../peers.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
@@ -76,11 +76,15 @@ export async function openRedis({
 }
 
 async function loadCa(path: string): Promise<string> {
+  let pem: string;
   try {
-    return await readFile(path, 'utf8');
+    pem = await readRegularFile(path);
   } catch (error) {
     throw new OperatorError(
       `Cannot read ${path}: ${(error as Error).message}; set cache.redis.ca to the PEM file of the CA that signed Redis's certificate.`,
     );
   }
+  if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
+  // Node would take it for no CA at all, and trust every public one.
+  throw new OperatorError(`${path} holds no certificate in PEM form: set cache.redis.ca to a file that does.`);
 }

@@ -11,6 +11,8 @@ export type RedisKeys = {
   readonly probe: string;
   readonly scope: (scope: string) => string;
   readonly entry: (slot: Slot) => string;
+  /** Who writes to a repository's immutable tags. */
+  readonly lock: (repository: string) => string;
 };
 
 /** Upstreams do not share entries. The braces keep all keys of one in one slot of a cluster, which its scripts need. */
@@ -23,6 +25,7 @@ export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKe
     probe: `${prefix}probe`,
     scope: (scope) => `${prefix}scope:${scope}`,
     entry: ({ scope, item, variant }) => `${prefix}entry:${scope}\n${item}\n${variant}`,
+    lock: (repository) => `${prefix}lock:${repository}`,
   };
 }
 

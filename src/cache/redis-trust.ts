@@ -194,7 +194,8 @@ function isFull(message: string): boolean {
   return /(^|\s)-?OOM\s/.test(message);
 }
 
-function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+/** The same, or an error when it takes longer than so many milliseconds. @throws Error also as the promise does. */
+export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
     const late = () => setImmediate(() => reject(new LateError(`no answer within ${ms} ms`)));

@@ -5,6 +5,7 @@ import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
 import type { ProcessReport } from '../observability/metrics.ts';
 import type { WaitingRequests } from '../observability/waiting-requests.ts';
+import type { LockAnswer, LockRequest } from './lock-desk.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
@@ -23,6 +24,8 @@ export type ToWorker =
       readonly logins: readonly LoginNotice[];
       /** The key of what workers tell each other of right passwords, in base64. */
       readonly loginKey: string;
+      /** The key of what is sealed for clients, in base64. */
+      readonly sealKey: string;
     }
   /** To be answered with `prepared`; `commit` or `abandon` follows. */
   | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
@@ -37,7 +40,8 @@ export type ToWorker =
   | { readonly kind: 'check'; readonly number: number }
   /** To be answered with `report`. */
   | { readonly kind: 'report' }
-  | { readonly kind: 'stop'; readonly graceMs: number };
+  | { readonly kind: 'stop'; readonly graceMs: number }
+  | LockAnswer;
 
 /** From a worker to the primary process. */
 export type FromWorker =
@@ -54,6 +58,7 @@ export type FromWorker =
   | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
   | { readonly kind: 'noted'; readonly number: number }
   /** What it has counted, asked for with `report`. */
-  | { readonly kind: 'report'; readonly report: ProcessReport };
+  | { readonly kind: 'report'; readonly report: ProcessReport }
+  | LockRequest;
 
 export type Address = { readonly host: string; readonly port: number };

@@ -5,11 +5,13 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { ServedState } from '../app.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
+import { createSealKey } from '../seal-key.ts';
 import type { Config } from '../config/schema.ts';
 import type { LogSink } from '../observability/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
 import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
+import { createLockDesk } from './lock-desk.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
 import { createReportRounds } from './report-rounds.ts';
@@ -55,9 +57,11 @@ export async function openWorkers({
   const now = () => performance.now();
   warnOfSmallShare(config, logger);
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
+  const locks = createLockDesk();
   const rounds = createStateRounds({ config: shareConfig(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
   const loginKey = createHashKey().toString('base64');
+  const sealKey = createSealKey().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
   const reports = createReportRounds<Worker>({
@@ -128,7 +132,7 @@ export async function openWorkers({
             rounds.join(member, (served) =>
               member.send({
                 ...{ kind: 'start', state: served, underWay: relay.join(member) },
-                ...{ logins: relay.logins(), loginKey },
+                ...{ logins: relay.logins(), loginKey, sealKey },
               }),
             );
             break;
@@ -159,6 +163,10 @@ export async function openWorkers({
           case 'report':
             reports.received(worker, message.report);
             break;
+          case 'lock':
+          case 'unlock':
+            locks.heard(member, message);
+            break;
         }
       });
       // One that cannot be told of writes must not answer anything.
@@ -172,6 +180,7 @@ export async function openWorkers({
         workers.delete(worker);
         relay.leave(member);
         rounds.leave(member);
+        locks.leave(member);
         reports.leave(worker);
         onWaiting();
         const cause = signal ? `by ${signal}` : `with exit code ${code}`;

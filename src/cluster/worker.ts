@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { createApp, type App, type PreparedState } from '../app.ts';
 import { createLogger, type LogSink } from '../observability/logger.ts';
 import { OperatorError } from '../operator-error.ts';
+import { createLockChannel } from './lock-channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createPeerChannel } from './peer-channel.ts';
 
@@ -19,6 +20,7 @@ cluster.worker?.on('error', () => process.exit(1));
 const send = (message: FromWorker, sent?: () => void) =>
   void process.send?.(message, undefined, undefined, sent);
 const peers = createPeerChannel(send);
+const lockChannel = createLockChannel(send);
 let running: { app: App; exit: LogSink['exit'] } | undefined;
 let started = Promise.resolve();
 let prepared: PreparedState | undefined;
@@ -51,6 +53,9 @@ process.on('message', (message: ToWorker) => {
     case 'report':
       void running?.app.report().then((report) => send({ kind: 'report', report }));
       break;
+    case 'lock-answer':
+      lockChannel.receive(message);
+      break;
     case 'notice':
     case 'told':
       peers.receive(message);
@@ -71,6 +76,8 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
     const app = await createApp({
       ...{ ...state, logger, peers },
       loginKey: Buffer.from(message.loginKey, 'base64'),
+      sealKey: Buffer.from(message.sealKey, 'base64'),
+      locks: lockChannel.locks,
     });
     running = { app, exit };
     send({ kind: 'listening', address: app.address });

@@ -281,6 +281,31 @@ const limits = z.strictObject({
     '4MiB',
     'Largest manifest that may be pushed. A larger one is answered with 413.',
   ),
+  catalogPages: key(
+    integer(1, 1000),
+    10,
+    "How many parts of the registry's list of repositories (/v2/_catalog: 1000 names each, /v1/search: 100) are read for one answer to a user whom the policy shows only some. When they are not enough, the answer is shorter, and its Link goes on from there; a search ends there.",
+  ),
+  catalogPageBytes: key(
+    size('64KiB', '64MiB'),
+    '4MiB',
+    'Largest such part. A larger one is answered with 502.',
+  ),
+  tagLockWait: key(
+    duration('1ms', '1h'),
+    '30s',
+    'How long a write of an immutable tag, or a delete beside one, waits for others in the same repository; after that it is answered with 503.',
+  ),
+  tagLockQueue: key(
+    integer(1, 100_000),
+    100,
+    'How many such writes may wait for one repository. Further ones are answered with 503.',
+  ),
+  tagQuestions: key(
+    integer(2, 1_000_000),
+    1000,
+    'How much the registry is asked before a digest is deleted in a repository with immutable tags: once for each of them, and for each index. Where that is not enough, the delete is refused.',
+  ),
   refusedBodyBytes: key(
     size('0', '256KiB'),
     '256KiB',

@@ -1,6 +1,7 @@
 import { digestForm } from './digest.ts';
 import { isRepositoryName } from './repository-name.ts';
 import type { Route } from './route.ts';
+import { tagForm } from './tag.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What is done in a repository. */
@@ -33,8 +34,6 @@ const blob: Methods = { ...reading, DELETE: 'delete' };
 const uploadStart: Methods = { POST: 'push' };
 const uploadSession: Methods = { GET: 'push', HEAD: 'push', PATCH: 'push', PUT: 'push', DELETE: 'push' };
 
-/** distribution-spec, "Pulling manifests". */
-const tag = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const sessionId = /^[A-Za-z0-9._=~-]+$/;
 
 /** What follows a repository's name; no part of a name can be mistaken for it, since each ends with the path. */
@@ -72,7 +71,7 @@ export function parseAccess(method: string, route: Route, target: CanonicalTarge
       return null;
     case 'manifest': {
       const { repository, reference } = route;
-      const isReference = tag.test(reference) || digestForm.test(reference);
+      const isReference = tagForm.test(reference) || digestForm.test(reference);
       return isReference ? inRepository(repository, manifest[method]) : null;
     }
     case 'blob':
@@ -97,6 +96,14 @@ function parseV2(method: string, path: string): Access | null {
   return subject === undefined || digestForm.test(subject) ? inRepository(repository, reading[method]) : null;
 }
 
+/** The upload session that a decoded path names; null for any other path. */
+export function parseUploadSession(path: string): { repository: string; session: string } | null {
+  const suffix = v2Suffix.exec(path);
+  const session = suffix?.groups?.['session'] ?? '';
+  if (suffix === null || !path.startsWith('/v2/') || !sessionId.test(session)) return null;
+  return { repository: path.slice('/v2/'.length, suffix.index), session };
+}
+
 function parseV1(method: string, path: string): Access | null {
   const reads = reading[method] !== undefined;
   if (v1Login.test(path)) return reads ? { kind: 'free' } : null;
@@ -112,7 +119,7 @@ function parseV1(method: string, path: string): Access | null {
 }
 
 /** The first protocol writes `library/NAME` also as `NAME`. */
-function nameV1Repository(name: string): string {
+export function nameV1Repository(name: string): string {
   return name.includes('/') ? name : `library/${name}`;
 }
 

@@ -1,3 +1,4 @@
+import { parseQuery } from './query.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */
@@ -9,13 +10,9 @@ export type Mount = {
 };
 
 /** Reads the mount in the query of an upload's start; null where there is none. */
-export function parseMount({ raw, rawPath }: CanonicalTarget): Mount | null {
-  if (raw === rawPath) return null;
-  // ";" parted fields, too, to readers of before 2021.
-  const fields = raw
-    .slice(rawPath.length + 1)
-    .split(/[&;]/)
-    .map((text) => ({ text, ...readField(text) }));
+export function parseMount(target: CanonicalTarget): Mount | null {
+  const { raw, rawPath } = target;
+  const fields = parseQuery(target);
   const others = fields.filter(({ name }) => name !== 'mount' && name !== 'from');
   if (others.length === fields.length) return null;
   const valuesOf = (wanted: string) => fields.filter(({ name }) => name === wanted).map(({ value }) => value);
@@ -26,10 +23,4 @@ export function parseMount({ raw, rawPath }: CanonicalTarget): Mount | null {
     from: isPlain && from !== undefined ? from : null,
     rawTargetWithout: query === '' ? rawPath : `${rawPath}?${query}`,
   };
-}
-
-/** A field of a query as application/x-www-form-urlencoded has it (WHATWG URL section 5.1); a name that cannot be decoded is left as it is. */
-function readField(text: string): { name: string; value: string } {
-  const [name = '', value = ''] = [...new URLSearchParams(text)][0] ?? [];
-  return { name, value };
 }

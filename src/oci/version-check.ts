@@ -47,7 +47,7 @@ export function isChallenged(
   if (method !== 'GET') return false;
   const agent = userAgent.toLowerCase();
   return (
-    agent.split(/[\s(),;]+/).some((token) => challengedProducts.has(token.replace(/\/.*$/, ''))) ||
+    agent.split(/[\s(),;]+/).some((token) => challengedProducts.has(token.replace(/\/.*$/s, ''))) ||
     furtherAgents.some((text) => agent.includes(text.toLowerCase()))
   );
 }

@@ -57,6 +57,11 @@ const alwaysSetAnew: ReadonlySet<string> = new Set([
 /** Media types whose bodies Go's http.Request.FormValue reads before the query. */
 const formType = /form-urlencoded|multipart/i;
 
+/** Whether a body calls itself a form, from which upstream could read what else stands in the query. */
+export function hasFormType(rawHeaders: RawHeaders): boolean {
+  return headerValues(rawHeaders, 'content-type').some((type) => formType.test(type));
+}
+
 const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
 
 /**
@@ -125,6 +130,8 @@ export type ResponseEdits = {
   readonly upstreamUrl: URL;
   /** Host as the client sent it; null when it sent none. */
   readonly clientHost: string | null;
+  /** Edits a Location that leads to the front door, less scheme and authority; left out: it stays as it is. */
+  readonly editLocation?: ((location: string) => string) | undefined;
 };
 
 /** The response headers for the client: upstream's own, byte for byte, less what ends here; Location at the front door. */
@@ -150,15 +157,18 @@ const absoluteUrl = /^(https?):\/\/([^/?#]*)(.*)$/is;
  */
 export function rewriteLocation(
   location: string,
-  { upstreamUrl, clientHost }: Omit<ResponseEdits, 'set'>,
+  { upstreamUrl, clientHost, editLocation }: Omit<ResponseEdits, 'set'>,
 ): string {
   const [, scheme = '', authority = '', rest = ''] = absoluteUrl.exec(location) ?? [];
-  if (scheme === '') return location;
+  const edit = editLocation ?? ((same: string) => same);
+  if (scheme === '') return edit(location);
   const namesUpstream =
     withPort(authority, scheme) === withPort(upstreamUrl.host, upstreamUrl.protocol.slice(0, -1));
   const namesFrontDoor = clientHost !== null && authority.toLowerCase() === clientHost.toLowerCase();
   if (!namesUpstream && !namesFrontDoor) return location;
-  return clientHost === null ? rest || '/' : `https://${clientHost}${rest}`;
+  return clientHost === null
+    ? edit(rest || '/')
+    : `https://${clientHost}${rest.startsWith('/') ? edit(rest) : rest}`;
 }
 
 function withPort(authority: string, scheme: string): string {

@@ -8,8 +8,8 @@ import type { Route } from '../oci/route.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import type { Exchange } from './exchange.ts';
+import { buildOwnHeaders } from './own-question.ts';
 import { watchPushedBody, type PushedBody } from './pushed-body.ts';
-import { continueTrace } from './trace-context.ts';
 
 /** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
 export type Audit = {
@@ -35,16 +35,6 @@ export type AuditOptions = {
 
 /** How long a push waits to know what its tag named before, in milliseconds. */
 const oldDigestLimitMs = 2000;
-/** Every kind of manifest: of a tag that is asked for otherwise, a registry may name another one's digest, or none. */
-const manifestTypes = [
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  'application/vnd.docker.distribution.manifest.v1+prettyjws',
-  '*/*',
-].join(', ');
-
 /** What a tag named; `isKnown` false: upstream did not say. */
 type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
 
@@ -56,23 +46,13 @@ export function createAudit({ logger, ask, upstreamAuthorization, now }: AuditOp
   const lines = logger.child({}, { level: 'info' });
 
   const askOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
-    const { host, res, id, trace } = exchange;
-    const { requestId, traceparent, tracestate } = continueTrace(id, trace);
+    const { res } = exchange;
     const asking = new AbortController();
     const stop = () => asking.abort();
     const timer = setTimeout(stop, oldDigestLimitMs);
     res.once('close', stop);
     try {
-      const headers = {
-        ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
-        'X-Forwarded-Proto': 'https',
-        'X-Request-Id': requestId,
-        traceparent,
-        ...(tracestate === null ? {} : { tracestate }),
-        'User-Agent': 'tidegate',
-        Accept: manifestTypes,
-        ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
-      };
+      const headers = buildOwnHeaders(exchange, upstreamAuthorization);
       const answer = await ask(
         { method: 'HEAD', rawTarget: rawPath, headers },
         { maxBytes: 0, signal: asking.signal },

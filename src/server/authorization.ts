@@ -5,18 +5,25 @@ import { isRepositoryName } from '../oci/repository-name.ts';
 import type { Route } from '../oci/route.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 import type { Asker, Policy, Verdict } from '../policy/policy.ts';
+import type { AskedRequest } from '../proxy/fetch.ts';
 import type { Admission } from './admission.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from './exchange.ts';
+import type { AnswerListing } from './listings.ts';
+import { unknownUpload, type UploadOwners } from './upload-owners.ts';
 
 /** What of a request goes on to upstream. */
 export type Passage = {
   readonly rawTarget: string;
   /** Whether a form in the body, which upstream would read as if it stood in the query, is to be taken for plain bytes. */
   readonly hidesForm: boolean;
+  /** See ResponseEdits; left out: none is edited. */
+  readonly editLocation?: (location: string) => string;
+  /** Gives the answer in upstream's place, and upstream's status, as AnswerListing does; left out: upstream gives it. */
+  readonly list?: (headers: AskedRequest['headers']) => Promise<number>;
 };
 
-/** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED or NAME_UNKNOWN. */
+/** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or BLOB_UPLOAD_UNKNOWN. */
 export type Authorize = (
   exchange: Exchange,
   route: Route,
@@ -28,9 +35,13 @@ export type Authorize = (
 export function createAuthorization({
   policy,
   challenge,
+  uploads,
+  answerListing,
 }: {
   policy: Policy;
   challenge: Challenge;
+  uploads: UploadOwners;
+  answerListing: AnswerListing;
 }): Authorize {
   return (exchange, route, target, admission) => {
     const asker = admission.identity?.name ?? null;
@@ -47,9 +58,14 @@ export function createAuthorization({
         if (admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
         return whole;
       case 'catalog':
-      case 'search':
+      case 'search': {
+        if (policy.decideForAll(asker).actions.has('pull')) return whole;
+        const shows = (repository: string) => mayPull(policy, asker, repository);
+        const { kind } = access;
+        return { ...whole, list: (headers) => answerListing(exchange, target, { kind, shows, headers }) };
+      }
       case 'all-repositories': {
-        const action = access.kind === 'all-repositories' ? access.action : 'pull';
+        const { action } = access;
         const verdict = policy.decideForAll(asker);
         if (!verdict.actions.has(action)) throw deny(deniedForAll(asker, action, verdict), reasonOf(verdict));
         return whole;
@@ -59,7 +75,14 @@ export function createAuthorization({
         const verdict = policy.decide(asker, repository);
         if (!verdict.actions.has(action))
           throw deny(denied(asker, { repository, action }, verdict), reasonOf(verdict));
-        return upload === 'start' ? startUpload(target, (from) => mayPull(policy, asker, from)) : whole;
+        if (upload === null) return whole;
+        const editLocation = (location: string) => uploads.mark(location, target.rawPath, asker);
+        if (upload === 'start')
+          return { ...startUpload(target, (from) => mayPull(policy, asker, from)), editLocation };
+        const rawTarget = uploads.unmark(target, asker);
+        if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
+        exchange.reason = 'foreign-upload';
+        throw unknownUpload();
       }
     }
   };

@@ -23,6 +23,7 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
+import type { GuardTags } from './immutable-tags.ts';
 import { answerFromStorage } from './stored-answer.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
@@ -32,6 +33,8 @@ export type PipelineOptions = {
   readonly admit: Admit;
   /** Null: every verified user may do everything. */
   readonly authorize: Authorize | null;
+  /** Null: no tag is immutable. */
+  readonly guardTags: GuardTags | null;
   readonly challenge: Challenge;
   readonly engine: Engine;
   /** Null: every answer is upstream's. */
@@ -111,10 +114,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
-      const passage = authorize?.(exchange, route, target, admission) ?? {
+      const passage: Passage = authorize?.(exchange, route, target, admission) ?? {
         rawTarget: target.raw,
         hidesForm: false,
       };
+      if (passage.list) {
+        await answerList(exchange, passage.list, { ...admission, ...passage });
+        return;
+      }
       const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
       const cacheable = reads ? parseCacheable(route, target) : null;
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
@@ -124,8 +131,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       if (!reads) limitUploads(exchange, route);
-      const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-      await forward(exchange, route, written, { ...admission, ...passage }, audited);
+      const proceed = async () => {
+        const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
+        await forward(exchange, route, written, { ...admission, ...passage }, audited);
+      };
+      if (reads || options.guardTags === null) await proceed();
+      else await options.guardTags(exchange, route, target, admission, proceed);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
@@ -181,6 +192,16 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
   };
 
+  /** Answers with what of a list the client may know of. */
+  const answerList = async (
+    exchange: Exchange,
+    answerWith: NonNullable<Passage['list']>,
+    admission: Admission & Passage,
+  ): Promise<void> => {
+    const status = await answerWith(upstreamHeaders(exchange, admission));
+    if (status === 401) warnOfUpstreamChallenge(exchange);
+  };
+
   const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
@@ -226,7 +247,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       res,
       rawTarget: admission.rawTarget,
       headers: upstreamHeaders(exchange, admission),
-      edits: { set: exchange.answerHeaders, clientHost: host },
+      edits: { set: exchange.answerHeaders, clientHost: host, editLocation: admission.editLocation },
       maxBodyBytes: maxBodyBytes(route),
       onResponse: (status, rawHeaders) => {
         audited?.answered(status, rawHeaders);

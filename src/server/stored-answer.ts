@@ -6,6 +6,7 @@ import { buildClientHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { FilePart } from '../storage/file-transfer.ts';
 import { endAnswer, type RefusedBodyLimits } from './answer.ts';
+import { whileClientStays } from './client-stay.ts';
 import type { Exchange } from './exchange.ts';
 
 export type StoredAnswerOptions = {
@@ -34,7 +35,7 @@ export async function answerFromStorage(
   try {
     const head = await whileClientStays(exchange, (signal) =>
       ask({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
-    );
+    ).catch(ignoreUnreadable);
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);
     if (!part) return false;
@@ -61,25 +62,10 @@ export async function answerFromStorage(
   }
 }
 
-/** Ends the asking when the client leaves; gives null then. */
-async function whileClientStays<T>(
-  { res }: Exchange,
-  ask: (signal: AbortSignal) => Promise<T>,
-): Promise<T | null> {
-  if (res.destroyed) return null;
-  const leaving = new AbortController();
-  const leave = () => leaving.abort();
-  res.once('close', leave);
-  try {
-    return await ask(leaving.signal);
-  } catch (error) {
-    if (leaving.signal.aborted) return null;
-    // What cannot be read as an answer to HEAD says nothing about GET.
-    if (error instanceof OciError && error.code === 'BAD_GATEWAY') return null;
-    throw error;
-  } finally {
-    res.off('close', leave);
-  }
+/** What cannot be read as an answer to HEAD says nothing about GET. */
+function ignoreUnreadable(error: unknown): null {
+  if (error instanceof OciError && error.code === 'BAD_GATEWAY') return null;
+  throw error;
 }
 
 const oneRange = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;

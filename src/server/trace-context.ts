@@ -1,4 +1,5 @@
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { trimCharacters } from '../trim-characters.ts';
 
 /** What a request says about what it is part of; anyone may say anything, so it names things and decides nothing. */
 export type TraceContext = {
@@ -73,7 +74,7 @@ function readTracestate(values: readonly string[]): string | null {
   const members = values
     .join(',')
     .split(',')
-    .map((member) => member.replace(/^[ \t]+|[ \t]+$/g, ''))
+    .map((member) => trimCharacters(member, ' \t'))
     .filter((member) => member !== '');
   const keys = new Set(members.map((member) => member.slice(0, member.indexOf('='))));
   if (members.length > maxMembers || keys.size < members.length) return null;

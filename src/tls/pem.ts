@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { OperatorError } from '../operator-error.ts';
+import { readRegularFile } from '../regular-file.ts';
 
 /** Parses the certificates of a PEM file (RFC 7468) in their order; `path` is for the error only. @throws OperatorError */
 export function parseCertificates(pem: string, path: string): [X509Certificate, ...X509Certificate[]] {
@@ -52,7 +52,7 @@ export function parsePrivateKey(pem: string, path: string): KeyObject {
 /** Reads a text file. @throws OperatorError that names the file, the reason and `whenMissing`, what to do if it is not there. */
 export async function loadPem(path: string, whenMissing: string): Promise<string> {
   try {
-    return await readFile(path, 'latin1');
+    return await readRegularFile(path);
   } catch (cause) {
     throw isMissing(cause)
       ? new OperatorError(`${path} does not exist: ${whenMissing}.`, { cause })

@@ -55,11 +55,11 @@ export function parseServerIp(text: string): ServerName {
 export function parseAltNames(subjectAltName: string | undefined): ServerName[] {
   const names: ServerName[] = [];
   // Node puts a value that holds a comma or a quote into quotes, so that it can't pass for several entries.
-  for (const entry of subjectAltName?.match(/(?:"(?:[^"\\]|\\.)*"|[^,"])+/g) ?? []) {
+  for (const entry of subjectAltName?.match(/(?:"(?:[^"\\]|\\[^]?)*(?:"|$)|[^,"])+/g) ?? []) {
     const [, kind, value] = /^\s*(DNS|IP Address):([^"]+)$/.exec(entry) ?? [];
     if (value === undefined) continue;
     if (kind === 'DNS') names.push({ kind: 'dns', value: value.toLowerCase() });
-    else if (isIP(value) !== 0) names.push(parseServerIp(value));
+    else if (isIP(value) !== 0 && !value.includes('%')) names.push(parseServerIp(value));
   }
   return names;
 }

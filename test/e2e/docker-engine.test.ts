@@ -10,6 +10,7 @@ import { password, startFrontDoor, type FrontDoor } from '../support/front-door.
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { describeClient } from './client-suite.ts';
+import { itKeepsLockedTags, lockedTags } from './locked-tag.ts';
 
 const clis = await findDockerClis();
 const skip =
@@ -27,7 +28,7 @@ describe('Docker with an engine', { skip }, () => {
     frontDoor = await startFrontDoor({
       upstreamUrl: registry.url,
       hosts: [namespace.host],
-      set: ['listen.host=0.0.0.0', 'listen.port=443'],
+      set: ['listen.host=0.0.0.0', 'listen.port=443', lockedTags],
       within: namespace.networkOnly,
     });
   });
@@ -43,6 +44,11 @@ describe('Docker with an engine', { skip }, () => {
       skip: unlessInstalled('tar'),
       place: () => ({ frontDoor, registry }),
       repository: `team/docker-${cli.version.replace(/[^a-z0-9]+/g, '-')}`,
+      createClient: (image) => createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image }),
+    });
+
+    itKeepsLockedTags(`docker ${cli.version}`, {
+      skip: unlessInstalled('tar'),
       createClient: (image) => createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image }),
     });
 

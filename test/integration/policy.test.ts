@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
 import { clientHost, errorCode, exchange } from '../support/raw-client.ts';
+import { isRefusal, replaceConfig, sighup } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 /** bcrypt of "x" at cost 4. */
@@ -116,5 +117,21 @@ describe('a policy', { timeout: 60_000 }, () => {
   test('what was cached for one is not given to another', async () => {
     assert.equal((await ask('alice', 'GET /v2/secret/app/manifests/cached')).status, 200);
     assert.equal((await ask('bob', 'GET /v2/secret/app/manifests/cached')).status, 404);
+  });
+
+  test('is reloaded, and serves on where the new one is invalid', async () => {
+    const push = 'PUT /v2/base/debian/manifests/latest';
+    assert.equal((await ask('builder1', push)).status, 200);
+    await replaceConfig(frontDoor, config.replace('group:ci]', 'group:cis]'));
+    assert.ok(isRefusal(await sighup(frontDoor)));
+    assert.equal((await ask('builder1', push)).status, 200);
+    assert.equal((await ask('bob', push)).status, 403);
+    await replaceConfig(frontDoor, config.replace('ci: [builder1, builder2]', 'ci: [bob]'));
+    assert.equal((await sighup(frontDoor)).msg, 'reloaded');
+    assert.equal((await ask('builder1', push)).status, 403);
+    assert.equal((await ask('bob', push)).status, 200);
+    await replaceConfig(frontDoor, config.replace(/policy:[^]*/, 'policy:'));
+    assert.ok(isRefusal(await sighup(frontDoor)), 'an empty policy is no policy that allows everything');
+    assert.equal((await ask('builder1', push)).status, 403);
   });
 });

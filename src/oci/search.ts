@@ -1,0 +1,62 @@
+import { nameV1Repository } from './access.ts';
+import { readJsonObject } from './catalog.ts';
+import { readQueryField } from './query.ts';
+import type { CanonicalTarget } from './target.ts';
+
+/** What a client of the first protocol searches for. */
+export type SearchQuery = {
+  /** All fields but the two below, as the client wrote them. */
+  readonly others: string;
+  /** How many results a page has; null: all of them. */
+  readonly n: number | null;
+  /** Counted from 1. */
+  readonly page: number;
+};
+
+/** Something found, with the repository that it names; null: none that could be asked about. */
+export type SearchResult = { readonly repository: string | null; readonly entry: unknown };
+
+/** A part of a registry's answer. */
+export type SearchPage = {
+  readonly query: unknown;
+  readonly results: readonly SearchResult[];
+  /** How many parts there are; null: it does not say, and may have only this one. */
+  readonly pageCount: number | null;
+};
+
+/** How many results a page has when only its number is said: as on the first protocol's public registry. */
+const usualSize = 25;
+const maxSize = 100;
+
+export function parseSearchQuery({ raw, rawPath }: CanonicalTarget): SearchQuery {
+  const fields = raw
+    .slice(rawPath.length + 1)
+    .split('&')
+    .filter((text) => text !== '')
+    .map((text) => ({ text, ...readQueryField(text) }));
+  const numberOf = (wanted: string): number | null => {
+    const value = fields.find(({ name }) => name === wanted)?.value ?? '';
+    return /^[1-9]\d{0,8}$/.test(value) ? Number(value) : null;
+  };
+  const page = numberOf('page');
+  const n = numberOf('n') ?? (page === null ? null : usualSize);
+  const others = fields.filter(({ name }) => name !== 'n' && name !== 'page').map(({ text }) => text);
+  return { others: others.join('&'), n: n === null ? null : Math.min(n, maxSize), page: page ?? 1 };
+}
+
+/** Reads a registry's answer. @throws RangeError with what is wrong with it. */
+export function parseSearchPage(body: Buffer): SearchPage {
+  const { query, results, num_pages: pageCount } = readJsonObject(body);
+  const entries: unknown = results === null ? [] : results;
+  if (!Array.isArray(entries)) throw new RangeError('its results are no list');
+  return {
+    query,
+    results: entries.map((entry: unknown) => ({ repository: readRepository(entry), entry })),
+    pageCount: typeof pageCount === 'number' ? pageCount : null,
+  };
+}
+
+function readRepository(entry: unknown): string | null {
+  const { name } = (entry ?? {}) as { readonly name?: unknown };
+  return typeof name === 'string' ? nameV1Repository(name) : null;
+}

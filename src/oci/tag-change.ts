@@ -1,0 +1,57 @@
+import { parseAccess } from './access.ts';
+import { parseChange } from './change.ts';
+import { digestForm } from './digest.ts';
+import { parseQuery } from './query.ts';
+import type { Route } from './route.ts';
+import type { CanonicalTarget } from './target.ts';
+
+/** A request that could give tags another meaning, or take away what they name. */
+export type TagChange =
+  | {
+      readonly kind: 'push';
+      readonly repository: string;
+      /** The digest that the path names; null: it names a tag. */
+      readonly digest: string | null;
+      /** The tag that the path names; null: it names a digest. */
+      readonly tag: string | null;
+      /** All that the query names, be they tags or not (distribution-spec, "Pushing Manifests With Tags"). */
+      readonly queryTags: readonly string[];
+      readonly isV1: boolean;
+    }
+  | { readonly kind: 'delete-tag'; readonly repository: string; readonly tag: string }
+  | {
+      readonly kind: 'delete-digest';
+      readonly repository: string;
+      readonly digest: string;
+      readonly object: 'manifest' | 'blob';
+    }
+  /** All tags of the repository go (first protocol). */
+  | { readonly kind: 'delete-all'; readonly repository: string };
+
+/**
+ * Names what a request other than GET, HEAD and OPTIONS could do to tags; null for nothing. `unknown`: it is no request of the
+ * registry's API, and what it would do is upstream's to know.
+ */
+export function parseTagChange(
+  method: string,
+  route: Route,
+  target: CanonicalTarget,
+): TagChange | 'unknown' | null {
+  const access = parseAccess(method, route, target);
+  if (access === null) return /^\/(?:v2|v1\/repositories)\//.test(target.path) ? 'unknown' : null;
+  if (access.kind !== 'repository' || access.action === 'pull' || access.upload !== null) return null;
+  const { repository, action } = access;
+  const change = parseChange(method, route, target);
+  if (action === 'push') {
+    // Without a tag or a digest: v1's list of a repository's images, and the like.
+    if (change === null) return null;
+    const { tag, digest, isV1 } = change;
+    const queryTags = parseQuery(target).flatMap(({ name, value }) => (name === 'tag' ? [value] : []));
+    return { kind: 'push', repository, digest, tag, queryTags, isV1 };
+  }
+  const { tag = null, digest = null, object } = change ?? {};
+  if (tag !== null) return { kind: 'delete-tag', repository, tag };
+  if (digest !== null && digestForm.test(digest))
+    return { kind: 'delete-digest', repository, digest, object: object === 'blob' ? 'blob' : 'manifest' };
+  return { kind: 'delete-all', repository };
+}

@@ -1,0 +1,49 @@
+import { openRedis } from './cache/open-store.ts';
+import { createRedisLocks, type RedisLocks } from './cache/redis-locks.ts';
+import type { Config } from './config/schema.ts';
+import { createRepositoryLocks, type RepositoryLocks } from './repository-locks.ts';
+
+/** The locks of a front door, which outlive what it is configured to lock. */
+export type OpenRepositoryLocks = RepositoryLocks & {
+  /** To be called before the first is acquired: nothing is opened for who needs none. @throws OperatorError when the CA of Redis cannot be read. */
+  prepare(): Promise<void>;
+  close(): void;
+};
+
+/**
+ * Puts them together: those of the processes of this instance, and where instances share a Redis theirs on top.
+ * @param own those of this instance; of this process alone when left out
+ */
+export function openRepositoryLocks(
+  { cache, upstream }: Pick<Config, 'cache' | 'upstream'>,
+  own: RepositoryLocks = createRepositoryLocks(),
+): OpenRepositoryLocks {
+  let shared: RedisLocks | null = null;
+  return {
+    prepare: async () => {
+      if (cache.driver !== 'redis' || shared !== null) return;
+      const { keyPrefix, timeout } = cache.redis;
+      const redis = await openRedis(cache.redis);
+      shared = createRedisLocks({ redis, keyPrefix, upstreamUrl: upstream.url, timeoutMs: timeout });
+    },
+    acquire: async (repository, wish) => {
+      const untilMs = performance.now() + wish.waitMs;
+      const first = await own.acquire(repository, wish);
+      if (typeof first === 'string' || shared === null) return first;
+      const second = await shared.acquire(repository, { ...wish, waitMs: untilMs - performance.now() });
+      if (typeof second === 'string') {
+        first.release();
+        return second;
+      }
+      return {
+        lost: second.lost,
+        isHeld: () => second.isHeld(),
+        release: () => {
+          second.release();
+          first.release();
+        },
+      };
+    },
+    close: () => shared?.close(),
+  };
+}

@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
+import { readSettings } from '../../../src/config/file-settings.ts';
+import { selectFlavor } from '../../../src/config/flavor.ts';
+import { configKeys, topNames } from '../../../src/config/key-list.ts';
+import { validateSettings } from '../../../src/config/validate.ts';
+import { parseYamlTree } from '../../../src/config/yaml-tree.ts';
+import { shortenLine } from '../../../src/observability/long-line.ts';
+import { printable } from '../../../src/observability/printable.ts';
+import { parseProxyHeader } from '../../../src/server/proxy-header.ts';
+import { parseAltNames } from '../../../src/tls/server-name.ts';
+import type { FuzzTarget } from './fuzz-target.ts';
+import { anyByte, anyCharacter, characters, damaged, inOrder, oneOf, repeated, usually } from './grammar.ts';
+
+const crypt = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const rounds = oneOf(
+  '',
+  'rounds=5000$',
+  'rounds=999999999$',
+  'rounds=500001$',
+  'rounds=1$',
+  'rounds=01000$',
+  'rounds=-1$',
+);
+const hash = oneOf(
+  inOrder(
+    '$2',
+    characters('aby', 1, 1),
+    '$',
+    oneOf('04', '10', '14', '15', '31', '32', '99', '3'),
+    '$',
+    characters(crypt, 53, 53),
+  ),
+  inOrder('$apr1$', characters(crypt, 0, 9), '$', characters(crypt, 22, 22)),
+  inOrder('{SHA}', characters(crypt, 26, 28), '='),
+  inOrder('$5$', rounds, characters(crypt, 0, 17), '$', characters(crypt, 43, 43)),
+  inOrder('$6$', rounds, characters(crypt, 0, 16), '$', characters(crypt, 86, 86)),
+  oneOf('', 'plain', '$1$x$y', 'rKO5Ie5DHVMFM', '$2y$10$short'),
+);
+const line = oneOf(
+  inOrder(
+    oneOf('alice', 'bob', 'x y', ' ', '', '\ufeffeve', '__proto__', repeated(anyCharacter, 0, 5)),
+    ':',
+    hash,
+    usually('', 5, ':rest'),
+  ),
+  inOrder('#', repeated(anyCharacter, 0, 9)),
+  oneOf('', '  ', 'alice', ':', '::', 'alice::x'),
+);
+const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
+const htpasswd: FuzzTarget = {
+  name: 'htpasswd',
+  inputs: damaged(repeated(line, 0, 6, oneOf('\n', '\r\n', '\n\n')), 2, anyCharacter),
+  perSecond: 70_000,
+  check: (text) => {
+    const { entries, problems } = parseHtpasswd(text, limits);
+    const lines = text.replace(/^\ufeff/, '').split('\n');
+    const used = new Set<number>();
+    for (const [name, entry] of entries) {
+      assert.ok(name !== '' && !name.includes(':') && !name.includes('\n'));
+      assert.ok(!used.has(entry.line));
+      used.add(entry.line);
+      const trimmed = (lines[entry.line - 1] ?? '').replace(/^[ \t\v\f\r]*/, '');
+      assert.ok(trimmed.startsWith(`${name}:`), 'the name is that of its line');
+      assert.ok(trimmed.includes(entry.hash));
+      const [, cost] = /^\$2.\$(\d\d)\$/.exec(entry.hash) ?? [];
+      assert.ok(Number(cost ?? 0) <= 14, entry.hash);
+      const [, work] = /^\$[56]\$rounds=(\d+)\$/.exec(entry.hash) ?? [];
+      assert.ok(Number(work ?? 1000) <= 500_000 && Number(work ?? 1000) >= 1000, entry.hash);
+    }
+    for (const problem of problems) {
+      assert.ok(!used.has(problem.line));
+      used.add(problem.line);
+      assert.doesNotMatch(problem.reason, /plain\b(?! text)/);
+    }
+    // Each line is a user, a problem, a comment or blank.
+    const silent = lines.filter((content) => /^[ \t\v\f\r]*(?:#.*)?$/s.test(content)).length;
+    assert.equal(used.size + silent, lines.length);
+  },
+};
+
+const yamlKey = oneOf(
+  ...topNames,
+  ...[...configKeys.keys()].map((path) => path.slice(path.lastIndexOf('.') + 1)),
+  ...[
+    '__proto__',
+    'constructor',
+    'prototype',
+    '<<',
+    'common',
+    'dev',
+    'prod',
+    '"a"',
+    '? x',
+    '!!str a',
+    '&a b',
+    '*a',
+    '{}',
+    '[a]',
+    '',
+    'who',
+  ],
+);
+const yamlValue = oneOf(
+  ...[
+    '443',
+    '5s',
+    'true',
+    'null',
+    '~',
+    '""',
+    '_env:HOME',
+    '_env:NOT_SET',
+    '_env:X:1',
+    '[a, b]',
+    '{ a: b }',
+    '*a',
+    '&a x',
+    '&a { b: *a }',
+  ],
+  ...[
+    '!!binary aGk=',
+    '!!js/function x',
+    '!!python/object:x y',
+    '0x10',
+    '1e999',
+    '.inf',
+    '.nan',
+    '2001-01-01',
+    '|\n  x',
+    '>-\n  y',
+    "'it''s'",
+  ],
+  ...[
+    '[[[[[[[[[[]]]]]]]]]]',
+    '{ __proto__: { polluted: 1 } }',
+    '[{ who: [anonymous], repositories: ["**"], actions: [pull] }]',
+    '4GiB',
+    '-1',
+    '*b',
+  ],
+  ...[
+    '{ "__proto__": [x] }',
+    '!!map { constructor: { prototype: { polluted: 1 } } }',
+    '"\\x00"',
+    '"\\u2028"',
+    '# x',
+    '%',
+    '@',
+    '`',
+  ],
+);
+const indent = oneOf('', '  ', '    ', '\t', '- ');
+const config: FuzzTarget = {
+  name: 'configuration',
+  inputs: damaged(
+    repeated(inOrder(indent, yamlKey, usually(': ', 8, ':'), oneOf(yamlValue, '\n  ')), 0, 12, '\n'),
+    3,
+  ),
+  perSecond: 1200,
+  check: (text) => {
+    const { root, faults } = parseYamlTree(text);
+    for (const { line: at, wrong } of faults) assert.ok(at >= 1 && wrong !== '');
+    if (root === undefined) assert.ok(faults.length > 0);
+    if (root?.kind !== 'mapping') return;
+    const selected = selectFlavor(root, { name: 'dev', by: 'the default', isFlag: false });
+    if (selected.document === undefined) {
+      assert.ok(selected.faults.length > 0);
+      return;
+    }
+    const { settings, problems } = readSettings(selected.document, 'x.yml', { HOME: '/root' });
+    const validated = validateSettings(settings, '/');
+    if (validated.config === undefined) assert.ok(validated.problems.length > 0);
+    for (const problem of [...problems, ...validated.problems]) assert.ok(problem.wrong !== '');
+    assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
+    if (validated.config) assert.deepEqual(Object.keys(validated.config).sort(), [...topNames].sort());
+  },
+};
+
+const proxyHeader: FuzzTarget = {
+  name: 'PROXY header',
+  inputs: damaged(
+    oneOf(
+      inOrder(
+        'PROXY ',
+        oneOf('TCP4 192.0.2.1 192.0.2.2', 'TCP6 ::1 ::2', 'UNKNOWN', 'TCP4 ::1 ::2'),
+        ' ',
+        oneOf('1 2', '65536 1', '01 1', '-1 1'),
+        oneOf('\r\n', '\n', ''),
+      ),
+      inOrder(
+        '\r\n\r\n\0\r\nQUIT\n',
+        oneOf('\x21\x11', '\x20\0', '\x21\x21', '\x22\x11'),
+        anyByte,
+        anyByte,
+        repeated(anyByte, 0, 40),
+      ),
+      inOrder('\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c', repeated(anyByte, 12, 14)),
+    ),
+    2,
+  ),
+  perSecond: 200_000,
+  check: (text) => {
+    const bytes = Buffer.from(text, 'latin1');
+    const read = parseProxyHeader(bytes);
+    // What has been decided stays decided, whatever comes behind it; and before its last byte nothing is.
+    if (read !== 'incomplete')
+      assert.deepEqual(parseProxyHeader(Buffer.concat([bytes, Buffer.from('xyz')])), read);
+    if (typeof read !== 'string') {
+      assert.ok(read.lengthBytes <= bytes.length);
+      assert.equal(parseProxyHeader(bytes.subarray(0, read.lengthBytes - 1)), 'incomplete');
+    }
+  },
+};
+
+const logText: FuzzTarget = {
+  name: 'log texts',
+  inputs: repeated(
+    oneOf(anyCharacter, '\n', '\r', '\x1b[2J', '\u2028', '\u202e', '"', '\\', '\0', characters('ab', 0, 30)),
+    0,
+    60,
+  ),
+  perSecond: 25_000,
+  check: (text) => {
+    const shown = printable(text);
+    assert.doesNotMatch(shown, /[\p{Cc}\u2028-\u202e\u2066-\u2069]/u);
+    const written = `${JSON.stringify({ msg: text, nested: { text }, list: [text] })}\n`;
+    const cut = shortenLine(written, 64);
+    assert.ok(Buffer.byteLength(cut) <= Math.max(64, 0) || Buffer.byteLength(written) <= 64, cut);
+    assert.equal(cut.indexOf('\n'), cut.length - 1);
+    JSON.parse(cut);
+  },
+};
+
+const altNames: FuzzTarget = {
+  name: 'names of certificates',
+  inputs: damaged(
+    repeated(
+      oneOf(
+        'DNS:a.example',
+        'DNS:"x, DNS:evil"',
+        'IP Address:192.0.2.1',
+        'IP Address:::1',
+        'email:x',
+        'DNS:"a\\"b',
+        'URI:http://x',
+      ),
+      0,
+      5,
+      ', ',
+    ),
+    2,
+  ),
+  perSecond: 300_000,
+  check: (text) => {
+    for (const { kind, value } of parseAltNames(text)) {
+      assert.ok(text.toLowerCase().includes(kind === 'dns' ? `dns:${value}` : 'ip address:'));
+      assert.ok(!value.includes(','));
+    }
+  },
+};
+
+/** What an operator writes, and what other programs say. */
+export const fileTargets: readonly FuzzTarget[] = [htpasswd, config, proxyHeader, logText, altNames];
