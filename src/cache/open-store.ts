@@ -86,5 +86,7 @@ async function loadCa(path: string): Promise<string> {
   }
   if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
   // Node would take it for no CA at all, and trust every public one.
-  throw new OperatorError(`${path} holds no certificate in PEM form: set cache.redis.ca to a file that does.`);
+  throw new OperatorError(
+    `${path} holds no certificate in PEM form: set cache.redis.ca to a file that does.`,
+  );
 }
