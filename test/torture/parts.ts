@@ -1,6 +1,6 @@
 import { attacks } from './parts/attacks.ts';
-import { fuzzing } from './parts/fuzzing.ts';
 import { clientFaults } from './parts/client-faults.ts';
+import { fuzzing } from './parts/fuzzing.ts';
 import { redisAndDisk } from './parts/redis-and-disk.ts';
 import { soak } from './parts/soak.ts';
 import { supplyChain } from './parts/supply-chain.ts';
