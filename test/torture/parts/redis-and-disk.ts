@@ -30,7 +30,7 @@ export const redisAndDisk: Part = {
       ],
       ...(logDisk ? { within: logDisk.within } : {}),
     });
-    // What is pulled by whoever is to notice nothing comes out of the cache: it needs no descriptor.
+    // What is pulled by whoever is to notice little comes out of the cache, and needs no descriptor as long as it is believed there.
     const stored = ['cache.tagTtl=1h', `upstream.storage=${registry.storageDir}`];
     const cramped = await startFrontDoor({
       upstreamUrl: registry.url,
@@ -59,7 +59,7 @@ export const redisAndDisk: Part = {
     const wanted = { target, bytes };
     const blob = { target: `/v2/${repository}/blobs/${configDigest}`, bytes: Buffer.from(config) };
     const besideRedis = startBystander(cached, [wanted, blob]);
-    const besideFiles = startBystander(cramped, [wanted]);
+    const besideFiles = startBystander(cramped, [wanted], { maySayLater: true });
     await Promise.all([besideRedis.settled(), besideFiles.settled()]);
     const workersEnded = ({ log }: FrontDoor) =>
       log.filter(({ msg }) => msg === 'a worker process has ended: another takes its place').length;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FrontDoor } from '../../support/front-door.ts';
+import { values } from '../../support/http-message.ts';
 import { authorized, connectClient } from '../../support/raw-client.ts';
 import { until } from '../../support/redis.ts';
 import { within } from './within.ts';
@@ -23,8 +24,15 @@ const pauseMs = 15;
 /** Slower than this is noticed, in milliseconds; the machine is busy with the trouble. */
 const longestMs = 10_000;
 
-/** Starts one: it asks for these in turn, on one connection for ever, and looks at every byte. */
-export function startBystander(frontDoor: Pick<FrontDoor, 'port' | 'ca'>, goods: readonly Good[]): Bystander {
+/**
+ * Starts one: it asks for these in turn, on one connection for ever, and looks at every byte.
+ * @param maySayLater whether a 503 that says when to come again is no more than it must put up with
+ */
+export function startBystander(
+  frontDoor: Pick<FrontDoor, 'port' | 'ca'>,
+  goods: readonly Good[],
+  { maySayLater = false }: { maySayLater?: boolean } = {},
+): Bystander {
   let noticed: Error | undefined;
   let isStopping = false;
   let count = 0;
@@ -35,6 +43,10 @@ export function startBystander(frontDoor: Pick<FrontDoor, 'port' | 'ca'>, goods:
         const { target, bytes } = goods[count % goods.length] ?? { target: '', bytes: Buffer.alloc(0) };
         client.send(authorized(`GET ${target}`));
         const response = await within(longestMs, `the bystander's answer ${count}`, client.response());
+        if (maySayLater && response.status === 503 && values(response, 'retry-after').length === 1) {
+          await delay(pauseMs);
+          continue;
+        }
         if (response.status !== 200 || !response.complete || !response.body.equals(bytes))
           throw new Error(
             `got ${response.startLine} and ${response.body.length} bytes for its request ${count} (${target}): ${response.body.toString('latin1', 0, 200)}`,

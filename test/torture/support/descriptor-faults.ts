@@ -16,7 +16,7 @@ import { basicOf } from './soak-load.ts';
 
 export type DescriptorFaultsPlace = {
   readonly frontDoor: FrontDoor;
-  /** It pulls over a connection that it had before. */
+  /** It pulls over a connection that it had before, and may be told to come again. */
   readonly bystander: Bystander;
   /** The lines of the htpasswd file. */
   readonly users: string;
