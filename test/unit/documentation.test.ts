@@ -18,6 +18,7 @@ const pages = [
   'docs/operations.md',
   'docs/policy.md',
   'docs/licences.md',
+  'docs/torture.md',
   ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
     (name) => `docs/operations/${name}.md`,
   ),
