@@ -99,6 +99,7 @@ describe('a policy', { timeout: 60_000 }, () => {
     [`?mount=${digest}&from=secret/app`, ''],
     [`?x=1&mount=${digest}&from=secret/app&y=2`, '?x=1&y=2'],
     [`?mount=${digest}`, ''],
+    [`??from=team-a/app&mount=${digest}`, '??from=team-a/app'],
     [`?mount=${digest}&from=team-a/app&from=secret/app`, ''],
     [`?mount=${digest}&from=team-a/app;from=secret/app`, ''],
     [`?m%6Funt=${digest}&%66rom=secret%2Fapp`, ''],
