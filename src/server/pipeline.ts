@@ -9,7 +9,7 @@ import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
-import { tooLarge, type Engine } from '../proxy/engine.ts';
+import { tooLarge, type Engine, type ForwardRequest } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
@@ -135,9 +135,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       if (!reads) limitUploads(exchange, route);
-      const proceed = async () => {
+      const proceed = async (outlivesClient?: () => boolean) => {
         const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-        await forward(exchange, route, written, { ...admission, ...passage }, audited);
+        await forward(exchange, route, written, { ...admission, ...passage, outlivesClient }, audited);
       };
       if (reads || options.guardTags === null) await proceed();
       else await options.guardTags(exchange, route, target, admission, proceed);
@@ -225,7 +225,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     exchange: Exchange,
     route: Route,
     written: Written | null,
-    admission: Admission & Passage,
+    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
@@ -239,7 +239,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const transfer = async (
     exchange: Exchange,
     route: Route,
-    admission: Admission & Passage,
+    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
   ): Promise<void> => {
@@ -253,6 +253,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host, editLocation: admission.editLocation },
       maxBodyBytes: maxBodyBytes(route),
+      outlivesClient: admission.outlivesClient,
       onResponse: (status, rawHeaders) => {
         audited?.answered(status, rawHeaders);
         if (status === 401) warnOfUpstreamChallenge(exchange);
@@ -262,6 +263,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       },
     });
     exchange.transfer = forwarded;
+    // The log does not wait for what outlives its client.
+    if (admission.outlivesClient)
+      res.once('close', () => {
+        if (!res.writableFinished) exchange.reason ??= 'client-left';
+      });
     audited?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
