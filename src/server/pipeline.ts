@@ -67,13 +67,16 @@ export type Pipeline = {
     res: ServerResponse,
     options: {
       expectation: Expectation;
-      turn: Promise<unknown> | undefined;
+      /** Gives the pipeline that answers it; undefined: its turn has come, and it is this one. */
+      turn: Promise<Pipeline> | undefined;
       /** The TCP peer, or the client that a PROXY header names. */
       peerAddress: string;
       /** Refused with 503: nothing new is begun any more. */
       isDraining: boolean;
     },
   ): Exchange;
+  /** Answers one that has waited for its turn; never rejects. */
+  answer(exchange: Exchange, isDraining: boolean): Promise<void>;
 };
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
@@ -96,7 +99,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
     if (turn === undefined) void answer(exchange, isDraining);
-    else void turn.then(() => answer(exchange, isDraining));
+    else void turn.then((pipeline) => pipeline.answer(exchange, isDraining));
     return exchange;
   };
 
@@ -309,7 +312,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
   };
 
-  return { handle };
+  return { handle, answer };
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */
