@@ -55,6 +55,8 @@ const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
 const toleranceSeconds = 30;
 /** More than a token of 32 scopes has. */
 const maxTokenLength = 16_384;
+/** More than one of a few scopes has: as many characters of tokens as this for each that may be remembered are remembered in all. */
+const usualTokenLength = 1024;
 
 type Remembered = {
   readonly verified: VerifiedToken;
@@ -69,7 +71,11 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   const signing = deriveTokenKeys(first);
   const keys = new Map([signing, ...others.map(deriveTokenKeys)].map((set) => [set.id, set]));
   const keyedHash = createKeyedHash();
-  const remembered = new LRUCache<string, Remembered>({ max: options.maxRemembered });
+  const remembered = new LRUCache<string, Remembered>({
+    max: options.maxRemembered,
+    // Tokens have what their scopes need: strangers, too, can have many of the longest.
+    maxSize: options.maxRemembered * usualTokenLength,
+  });
 
   const sign = (
     kind: keyof typeof types,
@@ -149,7 +155,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       if (scopes === null) return 'invalid-token';
       const verified = { identity: subject?.identity ?? null, scopes };
       const untilMs = ((payload.exp ?? 0) + toleranceSeconds) * 1000;
-      remembered.set(key, { verified, hash: subject?.hash ?? null, untilMs });
+      remembered.set(key, { verified, hash: subject?.hash ?? null, untilMs }, { size: token.length });
       return verified;
     },
     issueRefresh: (subject) => {

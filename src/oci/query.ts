@@ -16,6 +16,7 @@ export function parseQuery({ raw, rawPath }: CanonicalTarget): QueryField[] {
 
 /** A field of a query as application/x-www-form-urlencoded has it (WHATWG URL section 5.1); a name that cannot be decoded is left as it is. */
 export function readQueryField(text: string): { name: string; value: string } {
-  const [name = '', value = ''] = [...new URLSearchParams(text)][0] ?? [];
+  // A first "?" would be left out, and to upstream it is part of the name.
+  const [name = '', value = ''] = [...new URLSearchParams(`?${text}`)][0] ?? [];
   return { name, value };
 }

@@ -30,6 +30,11 @@ export type ForwardRequest = {
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
   readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
+  /**
+   * Asked when the client leaves and upstream has all of its request: whether upstream's answer is waited for, before which nobody
+   * knows what came of it. Left out: it is not.
+   */
+  readonly outlivesClient?: (() => boolean) | undefined;
 };
 
 /** How a transfer ended: the whole answer was written (`res` is still to be ended), or one side broke off and both were cut. */
@@ -132,7 +137,10 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           res.destroy();
           resolve(end);
         });
-      const onClientClose = () => cut('client-left');
+      const onClientClose = () => {
+        const waits = !response && upstreamRequest?.writableEnded === true && request.outlivesClient?.();
+        if (!waits) cut('client-left');
+      };
 
       const onFailure = (error: Error & { code?: string }) => {
         if (settled || response) return;
@@ -197,6 +205,10 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
 
       const relay = (incoming: IncomingMessage) => {
         if (settled) return;
+        if (res.destroyed) {
+          cut('client-left');
+          return;
+        }
         try {
           if (hasForeignCoding(incoming.rawHeaders))
             throw new Error('its Transfer-Encoding is not "chunked"');

@@ -28,8 +28,11 @@ export type GuardTags = (
   route: Route,
   target: CanonicalTarget,
   admission: Admission,
-  proceed: () => Promise<void>,
+  proceed: Proceed,
 ) => Promise<void>;
+
+/** @param outlivesClient see ForwardRequest */
+export type Proceed = (outlivesClient?: () => boolean) => Promise<void>;
 
 export type ImmutableTagsOptions = TagQuestionsOptions & {
   /** Patterns of immutable tags, as the configuration has them. */
@@ -113,7 +116,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     readonly exchange: Exchange;
     readonly target: CanonicalTarget;
     readonly admission: Admission;
-    readonly proceed: () => Promise<void>;
+    readonly proceed: Proceed;
   };
   const guardPush = async (
     { exchange, target, admission, proceed }: Request,
@@ -179,7 +182,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
   type Turn = {
     ask<T>(admission: Admission, act: (questions: TagQuestions) => Promise<T>): Promise<T>;
     /** Forwards the request, if it is still its turn. */
-    proceed(forward: () => Promise<void>): Promise<void>;
+    proceed(forward: Proceed): Promise<void>;
   };
   /** Acts when it is this write's turn in the repository, which ends when its answer has been sent. */
   const inTurn = async <T>(
@@ -214,7 +217,8 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         proceed: async (forward) => {
           if (!(await lock.isHeld())) throw noTurn('unavailable', repository);
           lock.lost?.addEventListener('abort', cut, { once: true });
-          await forward();
+          // A client that leaves must not free the repository for another while upstream is still at this one's write.
+          await forward(() => lock.lost?.aborted !== true);
         },
       });
     } finally {

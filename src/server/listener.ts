@@ -205,15 +205,26 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     if (headerValues(req.rawHeaders, 'upgrade').length > 0) res.shouldKeepAlive = false;
     // One at a time: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2).
     const last = underWay.size === 0 ? undefined : [...underWay].at(-1);
+    let served = serving;
+    served.active += 1;
+    const leaveService = () => {
+      served.active -= 1;
+      if (served.active === 0) served.whenIdle?.();
+    };
     const turn =
       last &&
-      new Promise<void>((resolve) => {
+      new Promise<Pipeline>((resolve) => {
         // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
-        last.res.once('close', () => socket.writable && resolve());
+        last.res.once('close', () => {
+          if (!socket.writable) return;
+          // What has waited begins now, by what holds now.
+          leaveService();
+          served = serving;
+          served.active += 1;
+          resolve(served.pipeline);
+        });
       });
     const { peerAddress } = connection;
-    const served = serving;
-    served.active += 1;
     const exchange = served.pipeline.handle(req, res, {
       ...{ expectation, turn, peerAddress },
       isDraining: closing,
@@ -223,8 +234,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       underWay.delete(exchange);
       if (exchange.user !== null) connection.isProven = () => true;
       if (underWay.size === 0 && isEnding(socket)) socket.destroySoon();
-      served.active -= 1;
-      if (served.active === 0) served.whenIdle?.();
+      leaveService();
     });
   };
   server.on('request', (req, res) => handle(req, res, 'none'));

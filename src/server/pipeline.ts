@@ -9,7 +9,7 @@ import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
-import { tooLarge, type Engine } from '../proxy/engine.ts';
+import { tooLarge, type Engine, type ForwardRequest } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
@@ -67,13 +67,16 @@ export type Pipeline = {
     res: ServerResponse,
     options: {
       expectation: Expectation;
-      turn: Promise<unknown> | undefined;
+      /** Gives the pipeline that answers it; undefined: its turn has come, and it is this one. */
+      turn: Promise<Pipeline> | undefined;
       /** The TCP peer, or the client that a PROXY header names. */
       peerAddress: string;
       /** Refused with 503: nothing new is begun any more. */
       isDraining: boolean;
     },
   ): Exchange;
+  /** Answers one that has waited for its turn; never rejects. */
+  answer(exchange: Exchange, isDraining: boolean): Promise<void>;
 };
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
@@ -96,7 +99,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     });
     req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
     if (turn === undefined) void answer(exchange, isDraining);
-    else void turn.then(() => answer(exchange, isDraining));
+    else void turn.then((pipeline) => pipeline.answer(exchange, isDraining));
     return exchange;
   };
 
@@ -135,9 +138,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const written =
         reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
       if (!reads) limitUploads(exchange, route);
-      const proceed = async () => {
+      const proceed = async (outlivesClient?: () => boolean) => {
         const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-        await forward(exchange, route, written, { ...admission, ...passage }, audited);
+        await forward(exchange, route, written, { ...admission, ...passage, outlivesClient }, audited);
       };
       if (reads || options.guardTags === null) await proceed();
       else await options.guardTags(exchange, route, target, admission, proceed);
@@ -225,7 +228,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     exchange: Exchange,
     route: Route,
     written: Written | null,
-    admission: Admission & Passage,
+    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
@@ -239,7 +242,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const transfer = async (
     exchange: Exchange,
     route: Route,
-    admission: Admission & Passage,
+    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
   ): Promise<void> => {
@@ -253,6 +256,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       headers: upstreamHeaders(exchange, admission),
       edits: { set: exchange.answerHeaders, clientHost: host, editLocation: admission.editLocation },
       maxBodyBytes: maxBodyBytes(route),
+      outlivesClient: admission.outlivesClient,
       onResponse: (status, rawHeaders) => {
         audited?.answered(status, rawHeaders);
         if (status === 401) warnOfUpstreamChallenge(exchange);
@@ -262,6 +266,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       },
     });
     exchange.transfer = forwarded;
+    // The log does not wait for what outlives its client.
+    if (admission.outlivesClient)
+      res.once('close', () => {
+        if (!res.writableFinished) exchange.reason ??= 'client-left';
+      });
     audited?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(req, res, options.refusedBody);
@@ -303,7 +312,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
   };
 
-  return { handle };
+  return { handle, answer };
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */

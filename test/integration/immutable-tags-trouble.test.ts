@@ -5,6 +5,7 @@ import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
 import { imageType, makeImage, makeIndex } from '../support/manifest-registry.ts';
 import { authorized, connectClient, errorCode, exchange, type RawClient } from '../support/raw-client.ts';
+import { listenToLog } from '../support/reload.ts';
 import { startRedis, until, type RedisServer } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { startUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
@@ -184,14 +185,31 @@ describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () =
     assert.deepEqual(asked, ['HEAD /v2/app/manifests/v1', 'HEAD /v2/app/manifests/v5']);
   });
 
-  test('who leaves while its push is with the registry locks it for a while more, and no longer', async () => {
+  test('who leaves while its push is with the registry locks it until the registry is done', async () => {
     const one = await start(push('v1'));
-    await tagged.write(1);
-    const leftMs = performance.now();
+    const first = await tagged.write(1);
+    const logged = listenToLog(frontDoor);
+    one.leave();
+    const line = await logged(({ path }) => path === '/v2/app/manifests/v1');
+    assert.equal(line['reason'], 'client-left');
+    const two = await start(push('v2'));
+    await roundTrips();
+    assert.equal(first.socket.destroyed, false);
+    assert.equal(tagged.writes.length, 1);
+    first.answer(created);
+    (await tagged.write(2)).answer(created);
+    assert.equal((await two.response()).status, 201);
+  });
+
+  test('who leaves while the registry says nothing locks it for as long as that may be silent, and a while more', async () => {
+    const one = await start(push('v1'));
+    const first = await tagged.write(1);
     one.leave();
     const two = await start(push('v2'));
+    await first.closed; // upstream.readTimeout
+    const closedMs = performance.now();
     (await tagged.write(2)).answer(created);
-    assert.ok(performance.now() - leftMs > 2900);
+    assert.ok(performance.now() - closedMs > 2900);
     assert.equal((await two.response()).status, 201);
   });
 

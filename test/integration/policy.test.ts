@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
-import { clientHost, errorCode, exchange } from '../support/raw-client.ts';
+import { clientHost, connectClient, errorCode, exchange } from '../support/raw-client.ts';
 import { isRefusal, replaceConfig, sighup } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -99,6 +99,7 @@ describe('a policy', { timeout: 60_000 }, () => {
     [`?mount=${digest}&from=secret/app`, ''],
     [`?x=1&mount=${digest}&from=secret/app&y=2`, '?x=1&y=2'],
     [`?mount=${digest}`, ''],
+    [`??from=team-a/app&mount=${digest}`, '??from=team-a/app'],
     [`?mount=${digest}&from=team-a/app&from=secret/app`, ''],
     [`?mount=${digest}&from=team-a/app;from=secret/app`, ''],
     [`?m%6Funt=${digest}&%66rom=secret%2Fapp`, ''],
@@ -117,6 +118,30 @@ describe('a policy', { timeout: 60_000 }, () => {
   test('what was cached for one is not given to another', async () => {
     assert.equal((await ask('alice', 'GET /v2/secret/app/manifests/cached')).status, 200);
     assert.equal((await ask('bob', 'GET /v2/secret/app/manifests/cached')).status, 404);
+  });
+
+  test('of now decides about what waited behind another request', async () => {
+    const waiting = await startUpstream();
+    const door = await startFrontDoor({ upstreamUrl: waiting.url, htpasswd, config });
+    const client = await connectClient(door);
+    try {
+      const as = (request: string) => {
+        const credentials = `Basic ${Buffer.from('bob:x').toString('base64')}`;
+        return head(`${request} HTTP/1.1`, `Host: ${clientHost}`, `Authorization: ${credentials}`);
+      };
+      client.send(as('GET /v2/team-a/app/tags/list'), as('GET /v2/team-a/app/manifests/latest'));
+      const first = await waiting.next();
+      await replaceConfig(door, 'policy: [{ who: [user:alice], repositories: ["**"], actions: [pull] }]\n');
+      assert.equal((await sighup(door)).msg, 'reloaded');
+      first.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
+      assert.equal((await client.response()).status, 200);
+      assert.equal(errorCode(await client.response()), 'NAME_UNKNOWN');
+      assert.equal(waiting.requests.length, 1);
+    } finally {
+      client.leave();
+      await door.stop();
+      await waiting.close();
+    }
   });
 
   test('is reloaded, and serves on where the new one is invalid', async () => {

@@ -62,6 +62,22 @@ describe('registry tokens', () => {
     assert.deepEqual(await tokens.verify(token), verified, 'remembered');
   });
 
+  test('are remembered by their length: long ones take the place of many', async () => {
+    const { tokens, alice, at } = setUp({ maxRemembered: 30 });
+    const long = Array.from({ length: 32 }, (_, i) => ({
+      ...{ type: 'repository', name: `${'a'.repeat(250)}/${i}`, actions: ['pull'] },
+    })) as Scope[];
+    const issued: string[] = [];
+    for (const asked of [long, long, long, scopes]) issued.push((await tokens.issue(alice, asked)).token);
+    for (const token of issued) assert.equal(typeof (await tokens.verify(token)), 'object');
+    at(-60_000); // what is remembered is not read anew
+    const found = await Promise.all(issued.map((token) => tokens.verify(token)));
+    assert.deepEqual(
+      found.map((each) => typeof each === 'object'),
+      [false, true, true, true],
+    );
+  });
+
   test('of one who did not say who he is', async () => {
     const { tokens } = setUp();
     const { token } = await tokens.issue(null, []);
