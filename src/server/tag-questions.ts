@@ -206,7 +206,8 @@ function parseObject(body: Buffer): object {
 function readNextQuery(rawHeaders: RawHeaders): string | null {
   for (const link of headerValues(rawHeaders, 'link')) {
     const [, url = ''] = /<([^<>]*)>\s*;\s*rel="?next"?/i.exec(link) ?? [];
-    if (url === '') continue;
+    // A page that follows, and that cannot be found, could have the very tag.
+    if (url === '' && !/\bnext\b/i.test(link)) continue;
     const queryAt = url.indexOf('?');
     const query = queryAt === -1 ? '' : url.slice(queryAt);
     if (!/^\?[\x21-\x7e]+$/.test(query))

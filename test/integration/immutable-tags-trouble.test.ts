@@ -241,6 +241,12 @@ describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () =
     const much = await client.ask('DELETE', `/v2/app/manifests/${makeImage('free').digest}`);
     assert.equal(much.status, 403);
     assert.match(much.body.toString(), /limits\.tagQuestions/);
+    tagged.state.answers = {
+      ...pages,
+      [`GET ${list}`]: (request: UpstreamRequest) =>
+        request.answer(...tags(['a'], `Link: <${list}?last=a>; title="more"; rel=next`)),
+    };
+    assert.equal((await client.ask('DELETE', `/v2/app/manifests/${last.digest}`)).status, 502);
     for (const [answer, status] of [
       ['{"tags":7}', 502],
       ['not JSON', 502],
