@@ -1,5 +1,6 @@
 import { readHtpasswdContent } from '../auth/htpasswd-content.ts';
 import { parseHtpasswd } from '../auth/htpasswd.ts';
+import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.ts';
 import { printable } from '../observability/printable.ts';
 import { findRuleFaults } from '../policy/rule-faults.ts';
@@ -14,6 +15,15 @@ export async function findPolicyWarnings(
   return faults.map(({ path, sentence }) =>
     printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
   );
+}
+
+/** Logs what was not logged the last time already. */
+export function createPolicyWarner(logger: Pick<Logger, 'warn'>): (warnings: readonly string[]) => void {
+  let warned: readonly string[] = [];
+  return (warnings) => {
+    for (const warning of warnings) if (!warned.includes(warning)) logger.warn(warning);
+    warned = warnings;
+  };
 }
 
 /** The users who can log in; null where the htpasswd file cannot be read. */

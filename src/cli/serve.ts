@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import { chooseLogFormat, createLogger } from '../observability/logger.ts';
 import { createServiceManager } from '../observability/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
-import { findPolicyWarnings } from './policy-warnings.ts';
+import { createPolicyWarner, findPolicyWarnings } from './policy-warnings.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
 export function addServeCommand(program: Command): void {
@@ -28,11 +28,7 @@ export function addServeCommand(program: Command): void {
       isShared: workers > 1,
       isRequired: true,
     });
-    let warned: readonly string[] = [];
-    const warn = (next: readonly string[]) => {
-      for (const warning of next) if (!warned.includes(warning)) logger.warn(warning);
-      warned = next;
-    };
+    const warn = createPolicyWarner(logger);
     warn(warnings);
     const loadAgain = async () => {
       const loaded = await load();

@@ -10,7 +10,7 @@ export const tokenKeys = {
   tokenKeys: key(
     filePaths(),
     [],
-    'Files with a secret of 32 bytes or more each (openssl rand -base64 48), the same on all instances: the first signs tokens, all verify them, so a new one is put in front and the old one is removed later. Without any, a random one is made at each start; then docker login is given no refresh token, and keeps the password.',
+    'Files with a secret of 32 bytes or more each (openssl rand -base64 48), the same on all instances: the first signs tokens and the marks of uploads under a policy, all verify them, so a new one is put at the end on all instances, then in front, and the old one is removed later. Without any, a random one is made at each start; then docker login is given no refresh token, and keeps the password.',
   ),
   tokenTtl: key(
     duration('60s', '1h'),

@@ -46,6 +46,12 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
       mend: 'name a repository and a user that it allows more, with --repository and --user',
     };
   }
+  if (status === 404 && headers['docker-distribution-api-version'] !== undefined) {
+    return {
+      what: `${said}: there is a registry, and no such repository in it for this user`,
+      mend: 'name a repository and a user that the policy allows more, with --repository and --user',
+    };
+  }
   if (status === 404) {
     return {
       what: `${said}: no registry there`,

@@ -1,6 +1,9 @@
 import type { Action, Need } from './access.ts';
 import { isRepositoryName } from './repository-name.ts';
 
+/** Where tokens are fetched; exactly this path. */
+export const tokenPath = '/token';
+
 /** What a token is asked for, or allows (distribution, "Token Scope Documentation"); also the form of its claim `access`. */
 export type Scope = {
   readonly type: 'repository' | 'registry';

@@ -2,6 +2,7 @@ import { parseAccess } from '../oci/access.ts';
 import { digestForm } from '../oci/digest.ts';
 import { parseRoute, type Route } from '../oci/route.ts';
 import { parseTarget, type CanonicalTarget } from '../oci/target.ts';
+import { tokenPath } from '../oci/token-scope.ts';
 import type { Judge } from './judgement.ts';
 import type { Asker } from './policy.ts';
 
@@ -121,6 +122,7 @@ function readQuestion(
   } catch {
     return 'it was no path of a registry';
   }
+  if (path === tokenPath) return 'it asked for a token';
   const route = parseRoute(method, target, openPaths);
   if (route.kind === 'outside') return 'it was no path of a registry';
   const access = parseAccess(method, route, target);

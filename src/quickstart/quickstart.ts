@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createPolicyWarner, findPolicyWarnings } from '../cli/policy-warnings.ts';
 import { openFrontDoor, type FrontDoor, type FrontDoorOptions } from '../cluster/front-door.ts';
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { chooseLogFormat, createLogger } from '../observability/logger.ts';
@@ -54,12 +55,14 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   try {
     const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);
     const port = await choosePort(given.listen.host, askedPort);
+    const warn = createPolicyWarner(logger);
     const loadServed = async () => {
       const loaded = await load(root, [
         `listen.port=${port}`,
         `upstream.url=${upstream.url}`,
         `upstream.storage=${upstream.storage ?? ''}`,
       ]);
+      warn(await findPolicyWarnings(loaded));
       return { ...loaded, config: { ...loaded.config, log } };
     };
     const served = await loadServed();

@@ -44,7 +44,7 @@ export function formatReadyMessage(message: ReadyMessage): string {
     '',
     `Tidegate is ready at https://${registry} and runs until Ctrl-C.`,
     `upstream  ${upstream.url}, ${upstream.description}`,
-    `settings  ${configPath ?? 'the defaults; your own go into config/tidegate.yml'}`,
+    `settings  ${configPath ?? 'the defaults; your own go into config/tidegate.yml, for the next start'}`,
     ...account,
     ...trust,
     '',

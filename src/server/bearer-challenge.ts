@@ -3,12 +3,9 @@ import { parseMount } from '../oci/mount.ts';
 import { isRepositoryName } from '../oci/repository-name.ts';
 import { parseRoute } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
-import { formatScope, scopeOf } from '../oci/token-scope.ts';
+import { formatScope, scopeOf, tokenPath } from '../oci/token-scope.ts';
 import type { Challenge } from './challenge.ts';
 import { hostPattern } from './framing.ts';
-
-/** Where tokens are fetched; exactly this path. */
-export const tokenPath = '/token';
 
 /**
  * Asks for a token (distribution, "Token Authentication Specification"; RFC 6750 section 3) where registry clients ask for

@@ -2,11 +2,10 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { RegistryTokens, TokenSubject } from '../auth/registry-tokens.ts';
 import { OciError, type OauthError } from '../oci/error.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
-import { formatScope, parseScopes, type Scope } from '../oci/token-scope.ts';
+import { formatScope, parseScopes, tokenPath, type Scope } from '../oci/token-scope.ts';
 import type { Asker, Policy } from '../policy/policy.ts';
 import type { Admission, Admit } from './admission.ts';
 import { endAnswer, type RefusedBodyLimits } from './answer.ts';
-import { tokenPath } from './bearer-challenge.ts';
 import type { Exchange } from './exchange.ts';
 import { readForm } from './form.ts';
 

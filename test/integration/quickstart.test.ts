@@ -133,7 +133,7 @@ describe('npm start', { skip }, () => {
     server.close();
   });
 
-  it('uses a registry that answers at upstream.url', async () => {
+  it('uses a registry that answers at upstream.url, and warns of rules that are hardly meant', async () => {
     const upstream = createServer((socket) => {
       socket.once('data', () => {
         const head = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n';
@@ -142,8 +142,12 @@ describe('npm start', { skip }, () => {
     }).listen(0, '127.0.0.1');
     await once(upstream, 'listening');
     const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
-    const started = start(checkout, ['--port', String(await freePort())], { TIDEGATE_UPSTREAM_URL: url });
+    const started = start(checkout, ['--port', String(await freePort())], {
+      TIDEGATE_UPSTREAM_URL: url,
+      TIDEGATE_POLICY: '[]',
+    });
     await started.ready;
+    assert.match(started.output(), /policy: allows nobody to push/);
     assert.match(started.output(), new RegExp(`^upstream +${url},`, 'm'));
     assert.ok(!processesOf(checkout).some(({ command }) => command.includes('registry.yml')));
     assert.equal(await started.interrupt(), 0);

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/addresses.ts';
 import { judgeDelete, judgePush, judgeRead } from '../../../src/doctor/blob.ts';
 import {
+  explainStatus,
   judgeAnonymous,
   judgeDockerChallenge,
   judgePlainCheck,
@@ -26,6 +27,15 @@ import { parseServerName } from '../../../src/tls/server-name.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
 
 const answer = (status: number, headers: IncomingHttpHeaders = {}) => ({ status, headers });
+
+describe('explainStatus', () => {
+  it('tells a registry that hides a repository from none', () => {
+    const hidden = explainStatus(answer(404, { 'docker-distribution-api-version': 'registry/2.0' }));
+    assert.match(hidden.what, /no such repository in it for this user/);
+    assert.match(hidden.mend, /--repository/);
+    assert.match(explainStatus(answer(404)).what, /no registry there/);
+  });
+});
 
 describe('parseTarget', () => {
   const right: [string, string, string][] = [
