@@ -12,7 +12,7 @@ const gib = 1024 ** 3;
 const mib = 1024 ** 2;
 const bodyBytes = 2 * gib;
 /** What each of four bodies at once has; BODY_GIB=2 makes them as large as the single one. */
-const fourthBytes = Number(process.env['BODY_GIB'] ?? '0.5') * gib;
+const fourthBytes = Number(process.env['BODY_GIB'] ?? '0.25') * gib;
 const maxRssBytes = 200 * mib;
 
 const neededBytes = Math.max(2 * bodyBytes, 4 * fourthBytes) + gib;

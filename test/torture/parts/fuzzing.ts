@@ -10,7 +10,7 @@ import type { Form, Part, Trial } from '../trial.ts';
 const amounts: Readonly<
   Record<Form, { readonly grammarS: number; readonly properties: number; readonly connections: number }>
 > = {
-  quick: { grammarS: 0.5, properties: 1000, connections: 300 },
+  quick: { grammarS: 0.25, properties: 500, connections: 200 },
   ci: { grammarS: 5, properties: 10_000, connections: 3000 },
   long: { grammarS: 20, properties: 60_000, connections: 20_000 },
 };

@@ -214,7 +214,7 @@ function* silences(rig: UpstreamRig, exchange: RecordedExchange): Generator<Case
 
 /** Answers that are no HTTP, odd HTTP, or none. */
 export function upstreamBabble(rig: UpstreamRig): Trial[] {
-  const garbage = { quick: 300, ci: 5_000, long: 60_000 }[rig.form];
+  const garbage = { quick: 150, ci: 5_000, long: 60_000 }[rig.form];
   return [
     { name: 'provisional answers before the answer', run: () => runCases(rig, provisionalCases(rig)) },
     { name: 'a length one short and one too long', run: () => runCases(rig, lengthCases(rig), 30) },

@@ -21,10 +21,10 @@ type Cut = { readonly at: number; readonly ending: 'FIN' | 'RST' };
 /** Each place in so many bytes; every byte but in the quick form, which takes other places with another seed. */
 function* cuts({ form, random }: UpstreamRig, headBytes: number, allBytes: number): Generator<Cut> {
   for (const ending of endings) {
-    const phase = random.below(85);
+    const phase = random.below(170);
     for (let at = 0; at <= allBytes; at++) {
       const edge = Math.min(Math.abs(at - headBytes), allBytes - at) < 3;
-      const isTaken = form !== 'quick' || edge || (at + phase) % (at < headBytes ? 5 : 17) === 0;
+      const isTaken = form !== 'quick' || edge || (at + phase) % (at < headBytes ? 10 : 34) === 0;
       if (isTaken) yield { at, ending };
     }
   }
