@@ -10,7 +10,7 @@ import { readMemory } from '../../support/process-status.ts';
 import { tidegate } from '../../support/processes.ts';
 import { authorized, connectClient, exchange } from '../../support/raw-client.ts';
 import { answerOk, startUpstream, type UpstreamRequest } from '../../support/scripted-upstream.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 
 const mib = 1024 ** 2;
 /** How much more memory the front door may ever have had than before; what the bombs hold is many times more. */

@@ -4,7 +4,7 @@ import { head } from '../../support/http-message.ts';
 import { connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, oneOf, repeated, type Rule } from './grammar.ts';
-import { createRandom, type Random } from './seeded-random.ts';
+import { createRandom, type Random } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { startTellingRegistry } from './telling-registry.ts';
 import type { StrictMessage } from './strict-http.ts';

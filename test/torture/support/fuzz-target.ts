@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Rule } from './grammar.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 
 /** A parser with what must hold for every input. */
 export type FuzzTarget = {

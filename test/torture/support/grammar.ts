@@ -1,4 +1,4 @@
-import type { Random } from './seeded-random.ts';
+import type { Random } from './random.ts';
 
 /** Makes texts that are almost right: what a grammar gives, and now and then what it does not. */
 export type Rule = (random: Random) => string;

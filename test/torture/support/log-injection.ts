@@ -11,7 +11,7 @@ import { connectClient } from '../../support/raw-client.ts';
 import { answerOk, startUpstream } from '../../support/scripted-upstream.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, oneOf, repeated } from './grammar.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 
 /** What could end a line, begin another, or be acted upon by who reads it; no CR, LF or NUL, which no header can have. */
 const nasty = repeated(

@@ -9,7 +9,7 @@ import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../../sup
 import { values } from '../../support/http-message.ts';
 import { authorized, clientHost, connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 import { mountForm, registryMethod, registryPath, registryQuery, uploadStart } from './registry-targets.ts';
 import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } from './telling-registry.ts';
 

@@ -5,7 +5,7 @@ import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.
 import { authorized, exchange } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, characters, damaged, inOrder, oneOf, repeated, usually, type Rule } from './grammar.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { registryMethod, registryPath, registryQuery } from './registry-targets.ts';
 import { sendRaw } from './smuggling.ts';

@@ -10,7 +10,7 @@ import {
   usually,
   type Rule,
 } from './grammar.ts';
-import type { Random } from './seeded-random.ts';
+import type { Random } from './random.ts';
 
 const hex = (digits: number) => characters('0123456789abcdef', digits, digits);
 const word = oneOf(

@@ -1,5 +1,5 @@
 import { basic } from '../../support/front-door.ts';
-import type { Random } from './seeded-random.ts';
+import type { Random } from './random.ts';
 
 /** Bytes that two readers could take apart in two ways; all targets in them are below {@link caseRoot}. */
 export type SmugglingCase = { readonly name: string; readonly bytes: string };

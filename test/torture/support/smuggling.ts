@@ -2,7 +2,7 @@ import { connect } from 'node:tls';
 import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { authorized, connectClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
-import { createRandom } from './seeded-random.ts';
+import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { caseRoot, drawForms, listForms, writeCase, type SmugglingCase } from './smuggling-cases.ts';
 import {
