@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { format, resolveConfig } from 'prettier';
 import { root } from '../support/processes.ts';
 import { loadFindings } from './findings.ts';
 import { parts } from './parts.ts';
+import { loadResults, renderPage, renderSummary } from './publication.ts';
 
 const folder = (name: string) => path.join(root, 'test/torture', name);
 
@@ -19,6 +21,22 @@ describe('the parts of the torture suite', () => {
       const quick = readFileSync(path.join(folder('quick'), file.replace(/\.ts$/, '.test.ts')), 'utf8');
       assert.ok(quick.includes(`'../parts/${file}'`), `test/torture/quick has no test of ${file}`);
     }
+  });
+
+  test('docs/torture.md and SECURITY.md say what was published last: else npm run torture -- --render', async () => {
+    const [results, findings] = [loadResults(), loadFindings()];
+    const check = async (name: string, text: string) => {
+      const file = path.join(root, name);
+      const pretty = await format(text, { ...(await resolveConfig(file)), filepath: file });
+      assert.ok(readFileSync(file, 'utf8').includes(pretty.trim()), `${name} says something else`);
+    };
+    await check('docs/torture.md', renderPage(results, findings));
+    await check('SECURITY.md', renderSummary(results, findings));
+    assert.deepEqual(
+      results.flatMap(({ broke }) => broke),
+      [],
+      'what is published has broken',
+    );
   });
 
   test('each finding is one of theirs', () => {

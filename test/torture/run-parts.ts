@@ -7,6 +7,7 @@ export type PartResult = {
   /** Cases that were tried, and those of them that nothing broke in. A trial that broke counts as one case. */
   readonly tried: number;
   readonly survived: number;
+  readonly seconds: number;
   /** One sentence for each that broke. */
   readonly broke: readonly string[];
 };
@@ -37,6 +38,7 @@ export async function runParts(parts: readonly Part[], options: RunOptions): Pro
 async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
   const { form, seed, signal, write } = options;
   const broke: string[] = [];
+  const partStartedAtMs = performance.now();
   let [tried, survived] = [0, 0];
   const attempt = async (name: string, work: () => Promise<number>) => {
     write(`  ${name} … `);
@@ -73,7 +75,8 @@ async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
       await opened.close();
       return signal.aborted ? 0 : 1;
     });
-  return { name: part.name, tried, survived, broke };
+  const seconds = Math.round((performance.now() - partStartedAtMs) / 1000);
+  return { name: part.name, tried, survived, seconds, broke };
 }
 
 /** Rejects when the trial does, takes too long, or the run is ended. */

@@ -19,7 +19,8 @@ const usage = `Usage: npm run torture [-- FLAGS]
   --form FORM    quick (minutes), ci (the default; half an hour or so), long (hours)
   --only A,B     only the parts whose names contain one of these texts
   --seed N       what is chosen at random is chosen as in the run that printed N
-  --write        write docs/torture.md, and its table into SECURITY.md
+  --write        write what these parts did into docs/torture.md and SECURITY.md; what the others did last stays
+  --render       only write these pages anew, from test/torture/results.json and findings.json
   --no-install   install no Debian packages; what is missing breaks the trials that need it`;
 
 /** Real programs that stand behind and beside the front door, and the Debian packages they come from. */
@@ -60,16 +61,20 @@ function parseSettings() {
     const text = { type: 'string' };
     const flag = { type: 'boolean', default: false };
     const { values } = parseArgs({
-      options: { form: text, only: text, seed: text, write: flag, help: flag, 'no-install': flag },
+      options: {
+        ...{ form: text, only: text, seed: text },
+        ...{ write: flag, render: flag, help: flag, 'no-install': flag },
+      },
     });
     if (values.help) {
       console.log(usage);
       return 0;
     }
-    const { form = 'ci', only = '', seed = String(randomInt(2 ** 31)), write } = values;
+    const { form = 'ci', only = '', seed = String(randomInt(2 ** 31)), write, render } = values;
     if (!forms.includes(form)) throw new Error(`--form wants one of ${forms.join(', ')}.`);
     if (!/^\d{1,10}$/.test(seed)) throw new Error('--seed wants a whole number.');
-    return { form, only: only.split(','), seed: Number(seed), write, install: !values['no-install'] };
+    const install = !values['no-install'];
+    return { form, only: only.split(','), seed: Number(seed), write, render, install };
   } catch (error) {
     console.error(`${error.message}\n${usage}`);
     return 2;
@@ -83,14 +88,20 @@ async function compileTests() {
   return new Promise((resolve) => child.once('close', (code) => resolve(code === 0)));
 }
 
-async function torture({ form, only, seed, write }) {
+async function torture({ form, only, seed, write, render }) {
   const built = (file) => import(path.join(root, 'build/test/torture', file));
-  const [{ parts }, { runParts }, { loadFindings }, { renderTable, renderFindings }] = await Promise.all(
-    ['parts.js', 'run-parts.js', 'findings.js', 'report.js'].map(built),
+  const [{ parts }, { runParts }, { loadFindings }, { renderTable }, publication] = await Promise.all(
+    ['parts.js', 'run-parts.js', 'findings.js', 'report.js', 'publication.js'].map(built),
   );
+  const all = loadFindings();
+  const names = parts.map(({ name }) => name);
+  if (render) {
+    await writePages(publication, publication.loadResults(), all);
+    return 0;
+  }
   const chosen = parts.filter(({ name }) => only.some((text) => name.includes(text)));
   if (chosen.length === 0) {
-    console.error(`There is no such part. There are: ${parts.map(({ name }) => name).join(', ')}.`);
+    console.error(`There is no such part. There are: ${names.join(', ')}.`);
     return 2;
   }
   const interruption = new AbortController();
@@ -102,55 +113,36 @@ async function torture({ form, only, seed, write }) {
     ...{ form, seed, signal: interruption.signal },
     write: (text) => process.stdout.write(text),
   });
-  const findings = loadFindings().filter(({ part }) => chosen.some(({ name }) => name === part));
-  const duration = describeDuration(performance.now() - startedAtMs);
-  const table = renderTable(results, findings);
-  console.log(`\n${table}\n\nForm ${form}, ${duration}. Seed ${seed}.`);
+  const findings = all.filter(({ part }) => chosen.some(({ name }) => name === part));
+  const duration = publication.describeDuration((performance.now() - startedAtMs) / 1000);
+  console.log(`\n${renderTable(results, findings)}\n\nForm ${form}, ${duration}. Seed ${seed}.`);
   for (const { name, broke } of results)
     for (const sentence of broke) console.log(`\nBroke: ${name}: ${sentence}`);
   if (interruption.signal.aborted) return 130;
-  if (write)
-    await writeResults({ form, seed, duration, load, table, list: renderFindings(results, findings) });
+  if (write) {
+    const published = publication.mergeResults(names, results, await describeRun({ form, seed, load }));
+    await writePage(path.relative(root, publication.resultsPath), () => JSON.stringify(published));
+    await writePages(publication, published, all);
+  }
   return results.some(({ broke }) => broke.length > 0) ? 1 : 0;
 }
 
-function describeDuration(ms) {
-  const minutes = Math.round(ms / 60_000);
-  return minutes < 2 ? `${Math.round(ms / 1000)} seconds` : `${minutes} minutes`;
-}
-
-async function writeResults({ form, seed, duration, load, table, list }) {
+async function describeRun({ form, seed, load }) {
   const { describeMachine } = await import('../bench/machine.mjs');
+  const [machine, versions] = await describeMachine(programs, load);
   const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
   const date = new Date().toISOString().slice(0, 10);
-  const lines = [
-    `Form \`${form}\`, ${duration}, seed ${seed}, Tidegate ${version}, ${date}`,
-    ...(await describeMachine(programs, load)),
-  ];
-  await writePage(
-    'docs/torture.md',
-    () => `# Torture
+  return { form, seed, load, version, date, machine: [machine, versions] };
+}
 
-<!-- Written by "npm run torture -- --write". -->
-
-What was done to Tidegate to break it, and what it survived. "Tried" and "survived" are cases of this run; "found" and "mended" count from the beginning.
-What the parts do is in [test/torture/parts](../test/torture/parts).
-
-${table}
-
-${lines.map((line) => `- ${line}`).join('\n')}
-
-## What was found
-
-${list === '' ? 'Nothing.' : list}
-`,
-  );
+async function writePages({ renderPage, renderSummary }, published, findings) {
+  await writePage('docs/torture.md', () => renderPage(published, findings));
   await writePage('SECURITY.md', (page) => {
     const [before, , after] = page.split(
       /(?<=<!-- Written by "npm run torture.*-->\n)|(?=<!-- Until here. -->)/,
     );
     if (after === undefined) throw new Error('SECURITY.md has lost the marks of its table.');
-    return `${before}\n${table}\n\n${date}, form \`${form}\`, ${duration}. What was found: [docs/torture.md](docs/torture.md).\n\n${after}`;
+    return before + renderSummary(published, findings) + after;
   });
 }
 

@@ -1,0 +1,95 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { root } from '../support/processes.ts';
+import type { Finding } from './findings.ts';
+import { renderFindings, renderTable } from './report.ts';
+import type { PartResult } from './run-parts.ts';
+import type { Form } from './trial.ts';
+
+/** What a part did in the last run that was published. */
+export type PublishedResult = PartResult & PublishedRun;
+
+export type PublishedRun = {
+  readonly form: Form;
+  readonly seed: number;
+  /** Of the machine, over the minute before the run. */
+  readonly load: number;
+  /** Of the program. */
+  readonly version: string;
+  /** In UTC, as in 2026-01-31. */
+  readonly date: string;
+  /** The machine and the programs, one line each. */
+  readonly machine: readonly string[];
+};
+
+/** Where results are kept from run to run: a part that is run alone leaves those of the others as they are. */
+export const resultsPath = path.join(root, 'test/torture/results.json');
+
+/** What has been published so far. */
+export const loadResults = (): PublishedResult[] =>
+  existsSync(resultsPath) ? (JSON.parse(readFileSync(resultsPath, 'utf8')) as PublishedResult[]) : [];
+
+/** What is published with a run, in the order of `names`; parts that there are no more are left out. */
+export function mergeResults(
+  names: readonly string[],
+  results: readonly PartResult[],
+  run: PublishedRun,
+): PublishedResult[] {
+  const before = loadResults();
+  return names.flatMap((name) => {
+    const result = results.find((each) => each.name === name);
+    const published = result ? { ...result, ...run } : before.find((each) => each.name === name);
+    return published ? [published] : [];
+  });
+}
+
+/** The page `docs/torture.md`. */
+export function renderPage(published: readonly PublishedResult[], findings: readonly Finding[]): string {
+  const runs = published.map(({ name, form, seconds, seed, load, version, date }) =>
+    ['', name, form, describeDuration(seconds), seed, load.toFixed(2), version, date, ''].join(' | ').trim(),
+  );
+  const machines = [...new Set(published.flatMap(({ machine }) => machine))];
+  return `# Torture
+
+<!-- Written by "npm run torture -- --write". -->
+
+What was done to Tidegate to break it, and what it survived. "Tried" and "survived" are cases of the part's last published run; "found" and "mended" count from the beginning.
+What the parts do is in [test/torture/parts](../test/torture/parts).
+
+${renderTable(published, findings)}
+
+## The runs
+
+| part | form | took | seed | load before | version | date |
+| --- | --- | --: | --: | --: | --- | --- |
+${runs.join('\n')}
+
+A load of more than a quarter of the cores before the start means that something else was at work. Clients, front doors and the registry all run on the one machine.
+
+${machines.map((line) => `- ${line}`).join('\n')}
+
+## What was found
+
+${renderFindings(published, findings)}
+`;
+}
+
+/** What stands between the marks in `SECURITY.md`. */
+export function renderSummary(published: readonly PublishedResult[], findings: readonly Finding[]): string {
+  const forms = [...new Set(published.map(({ form }) => `\`${form}\``))];
+  const dates = [...new Set(published.map(({ date }) => date))].sort();
+  const [first = '', last = first] = [dates[0], dates.at(-1)];
+  const when = first === last ? first : `${first} to ${last}`;
+  const form = forms.length === 1 ? 'form' : 'forms';
+  return `
+${renderTable(published, findings)}
+
+${when}, ${form} ${forms.join(' and ')}. How long each part ran, and what was found: [docs/torture.md](docs/torture.md).
+
+`;
+}
+
+/** In words; whole minutes from two on. */
+export function describeDuration(seconds: number): string {
+  return seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;
+}
