@@ -68,6 +68,10 @@ A load of more than a quarter of the cores before the start means that something
 
 ${machines.map((line) => `- ${line}`).join('\n')}
 
+## Figures
+
+${published.flatMap(({ name, figures }) => figures.map((figure) => `- **${name}.** ${figure}`)).join('\n')}
+
 ## What was found
 
 ${renderFindings(published, findings)}

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Form, Part, Trial } from './trial.ts';
+import type { Form, Measured, Part, Trial } from './trial.ts';
 
 /** What one part did in one run. */
 export type PartResult = {
@@ -8,6 +8,8 @@ export type PartResult = {
   readonly tried: number;
   readonly survived: number;
   readonly seconds: number;
+  /** What was measured, one sentence each. */
+  readonly figures: readonly string[];
   /** One sentence for each that broke. */
   readonly broke: readonly string[];
 };
@@ -38,17 +40,22 @@ export async function runParts(parts: readonly Part[], options: RunOptions): Pro
 async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
   const { form, seed, signal, write } = options;
   const broke: string[] = [];
+  const figures: string[] = [];
   const partStartedAtMs = performance.now();
   let [tried, survived] = [0, 0];
-  const attempt = async (name: string, work: () => Promise<number>) => {
+  const attempt = async (name: string, work: () => Promise<number | Measured>) => {
     write(`  ${name} … `);
     const startedAtMs = performance.now();
     const seconds = () => `${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`;
     try {
-      const cases = await work();
+      const outcome = await work();
+      const { cases, figure } = typeof outcome === 'number' ? { cases: outcome, figure: '' } : outcome;
       tried += cases;
       survived += cases;
       write(`${cases === 0 ? 'ok' : cases.toLocaleString('en')} (${seconds()})\n`);
+      if (figure === '') return;
+      figures.push(figure);
+      write(`    ${figure}\n`);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       if (signal.aborted) {
@@ -76,11 +83,11 @@ async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
       return signal.aborted ? 0 : 1;
     });
   const seconds = Math.round((performance.now() - partStartedAtMs) / 1000);
-  return { name: part.name, tried, survived, seconds, broke };
+  return { name: part.name, tried, survived, seconds, figures, broke };
 }
 
 /** Rejects when the trial does, takes too long, or the run is ended. */
-async function runTrial(trial: Trial, { form, signal }: RunOptions): Promise<number> {
+async function runTrial(trial: Trial, { form, signal }: RunOptions): Promise<number | Measured> {
   const over = new AbortController();
   const tooLong = delay(longestTrialMs[form], undefined, { signal: over.signal }).then(() => {
     throw new Error(`hangs: not done after ${longestTrialMs[form] / 60_000} minutes`);

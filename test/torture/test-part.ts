@@ -12,8 +12,9 @@ export function testPart(part: Part, ...programs: string[]): void {
     try {
       for (const trial of rig.trials)
         await t.test(trial.name, async (each) => {
-          const cases = await trial.run();
-          if (cases !== undefined) each.diagnostic(`${cases} cases`);
+          const outcome = await trial.run();
+          if (typeof outcome === 'object') each.diagnostic(`${outcome.cases} cases: ${outcome.figure}`);
+          else if (outcome !== undefined) each.diagnostic(`${outcome} cases`);
         });
     } finally {
       await rig.close();

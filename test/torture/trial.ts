@@ -6,8 +6,11 @@ export type Trial = {
   /** What a person reads: what was done, and what must hold. */
   readonly name: string;
   /** Gives how many cases it was, 1 where nothing is given. Rejects when something broke: a finding, in words that let it be repeated. */
-  run(): Promise<number | void>;
+  run(): Promise<number | Measured | void>;
 };
+
+/** Cases, and what was measured with them, in a sentence. */
+export type Measured = { readonly cases: number; readonly figure: string };
 
 /** A part of the suite, against one front door that its trials share and that must survive them all. */
 export type Part = {

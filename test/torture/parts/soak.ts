@@ -100,12 +100,10 @@ export const soak: Part = {
             before = await rest();
             await work(runMs);
             const { faults, explained } = judge;
-            console.log(
-              `\n    ${load.operations.toString()}; ${load.reads} reads checked, ${load.hits} from the cache; ${done.toString()}; explained: ${explained.toString()}`,
-            );
-            if (faults.length > 0) throw new Error(faults.join('\n'));
+            const figure = `${load.operations.toString()}; ${load.reads} reads checked, ${load.hits} from the cache; ${done.toString()}; explained: ${explained.toString()}`;
+            if (faults.length > 0) throw new Error([figure, ...faults].join('\n'));
             if (load.hits === 0 || load.operations.of('pulls') === 0) throw new Error('nothing was tried');
-            return load.operations.of('requests');
+            return { cases: load.operations.of('requests'), figure };
           },
         },
         {
@@ -115,11 +113,12 @@ export const soak: Part = {
             const after = await rest();
             const grown = describeGrowth(before, after);
             const mib = ({ residentBytes }: Census) => Math.round(residentBytes / 1024 / 1024);
-            console.log(`\n    ${mib(before)} MiB after the warm-up, ${mib(after)} MiB at the end`);
             if (grown !== '') throw new Error(`more than before: ${grown}`);
             if (after.residentBytes > growthLimit * before.residentBytes)
               throw new Error(`memory has grown from ${mib(before)} to ${mib(after)} MiB`);
             if (judge.faults.length > 0) throw new Error(judge.faults.join('\n'));
+            const figure = `${mib(before)} MiB in all processes after the warm-up, ${mib(after)} MiB at the end.`;
+            return { cases: 1, figure };
           },
         },
       ],
