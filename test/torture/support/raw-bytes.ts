@@ -5,6 +5,7 @@ import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.
 import { authorized, exchange } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, characters, damaged, inOrder, oneOf, repeated, usually, type Rule } from './grammar.ts';
+import { readHoldings, untilBack } from './leak-check.ts';
 import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { registryMethod, registryPath, registryQuery } from './registry-targets.ts';
@@ -17,7 +18,7 @@ export type RawBytesRig = {
   sendWithin(seed: number, count: number): Promise<string[]>;
   /** Sends a client's first TLS message with damage, and other bytes, to the port. */
   sendTo(seed: number, count: number): Promise<string[]>;
-  /** @throws Error when the program did not survive, or has logged an error. */
+  /** @throws Error when the program did not survive, has logged an error, or holds more than before. */
   close(): Promise<void>;
 };
 
@@ -83,6 +84,7 @@ export async function openRawBytesRig(): Promise<RawBytesRig> {
     throw error;
   });
   const hello = await recordHello();
+  const before = await readHoldings(frontDoor.pid);
   const survives = async (): Promise<string[]> => {
     const faults = [...upstream.faults];
     const { status } = await exchange(frontDoor, authorized('GET /v2/after/all'));
@@ -118,8 +120,12 @@ export async function openRawBytesRig(): Promise<RawBytesRig> {
     close: async () => {
       const { exitCode, signalCode } = frontDoor.process;
       const bad = frontDoor.log.find(({ level }) => Number(level) >= 50);
+      // Connections to upstream are kept for a while, as many as there were requests at once.
+      const descriptors = before.descriptors + connectionsAtOnce;
+      const leak = await untilBack(frontDoor.pid, { ...before, descriptors }).catch(String);
       await frontDoor.stop();
       await upstream.close();
+      if (leak !== undefined && exitCode === null && signalCode === null) throw new Error(leak);
       if (exitCode !== null || signalCode !== null)
         throw new Error(`the front door ended: ${exitCode ?? ''}${signalCode ?? ''}`);
       if (bad) throw new Error(`the front door logged ${JSON.stringify(bad)}`);
