@@ -79,12 +79,18 @@ export async function injectIntoLog(
     const random = createRandom(seed);
     await atOnce(16, Array(count).keys(), async (number) => {
       const one = random.fork(number);
-      // No header can have CR, LF or NUL; a name within Base64 and an encoded path can.
-      const text = () => nasty(one).replace(/[\0\r\n]/g, '');
+      // With a control character in a field Node's parser refuses the whole; a name within Base64 and an encoded path can have any.
+      const text = () => nasty(one).replace(/[^\t\x20-\x7e\x80-\xff]/g, '');
       const name = one.pick([...names, nasty(one)]);
       const token = Buffer.from(`${name}:${one.pick(['x', 'y'])}`).toString('base64');
       const query = text().replace(/[^\x21\x22\x24-\x7e]/g, '');
-      const place = one.onceIn(2) ? encodeURIComponent(nasty(one)) : text().replace(/[ ?#]/g, '');
+      // Encoded control characters, slashes and backslashes are refused; most should get further.
+      const decent = () => encodeURIComponent(text().replace(/[\t%\\/]/g, ''));
+      const place = one.pick([
+        ...[decent, decent, decent],
+        () => encodeURIComponent(nasty(one)),
+        () => text().replace(/[^\x21\x24-\x3e\x40-\xff]/g, ''),
+      ])();
       const client = await connectClient({ port, ca });
       client.send(
         `GET /v2/n${number}/${place}?${query} HTTP/1.1\r\nHost: a\r\nUser-Agent: ${text()}\r\n` +
@@ -94,6 +100,7 @@ export async function injectIntoLog(
       if (/^HTTP\/1\.1 (?!400)/.test((await client.rest()).toString('latin1'))) answered.push(number);
     });
     await stop(child, 'SIGINT');
+    assert.ok(4 * answered.length > count, `${answered.length} of ${count} were answered: nothing was tried`);
     judge(format, output, answered);
     return count;
   } finally {
@@ -128,7 +135,6 @@ function judge(format: string, output: string, answered: readonly number[]): voi
   }
   const repeated = [...times].filter(([, count]) => count !== 1);
   assert.deepEqual(repeated, [], 'requests with more than one line');
-  assert.ok(answered.length > 0, 'nothing was answered: nothing was tried');
   const missing = answered.filter((number) => !times.has(number));
   assert.deepEqual(missing, [], 'requests without a line');
 }
