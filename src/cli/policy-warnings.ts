@@ -12,9 +12,15 @@ export async function findPolicyWarnings(
   const { config } = loaded;
   if (config.policy === null && Object.keys(config.groups).length === 0) return [];
   const faults = findRuleFaults(config, await readUserNames(config));
-  return faults.map(({ path, sentence }) =>
+  const lines = faults.map(({ path, sentence }) =>
     printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
   );
+  const letsStrangersIn = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
+  if (letsStrangersIn && config.auth.tokens === 'off')
+    lines.push(
+      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, and without tokens Docker pulls nothing before a login: let it be auto.`,
+    );
+  return lines;
 }
 
 /** Logs what was not logged the last time already. */

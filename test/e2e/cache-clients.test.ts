@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Client } from '../support/clients.ts';
 import { createContainersClient } from '../support/clients-containers.ts';
-import { createDockerClient, findDockerClis } from '../support/clients-docker.ts';
-import { openEngineNamespace, unlessNamespaces, type EngineNamespace } from '../support/engine-namespace.ts';
-import { startEngine, type Engine } from '../support/engine.ts';
+import { findDockerClis } from '../support/clients-docker.ts';
+import { unlessNamespaces } from '../support/engine-namespace.ts';
+import { openEnginePlace, type EnginePlace } from '../support/engine-place.ts';
 import { password, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { createImage, type Image } from '../support/image.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
@@ -14,7 +14,7 @@ const access = { loggedIn: true, trusting: true };
 
 /** A pull that is answered from the cache brings what was pushed; the next push is what the next pull brings. */
 async function pushPullPushPull(
-  { frontDoor, registry }: { frontDoor: FrontDoor; registry: Registry },
+  { frontDoor, registry }: Pick<EnginePlace, 'frontDoor' | 'registry'>,
   repository: string,
   createClient: (image: Image) => Promise<Client>,
 ): Promise<void> {
@@ -85,31 +85,13 @@ const skip =
   unlessNamespaces();
 
 describe('a Docker engine and the cache', { skip }, () => {
-  let namespace: EngineNamespace;
-  let engine: Engine;
-  let registry: Registry;
-  let frontDoor: FrontDoor;
+  let place: EnginePlace;
   before(async () => {
-    namespace = await openEngineNamespace();
-    engine = await startEngine(namespace);
-    registry = await startRegistry({ within: namespace.networkOnly });
-    frontDoor = await startFrontDoor({
-      upstreamUrl: registry.url,
-      hosts: [namespace.host],
-      set: [`listen.host=${namespace.address}`, 'listen.port=443', 'cache.tagTtl=1h'],
-      within: namespace.networkOnly,
-    });
+    place = await openEnginePlace(['cache.tagTtl=1h']);
   });
-  after(async () => {
-    await frontDoor.stop();
-    await registry.stop();
-    await namespace.close();
-    await engine.cleanUp();
-  });
+  after(() => place.close());
   test('docker', async () => {
     assert.ok(cli);
-    await pushPullPushPull({ frontDoor, registry }, 'cached/docker', (image) =>
-      createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image }),
-    );
+    await pushPullPushPull(place, 'cached/docker', (image) => place.createClient(cli, image));
   });
 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createContainersClient } from '../support/clients-containers.ts';
-import { createDockerClient, findDockerClis } from '../support/clients-docker.ts';
+import { findDockerClis } from '../support/clients-docker.ts';
 import type { Client } from '../support/clients.ts';
-import { openEngineNamespace, unlessNamespaces, type EngineNamespace } from '../support/engine-namespace.ts';
-import { startEngine, type Engine } from '../support/engine.ts';
+import { unlessNamespaces } from '../support/engine-namespace.ts';
+import { openEnginePlace, type EnginePlace } from '../support/engine-place.ts';
 import { password, startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { createImage, type Image } from '../support/image.ts';
 import { until } from '../support/redis.ts';
@@ -79,32 +79,17 @@ describe('2,000 slow connections do not keep a push or a pull out', { timeout: 2
 
   const needed = ['docker-registry', 'docker', 'dockerd', 'ip', 'unshare', 'nsenter', 'tar'];
   describe('of Docker', { skip: unlessInstalled(...needed) || unlessNamespaces() }, () => {
-    let namespace: EngineNamespace;
-    let engine: Engine;
-    let registry: Registry;
-    let frontDoor: FrontDoor;
+    let place: EnginePlace;
     before(async () => {
-      namespace = await openEngineNamespace();
-      engine = await startEngine(namespace);
-      registry = await startRegistry({ within: namespace.networkOnly });
-      frontDoor = await startFrontDoor({
-        upstreamUrl: registry.url,
-        hosts: [namespace.host],
-        set: ['listen.host=0.0.0.0', 'listen.port=443', 'limits.connections=1000'],
-        within: namespace.networkOnly,
-      });
+      place = await openEnginePlace(['limits.connections=1000']);
     });
-    after(async () => {
-      await frontDoor.stop();
-      await registry.stop();
-      await namespace.close();
-      await engine.cleanUp();
-    });
+    after(() => place.close());
 
     test('from many addresses, all that are allowed', async () => {
       const [cli] = await findDockerClis();
       assert.ok(cli);
-      const docker = await createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image });
+      const { frontDoor, namespace } = place;
+      const docker = await place.createClient(cli, image);
       try {
         await pushAndPull(frontDoor, docker, image, () =>
           startSlowConnections(frontDoor, { addresses: fromMany, within: namespace.networkOnly }),

@@ -223,6 +223,24 @@ describe('what is hardly meant', { timeout: 60_000 }, () => {
     );
   });
 
+  test('is tokens that are off where a rule is for clients without a login', async () => {
+    const rule = (who: string) => `policy=[{who: [${who}], repositories: ["**"], actions: [pull, push]}]`;
+    for (const [who, tokens, isHardlyMeant] of [
+      ['anonymous, authenticated', 'off', true],
+      ['anonymous, authenticated', 'auto', false],
+      ['authenticated', 'off', false],
+    ] as const) {
+      const settings = ['--set', rule(who), '--set', `auth.tokens=${tokens}`, '--set', 'groups={}'];
+      const { code, stderr } = await tidegate(['config', 'check', ...settings], { cwd: folder });
+      assert.equal(code, 0, stderr);
+      assert.equal(
+        stderr.includes('without tokens Docker pulls nothing before a login'),
+        isHardlyMeant,
+        stderr,
+      );
+    }
+  });
+
   test('is a line of the log at the start, and when a change brings more', async (t) => {
     const upstream = await startUpstream({ script: answerOk });
     t.after(() => upstream.close());

@@ -10,8 +10,12 @@ import { run, type Finished } from './processes.ts';
 
 /** A containerd with its ctr; it has no login: name and password, `name:password`, come with every command. */
 export type Containerd = {
-  push(repositoryTag: string, credentials: string | null): Promise<Finished>;
+  /** `knowsCa`: whether it has been told of the front door's, as `cert trust` has operators do; it is if nothing is said. */
+  push(repositoryTag: string, credentials: string | null, knowsCa?: boolean): Promise<Finished>;
+  /** Drops what it has first, so that everything comes anew. */
   pull(repositoryTag: string, credentials: string | null): Promise<Finished>;
+  /** What it knows of an image that it has pulled, the digest among it. */
+  describe(repositoryTag: string): Promise<string>;
   /** Waits for its end, which the closing of its namespace brings, and removes its data. */
   cleanUp(): Promise<void>;
 };
@@ -25,8 +29,6 @@ export async function startContainerd(options: {
   const { namespace, image } = options;
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-containerd-'));
   const configPath = path.join(dir, 'config.toml');
-  const hostDir = path.join(dir, 'hosts', namespace.host);
-  const server = `https://${namespace.host}`;
   const config = `version = 2
 root = "${dir}/root"
 state = "${dir}/state"
@@ -35,11 +37,15 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 address = "${dir}/containerd.sock"
 `;
   await writeFile(configPath, config);
-  await mkdir(hostDir, { recursive: true });
-  await writeFile(
-    `${hostDir}/hosts.toml`,
-    `server = "${server}"\n\n[host."${server}"]\nca = "${options.caPath}"\n`,
-  );
+  const server = `https://${namespace.host}`;
+  for (const [name, ca] of [
+    ['knowing', `ca = "${options.caPath}"\n`],
+    ['unknowing', ''],
+  ] as const) {
+    const hostDir = path.join(dir, name, namespace.host);
+    await mkdir(hostDir, { recursive: true });
+    await writeFile(`${hostDir}/hosts.toml`, `server = "${server}"\n\n[host."${server}"]\n${ca}`);
+  }
   const [file, ...args] = [...namespace.inside, 'containerd', '--config', configPath];
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const gone = once(child, 'close');
@@ -59,20 +65,22 @@ address = "${dir}/containerd.sock"
   };
   const imported = await ctr('images', 'import', '--snapshotter', 'native', image.archivePath);
   if (imported.code !== 0) throw new Error(`ctr images import: ${imported.stderr}`);
-  const reach = (credentials: string | null) => [
+  const reach = (credentials: string | null, knowsCa = true) => [
     ...(credentials === null ? [] : ['--user', credentials]),
-    ...['--hosts-dir', path.join(dir, 'hosts')],
+    ...['--hosts-dir', path.join(dir, knowsCa ? 'knowing' : 'unknowing')],
   ];
+  const referenceOf = (repositoryTag: string) => `${namespace.host}/${repositoryTag}`;
   return {
-    push: (repositoryTag, credentials) =>
-      ctr('images', 'push', ...reach(credentials), `${namespace.host}/${repositoryTag}`, image.name),
+    push: (repositoryTag, credentials, knowsCa) =>
+      ctr('images', 'push', ...reach(credentials, knowsCa), referenceOf(repositoryTag), image.name),
     pull: async (repositoryTag, credentials) => {
-      await ctr('images', 'remove', '--sync', image.name);
-      const reference = `${namespace.host}/${repositoryTag}`;
-      const done = await ctr('images', 'pull', '--snapshotter', 'native', ...reach(credentials), reference);
-      await ctr('images', 'remove', '--sync', reference);
-      return done;
+      const reference = referenceOf(repositoryTag);
+      // One by one: it waits for the collection of garbage after the last alone, if there was such an image.
+      for (const name of [image.name, reference]) await ctr('images', 'remove', '--sync', name);
+      return ctr('images', 'pull', '--snapshotter', 'native', ...reach(credentials), reference);
     },
+    describe: async (repositoryTag) =>
+      (await ctr('images', 'list', `name==${referenceOf(repositoryTag)}`)).stdout,
     cleanUp: async () => {
       await gone;
       await rm(dir, { recursive: true, force: true });

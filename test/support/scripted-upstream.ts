@@ -48,11 +48,19 @@ export const answerOk: UpstreamScript = async (request) => {
   );
 };
 
-/** @param script called for every request; without one the test takes each by next(). */
+/**
+ * @param script called for every request; without one the test takes each by next()
+ * @param keepsRequests whether they are in `requests` afterwards, bodies and all; not where there are too many
+ */
 export async function startUpstream({
   script,
   tls,
-}: { script?: UpstreamScript; tls?: { cert: string; key: string } } = {}): Promise<ScriptedUpstream> {
+  keepsRequests = true,
+}: {
+  script?: UpstreamScript;
+  tls?: { cert: string; key: string };
+  keepsRequests?: boolean;
+} = {}): Promise<ScriptedUpstream> {
   const requests: UpstreamRequest[] = [];
   const sockets = new Set<Socket>();
   const untaken: UpstreamRequest[] = [];
@@ -88,7 +96,7 @@ export async function startUpstream({
             socket.write(typeof part === 'string' ? Buffer.from(part, 'latin1') : part);
         },
       };
-      requests.push(request);
+      if (keepsRequests) requests.push(request);
       if (script) void script(request);
       else if (taker) {
         taker(request);

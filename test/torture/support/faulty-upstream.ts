@@ -57,6 +57,7 @@ export async function startFaultyUpstream(): Promise<FaultyUpstream> {
     idle.add(request.socket);
   };
   const upstream = await startUpstream({
+    keepsRequests: false,
     script: async (request) => {
       const { socket } = request;
       idle.delete(socket);

@@ -78,12 +78,17 @@ export function createSoakTroubles(options: SoakTroublesOptions): SoakTroubles {
       client.close();
       return answer?.status;
     };
+    let seen: unknown[] = [];
     const isInEffect = async () => {
-      for (let i = 0; i < 4; i++)
-        if ((await ask(next)) !== 200 || (passwords > 1 && (await ask(old)) !== 401)) return false;
+      for (let i = 0; i < 4; i++) {
+        seen = [await ask(next), passwords > 1 ? await ask(old) : 401];
+        if (seen[0] !== 200 || seen[1] !== 401) return false;
+      }
       return true;
     };
-    await until('a changed password is in effect', isInEffect, changeLimitMs);
+    await until('a changed password is in effect', isInEffect, changeLimitMs).catch((error: unknown) => {
+      throw new Error(`${String(error)}: the new one got ${String(seen[0])}, the old one ${String(seen[1])}`);
+    });
   };
 
   const rotateLog = async () => {

@@ -1,0 +1,40 @@
+import { createDockerClient, type DockerCli } from './clients-docker.ts';
+import type { Client } from './clients.ts';
+import { openEngineNamespace, type EngineNamespace } from './engine-namespace.ts';
+import { startEngine, type Engine } from './engine.ts';
+import { startFrontDoor, type FrontDoor } from './front-door.ts';
+import type { Image } from './image.ts';
+import { startRegistry, type Registry } from './registry.ts';
+
+/** A Docker engine with a registry and a front door on port 443, in network namespaces of their own. */
+export type EnginePlace = {
+  readonly namespace: EngineNamespace;
+  readonly engine: Engine;
+  readonly registry: Registry;
+  readonly frontDoor: FrontDoor;
+  createClient(cli: DockerCli, image: Image): Promise<Client>;
+  close(): Promise<void>;
+};
+
+/** @param set settings of the front door, `key=value` */
+export async function openEnginePlace(set: readonly string[]): Promise<EnginePlace> {
+  const namespace = await openEngineNamespace();
+  const engine = await startEngine(namespace);
+  const registry = await startRegistry({ within: namespace.networkOnly });
+  const frontDoor = await startFrontDoor({
+    upstreamUrl: registry.url,
+    hosts: [namespace.host],
+    set: ['listen.host=0.0.0.0', 'listen.port=443', ...set],
+    within: namespace.networkOnly,
+  });
+  return {
+    ...{ namespace, engine, registry, frontDoor },
+    createClient: (cli, image) => createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image }),
+    close: async () => {
+      await frontDoor.stop();
+      await registry.stop();
+      await namespace.close();
+      await engine.cleanUp();
+    },
+  };
+}
