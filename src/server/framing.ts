@@ -5,6 +5,9 @@ import { headerValues } from '../oci/raw-headers.ts';
 /** RFC 9110 section 7.2 and RFC 3986 section 3.2.2: a registered name, an IPv4 address or a bracketed IPv6 address, and a port. */
 export const hostPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
 
+/** A petabyte less one byte; Node's parser takes lengths that a reader with 63 bits does not, or takes for less than nothing. */
+const lengthPattern = /^[0-9]{1,15}$/;
+
 const forwardedMethods: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
@@ -38,6 +41,9 @@ export function checkFraming(req: IncomingMessage): void {
   const lengths = headerValues(req.rawHeaders, 'content-length');
   if (lengths.length > 1 || (lengths.length === 1 && codings.length > 0)) {
     throw new OciError('BAD_REQUEST', 'The request states the length of its body twice.');
+  }
+  if (lengths[0] !== undefined && !lengthPattern.test(lengths[0])) {
+    throw new OciError('BAD_REQUEST', 'The Content-Length is not that of any body.');
   }
   if (codings.length > 0) {
     if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked' || req.httpVersion !== '1.1') {

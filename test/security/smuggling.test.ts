@@ -157,6 +157,13 @@ describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
       smuggled,
     ],
     [
+      'a length beyond 63 bits',
+      [400],
+      head(put, host, credentials, 'Content-Length: 9223372036854775808'),
+      'abc',
+      smuggled,
+    ],
+    [
       'a length beyond 2^64',
       [400],
       head(put, host, credentials, 'Content-Length: 18446744073709551617'),
