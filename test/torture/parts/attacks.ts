@@ -127,8 +127,8 @@ export const attacks: Part = {
   },
 };
 
-async function smuggle(seed: number, amount: Amounts): Promise<number> {
-  let tried = 0;
+async function smuggle(seed: number, amount: Amounts): Promise<Measured> {
+  let [tried, answered, exposed] = [0, 0, 0];
   let isDone = false;
   const cases = listCases(seed, amount);
   while (!isDone) {
@@ -138,12 +138,15 @@ async function smuggle(seed: number, amount: Amounts): Promise<number> {
     try {
       faults = (await rig.attack(some.items)).faults;
     } finally {
-      await rig.close();
+      const victims = await rig.close();
+      answered += victims.answered;
+      exposed += victims.exposed;
     }
     tried += report(faults, some.items.length);
     isDone = some.isLast;
   }
-  return tried;
+  const figure = `Beside request smuggling victims got ${answered} right answers, ${exposed} of them over connections to upstream that an attacker had used.`;
+  return { cases: tried, figure };
 }
 
 function takeSome<T>(all: Iterator<T, void>, count: number): { items: T[]; isLast: boolean } {

@@ -13,12 +13,11 @@ export type RecordingUpstream = {
 };
 
 /**
- * @param onRequest called with each request when it is there as a whole, or when its connection has ended before that; `before` is what
- * the same connection brought last.
+ * @param onRequest called with each request when it is there as a whole, or when its connection has ended before that.
  * @param answerHead further lines of an answer's head, each with its CR LF.
  */
 export async function startRecordingUpstream(
-  onRequest: (request: StrictMessage, isWhole: boolean, before: StrictMessage | null) => void,
+  onRequest: (request: StrictMessage, isWhole: boolean, connection: Socket) => void,
   answerHead: (request: StrictMessage) => string = () => '',
 ): Promise<RecordingUpstream> {
   const faults: string[] = [];
@@ -28,21 +27,19 @@ export async function startRecordingUpstream(
   const server = createServer((socket) => {
     let unread = '';
     let begun: StrictMessage | null = null;
-    let before: StrictMessage | null = null;
     sockets.add(socket);
     socket.on('error', () => {});
     socket.once('close', () => {
       sockets.delete(socket);
       midway.delete(socket);
-      if (begun) onRequest(begun, false, before);
+      if (begun) onRequest(begun, false, socket);
       if (midway.size === 0) whenSettled();
     });
     socket.on('data', (chunk) => {
       unread += chunk.toString('latin1');
       const reading = readRequests(unread);
       for (const request of reading.messages) {
-        onRequest(request, true, before);
-        before = request;
+        onRequest(request, true, socket);
         const body = request.method === 'HEAD' ? '' : request.target;
         const length = Buffer.byteLength(request.target, 'latin1');
         const head = `HTTP/1.1 200 OK\r\n${answerHead(request)}Content-Length: ${length}\r\n\r\n`;

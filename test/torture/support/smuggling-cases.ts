@@ -2,7 +2,12 @@ import { basic } from '../../support/front-door.ts';
 import type { Random } from './random.ts';
 
 /** Bytes that two readers could take apart in two ways; all targets in them are below {@link caseRoot}. */
-export type SmugglingCase = { readonly name: string; readonly bytes: string };
+export type SmugglingCase = {
+  readonly name: string;
+  readonly bytes: string;
+  /** Where a second piece begins; at the end there is one alone. */
+  readonly cutAt: number;
+};
 
 /** The beginning of every target of a case. */
 export const caseRoot = (number: number): string => `/v2/case-${number}/`;
@@ -382,9 +387,16 @@ export function listForms(random: Random, maxSingles: number, maxPairs: number):
       { framing: [transferEncoding(coding), contentLength(length)], body: chunkedBody() },
     ]),
   );
-  while (single.length > maxSingles) single.splice(random.below(single.length), 1);
+  // What has once found something is always tried.
+  const found: Partial<Parts>[] = [
+    ...['M T HTTP/0.9', 'M T HTTP/2.0'].map((requestLine) => ({ requestLine })),
+    ...connections
+      .filter((value) => value.startsWith('Upgrade'))
+      .map((value) => ({ further: [`Connection: ${value}`], framing: [contentLength(' #')], body: 'abc' })),
+  ].flatMap((parts) => [parts, parts, parts]); // cut in each of the ways
+  while (single.length + found.length > maxSingles) single.splice(random.below(single.length), 1);
   while (pairs.length > maxPairs) pairs.splice(random.below(pairs.length), 1);
-  return [...single, ...pairs].map((parts) => ({ ...plain, ...parts }));
+  return [...found, ...single, ...pairs].map((parts) => ({ ...plain, ...parts }));
 }
 
 /** Several forms at once. */
@@ -436,7 +448,7 @@ export function writeCase(number: number, parts: Parts): SmugglingCase {
       .replaceAll('#', whole),
   );
   const lines = [
-    parts.requestLine.replace('M', method).replace('T', target),
+    parts.requestLine.replace('T', target).replace('M', method), // in this order: methods have a T of their own
     host,
     ...(parts.isAnonymous ? [] : [credentials]),
     ...framing,
@@ -445,5 +457,8 @@ export function writeCase(number: number, parts: Parts): SmugglingCase {
   const { text, line: changed } = parts.lineEnding;
   const head = lines.map((line, at) => line + (at === changed ? text : '\r\n')).join('') + parts.headEnding;
   const last = `GET ${root}last HTTP/1.1\r\n${host}\r\n${credentials}\r\nConnection: close\r\n\r\n`;
-  return { name: JSON.stringify(lines.slice(3)), bytes: head + body + hidden + last };
+  const bytes = head + body + hidden + last;
+  // What a parser drops of one piece, it does not drop of the next.
+  const cutAt = [bytes.length, bytes.length - last.length, (head + body).length][number % 3] ?? 0;
+  return { name: JSON.stringify(lines.slice(3)), bytes, cutAt };
 }

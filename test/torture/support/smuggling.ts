@@ -1,6 +1,6 @@
 import { connect } from 'node:tls';
 import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
-import { authorized, connectClient } from '../../support/raw-client.ts';
+import { authorized, connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { readHoldings, untilBack } from './leak-check.ts';
 import { createRandom } from './random.ts';
@@ -18,29 +18,37 @@ import {
 export type SmugglingRig = {
   /** Gives what went wrong with each of these cases, in words. */
   attack(cases: Iterable<SmugglingCase>): Promise<{ count: number; faults: string[] }>;
-  /** How many requests of victims were answered. @throws Error when none came over a connection right behind an attacker, or when more is held than before. */
-  close(): Promise<number>;
+  /** How many requests of victims were answered, and how many of them came over a connection that an attacker had used. @throws Error when none came over a connection that an attacker had used, or when more is held than before. */
+  close(): Promise<{ answered: number; exposed: number }>;
 };
 
 type Watched = { readonly reading: StrictReading; taken: number };
 
 const attackersAtOnce = 48;
 const victims = 2;
+/** At the end, at once, again and again. */
+const lateVictims = 12;
+const maxRounds = 20;
 
 export async function openSmugglingRig(): Promise<SmugglingRig> {
   /** By the number in their targets: what was sent, strictly read, and how much of it has come to upstream. */
   const watched = new Map<number, Watched>();
   const faults: string[] = [];
-  /** Victims' requests that came right behind an attacker's, on the same connection. */
+  /** Connections of upstream that an attacker has used, and how many requests of victims came over one after that. */
+  const attacked = new WeakSet<object>();
+  /** Cases of which something came to upstream. */
+  const arrived = new Set<number>();
   let exposed = 0;
-  const upstream = await startRecordingUpstream((request, isWhole, before) => {
+  const upstream = await startRecordingUpstream((request, isWhole, connection) => {
     const number = Number(/^\/v2\/case-(\d+)\//.exec(request.target)?.[1] ?? NaN);
     const sent = watched.get(number);
     if (sent === undefined) {
       if (!request.target.startsWith('/v2/victim')) faults.push(`upstream got ${request.startLine}`);
-      if (before?.target.startsWith('/v2/case-') === true) exposed += 1;
+      if (attacked.has(connection)) exposed += 1;
       return;
     }
+    attacked.add(connection);
+    arrived.add(number);
     const fault = judge(sent, request, isWhole);
     if (fault !== null) faults.push(`case ${number}: ${fault}`);
   });
@@ -57,17 +65,28 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   const before = await readHoldings(frontDoor.pid);
   let isOver = false;
   let answeredVictims = 0;
+  const ask = async (client: RawClient, name: number | string) => {
+    const target = `/v2/victim-${name}/${answeredVictims}`;
+    client.send(authorized(`GET ${target}`));
+    const { status, body } = await client.response();
+    if (status !== 200 || body.toString() !== target)
+      throw new Error(`a victim asked for ${target} and got ${status} ${body.toString()}`);
+    answeredVictims += 1;
+  };
   const victim = async (name: number) => {
     const client = await connectClient(frontDoor);
-    while (!isOver) {
-      const target = `/v2/victim-${name}/${answeredVictims}`;
-      client.send(authorized(`GET ${target}`));
-      const { status, body } = await client.response();
-      if (status !== 200 || body.toString() !== target)
-        throw new Error(`a victim asked for ${target} and got ${status} ${body.toString()}`);
-      answeredVictims += 1;
-    }
+    while (!isOver) await ask(client, name);
     client.leave();
+  };
+  /** More of them at once use more of the connections to upstream that attackers have left: until one has. */
+  const crowd = async () => {
+    const before = exposed;
+    const one = async () => {
+      const client = await connectClient(frontDoor);
+      await ask(client, 'late').finally(() => client.leave());
+    };
+    for (let round = 0; round < maxRounds && exposed === before; round += 1)
+      await Promise.all(Array.from({ length: lateVictims }, one));
   };
   const running = Array.from({ length: victims }, (_, name) => victim(name));
   const victimsEnd = Promise.all(running).then(
@@ -75,10 +94,10 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
     (error: unknown) => String(error),
   );
 
-  const one = async ({ bytes, name }: SmugglingCase, number: number) => {
+  const one = async ({ bytes, cutAt, name }: SmugglingCase, number: number) => {
     const reading = readRequests(bytes);
     watched.set(number, { reading, taken: 0 });
-    const { received, isHung } = await sendRaw(frontDoor, bytes);
+    const { received, isHung } = await sendRaw(frontDoor, bytes, cutAt);
     const fault = isHung ? 'the connection stayed open' : judgeAnswers(reading, received, number);
     if (fault !== null)
       faults.push(
@@ -89,12 +108,16 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   return {
     attack: async (cases) => {
       faults.length = 0;
+      arrived.clear();
       let count = 0;
       await atOnce(attackersAtOnce, cases, async (item) => {
         count += 1;
         await one(item, Number(/\/v2\/case-(\d+)\//.exec(item.bytes)?.[1]));
       });
       await upstream.settled();
+      await crowd();
+      // Many forms are no HTTP at all, but if hardly any is, it is the trial that is wrong.
+      if (5 * arrived.size < count) faults.push(`only ${arrived.size} of ${count} cases came to upstream`);
       return { count, faults: [...faults, ...upstream.faults] };
     },
     close: async () => {
@@ -103,7 +126,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
       const { exitCode, signalCode } = frontDoor.process;
       const bad = frontDoor.log.find(({ level }) => Number(level) >= 50);
       // Connections to upstream are kept for a while, as many as there were requests at once.
-      const descriptors = before.descriptors + attackersAtOnce + victims;
+      const descriptors = before.descriptors + attackersAtOnce + victims + lateVictims;
       const leak = await untilBack(frontDoor.pid, { ...before, descriptors }).catch(String);
       await frontDoor.stop();
       await upstream.close();
@@ -114,7 +137,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
       if (bad) throw new Error(`the front door logged ${JSON.stringify(bad)}`);
       if (exposed === 0)
         throw new Error("no victim came over an attacker's connection to upstream: nothing was tried");
-      return answeredVictims;
+      return { answered: answeredVictims, exposed };
     },
   };
 }
@@ -176,17 +199,22 @@ function judgeAnswers(reading: StrictReading, received: string, number: number):
   return null;
 }
 
-/** Sends bytes at once and reads until the connection is closed, which it must be in a few seconds. */
+/** Sends bytes in one piece or two, and reads until the connection is closed, which it must be in a few seconds. */
 export async function sendRaw(
   { port, ca }: Pick<FrontDoor, 'port' | 'ca'>,
   bytes: string,
+  cutAt = bytes.length,
 ): Promise<{ received: string; isHung: boolean }> {
   const socket = connect({ host: '127.0.0.1', port, ca, servername: 'localhost' });
   const chunks: Buffer[] = [];
   let isHung = false;
   socket.on('error', () => {});
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  socket.once('secureConnect', () => socket.write(Buffer.from(bytes, 'latin1')));
+  socket.once('secureConnect', () => {
+    // Each is a record of TLS, and so given to the parser by itself.
+    for (const piece of [bytes.slice(0, cutAt), bytes.slice(cutAt)])
+      if (piece !== '') socket.write(Buffer.from(piece, 'latin1'));
+  });
   const timer = setTimeout(() => {
     isHung = true;
     socket.destroy();

@@ -20,12 +20,13 @@ export type StrictReading = {
 };
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const requestLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
+/** More than one space is one (section 3 allows it): it moves the end of nothing. */
+const requestLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) +([\x21-\x7e\x80-\xff]+) +HTTP\/1\.([01])$/;
 const statusLine = /^HTTP\/1\.1 ([1-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** RFC 9112 section 7.1.1, with quoted strings. */
+/** RFC 9112 section 7.1.1, with quoted strings. Zeros lead as far as they like, and an extension may be nothing, since it means nothing. */
 const chunkLine =
-  /^([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*$/;
+  /^(0*[0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]*|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*$/;
 
 class Invalid extends Error {}
 class Incomplete extends Error {}
