@@ -220,7 +220,8 @@ export async function stuffCredentials(
         localAddress: `127.0.${2 + (number >> 7)}.${1 + (number & 127)}`,
       });
       for (let i = 0; i < triesEach; i += 1) {
-        const name = one.onceIn(2) ? user : `user${one.below(1000)}`;
+        // So many for one name that without its own limit those of the addresses let more through.
+        const name = one.onceIn(4) ? `user${one.below(1000)}` : user;
         const password = Buffer.from(`${name}:guess-${one.below(1e9)}`).toString('base64');
         client.send(head('GET /v2/app/blobs/x HTTP/1.1', 'Host: a', `Authorization: Basic ${password}`));
         const { status } = await client.response();
