@@ -54,7 +54,7 @@ export function renderPage(published: readonly PublishedResult[], findings: read
 <!-- Written by "npm run torture -- --write". -->
 
 What was done to Tidegate to break it, and what it survived. "Tried" and "survived" are cases of the part's last published run; "found" and "mended" count from the beginning.
-What the parts do is in [test/torture/parts](../test/torture/parts).
+What the parts do is in [test/torture/parts](../test/torture/parts). \`npm run torture\` repeats it, with what a machine of two cores does in half an hour or so; with \`-- --help\` it says how to run one part, or for hours.
 
 ${renderTable(published, findings)}
 

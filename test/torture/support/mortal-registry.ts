@@ -36,8 +36,13 @@ export async function startMortalRegistry(): Promise<MortalRegistry> {
       }).on('error', () => resolve(false));
     });
   const start = async () => {
-    child = spawn('docker-registry', ['serve', configPath], { stdio: 'ignore' });
-    await until('docker-registry listens', accepts);
+    const started = spawn('docker-registry', ['serve', configPath], { stdio: 'ignore' });
+    child = started;
+    await until('docker-registry listens', () => {
+      // Else who took the port meanwhile would be taken for it.
+      if (started.exitCode !== null) throw new Error(`docker-registry ended with ${started.exitCode}`);
+      return accepts();
+    });
   };
   const end = async (signal: NodeJS.Signals) => {
     if (child) await stop(child, signal);
