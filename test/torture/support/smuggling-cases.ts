@@ -393,7 +393,7 @@ export function listForms(random: Random, maxSingles: number, maxPairs: number):
     ...connections
       .filter((value) => value.startsWith('Upgrade'))
       .map((value) => ({ further: [`Connection: ${value}`], framing: [contentLength(' #')], body: 'abc' })),
-  ].flatMap((parts) => [parts, parts, parts]); // cut in each of the ways
+  ].flatMap((parts) => [parts, parts, parts, parts]); // sent in each of the ways
   while (single.length + found.length > maxSingles) single.splice(random.below(single.length), 1);
   while (pairs.length > maxPairs) pairs.splice(random.below(pairs.length), 1);
   return [...found, ...single, ...pairs].map((parts) => ({ ...plain, ...parts }));
@@ -428,7 +428,7 @@ export function drawForms(random: Random): Parts {
   };
 }
 
-/** Writes the forms out, and behind them what an attacker would like to see arrive as a request: with or without a password. */
+/** Writes the forms out, and behind most what an attacker would like to see arrive as a request: with or without a password. */
 export function writeCase(number: number, parts: Parts): SmugglingCase {
   const root = caseRoot(number);
   const { method, body } = parts;
@@ -457,8 +457,10 @@ export function writeCase(number: number, parts: Parts): SmugglingCase {
   const { text, line: changed } = parts.lineEnding;
   const head = lines.map((line, at) => line + (at === changed ? text : '\r\n')).join('') + parts.headEnding;
   const last = `GET ${root}last HTTP/1.1\r\n${host}\r\n${credentials}\r\nConnection: close\r\n\r\n`;
-  const bytes = head + body + hidden + last;
-  // What a parser drops of one piece, it does not drop of the next.
-  const cutAt = [bytes.length, bytes.length - last.length, (head + body).length][number % 3] ?? 0;
+  // What a parser drops of one piece, it does not drop of the next; and some say what they make of a request only where nothing is behind it.
+  const form = head + body;
+  const behind = number % 4 === 3 ? '' : hidden + last;
+  const bytes = form + behind;
+  const cutAt = [bytes.length, bytes.length - last.length, form.length][number % 4] ?? bytes.length;
   return { name: JSON.stringify(lines.slice(3)), bytes, cutAt };
 }

@@ -56,7 +56,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
     upstreamUrl: upstream.url,
     set: [
       ...['limits.refusedBodyTimeout=100ms', 'limits.idleTimeout=700ms', 'limits.headerTimeout=700ms'],
-      ...['cache.driver=off', 'log.audit=false'],
+      ...['limits.keepAliveTimeout=700ms', 'cache.driver=off', 'log.audit=false'],
     ],
   }).catch(async (error: unknown) => {
     await upstream.close();
