@@ -203,6 +203,7 @@ export async function stuffCredentials(
       client.leave();
     };
     const working = work();
+    working.catch(() => {}); // it ends with the front door, where something else broke first
     const random = createRandom(seed);
     const attack = async (number: number) => {
       const one = random.fork(number);
@@ -227,6 +228,7 @@ export async function stuffCredentials(
     await working;
     return { tried: addresses * triesEach + triedLockedOut, lookedAt, ofOneName, served };
   } finally {
+    isOver = true;
     await frontDoor.stop();
     await upstream.close();
   }
