@@ -10,6 +10,7 @@ import { readMemory } from '../../support/process-status.ts';
 import { tidegate } from '../../support/processes.ts';
 import { authorized, connectClient, exchange } from '../../support/raw-client.ts';
 import { answerOk, startUpstream, type UpstreamRequest } from '../../support/scripted-upstream.ts';
+import { newcomerLine, tryLockedOut } from './locked-out.ts';
 import { createRandom } from './random.ts';
 
 const mib = 1024 ** 2;
@@ -177,14 +178,19 @@ const throttleOff = [
   'auth.throttle.repeatFailures=0',
 ];
 
-/** Passwords tried from many addresses, while somebody works on: counts how many were looked at, and how often that one was answered. */
+/** Passwords tried from many addresses, the right one among them where it must not count, while somebody works on: counts how many were looked at, and how often that one was answered. */
 export async function stuffCredentials(
   seed: number,
   addresses: number,
   triesEach: number,
 ): Promise<{ tried: number; lookedAt: number; ofOneName: number; served: number }> {
   const upstream = await startUpstream({ script: answerOk });
-  const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
+  const frontDoor = await startFrontDoor({
+    upstreamUrl: upstream.url,
+    // bcrypt of the password that they work with, at cost 4
+    htpasswd: `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n${newcomerLine}`,
+    set: ['auth.tokens=on', 'admin.port=0'],
+  });
   let [lookedAt, ofOneName, served, isOver] = [0, 0, 0, false];
   try {
     const work = async () => {
@@ -197,6 +203,7 @@ export async function stuffCredentials(
       client.leave();
     };
     const working = work();
+    working.catch(() => {}); // it ends with the front door, where something else broke first
     const random = createRandom(seed);
     const attack = async (number: number) => {
       const one = random.fork(number);
@@ -216,10 +223,12 @@ export async function stuffCredentials(
       client.leave();
     };
     await Promise.all(Array.from({ length: addresses }, (_, number) => attack(number)));
+    const triedLockedOut = await tryLockedOut(frontDoor);
     isOver = true;
     await working;
-    return { tried: addresses * triesEach, lookedAt, ofOneName, served };
+    return { tried: addresses * triesEach + triedLockedOut, lookedAt, ofOneName, served };
   } finally {
+    isOver = true;
     await frontDoor.stop();
     await upstream.close();
   }
