@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { within } from './support/within.ts';
 import type { Form, Measured, Part, Trial } from './trial.ts';
 
 /** What one part did in one run. */
@@ -29,6 +30,9 @@ const longestTrialMs: Readonly<Record<Form, number>> = {
   ci: 20 * 60_000,
   long: 3 * 60 * 60_000,
 };
+
+/** What frees a part may hang as well, behind a trial that did, in milliseconds. */
+const longestCloseMs = 5 * 60_000;
 
 /** Runs these parts one after the other. Never rejects: what fails is in the results. */
 export async function runParts(parts: readonly Part[], options: RunOptions): Promise<PartResult[]> {
@@ -79,7 +83,7 @@ async function runPart(part: Part, options: RunOptions): Promise<PartResult> {
   const opened = rig;
   if (opened)
     await attempt('everything is back to where it was', async () => {
-      await opened.close();
+      await within(longestCloseMs, 'the end of the part', opened.close());
       return signal.aborted ? 0 : 1;
     });
   const seconds = Math.round((performance.now() - partStartedAtMs) / 1000);

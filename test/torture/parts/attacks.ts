@@ -233,11 +233,12 @@ async function stuff(seed: number, addresses: number): Promise<number> {
   if (lookedAt > addresses * (addressFailures + 1))
     faults.push(`${lookedAt} of ${tried} guesses were looked at`);
   if (ofOneName > nameFailures + addresses) faults.push(`${ofOneName} guesses were looked at for one name`);
+  if (2 * lookedAt > tried) faults.push(`most was looked at: ${lookedAt} of ${tried}`);
   if (lookedAt === 0 || served === 0) faults.push('nothing was tried');
   return report(faults, tried);
 }
 
-const triesEach = 12;
+const triesEach = 40;
 const addressFailures = 10;
 const nameFailures = 30;
 

@@ -6,6 +6,7 @@ import { startRegistry } from '../../support/registry.ts';
 import { startBystander } from '../support/bystander.ts';
 import { createDescriptorFaults } from '../support/descriptor-faults.ts';
 import { createDiskFaults } from '../support/disk-faults.ts';
+import { takeCensus, untilReleased } from '../support/process-census.ts';
 import { createRedisFaults } from '../support/redis-faults.ts';
 import { startRedisImpostor } from '../support/redis-impostor.ts';
 import { canMount, makeSmallDisk } from '../support/small-disk.ts';
@@ -13,6 +14,8 @@ import type { Part } from '../trial.ts';
 
 const users = 'alice:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n';
 const repository = 'faults/app';
+/** To the registry, for the next requests: as many as the trials have clients at a time. */
+const keptConnections = 32;
 
 /** Faults of what stands beside the front door: Redis, the disk, and the number of files that it may open. */
 export const redisAndDisk: Part = {
@@ -61,6 +64,9 @@ export const redisAndDisk: Part = {
     const besideRedis = startBystander(cached, [wanted, blob]);
     const besideFiles = startBystander(cramped, [wanted], { maySayLater: true });
     await Promise.all([besideRedis.settled(), besideFiles.settled()]);
+    const held = await Promise.all(
+      [cached, cramped].map(async ({ pid }) => ({ pid, before: await takeCensus(pid) })),
+    );
     const workersEnded = ({ log }: FrontDoor) =>
       log.filter(({ msg }) => msg === 'a worker process has ended: another takes its place').length;
 
@@ -70,10 +76,15 @@ export const redisAndDisk: Part = {
           ...{ form, frontDoor: cached, redis, impostor, bystander: besideRedis, repository, manifest },
         }),
         ...createDiskFaults({ form, frontDoor: cached, bystander: besideRedis, logDisk }),
-        ...createDescriptorFaults({ frontDoor: cramped, bystander: besideFiles, users }),
+        ...createDescriptorFaults({
+          ...{ frontDoor: cramped, bystander: besideFiles, users, storageDir: registry.storageDir },
+        }),
       ],
       close: async () => {
-        const noticed = await Promise.allSettled([besideRedis.stop(), besideFiles.stop()]);
+        const noticed = await Promise.allSettled([
+          ...[besideRedis.stop(), besideFiles.stop()],
+          ...held.map(({ pid, before }) => untilReleased(pid, before, keptConnections)),
+        ]);
         await cached.stop();
         await cramped.stop();
         await impostor.close();

@@ -236,10 +236,11 @@ async function portOf(lines: AsyncIterable<string>): Promise<number> {
   throw new Error('serve said nothing of listening');
 }
 
-/** Neither passed nor failed, and said. */
+/** Neither passed nor failed, and said. @throws Error when it was not for want of an answer. */
 function notChecked(what: string, { stdout, stderr }: Finished): number {
-  const reason = (stderr.trim() || stdout.trim()).split('\n').filter((line) => noAnswer.test(line));
-  console.warn(`    NOT CHECKED: ${what}: ${reason[0] ?? stderr.trim()}`);
+  const reason = `${stderr}\n${stdout}`.split('\n').find((line) => noAnswer.test(line));
+  if (reason === undefined) throw new Error(`${what}: ${stderr.trim() || stdout.trim()}`);
+  console.warn(`    NOT CHECKED: ${what}: ${reason.trim()}`);
   return 0;
 }
 

@@ -10,10 +10,16 @@ import { readMemory } from '../../support/process-status.ts';
 import { tidegate } from '../../support/processes.ts';
 import { authorized, connectClient, exchange } from '../../support/raw-client.ts';
 import { answerOk, startUpstream, type UpstreamRequest } from '../../support/scripted-upstream.ts';
+import { besideHealthyClient } from './beside.ts';
+import type { Good } from './bystander.ts';
 import { newcomerLine, tryLockedOut } from './locked-out.ts';
 import { createRandom } from './random.ts';
 
 const mib = 1024 ** 2;
+/** What somebody beside the bombs pulls. */
+const good: Good = { target: '/v2/healthy/blobs/x', bytes: Buffer.from('ok') };
+/** How many connections to upstream may be kept afterwards. */
+const keptConnections = 8;
 /** How much more memory the front door may ever have had than before; what the bombs hold is many times more. */
 const allowedGrowthBytes = 160 * mib;
 
@@ -25,7 +31,9 @@ export async function throwMemoryBombs(): Promise<number> {
     script: async (request) => {
       const { body } = await request.body();
       if (request.startLine.startsWith('PUT')) received.push(body);
-      if (request.startLine.includes('/endless')) await sendMuch(request);
+      if (request.startLine.includes('/healthy'))
+        request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
+      else if (request.startLine.includes('/endless')) await sendMuch(request);
       else if (request.startLine.includes('/bomb'))
         request.answer(
           head(
@@ -40,7 +48,7 @@ export async function throwMemoryBombs(): Promise<number> {
     },
   });
   const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
-  try {
+  const attack = async () => {
     const before = await readMemory(frontDoor.pid);
     let tried = 0;
     const put = async (body: Buffer, ...lines: string[]) => {
@@ -79,6 +87,9 @@ export async function throwMemoryBombs(): Promise<number> {
     const grownBytes = peakBytes - before.nowBytes;
     assert.ok(grownBytes < allowedGrowthBytes, `it grew by ${Math.round(grownBytes / mib)} MiB`);
     return tried;
+  };
+  try {
+    return await besideHealthyClient(frontDoor, good, keptConnections, attack);
   } finally {
     await frontDoor.stop();
     await upstream.close();
@@ -147,7 +158,7 @@ export async function throwHashBombs(): Promise<number> {
   const lines = bombs.map((hash, number) => `bomb${number}:${hash}\n`).join('');
   const upstream = await startUpstream({ script: answerOk });
   const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: throttleOff });
-  try {
+  const attack = async () => {
     const own = await readFile(frontDoor.htpasswdPath, 'utf8');
     await writeFile(frontDoor.htpasswdPath, `${lines}${own}`);
     await frontDoor.logged(({ msg }) => msg.includes('lines that never match'));
@@ -166,6 +177,9 @@ export async function throwHashBombs(): Promise<number> {
       assert.equal(code, args[0] === 'list' ? 0 : 1, stdout);
     }
     return bombs.length * 2 + 4;
+  };
+  try {
+    return await besideHealthyClient(frontDoor, good, keptConnections, attack);
   } finally {
     await frontDoor.stop();
     await upstream.close();
@@ -189,7 +203,8 @@ export async function stuffCredentials(
     upstreamUrl: upstream.url,
     // bcrypt of the password that they work with, at cost 4
     htpasswd: `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n${newcomerLine}`,
-    set: ['auth.tokens=on', 'admin.port=0'],
+    // What is not looked at is answered late, which would make this long.
+    set: ['auth.tokens=on', 'admin.port=0', 'auth.throttle.answerDelay=50ms'],
   });
   let [lookedAt, ofOneName, served, isOver] = [0, 0, 0, false];
   try {

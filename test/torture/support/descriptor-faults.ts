@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, readlink, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { findAdmin } from '../../support/admin.ts';
@@ -20,12 +20,15 @@ export type DescriptorFaultsPlace = {
   readonly bystander: Bystander;
   /** The lines of the htpasswd file. */
   readonly users: string;
+  /** Where blobs are read from. */
+  readonly storageDir: string;
 };
 
 const isShort = ({ msg }: LogLine) => msg.startsWith('no file descriptor is left');
 const isRelieved = ({ msg }: LogLine) => msg === 'there are file descriptors again';
 
-export function createDescriptorFaults({ frontDoor, bystander, users }: DescriptorFaultsPlace): Trial[] {
+export function createDescriptorFaults(place: DescriptorFaultsPlace): Trial[] {
+  const { frontDoor, bystander, users, storageDir } = place;
   const count = async (pid: number) => (await readdir(`/proc/${pid}/fd`)).length;
   const limit = async (pid: number, files: number) => {
     const done = await run('prlimit', ['--pid', String(pid), `--nofile=${files}:`]);
@@ -117,6 +120,12 @@ export function createDescriptorFaults({ frontDoor, bystander, users }: Descript
         );
       await askAll(); // all of them have their connection
       const pids = await workerPids(frontDoor);
+      const openOf = async (pid: number) => {
+        const names = await readdir(`/proc/${pid}/fd`);
+        return Promise.all(names.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''))); // closed meanwhile
+      };
+      const open = async () => (await Promise.all(pids.map(openOf))).flat().filter((link) => link !== '');
+      const before = (await open()).length;
       refused = 0;
       await withFew(2, async () => {
         for (let i = 0; i < 10; i += 1) await askAll();
@@ -131,12 +140,10 @@ export function createDescriptorFaults({ frontDoor, bystander, users }: Descript
       });
       for (const client of clients) client.close();
       if (wrong.length > 0) throw new Error(wrong.slice(0, 3).join('; '));
-      const files = async () => {
-        const counts = await Promise.all(pids.map(count));
-        return counts.reduce((sum, each) => sum + each);
-      };
-      const before = await files();
-      await until('connections and files are closed', async () => (await files()) <= before);
+      // Where none is left few can be lost, so each counts: of files none may be open when all has been answered.
+      const files = async () => (await open()).filter((link) => link.startsWith(storageDir));
+      await until('the files of blobs are closed', async () => (await files()).length === 0);
+      await until('connections are closed', async () => (await open()).length <= before);
       return refusedThen;
     },
   };

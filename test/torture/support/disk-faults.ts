@@ -54,6 +54,8 @@ type Attempt = {
   prepare(folder: string): Promise<void>;
   /** The words after the program's name, which write into the folder. */
   readonly args: (folder: string) => readonly string[];
+  /** Whether all that it was to write is there, whole. */
+  isDone(files: ReadonlyMap<string, string>): boolean;
 };
 
 const withUsers = (folder: string) => writeFile(path.join(folder, 'htpasswd'), users);
@@ -63,26 +65,36 @@ const withCertificate = async (folder: string) => {
   for (const name of await readdir(made)) await copyFile(path.join(made, name), path.join(folder, name));
   await rm(made, { recursive: true });
 };
+const isPem = (text = '') => /^-----BEGIN [^]+-----END [A-Z ]+-----\s*$/.test(text);
+const hasPair = (files: ReadonlyMap<string, string>) =>
+  ['ca.crt', 'ca.key', 'server.crt', 'server.key'].every((name) => isPem(files.get(name)));
 const attempts: readonly Attempt[] = [
   {
     name: 'user add',
     prepare: withUsers,
     args: (folder) => ['user', 'add', 'new', '--file', `${folder}/htpasswd`],
+    isDone: (files) => {
+      const text = files.get('htpasswd') ?? '';
+      return text.startsWith(users) && /^new:\$2y\$10\$.{53}\n$/.test(text.slice(users.length));
+    },
   },
   {
     name: 'user remove',
     prepare: withUsers,
     args: (folder) => ['user', 'remove', 'user7', '--file', `${folder}/htpasswd`],
+    isDone: (files) => files.get('htpasswd') === users.replace(/^user7:.*\n/m, ''),
   },
   {
     name: 'cert create',
     prepare: () => Promise.resolve(),
     args: (folder) => ['cert', 'create', '--host', 'localhost', '--out', folder],
+    isDone: hasPair,
   },
   {
     name: 'cert create, to renew',
     prepare: withCertificate,
     args: (folder) => ['cert', 'create', '--host', 'localhost,another.example', '--out', folder],
+    isDone: hasPair,
   },
 ];
 
@@ -91,7 +103,11 @@ const chooseAttempts = (form: Form, how: 'disk' | 'limit'): readonly Attempt[] =
   form === 'quick' ? attempts.filter((_, i) => (i % 2 === 0) === (how === 'disk')) : attempts;
 
 /** It must fail in a sentence, or have the whole work done; what was there before must be there whole after a failure. */
-async function tryWithoutRoom({ name, args }: Attempt, cramped: Cramped, how: string): Promise<boolean> {
+async function tryWithoutRoom(
+  { name, args, isDone }: Attempt,
+  cramped: Cramped,
+  how: string,
+): Promise<boolean> {
   const read = async () => {
     const files = await readFolder(cramped.folder);
     files.delete('filler');
@@ -105,11 +121,13 @@ async function tryWithoutRoom({ name, args }: Attempt, cramped: Cramped, how: st
     if (failed.code !== 1 || !/^\S.*\.\n$/.test(failed.stderr))
       throw new Error(`${when}: ended with ${failed.code} and said: ${failed.stderr}`);
     assertSame(before, await read(), when);
-  }
+  } else if (!isDone(await read()))
+    throw new Error(`${when}: ended well, and what it was to write is not whole`);
   await cramped.relax();
   const done = await cramped.tidegate(args('.'), input);
   const isThereAlready = failed.code === 0 && done.code === 1;
   if (done.code !== 0 && !isThereAlready) throw new Error(`${when}, and with room again: ${done.stderr}`);
+  if (!isDone(await read())) throw new Error(`${when}, and with room again: it is not whole`);
   return failed.code !== 0;
 }
 
@@ -131,7 +149,8 @@ export function createDiskFaults({ form, frontDoor, bystander, logDisk }: DiskFa
     name: 'a disk that is full while the htpasswd file or a certificate is written: a sentence, and the old files whole',
     run: async () => {
       let failures = 0;
-      for (const attempt of chooseAttempts(form, 'disk'))
+      for (const attempt of chooseAttempts(form, 'disk')) {
+        const failuresBefore = failures;
         for (const left of pagesLeft[form]) {
           const disk = await makeSmallDisk('128k');
           try {
@@ -151,7 +170,8 @@ export function createDiskFaults({ form, frontDoor, bystander, logDisk }: DiskFa
             await disk.remove();
           }
         }
-      if (failures === 0) throw new Error('nothing failed: nothing was tried');
+        if (failures === failuresBefore) throw new Error(`${attempt.name} never failed: nothing was tried`);
+      }
       return failures;
     },
   };
@@ -159,7 +179,8 @@ export function createDiskFaults({ form, frontDoor, bystander, logDisk }: DiskFa
     name: 'a limit on the size of files while the htpasswd file or a certificate is written: likewise',
     run: async () => {
       let failures = 0;
-      for (const attempt of chooseAttempts(form, 'limit'))
+      for (const attempt of chooseAttempts(form, 'limit')) {
+        const failuresBefore = failures;
         for (const blocks of blocksAllowed[form]) {
           const folder = await mkdtemp(path.join(tmpdir(), 'tidegate-limit-'));
           let limit = [`ulimit -f ${blocks} && exec "$@"`];
@@ -186,7 +207,8 @@ export function createDiskFaults({ form, frontDoor, bystander, logDisk }: DiskFa
             await rm(folder, { recursive: true });
           }
         }
-      if (failures === 0) throw new Error('nothing failed: nothing was tried');
+        if (failures === failuresBefore) throw new Error(`${attempt.name} never failed: nothing was tried`);
+      }
       return failures;
     },
   };
@@ -209,5 +231,9 @@ export function createDiskFaults({ form, frontDoor, bystander, logDisk }: DiskFa
       return looks;
     },
   });
-  return [...(canMount ? [onFullDisk] : []), overLimit, ...(logDisk ? [logs(logDisk)] : [])];
+  const leftOut: Trial = {
+    name: 'left out: a disk that is full while the htpasswd file, a certificate or the log is written; nothing can be mounted here',
+    run: () => Promise.resolve(0),
+  };
+  return [overLimit, ...(canMount ? [onFullDisk] : [leftOut]), ...(logDisk ? [logs(logDisk)] : [])];
 }

@@ -101,6 +101,8 @@ async function startWith(dir: string, key: string, what: string): Promise<void> 
   const args = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
   const ended = await tidegate(['serve', ...args], { cwd: dir, timeoutMs: 20_000 });
   refusedWithSentence(ended);
+  // And not for something else.
+  assert.ok(ended.stderr.includes(file), ended.stderr);
 }
 
 function refusedWithSentence({ code, stderr, stdout }: Finished): void {

@@ -3,6 +3,7 @@ import { basic } from '../../support/front-door.ts';
 import { head } from '../../support/http-message.ts';
 import { connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
+import { besideHealthyClient } from './beside.ts';
 import { anyByte, oneOf, repeated, type Rule } from './grammar.ts';
 import { createRandom, type Random } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
@@ -74,8 +75,8 @@ export async function forgeHosts(
   let pointing = 0;
   const idle: RawClient[] = [];
   const random = createRandom(seed);
-  try {
-    await atOnce(8, Array(count).keys(), async (number) => {
+  const attack = () =>
+    atOnce(8, Array(count).keys(), async (number) => {
       const one = random.fork(number);
       const host = one.pick(hosts);
       const requestLine = redirecting(one);
@@ -101,8 +102,13 @@ export async function forgeHosts(
       if (isElsewhere || response.head.includes('evil') || response.status >= 500)
         faults.push(`${JSON.stringify(request)} was answered ${JSON.stringify(response.head)}`);
     });
+  try {
+    await besideHealthyClient(frontDoor, { target: '/v2/', bytes: Buffer.from('{}') }, 8, async () => {
+      await attack().finally(() => {
+        for (const client of idle) client.leave();
+      });
+    });
   } finally {
-    for (const client of idle) client.leave();
     await frontDoor.stop();
     await registry.stop();
   }
@@ -135,8 +141,8 @@ export async function injectFields(
     12,
   );
   const random = createRandom(seed);
-  try {
-    await atOnce(16, Array(count).keys(), async (number) => {
+  const attack = () =>
+    atOnce(16, Array(count).keys(), async (number) => {
       const one = random.fork(number);
       const sent = value(one);
       const target = `/v2/app/${number}?q=${encodeURIComponent(sent)}`;
@@ -155,6 +161,9 @@ export async function injectFields(
       if (!isWhole && (values.length !== 1 || values[0] !== trim(sent) || others.length > 0))
         faults.push(`${JSON.stringify(sent)} arrived as ${JSON.stringify(request.fields)}`);
     });
+  const target = '/v2/healthy/x';
+  try {
+    await besideHealthyClient(frontDoor, { target, bytes: Buffer.from(target) }, 16, attack);
     faults.push(...upstream.faults);
   } finally {
     await frontDoor.stop();

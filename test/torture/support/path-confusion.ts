@@ -9,6 +9,7 @@ import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../../sup
 import { values } from '../../support/http-message.ts';
 import { authorized, clientHost, connectClient, type RawClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
+import { besideHealthyClient } from './beside.ts';
 import { createRandom } from './random.ts';
 import { mountForm, registryMethod, registryPath, registryQuery, uploadStart } from './registry-targets.ts';
 import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } from './telling-registry.ts';
@@ -38,6 +39,8 @@ type Asked = {
 const clientsAtOnce = 8;
 /** What is refused costs its connection, and is only shown not to be forwarded. */
 const refusedOnceIn = 20;
+/** What somebody beside asks for. */
+const versionCheck = { target: '/v2/', bytes: Buffer.from('{}') };
 const openPaths = new Set(['/_ping', '/v1/_ping']);
 /** Nobody may do anything there, and a blob is there to be had. */
 const secret = 'secret';
@@ -69,7 +72,15 @@ export async function openConfusionRig(): Promise<ConfusionRig> {
     opened.push(open);
     const ruled = await startFrontDoor({ ...common, config: policy });
     opened.push(ruled);
-    return { compare: (seed, count) => compare({ open, ruled }, registry, seed, count), close };
+    return {
+      compare: (seed, count) =>
+        besideHealthyClient(open, versionCheck, clientsAtOnce, () =>
+          besideHealthyClient(ruled, versionCheck, clientsAtOnce, () =>
+            compare({ open, ruled }, registry, seed, count),
+          ),
+        ),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

@@ -1,4 +1,5 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { until } from '../../support/redis.ts';
 
 /** What a process and all that it has started hold (Linux, /proc). */
 export type Census = {
@@ -45,4 +46,32 @@ export function describeGrowth(before: Census, after: Census): string {
     if (count > then) grown.push(`descriptors of ${kind}: ${then} → ${count}`);
   }
   return grown.join('; ');
+}
+
+/** What is kept beyond a load: V8's heap does not shrink at once. In bytes, of all processes. */
+const keptBytes = 192 * 1024 * 1024;
+
+/**
+ * Waits until a process and those that it has started hold no more sockets, files and memory than they did.
+ * @param keptConnections how many more may be kept for the next requests
+ * @throws Error when that does not come about
+ */
+export async function untilReleased(pid: number, before: Census, keptConnections: number): Promise<void> {
+  let excess = '';
+  await until('', async () => {
+    const now = await takeCensus(pid);
+    const more = [...now.descriptors]
+      .map(([kind, count]) => ({ kind, count, then: before.descriptors.get(kind) ?? 0 }))
+      .filter(({ kind, count, then }) =>
+        // Of "/" libuv keeps one open from the first shortage on, to give it up in the next.
+        kind === 'socket' ? count > then + keptConnections : /^\/./.test(kind) && count > then,
+      )
+      .map(({ kind, count, then }) => `descriptors of ${kind}: ${then} → ${count}`);
+    const grownBytes = now.residentBytes - before.residentBytes;
+    if (grownBytes > keptBytes) more.push(`memory: ${Math.round(grownBytes / 2 ** 20)} MiB more`);
+    excess = more.join('; ');
+    return excess === '';
+  }).catch(() => {
+    throw new Error(`more is held than before: ${excess}`);
+  });
 }

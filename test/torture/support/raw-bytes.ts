@@ -5,6 +5,7 @@ import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.
 import { authorized, exchange } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { anyByte, characters, damaged, inOrder, oneOf, repeated, usually, type Rule } from './grammar.ts';
+import { readHoldings, untilBack } from './leak-check.ts';
 import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { registryMethod, registryPath, registryQuery } from './registry-targets.ts';
@@ -17,7 +18,7 @@ export type RawBytesRig = {
   sendWithin(seed: number, count: number): Promise<string[]>;
   /** Sends a client's first TLS message with damage, and other bytes, to the port. */
   sendTo(seed: number, count: number): Promise<string[]>;
-  /** @throws Error when the program did not survive, or has logged an error. */
+  /** @throws Error when the program did not survive, has logged an error, or holds more than before. */
   close(): Promise<void>;
 };
 
@@ -83,6 +84,7 @@ export async function openRawBytesRig(): Promise<RawBytesRig> {
     throw error;
   });
   const hello = await recordHello();
+  const before = await readHoldings(frontDoor.pid);
   const survives = async (): Promise<string[]> => {
     const faults = [...upstream.faults];
     const { status } = await exchange(frontDoor, authorized('GET /v2/after/all'));
@@ -108,16 +110,22 @@ export async function openRawBytesRig(): Promise<RawBytesRig> {
         repeated(anyByte, 0, 300),
         damaged(request, 2),
       );
-      await atOnce(connectionsAtOnce, draw(handshake, seed, count), ({ text }) =>
-        sendPlain(frontDoor.port, text),
-      );
-      return survives();
+      const faults: string[] = [];
+      await atOnce(connectionsAtOnce, draw(handshake, seed, count), async ({ text, number }) => {
+        if (await isHung(frontDoor.port, text))
+          faults.push(`seed ${seed}, number ${number}: it stayed open, sent ${JSON.stringify(text)}`);
+      });
+      return [...faults, ...(await survives())];
     },
     close: async () => {
       const { exitCode, signalCode } = frontDoor.process;
       const bad = frontDoor.log.find(({ level }) => Number(level) >= 50);
+      // Connections to upstream are kept for a while, as many as there were requests at once.
+      const descriptors = before.descriptors + connectionsAtOnce;
+      const leak = await untilBack(frontDoor.pid, { ...before, descriptors }).catch(String);
       await frontDoor.stop();
       await upstream.close();
+      if (leak !== undefined && exitCode === null && signalCode === null) throw new Error(leak);
       if (exitCode !== null || signalCode !== null)
         throw new Error(`the front door ended: ${exitCode ?? ''}${signalCode ?? ''}`);
       if (bad) throw new Error(`the front door logged ${JSON.stringify(bad)}`);
@@ -143,16 +151,24 @@ async function converse(frontDoor: FrontDoor, text: string): Promise<string | nu
   return null;
 }
 
-/** Sends bytes without TLS and reads until the connection is closed. */
-async function sendPlain(port: number, text: string): Promise<void> {
+/** Sends bytes without TLS and reads until the connection is closed; gives whether it never was. */
+async function isHung(port: number, text: string): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');
+  let isLate = false;
   socket.on('error', () => {});
   socket.resume();
   socket.write(Buffer.from(text, 'latin1'));
-  const timer = setTimeout(() => socket.destroy(new Error('it stayed open')), 20_000);
+  const timer = setTimeout(() => {
+    isLate = true;
+    socket.destroy();
+  }, longestMs);
   await new Promise((resolve) => socket.once('close', resolve)); // not once(), which a reset would have reject
   clearTimeout(timer);
+  return isLate;
 }
+
+/** Much longer than any limit that was set, since the machine may be busy. */
+const longestMs = 20_000;
 
 /** The first message of a TLS client, as Latin-1. */
 async function recordHello(): Promise<string> {

@@ -7,45 +7,42 @@ export type RecordingUpstream = {
   readonly url: string;
   /** In words, what was not strictly right, with its bytes. */
   readonly faults: readonly string[];
-  /** How many requests came over a connection that had brought one before. */
-  readonly reused: number;
   /** Resolves when every connection that a request was begun on and not ended has been closed. */
   settled(): Promise<void>;
   close(): Promise<void>;
 };
 
 /**
- * @param onRequest called with each request when it is there as a whole, or when its connection has ended before that.
+ * @param onRequest called with each request when it is there as a whole, or when its connection has ended before that; `before` is what
+ * the same connection brought last.
  * @param answerHead further lines of an answer's head, each with its CR LF.
  */
 export async function startRecordingUpstream(
-  onRequest: (request: StrictMessage, isWhole: boolean) => void,
+  onRequest: (request: StrictMessage, isWhole: boolean, before: StrictMessage | null) => void,
   answerHead: (request: StrictMessage) => string = () => '',
 ): Promise<RecordingUpstream> {
   const faults: string[] = [];
   const sockets = new Set<Socket>();
   const midway = new Set<Socket>();
   let whenSettled = () => {};
-  let reused = 0;
   const server = createServer((socket) => {
     let unread = '';
     let begun: StrictMessage | null = null;
-    let received = 0;
+    let before: StrictMessage | null = null;
     sockets.add(socket);
     socket.on('error', () => {});
     socket.once('close', () => {
       sockets.delete(socket);
       midway.delete(socket);
-      if (begun) onRequest(begun, false);
+      if (begun) onRequest(begun, false, before);
       if (midway.size === 0) whenSettled();
     });
     socket.on('data', (chunk) => {
       unread += chunk.toString('latin1');
       const reading = readRequests(unread);
       for (const request of reading.messages) {
-        received += 1;
-        if (received > 1) reused += 1;
-        onRequest(request, true);
+        onRequest(request, true, before);
+        before = request;
         const body = request.method === 'HEAD' ? '' : request.target;
         const length = Buffer.byteLength(request.target, 'latin1');
         const head = `HTTP/1.1 200 OK\r\n${answerHead(request)}Content-Length: ${length}\r\n\r\n`;
@@ -65,9 +62,6 @@ export async function startRecordingUpstream(
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     faults,
-    get reused() {
-      return reused;
-    },
     settled: () =>
       new Promise((resolve) => {
         whenSettled = resolve;

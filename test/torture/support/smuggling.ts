@@ -2,6 +2,7 @@ import { connect } from 'node:tls';
 import { basic, startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { authorized, connectClient } from '../../support/raw-client.ts';
 import { atOnce } from './at-once.ts';
+import { readHoldings, untilBack } from './leak-check.ts';
 import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { caseRoot, drawForms, listForms, writeCase, type SmugglingCase } from './smuggling-cases.ts';
@@ -17,7 +18,7 @@ import {
 export type SmugglingRig = {
   /** Gives what went wrong with each of these cases, in words. */
   attack(cases: Iterable<SmugglingCase>): Promise<{ count: number; faults: string[] }>;
-  /** How many requests of victims were answered. @throws Error when there was none over a connection that another had used. */
+  /** How many requests of victims were answered. @throws Error when none came over a connection right behind an attacker, or when more is held than before. */
   close(): Promise<number>;
 };
 
@@ -30,11 +31,14 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   /** By the number in their targets: what was sent, strictly read, and how much of it has come to upstream. */
   const watched = new Map<number, Watched>();
   const faults: string[] = [];
-  const upstream = await startRecordingUpstream((request, isWhole) => {
+  /** Victims' requests that came right behind an attacker's, on the same connection. */
+  let exposed = 0;
+  const upstream = await startRecordingUpstream((request, isWhole, before) => {
     const number = Number(/^\/v2\/case-(\d+)\//.exec(request.target)?.[1] ?? NaN);
     const sent = watched.get(number);
     if (sent === undefined) {
       if (!request.target.startsWith('/v2/victim')) faults.push(`upstream got ${request.startLine}`);
+      if (before?.target.startsWith('/v2/case-') === true) exposed += 1;
       return;
     }
     const fault = judge(sent, request, isWhole);
@@ -50,6 +54,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
     await upstream.close();
     throw error;
   });
+  const before = await readHoldings(frontDoor.pid);
   let isOver = false;
   let answeredVictims = 0;
   const victim = async (name: number) => {
@@ -97,14 +102,18 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
       const fault = await victimsEnd;
       const { exitCode, signalCode } = frontDoor.process;
       const bad = frontDoor.log.find(({ level }) => Number(level) >= 50);
+      // Connections to upstream are kept for a while, as many as there were requests at once.
+      const descriptors = before.descriptors + attackersAtOnce + victims;
+      const leak = await untilBack(frontDoor.pid, { ...before, descriptors }).catch(String);
       await frontDoor.stop();
       await upstream.close();
+      if (leak !== undefined && exitCode === null && signalCode === null) throw new Error(leak);
       if (fault !== null) throw new Error(fault);
       if (exitCode !== null || signalCode !== null)
         throw new Error(`the front door ended: ${exitCode ?? signalCode}`);
       if (bad) throw new Error(`the front door logged ${JSON.stringify(bad)}`);
-      if (upstream.reused === 0)
-        throw new Error('no connection of upstream was used twice: nothing was tried');
+      if (exposed === 0)
+        throw new Error("no victim came over an attacker's connection to upstream: nothing was tried");
       return answeredVictims;
     },
   };

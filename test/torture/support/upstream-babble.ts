@@ -2,7 +2,15 @@ import { chunked, head as headOf } from '../../support/http-message.ts';
 import type { Trial } from '../trial.ts';
 import type { Seen } from './lane.ts';
 import type { RecordedExchange } from './recorded-exchanges.ts';
-import { isBadGateway, isPartOf, isRecorded, runCases, type Case, type UpstreamRig } from './upstream-rig.ts';
+import {
+  isBadGateway,
+  isPartOf,
+  isRecorded,
+  runCases,
+  timed,
+  type Case,
+  type UpstreamRig,
+} from './upstream-rig.ts';
 import { runGarbage } from './upstream-garbage.ts';
 import { runUnstored } from './upstream-unstored.ts';
 
@@ -216,18 +224,17 @@ function* silences(rig: UpstreamRig, exchange: RecordedExchange): Generator<Case
 export function upstreamBabble(rig: UpstreamRig): Trial[] {
   const garbage = { quick: 150, ci: 5_000, long: 60_000 }[rig.form];
   return [
-    { name: 'provisional answers before the answer', run: () => runCases(rig, provisionalCases(rig)) },
-    { name: 'a length one short and one too long', run: () => runCases(rig, lengthCases(rig), 30) },
-    { name: 'broken chunks: never a whole answer', run: () => runCases(rig, chunkCases(rig), 30) },
-    { name: 'odd heads: two framings, 64 KiB, redirects, a 401', run: () => runCases(rig, oddCases(rig)) },
+    timed('provisional answers before the answer', (times) => runCases(rig, times, provisionalCases(rig))),
+    timed('a length one short and one too long', (times) => runCases(rig, times, lengthCases(rig), 30)),
+    timed('broken chunks: never a whole answer', (times) => runCases(rig, times, chunkCases(rig), 30)),
+    timed('odd heads: two framings, 64 KiB, redirects, a 401', (times) =>
+      runCases(rig, times, oddCases(rig)),
+    ),
     { name: 'what broke is not kept: asked again, the answer is right', run: () => runUnstored(rig) },
     { name: 'garbage, and answers with a few bytes changed', run: () => runGarbage(rig, garbage) },
-    {
-      name: 'silence: 504, or the cut, after upstream.readTimeout',
-      run: async () => {
-        const cases = rig.exchanges.flatMap((exchange) => [...silences(rig, exchange)]);
-        return runCases(rig, cases, 60);
-      },
-    },
+    timed('silence: 504, or the cut, after upstream.readTimeout', (times) => {
+      const cases = rig.exchanges.flatMap((exchange) => [...silences(rig, exchange)]);
+      return runCases(rig, times, cases, 60);
+    }),
   ];
 }

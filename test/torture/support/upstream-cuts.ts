@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { authorized } from '../../support/raw-client.ts';
 import type { Trial } from '../trial.ts';
+import type { AnswerTimes } from './answer-times.ts';
 import type { Fault } from './faulty-upstream.ts';
 import { inLanes, type Seen } from './lane.ts';
 import type { RecordedExchange } from './recorded-exchanges.ts';
@@ -11,6 +12,8 @@ import {
   isRecorded,
   longestMs,
   runCases,
+  summarize,
+  timed,
   type Case,
   type UpstreamRig,
 } from './upstream-rig.ts';
@@ -111,7 +114,7 @@ function* largeCases({ form, random }: UpstreamRig, exchange: RecordedExchange):
 }
 
 /** Upstream's HEAD fails where the blob lies in the folder: then its GET decides, and the answer is whole or none. */
-async function runStored(rig: UpstreamRig): Promise<number> {
+async function runStored(rig: UpstreamRig, times: AnswerTimes): Promise<number> {
   const { stored, upstream, frontDoor } = rig;
   const { repository, digest, bytes } = stored;
   const target = `/v2/${repository}/blobs/${digest}`;
@@ -141,6 +144,7 @@ async function runStored(rig: UpstreamRig): Promise<number> {
         const isRight =
           isRecorded(seen, recorded) || (mayFail && (isPartOf(seen, recorded) || isBadGateway(seen)));
         assert.ok(isRight, `${what}: the client saw ${describe(seen)}`);
+        times.add(summarize(seen), seen.ms, false);
         upstream.forget(id);
       }
     },
@@ -155,12 +159,15 @@ export function upstreamCuts(rig: UpstreamRig): Trial[] {
   const blob = rig.exchanges.find(({ name }) => name === 'GET of a blob');
   if (!blob) throw new Error('no blob was recorded');
   return [
-    ...rig.exchanges.map((exchange) => ({
-      name: `${exchange.name}: cut after each byte, whole or cut or 502`,
-      run: () => runCases(rig, cutCases(rig, exchange)),
-    })),
-    { name: 'the same blob in chunks: cut after each byte', run: () => runCases(rig, chunkCases(rig, blob)) },
-    { name: 'a large body: cut after many a byte', run: () => runCases(rig, largeCases(rig, blob)) },
-    { name: 'a blob in the folder: the HEAD before it cut after each byte', run: () => runStored(rig) },
+    ...rig.exchanges.map((exchange) =>
+      timed(`${exchange.name}: cut after each byte, whole or cut or 502`, (times) =>
+        runCases(rig, times, cutCases(rig, exchange)),
+      ),
+    ),
+    timed('the same blob in chunks: cut after each byte', (times) =>
+      runCases(rig, times, chunkCases(rig, blob)),
+    ),
+    timed('a large body: cut after many a byte', (times) => runCases(rig, times, largeCases(rig, blob))),
+    timed('a blob in the folder: the HEAD before it cut after each byte', (times) => runStored(rig, times)),
   ];
 }

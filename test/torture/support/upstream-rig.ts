@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { FrontDoor } from '../../support/front-door.ts';
 import { authorized } from '../../support/raw-client.ts';
-import type { Form } from '../trial.ts';
+import type { Form, Trial } from '../trial.ts';
+import { measureAnswers, type AnswerTimes } from './answer-times.ts';
 import type { Bystander } from './bystander.ts';
 import type { Ending, FaultyUpstream } from './faulty-upstream.ts';
 import { inLanes, type Lane, type Seen } from './lane.ts';
@@ -24,6 +25,12 @@ export type UpstreamRig = {
 export const readTimeoutMs = 2000;
 /** An answer that is not there by then hangs. On a quiet machine all of them are there after the timeout and a few milliseconds. */
 export const longestMs = 20_000;
+
+/** A trial that tells what clients saw and after what time: at once, where upstream is not silent. */
+export const timed = (name: string, run: (times: AnswerTimes) => Promise<number>): Trial => ({
+  name,
+  run: () => measureAnswers(name, readTimeoutMs / 2, run),
+});
 
 /** The bytes of a recorded request, under a case's number. */
 export function requestOf(exchange: RecordedExchange, id: number): (string | Buffer)[] {
@@ -51,6 +58,10 @@ export const isBadGateway = (seen: Seen): boolean => seen.kind === 'error' && se
 export const describe = ({ kind, status, body }: Seen): string =>
   `${kind} ${status} with ${body.length} bytes: ${JSON.stringify(body.toString('latin1', 0, 120))}`;
 
+/** The same in short, without what differs from case to case. */
+export const summarize = ({ kind, status }: Pick<Seen, 'kind' | 'status'>): string =>
+  kind === 'cut' ? 'a cut' : `${kind === 'error' ? 'our' : "upstream's"} ${status}`;
+
 /** One fault, for one request. */
 export type Case = {
   readonly exchange: RecordedExchange;
@@ -61,14 +72,20 @@ export type Case = {
 };
 
 /** Puts each case through, many at a time; writes must have come to upstream exactly once. */
-export async function runCases(rig: UpstreamRig, cases: Iterable<Case>, lanes = 8): Promise<number> {
+export async function runCases(
+  rig: UpstreamRig,
+  times: AnswerTimes,
+  cases: Iterable<Case>,
+  lanes = 8,
+): Promise<number> {
   const { upstream, frontDoor, bystander } = rig;
   const attempt = async (lane: Lane, { exchange, what, bytes, ending, isRight }: Case) => {
     const id = upstream.plan({ bytes, ending, readsBody: true });
     const seen = await lane.ask(...requestOf(exchange, id));
     assert.ok(isRight(seen), `${exchange.name}, ${what}: the client saw ${describe(seen)}`);
+    times.add(summarize(seen), seen.ms, ending === 'silence');
     // For everybody, and so for a HEAD too, the cache asks with GET.
-    const times = upstream.seen(id, exchange.method) || upstream.seen(id, 'GET');
+    const came = upstream.seen(id, exchange.method) || upstream.seen(id, 'GET');
     // A read is tried again where a connection was stale, and asked again for this client alone where the cache cannot share the answer.
     const most =
       exchange.method !== 'GET' && exchange.method !== 'HEAD'
@@ -76,7 +93,7 @@ export async function runCases(rig: UpstreamRig, cases: Iterable<Case>, lanes = 
         : exchange.name.includes(', cached')
           ? 4
           : 2;
-    assert.ok(times >= 1 && times <= most, `${exchange.name}, ${what}: upstream got it ${times} times`);
+    assert.ok(came >= 1 && came <= most, `${exchange.name}, ${what}: upstream got it ${came} times`);
     upstream.forget(id);
   };
   const count = await inLanes(frontDoor, { lanes, longestMs }, cases, attempt);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { head as headOf } from '../../support/http-message.ts';
 import { authorized, connectClient, type RawClient } from '../../support/raw-client.ts';
 import type { Form, Trial } from '../trial.ts';
+import type { AnswerTimes } from './answer-times.ts';
 import { createLane, inLanes } from './lane.ts';
 import {
   describe,
@@ -9,6 +10,8 @@ import {
   isRecorded,
   longestMs,
   requestOf,
+  summarize,
+  timed,
   type UpstreamRig,
 } from './upstream-rig.ts';
 import { within } from './within.ts';
@@ -47,7 +50,7 @@ async function sendUpload({ socket }: RawClient, isChunked: boolean): Promise<vo
 }
 
 /** The client goes on sending, as most do, and must be able to read what upstream said. */
-async function runEarly(rig: UpstreamRig): Promise<number> {
+async function runEarly(rig: UpstreamRig, times: AnswerTimes): Promise<number> {
   const { upstream, frontDoor, bystander } = rig;
   const target = 'blobs/uploads/1';
   const attempt = async (_: unknown, early: Early) => {
@@ -60,6 +63,7 @@ async function runEarly(rig: UpstreamRig): Promise<number> {
       drains: ending === 'drain' || ending === 'half-close',
     });
     const client = await connectClient(frontDoor);
+    const startedAtMs = performance.now();
     const framing = isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${uploadBytes}`;
     client.send(authorized(`PATCH /v2/case-${id}/${target}`, framing));
     void sendUpload(client, isChunked);
@@ -67,8 +71,15 @@ async function runEarly(rig: UpstreamRig): Promise<number> {
     const response = await within(longestMs, what, client.response('PATCH')).finally(() => client.leave());
     const saw = `${what}: the client saw ${response.startLine} with ${response.body.length} bytes, ${response.complete ? '' : 'not '}whole`;
     assert.ok(response.complete, saw);
+    const kind = status === 0 || response.status !== status ? 'error' : 'answer';
+    const isSilent = ending === 'silence' || ending === 'drain';
+    times.add(
+      summarize({ kind, status: response.status }),
+      performance.now() - startedAtMs,
+      isSilent && status === 0,
+    );
     if (status === 0) {
-      assert.equal(response.status, ending === 'silence' || ending === 'drain' ? 504 : 502, saw);
+      assert.equal(response.status, isSilent ? 504 : 502, saw);
       assert.match(response.body.toString(), /"requestId"/, saw);
     } else {
       // A reset can overtake what was sent before it.
@@ -126,10 +137,9 @@ async function runRefusals(rig: UpstreamRig): Promise<number> {
 /** What upstream does while a body is sent to it, or before. */
 export function upstreamUploads(rig: UpstreamRig): Trial[] {
   return [
-    {
-      name: 'answers before the upload ends, and ends of all kinds: what upstream said can be read',
-      run: () => runEarly(rig),
-    },
+    timed('answers before the upload ends, and ends of all kinds: what upstream said can be read', (times) =>
+      runEarly(rig, times),
+    ),
     { name: 'refuses connections, and takes them again', run: () => runRefusals(rig) },
   ];
 }
