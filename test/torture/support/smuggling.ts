@@ -76,7 +76,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   );
 
   const one = async ({ bytes, name }: SmugglingCase, number: number) => {
-    const reading = readRequests(bytes);
+    const reading = readRequests(bytes, 'several');
     watched.set(number, { reading, taken: 0 });
     const { received, isHung } = await sendRaw(frontDoor, bytes);
     const fault = isHung ? 'the connection stayed open' : judgeAnswers(reading, received, number);

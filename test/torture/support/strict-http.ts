@@ -30,14 +30,19 @@ const chunkLine =
 class Invalid extends Error {}
 class Incomplete extends Error {}
 
-/** Reads requests; line ends before one are passed over (section 2.2), bare ones too, which mean nothing there. */
-export function readRequests(bytes: string): StrictReading {
+/**
+ * Reads requests; line ends before one are passed over (section 2.2), bare ones too, which mean nothing there.
+ *
+ * @param spaces whether the parts of a request line may be several spaces apart, as Node's parser takes them (section 3 lets it)
+ */
+export function readRequests(bytes: string, spaces: 'one' | 'several' = 'one'): StrictReading {
   return readAll((at) => {
     let start = at;
     while (start < bytes.length && '\r\n'.includes(bytes.charAt(start))) start += 1;
     if (start === bytes.length) return null;
     const [startLine, afterLine] = takeLine(bytes, start);
-    const [, method = '', target = '', minor = ''] = requestLine.exec(startLine) ?? [];
+    const [, method = '', target = '', minor = ''] =
+      requestLine.exec(spaces === 'one' ? startLine : startLine.replace(/ +/g, ' ')) ?? [];
     if (method === '') throw new Invalid(`the request line ${JSON.stringify(startLine.slice(0, 80))}`);
     const [fields, bodyStart] = takeFields(bytes, afterLine);
     const hosts = valuesOf(fields, 'host');
