@@ -55,6 +55,11 @@ const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
 const toleranceSeconds = 30;
 /** More than a token of 32 scopes has. */
 const maxTokenLength = 16_384;
+/**
+ * Exactly one spelling of each token (RFC 7515 section 7.1): no padding, no blanks, and none of the two bits set that a signature
+ * of 32 bytes leaves over in its last letter (RFC 4648 section 3.5), all of which decoders overlook.
+ */
+const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/;
 /** More than one of a few scopes has: as many characters of tokens as this for each that may be remembered are remembered in all. */
 const usualTokenLength = 1024;
 
@@ -99,7 +104,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     kind: keyof typeof types,
     token: string,
   ): Promise<{ subject: TokenSubject; payload: JWTPayload } | TokenFault> => {
-    if (token.length > maxTokenLength) return 'invalid-token';
+    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
     let set: TokenKeySet | undefined;
     let result: JWTVerifyResult;
     try {

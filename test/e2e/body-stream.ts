@@ -84,13 +84,18 @@ export function createBlobClient(frontDoor: FrontDoor, repository: string) {
   };
 }
 
-/** Reads a body to its end and gives its size and SHA-256, which is all that is kept of it. */
-export async function readBody(response: IncomingMessage): Promise<{ bytes: number; digest: string }> {
+/** Reads a body to its end, or so many bytes of it, and gives their number and SHA-256, which is all that is kept of them. */
+export async function readBody(
+  response: IncomingMessage,
+  maxBytes = Infinity,
+): Promise<{ bytes: number; digest: string }> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    bytes += chunk.length;
+    const wanted = chunk.subarray(0, maxBytes - bytes);
+    hash.update(wanted);
+    bytes += wanted.length;
+    if (bytes === maxBytes) break;
   }
   return { bytes, digest: `sha256:${hash.digest('hex')}` };
 }

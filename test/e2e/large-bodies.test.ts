@@ -70,10 +70,9 @@ describe('large bodies', { skip }, () => {
     const awake = await timed(t, 'GET', bodyBytes, () => download(digest));
     assert.deepEqual(awake, { bytes: bodyBytes, digest });
     assert.equal(asleep.readableEnded, false);
-    assert.deepEqual(await timed(t, 'GET, once awake', bodyBytes, () => readBody(asleep)), {
-      bytes: bodyBytes,
-      digest,
-    });
+    const part: LargeBody = { ...body, bytes: fourthBytes };
+    const read = await timed(t, 'GET, once awake', part.bytes, () => readBody(asleep, part.bytes));
+    assert.deepEqual(read, { bytes: part.bytes, digest: digestOf(part) });
     await registry.forgetAll();
   });
 

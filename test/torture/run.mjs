@@ -107,6 +107,7 @@ async function torture({ form, only, seed, write, render }) {
   const interruption = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.once(signal, () => interruption.abort(new Error(signal)));
+  console.log(`Form ${form}, seed ${seed}.`);
   const startedAtMs = performance.now();
   const load = os.loadavg()[0];
   const results = await runParts(chosen, {

@@ -11,6 +11,8 @@ import { openConfusionRig } from '../support/path-confusion.ts';
 import { findWorstGrowth } from '../support/pattern-steps.ts';
 import { findPatterns } from '../support/regular-expressions.ts';
 import { listCases, openSmugglingRig } from '../support/smuggling.ts';
+import { forgeTokens } from '../support/token-forgery.ts';
+import { requestTokens } from '../support/token-requests.ts';
 import { poisonConfiguration } from '../support/yaml-pollution.ts';
 import type { Form, Measured, Part, Trial } from '../trial.ts';
 
@@ -22,10 +24,23 @@ type Amounts = {
   readonly targets: number;
   readonly forged: number;
   readonly logged: number;
+  /** Tokens drawn besides one for each flaw, and requests for tokens. */
+  readonly tokens: number;
+  readonly tokenRequests: number;
   readonly addresses: number;
 };
 const amounts: Readonly<Record<Form, Amounts>> = {
-  quick: { singles: 200, pairs: 50, drawn: 50, targets: 500, forged: 120, logged: 60, addresses: 8 },
+  quick: {
+    singles: 200,
+    pairs: 50,
+    drawn: 50,
+    targets: 500,
+    forged: 120,
+    logged: 60,
+    tokens: 100,
+    tokenRequests: 250,
+    addresses: 8,
+  },
   ci: {
     singles: Infinity,
     pairs: 1500,
@@ -33,6 +48,8 @@ const amounts: Readonly<Record<Form, Amounts>> = {
     targets: 20_000,
     forged: 3000,
     logged: 1500,
+    tokens: 4000,
+    tokenRequests: 4000,
     addresses: 100,
   },
   long: {
@@ -42,6 +59,8 @@ const amounts: Readonly<Record<Form, Amounts>> = {
     targets: 150_000,
     forged: 20_000,
     logged: 10_000,
+    tokens: 25_000,
+    tokenRequests: 25_000,
     addresses: 250,
   },
 };
@@ -86,6 +105,22 @@ export const attacks: Part = {
           return report(faults, amount.forged);
         },
       },
+      {
+        name: 'forged and mixed-up tokens: refused, and right ones are good for what they say and the policy allows',
+        run: async () => {
+          const { faults, tried, taken, refused } = await forgeTokens(seed, amount.tokens);
+          if (taken === 0 || refused === 0) faults.push('none was taken, or none was refused');
+          return report(faults, tried);
+        },
+      },
+      {
+        name: 'odd requests for tokens: what is given is for whoever asked, and for no more than the policy allows',
+        run: async () => {
+          const { faults, given, refused, used } = await requestTokens(seed, amount.tokenRequests);
+          if (given === 0 || refused === 0 || used === 0) faults.push('none was given, refused or used');
+          return report(faults, amount.tokenRequests);
+        },
+      },
       ...(isShort ? (['json', 'pretty'] as const) : (['json', 'ecs', 'pretty'] as const)).map((format) => ({
         name: `log injection (${format}): one line for each request, whole, and nothing in it that acts`,
         run: () => injectIntoLog(format, seed, amount.logged),
@@ -97,7 +132,7 @@ export const attacks: Part = {
       { name: 'memory bombs: passed on byte for byte, and not held', run: throwMemoryBombs },
       { name: 'hash bombs in the htpasswd file: never computed', run: throwHashBombs },
       {
-        name: 'credential stuffing from many addresses: most is not even looked at, and who works on notices nothing',
+        name: 'credential stuffing from many addresses: most is not even looked at, a right password no more than others, and who works on notices nothing',
         run: () => stuff(seed, amount.addresses),
       },
       {

@@ -8,7 +8,7 @@ import { clientCrowd } from '../support/client-crowd.ts';
 import { clientHellos } from '../support/client-hellos.ts';
 import { clientLies } from '../support/client-lies.ts';
 import { clientPace } from '../support/client-pace.ts';
-import { eachAtOnce, limits, manifestType, type ClientRig } from '../support/client-rig.ts';
+import { eachAtOnce, limitsOf, manifestType, type ClientRig } from '../support/client-rig.ts';
 import { readHoldings, untilBack } from '../support/leak-check.ts';
 import { createRandom } from '../support/random.ts';
 import type { Part } from '../trial.ts';
@@ -26,6 +26,7 @@ export const clientFaults: Part = {
     });
     const small = await push(Buffer.alloc(5000, 'small '));
     const large = await push(Buffer.alloc(24 * 1024 * 1024, 'large '));
+    const limits = limitsOf(form);
     const frontDoor = await startFrontDoor({
       upstreamUrl: registry.url,
       set: [
@@ -47,7 +48,7 @@ export const clientFaults: Part = {
     await bystander.settled();
     const before = await readHoldings(frontDoor.pid);
     const rig: ClientRig = {
-      ...{ form, frontDoor, registry, bystander, small, large, repository },
+      ...{ form, frontDoor, registry, bystander, limits, small, large, repository },
       ...{ random: createRandom(seed), manifest: await createManifest(registry) },
     };
     return {

@@ -4,6 +4,7 @@ import { attempt, fuzz, type FuzzTarget } from '../support/fuzz-target.ts';
 import { openRawBytesRig } from '../support/raw-bytes.ts';
 import { requestTargets } from '../support/request-targets.ts';
 import { loadSeeds } from '../support/seeds.ts';
+import { damageTokens, tokenTargets } from '../support/token-targets.ts';
 import type { Form, Part, Trial } from '../trial.ts';
 
 /** How much time each parser has on a machine of 2020, in seconds, what of that fast-check has, and connections. */
@@ -17,7 +18,7 @@ const amounts: Readonly<
 /** Between two turns of the event loop, so that the front door's log is read meanwhile. */
 const perTurn = 2000;
 
-const targets: readonly FuzzTarget[] = [...requestTargets, ...fileTargets];
+const targets: readonly FuzzTarget[] = [...requestTargets, ...tokenTargets, ...fileTargets];
 
 /** Parsers in process with what a grammar gives and what fast-check does, and the real program with bytes of any kind. */
 export const fuzzing: Part = {
@@ -30,6 +31,10 @@ export const fuzzing: Part = {
         { name: 'inputs that broke something once: nothing any more', run: () => Promise.resolve(replay()) },
         ...targets.map((target) => tryGrammar(target, seed, Math.round(grammarS * target.perSecond))),
         ...targets.map((target) => tryProperties(target, seed, properties)),
+        {
+          name: 'damaged tokens: each is refused, and none throws',
+          run: () => damageTokens(seed, properties),
+        },
         {
           name: 'bytes within TLS, almost HTTP: every answer is valid, none is a 500, every connection ends',
           run: async () => {

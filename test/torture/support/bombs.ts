@@ -12,6 +12,7 @@ import { authorized, connectClient, exchange } from '../../support/raw-client.ts
 import { answerOk, startUpstream, type UpstreamRequest } from '../../support/scripted-upstream.ts';
 import { besideHealthyClient } from './beside.ts';
 import type { Good } from './bystander.ts';
+import { newcomerLine, tryLockedOut } from './locked-out.ts';
 import { createRandom } from './random.ts';
 
 const mib = 1024 ** 2;
@@ -191,16 +192,20 @@ const throttleOff = [
   'auth.throttle.repeatFailures=0',
 ];
 
-/** Passwords tried from many addresses, while somebody works on: counts how many were looked at, and how often that one was answered. */
+/** Passwords tried from many addresses, the right one among them where it must not count, while somebody works on: counts how many were looked at, and how often that one was answered. */
 export async function stuffCredentials(
   seed: number,
   addresses: number,
   triesEach: number,
 ): Promise<{ tried: number; lookedAt: number; ofOneName: number; served: number }> {
   const upstream = await startUpstream({ script: answerOk });
-  // What is not looked at is answered late, which would make this long.
-  const set = ['auth.throttle.answerDelay=50ms'];
-  const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set });
+  const frontDoor = await startFrontDoor({
+    upstreamUrl: upstream.url,
+    // bcrypt of the password that they work with, at cost 4
+    htpasswd: `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n${newcomerLine}`,
+    // What is not looked at is answered late, which would make this long.
+    set: ['auth.tokens=on', 'admin.port=0', 'auth.throttle.answerDelay=50ms'],
+  });
   let [lookedAt, ofOneName, served, isOver] = [0, 0, 0, false];
   try {
     const work = async () => {
@@ -213,6 +218,7 @@ export async function stuffCredentials(
       client.leave();
     };
     const working = work();
+    working.catch(() => {}); // it ends with the front door, where something else broke first
     const random = createRandom(seed);
     const attack = async (number: number) => {
       const one = random.fork(number);
@@ -233,10 +239,12 @@ export async function stuffCredentials(
       client.leave();
     };
     await Promise.all(Array.from({ length: addresses }, (_, number) => attack(number)));
+    const triedLockedOut = await tryLockedOut(frontDoor);
     isOver = true;
     await working;
-    return { tried: addresses * triesEach, lookedAt, ofOneName, served };
+    return { tried: addresses * triesEach + triedLockedOut, lookedAt, ofOneName, served };
   } finally {
+    isOver = true;
     await frontDoor.stop();
     await upstream.close();
   }

@@ -23,9 +23,9 @@ async function recordHello(options: ConnectionOptions): Promise<Buffer> {
   return hello;
 }
 
-/** Whether it is nothing, or records of TLS: an alert, or a handshake that goes on. */
+/** Whether it is nothing, an alert (of the version that the hello named, whatever that was), or a handshake that goes on. */
 const isTls = (bytes: Buffer) =>
-  bytes.length === 0 || ((bytes[0] === 0x15 || bytes[0] === 0x16) && bytes[1] === 3);
+  bytes.length === 0 || (bytes[0] === 0x15 && bytes.length === 7) || (bytes[0] === 0x16 && bytes[1] === 3);
 
 /** The client leaves after each byte of its hello. */
 async function runCutHellos({ frontDoor, bystander, form }: ClientRig): Promise<number> {

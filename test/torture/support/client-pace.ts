@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { authorized, connectClient, type RawClient } from '../../support/raw-client.ts';
 import type { Trial } from '../trial.ts';
-import { eachAtOnce, limits, longestMs, manifestType, type ClientRig } from './client-rig.ts';
+import { eachAtOnce, longestMs, manifestType, type ClientRig } from './client-rig.ts';
 import { within } from './within.ts';
 
 const times = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -18,7 +18,7 @@ async function trickle({ socket }: RawClient, bytes: Buffer, pauseMs: number): P
 
 /** A head that comes too slowly is 408; a body that comes slowly is a body. */
 async function runTricklers(rig: ClientRig): Promise<number> {
-  const { frontDoor, repository, manifest, bystander, form } = rig;
+  const { frontDoor, repository, manifest, bystander, form, limits } = rig;
   const clients = times({ quick: 10, ci: 15, long: 40 }[form]);
   const heads = eachAtOnce(clients.length, clients, async () => {
     const client = await connectClient(frontDoor);
@@ -48,7 +48,7 @@ async function runTricklers(rig: ClientRig): Promise<number> {
 
 /** Reads slowly, and gets all; or stops reading, and is cut after the limit. */
 async function runReaders(rig: ClientRig): Promise<number> {
-  const { frontDoor, large, bystander, form, random } = rig;
+  const { frontDoor, large, bystander, form, random, limits } = rig;
   const clients = times({ quick: 5, ci: 10, long: 20 }[form]);
   const wanted = createHash('sha256').update(large.bytes).digest('hex');
   const slow = eachAtOnce(2, times(2), async () => {
@@ -146,7 +146,7 @@ export function clientPace(rig: ClientRig): Trial[] {
       name: 'all at once: sends byte by byte (408 for a head, a body arrives), reads slowly (gets all), stops reading, goes silent (is cut)',
       run: async () => {
         let count = 0;
-        for (let round = 0; round < { quick: 1, ci: 5, long: 60 }[rig.form]; round++) {
+        for (let round = 0; round < { quick: 1, ci: 3, long: 30 }[rig.form]; round++) {
           const counts = await Promise.all([runTricklers(rig), runReaders(rig), runSilent(rig)]);
           count += counts.reduce((sum, each) => sum + each, 0);
         }

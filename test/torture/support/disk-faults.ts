@@ -55,7 +55,7 @@ type Attempt = {
   /** The words after the program's name, which write into the folder. */
   readonly args: (folder: string) => readonly string[];
   /** Whether all that it was to write is there, whole. */
-  isDone(files: ReadonlyMap<string, string>): boolean;
+  readonly isDone: (files: ReadonlyMap<string, string>) => boolean;
 };
 
 const withUsers = (folder: string) => writeFile(path.join(folder, 'htpasswd'), users);

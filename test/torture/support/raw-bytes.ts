@@ -142,7 +142,7 @@ function* draw(rule: Rule, seed: number, count: number): Generator<{ text: strin
 async function converse(frontDoor: FrontDoor, text: string): Promise<string | null> {
   const { received, isHung } = await sendRaw(frontDoor, text);
   if (isHung) return 'the connection stayed open';
-  const { messages, begun } = readRequests(text);
+  const { messages, begun } = readRequests(text, 'several');
   const methods = (begun === null ? messages : [...messages, begun]).map(({ method }) => method);
   // To what is no strict HTTP, and could be a HEAD all the same, nobody can say whether an answer has a body.
   const answers = readAnswers(received, methods, true);

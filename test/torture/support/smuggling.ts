@@ -95,7 +95,7 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   );
 
   const one = async ({ bytes, cutAt, name }: SmugglingCase, number: number) => {
-    const reading = readRequests(bytes);
+    const reading = readRequests(bytes, 'several');
     watched.set(number, { reading, taken: 0 });
     const { received, isHung } = await sendRaw(frontDoor, bytes, cutAt);
     const fault = isHung ? 'the connection stayed open' : judgeAnswers(reading, received, number);

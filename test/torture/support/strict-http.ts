@@ -20,8 +20,7 @@ export type StrictReading = {
 };
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** More than one space is one (section 3 allows it): it moves the end of nothing. */
-const requestLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) +([\x21-\x7e\x80-\xff]+) +HTTP\/1\.([01])$/;
+const requestLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
 const statusLine = /^HTTP\/1\.1 ([1-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** RFC 9112 section 7.1.1, with quoted strings. Zeros lead as far as they like, and an extension may be nothing, since it means nothing. */
@@ -31,14 +30,19 @@ const chunkLine =
 class Invalid extends Error {}
 class Incomplete extends Error {}
 
-/** Reads requests; line ends before one are passed over (section 2.2), bare ones too, which mean nothing there. */
-export function readRequests(bytes: string): StrictReading {
+/**
+ * Reads requests; line ends before one are passed over (section 2.2), bare ones too, which mean nothing there.
+ *
+ * @param spaces whether the parts of a request line may be several spaces apart, as Node's parser takes them (section 3 lets it)
+ */
+export function readRequests(bytes: string, spaces: 'one' | 'several' = 'one'): StrictReading {
   return readAll((at) => {
     let start = at;
     while (start < bytes.length && '\r\n'.includes(bytes.charAt(start))) start += 1;
     if (start === bytes.length) return null;
     const [startLine, afterLine] = takeLine(bytes, start);
-    const [, method = '', target = '', minor = ''] = requestLine.exec(startLine) ?? [];
+    const [, method = '', target = '', minor = ''] =
+      requestLine.exec(spaces === 'one' ? startLine : startLine.replace(/ +/g, ' ')) ?? [];
     if (method === '') throw new Invalid(`the request line ${JSON.stringify(startLine.slice(0, 80))}`);
     const [fields, bodyStart] = takeFields(bytes, afterLine);
     const hosts = valuesOf(fields, 'host');

@@ -125,7 +125,7 @@ async function runRestarts(rounds: number): Promise<number> {
 
 /** A real registry that ends in the middle of ten transfers, and comes back. */
 export function upstreamRestarts({ form, bystander }: UpstreamRig): Trial {
-  const rounds = { quick: 1, ci: 6, long: 60 }[form];
+  const rounds = { quick: 1, ci: 6, long: 20 }[form];
   return {
     name: 'a real registry restarts in the middle of ten transfers: each is cut or 502, and then all are whole',
     // It is another front door, and what is sent keeps this process busy.

@@ -167,6 +167,17 @@ describe('registry tokens', () => {
     assert.equal(await tokens.verifyRefresh(refresh), null);
   });
 
+  test('have one spelling, which decoders of Base64 do not insist on', async () => {
+    const { tokens, alice, issue } = setUp();
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const straying = (token: string) =>
+      token.slice(0, -1) + letters.charAt(letters.indexOf(token.slice(-1)) + 1);
+    assert.equal(await tokens.verify(straying(await issue())), 'invalid-token');
+    const refresh = await tokens.issueRefresh(alice);
+    for (const other of [straying(refresh), `${refresh}=`, ` ${refresh}`, refresh.replace(/.{9}$/, ' $&')])
+      assert.equal(await tokens.verifyRefresh(other), null, other);
+  });
+
   test('the first key signs and all verify, on whatever instance', async () => {
     const old = setUp();
     const both = setUp({ secrets: [`${secret} anew`, secret] });
