@@ -6,7 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { root } from '../support/processes.ts';
 import { loadFindings } from './findings.ts';
 import { parts } from './parts.ts';
-import { loadResults, renderPage, renderSummary } from './publication.ts';
+import { loadResults, mergeResults, renderPage, renderSummary, type PublishedRun } from './publication.ts';
 
 const folder = (name: string) => path.join(root, 'test/torture', name);
 
@@ -37,6 +37,22 @@ describe('the parts of the torture suite', () => {
       [],
       'what is published has broken',
     );
+  });
+
+  test('a part that is published alone leaves those of the others as they are', () => {
+    const [other, one] = loadResults();
+    assert.ok(other && one);
+    const { form, load, version, date, machine } = other;
+    const run: PublishedRun = { form, seed: 1, load, version, date, machine };
+    const result = { ...one, tried: 7 };
+    const names = parts.map(({ name }) => name);
+    const published = mergeResults(names, [result], run);
+    assert.deepEqual(
+      published.filter(({ name }) => name !== one.name),
+      loadResults().filter(({ name }) => name !== one.name),
+    );
+    const { tried, seed } = published.find(({ name }) => name === one.name) ?? {};
+    assert.deepEqual([tried, seed], [7, 1]);
   });
 
   test('each finding is one of theirs', () => {
