@@ -58,6 +58,9 @@ const longestFiles = [
   'integration/reload',
   'integration/storage-transfers',
   'integration/workers',
+  'torture/quick/attacks',
+  'torture/quick/redis-and-disk',
+  'torture/quick/soak',
   'integration/streaming-torture',
 ];
 
@@ -92,12 +95,14 @@ const passed = await Promise.all([
   flags.includes('--only-tests') || checkSources(),
 ]);
 if (passed.includes(false)) process.exit(1);
-const files = fs
+const found = fs
   .readdirSync(path.join(root, 'build/test'), { recursive: true })
   .filter((file) => file.endsWith('.test.js'))
   .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
-  .sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1))
-  .map((file) => path.join('build/test', file));
+  .sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
+const files = (patterns.length === 0 ? gatherUnits(found) : found).map((file) =>
+  path.join('build/test', file),
+);
 process.env.TEST_CERTIFICATES = path.join(root, 'build/certificates');
 fs.mkdirSync(process.env.TEST_CERTIFICATES);
 process.exitCode = await node('--enable-source-maps', 'test/run-files.mjs', ...files);
@@ -105,6 +110,14 @@ process.exitCode = await node('--enable-source-maps', 'test/run-files.mjs', ...f
 function rank(file) {
   const index = longestFiles.indexOf(file.replace(/\.test\.js$/, ''));
   return index === -1 ? longestFiles.length : index;
+}
+
+/** Puts the tests of units into one file, which imports them: the start of a process for each takes longer than most of them. */
+function gatherUnits(all) {
+  const units = all.filter((file) => file.startsWith(`unit${path.sep}`));
+  const imports = units.map((file) => `import ${JSON.stringify(`./${file.split(path.sep).join('/')}`)};\n`);
+  fs.writeFileSync(path.join(root, 'build/test/units.test.js'), imports.join(''));
+  return ['units.test.js', ...all.filter((file) => !units.includes(file))];
 }
 
 /** One after the other, beside the compiler, which keeps one core busy. */

@@ -11,11 +11,11 @@ import { chunksOf, createBlobClient, digestOf, readBody, type LargeBody } from '
 const gib = 1024 ** 3;
 const mib = 1024 ** 2;
 const bodyBytes = 2 * gib;
-/** What each of four bodies at once has; BODY_GIB=2 makes them as large as the single one. */
-const fourthBytes = Number(process.env['BODY_GIB'] ?? '0.25') * gib;
+/** What all other bodies have; BODY_GIB=2 makes them as large as the one that goes up in chunks and comes down. */
+const otherBytes = Number(process.env['BODY_GIB'] ?? '0.25') * gib;
 const maxRssBytes = 200 * mib;
 
-const neededBytes = Math.max(2 * bodyBytes, 4 * fourthBytes) + gib;
+const neededBytes = Math.max(2 * bodyBytes, 4 * otherBytes) + gib;
 const { bavail, bsize } = statfsSync(tmpdir());
 const skip =
   unlessInstalled('docker-registry') ||
@@ -70,24 +70,24 @@ describe('large bodies', { skip }, () => {
     const awake = await timed(t, 'GET', bodyBytes, () => download(digest));
     assert.deepEqual(awake, { bytes: bodyBytes, digest });
     assert.equal(asleep.readableEnded, false);
-    const part: LargeBody = { ...body, bytes: fourthBytes };
+    const part: LargeBody = { ...body, bytes: otherBytes };
     const read = await timed(t, 'GET, once awake', part.bytes, () => readBody(asleep, part.bytes));
     assert.deepEqual(read, { bytes: part.bytes, digest: digestOf(part) });
     await registry.forgetAll();
   });
 
   it('carries a PUT with Content-Length up', async (t) => {
-    const body: LargeBody = { seed: 2, bytes: bodyBytes };
+    const body: LargeBody = { seed: 2, bytes: otherBytes };
     const digest = digestOf(body);
-    const status = await timed(t, 'PUT', bodyBytes, () => blobs.uploadWhole(body, digest));
+    const status = await timed(t, 'PUT', otherBytes, () => blobs.uploadWhole(body, digest));
     assert.equal(status, 201); // the registry has compared the digest
     await registry.forgetAll();
   });
 
   it('carries four at once, up and down', async (t) => {
-    const bodies = [3, 4, 5, 6].map((seed): LargeBody => ({ seed, bytes: fourthBytes }));
+    const bodies = [3, 4, 5, 6].map((seed): LargeBody => ({ seed, bytes: otherBytes }));
     const digests = bodies.map(digestOf);
-    const statuses = await timed(t, 'four up', 4 * fourthBytes, () =>
+    const statuses = await timed(t, 'four up', 4 * otherBytes, () =>
       Promise.all(
         bodies.map(async (body, i) =>
           i % 2 === 0
@@ -97,10 +97,10 @@ describe('large bodies', { skip }, () => {
       ),
     );
     assert.deepEqual(statuses, [201, 201, 201, 201]);
-    const down = await timed(t, 'four down', 4 * fourthBytes, () => Promise.all(digests.map(download)));
+    const down = await timed(t, 'four down', 4 * otherBytes, () => Promise.all(digests.map(download)));
     assert.deepEqual(
       down,
-      digests.map((digest) => ({ bytes: fourthBytes, digest })),
+      digests.map((digest) => ({ bytes: otherBytes, digest })),
     );
     await registry.forgetAll();
   });

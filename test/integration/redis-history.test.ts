@@ -18,7 +18,7 @@ type Place = {
 };
 
 const seed = Number(process.env['SEED'] ?? '1');
-const runMs = Number(process.env['HISTORY_MS'] ?? '3000');
+const runMs = Number(process.env['HISTORY_MS'] ?? '2000');
 
 const sharedTroubles: Readonly<Record<string, Trouble>> = {
   hang: async ({ server, random }) => {

@@ -10,7 +10,7 @@ import { authorized, connectClient, type RawClient, type Response } from '../sup
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 
 /** TRANSFERS and SEED repeat a run, or make it longer. */
-const transfers = Number(process.env['TRANSFERS'] ?? '2000');
+const transfers = Number(process.env['TRANSFERS'] ?? '1200');
 const firstSeed = Number(process.env['SEED'] ?? randomInt(2 ** 31));
 const parallel = 6;
 const KiB = 1024;

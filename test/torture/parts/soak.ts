@@ -15,7 +15,7 @@ import type { Form, Part } from '../trial.ts';
 const sizes: Readonly<
   Record<Form, { readonly warmUpMs: number; readonly runMs: number; readonly clients: number }>
 > = {
-  quick: { warmUpMs: 14_000, runMs: 40_000, clients: 4 },
+  quick: { warmUpMs: 14_000, runMs: 40_000, clients: 2 },
   ci: { warmUpMs: 45_000, runMs: 250_000, clients: 16 },
   long: { warmUpMs: 120_000, runMs: 3_460_000, clients: 16 },
 };
