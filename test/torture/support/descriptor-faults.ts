@@ -45,19 +45,29 @@ export function createDescriptorFaults(place: DescriptorFaultsPlace): Trial[] {
     }
     if (String(await workerPids(frontDoor)) !== String(pids)) throw new Error('a worker has ended');
   };
-  /** Opens connections that say nothing, until more are closed at once. */
-  const occupy = async (): Promise<Socket[]> => {
+  /** Has 150 connections that say nothing, again and again: what becomes free meanwhile is taken, too. What it gives ends that. */
+  const occupy = async (): Promise<() => void> => {
     let closed = 0;
-    const sockets = Array.from({ length: 150 }, () =>
-      connect(frontDoor.port, '127.0.0.1')
+    let isOver = false;
+    const sockets = new Set<Socket>();
+    const open = () => {
+      if (isOver) return;
+      const socket = connect(frontDoor.port, '127.0.0.1');
+      sockets.add(socket);
+      socket
         .on('error', () => {})
-        .on('close', () => (closed += 1)),
-    );
+        .once('close', () => {
+          closed += 1;
+          sockets.delete(socket);
+          setTimeout(open, 250);
+        });
+    };
+    for (let i = 0; i < 150; i += 1) open();
     await until('connections are closed', () => closed > 0);
-    return sockets;
-  };
-  const release = (sockets: readonly Socket[]) => {
-    for (const socket of sockets) socket.destroy();
+    return () => {
+      isOver = true;
+      for (const socket of sockets) socket.destroy();
+    };
   };
   const said = (matches: (line: LogLine) => boolean) => frontDoor.log.filter(matches).length;
   const ask = async (authorization = basic) => {
@@ -81,11 +91,14 @@ export function createDescriptorFaults(place: DescriptorFaultsPlace): Trial[] {
     run: async () => {
       const admin = await findAdmin(frontDoor);
       await withFew(10, async () => {
-        const held = await occupy();
-        await until('the log says so', () => said(isShort) > 0);
-        for (let i = 0; i < 3; i += 1) await admin.metrics(); // each worker reads how much memory it has
-        await bystander.settled();
-        release(held);
+        const release = await occupy();
+        try {
+          await until('the log says so', () => said(isShort) > 0);
+          for (let i = 0; i < 3; i += 1) await admin.metrics(); // each worker reads how much memory it has
+          await bystander.settled();
+        } finally {
+          release();
+        }
       });
       await untilServed();
       await until('the log says that it is over', () => said(isRelieved) === said(isShort), 30_000);
@@ -154,11 +167,14 @@ export function createDescriptorFaults(place: DescriptorFaultsPlace): Trial[] {
       const isBroken = ({ msg }: LogLine) => /htpasswd.*(cannot be used|can be used again)/.test(msg);
       const before = said(isBroken);
       await withFew(3, async () => {
-        const held = await occupy();
-        await writeFile(frontDoor.htpasswdPath, `${users}late:{SHA}nU4eI71bcnBGqeO0t9tXvY1u5oQ=\n`);
-        await pause(1500);
-        await bystander.settled();
-        release(held);
+        const release = await occupy();
+        try {
+          await writeFile(frontDoor.htpasswdPath, `${users}late:{SHA}nU4eI71bcnBGqeO0t9tXvY1u5oQ=\n`);
+          await pause(1500);
+          await bystander.settled();
+        } finally {
+          release();
+        }
       });
       await until('the new user is let in', () =>
         ask(basicOf('late', 'pass')).then(
