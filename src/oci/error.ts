@@ -50,14 +50,17 @@ export class OciError extends Error {
   }
 }
 
-/** The error body of the distribution-spec, with the request id that the log line carries, and of OAuth2 where that is asked. */
+/**
+ * The error body of the distribution-spec, with the request id that the log line carries, and of OAuth2 where that is asked.
+ * `detail` may be any JSON; crane, kaniko, oras and helm print it as Go prints a value, and an object comes out as `map[…]`: it is a text.
+ */
 export function formatErrorBody(
   code: OciErrorCode,
   message: string,
   requestId: string,
   oauth: OauthError | null = null,
 ): string {
-  const errors = [{ code, message, detail: { requestId } }];
+  const errors = [{ code, message, detail: `request id ${requestId}` }];
   const own = oauth === null ? {} : { error: oauth, error_description: message };
   return JSON.stringify({ ...own, errors }) + '\n';
 }

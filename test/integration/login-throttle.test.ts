@@ -152,7 +152,7 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
           answers.push(
             text
               .replace(/^Date:.*$/im, '')
-              .replace(/"requestId":"\w+"/, '')
+              .replace(/"detail":"request id \w+"/, '')
               .replace(/35\d\d|3600/g, 'soon'),
           );
         }

@@ -114,7 +114,15 @@ describe('ids of requests', { timeout: 60_000 }, () => {
       `traceparent: ${traceparent}`,
     );
     assert.equal(answer.status, 502);
-    assert.ok(answer.body.toString().includes(requestId));
+    const { errors } = JSON.parse(answer.body.toString()) as { errors: unknown };
+    // A text: programs in Go print it as it is, and an object as "map[requestId:…]".
+    assert.deepEqual(errors, [
+      {
+        code: 'BAD_GATEWAY',
+        message: 'The registry behind this front door did not answer.',
+        detail: `request id ${requestId}`,
+      },
+    ]);
     const warning = await frontDoor.logged(
       (entry) => entry['requestId'] === requestId && entry.msg !== 'request',
     );

@@ -58,4 +58,4 @@ export function createJudge(): Judge {
 }
 
 /** Our own errors carry a request id. */
-const isOurs = ({ body }: LoadAnswer): boolean => body.includes('"requestId"');
+const isOurs = ({ body }: LoadAnswer): boolean => body.includes('"detail":"request id ');

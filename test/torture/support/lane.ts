@@ -24,7 +24,7 @@ export type Lane = {
 };
 
 /** An error of the front door's own has its request id. */
-const isOwn = (body: Buffer) => /"requestId":"[^"]+"/.test(body.toString());
+const isOwn = (body: Buffer) => /"detail":"request id \w+"/.test(body.toString());
 
 /** @param longestMs after which an answer hangs */
 export function createLane(frontDoor: Pick<FrontDoor, 'port' | 'ca'>, longestMs: number): Lane {

@@ -83,7 +83,7 @@ export async function tryLockedOut(frontDoor: FrontDoor): Promise<number> {
 
 /** An answer and its line in the log, without what no two of them share. */
 async function describe(frontDoor: FrontDoor, { head: text, body }: Response): Promise<unknown> {
-  const id = /"requestId":"([^"]+)"/.exec(body.toString())?.[1] ?? '';
+  const id = /"detail":"request id (\w+)"/.exec(body.toString())?.[1] ?? '';
   const line = await frontDoor.logged((each) => each['requestId'] === id && 'status' in each);
   const strip = (part: string) =>
     part
