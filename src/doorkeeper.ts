@@ -38,9 +38,9 @@ export function createDoorkeeper({
   const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && admitsStrangers);
   const basic = createBasicChallenge(auth.realm);
   const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
-  const { versionCheck, challengeAgents } = auth;
+  const { versionCheck, challengeAgents, openAgents } = auth;
   const admit = createAdmission({
-    ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents },
+    ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents, openAgents },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
   const [first = sealKey, ...others] = pem.tokenSecrets;

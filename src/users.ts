@@ -29,6 +29,7 @@ export function meansSameUsers(one: Config['auth'], other: Config['auth']): bool
     open: null,
     versionCheck: null,
     challengeAgents: null,
+    openAgents: null,
     tokens: null,
     tokenKeys: null,
     tokenTtl: null,

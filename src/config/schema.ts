@@ -9,7 +9,6 @@ import {
   integer,
   key,
   listenHost,
-  listOf,
   networks,
   nullable,
   oneOf,
@@ -22,6 +21,7 @@ import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.
 import { redisUrl } from './redis-url.ts';
 import { tokenKeys } from './token-keys.ts';
 import { upstreamUrl } from './upstream-url.ts';
+import { userAgents } from './user-agents.ts';
 import { admin, alerts } from './watch-keys.ts';
 
 const listen = z
@@ -139,18 +139,17 @@ const auth = z.strictObject({
   versionCheck: key(
     oneOf('auto', 'open', 'challenge'),
     'auto',
-    'Answer to /v2/ without credentials: "open" 200 for all, "challenge" 401 for all, "auto" 401 for registry clients (they need it to log in) and 200 for anyone else.',
+    'Answer to /v2/ without credentials: "open" 200 for all, "challenge" 401 for all, "auto" 200 for known health checks, browsers and curl, and for HEAD, and 401 for everyone else (clients need it to log in).',
+  ),
+  openAgents: key(
+    userAgents(),
+    [],
+    'Further programs that get the 200 under versionCheck auto, such as a health check of your own: each is a text that the User-Agent contains, in upper or lower case.',
   ),
   challengeAgents: key(
-    listOf(
-      (agent) =>
-        /^[\x21-\x7e]([\x20-\x7e]{0,198}[\x21-\x7e])?$/.test(agent)
-          ? undefined
-          : `${JSON.stringify(agent.slice(0, 40))} is not part of a User-Agent`,
-      'a list of texts, each 1 to 200 printable ASCII characters, not a regular expression',
-    ),
+    userAgents(),
     [],
-    'Further clients that get the 401 under versionCheck auto: each is a text that the User-Agent contains, in upper or lower case.',
+    'Programs that get the 401 under versionCheck auto whatever else they are known as: each is a text that the User-Agent contains, in upper or lower case. Overrules openAgents.',
   ),
   passwordThreads: key(
     autoOrNumber(64, chooseThreads),

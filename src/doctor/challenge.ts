@@ -5,7 +5,9 @@ import { isHere, parseTokenPlace } from './token-place.ts';
 /** How the Docker engine introduces itself at the version check. */
 export const dockerAgent =
   'docker/24.0.7 go/go1.20.10 git-commit/311b9ff kernel/6.1.0 os/linux arch/amd64 UpstreamClient(Docker-Client/24.0.7 \\(linux\\))';
-/** Anything that is not a registry client. */
+/** nerdctl, Watchtower and many others, which have no name of their own. */
+export const namelessAgent = 'Go-http-client/1.1';
+/** Somebody known to be no registry client. */
 export const plainAgent = 'curl/8.5.0';
 
 export type VersionCheck = 'auto' | 'open' | 'challenge';
@@ -104,7 +106,30 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
   );
 }
 
-/** Judges `GET /v2/` as curl or a health check asks it; `expected` is auth.versionCheck where it is known. */
+/** Judges `GET /v2/` as a client without a name of its own asks it; `docker` is the answer to Docker. */
+export function judgeNamelessChallenge(
+  answer: Pick<Answer, 'status' | 'headers'>,
+  docker: Pick<Answer, 'status'>,
+): Finding {
+  const check = 'challenge.unknown';
+  const { status } = answer;
+  if (status === 401) {
+    return ok(
+      check,
+      'A client of an unknown name is asked for its password at /v2/ (401); a health check of such a name takes HEAD, or auth.openAgents.',
+    );
+  }
+  if (status === 200 && docker.status !== 200) {
+    return warning(
+      check,
+      `A client of an unknown name (${namelessAgent}: nerdctl, Watchtower) is not asked for a password at /v2/: its login takes any, and its pulls fail.`,
+      'take what its User-Agent contains out of auth.openAgents, and let the health check that it was for use HEAD',
+    );
+  }
+  return skipped(check, `A client of an unknown name gets ${status} at /v2/, as Docker does.`);
+}
+
+/** Judges `GET /v2/` as curl or a known health check asks it; `expected` is auth.versionCheck where it is known. */
 export function judgePlainCheck(
   answer: Pick<Answer, 'status' | 'headers'>,
   expected: VersionCheck | null,
@@ -113,11 +138,12 @@ export function judgePlainCheck(
   const { status } = answer;
   const wanted = expected === null ? [200, 401] : [expected === 'challenge' ? 401 : 200];
   const whose = expected === null ? '' : `, as auth.versionCheck: ${expected} says`;
-  if (wanted.includes(status)) return ok(check, `curl and health checks get ${status} at /v2/${whose}.`);
+  if (wanted.includes(status))
+    return ok(check, `curl and known health checks get ${status} at /v2/${whose}.`);
   if (status === 200 || status === 401) {
     return warning(
       check,
-      `curl and health checks get ${status} at /v2/, but auth.versionCheck: ${expected ?? ''} says ${wanted.join()}.`,
+      `curl and known health checks get ${status} at /v2/, but auth.versionCheck: ${expected ?? ''} says ${wanted.join()}.`,
       'tidegate reload; or another program than this configuration describes answers',
     );
   }

@@ -5,9 +5,11 @@ import {
   dockerAgent,
   judgeAnonymous,
   judgeDockerChallenge,
+  judgeNamelessChallenge,
   judgePlainCheck,
   judgeRightPassword,
   judgeWrongPassword,
+  namelessAgent,
   plainAgent,
 } from './challenge.ts';
 import { wayOut, type ClientCheck, type ClientOptions } from './client-check.ts';
@@ -25,7 +27,13 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
 
   return [
     {
-      ids: ['challenge.docker', 'challenge.others', 'access.anonymous', 'password.wrong'],
+      ids: [
+        'challenge.docker',
+        'challenge.unknown',
+        'challenge.others',
+        'access.anonymous',
+        'password.wrong',
+      ],
       limitMs: 15_000,
       mend: wayOut,
       needs: 'http',
@@ -36,6 +44,7 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
         const givesTokens = parseTokenPlace(asked.headers['www-authenticate']) !== null;
         return [
           judgeDockerChallenge(asked, authority),
+          judgeNamelessChallenge(await get('/v2/', { 'User-Agent': namelessAgent }), asked),
           judgePlainCheck(await get('/v2/', { 'User-Agent': plainAgent }), options.versionCheck),
           judgeAnonymous(await get(tags, {}), givesTokens),
           judgeWrongPassword(await get(tags, { Authorization: inventAuthorization() })),

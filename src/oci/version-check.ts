@@ -1,53 +1,44 @@
-/**
- * The version check, `GET /v2/`: who gets the challenge when no credentials came with it.
- *
- * The Docker engine, and most clients after it, learn that a registry wants credentials only from a 401 here; a 200
- * makes every password a "Login Succeeded" and every push a failure. Load balancers and people with curl, on the other
- * hand, take a 401 for a broken registry. So the registry clients below are challenged, by the product names
- * of their User-Agent (RFC 9110 section 10.1.5), and everyone else gets upstream's own answer.
- */
-export const challengedProducts: ReadonlySet<string> = new Set([
-  'docker', // Docker Engine: docker/20.10.24 go/go1.19.8 … UpstreamClient(Docker-Client/…)
-  'docker-client', // Docker CLI without an engine
-  'libpod', // podman
-  'containers', // containers/image used by itself
-  'buildah',
-  'skopeo',
-  'cri-o',
-  'containerd', // containerd, ctr, nerdctl, Kubernetes nodes
-  'buildkit',
-  'oras',
-  'oras-go',
-  'helm',
-  'regclient',
-  'regctl',
-  'go-containerregistry', // crane, ko, cosign
-  'crane',
-  'kaniko',
-  'harbor-registry-client',
-  'renovate',
-  'renovatebot', // older Renovate
-  'jib',
-  'oc', // OpenShift's client
-]);
+import { knownProbes } from './known-probes.ts';
 
 export type VersionCheckMode = 'auto' | 'open' | 'challenge';
 
+/** Further User-Agents: each is a text that one contains, in upper or lower case. */
+export type VersionCheckAgents = {
+  readonly challengeAgents: readonly string[];
+  readonly openAgents: readonly string[];
+};
+
 /**
- * Whether a version check that carries no Authorization is answered with the challenge.
- * @param furtherAgents texts that also ask for the challenge when the User-Agent contains one, in any case.
+ * Whether a version check, `GET /v2/`, that carries no credentials is answered with the challenge.
+ *
+ * The Docker engine, and most clients after it, learn that a registry wants credentials only from a 401 here; a 200
+ * makes every password a "Login Succeeded" and every push a failure. Nobody can know all clients: some have the name of their
+ * library (`Go-http-client/1.1`), so an unknown name is challenged. Load balancers and people with curl, on the
+ * other hand, take a 401 for a broken registry, and are known.
  */
 export function isChallenged(
   mode: VersionCheckMode,
   method: string,
   userAgent: string,
-  furtherAgents: readonly string[],
+  { challengeAgents, openAgents }: VersionCheckAgents,
 ): boolean {
   if (mode !== 'auto') return mode === 'challenge';
   if (method !== 'GET') return false;
+  if (contains(userAgent, challengeAgents)) return true;
+  return userAgent !== '' && !knownProbe.test(userAgent) && !contains(userAgent, openAgents);
+}
+
+function contains(userAgent: string, texts: readonly string[]): boolean {
   const agent = userAgent.toLowerCase();
-  return (
-    agent.split(/[\s(),;]+/).some((token) => challengedProducts.has(token.replace(/\/.*$/s, ''))) ||
-    furtherAgents.some((text) => agent.includes(text.toLowerCase()))
-  );
+  return texts.some((text) => agent.includes(text.toLowerCase()));
+}
+
+/** What a product's name consists of (RFC 9110 sections 5.6.2 and 10.1.5). */
+const tokenCharacter = "[!#$%&'*+.^_`|~0-9A-Za-z-]";
+const knownProbe = new RegExp(`^(?:${knownProbes.map(formatPattern).join('|')})`, 'i');
+
+function formatPattern(name: string): string {
+  const isBeginning = name.endsWith('*');
+  const literal = (isBeginning ? name.slice(0, -1) : name).replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+  return isBeginning ? literal : `${literal}(?!${tokenCharacter})`;
 }

@@ -5,7 +5,7 @@ import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import type { Route } from '../oci/route.ts';
 import type { Scope } from '../oci/token-scope.ts';
-import { isChallenged, type VersionCheckMode } from '../oci/version-check.ts';
+import { isChallenged, type VersionCheckAgents, type VersionCheckMode } from '../oci/version-check.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -21,7 +21,7 @@ export type Admission = {
   readonly scopes: readonly Scope[] | null;
 };
 
-export type AdmissionOptions = {
+export type AdmissionOptions = VersionCheckAgents & {
   readonly authenticator: Authenticator;
   readonly challenge: Challenge;
   /** Whether a policy is asked what those may do who do not say who they are; they are refused otherwise. */
@@ -29,7 +29,6 @@ export type AdmissionOptions = {
   /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
   readonly lockedOutDelayMs: number;
   readonly versionCheck: VersionCheckMode;
-  readonly challengeAgents: readonly string[];
 };
 
 const everyone: Admission = { identity: null, isStranger: false, keepAuthorization: false, scopes: null };
@@ -52,8 +51,8 @@ export function createAdmission(options: AdmissionOptions): Admit {
     }
     if (route.kind === 'version-check') {
       if (options.versionCheck === 'open') return everyone;
-      const { versionCheck, challengeAgents } = options;
-      const isAsked = isChallenged(versionCheck, exchange.method, exchange.userAgent, challengeAgents);
+      const { method, userAgent } = exchange;
+      const isAsked = isChallenged(options.versionCheck, method, userAgent, options);
       if (authorization.length === 0 && !isAsked) {
         Object.assign(exchange.answerHeaders, challenge(exchange));
         return everyone;

@@ -170,7 +170,8 @@ function readOnce(parameters: URLSearchParams, name: string, refuse: Refuse): st
 
 function checkService(parameters: URLSearchParams, service: string, refuse: Refuse): void {
   const asked = readOnce(parameters, 'service', refuse);
-  if (asked !== null && asked !== service)
+  // Some clients (Watchtower) read the whole challenge in lower case.
+  if (asked !== null && asked.toLowerCase() !== service.toLowerCase())
     throw refuse('invalid_request', 'The service is another than the one that the registry named.');
 }
 

@@ -168,6 +168,19 @@ describe('tokens', { timeout: 60_000 }, () => {
     });
   }
 
+  test('the service is named in any case, as by clients that read the challenge in lower case', async () => {
+    for (const service of ['registry', 'REGISTRY']) {
+      const query = `service=${service}&scope=repository:team/app:pull`;
+      const { token, scope } = tokenIn(await getToken(door, query, basicOf('bob', 'x')));
+      assert.equal(scope, 'repository:team/app:pull');
+      assert.equal((await askWith(door, token, manifest('team/app'))).status, 200);
+      const form = { grant_type: 'password', username: 'bob', password: 'x', service };
+      assert.equal((await askWith(door, tokenIn(await postToken(door, form)).token, 'GET /v2/')).status, 200);
+    }
+    // The place, too, is read in lower case: path and host are the same so.
+    assert.equal(realm.replace(/service=.*/, ''), realm.replace(/service=.*/, '').toLowerCase());
+  });
+
   test('POST takes name and password as a form, in chunks too', async () => {
     const form = {
       ...{ grant_type: 'password', username: 'bob', password: 'x', service: 'Registry', client_id: 'c' },

@@ -50,20 +50,63 @@ const registryClients: readonly [client: string, userAgent: string][] = [
   ['oc', 'oc/4.14.0 (linux/amd64) kubernetes/286cfa5'],
 ];
 
+/** Programs that nobody has put on a list, and names that only look like one of a known probe. */
+const unknownAgents: readonly [client: string, userAgent: string][] = [
+  ["nerdctl, Watchtower, and programs on distribution's own client library", 'Go-http-client/1.1'],
+  ['the same over HTTP/2', 'Go-http-client/2.0'],
+  ['apptainer', 'Apptainer/1.3.4 (Linux amd64) Go/1.22.7'],
+  ['notation', 'notation/1.1.0'],
+  ['distribution as a mirror', 'distribution/v3.0.0'],
+  ['Python', 'python-requests/2.31.0'],
+  ['Java', 'Java/17.0.10'],
+  ['a monitor of its own name', 'my-docker-monitor/1.0'],
+  ['a longer name than curl', 'curlish-registry-client/1.0'],
+  ['a name with a dash after Mozilla', 'Mozilla-registry/5.0'],
+  ['a name with a dash after Nomad', 'nomad-pack/0.1.0'],
+  ['a name that begins with half of another', 'Edge Health'],
+  ['a name that goes on', 'Edge Health Probes/1.0'],
+  ['one that names a probe later', 'puller/1.0 curl/8.5.0'],
+  ['one whose comment names a probe', 'puller/1.0 (like kube-probe/1.29; Mozilla/5.0)'],
+  ['a client that also names Mozilla', 'docker/28.2.2 Mozilla/5.0'],
+  ['no more than a slash', '/'],
+];
+
 /** Sent by those who take a 401 for a broken registry. */
 const others: readonly [client: string, userAgent: string | null][] = [
   ['nobody', null],
   ['an empty User-Agent', ''],
   ['curl', 'curl/7.88.1'],
   ['wget', 'Wget/1.21.3'],
+  ['BusyBox wget', 'Wget'],
+  ['HTTPie', 'HTTPie/3.2.2'],
+  ['Ansible', 'ansible-httpget'],
   ['a Kubernetes probe', 'kube-probe/1.29'],
   ['an AWS load balancer', 'ELB-HealthChecker/2.0'],
   ['a Google load balancer', 'GoogleHC/1.0'],
+  ['a Google uptime check', 'GoogleStackdriverMonitoring-UptimeChecks(https://cloud.google.com/monitoring)'],
+  ['Route 53', 'Amazon-Route53-Health-Check-Service (ref 0c1e4b9a-4f1c; report http://amzn.to/1vsZADi)'],
+  ['Azure Front Door', 'Edge Health Probe'],
+  ['an Azure load balancer', 'Load Balancer Agent'],
+  ['a Tencent load balancer', 'clb-healthcheck'],
+  ['Envoy', 'Envoy/HC'],
+  ['HAProxy', 'HAProxy'],
+  ['Nomad', 'Nomad/1.7.2'],
+  ['Consul', 'Consul Health Check'],
   ['Prometheus', 'Prometheus/2.51.0'],
   ['the blackbox exporter', 'Blackbox Exporter/0.25.0'],
-  ['HAProxy', 'HAProxy'],
-  ['Go', 'Go-http-client/1.1'],
-  ['Python', 'python-requests/2.31.0'],
+  ['UptimeRobot', 'Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)'],
+  ['UptimeRobot by itself', 'UptimeRobot/2.0'],
+  ['Uptime Kuma', 'Uptime-Kuma/1.23.11'],
+  ['Gatus', 'Gatus/1.0'],
+  ['Pingdom', 'Pingdom.com_bot_version_1.4_(http://www.pingdom.com/)'],
+  ['Pingdom by its name', 'Pingdom'],
+  ['Site24x7', 'Site24x7'],
+  ['Zabbix', 'Zabbix'],
+  ['Zabbix with its version', 'Zabbix 6.4.12'],
+  ['Monit', 'Monit/5.33.0'],
+  ['Nagios', 'check_http/v2.3.1 (monitoring-plugins 2.3.1)'],
+  ['Nagios with curl', 'check_curl/v2.3.5 (monitoring-plugins 2.3.5, libcurl/7.88.1 OpenSSL/3.0.11)'],
+  ['a probe in capitals', 'KUBE-PROBE/1.29'],
   ['Firefox', 'Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0'],
   [
     'Chrome',
@@ -73,8 +116,6 @@ const others: readonly [client: string, userAgent: string | null][] = [
     'Safari',
     'Mozilla/5.0 (Macintosh; Intel Mac OS X 14_4) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15',
   ],
-  ['one that only mentions docker', 'my-docker-monitor/1.0'],
-  ['one whose URL mentions docker', 'monitor/1.0 (https://docker/status)'],
 ];
 
 const challenge = ['Basic realm="Registry"'];
@@ -101,7 +142,11 @@ describe('the version check', { timeout: 60_000 }, () => {
       },
     });
     for (const mode of ['auto', 'open', 'challenge']) {
-      const set = [`auth.versionCheck=${mode}`, 'auth.challengeAgents=Acme Puller/'];
+      const set = [
+        `auth.versionCheck=${mode}`,
+        'auth.challengeAgents=Acme Puller/',
+        'auth.openAgents=Acme Watch,puller/2',
+      ];
       frontDoors.set(mode, await startFrontDoor({ upstreamUrl: upstream.url, set }));
     }
   });
@@ -124,7 +169,7 @@ describe('the version check', { timeout: 60_000 }, () => {
     return response;
   };
 
-  for (const [client, userAgent] of registryClients) {
+  for (const [client, userAgent] of [...registryClients, ...unknownAgents]) {
     test(`${client} gets the challenge`, async () => {
       const response = await check('auto', anonymous('GET /v2/', `User-Agent: ${userAgent}`), 401, true);
       assert.equal(errorCode(response), 'UNAUTHORIZED');
@@ -148,9 +193,26 @@ describe('the version check', { timeout: 60_000 }, () => {
     assert.equal(response.body.length, 0);
   });
 
-  test('further agents of the configuration, in any case', async () => {
+  test('further agents of the configuration, in any case: those to be challenged overrule those that are not', async () => {
     await check('auto', anonymous('GET /v2/', 'User-Agent: Mozilla (ACME puller/7)'), 401, true);
-    await check('auto', anonymous('GET /v2/', 'User-Agent: Acme Pusher/7'), 200, true);
+    await check('auto', anonymous('GET /v2/', 'User-Agent: Acme Pusher/7'), 401, true);
+    await check('auto', anonymous('GET /v2/', 'User-Agent: the ACME WATCH/7'), 200, true);
+    await check('auto', anonymous('GET /v2/', 'User-Agent: puller/2.1'), 200, true);
+    await check('auto', anonymous('GET /v2/', 'User-Agent: Acme Puller/2.1'), 401, true);
+    await check('auto', anonymous('HEAD /v2/', 'User-Agent: Acme Puller/2.1'), 200, true);
+    await check('challenge', anonymous('GET /v2/', 'User-Agent: Acme Watch/7'), 401, true);
+  });
+
+  test('a ping of a library without a name of its own gets what makes it send its credentials', async () => {
+    // The very head that Go's net/http writes for distribution's client, and for one that names no User-Agent.
+    const ping = (...lines: string[]) =>
+      head('GET /v2/ HTTP/1.1', `Host: ${clientHost}`, ...lines, 'Accept-Encoding: gzip');
+    const asked = await check('auto', ping('User-Agent: Go-http-client/1.1'), 401, true);
+    assert.equal(errorCode(asked), 'UNAUTHORIZED');
+    await check('auto', ping('User-Agent: Go-http-client/1.1', `Authorization: ${basic}`), 200, false);
+    const wrong = `Authorization: Basic ${Buffer.from(`${user}:${password}x`).toString('base64')}`;
+    await check('auto', ping('User-Agent: Go-http-client/1.1', wrong), 401, true);
+    await check('auto', ping(), 200, true);
   });
 
   test('credentials are always verified: right 200, wrong 401, whoever asks', async () => {

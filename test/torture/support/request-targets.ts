@@ -328,7 +328,10 @@ const fields: FuzzTarget = {
       const rewritten = rewriteLocation(value, edits);
       if (rewritten !== value) assert.ok(rewritten.startsWith('https://registry.example'), rewritten);
     }
-    assert.equal(typeof isChallenged('auto', 'GET', text, ['x']), 'boolean');
+    assert.equal(
+      typeof isChallenged('auto', 'GET', text, { challengeAgents: ['x'], openAgents: ['y'] }),
+      'boolean',
+    );
   },
 };
 

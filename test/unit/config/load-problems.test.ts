@@ -105,6 +105,7 @@ describe('loadConfig: problems', () => {
       '/ä',
     ],
     'auth.challengeAgents': ['a,,b', 'ä', 'x'.repeat(201)],
+    'auth.openAgents': ['a,,b', 'ä', ' a', 'x'.repeat(201)],
     'auth.passwordThreads': ['0', '65', 'Auto', ''],
     'auth.maxBcryptCost': ['3', '32'],
     'auth.credentialTtl': ['0', '999ms', '25d'],
@@ -127,6 +128,7 @@ describe('loadConfig: problems', () => {
     'auth.realm': "Bob's registry (dev) ~",
     'auth.open': '/healthz,/v2x,/,/a/.well-known/b',
     'auth.challengeAgents': 'my puller/1.0',
+    'auth.openAgents': 'my probe/1.0,Caddy',
     'limits.refusedBodyBytes': '0',
   })) {
     it(`accepts ${key} ${value}`, async () => {

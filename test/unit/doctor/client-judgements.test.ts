@@ -7,6 +7,7 @@ import {
   explainStatus,
   judgeAnonymous,
   judgeDockerChallenge,
+  judgeNamelessChallenge,
   judgePlainCheck,
   judgeRightPassword,
   judgeWrongPassword,
@@ -183,6 +184,14 @@ testJudgements('judgeDockerChallenge', [
   ['200', judgeDocker(answer(200)), 'broken', /versionCheck: auto/],
   ['404', judgeDocker(answer(404)), 'broken', /no registry there/],
   ['429', judgeDocker(answer(429, { 'retry-after': '60' })), 'broken', /wait 60 seconds/],
+]);
+
+const nameless = (status: number, docker: number) => judgeNamelessChallenge(answer(status), answer(docker));
+testJudgements('judgeNamelessChallenge', [
+  ['401', nameless(401, 401), 'ok', /auth\.openAgents/],
+  ['200 where Docker is asked', nameless(200, 401), 'warning', /its login takes any/],
+  ['200 where Docker is not asked either', nameless(200, 200), 'skipped'],
+  ['502', nameless(502, 502), 'skipped'],
 ]);
 
 const plain = (status: number, mode: VersionCheck | null) => judgePlainCheck(answer(status), mode);
