@@ -1,7 +1,6 @@
 import { digestForm } from './digest.ts';
 import { isRepositoryName } from './repository-name.ts';
 import type { Route } from './route.ts';
-import { tagForm } from './tag.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What is done in a repository. */
@@ -68,12 +67,10 @@ export function parseAccess(method: string, route: Route, target: CanonicalTarge
     case 'version-check':
       return { kind: 'free' };
     case 'outside':
+    case 'misnamed':
       return null;
-    case 'manifest': {
-      const { repository, reference } = route;
-      const isReference = tagForm.test(reference) || digestForm.test(reference);
-      return isReference ? inRepository(repository, manifest[method]) : null;
-    }
+    case 'manifest':
+      return inRepository(route.repository, manifest[method]);
     case 'blob':
       return inRepository(route.repository, blob[method]);
     case 'registry':

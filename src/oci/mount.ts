@@ -1,4 +1,5 @@
 import { parseQuery } from './query.ts';
+import { isRepositoryName } from './repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */
@@ -23,4 +24,11 @@ export function parseMount(target: CanonicalTarget): Mount | null {
     from: isPlain && from !== undefined ? from : null,
     rawTargetWithout: query === '' ? rawPath : `${rawPath}?${query}`,
   };
+}
+
+/** The target as it is forwarded where no policy decides on mounts: without one from what is no repository's name, which registries ignore. */
+export function withoutOddSource(method: string, target: CanonicalTarget): string {
+  if (method !== 'POST' || target.raw === target.rawPath) return target.raw;
+  const isOdd = parseQuery(target).some(({ name, value }) => name === 'from' && !isRepositoryName(value));
+  return isOdd ? (parseMount(target)?.rawTargetWithout ?? target.raw) : target.raw;
 }

@@ -1,3 +1,4 @@
+import { findNameFault, type NameFault } from './name-fault.ts';
 import { repositoryNameForm } from './repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
@@ -11,12 +12,14 @@ export type Route =
   | { readonly kind: 'manifest'; readonly repository: string; readonly reference: string }
   /** GET or HEAD of `/v2/<repository>/blobs/<algorithm>:<hex>` (distribution-spec end-2), in the one form that storage paths are made of. */
   | ({ readonly kind: 'blob' } & BlobName)
+  /** It names something by what is no name: refused as soon as it is known who asks. */
+  | { readonly kind: 'misnamed'; readonly fault: NameFault }
   /** Any other path of the registry: `/`, `/v1/…`, `/v2/…`. */
   | { readonly kind: 'registry'; readonly version: 'v1' | 'v2' | null }
   /** Outside the registry's URL space. */
   | { readonly kind: 'outside' };
 
-/** A blob in a repository; every part matches the distribution-spec's grammar, and none can be a dot segment. */
+/** A blob in a repository; every part is a name by the distribution-spec's grammar, and none can be a dot segment. */
 export type BlobName = {
   readonly repository: string;
   readonly algorithm: 'sha256' | 'sha512';
@@ -39,6 +42,8 @@ export function parseRoute(method: string, target: CanonicalTarget, openPaths: R
   const reads = method === 'GET' || method === 'HEAD';
   if (reads && openPaths.has(target.rawPath)) return { kind: 'open' };
   if (reads && target.rawPath === '/v2/') return { kind: 'version-check' };
+  const fault = findNameFault(target.path);
+  if (fault !== null) return { kind: 'misnamed', fault };
   const manifest = manifestPath.exec(target.path);
   if (manifest?.[1] !== undefined && manifest[2] !== undefined) {
     return { kind: 'manifest', repository: manifest[1], reference: manifest[2] };

@@ -7,6 +7,8 @@ import { parseCacheable, parseWritten, type Cacheable, type Written } from '../c
 import { identifyRequest, writeAccessLog } from '../observability/access-log.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { OciError } from '../oci/error.ts';
+import { withoutOddSource } from '../oci/mount.ts';
+import { nameFaultError } from '../oci/name-fault.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { tooLarge, type Engine, type ForwardRequest } from '../proxy/engine.ts';
@@ -121,8 +123,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
+      // A stranger hears first that credentials are needed, from the policy.
+      if (route.kind === 'misnamed' && !admission.isStranger)
+        throw nameFaultError(route.fault, exchange.method);
       const passage: Passage = authorize?.(exchange, route, target, admission) ?? {
-        rawTarget: target.raw,
+        rawTarget: withoutOddSource(exchange.method, target),
         hidesForm: false,
       };
       if (passage.list) {

@@ -42,7 +42,7 @@ const requests: readonly (readonly [who: Who, request: string, status: number, c
   ['bob', `GET /v2/secret/app/referrers/${digest}`, 404, 'NAME_UNKNOWN'],
   ['bob', 'GET /v2/team-a/app/tags/list', 200],
   ['bob', 'GET /v2/team-a/app/unheard/of', 403, 'DENIED'],
-  ['bob', 'GET /v2/Team-A/app/tags/list', 403, 'DENIED'],
+  ['bob', 'GET /v2/Team-A/app/tags/list', 400, 'NAME_INVALID'],
   ['bob', 'GET /v1/images/0123/json', 403, 'DENIED'],
   ['alice', 'GET /v1/images/0123/json', 200],
   ['bob', 'GET /', 200],

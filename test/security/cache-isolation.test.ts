@@ -88,16 +88,10 @@ describe('the cache gives nobody what is not theirs', { timeout: 60_000 }, () =>
       '/v2/a/b/manifests/b',
       '/v2/a/manifests/b/manifests/b',
       '/v2/a/manifests/manifests/b',
-      '/v2/a:b/manifests/b',
-      '/v2/a%0/manifests/b',
       '/v2/a/manifests/B',
-      '/v2/A/manifests/b',
-      '/v2/a/manifests/b%20',
-      '/v2/a%20/manifests/b',
       '/v2/a/manifests/b.',
-      '/v2/a/manifests/b%7C',
       '/v2/v1/manifests/b',
-      '/v2/item:b/manifests/b',
+      '/v2/item/b/manifests/b',
       '/v1/images/a/json',
       '/v1/images/a/ancestry',
       '/v1/images/A/json',
@@ -109,7 +103,7 @@ describe('the cache gives nobody what is not theirs', { timeout: 60_000 }, () =>
     for (const round of [1, 2]) {
       for (const target of targets) {
         const { status, body, header } = await client.ask('GET', target, { headers: { Accept: type } });
-        if (status === 400) continue; // not canonical
+        assert.equal(status, 200, target);
         assert.equal((JSON.parse(body.toString()) as { line: string }).line, `GET ${target} HTTP/1.1`);
         assert.equal(header('X-Cache'), round === 1 ? 'MISS' : 'HIT', target);
       }

@@ -90,6 +90,29 @@ function readPath(raw: string): string | null {
   return dots ? null : text;
 }
 
+/** A repository's name in its parts, said in other words than in src/. */
+function isName(parts: readonly string[]): boolean {
+  const isPart = (part: string) =>
+    /^[a-z0-9._-]+$/.test(part) &&
+    part.split(/[a-z0-9]+/).every((between, i, all) => {
+      const isEnd = i === 0 || i === all.length - 1;
+      return isEnd ? between === '' : ['.', '_', '__'].includes(between) || /^-+$/.test(between);
+    });
+  return parts.join('/').length <= 255 && parts.every(isPart);
+}
+
+function isReference(text: string): boolean {
+  const [algorithm = '', hex, ...more] = text.split(':');
+  if (hex === undefined) return text.length <= 128 && /^\w[\w.-]*$/.test(text);
+  const words = algorithm.split(/[+._-]/);
+  return (
+    more.length === 0 &&
+    text.length <= 255 &&
+    words.every((word) => /^[a-z0-9]+$/.test(word)) &&
+    /^[0-9a-f]+$/i.test(hex)
+  );
+}
+
 const route: FuzzTarget = {
   name: 'route, policy, cache and audit',
   inputs: inOrder(registryMethod, ' ', registryPath, usually('', 3, inOrder('?', registryQuery))),
@@ -102,9 +125,11 @@ const route: FuzzTarget = {
     const found = parseRoute(method, target, openPaths);
     const [first, version, ...rest] = target.path.split('/');
     const reference = rest.at(-1) ?? '';
-    const isManifest =
+    const namesManifest =
       first === '' && version === 'v2' && rest.length > 2 && rest.at(-2) === 'manifests' && reference !== '';
+    const isManifest = namesManifest && isName(rest.slice(0, -2)) && isReference(reference);
     assert.equal(found.kind === 'manifest', isManifest, JSON.stringify(found));
+    if (namesManifest && !isManifest) assert.equal(found.kind, 'misnamed');
     if (found.kind === 'manifest')
       assert.deepEqual([found.repository, found.reference], [rest.slice(0, -2).join('/'), reference]);
     if (found.kind === 'blob') {

@@ -87,6 +87,7 @@ describe('parseRoute', () => {
     algorithm,
     hex,
   });
+  const manifest = (repository: string, reference: string) => ({ kind: 'manifest', repository, reference });
   for (const [method, target, route] of [
     ['GET', '/_ping', { kind: 'open' }],
     ['HEAD', '/v1/_ping?x', { kind: 'open' }],
@@ -123,9 +124,34 @@ describe('parseRoute', () => {
     ['GET', `/v2/a/blobs/sha256:${'0A'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
     ['GET', `/v2/a/blobs/sha256:${'0a'.repeat(31)}`, { kind: 'registry', version: 'v2' }],
     ['GET', `/v2/a/blobs/sha256:${'0a'.repeat(64)}`, { kind: 'registry', version: 'v2' }],
-    ['GET', `/v2/A/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
-    ['GET', `/v2/a..b/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
-    ['GET', `/v2/_a/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'registry', version: 'v2' }],
+    [
+      'PUT',
+      `/v2/${'a'.repeat(255)}/manifests/${'t'.repeat(128)}`,
+      manifest('a'.repeat(255), 't'.repeat(128)),
+    ],
+    ['GET', `/v2/${'a'.repeat(256)}/manifests/x`, { kind: 'misnamed', fault: 'repository' }],
+    ['HEAD', `/v2/${'a/'.repeat(15_000)}b/manifests/x`, { kind: 'misnamed', fault: 'repository' }],
+    ['DELETE', `/v2/A/manifests/x`, { kind: 'misnamed', fault: 'repository' }],
+    ['PUT', `/v2/a%E2%80%A8/manifests/x`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v2/a/manifests/${'t'.repeat(129)}`, { kind: 'misnamed', fault: 'reference' }],
+    ['GET', `/v2/a/manifests/-x`, { kind: 'misnamed', fault: 'reference' }],
+    ['PUT', `/v2/a/manifests/sha256:${'a'.repeat(249)}`, { kind: 'misnamed', fault: 'reference' }],
+    ['DELETE', `/v2/a/blobs/sha256:${'a'.repeat(249)}`, { kind: 'misnamed', fault: 'digest' }],
+    ['DELETE', `/v2/A/blobs/sha256:aa`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', '/v2/a/referrers/latest', { kind: 'registry', version: 'v2' }],
+    ['GET', `/v2/a/referrers/sha256:${'a'.repeat(249)}`, { kind: 'misnamed', fault: 'digest' }],
+    ['GET', `/v2/A/tags/list`, { kind: 'misnamed', fault: 'repository' }],
+    ['POST', `/v2/A/blobs/uploads/`, { kind: 'misnamed', fault: 'repository' }],
+    ['PATCH', `/v2/${'a'.repeat(256)}/blobs/uploads/x`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v1/repositories/${'a'.repeat(256)}/tags`, { kind: 'misnamed', fault: 'repository' }],
+    ['PUT', `/v1/repositories/a/${'b'.repeat(256)}/`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v1/repositories/a%20/images`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v1/repositories/a/tags/${'t'.repeat(129)}`, { kind: 'misnamed', fault: 'tag' }],
+    ['GET', `/v1/images/${'0'.repeat(129)}/json`, { kind: 'misnamed', fault: 'image' }],
+
+    ['GET', `/v2/A/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v2/a..b/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'misnamed', fault: 'repository' }],
+    ['GET', `/v2/_a/blobs/sha256:${'0a'.repeat(32)}`, { kind: 'misnamed', fault: 'repository' }],
     ['GET', '/v2/a/blobs/uploads/', { kind: 'registry', version: 'v2' }],
     ['GET', '/v2/manifests/x', { kind: 'registry', version: 'v2' }],
     ['GET', '/v2/a/manifests/', { kind: 'registry', version: 'v2' }],
@@ -134,7 +160,7 @@ describe('parseRoute', () => {
     ['GET', '/V2/', { kind: 'outside' }],
     ['GET', '/metrics', { kind: 'outside' }],
   ] as const) {
-    test(`${method} ${target}`, () => {
+    test(`${method} ${target.slice(0, 100)}`, () => {
       assert.deepEqual(parseRoute(method, parseTarget(target), open), route);
     });
   }
