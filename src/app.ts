@@ -259,7 +259,10 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     cache,
     storage: blobs === null ? null : { blobs, ask },
     audit: config.log.audit
-      ? createAudit({ logger, ask, upstreamAuthorization: upstream.authorization, now })
+      ? createAudit({
+          ...{ logger, ask, upstreamAuthorization: upstream.authorization, now },
+          maxKeptBytes: limits.auditedBytes,
+        })
       : null,
     addresses,
     logger,

@@ -14,6 +14,10 @@ export function shareConfig(config: Config): Config {
       ...cache,
       maxBytes: cache.driver === 'memory' ? Math.floor(cache.maxBytes / workers) : cache.maxBytes,
     },
-    limits: { ...limits, connections: Math.ceil(limits.connections / workers) },
+    limits: {
+      ...limits,
+      connections: Math.ceil(limits.connections / workers),
+      auditedBytes: Math.floor(limits.auditedBytes / workers),
+    },
   };
 }

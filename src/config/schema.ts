@@ -282,6 +282,11 @@ const limits = z.strictObject({
     '4MiB',
     'Largest manifest that may be pushed. A larger one is answered with 413.',
   ),
+  auditedBytes: key(
+    size('0', '1GiB'),
+    '32MiB',
+    "How much of manifests that are being pushed is kept for the audit's lines, of all together: each worker has an equal part. Of one beyond it the line says no imageBytes.",
+  ),
   catalogPages: key(
     integer(1, 1000),
     10,

@@ -2,6 +2,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { request as httpsRequest } from 'node:https';
 import { OciError } from '../oci/error.ts';
 import type { RawHeaders } from '../oci/raw-headers.ts';
+import { createCollectedBytes } from './collected-bytes.ts';
 import type { EngineOptions } from './engine.ts';
 import { hasForeignCoding } from './headers.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
@@ -118,13 +119,13 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
           fail(describeUpstreamFailure(new Error('its Transfer-Encoding is not "chunked"')));
           return;
         }
-        const chunks: Buffer[] = [];
-        let bytes = 0;
+        const body = createCollectedBytes();
         response.on('error', () => {}); // 'close' follows
         response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          chunks.push(chunk);
-          if (bytes <= limits.maxBytes) return;
+          if (body.length + chunk.length <= limits.maxBytes) {
+            body.add(chunk);
+            return;
+          }
           settle(() => {
             request.destroy();
             resolve(null);
@@ -136,7 +137,7 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
               status: response.statusCode ?? 0,
               reason: response.statusMessage ?? '',
               rawHeaders: response.rawHeaders,
-              body: Buffer.concat(chunks),
+              body: body.read(),
             }),
           );
         });

@@ -9,7 +9,7 @@ import type { CanonicalTarget } from '../oci/target.ts';
 import type { Ask } from '../proxy/fetch.ts';
 import type { Exchange } from './exchange.ts';
 import { buildOwnHeaders } from './own-question.ts';
-import { watchPushedBody, type PushedBody } from './pushed-body.ts';
+import { createPushedBodies, type PushedBody } from './pushed-body.ts';
 
 /** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
 export type Audit = {
@@ -31,6 +31,8 @@ export type AuditOptions = {
   readonly upstreamAuthorization: string | null;
   /** A clock that only goes forward, in milliseconds. */
   readonly now: () => number;
+  /** How much of manifests under way is kept for their lines, of all together, in bytes. */
+  readonly maxKeptBytes: number;
 };
 
 /** How long a push waits to know what its tag named before, in milliseconds. */
@@ -41,7 +43,8 @@ type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
 /** What became of a request: `unknown` when it may have taken effect and there was no answer. */
 type Result = 'success' | 'failure' | 'unknown';
 
-export function createAudit({ logger, ask, upstreamAuthorization, now }: AuditOptions): Audit {
+export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBytes }: AuditOptions): Audit {
+  const watchPushedBody = createPushedBodies({ maxKeptBytes });
   // Written at any log.level: who wants no audit has a key for that.
   const lines = logger.child({}, { level: 'info' });
 
@@ -100,6 +103,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now }: AuditOp
           // A body over the limit is cut off before its end; of anything else upstream may have had all.
           const result = errorCode === 'SIZE_INVALID' ? 'failure' : 'unknown';
           write(res.headersSent ? res.statusCode : 0, result, []);
+          body?.drop();
         });
       },
       answered: (status, rawHeaders) =>

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { createCollectedBytes, type CollectedBytes } from '../proxy/collected-bytes.ts';
 
 /** A manifest that is being pushed, as it passes. */
 export type PushedBody = {
   readonly bytes: number;
-  /** To be called once, when all has passed. */
+  /** Call it once, when all has passed. */
   read(): PushedImage;
+  /** Forgets what is kept of it. */
+  drop(): void;
 };
 
 /** What is known of a manifest from its bytes: little when it is too large to be looked at, or is none. */
@@ -17,31 +20,46 @@ export type PushedImage = {
   readonly imageId: string | null;
 };
 
+/**
+ * Begins to look at a request's body. Call it just after its reading has begun, in the same turn of the event loop: begun here, it
+ * would begin before the upstream request has its socket.
+ */
+export type WatchPushedBody = (req: IncomingMessage) => PushedBody;
+
 /** Of a larger manifest only the digest is known: it would be kept and parsed. In bytes. */
 const maxReadBytes = 1024 * 1024;
 
-/**
- * Begins to look at a request's body. To be called just after its reading has begun, in the same turn of the event loop: begun here, it
- * would begin before the upstream request has its socket.
- */
-export function watchPushedBody(req: IncomingMessage): PushedBody {
-  const hash = createHash('sha256');
-  let kept: Buffer[] = [];
-  let bytes = 0;
-  req.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    hash.update(chunk);
-    if (bytes > maxReadBytes) kept = [];
-    else kept.push(Buffer.from(chunk)); // the memory of the chunk itself is given back
-  });
-  return {
-    get bytes() {
-      return bytes;
-    },
-    read: () => ({
-      digest: `sha256:${hash.digest('hex')}`,
-      ...parsePushed(bytes > maxReadBytes ? '' : Buffer.concat(kept).toString()),
-    }),
+/** @param options maxKeptBytes: how much is kept of all manifests together; of those beyond it only the digest is known */
+export function createPushedBodies(options: { readonly maxKeptBytes: number }): WatchPushedBody {
+  let keptBytes = 0;
+  return (req) => {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    let kept: CollectedBytes | null = createCollectedBytes();
+    const drop = () => {
+      keptBytes -= kept?.heldBytes ?? 0;
+      kept = null;
+    };
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      hash.update(chunk);
+      if (kept === null) return;
+      const before = kept.heldBytes;
+      kept.add(chunk); // copied, since the memory of the chunk itself is given back
+      keptBytes += kept.heldBytes - before;
+      if (bytes > maxReadBytes || keptBytes > options.maxKeptBytes) drop();
+    });
+    return {
+      get bytes() {
+        return bytes;
+      },
+      read: () => {
+        const text = kept?.read().toString() ?? '';
+        drop();
+        return { digest: `sha256:${hash.digest('hex')}`, ...parsePushed(text) };
+      },
+      drop,
+    };
   };
 }
 

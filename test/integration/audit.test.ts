@@ -7,6 +7,7 @@ import { password, startFrontDoor, user, type FrontDoor, type LogLine } from '..
 import { chunked, head, values } from '../support/http-message.ts';
 import { createImage, type Image } from '../support/image.ts';
 import { anonymous, authorized, clientHost, connectClient, exchange } from '../support/raw-client.ts';
+import { readMemory } from '../support/process-status.ts';
 import { freePort } from '../support/redis.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
@@ -415,4 +416,58 @@ describe('the audit and log.level', { timeout: 60_000 }, () => {
       await upstream.close();
     });
   }
+});
+
+describe('what the audit keeps of manifests under way', { timeout: 120_000 }, () => {
+  const pushers = 100;
+  const body = Buffer.from(`{"config":{"size":1},"layers":[],"annotations":{"a":"${'x'.repeat(900_000)}"}}`);
+
+  test('is bounded for all of them together', async (t) => {
+    let arrivedBytes = 0;
+    let allArrived = () => {};
+    const arrived = new Promise<void>((resolve) => (allArrived = resolve));
+    const upstream = await startUpstream({
+      keepsRequests: false,
+      script: async (request) => {
+        if (request.startLine.startsWith('HEAD ')) {
+          request.answer(head('HTTP/1.1 404 Not Found', 'Content-Length: 0'));
+          return;
+        }
+        for (let left = body.length; left > 0;) {
+          const bytes = (await request.someBody())?.length ?? 0;
+          if (bytes === 0) return;
+          left -= bytes;
+          arrivedBytes += bytes;
+          if (arrivedBytes === pushers * (body.length - 1)) allArrived();
+        }
+        request.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
+      },
+    });
+    const frontDoor = await startFrontDoor({
+      upstreamUrl: upstream.url,
+      set: ['workers=1', 'limits.auditedBytes=4MiB'],
+    });
+    const clients = await Promise.all(Array.from({ length: pushers }, () => connectClient(frontDoor)));
+    const before = await readMemory(frontDoor.pid);
+    for (const [i, client] of clients.entries()) {
+      const path = `/v2/team/app-${i}/manifests/1`;
+      client.send(authorized(`PUT ${path}`, `Content-Length: ${body.length}`), body.subarray(0, -1));
+    }
+    await arrived;
+    const heldBytes = (await readMemory(frontDoor.pid)).nowBytes - before.nowBytes;
+    t.diagnostic(`${Math.round(heldBytes / pushers / 1000)} KB for each of ${pushers} pushes`);
+    for (const client of clients) client.send(body.subarray(-1));
+    for (const client of clients) assert.equal((await client.response()).status, 201);
+    const lines = await Promise.all(
+      clients.map((_, i) => auditOf(frontDoor, (line) => line['repository'] === `team/app-${i}`)),
+    );
+    for (const client of clients) client.leave();
+    await frontDoor.stop();
+    await upstream.close();
+    // What is on its way takes up to 1.1 MB of each.
+    assert.ok(heldBytes < pushers * 1_400_000, `${heldBytes} bytes are held`);
+    assert.ok(lines.every((line) => line['digest'] === digestOf(body.toString())));
+    const known = lines.filter((line) => line['imageBytes'] === 1).length;
+    assert.ok(known > 0 && known <= 4, `${known} lines know the image`);
+  });
 });
