@@ -26,7 +26,7 @@ export type AuthenticationResult =
 
 export type Authenticator = {
   /**
-   * Checks all Authorization header values of one request (none: anonymous; more than one: refused).
+   * Checks all Authorization header values of one request (none, or one without name and password: anonymous; more than one: refused).
    *
    * @param clientAddress where it came from, by which wrong passwords are counted
    * @throws OciError UNAVAILABLE when it could not be decided; never for wrong credentials.
@@ -165,6 +165,8 @@ export function createAuthenticator(options: {
       switch (basic.kind) {
         case 'credentials':
           return checkPassword(basic, clientAddress, valueKey);
+        case 'nobody':
+          return { kind: 'anonymous' };
         case 'malformed':
           return refused('malformed');
         case 'other-scheme': {

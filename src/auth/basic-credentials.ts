@@ -1,6 +1,8 @@
 /** What an Authorization value says, read as Basic credentials. */
 export type BasicCredentials =
   | { readonly kind: 'credentials'; readonly name: string; readonly password: string }
+  /** Neither a name nor a password: clients built on containers/image send that when they have none. */
+  | { readonly kind: 'nobody' }
   | { readonly kind: 'other-scheme' }
   | { readonly kind: 'malformed' };
 
@@ -34,7 +36,14 @@ export function parseBasicCredentials(value: string): BasicCredentials {
   if (colon === -1) return malformed;
   const password = text.slice(colon + 1);
   if (Buffer.byteLength(password) > maxPasswordBytes) return malformed;
+  if (text === ':') return { kind: 'nobody' };
   return { kind: 'credentials', name: text.slice(0, colon), password };
+}
+
+/** Whether the Authorization values of a request say nothing of who asks. */
+export function hasNoCredentials(values: readonly string[]): boolean {
+  const [value, ...others] = values;
+  return value === undefined || (others.length === 0 && parseBasicCredentials(value).kind === 'nobody');
 }
 
 function hasRightPadding(value: string, encoded: string): boolean {

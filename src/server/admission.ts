@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Authenticator } from '../auth/authenticator.ts';
+import { hasNoCredentials } from '../auth/basic-credentials.ts';
 import type { Identity } from '../auth/identity.ts';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
@@ -53,7 +54,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
       if (options.versionCheck === 'open') return everyone;
       const { method, userAgent } = exchange;
       const isAsked = isChallenged(options.versionCheck, method, userAgent, options);
-      if (authorization.length === 0 && !isAsked) {
+      if (!isAsked && hasNoCredentials(authorization)) {
         Object.assign(exchange.answerHeaders, challenge(exchange));
         return everyone;
       }

@@ -81,6 +81,24 @@ describe('guessing passwords', { timeout: 120_000 }, () => {
       );
     }));
 
+  test('an empty name with an empty password is no guess: Podman, Skopeo and Buildah send it without a login', () =>
+    withThrottle(['addressFailures=2', 'repeatFailures=2'], async (frontDoor) => {
+      const nobody: Login = { name: '', password: '' };
+      for (let i = 0; i < 40; i++) {
+        const response = await logIn(frontDoor, nobody);
+        assert.equal(response.status, 401, `request ${i + 1}`);
+        assert.match(response.body.toString(), /"Credentials are needed: /);
+      }
+      const refused = () => frontDoor.log.filter(({ status }) => status === 401);
+      await until('all are logged', () => Promise.resolve(refused().length === 40));
+      assert.ok(refused().every(({ reason }) => reason === 'no-credentials'));
+      assert.equal((await logIn(frontDoor, right())).status, 200);
+      // Nor is it refused as one, and a password without a name is one.
+      await failOften(frontDoor, 2, '127.0.0.9', '');
+      assert.equal((await logIn(frontDoor, guess(1, '127.0.0.9', ''))).status, 429);
+      assert.equal((await logIn(frontDoor, { ...nobody, from: '127.0.0.9' })).status, 401);
+    }));
+
   test('each further lock-out is twice as long, up to the longest', () =>
     withThrottle(['addressFailures=2', 'lockTime=1s', 'maxLockTime=2s'], async (frontDoor) => {
       const said = () => frontDoor.log.filter(({ msg }) => msg.includes('locked out'));

@@ -125,6 +125,25 @@ describe('tokens', { timeout: 60_000 }, () => {
     assert.equal((await askWith(door, null, manifest('public/app'))).status, 200);
   });
 
+  test('an empty name with an empty password is nobody, wherever it is sent', async () => {
+    const nobody = basicOf('', '');
+    const scope = 'repository:public/app:pull,push repository:team/app:pull';
+    const form = { grant_type: 'password', username: '', password: '', service: 'Registry', scope };
+    for (const response of [
+      await getToken(door, `service=Registry&scope=${encodeURIComponent(scope)}`, nobody),
+      await postToken(door, form),
+    ])
+      assert.equal(tokenIn(response).scope, 'repository:public/app:pull');
+    assert.equal((await askWith(door, null, manifest('public/app'), nobody)).status, 200);
+    const refused = await askWith(door, null, manifest('team/app'), nobody);
+    assert.deepEqual([refused.status, errorCode(refused)], [401, 'UNAUTHORIZED']);
+    assert.equal(challengeOf(refused), `Bearer ${realm},scope="repository:team/app:pull"`);
+    const asked = await askWith(door, null, 'GET /v2/', nobody, 'User-Agent: containers/5.23.1');
+    assert.deepEqual([asked.status, challengeOf(asked)], [401, `Bearer ${realm}`]);
+    const guessed = await getToken(door, 'service=Registry', basicOf('', 'x'));
+    assert.equal(guessed.status, 401);
+  });
+
   test('a mount wants its source in the token', async () => {
     const start = `POST /v2/a/b/blobs/uploads/?mount=${digest}&from=c/d`;
     for (const [scope, query] of [
@@ -328,7 +347,15 @@ describe('tokens without a policy, with keys in files, of two workers', { timeou
     assert.equal((await askWith(door, token, 'PUT /v2/a/b/manifests/1')).status, 401);
     assert.equal((await askWith(door, token, 'GET /v2/x')).status, 403);
     assert.equal((await askWith(door, null, 'GET /v2/x', basicOf('bob', 'x'))).status, 200);
-    assert.equal((await getToken(door, 'service=Registry')).status, 401);
+    for (const lines of [[], [basicOf('', '')]])
+      assert.equal((await getToken(door, 'service=Registry', ...lines)).status, 401);
+    const posted = await postToken(door, { grant_type: 'password', username: '', password: '' });
+    const { error, error_description: sentence } = JSON.parse(posted.body.toString()) as Record<
+      string,
+      string
+    >;
+    assert.equal(error, 'invalid_grant');
+    assert.match(sentence ?? '', /^Credentials are needed: /);
   });
 
   test('with keys in files there are refresh tokens, good for tokens alone; and keys change as files do', async () => {

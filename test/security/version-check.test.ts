@@ -244,6 +244,17 @@ describe('the version check', { timeout: 60_000 }, () => {
     }
   });
 
+  test('an empty name with an empty password is as none', async () => {
+    const nobody = 'Authorization: Basic Og==';
+    await check('auto', anonymous('GET /v2/', nobody, 'User-Agent: skopeo/1.9.3'), 401, true);
+    await check('auto', anonymous('GET /v2/', nobody, 'User-Agent: curl/8.5.0'), 200, true);
+    await check('auto', anonymous('HEAD /v2/', nobody, 'User-Agent: skopeo/1.9.3'), 200, true);
+    await check('challenge', anonymous('GET /v2/', nobody), 401, true);
+    for (const other of ['Basic Ong=', 'Basic Og==, Basic Og==', 'Basic'])
+      await check('auto', anonymous('GET /v2/', `Authorization: ${other}`), 401, true);
+    await check('auto', anonymous('GET /v2/', nobody, nobody), 401, true);
+  });
+
   test('other methods, and paths that only look like it, are no version check', async () => {
     for (const request of ['POST /v2/', 'OPTIONS /v2/', 'PUT /v2/', 'DELETE /v2/', 'TRACE /v2/']) {
       for (const mode of ['auto', 'open'])

@@ -187,6 +187,7 @@ const basic: FuzzTarget = {
   perSecond: 150_000,
   check: (value) => {
     const read = parseBasicCredentials(value);
+    if (read.kind === 'nobody') return;
     if (read.kind !== 'credentials') {
       // What is written as it should be must be understood.
       const [, encoded = ''] = /^basic +([A-Za-z0-9+/]+=*)$/i.exec(value) ?? [];

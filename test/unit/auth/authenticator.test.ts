@@ -85,6 +85,7 @@ describe('authenticate', () => {
   it('tells nobody, somebody and somebody wrong apart', async () => {
     const { authenticator } = setUp(`alice:${sha('secret')}\nzoë:${sha('a:b £')}\nempty:${sha('')}\n`);
     assert.deepEqual(await authenticator.authenticate([]), { kind: 'anonymous' });
+    assert.deepEqual(await authenticator.authenticate(['Basic Og==']), { kind: 'anonymous' });
     assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
     assert.deepEqual(await authenticator.authenticate(basic('zoë', 'a:b £')), verified('zoë'));
     assert.deepEqual(await authenticator.authenticate(basic('empty', '')), verified('empty'));
@@ -100,6 +101,8 @@ describe('authenticate', () => {
     const table: readonly (readonly [string[], string])[] = [
       [[right, right], 'several-authorization-headers'],
       [[right, 'Basic x'], 'several-authorization-headers'],
+      [[right, 'Basic Og=='], 'several-authorization-headers'],
+      [['Basic Og==', 'Basic Og=='], 'several-authorization-headers'],
       [['Basic !'], 'malformed'],
       [[''], 'unsupported-scheme'],
       [['Bearer abc'], 'unsupported-scheme'],
@@ -237,7 +240,7 @@ describe('a lock-out', () => {
 
   it('does not follow from what is no password, or from a token', async () => {
     const { authenticator } = setUp(text, { failures: 3 });
-    for (const value of ['Basic !', 'Bearer abc', 'Token abc', ''])
+    for (const value of ['Basic !', 'Basic Og==', 'Bearer abc', 'Token abc', ''])
       for (let i = 0; i < 10; i++) await authenticator.authenticate([value]);
     assert.deepEqual(await authenticator.authenticate(basic('alice', 'secret')), verified('alice'));
   });

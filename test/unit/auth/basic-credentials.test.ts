@@ -6,6 +6,7 @@ import { parseBasicCredentials } from '../../../src/auth/basic-credentials.ts';
 const encode = (text: string | Uint8Array) => Buffer.from(text).toString('base64');
 const credentials = (name: string, password: string) => ({ kind: 'credentials', name, password });
 const malformed = { kind: 'malformed' };
+const nobody = { kind: 'nobody' };
 const otherScheme = { kind: 'other-scheme' };
 
 const table: readonly (readonly [title: string, value: string, expected: object])[] = [
@@ -16,6 +17,9 @@ const table: readonly (readonly [title: string, value: string, expected: object]
   ['colons in the password', `Basic ${encode('alice:a:b::')}`, credentials('alice', 'a:b::')],
   ['empty password', `Basic ${encode('alice:')}`, credentials('alice', '')],
   ['empty name', `Basic ${encode(':x')}`, credentials('', 'x')],
+  ['neither name nor password', 'Basic Og==', nobody],
+  ['neither of them, without padding', 'basic   Og', nobody],
+  ['no name, and a colon as password', `Basic ${encode('::')}`, credentials('', ':')],
   ['UTF-8', 'Basic dGVzdDoxMjPCow==', credentials('test', '123£')], // RFC 7617 section 2.1
   ['a BOM is part of the name', `Basic ${encode('\uFEFFa:b')}`, credentials('\uFEFFa', 'b')],
   ['1024 bytes of password', `Basic ${encode('a:' + 'x'.repeat(1024))}`, credentials('a', 'x'.repeat(1024))],
@@ -66,7 +70,8 @@ describe('parseBasicCredentials', () => {
         text,
         (name, password) => {
           const value = `Basic ${encode(`${name}:${password}`)}`;
-          assert.deepEqual(parseBasicCredentials(value), credentials(name, password));
+          const expected = name === '' && password === '' ? nobody : credentials(name, password);
+          assert.deepEqual(parseBasicCredentials(value), expected);
         },
       ),
     );
