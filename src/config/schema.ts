@@ -310,7 +310,22 @@ const limits = z.strictObject({
   tagQuestions: key(
     integer(2, 1_000_000),
     1000,
-    'How much the registry is asked before a digest is deleted in a repository with immutable tags: once for each of them, and for each index. Where that is not enough, the delete is refused.',
+    'How much the registry is asked before a digest is deleted in a repository with immutable tags: once for each of them, and for each manifest of an index. Where that is not enough, the delete is refused; what was learned is kept for the next one.',
+  ),
+  tagListBytes: key(
+    size('1KiB', '64MiB'),
+    '4MiB',
+    'Longest list of tags, all its pages together, that is read before a digest is deleted in a repository with immutable tags. Where it is longer, the delete is refused.',
+  ),
+  tagInquiries: key(
+    integer(1, 1000),
+    4,
+    'How many such deletes each worker looks into at one time, one of each user. Further ones wait as for limits.tagLockWait, of each user as many as limits.tagLockQueue.',
+  ),
+  tagContentBytes: key(
+    size('64KiB', '1GiB'),
+    '8MiB',
+    'How much each worker remembers of what the manifests of immutable tags name, so that it is not asked again.',
   ),
   tokenFormBytes: key(
     size('1KiB', '1MiB'),

@@ -8,16 +8,14 @@ import type { CanonicalTarget } from '../oci/target.ts';
 import type { Policy } from '../policy/policy.ts';
 import { parseTagPattern } from '../policy/tag-pattern.ts';
 import { hasFormType } from '../proxy/headers.ts';
-import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../repository-locks.ts';
 import type { Admission } from './admission.ts';
+import { createDigestDelete, heldLimitMs, type WithQuestions } from './digest-delete.ts';
 import type { Exchange } from './exchange.ts';
+import { createKnownContents } from './known-contents.ts';
 import { readPushedDigest } from './pushed-digest.ts';
-import {
-  clientGone,
-  openTagQuestions,
-  type TagQuestions,
-  type TagQuestionsOptions,
-} from './tag-questions.ts';
+import { createTurns, type Proceed, type TurnOptions } from './repository-turn.ts';
+import { createTagInquiries } from './tag-inquiries.ts';
+import { openTagQuestions, type TagQuestions, type TagQuestionsOptions } from './tag-questions.ts';
 
 /**
  * Calls `proceed`, which forwards a request that is none of GET and HEAD, unless it would move or delete an immutable tag, or what one names.
@@ -31,40 +29,57 @@ export type GuardTags = (
   proceed: Proceed,
 ) => Promise<void>;
 
-/** @param outlivesClient see ForwardRequest */
-export type Proceed = (outlivesClient?: () => boolean) => Promise<void>;
-
-export type ImmutableTagsOptions = TagQuestionsOptions & {
-  /** Patterns of immutable tags, as the configuration has them. */
-  readonly patterns: readonly string[];
-  /** Says who may overwrite; null: nobody may. */
-  readonly policy: Policy | null;
-  readonly locks: RepositoryLocks;
-  /** How long a write waits for those to the same repository before it, in milliseconds. */
-  readonly lockWaitMs: number;
-  /** How many may wait. */
-  readonly maxWaiting: number;
-  /** A whole Authorization value for upstream; null for none. */
-  readonly upstreamAuthorization: string | null;
-};
+export type ImmutableTagsOptions = TagQuestionsOptions &
+  TurnOptions & {
+    /** Patterns of immutable tags, as the configuration has them. */
+    readonly patterns: readonly string[];
+    /** Says who may overwrite; null: nobody may. */
+    readonly policy: Policy | null;
+    /** How many deletes of digests are looked into at a time. */
+    readonly maxInquiries: number;
+    /** What is remembered of what manifests name, in bytes. */
+    readonly maxKnownBytes: number;
+    /** A whole Authorization value for upstream; null for none. */
+    readonly upstreamAuthorization: string | null;
+  };
 
 /** As many as the distribution-spec lets a client name in one request ("Pushing Manifests With Tags"). */
 const maxQueryTags = 10;
-const retryAfterSeconds = 5;
 
 /** A tag that is immutable by the pattern of this number, counted from 1. */
 type ImmutableTag = { readonly tag: string; readonly pattern: number };
 
 /** Creates the stage that keeps immutable tags as they are. Nothing of a request that it refuses has been told to the cache or to upstream. */
 export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
-  const { policy, locks, lockWaitMs, maxWaiting, upstreamAuthorization } = options;
+  const { policy, upstreamAuthorization, lockWaitMs: waitMs, maxWaiting } = options;
   const patterns = options.patterns.map(parseTagPattern);
+  const inTurn = createTurns(options);
 
+  const patternOf = (repository: string, tag: string): number | null => {
+    const index = patterns.findIndex((pattern) => pattern.matches(repository, tag));
+    return index === -1 ? null : index + 1;
+  };
   const findImmutable = (repository: string, tags: readonly string[]): ImmutableTag[] =>
     tags.flatMap((tag) => {
-      const index = patterns.findIndex((pattern) => pattern.matches(repository, tag));
-      return index === -1 ? [] : [{ tag, pattern: index + 1 }];
+      const pattern = patternOf(repository, tag);
+      return pattern === null ? [] : [{ tag, pattern }];
     });
+
+  const withQuestions: WithQuestions = async (exchange, admission, limitMs, act) => {
+    const authorization = authorizationOf(exchange, admission);
+    const questions = openTagQuestions(options, exchange, authorization, limitMs);
+    try {
+      return await act(questions);
+    } finally {
+      questions.close();
+    }
+  };
+  const deleteDigest = createDigestDelete({
+    ...{ inTurn, withQuestions, patternOf },
+    inquiries: createTagInquiries({ max: options.maxInquiries, waitMs, maxWaiting }),
+    known: createKnownContents(options.maxKnownBytes),
+    maxManifestBytes: options.maxManifestBytes,
+  });
 
   const guard: GuardTags = async (exchange, route, target, admission, proceed) => {
     const change = exchange.method === 'OPTIONS' ? null : parseTagChange(exchange.method, route, target);
@@ -93,22 +108,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         return proceed();
       case 'delete-digest':
         if (mayOverwrite) return proceed();
-        return inTurn(exchange, repository, async (lock) => {
-          await lock.ask(admission, async (questions) => {
-            const present = findImmutable(repository, await questions.listTags(repository));
-            const [first] = present;
-            if (!first) return;
-            if (change.object === 'blob')
-              throw refuse(`delete blobs of ${repository}, which has ${first.tag}`, first.pattern);
-            const { digest } = change;
-            const tags = present.map(({ tag }) => tag);
-            const named = await questions.findTagOver(repository, digest, tags);
-            const immutable = present.find(({ tag }) => tag === named);
-            if (immutable)
-              throw refuse(`delete ${digest}, which ${repository}:${immutable.tag} names`, immutable.pattern);
-          });
-          await lock.proceed(proceed);
-        });
+        return deleteDigest({ exchange, admission, proceed }, change, refuse);
     }
   };
 
@@ -133,18 +133,18 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         'BAD_REQUEST',
         'A push that names tags in its query has to name a digest in its path.',
       );
-    const existing = await inTurn(exchange, repository, async (lock) => {
+    const existing = await inTurn(exchange, repository, async (proceedInTurn) => {
       // Who may overwrite waits for a turn, too: whoever has found a tag absent is not to find it there afterwards.
       const found = mayOverwrite
         ? null
-        : await lock.ask(admission, (questions) =>
+        : await withQuestions(exchange, admission, heldLimitMs, (questions) =>
             findOther(questions, immutable, digest, (each) =>
               isV1
                 ? (['GET', target.rawPath] as const)
                 : (['HEAD', `/v2/${repository}/manifests/${each}`] as const),
             ),
           );
-      if (found === null) await lock.proceed(proceed);
+      if (found === null) await proceedInTurn(proceed);
       return found;
     });
     if (existing === null) return;
@@ -177,56 +177,6 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     const pushed = readPushedDigest(exchange, { algorithm, maxBytes });
     exchange.transfer = pushed.transfer;
     return (await pushed.digest) === digest;
-  };
-
-  type Turn = {
-    ask<T>(admission: Admission, act: (questions: TagQuestions) => Promise<T>): Promise<T>;
-    /** Forwards the request, if it is still its turn. */
-    proceed(forward: Proceed): Promise<void>;
-  };
-  /** Acts when it is this write's turn in the repository, which ends when its answer has been sent. */
-  const inTurn = async <T>(
-    exchange: Exchange,
-    repository: string,
-    act: (turn: Turn) => Promise<T>,
-  ): Promise<T> => {
-    const { res } = exchange;
-    const leaving = new AbortController();
-    const leave = () => leaving.abort();
-    if (res.destroyed) leave();
-    res.once('close', leave);
-    const lock = await locks.acquire(repository, { waitMs: lockWaitMs, maxWaiting, signal: leaving.signal });
-    res.off('close', leave);
-    if (lock === 'gone') throw clientGone();
-    if (typeof lock === 'string') throw noTurn(lock, repository);
-    // What goes on without the lock could meet another write.
-    const cut = () => {
-      exchange.reason = 'lock-lost';
-      if (!res.headersSent) res.destroy();
-    };
-    try {
-      return await act({
-        ask: async (admission, ask) => {
-          const questions = openTagQuestions(options, exchange, authorizationOf(exchange, admission));
-          try {
-            return await ask(questions);
-          } finally {
-            questions.close();
-          }
-        },
-        proceed: async (forward) => {
-          if (!(await lock.isHeld())) throw noTurn('unavailable', repository);
-          lock.lost?.addEventListener('abort', cut, { once: true });
-          // A client that leaves must not free the repository for another while upstream is still at this one's write.
-          await forward(() => lock.lost?.aborted !== true);
-        },
-      });
-    } finally {
-      lock.lost?.removeEventListener('abort', cut);
-      // Forwarded and without an answer: upstream may be at it still.
-      if (exchange.transfer === null || res.headersSent) lock.release();
-      else setTimeout(() => lock.release(), unsettledMs).unref();
-    }
   };
 
   /** As with what is forwarded: upstream's own credentials, or else a token of the first protocol. */
@@ -266,15 +216,4 @@ function deny(exchange: Exchange, message: string): OciError {
 
 function unknownRequest(method: string): string {
   return `This ${method} is no request of a registry's API, and it cannot be known what it would do to immutable tags.`;
-}
-
-function noTurn(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
-  const why: Record<typeof refusal, string> = {
-    late: `Other writes to ${repository}, which has immutable tags, have not ended in time`,
-    crowded: `Too many writes to ${repository}, which has immutable tags, wait already`,
-    unavailable: `It could not be made sure that no other write to ${repository}, which has immutable tags, is under way`,
-  };
-  return new OciError('UNAVAILABLE', `${why[refusal]}: try again in a moment.`, {
-    headers: { 'Retry-After': String(retryAfterSeconds) },
-  });
 }

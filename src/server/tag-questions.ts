@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { digestForm } from '../oci/digest.ts';
 import { OciError } from '../oci/error.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { tagForm } from '../oci/tag.ts';
@@ -11,8 +9,10 @@ export type TagQuestionsOptions = {
   readonly ask: Ask;
   /** Of a larger manifest nothing is known, in bytes. */
   readonly maxManifestBytes: number;
-  /** How many questions are asked because of one request. */
+  /** How many questions are asked because of one request, of those that count together. */
   readonly maxQuestions: number;
+  /** Of a longer list of tags, all its pages together, nothing is known, in bytes. */
+  readonly maxListBytes: number;
 };
 
 /**
@@ -20,36 +20,27 @@ export type TagQuestionsOptions = {
  * DENIED when it would take too many questions.
  */
 export type TagQuestions = {
+  /** The registry's answer, whatever it is; null: it is larger than a manifest may be. */
+  ask(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
   /** What a tag names, asked by its path; null: nothing. `digest` null: upstream does not say which, as in the first protocol. */
   find(method: 'GET' | 'HEAD', path: string): Promise<{ readonly digest: string | null } | null>;
-  /** All tags of a repository. */
-  listTags(repository: string): Promise<readonly string[]>;
-  /** The first of the tags that names the digest, itself or in an index; null: none of them does. */
-  findTagOver(repository: string, digest: string, tags: readonly string[]): Promise<string | null>;
-  /** To be called once. */
+  /** Those tags of a repository that are wanted. */
+  listTags(repository: string, isWanted: (tag: string) => boolean): Promise<readonly string[]>;
+  /** Why nothing more can be asked; null: more can. */
+  end(): 'late' | 'exhausted' | 'gone' | null;
+  /** To be called once; what is being asked is given up. */
   close(): void;
 };
 
-/** How long all of them may take together, in milliseconds. */
-const allLimitMs = 30_000;
-/** Of a longer list of tags, or page of one, nothing is known, in bytes. */
-const maxListBytes = 16 * 1024 * 1024;
-/** How many manifests are asked for at a time. */
-const atOnce = 8;
-
-/** Manifests that name no others; what is of any other kind is looked into. */
-const imageTypes: ReadonlySet<unknown> = new Set([
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  'application/vnd.docker.distribution.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.v1+prettyjws',
-]);
-
-/** @param authorization what upstream wants to see of whoever asks, a whole Authorization value; null for nothing */
+/**
+ * @param authorization what upstream wants to see of whoever asks, a whole Authorization value; null for nothing
+ * @param limitMs how long all questions may take together, in milliseconds
+ */
 export function openTagQuestions(
-  { ask, maxManifestBytes, maxQuestions }: TagQuestionsOptions,
+  { ask, maxManifestBytes, maxQuestions, maxListBytes }: TagQuestionsOptions,
   exchange: Exchange,
   authorization: string | null,
+  limitMs: number,
 ): TagQuestions {
   const { res } = exchange;
   const headers = buildOwnHeaders(exchange, authorization);
@@ -61,25 +52,32 @@ export function openTagQuestions(
   const timer = setTimeout(() => {
     isLate = true;
     stop();
-  }, allLimitMs);
+  }, limitMs);
   res.once('close', stop);
   if (res.destroyed) stop();
 
-  /** Null: there is no such thing. */
-  const get = async (method: 'GET' | 'HEAD', path: string, maxBytes: number): Promise<Fetched | null> => {
+  const question = async (
+    method: 'GET' | 'HEAD',
+    path: string,
+    maxBytes: number,
+  ): Promise<Fetched | null> => {
     questionsLeft -= 1;
     if (questionsLeft < 0)
       throw unclear(
-        `that takes more than the ${maxQuestions} questions that limits.tagQuestions lets the registry be asked`,
+        `that takes more than the ${maxQuestions} questions that limits.tagQuestions lets the registry be asked for one request. What was learned is kept, so try again; where the repository has more immutable tags than that, raise the limit`,
       );
-    let answer: Fetched | null;
     try {
-      answer = await ask({ method, rawTarget: path, headers }, { maxBytes, signal });
+      return await ask({ method, rawTarget: path, headers }, { maxBytes, signal });
     } catch (error) {
       if (isLate)
-        throw new OciError('GATEWAY_TIMEOUT', `The registry did not say within ${allLimitMs} ms ${whatFor}.`);
+        throw new OciError('GATEWAY_TIMEOUT', `The registry did not say within ${limitMs} ms ${whatFor}.`);
       throw signal.aborted ? clientGone() : error;
     }
+  };
+
+  /** Null: there is no such thing. */
+  const get = async (method: 'GET' | 'HEAD', path: string, maxBytes: number): Promise<Fetched | null> => {
+    const answer = await question(method, path, maxBytes);
     if (answer === null) throw unclear(`what the registry says has more than ${maxBytes} bytes`);
     if (answer.status === 404) return null;
     if (answer.status !== 200)
@@ -87,56 +85,39 @@ export function openTagQuestions(
     return answer;
   };
 
-  const getManifest = (repository: string, reference: string) =>
-    get('GET', `/v2/${repository}/manifests/${reference}`, maxManifestBytes);
-
-  /** By whichever algorithm it is named. */
-  const namesOf = async (repository: string, digest: string): Promise<ReadonlySet<string>> => {
-    const found = await getManifest(repository, digest);
-    return new Set([digest, digest.toLowerCase(), ...(found ? digestsOf(found) : [])]);
-  };
-
   return {
+    ask: (method, path) => question(method, path, maxManifestBytes),
     find: async (method, path) => {
       const found = await get(method, path, maxManifestBytes);
       return found && { digest: readDigest(found.rawHeaders) };
     },
-    listTags: async (repository) => {
+    listTags: async (repository, isWanted) => {
       const path = `/v2/${repository}/tags/list`;
       const tags: string[] = [];
+      let bytesLeft = maxListBytes;
       for (let query: string | null = ''; query !== null;) {
-        const page: Fetched | null = await get('GET', path + query, maxListBytes);
-        if (page === null) break;
-        for (const tag of parseTagList(page.body)) tags.push(tag);
+        const page = await question('GET', path + query, bytesLeft);
+        if (page === null)
+          throw unclear(
+            `its list of tags has more than the ${maxListBytes} bytes that limits.tagListBytes lets it have`,
+          );
+        if (page.status === 404) break;
+        if (page.status !== 200)
+          throw new OciError(
+            'BAD_GATEWAY',
+            `The registry did not say ${whatFor}: it answered ${page.status}.`,
+          );
+        bytesLeft -= page.body.length;
+        for (const tag of parseTagList(page.body)) if (isWanted(tag)) tags.push(tag);
         query = readNextQuery(page.rawHeaders);
       }
       return tags;
     },
-    findTagOver: async (repository, digest, tags) => {
-      const names = await namesOf(repository, digest);
-      const seen = new Set<string>();
-      let waiting = tags.map((tag) => ({ tag, reference: tag }));
-      while (waiting.length > 0) {
-        const asked = waiting.slice(0, atOnce);
-        waiting = waiting.slice(atOnce);
-        const found = await Promise.all(asked.map(({ reference }) => getManifest(repository, reference)));
-        for (const [i, manifest] of found.entries()) {
-          const { tag = '' } = asked[i] ?? {};
-          if (manifest === null) continue;
-          if (digestsOf(manifest).some((each) => names.has(each))) return tag;
-          for (const child of parseChildren(manifest.body)) {
-            if (names.has(child.digest)) return tag;
-            if (child.isImage || seen.has(child.digest)) continue;
-            seen.add(child.digest);
-            waiting.push({ tag, reference: child.digest });
-          }
-        }
-      }
-      return null;
-    },
+    end: () => (isLate ? 'late' : signal.aborted ? 'gone' : questionsLeft < 0 ? 'exhausted' : null),
     close: () => {
       clearTimeout(timer);
       res.off('close', stop);
+      stop();
     },
   };
 }
@@ -155,28 +136,10 @@ function unclear(why: string): OciError {
   );
 }
 
-function readDigest(rawHeaders: RawHeaders): string | null {
+/** The one digest that an answer's head names; null: none, or several. */
+export function readDigest(rawHeaders: RawHeaders): string | null {
   const [digest, ...others] = headerValues(rawHeaders, 'docker-content-digest');
   return digest === undefined || others.length > 0 ? null : digest;
-}
-
-function digestsOf({ rawHeaders, body }: Fetched): string[] {
-  const computed = ['sha256', 'sha512'].map(
-    (name) => `${name}:${createHash(name).update(body).digest('hex')}`,
-  );
-  return [...computed, ...headerValues(rawHeaders, 'docker-content-digest')];
-}
-
-/** The manifests that an index names (image-spec, "Image Index"), as do Docker's lists; none where there is another body. */
-function parseChildren(body: Buffer): { readonly digest: string; readonly isImage: boolean }[] {
-  const { manifests } = parseObject(body) as { manifests?: unknown };
-  if (!Array.isArray(manifests)) return [];
-  return (manifests as unknown[]).flatMap((each) => {
-    const { digest, mediaType } = (each ?? {}) as { digest?: unknown; mediaType?: unknown };
-    return typeof digest === 'string' && digestForm.test(digest)
-      ? [{ digest, isImage: imageTypes.has(mediaType) }]
-      : [];
-  });
 }
 
 /** distribution-spec, "Listing Tags". @throws OciError BAD_GATEWAY for anything else */

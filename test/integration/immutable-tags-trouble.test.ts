@@ -8,12 +8,12 @@ import { authorized, connectClient, errorCode, exchange, type RawClient } from '
 import { listenToLog } from '../support/reload.ts';
 import { startRedis, until, type RedisServer } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
-import { startUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
+import type { UpstreamRequest } from '../support/scripted-upstream.ts';
+import { startTaggedUpstream, type TaggedUpstream } from '../support/tagged-upstream.ts';
 import { connectToWorker, workerPids } from '../support/workers.ts';
 
 const body = '{}';
 const created = head('HTTP/1.1 201 Created', 'Content-Length: 0');
-const absent = head('HTTP/1.1 404 Not Found', 'Content-Length: 0');
 const whole = (text: string, ...lines: string[]) => [
   head('HTTP/1.1 200 OK', `Content-Length: ${text.length}`, ...lines),
   text,
@@ -22,38 +22,8 @@ const push = (tag: string) =>
   authorized(`PUT /v2/app/manifests/${tag}`, `Content-Type: ${imageType}`, `Content-Length: ${body.length}`) +
   body;
 
-type Answers = Readonly<Record<string, (request: UpstreamRequest) => void>>;
-
-/** An upstream in which there is nothing, and that answers writes when the test says so. */
-async function startTaggedUpstream() {
-  const writes: UpstreamRequest[] = [];
-  const state: { answers: Answers } = { answers: {} };
-  const upstream = await startUpstream({
-    script: async (request) => {
-      await request.body();
-      const [method = '', target = ''] = request.startLine.split(' ');
-      const scripted = state.answers[`${method} ${target}`];
-      if (scripted) scripted(request);
-      else if (method === 'HEAD' || method === 'GET') request.answer(absent);
-      else writes.push(request);
-    },
-  });
-  return {
-    upstream,
-    writes,
-    state,
-    asked: () => upstream.requests.map(({ startLine }) => startLine.replace(' HTTP/1.1', '')),
-    write: async (count: number) => {
-      await until(`${count} writes have come`, () => writes.length >= count);
-      return writes[count - 1] ?? assert.fail();
-    },
-  };
-}
-
-type Tagged = Awaited<ReturnType<typeof startTaggedUpstream>>;
-
 describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () => {
-  let tagged: Tagged;
+  let tagged: TaggedUpstream;
   let frontDoor: FrontDoor;
   let client: CacheClient;
   let pushers: RawClient[];
@@ -316,7 +286,7 @@ test('a worker that dies with a lock gives it back', { timeout: 60_000 }, async 
 });
 
 describe('immutable tags with a Redis', { timeout: 120_000, skip: unlessInstalled('redis-server') }, () => {
-  let tagged: Tagged;
+  let tagged: TaggedUpstream;
   let redis: RedisServer;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -38,16 +38,25 @@ export function makeIndex(children: readonly Manifest[]): Manifest {
 }
 
 /** Uploads the configuration that all images of {@link makeImage} name. */
-export async function pushConfig(client: CacheClient, repository: string): Promise<string> {
-  const digest = digestOf(config);
+export const pushConfig = (client: CacheClient, repository: string): Promise<string> =>
+  pushBlob(client, repository, config);
+
+export async function pushBlob(client: CacheClient, repository: string, content: string): Promise<string> {
+  const digest = digestOf(content);
   const started = await client.ask('POST', `/v2/${repository}/blobs/uploads/`);
   const { pathname, search } = new URL(started.header('Location'), 'https://localhost');
   const done = await client.ask('PUT', `${pathname}${search}&digest=${encodeURIComponent(digest)}`, {
     headers: { 'Content-Type': 'application/octet-stream' },
-    body: config,
+    body: content,
   });
-  if (done.status !== 201) throw new Error(`the configuration was not taken: ${done.status}`);
+  if (done.status !== 201) throw new Error(`a blob was not taken: ${done.status}`);
   return digest;
+}
+
+/** A manifest of the given type with anything in it. */
+export function makeManifest(type: string, content: object | string): Manifest {
+  const body = typeof content === 'string' ? content : JSON.stringify({ schemaVersion: 2, ...content });
+  return { body, type, digest: digestOf(body) };
 }
 
 export function pushManifest(
