@@ -99,7 +99,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     frees.push(() => metrics.close());
     const descriptors = watchDescriptors(logger);
     frees.push(() => descriptors.close());
-    const store = await openCacheStore(config, logger, peers?.writes);
+    const store = await openCacheStore(config, pem.redisCa, logger, peers?.writes);
     const counters = createCacheCounters();
     frees.push(() => store?.close());
     const throttle = await openLoginThrottle(options, metrics);
@@ -109,7 +109,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     const isRemote = config.cache.driver === 'redis';
     const sealKey = options.sealKey ?? createSealKey();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const locks = openRepositoryLocks(config, options.locks);
+    const locks = openRepositoryLocks({ config, pem }, options.locks);
     frees.push(() => locks.close());
     const shared = { store, counters, locks, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;

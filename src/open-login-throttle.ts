@@ -11,9 +11,11 @@ import { openRedis } from './cache/open-store.ts';
 import type { Config } from './config/schema.ts';
 import type { Metrics } from './observability/metrics.ts';
 import type { Peers } from './peers.ts';
+import type { PemFiles } from './pem-files.ts';
 
 export type LoginThrottleSettings = {
   readonly config: Config;
+  readonly pem: Pick<PemFiles, 'redisCa'>;
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
   readonly peers?: { readonly logins: Peers<LoginNotice> };
@@ -30,9 +32,9 @@ const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
   repeat: 'the same wrong password again and again from one address: that password is locked out there',
 };
 
-/** Opens what keeps guessers out, as it is configured. @throws OperatorError when the CA of Redis cannot be read. */
+/** Opens what keeps guessers out, as it is configured. */
 export async function openLoginThrottle(
-  { config, logger, peers, loginKey }: LoginThrottleSettings,
+  { config, pem, logger, peers, loginKey }: LoginThrottleSettings,
   metrics: Metrics,
 ): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
@@ -55,7 +57,7 @@ export async function openLoginThrottle(
     peers: peers?.logins,
     shared: shares
       ? createSharedLockOuts({
-          redis: await openRedis(cache.redis),
+          redis: await openRedis(cache.redis, pem.redisCa),
           keyPrefix: cache.redis.keyPrefix,
           upstreamUrl: upstream.url,
           address,

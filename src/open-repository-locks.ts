@@ -1,11 +1,12 @@
 import { openRedis } from './cache/open-store.ts';
 import { createRedisLocks, type RedisLocks } from './cache/redis-locks.ts';
 import type { Config } from './config/schema.ts';
+import type { PemFiles } from './pem-files.ts';
 import { createRepositoryLocks, type RepositoryLocks } from './repository-locks.ts';
 
 /** The locks of a front door, which outlive what it is configured to lock. */
 export type OpenRepositoryLocks = RepositoryLocks & {
-  /** To be called before the first is acquired: nothing is opened for who needs none. @throws OperatorError when the CA of Redis cannot be read. */
+  /** To be called before the first is acquired: nothing is opened for who needs none. */
   prepare(): Promise<void>;
   close(): void;
 };
@@ -15,15 +16,19 @@ export type OpenRepositoryLocks = RepositoryLocks & {
  * @param own those of this instance; of this process alone when left out
  */
 export function openRepositoryLocks(
-  { cache, upstream }: Pick<Config, 'cache' | 'upstream'>,
+  {
+    config,
+    pem,
+  }: { readonly config: Pick<Config, 'cache' | 'upstream'>; readonly pem: Pick<PemFiles, 'redisCa'> },
   own: RepositoryLocks = createRepositoryLocks(),
 ): OpenRepositoryLocks {
+  const { cache, upstream } = config;
   let shared: RedisLocks | null = null;
   return {
     prepare: async () => {
       if (cache.driver !== 'redis' || shared !== null) return;
       const { keyPrefix, timeout } = cache.redis;
-      const redis = await openRedis(cache.redis);
+      const redis = await openRedis(cache.redis, pem.redisCa);
       shared = createRedisLocks({ redis, keyPrefix, upstreamUrl: upstream.url, timeoutMs: timeout });
     },
     acquire: async (repository, wish) => {

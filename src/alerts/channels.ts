@@ -1,11 +1,10 @@
-import { OperatorError } from '../operator-error.ts';
-import { readRegularFile } from '../regular-file.ts';
 import type { Channel } from './alert.ts';
 import { createWebhook } from './webhook.ts';
 
-/** The alerts' part of the configuration. */
+/** The alerts' part of the configuration, with the content of the file that it names. */
 export type ChannelSettings = {
   readonly webhook: string | null;
+  /** PEM certificates that webhook and mail server are verified with; null for the public ones. */
   readonly ca: string | null;
   readonly smtp: {
     readonly url: string | null;
@@ -16,28 +15,13 @@ export type ChannelSettings = {
   };
 };
 
-/** Opens the channels that the configuration names; none is none. @throws OperatorError when alerts.ca cannot be read. */
+/** Opens the channels that the configuration names; none is none. */
 export async function openChannels({ webhook, ca, smtp }: ChannelSettings): Promise<Channel[]> {
-  const pem = ca === null ? null : await loadCa(ca);
   const channels: Channel[] = [];
-  if (webhook !== null) channels.push(createWebhook(webhook, pem));
+  if (webhook !== null) channels.push(createWebhook(webhook, ca));
   if (smtp.url !== null && smtp.from !== null) {
     const { createMail } = await import('./mail.ts'); // and nodemailer with it
-    channels.push(createMail({ ...smtp, url: smtp.url, from: smtp.from, ca: pem }));
+    channels.push(createMail({ ...smtp, url: smtp.url, from: smtp.from, ca }));
   }
   return channels;
-}
-
-async function loadCa(path: string): Promise<string> {
-  let pem: string;
-  try {
-    pem = await readRegularFile(path);
-  } catch (error) {
-    throw new OperatorError(
-      `Cannot read ${path}: ${(error as Error).message}; set alerts.ca to the PEM file of the CA that signed the certificate of webhook or mail server.`,
-    );
-  }
-  if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
-  // Node would take it for no CA at all, and trust every public one.
-  throw new OperatorError(`${path} holds no certificate in PEM form: set alerts.ca to a file that does.`);
 }

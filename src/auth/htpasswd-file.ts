@@ -109,15 +109,19 @@ export async function openHtpasswdFile(options: {
 }
 
 function warnOfProblems(path: string, htpasswd: Htpasswd, logger: Pick<HtpasswdLogger, 'warn'>): void {
-  const { entries, problems } = htpasswd;
+  const lines = htpasswd.problems.slice(0, maxProblemsNamed).map(({ line }) => line);
+  const fields = lines.length === 0 ? { path } : { path, lines };
+  for (const sentence of describeHtpasswd(path, htpasswd)) logger.warn(fields, sentence);
+}
+
+/** What is not as it should be in an htpasswd file, a sentence each. */
+export function describeHtpasswd(path: string, { entries, problems }: Htpasswd): string[] {
+  const sentences: string[] = [];
   if (problems.length > 0) {
     const named = problems.slice(0, maxProblemsNamed).map(({ line, reason }) => `line ${line}: ${reason}`);
     if (problems.length > named.length) named.push(`and ${problems.length - named.length} more`);
-    const lines = problems.slice(0, maxProblemsNamed).map(({ line }) => line);
-    logger.warn(
-      { path, lines },
-      `The htpasswd file ${path} has lines that never match: ${named.join('; ')}.`,
-    );
+    sentences.push(`The htpasswd file ${path} has lines that never match: ${named.join('; ')}.`);
   }
-  if (entries.size === 0) logger.warn({ path }, `The htpasswd file ${path} has no user: nobody can log in.`);
+  if (entries.size === 0) sentences.push(`The htpasswd file ${path} has no user: nobody can log in.`);
+  return sentences;
 }

@@ -1,7 +1,5 @@
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import { OperatorError } from '../operator-error.ts';
-import { readRegularFile } from '../regular-file.ts';
 import type { Peers } from '../peers.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
@@ -15,7 +13,6 @@ export type CacheConfig = {
     readonly keyPrefix: string;
     readonly username: string | null;
     readonly password: string | null;
-    readonly ca: string | null;
     readonly timeout: number;
   };
   readonly maxBytes: number;
@@ -26,9 +23,10 @@ const redisConnectTimeoutMs = 2000;
 /** Twice what another instance needs to notice that Redis is back: a pause, an attempt to connect, a turn of the watch. */
 const redisSettleMs = 2000;
 
-/** Opens the store that the configuration names; null for none. `peers` are processes that serve with this one. @throws OperatorError when the Redis CA cannot be read. */
+/** Opens the store that the configuration names; null for none. `redisCa` is as for {@link openRedis}; `peers` are processes that serve with this one. */
 export async function openCacheStore(
   { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
+  redisCa: string | null,
   logger: Pick<Logger, 'info' | 'warn'>,
   peers: Peers<WriteNotice> | undefined,
 ): Promise<CacheStore | null> {
@@ -43,7 +41,7 @@ export async function openCacheStore(
     case 'redis': {
       const { createRedisStore } = await import('./redis-store.ts');
       const { keyPrefix, timeout } = cache.redis;
-      const redis = await openRedis(cache.redis);
+      const redis = await openRedis(cache.redis, redisCa);
       return createRedisStore({
         ...limits,
         redis,
@@ -58,35 +56,11 @@ export async function openCacheStore(
   }
 }
 
-/** Connects to the Redis that the configuration names, in the background. @throws OperatorError when its CA cannot be read. */
-export async function openRedis({
-  url,
-  username,
-  password,
-  ca,
-}: CacheConfig['redis']): Promise<Redis | Cluster> {
+/** Connects to the Redis that the configuration names, in the background; `ca` is PEM to verify it with, null for the public CAs. */
+export async function openRedis(
+  { url, username, password }: CacheConfig['redis'],
+  ca: string | null,
+): Promise<Redis | Cluster> {
   const { connectRedis } = await import('./redis-connection.ts'); // and ioredis with it, which other stores do without
-  return connectRedis({
-    url,
-    username,
-    password,
-    ca: ca === null ? null : await loadCa(ca),
-    connectTimeoutMs: redisConnectTimeoutMs,
-  });
-}
-
-async function loadCa(path: string): Promise<string> {
-  let pem: string;
-  try {
-    pem = await readRegularFile(path);
-  } catch (error) {
-    throw new OperatorError(
-      `Cannot read ${path}: ${(error as Error).message}; set cache.redis.ca to the PEM file of the CA that signed Redis's certificate.`,
-    );
-  }
-  if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
-  // Node would take it for no CA at all, and trust every public one.
-  throw new OperatorError(
-    `${path} holds no certificate in PEM form: set cache.redis.ca to a file that does.`,
-  );
+  return connectRedis({ url, username, password, ca, connectTimeoutMs: redisConnectTimeoutMs });
 }

@@ -4,6 +4,7 @@ import { createTestAlert } from '../alerts/alert.ts';
 import { openChannels } from '../alerts/channels.ts';
 import { loadConfig } from '../config/load.ts';
 import { OperatorError } from '../operator-error.ts';
+import { loadAlertsCa } from '../pem-files.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `alert test`: whether alerts arrive, before they have to. */
@@ -12,7 +13,9 @@ export function addAlertCommand(program: Command): void {
   const test = alert.command('test').description('send one test message by each way that is configured');
   addConfigOptions(test).action(async () => {
     const { config } = await loadConfig(readConfigOptions(test));
-    const channels = await openChannels(config.alerts);
+    const { alerts } = config;
+    const ca = alerts.ca === null ? null : (await loadAlertsCa(alerts.ca)).pem;
+    const channels = await openChannels({ ...alerts, ca });
     if (channels.length === 0) {
       throw new OperatorError(
         'No alerts are sent: set alerts.webhook, or alerts.smtp.url with alerts.smtp.from and alerts.smtp.to.',

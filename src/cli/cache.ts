@@ -5,6 +5,7 @@ import { flushRedis, readRedisStats } from '../cache/redis-admin.ts';
 import { createRedisKeys, runScript, type RedisKeys } from '../cache/redis-keys.ts';
 import { loadConfig } from '../config/load.ts';
 import { OperatorError } from '../operator-error.ts';
+import { loadRedisCa } from '../pem-files.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `cache stats` and `cache flush`: what is in the Redis that the instances share, and how to empty it. */
@@ -43,7 +44,8 @@ async function withRedis(
       `cache.driver is ${driver}: only a cache in Redis can be reached from here; one in memory is emptied by a restart.`,
     );
   }
-  const redis = await openRedis(settings);
+  const ca = settings.ca === null ? null : (await loadRedisCa(settings.ca)).pem;
+  const redis = await openRedis(settings, ca);
   let lastError = new Error('no answer');
   redis.on('error', (error: Error) => (lastError = error));
   try {

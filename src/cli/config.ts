@@ -3,6 +3,8 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { configKeys, readConfigValue, type ConfigKey } from '../config/key-list.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
+import { checkConfiguredFiles } from '../configured-files.ts';
+import { OperatorError } from '../operator-error.ts';
 import { findPolicyWarnings } from './policy-warnings.ts';
 
 type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
@@ -30,11 +32,14 @@ export function addConfigCommand(program: Command): void {
   const check = config
     .command('check')
     .description(
-      'report every problem of the configuration, or say ok, what in it is hardly meant, and where its files are',
+      'report every problem of the configuration and of the files that it names, or say ok, what is hardly meant, and where the files are',
     );
   addConfigOptions(check).action(async () => {
     const loaded = await loadConfig(readConfigOptions(check));
-    for (const warning of await findPolicyWarnings(loaded)) process.stderr.write(`warning: ${warning}\n`);
+    const { warnings, problems } = await checkConfiguredFiles(loaded.config, new Date());
+    for (const warning of [...(await findPolicyWarnings(loaded)), ...warnings])
+      process.stderr.write(`warning: ${warning}\n`);
+    if (problems.length > 0) throw new OperatorError(problems.join('\n'));
     process.stdout.write(formatCheck(loaded));
   });
   const show = config

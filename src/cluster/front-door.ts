@@ -58,7 +58,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     configPath,
     load,
     serving,
-    onReload: (result) => void watch?.reloaded(result, reloader.state().config),
+    onReload: (result) => void watch?.reloaded(result, reloader.state()),
     logger,
   });
   let draining = false;
@@ -85,7 +85,13 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   try {
     const { openWatch } = await import('./watch.ts');
     const { status, reload } = frontDoor;
-    watch = await openWatch({ config, logger, door: { status, reports: () => serving.reports() }, reload });
+    watch = await openWatch({
+      config,
+      pem,
+      logger,
+      door: { status, reports: () => serving.reports() },
+      reload,
+    });
     return frontDoor;
   } catch (error) {
     await frontDoor.close({ graceMs: 0 });

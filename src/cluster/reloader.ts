@@ -74,7 +74,13 @@ export function createReloader({
           );
       }
       triedPaths = listFiles(loaded.configPath, config);
-      const { pem, warnings } = await loadPemFiles(config, new Date());
+      const { pem: found, warnings } = await loadPemFiles(config, new Date());
+      // Connections to Redis outlive a reload, and those of a worker that is replaced are to be as the others'.
+      const pem = { ...found, redisCa: inEffect.pem.redisCa };
+      const waiting = inOrder([
+        ...merged.needRestart,
+        ...(found.redisCa === pem.redisCa ? [] : ['cache.redis.ca']),
+      ]);
       const changed = [...merged.changed, ...listChangedPem(inEffect.pem, pem)];
       if (rereads || changed.length > 0) {
         const prepared = await serving.prepare({ config, pem }, { rereads });
@@ -84,7 +90,7 @@ export function createReloader({
         inEffect = { config, pem };
       }
       effectivePaths = triedPaths;
-      return { ok: true, changed: inOrder(changed), needRestart: merged.needRestart };
+      return { ok: true, changed: inOrder(changed), needRestart: waiting };
     } catch (error) {
       if (error instanceof OperatorError) return { ok: false, sentence: error.message };
       logger.error({ err: error }, 'a reload failed');
@@ -172,6 +178,7 @@ function listChangedPem(before: PemFiles, after: PemFiles): string[] {
     ['tls.key', before.key, after.key],
     ['tls.clientCa', before.clientCa, after.clientCa],
     ['upstream.ca', before.upstreamCa, after.upstreamCa],
+    ['alerts.ca', before.alertsCa, after.alertsCa],
     ['auth.tokenKeys', before.tokenSecrets.join('\n'), after.tokenSecrets.join('\n')],
   ] as const;
   return files.flatMap(([key, then, now]) => (then === now ? [] : [key]));

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { openChannels, type ChannelSettings } from '../alerts/channels.ts';
 import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/delivery.ts';
 import { createIncidents } from '../alerts/incidents.ts';
-import type { Config } from '../config/schema.ts';
+import type { ServedState } from '../app.ts';
 import type { Exposition } from '../observability/exposition.ts';
 import type { ProcessReport } from '../observability/metrics.ts';
 import { openProcessMetrics } from '../observability/process-metrics.ts';
@@ -13,7 +13,6 @@ import { createUpstream } from '../proxy/upstream.ts';
 import { openAdminListener, type ReloadOutcome } from '../server/admin.ts';
 import { judgeReadiness } from '../server/readiness.ts';
 import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from '../server/upstream-probe.ts';
-import { loadUpstreamCa } from '../tls/upstream-ca.ts';
 import type { FrontDoorStatus } from './front-door.ts';
 import type { Serving } from './serving.ts';
 import { createWatchMetrics } from './watch-metrics.ts';
@@ -21,15 +20,20 @@ import { createWatchMetrics } from './watch-metrics.ts';
 /** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
 export type Watch = {
   /**
-   * To be called after each reload, whoever asked for it, with the configuration that is in effect now: counts it, and follows that.
+   * To be called after each reload, whoever asked for it, with what is in effect now: counts it, and follows that.
    * Never rejects: where alerts cannot be sent as it says, the log says so, and they are sent as before.
    */
-  reloaded(result: 'done' | 'refused', config: Config): Promise<void>;
+  reloaded(result: 'done' | 'refused', state: WatchedState): Promise<void>;
   close(): void;
 };
 
-export type WatchOptions = {
-  readonly config: Config;
+/** What of it the watch goes by. */
+type WatchedState = {
+  readonly config: ServedState['config'];
+  readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'alertsCa'>;
+};
+
+export type WatchOptions = WatchedState & {
   readonly logger: Logger;
   readonly door: Pick<Serving, 'reports'> & {
     readonly status: () => Pick<FrontDoorStatus, 'draining' | 'workers'>;
@@ -48,10 +52,10 @@ type Parts = {
   close(next?: Parts): void;
 };
 
-/** @throws OperatorError when a CA cannot be read. */
-export async function openWatch({ config, logger, door, reload }: WatchOptions): Promise<Watch> {
+/** @throws OperatorError when the admin listener can't be opened. */
+export async function openWatch({ config, pem, logger, door, reload }: WatchOptions): Promise<Watch> {
   const counts = createWatchMetrics();
-  let parts = await openParts(config, logger, counts.alerted);
+  let parts = await openParts({ config, pem }, logger, counts.alerted);
   // With one worker this process is that worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
   const incidents = createIncidents({
@@ -152,20 +156,19 @@ export async function openWatch({ config, logger, door, reload }: WatchOptions):
 }
 
 async function openParts(
-  { upstream: settings, alerts }: Config,
+  { config: { upstream: settings, alerts }, pem }: WatchedState,
   logger: Logger,
   onResult: DeliveryOptions['onResult'],
   previous?: Parts,
 ): Promise<Parts> {
-  const { webhook, ca: alertsCa, smtp } = alerts;
-  const channels = { webhook, ca: alertsCa, smtp };
+  const { webhook, smtp } = alerts;
+  const channels = { webhook, ca: pem.alertsCa, smtp };
   // What waits to be sent is not lost in a reload that has nothing to do with it.
   const deliveries =
     previous && isDeepStrictEqual(previous.channels, channels)
       ? previous.deliveries
       : (await openChannels(channels)).map((channel) => createDelivery({ channel, logger, onResult }));
-  const ca = settings.ca === null ? null : await loadUpstreamCa(settings.ca);
-  const upstream = createUpstream({ ...settings, ca });
+  const upstream = createUpstream({ ...settings, ca: pem.upstreamCa });
   const ask = createAsk({
     upstream,
     connectTimeoutMs: settings.connectTimeout,

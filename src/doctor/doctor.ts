@@ -1,7 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import type { ConfigSources, LoadedConfig } from '../config/load.ts';
-import { loadPem, loadPemIfAny, parseCertificates, parsePrivateKey } from '../tls/pem.ts';
+import { readCertificateList } from '../tls/certificate-list.ts';
+import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
+import { readPrivateKey } from '../tls/private-key.ts';
 import { parseAltNames } from '../tls/server-name.ts';
 import { judgeName } from './certificate-checks.ts';
 import { runChecks, skipAll, type Check } from './check.ts';
@@ -120,7 +122,9 @@ async function loadClientCertificate(paths: {
 }): Promise<{ cert: string; key: string }> {
   const cert = await loadPem(paths.cert, 'name the PEM file of a client certificate with --client-cert');
   const key = await loadPem(paths.key, 'name the PEM file of its key with --client-key');
-  parseCertificates(cert, paths.cert);
-  parsePrivateKey(key, paths.key);
-  return { cert, key };
+  const isOneFile = paths.cert === paths.key;
+  return {
+    cert: readCertificateList(cert, paths.cert, { holdsKey: isOneFile }).chainPem,
+    key: readPrivateKey(key, paths.key, { holdsCertificate: isOneFile }).pem,
+  };
 }

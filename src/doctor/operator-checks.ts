@@ -1,10 +1,11 @@
 import type { LoadedConfig } from '../config/load.ts';
+import { checkFurtherFiles, type FileFindings } from '../configured-files.ts';
 import { OperatorError } from '../operator-error.ts';
 import { loadServerCertificate } from '../tls/certificate.ts';
 import { createAdminChecks, findAdmin } from './admin.ts';
 import type { Check } from './check.ts';
 import { checkFileModes } from './file-modes.ts';
-import { broken, count, ok, type Finding } from './finding.ts';
+import { broken, count, ok, warning, type Finding } from './finding.ts';
 import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
 import { checkMachine } from './machine.ts';
 import { createRedisExposureChecks } from './redis-exposure.ts';
@@ -24,6 +25,12 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       limitMs: fileLimitMs,
       mend: 'tidegate cert show',
       run: async () => [await checkCertificateFiles(config.tls, now())],
+    },
+    {
+      ids: ['files.content'],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: async () => [judgeFurtherFiles(await checkFurtherFiles(config))],
     },
     {
       ids: ['files.key', 'files.ca-key', 'files.htpasswd', 'files.config'],
@@ -58,17 +65,18 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
 
 /** Loads certificate and key as `serve` would. */
 async function checkCertificateFiles(
-  { cert, key, clientCa }: LoadedConfig['config']['tls'],
+  { cert, key }: LoadedConfig['config']['tls'],
   now: Date,
 ): Promise<Finding> {
   const check = 'files.certificate';
   try {
-    const { names } = await loadServerCertificate({
+    const { names, leftOut } = await loadServerCertificate({
       certPath: cert,
       keyPath: key,
-      clientCaPath: clientCa,
+      clientCaPath: null, // among the further files
       now,
     });
+    if (leftOut.length > 0) return warning(check, leftOut.join(' '), 'tidegate cert show');
     return ok(
       check,
       `${cert} and its key belong together and are valid, for ${count(names.length, 'name')}.`,
@@ -77,6 +85,16 @@ async function checkCertificateFiles(
     if (!(error instanceof OperatorError)) throw error;
     return judgeSentence(check, error.message);
   }
+}
+
+/** Judges the CAs and secrets that the configuration names. */
+function judgeFurtherFiles({ warnings, problems }: FileFindings): Finding {
+  const check = 'files.content';
+  const [first, ...others] = problems;
+  if (first !== undefined && others.length === 0) return judgeSentence(check, first);
+  if (first !== undefined) return broken(check, problems.join(' '), 'tidegate config check');
+  if (warnings.length > 0) return warning(check, warnings.join(' '), 'tidegate config check');
+  return ok(check, 'What else the configuration names of CAs and secrets can be used.');
 }
 
 /** An operator's error says what is wrong and, after its last colon, what to do. */

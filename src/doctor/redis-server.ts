@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { openRedis, type CacheConfig } from '../cache/open-store.ts';
+import { loadRedisCa } from '../pem-files.ts';
 import { skipAll, type Check } from './check.ts';
 import { describeFailure } from './failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from './finding.ts';
@@ -20,7 +21,9 @@ const minMajorVersion = 6;
 /** What Redis says of itself, by the names of its INFO. */
 export type RedisInfo = ReadonlyMap<string, string>;
 
-type CacheSettings = Pick<CacheConfig, 'driver' | 'redis' | 'maxBytes'>;
+type CacheSettings = Pick<CacheConfig, 'driver' | 'maxBytes'> & {
+  readonly redis: CacheConfig['redis'] & { readonly ca: string | null };
+};
 
 /** The Redis of the cache, where the configuration has one. */
 export function createRedisChecks(cache: CacheSettings): Check[] {
@@ -32,7 +35,8 @@ export function createRedisChecks(cache: CacheSettings): Check[] {
       run: async () => {
         if (cache.driver !== 'redis')
           return [skipped(ids[0], `cache.driver is ${cache.driver}: there is no Redis.`)];
-        const redis = await openRedis(cache.redis);
+        const { ca } = cache.redis;
+        const redis = await openRedis(cache.redis, ca === null ? null : (await loadRedisCa(ca)).pem);
         try {
           return await lookAt(redis, cache);
         } finally {

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
-import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
+import { loadAuthorities } from '../tls/authorities.ts';
+import { readCertificateList } from '../tls/certificate-list.ts';
+import { loadPemIfAny } from '../tls/pem.ts';
 
 /** The CAs that a server's certificate is verified with. */
 export type Trust = {
@@ -22,21 +24,34 @@ const systemBundles = [
  */
 export async function loadTrust(named: string | undefined, besidePath: string | null): Promise<Trust> {
   if (named !== undefined) {
-    const pem = await loadPem(named, 'name the PEM file of the CA with --ca');
-    parseCertificates(pem, named);
+    const { pem } = await loadAuthorities(named, { whenMissing: 'name the PEM file of the CA with --ca' });
     return { ca: [pem], shown: named };
   }
   const system = await loadSystemBundle();
-  const beside = besidePath === null ? null : await loadPemIfAny(besidePath).catch(() => null);
+  const beside = besidePath === null ? null : await loadBeside(besidePath);
   return beside === null || besidePath === null
     ? { ca: system, shown: "the system's CAs" }
     : { ca: [beside, ...system], shown: `${besidePath} or the system's CAs` };
 }
 
+/** Null where there is none that can be used: it was not asked for. */
+async function loadBeside(path: string): Promise<string | null> {
+  try {
+    const text = await loadPemIfAny(path);
+    return text === null ? null : readCertificateList(text, path).anchorPem;
+  } catch {
+    return null;
+  }
+}
+
 async function loadSystemBundle(): Promise<readonly string[]> {
   for (const path of systemBundles) {
-    const pem = await readFile(path, 'latin1').catch(() => '');
-    if (pem.includes('-----BEGIN CERTIFICATE-----')) return [pem];
+    const text = await readFile(path, 'latin1').catch(() => '');
+    try {
+      return [readCertificateList(text, path).anchorPem];
+    } catch {
+      // not there, or none: the next
+    }
   }
   return rootCertificates;
 }

@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, type PeerCertificate } from 'node:tls';
 import type { Config } from '../config/schema.ts';
-import { loadPem } from '../tls/pem.ts';
+import { loadUpstreamCa } from '../pem-files.ts';
 import type { Check } from './check.ts';
 import { describeFailure } from './failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from './finding.ts';
@@ -189,7 +189,7 @@ async function openUpstream(
   further: ConnectionOptions = {},
 ): Promise<Send> {
   const { host, port, authority, isSecure } = place;
-  const ca = config.ca === null ? {} : { ca: await loadPem(config.ca, 'name another file with upstream.ca') };
+  const ca = config.ca === null ? {} : { ca: (await loadUpstreamCa(config.ca)).pem };
   const tls = {
     ...ca,
     servername: isIP(host) === 0 ? host : '',

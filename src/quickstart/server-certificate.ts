@@ -1,7 +1,7 @@
-import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import type { X509Certificate } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { isIP } from 'node:net';
+import { loadPem, parseCertificates } from '../tls/pem.ts';
 import { createCertificates } from '../tls/self-signed.ts';
 import { parseAltNames } from '../tls/server-name.ts';
 
@@ -54,7 +54,7 @@ function covers(leaf: X509Certificate, name: string): boolean {
 /** Undefined when there is no such file or none that can be parsed: those who need it say what is wrong. */
 async function loadCertificate(path: string): Promise<X509Certificate | undefined> {
   try {
-    return new X509Certificate(await readFile(path));
+    return parseCertificates(await loadPem(path, ''), path)[0];
   } catch {
     return undefined;
   }

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperatorError } from '../operator-error.ts';
-import { loadUpstreamCa } from '../tls/upstream-ca.ts';
+import { loadUpstreamCa } from '../pem-files.ts';
 import type { Preparation, Say } from './preparation.ts';
 import { writeRegistryConfig } from './registry-config.ts';
 import { answersLikeRegistry } from './registry-probe.ts';
@@ -42,7 +42,7 @@ export type UpstreamOptions = {
 export async function findUpstream(options: UpstreamOptions): Promise<() => Promise<Upstream>> {
   const { configured, preparation } = options;
   const { answers } = await preparation.step(`Registry at ${configured.url}`, async () => {
-    const ca = configured.ca === null ? null : await loadUpstreamCa(configured.ca);
+    const ca = configured.ca === null ? null : (await loadUpstreamCa(configured.ca)).pem;
     const answers = await answersLikeRegistry(configured.url, ca, probeTimeoutMs);
     return { answers, outcome: answers ? 'answers' : 'none answers there' };
   });

@@ -3,7 +3,8 @@ import { lstat, mkdir } from 'node:fs/promises';
 import { OperatorError } from '../operator-error.ts';
 import { isRsaKey, type CertificateAuthority } from './certificate-authority.ts';
 import { writeFileSet, type PendingFile } from './file-set.ts';
-import { loadPemIfAny, parseCertificates, parsePrivateKey } from './pem.ts';
+import { loadPemIfAny, parseCertificates } from './pem.ts';
+import { readPrivateKey } from './private-key.ts';
 
 /** Where a CA's certificate and key are, and what to do once it has expired. */
 export type AuthorityPlace = { cert: string; key: string; whenExpired: string };
@@ -26,7 +27,7 @@ export async function loadAuthority(paths: AuthorityPlace, now: Date): Promise<C
     );
   }
   const [certificate] = parseCertificates(certPem, paths.cert);
-  const key = parsePrivateKey(keyPem, paths.key);
+  const { key, pem } = readPrivateKey(keyPem, paths.key);
   if (!certificate.checkPrivateKey(key)) {
     throw new OperatorError(
       `${paths.key} is not the key of ${paths.cert}, and a CA is never overwritten: bring the right one back, or choose another folder with --out.`,
@@ -47,7 +48,7 @@ export async function loadAuthority(paths: AuthorityPlace, now: Date): Promise<C
       `The CA ${paths.cert} is valid only from ${certificate.validFrom}: set this machine's clock right.`,
     );
   }
-  return { certPem: certificate.toString(), keyPem };
+  return { certPem: certificate.toString(), keyPem: pem };
 }
 
 /** Whether a certificate was issued by this CA, by its name and its signature. */
@@ -77,8 +78,14 @@ export function issueUnder(caPath: string, issue: () => string): string {
   }
 }
 
+const mountedAlone = 'a file there is mounted by itself and cannot be replaced: mount its folder instead';
 const makeRoom = 'make room there, and run the command again';
-const hints: Readonly<Record<string, string>> = { ENOSPC: makeRoom, EDQUOT: makeRoom, EFBIG: makeRoom };
+const hints: Readonly<Record<string, string>> = {
+  ENOSPC: makeRoom,
+  EDQUOT: makeRoom,
+  EFBIG: makeRoom,
+  EBUSY: mountedAlone,
+};
 
 /** Writes certificates and keys as writeFileSet does, into a folder that is made if need be. @throws OperatorError */
 export async function writeCertificates(outDir: string, files: readonly PendingFile[]): Promise<void> {

@@ -2,7 +2,10 @@ import type { KeyObject, X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { OperatorError } from '../operator-error.ts';
-import { loadPem, parseCertificates, parsePrivateKey } from './pem.ts';
+import { loadAuthorities, type Authorities } from './authorities.ts';
+import { readCertificateList } from './certificate-list.ts';
+import { loadPem } from './pem.ts';
+import { readPrivateKey } from './private-key.ts';
 import { parseAltNames } from './server-name.ts';
 
 const dayMs = 86_400_000;
@@ -24,7 +27,9 @@ export type ServerCertificate = {
   /** DNS and IP names of the leaf. */
   names: string[];
   notAfter: Date;
-  /** One sentence each, for the log. */
+  /** What of the files is not used, one sentence each, for the log. */
+  leftOut: string[];
+  /** The same of what else is not as it should be. */
   warnings: string[];
 };
 
@@ -36,10 +41,13 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
   const { certPath, keyPath, clientCaPath, now } = files;
   const whenMissing =
     'run "tidegate cert create --host NAME" to make one, or name your own under tls in the configuration';
-  const cert = await loadPem(certPath, whenMissing);
-  const chain = parseCertificates(cert, certPath);
-  const key = await loadPem(keyPath, whenMissing);
-  checkPair(chain, parsePrivateKey(key, keyPath), certPath, keyPath);
+  const isOneFile = certPath === keyPath;
+  const list = readCertificateList(await loadPem(certPath, whenMissing), certPath, { holdsKey: isOneFile });
+  const chain = list.certificates;
+  const privateKey = readPrivateKey(await loadPem(keyPath, whenMissing), keyPath, {
+    holdsCertificate: isOneFile,
+  });
+  checkPair(chain, privateKey.key, certPath, keyPath);
 
   const [leaf] = chain;
   const names = parseAltNames(leaf.subjectAltName).map(({ value }) => value);
@@ -50,8 +58,10 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
   }
   const notAfter = checkLifetime(leaf, certPath, now);
   const clientCa = clientCaPath === null ? null : await loadClientCa(clientCaPath);
+  const [cert, key] = [list.chainPem, privateKey.pem];
   checkContext(cert, key, certPath);
 
+  const leftOut = [...list.warnings, ...privateKey.warnings, ...(clientCa?.warnings ?? [])];
   const warnings: string[] = [];
   const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
   if (daysLeft < warnDays) {
@@ -62,7 +72,7 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
   if (((await stat(keyPath)).mode & 0o006) !== 0) {
     warnings.push(`${keyPath} can be read by other users of this machine: chmod 600 ${keyPath}`);
   }
-  return { cert, key, clientCa, names, notAfter, warnings };
+  return { cert, key, clientCa: clientCa?.pem ?? null, names, notAfter, leftOut, warnings };
 }
 
 function checkPair(
@@ -96,22 +106,28 @@ function checkLifetime(leaf: X509Certificate, certPath: string, now: Date): Date
   return notAfter;
 }
 
-async function loadClientCa(path: string): Promise<string> {
-  const pem = await loadPem(
-    path,
-    'name the PEM file of the CA of your client certificates under tls.clientCa',
-  );
-  parseCertificates(pem, path);
-  return pem;
+/** Loads the CAs of tls.clientCa. @throws OperatorError */
+export function loadClientCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing: 'name the PEM file of the CA of your client certificates under tls.clientCa',
+  });
 }
+
+const strongerKey = 'have it issued again with a stronger key (RSA of 2048 bits, or EC of 256)';
+const contextRemedies: Readonly<Record<string, string>> = {
+  ERR_SSL_EE_KEY_TOO_SMALL: strongerKey,
+  ERR_SSL_CA_KEY_TOO_SMALL: "a CA's key in it is too short: have it issued again by a newer CA",
+  ERR_SSL_CA_MD_TOO_WEAK: 'have it issued again, signed with SHA-256',
+};
 
 /** OpenSSL has the last word: it refuses, say, keys that are too short for its security level. */
 function checkContext(cert: string, key: string, certPath: string): void {
   try {
     createSecureContext({ cert, key });
   } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException;
     throw new OperatorError(
-      `${certPath} can't be used for TLS (${(cause as Error).message}): have it issued again with a stronger key.`,
+      `${certPath} can't be used for TLS (${message}): ${contextRemedies[code] ?? 'have it issued again'}.`,
       { cause },
     );
   }

@@ -10,7 +10,8 @@ import {
   type CertificateAuthority,
 } from './certificate-authority.ts';
 import type { PendingFile } from './file-set.ts';
-import { loadPemIfAny, parseCertificates, parsePrivateKey } from './pem.ts';
+import { loadPemIfAny, parseCertificates } from './pem.ts';
+import { readPrivateKey } from './private-key.ts';
 
 /** A client certificate lies on machines that are looked after less than a server, and renewing it is one command. */
 export const defaultClientDays = 365;
@@ -129,11 +130,11 @@ async function loadEarlier(
     );
   }
   if (keyPem === null) return { keyPem };
-  const key = parsePrivateKey(keyPem, keyPath);
+  const { key, pem } = readPrivateKey(keyPem, keyPath);
   if (!leaf.checkPrivateKey(key) || !isRsaKey(key)) {
     throw new OperatorError(`${keyPath} is not the RSA key of ${certPath}: move both away, or ${remedy}.`);
   }
-  return { keyPem };
+  return { keyPem: pem };
 }
 
 function endOf(certPem: string): Date {

@@ -1,52 +1,14 @@
-import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { OperatorError } from '../operator-error.ts';
 import { readRegularFile } from '../regular-file.ts';
+import { readCertificateList } from './certificate-list.ts';
 
-/** Parses the certificates of a PEM file (RFC 7468) in their order; `path` is for the error only. @throws OperatorError */
-export function parseCertificates(pem: string, path: string): [X509Certificate, ...X509Certificate[]] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-  const [first, ...rest] = blocks.map((block, index) => {
-    try {
-      return new X509Certificate(block);
-    } catch (cause) {
-      throw new OperatorError(
-        `${path}: certificate ${index + 1} of ${blocks.length} is damaged; put the file there again from its source.`,
-        { cause },
-      );
-    }
-  });
-  if (first === undefined) {
-    throw new OperatorError(
-      `${path} holds no certificate in PEM form (no BEGIN CERTIFICATE line); convert a DER file with: openssl x509 -in FILE -out ${path}`,
-    );
-  }
-  return [first, ...rest];
-}
-
-/**
- * Parses a private key in PEM form: PKCS#8, PKCS#1 (RSA) or SEC1 (EC); `path` is for the error only.
- * @throws OperatorError when it is none, or is encrypted with a password.
- */
-export function parsePrivateKey(pem: string, path: string): KeyObject {
-  // PKCS#8 says so in its label, the older forms in a header (RFC 1421 section 4.6.1.1).
-  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: *4, *ENCRYPTED/m.test(pem)) {
-    throw new OperatorError(
-      `${path} is encrypted with a password, which nobody can type when the server starts; strip it with: (umask 077; openssl pkey -in ${path} -out ${path}.plain) and use that file.`,
-    );
-  }
-  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) {
-    throw new OperatorError(
-      `${path} holds no private key in PEM form (no BEGIN PRIVATE KEY line); convert a DER file with: openssl pkey -in FILE -out ${path}`,
-    );
-  }
-  try {
-    return createPrivateKey(pem);
-  } catch (cause) {
-    throw new OperatorError(
-      `${path}: the private key is damaged or of an unknown kind; put the file there again from its source.`,
-      { cause },
-    );
-  }
+/** The certificates of a PEM file in their order; `path` is for the error only. @throws OperatorError */
+export function parseCertificates(
+  pem: string,
+  path: string,
+): readonly [X509Certificate, ...X509Certificate[]] {
+  return readCertificateList(pem, path).certificates;
 }
 
 /** Reads a text file. @throws OperatorError that names the file, the reason and `whenMissing`, what to do if it is not there. */

@@ -10,7 +10,8 @@ import {
   type CertificateAuthority,
 } from './certificate-authority.ts';
 import type { PendingFile } from './file-set.ts';
-import { loadPemIfAny, parseCertificates, parsePrivateKey } from './pem.ts';
+import { loadPemIfAny, parseCertificates } from './pem.ts';
+import { readPrivateKey } from './private-key.ts';
 import { parseAltNames, parseServerIp, parseServerName, type ServerName } from './server-name.ts';
 
 /** What Apple's clients accept at most for a server certificate of a private CA. */
@@ -131,16 +132,16 @@ async function loadOwnLeaf(paths: Paths, ca: CertificateAuthority | null): Promi
   if (ca === null || !isIssuedBy(leaf, ca)) {
     throw new OperatorError(`${paths.cert} was not issued by the CA ${paths.ca}: ${remedy}.`);
   }
-  if (keyPem !== null) {
-    const key = parsePrivateKey(keyPem, paths.key);
-    if (!leaf.checkPrivateKey(key)) {
-      throw new OperatorError(`${paths.key} is not the key of ${paths.cert}: ${remedy}.`);
-    }
-    if (!isRsaKey(key)) {
-      throw new OperatorError(`${paths.key} is not an RSA key of 2048 bits or more: ${remedy}.`);
-    }
+  const names = parseAltNames(leaf.subjectAltName);
+  if (keyPem === null) return { names, keyPem };
+  const { key, pem } = readPrivateKey(keyPem, paths.key);
+  if (!leaf.checkPrivateKey(key)) {
+    throw new OperatorError(`${paths.key} is not the key of ${paths.cert}: ${remedy}.`);
   }
-  return { names: parseAltNames(leaf.subjectAltName), keyPem };
+  if (!isRsaKey(key)) {
+    throw new OperatorError(`${paths.key} is not an RSA key of 2048 bits or more: ${remedy}.`);
+  }
+  return { names, keyPem: pem };
 }
 
 function uniqueNames(names: readonly ServerName[]): ServerName[] {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { copyCertificate } from '../support/certificate-files.ts';
 import { root, run, tidegate } from '../support/processes.ts';
 
 let folder = '';
@@ -13,7 +14,8 @@ after(() => rm(folder, { recursive: true }));
 
 describe('config check', () => {
   it('says ok, the file, the flavor, and which of the paths exist', async () => {
-    await writeFile(path.join(folder, 'a.yml'), 'common: { tls: { cert: a.yml } }\nprod: {}');
+    await copyCertificate(path.join(folder, 'there'), ['localhost']);
+    await writeFile(path.join(folder, 'a.yml'), 'common: { tls: { cert: there/server.crt } }\nprod: {}');
     const { code, stdout, stderr } = await tidegate(
       ['config', 'check', '--config', 'a.yml', '--flavor', 'prod'],
       {
@@ -25,11 +27,54 @@ describe('config check', () => {
       'ok',
       `file: ${folder}/a.yml`,
       'flavor: prod',
-      `tls.cert: ${folder}/a.yml (exists)`,
+      `tls.cert: ${folder}/there/server.crt (exists)`,
       `tls.key: ${folder}/certs/server.key (missing)`,
       `auth.htpasswd: ${folder}/config/htpasswd (missing)`,
       '',
     ]);
+  });
+
+  it('reads the files that it names, says what of them is not used, and exits with 1 for those that are no use', async () => {
+    const certs = path.join(folder, 'own');
+    await copyCertificate(certs, ['localhost']);
+    const [ca, key] = await Promise.all(
+      ['ca.crt', 'server.key'].map((name) => readFile(path.join(certs, name), 'latin1')),
+    );
+    await writeFile(path.join(folder, 'cas.pem'), `\xef\xbb\xbf${ca ?? ''}${key ?? ''}`, 'latin1');
+    await writeFile(path.join(folder, 'users'), 'alice:plain\n');
+    const sound = [
+      ...['--set', 'tls.cert=own/server.crt', '--set', 'tls.key=own/server.key'],
+      ...['--set', 'tls.clientCa=cas.pem', '--set', 'auth.htpasswd=users'],
+    ];
+    const check = (...set: string[]) => tidegate(['config', 'check', ...sound, ...set], { cwd: folder });
+    const well = await check();
+    assert.equal(well.code, 0, well.stderr);
+    assert.match(well.stderr, /^warning: .*cas\.pem: not used: line \d+, a private key\.$/m);
+    assert.match(well.stderr, /^warning: The htpasswd file .*users has lines that never match: line 1: /m);
+    assert.match(well.stdout, /^ok$/m);
+
+    await writeFile(path.join(folder, 'utf16.pem'), Buffer.from(`\uFEFF${ca ?? ''}`, 'utf16le'));
+    await writeFile(path.join(folder, 'short.key'), 'short');
+    const ill = await check(
+      ...['--set', 'upstream.ca=own/server.key', '--set', 'alerts.ca=utf16.pem'],
+      ...['--set', 'cache.redis.ca=users', '--set', 'auth.tokenKeys=short.key'],
+      ...['--set', 'tls.key=own/ca.key', '--set', 'auth.htpasswd=own'],
+    );
+    assert.deepEqual([ill.code, ill.stdout], [1, '']);
+    const problems = ill.stderr.split('\n').filter((line) => !line.startsWith('warning: '));
+    for (const problem of [
+      /own\/ca\.key is not the key of the certificate/,
+      /own\/server\.key holds no certificate in PEM form \(what it holds: line 1, a private key\): set upstream\.ca/,
+      /users holds no certificate in PEM form \(it has no BEGIN line\): set cache\.redis\.ca/,
+      /utf16\.pem holds no certificate in PEM form \(it is text in UTF-16\): convert it: iconv/,
+      /short\.key holds 5 bytes/,
+      /The htpasswd file .*own cannot be used: it is not a regular file/,
+    ])
+      assert.ok(
+        problems.some((line) => problem.test(line)),
+        `${problem.source} in ${ill.stderr}`,
+      );
+    assert.equal(problems.length, 7); // and the end of the last line
   });
 
   it('reports all problems on stderr and exits with 1; so does serve', async () => {

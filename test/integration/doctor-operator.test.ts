@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -206,6 +206,20 @@ describe(
       const { problems, find } = await examineWithCertificate('old', { days: 10, now });
       assert.deepEqual(problems, ['tls.served: warning', 'files.certificate: broken']);
       assert.match(find('files.certificate').mend ?? '', /renew it/);
+    });
+
+    it('finds CAs and secrets that serve would refuse, or of which it leaves something out', async () => {
+      const mixed = path.join(folder, 'mixed.pem');
+      const ca = await readFile(frontDoor.caPath, 'utf8');
+      await writeFile(mixed, ca + ca);
+      const left = await examine([`upstream.ca=${mixed}`]);
+      assert.deepEqual(left.problems, ['files.content: warning']);
+      assert.match(left.find('files.content').what, /mixed\.pem: not used: line \d+, the same certificate/);
+      await writeFile(mixed, ca.slice(0, 200));
+      const { problems, find } = await examine([`upstream.ca=${mixed}`]);
+      assert.deepEqual(problems, ['files.content: broken', 'upstream.answer: broken']);
+      assert.match(find('files.content').what, /mixed\.pem: the certificate on line 1 is damaged/);
+      assert.match(find('files.content').mend ?? '', /put the file there again/);
     });
 
     /** With other certificate files in the configuration than those that are served. */

@@ -5,9 +5,11 @@ import { selectFlavor } from '../../../src/config/flavor.ts';
 import { configKeys, topNames } from '../../../src/config/key-list.ts';
 import { validateSettings } from '../../../src/config/validate.ts';
 import { parseYamlTree } from '../../../src/config/yaml-tree.ts';
+import { OperatorError } from '../../../src/operator-error.ts';
 import { shortenLine } from '../../../src/observability/long-line.ts';
 import { printable } from '../../../src/observability/printable.ts';
 import { parseProxyHeader } from '../../../src/server/proxy-header.ts';
+import { readCertificateList } from '../../../src/tls/certificate-list.ts';
 import { parseAltNames } from '../../../src/tls/server-name.ts';
 import type { FuzzTarget } from './fuzz-target.ts';
 import { anyByte, anyCharacter, characters, damaged, inOrder, oneOf, repeated, usually } from './grammar.ts';
@@ -260,5 +262,59 @@ const altNames: FuzzTarget = {
   },
 };
 
+const pemBody = [
+  'MIIBLjCB4aADAgECAhQ+e2KxQZhRnBDFV0D2F7a5eT6ZOzAFBgMrZXAwDDEKMAgG',
+  'A1UEAwwBYTAgFw0yNjExMjgxOTE0MzJaGA8yMTI2MTEwNDE5MTQzMlowDDEKMAgG',
+  'A1UEAwwBYTAqMAUGAytlcAMhAEy85pN2z/0qFCKhx1x/k8V+t62ynnSgkJBEjyfz',
+  'dc5Yo1MwUTAdBgNVHQ4EFgQUTNzcPqYVXGuxm4gO0c4RXV1hauAwHwYDVR0jBBgw',
+  'FoAUTNzcPqYVXGuxm4gO0c4RXV1hauAwDwYDVR0TAQH/BAUwAwEB/zAFBgMrZXAD',
+  'QQBDW/lbXPhjDBEMVRGrc58rxFv7Hic5RgzSo9j5OOM5l9rcO1XnQglNbgV5Hktl',
+  'zDsdG1n6vpRMAaz4e/OE4ugE',
+];
+const pemLabel = usually(
+  'CERTIFICATE',
+  9,
+  oneOf('X509 CERTIFICATE', 'TRUSTED CERTIFICATE', 'PRIVATE KEY', 'A'),
+);
+const pemBlock = (body: readonly string[]) =>
+  inOrder('-----BEGIN ', pemLabel, '-----\n', body.join('\n'), '\n-----END ', pemLabel, '-----');
+const pemFile: FuzzTarget = {
+  name: 'PEM files',
+  inputs: damaged(
+    repeated(
+      usually(pemBlock(pemBody), 3, oneOf('# ', 'x', '\xef\xbb\xbf', '\0', pemBlock(['MAA=']))),
+      0,
+      4,
+      oneOf('', '\n', '\r\n', '\r', '\xef\xbb\xbf'),
+    ),
+    2,
+  ),
+  perSecond: 2000,
+  check: (text) => {
+    let list;
+    try {
+      list = readCertificateList(text, 'x.pem');
+    } catch (error) {
+      assert.ok(error instanceof OperatorError, String(error));
+      return;
+    }
+    const names = list.certificates.map(({ fingerprint256 }) => fingerprint256);
+    // What OpenSSL is given holds the very same, and nothing that would be left out.
+    for (const given of [list.chainPem, list.anchorPem]) {
+      const again = readCertificateList(given, 'x.pem');
+      assert.deepEqual(
+        again.certificates.map(({ fingerprint256 }) => fingerprint256),
+        names,
+      );
+      assert.deepEqual(again.warnings, []);
+      assert.doesNotMatch(given, /[^\x20-\x7e\n]/);
+    }
+    // A block that is whole and stands by itself is never lost in silence.
+    const whole = text.split(/^-----BEGIN CERTIFICATE-----$/m).length - 1;
+    const named = (list.warnings.join().match(/line /g) ?? []).length;
+    assert.ok(names.length + named >= Math.min(whole, 1));
+  },
+};
+
 /** What an operator writes, and what other programs say. */
-export const fileTargets: readonly FuzzTarget[] = [htpasswd, config, proxyHeader, logText, altNames];
+export const fileTargets: readonly FuzzTarget[] = [htpasswd, config, proxyHeader, logText, altNames, pemFile];

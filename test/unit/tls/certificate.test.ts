@@ -104,7 +104,7 @@ describe('loadServerCertificate refuses', () => {
     await refused({ keyPath: file('text.key', 'hello') }, /text\.key holds no private key in PEM form/);
     await refused({ clientCaPath: file('text.ca', '') }, /text\.ca holds no certificate/);
     const cert = readFileSync(certPath, 'utf8').replace('MII', 'AAA');
-    await refused({ certPath: file('bad.crt', cert) }, /bad\.crt: certificate 1 of 2 is damaged/);
+    await refused({ certPath: file('bad.crt', cert) }, /bad\.crt: the certificate on line 1 is damaged/);
     const key = readFileSync(keyPath, 'utf8').replace('MII', 'AAA');
     await refused({ keyPath: file('bad.key', key) }, /bad\.key: the private key is damaged/);
   });

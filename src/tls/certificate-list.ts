@@ -1,0 +1,127 @@
+import { X509Certificate } from 'node:crypto';
+import { OperatorError } from '../operator-error.ts';
+import { derLength, describeForeignForm, isPkcs7, isUtf16 } from './foreign-form.ts';
+import { describeLeftOut, formatLeftOut, type LeftOut } from './left-out.ts';
+import { formatPem, readPemBlocks, type PemBlock } from './pem-blocks.ts';
+import { quote } from './trust.ts';
+
+/** The certificates of a PEM file, in their order, each once. */
+export type CertificateList = {
+  readonly certificates: readonly [X509Certificate, ...X509Certificate[]];
+  /** Those and nothing else, as PEM, for what a server shows. */
+  readonly chainPem: string;
+  /** The same as trust anchors: with the uses for which OpenSSL's TRUSTED CERTIFICATE trusts or rejects them. */
+  readonly anchorPem: string;
+  /** At most one sentence: what else is in the file. */
+  readonly warnings: readonly string[];
+};
+
+type ReadOptions = {
+  /** What to do about a file that holds no certificate, as the end of a sentence. */
+  readonly whenNone?: string;
+  /** Whether a private key belongs into the file, too. */
+  readonly holdsKey?: boolean;
+};
+
+type Parsed = { readonly block: PemBlock; readonly certificate: X509Certificate };
+
+/** The label of RFC 7468 section 5, and the two others that OpenSSL reads for the same. */
+const trustedLabel = 'TRUSTED CERTIFICATE';
+const certificateLabels: readonly string[] = ['CERTIFICATE', 'X509 CERTIFICATE', trustedLabel];
+
+/**
+ * Reads all certificates of a PEM text that was decoded as Latin-1; `path` is for sentences only. What OpenSSL is given must be made of
+ * the result, never of the file: of a file OpenSSL skips silently what it can't read.
+ * @throws OperatorError when one of them is damaged, or there is none
+ */
+export function readCertificateList(text: string, path: string, options: ReadOptions = {}): CertificateList {
+  const { blocks, faults } = isUtf16(text) ? { blocks: [], faults: [] } : readPemBlocks(text);
+  const fault = faults.find(({ label }) => certificateLabels.includes(label));
+  if (fault !== undefined) throw damaged(path, fault.line, fault.reason);
+  const parsed: Parsed[] = [];
+  const leftOut: LeftOut[] = [...faults];
+  const firstLines = new Map<string, number>();
+  for (const block of blocks) {
+    const { line, label } = block;
+    if (!certificateLabels.includes(label)) {
+      if (!(options.holdsKey === true && label.endsWith('PRIVATE KEY'))) leftOut.push({ line, label });
+      continue;
+    }
+    const certificate = parseBlock(block, path);
+    const first = firstLines.get(certificate.fingerprint256);
+    if (first === undefined) parsed.push({ block, certificate });
+    else leftOut.push({ line, label, reason: `the same certificate as on line ${first}` });
+    firstLines.set(certificate.fingerprint256, first ?? line);
+  }
+  const [one, ...others] = parsed.map(({ certificate }) => certificate);
+  if (one === undefined) throw holdsNone(text, path, leftOut, options);
+  // Such as the other half of two files put together, one of them in UTF-16.
+  const nul = text.indexOf('\0');
+  if (nul !== -1) {
+    const line = text.slice(0, nul).split(/\r\n|\r|\n/).length;
+    throw new OperatorError(
+      `${path}: line ${line} holds bytes that are no text (UTF-16, or binary): put the file together again from PEM files.`,
+    );
+  }
+  return {
+    certificates: [one, ...others],
+    chainPem: [one, ...others].map(({ raw }) => formatPem('CERTIFICATE', raw)).join(''),
+    anchorPem: parsed.map(formatAnchor).join(''),
+    warnings: formatLeftOut(path, leftOut),
+  };
+}
+
+/** As OpenSSL does: PEM_read_bio_X509_AUX takes a certificate under any of the labels with what is said of its trust behind it. */
+function formatAnchor({ block, certificate }: Parsed): string {
+  return block.label === trustedLabel
+    ? formatPem(trustedLabel, block.der)
+    : formatPem('CERTIFICATE', certificate.raw);
+}
+
+function parseBlock({ label, line, der, isEncrypted }: PemBlock, path: string): X509Certificate {
+  if (isPkcs7(der)) {
+    throw new OperatorError(
+      `${path}: the certificate on line ${line} is PKCS#7 under another name: convert it: openssl pkcs7 -print_certs -in ${quote(path)} -out ${quote(`${path}.pem`)}`,
+    );
+  }
+  if (isEncrypted) throw damaged(path, line, 'it is encrypted');
+  const length = derLength(der);
+  if (length === null) throw damaged(path, line, 'it was cut off');
+  if (label !== trustedLabel && length < der.length) throw damaged(path, line, 'something stands behind it');
+  try {
+    if (length < der.length) new X509Certificate(formatPem(trustedLabel, der)); // what is said of its trust is in order
+    return new X509Certificate(der.subarray(0, length));
+  } catch (cause) {
+    throw damaged(path, line, 'it is no certificate', cause);
+  }
+}
+
+function damaged(path: string, line: number, reason: string, cause?: unknown): OperatorError {
+  return new OperatorError(
+    `${path}: the certificate on line ${line} is damaged (${reason}): put the file there again from its source.`,
+    { cause },
+  );
+}
+
+function holdsNone(
+  text: string,
+  path: string,
+  leftOut: readonly LeftOut[],
+  { whenNone = 'put the right file there' }: ReadOptions,
+): OperatorError {
+  const refuse = (what: string, remedy: string | null) =>
+    new OperatorError(`${path} holds no certificate in PEM form (${what}): ${remedy ?? `${whenNone}.`}`);
+  if (leftOut.length === 0) {
+    const { what, remedy } = describeForeignForm(text, path);
+    return refuse(what, remedy);
+  }
+  const isPkcs7File = leftOut.some(
+    ({ label, reason }) => reason === undefined && /^PKCS ?#?7|^CMS$/.test(label),
+  );
+  return refuse(
+    `what it holds: ${describeLeftOut(leftOut)}`,
+    isPkcs7File
+      ? `convert it: openssl pkcs7 -print_certs -in ${quote(path)} -out ${quote(`${path}.pem`)}`
+      : null,
+  );
+}
