@@ -17,12 +17,14 @@ import { createUpstream } from './proxy/upstream.ts';
 import { createPolicy } from './policy/policy.ts';
 import { createAudit } from './server/audit.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { createDeleteGate } from './server/delete-gate.ts';
 import { createImmutableTags } from './server/immutable-tags.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createDoorkeeper } from './doorkeeper.ts';
 import { createPeerFan } from './peer-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
+import { openOwnDeletes, type Deletes } from './open-deletes.ts';
 import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
 import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
@@ -80,6 +82,8 @@ export type AppOptions = ServedState & {
   readonly sealKey?: Buffer;
   /** Where their writes to a repository wait for each other; only those of this process when left out. */
   readonly locks?: RepositoryLocks;
+  /** What keeps their deletes apart from the rest; only of this process when left out. */
+  readonly deletes?: Deletes;
 };
 
 /**
@@ -111,7 +115,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
     const locks = openRepositoryLocks({ config, pem }, options.locks);
     frees.push(() => locks.close());
-    const shared = { store, counters, locks, metrics, logger, sealKey };
+    const deletes = options.deletes ?? openOwnDeletes();
+    const shared = { store, counters, locks, deletes, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -205,6 +210,7 @@ type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
   readonly locks: OpenRepositoryLocks;
+  readonly deletes: Deletes;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly sealKey: Buffer;
@@ -213,7 +219,7 @@ type Shared = {
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, locks, metrics, logger, sealKey } = shared;
+  const { store, counters, locks, deletes, metrics, logger, sealKey } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -224,7 +230,14 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     connectTimeoutMs: config.upstream.connectTimeout,
     readTimeoutMs: config.upstream.readTimeout,
   };
-  const ask = createAsk(upstreamOptions);
+  const gate = createDeleteGate({
+    ...deletes,
+    waitMs: limits.deleteWait,
+    maxDeletes: limits.deleteQueue,
+    maxPerRepository: limits.heldPerRepository,
+    maxInAll: limits.heldRequests,
+  });
+  const ask = gate.guardAsk(createAsk(upstreamOptions));
   const cache =
     store === null
       ? null
@@ -258,6 +271,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
             lockWaitMs: limits.tagLockWait,
             maxWaiting: limits.tagLockQueue,
           }),
+    gate,
     engine: createEngine(upstreamOptions),
     cache,
     storage: blobs === null ? null : { blobs, ask },

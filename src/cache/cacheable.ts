@@ -40,19 +40,39 @@ export function parseCacheable(route: Route, target: CanonicalTarget): Cacheable
   return null;
 }
 
-/** Names what a request of any other method makes out of date; null for nothing that is ever kept. */
-export function parseWritten(method: string, route: Route, target: CanonicalTarget): Written | null {
-  if (route.kind === 'manifest') {
-    const { repository, reference } = route;
-    const scope = `v2:${repository}`;
-    // A digest's end takes every tag on it along; and a query can name tags (`?tag=`).
-    const onlyItself = target.raw === target.rawPath && (method === 'PUT' || !digestForm.test(reference));
-    return { scope, items: onlyItself ? [reference] : 'all' };
+/** A write by its path, and what it makes out of date. */
+type WriteRow = {
+  readonly path: RegExp;
+  /** @param name what the path's first group names; `isAlone`: nothing in the query */
+  readonly written: (name: string, reference: string, isAlone: boolean, method: string) => Written;
+};
+
+/** Every path that can be written to, with any method, so that what is kept may be out of date; the first that fits decides. */
+const writes: readonly WriteRow[] = [
+  {
+    // With `s`, as everything that is a manifest's to the route.
+    path: /^\/v2\/(.+)\/manifests\/([^/]+)$/s,
+    written: (repository, reference, isAlone, method) => {
+      // A digest's end takes every tag on it along; and a query can name tags (`?tag=`).
+      const onlyItself = isAlone && (method === 'PUT' || !digestForm.test(reference));
+      return { scope: `v2:${repository}`, items: onlyItself ? [reference] : 'all' };
+    },
+  },
+  {
+    // A registry can keep a manifest's bytes as a blob, too: the end of the one is that of the other, and of every tag on it.
+    path: /^\/v2\/(.+)\/blobs\/([^/]+)$/s,
+    written: (repository) => ({ scope: `v2:${repository}`, items: 'all' }),
+  },
+  { path: v1ImageAny, written: (image) => ({ scope: `v1-image:${image}`, items: 'all' }) },
+  { path: v1RepositoryAny, written: (repository) => ({ scope: v1Scope(repository), items: 'all' }) },
+];
+
+/** Names what a request that is none of GET, HEAD and OPTIONS makes out of date; null for nothing that is ever kept. */
+export function parseWritten(method: string, target: CanonicalTarget): Written | null {
+  for (const { path, written } of writes) {
+    const [, name, reference = ''] = path.exec(target.path) ?? [];
+    if (name !== undefined) return written(name, reference, target.raw === target.rawPath, method);
   }
-  const image = v1ImageAny.exec(target.path)?.[1];
-  if (image !== undefined) return { scope: `v1-image:${image}`, items: 'all' };
-  const repository = v1RepositoryAny.exec(target.path)?.[1];
-  if (repository !== undefined) return { scope: v1Scope(repository), items: 'all' };
   return null;
 }
 

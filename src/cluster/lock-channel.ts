@@ -1,5 +1,5 @@
 import type { LockRefusal, RepositoryLock, RepositoryLocks } from '../repository-locks.ts';
-import type { LockAnswer, LockRequest } from './lock-desk.ts';
+import type { LockAnswer, LockKind, LockRequest } from './lock-desk.ts';
 
 /** A worker's side of the locks that the primary process gives out. */
 export type LockChannel = {
@@ -9,7 +9,7 @@ export type LockChannel = {
 };
 
 /** @param send reaches the primary process */
-export function createLockChannel(send: (message: LockRequest) => void): LockChannel {
+export function createLockChannel(of: LockKind, send: (message: LockRequest) => void): LockChannel {
   const waiting = new Map<number, (refusal: LockRefusal | null) => void>();
   let lastNumber = 0;
 
@@ -21,7 +21,7 @@ export function createLockChannel(send: (message: LockRequest) => void): LockCha
       release: () => {
         if (!isHeld) return;
         isHeld = false;
-        send({ kind: 'unlock', number });
+        send({ kind: 'unlock', of, number });
       },
     };
   };
@@ -35,13 +35,13 @@ export function createLockChannel(send: (message: LockRequest) => void): LockCha
             return;
           }
           const number = ++lastNumber;
-          const leave = () => send({ kind: 'unlock', number }); // answered with 'gone', or crossed by the lock
+          const leave = () => send({ kind: 'unlock', of, number }); // answered with 'gone', or crossed by the lock
           waiting.set(number, (refusal) => {
             signal.removeEventListener('abort', leave);
             resolve(refusal ?? (signal.aborted ? 'gone' : hold(number)));
           });
           signal.addEventListener('abort', leave, { once: true });
-          send({ kind: 'lock', number, repository, waitMs, maxWaiting });
+          send({ kind: 'lock', of, number, repository, waitMs, maxWaiting });
         }),
     },
     receive: ({ number, refusal }) => {

@@ -1,24 +1,29 @@
 import {
-  createRepositoryLocks,
   unsettledMs,
   type LockRefusal,
   type RepositoryLock,
+  type RepositoryLocks,
 } from '../repository-locks.ts';
+
+/** What a lock is of: writes of immutable tags, or deletes, which have a repository for themselves. */
+export type LockKind = 'tags' | 'deletes';
 
 /** From a worker: it wants the lock of a repository under a number of its own; or, with `unlock`, not or no longer. */
 export type LockRequest =
   | {
       readonly kind: 'lock';
+      readonly of: LockKind;
       readonly number: number;
       readonly repository: string;
       readonly waitMs: number;
       readonly maxWaiting: number;
     }
-  | { readonly kind: 'unlock'; readonly number: number };
+  | { readonly kind: 'unlock'; readonly of: LockKind; readonly number: number };
 
 /** To that worker: it has the lock that it wanted under this number, or why not. */
 export type LockAnswer = {
   readonly kind: 'lock-answer';
+  readonly of: LockKind;
   readonly number: number;
   readonly refusal: LockRefusal | null;
 };
@@ -26,7 +31,7 @@ export type LockAnswer = {
 /** A worker as the desk sees it. */
 export type LockMember = { send(message: LockAnswer): void };
 
-/** Gives out the locks of all workers. */
+/** Gives out the locks of one kind to all workers. */
 export type LockDesk = {
   heard(member: LockMember, message: LockRequest): void;
   /** A worker is gone: it wants nothing any more, and what it has is free as soon as its last writes must be over. */
@@ -35,8 +40,7 @@ export type LockDesk = {
 
 type Wish = { readonly leaving: AbortController; lock: RepositoryLock | null };
 
-export function createLockDesk(): LockDesk {
-  const locks = createRepositoryLocks();
+export function createLockDesk(of: LockKind, locks: RepositoryLocks): LockDesk {
   const wishes = new Map<LockMember, Map<number, Wish>>();
 
   const lock = async (member: LockMember, message: Extract<LockRequest, { kind: 'lock' }>): Promise<void> => {
@@ -49,7 +53,7 @@ export function createLockDesk(): LockDesk {
     if (typeof taken === 'string') own.delete(number);
     else if (signal.aborted) taken.release();
     else wish.lock = taken;
-    member.send({ kind: 'lock-answer', number, refusal: typeof taken === 'string' ? taken : null });
+    member.send({ kind: 'lock-answer', of, number, refusal: typeof taken === 'string' ? taken : null });
   };
 
   return {

@@ -41,7 +41,10 @@ export type ToWorker =
   /** To be answered with `report`. */
   | { readonly kind: 'report' }
   | { readonly kind: 'stop'; readonly graceMs: number }
-  | LockAnswer;
+  | LockAnswer
+  /** Nothing new may be let through to a repository, until the `thaw` of the same id; to be answered with `quiet`. */
+  | { readonly kind: 'freeze'; readonly id: string; readonly repository: string }
+  | { readonly kind: 'thaw'; readonly id: string; readonly repository: string };
 
 /** From a worker to the primary process. */
 export type FromWorker =
@@ -59,6 +62,8 @@ export type FromWorker =
   | { readonly kind: 'noted'; readonly number: number }
   /** What it has counted, asked for with `report`. */
   | { readonly kind: 'report'; readonly report: ProcessReport }
+  /** Nothing is under way in the repository that was frozen under this id. */
+  | { readonly kind: 'quiet'; readonly id: string }
   | LockRequest;
 
 export type Address = { readonly host: string; readonly port: number };

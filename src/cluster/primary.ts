@@ -13,6 +13,9 @@ import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
 import { createLockDesk } from './lock-desk.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
+import { createDeleteTurns } from '../delete-turns.ts';
+import { createFreezer, type FreezeMember } from '../repository-freezer.ts';
+import { createRepositoryLocks } from '../repository-locks.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
 import { createReportRounds } from './report-rounds.ts';
 import type { Serving } from './serving.ts';
@@ -57,7 +60,11 @@ export async function openWorkers({
   const now = () => performance.now();
   warnOfSmallShare(config, logger);
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
-  const locks = createLockDesk();
+  const freezer = createFreezer();
+  const locks = {
+    tags: createLockDesk('tags', createRepositoryLocks()),
+    deletes: createLockDesk('deletes', createDeleteTurns(createRepositoryLocks(), freezer)),
+  };
   const rounds = createStateRounds({ config: shareConfig(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
   const loginKey = createHashKey().toString('base64');
@@ -115,8 +122,10 @@ export async function openWorkers({
       logged: child.stdout ? passOn(child.stdout) : Promise.resolve(),
     };
     workers.set(worker, status);
-    const member: Member = {
+    const member: Member & FreezeMember = {
       send: (message) => sendTo(worker, message),
+      freeze: (repository, id) => sendTo(worker, { kind: 'freeze', id, repository }),
+      thaw: (repository, id) => sendTo(worker, { kind: 'thaw', id, repository }),
       giveUp: () => {
         if (child.killed) return;
         logger.error({ workerPid: child.pid }, 'a worker process does not answer: it is killed');
@@ -129,6 +138,7 @@ export async function openWorkers({
         switch (message.kind) {
           case 'ready':
             status.isReady = true;
+            freezer.join(member);
             rounds.join(member, (served) =>
               member.send({
                 ...{ kind: 'start', state: served, underWay: relay.join(member) },
@@ -165,7 +175,10 @@ export async function openWorkers({
             break;
           case 'lock':
           case 'unlock':
-            locks.heard(member, message);
+            locks[message.of].heard(member, message);
+            break;
+          case 'quiet':
+            freezer.quiet(member, message.id);
             break;
         }
       });
@@ -180,7 +193,9 @@ export async function openWorkers({
         workers.delete(worker);
         relay.leave(member);
         rounds.leave(member);
-        locks.leave(member);
+        locks.tags.leave(member);
+        locks.deletes.leave(member);
+        freezer.leave(member);
         reports.leave(worker);
         onWaiting();
         const cause = signal ? `by ${signal}` : `with exit code ${code}`;

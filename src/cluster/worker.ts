@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { createApp, type App, type PreparedState } from '../app.ts';
 import { createLogger, type LogSink } from '../observability/logger.ts';
 import { OperatorError } from '../operator-error.ts';
+import { createRepositoryActivity } from '../repository-activity.ts';
 import { createLockChannel } from './lock-channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createPeerChannel } from './peer-channel.ts';
@@ -20,7 +21,11 @@ cluster.worker?.on('error', () => process.exit(1));
 const send = (message: FromWorker, sent?: () => void) =>
   void process.send?.(message, undefined, undefined, sent);
 const peers = createPeerChannel(send);
-const lockChannel = createLockChannel(send);
+const lockChannels = {
+  tags: createLockChannel('tags', send),
+  deletes: createLockChannel('deletes', send),
+};
+const activity = createRepositoryActivity();
 let running: { app: App; exit: LogSink['exit'] } | undefined;
 let started = Promise.resolve();
 let prepared: PreparedState | undefined;
@@ -54,7 +59,15 @@ process.on('message', (message: ToWorker) => {
       void running?.app.report().then((report) => send({ kind: 'report', report }));
       break;
     case 'lock-answer':
-      lockChannel.receive(message);
+      lockChannels[message.of].receive(message);
+      break;
+    case 'freeze': {
+      const { id, repository } = message;
+      activity.freeze(repository, id, () => send({ kind: 'quiet', id }));
+      break;
+    }
+    case 'thaw':
+      activity.thaw(message.repository, message.id);
       break;
     case 'notice':
     case 'told':
@@ -77,7 +90,8 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       ...{ ...state, logger, peers },
       loginKey: Buffer.from(message.loginKey, 'base64'),
       sealKey: Buffer.from(message.sealKey, 'base64'),
-      locks: lockChannel.locks,
+      locks: lockChannels.tags.locks,
+      deletes: { activity, turns: lockChannels.deletes.locks },
     });
     running = { app, exit };
     send({ kind: 'listening', address: app.address });

@@ -327,6 +327,22 @@ const limits = z.strictObject({
     '8MiB',
     'How much each worker remembers of what the manifests of immutable tags name, so that it is not asked again.',
   ),
+  deleteWait: key(
+    duration('1ms', '1h'),
+    '30s',
+    'How long a delete waits until nothing else is under way in its repository, and how long anything else is held there for one; after that it is answered with 503.',
+  ),
+  deleteQueue: key(
+    integer(1, 100_000),
+    100,
+    'How many deletes may wait for one repository. Further ones are answered with 503.',
+  ),
+  heldPerRepository: key(
+    integer(1, 100_000),
+    500,
+    'How many requests are held for one repository while something is deleted there; each worker counts for itself. Further ones are answered with 503.',
+  ),
+  heldRequests: key(integer(1, 100_000), 2000, 'The same for all repositories together.'),
   tokenFormBytes: key(
     size('1KiB', '1MiB'),
     '32KiB',

@@ -30,6 +30,8 @@ export type ForwardRequest = {
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
   readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
+  /** See RequestBodyOptions. What the promise rejects with is the error. */
+  readonly beforeEnd?: (() => Promise<void> | undefined) | undefined;
   /**
    * Asked when the client leaves and upstream has all of its request: whether upstream's answer is waited for, before which nobody
    * knows what came of it. Left out: it is not.
@@ -142,6 +144,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
         if (!waits) cut('client-left');
       };
 
+      const holdEnd = (held: Promise<void> | undefined) => {
+        held?.catch((error: unknown) => fail(error as OciError));
+        return held;
+      };
+
       const onFailure = (error: Error & { code?: string }) => {
         if (settled || response) return;
         if (mayRetry && isStale(upstreamRequest?.reusedSocket === true, error)) {
@@ -183,7 +190,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
               ),
             ),
           onIdle: () => {
-            if (waitsForClient()) return;
+            if (waitsForClient() || requestBody?.isHeld === true) return;
             if (response) cut('upstream-broke');
             else fail(new OciError('GATEWAY_TIMEOUT', `The registry was silent for ${readTimeoutMs} ms.`));
           },
@@ -265,6 +272,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           bytesIn += bytes;
           if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
         },
+        beforeEnd: request.beforeEnd && (() => holdEnd(request.beforeEnd?.())),
       });
       const buffer = requestBody as unknown as Stream; // http-proxy only calls its pipe
       const start = (reuse: boolean) =>

@@ -10,7 +10,7 @@ import { OciError } from '../oci/error.ts';
 import { withoutOddSource } from '../oci/mount.ts';
 import { nameFaultError } from '../oci/name-fault.ts';
 import { parseRoute, type BlobName, type Route } from '../oci/route.ts';
-import { parseTarget } from '../oci/target.ts';
+import { parseTarget, type CanonicalTarget } from '../oci/target.ts';
 import { tooLarge, type Engine, type ForwardRequest } from '../proxy/engine.ts';
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import type { Ask } from '../proxy/fetch.ts';
@@ -23,6 +23,7 @@ import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { Authorize, Passage } from './authorization.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { ClientAddresses } from './client-address.ts';
+import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags.ts';
@@ -38,6 +39,7 @@ export type PipelineOptions = {
   readonly authorize: Authorize | null;
   /** Null: no tag is immutable. */
   readonly guardTags: GuardTags | null;
+  readonly gate: DeleteGate;
   readonly challenge: Challenge;
   /** Null: no tokens are given. */
   readonly answerToken: AnswerToken | null;
@@ -85,7 +87,7 @@ export type Pipeline = {
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, admit, authorize, challenge, engine, cache, addresses, logger, metrics, now } =
     options;
-  const { upstreamAuthorization } = options;
+  const { upstreamAuthorization, gate } = options;
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
@@ -140,12 +142,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (route.kind === 'blob' && (await answerBlob(exchange, route, { ...admission, ...passage }))) return;
       const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
       if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
-      const written =
-        reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, route, target);
+      const written = reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, target);
       if (!reads) limitUploads(exchange, route);
+      const sent = passage.rawTarget === target.raw ? target : parseTarget(passage.rawTarget);
       const proceed = async (outlivesClient?: () => boolean) => {
         const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-        await forward(exchange, route, written, { ...admission, ...passage, outlivesClient }, audited);
+        const way = { ...admission, ...passage, outlivesClient, target: sent };
+        if (exchange.method !== 'DELETE') await forward(exchange, route, written, way, audited);
+        else
+          await gate.alone(exchange, sent, (alone) =>
+            forward(exchange, route, written, joinAlone(way, alone), audited),
+          );
       };
       if (reads || options.guardTags === null) await proceed();
       else await options.guardTags(exchange, route, target, admission, proceed);
@@ -233,12 +240,19 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     exchange: Exchange,
     route: Route,
     written: Written | null,
-    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
+    way: Way,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
     try {
-      await transfer(exchange, route, admission, announced, audited);
+      const pass = gate.open(exchange, way.target);
+      try {
+        const held = pass?.from === 'head' ? pass.enter() : undefined;
+        if (held) await held;
+        await transfer(exchange, route, { ...way, pass }, announced, audited);
+      } finally {
+        pass?.close();
+      }
     } finally {
       await announced?.end();
     }
@@ -247,32 +261,36 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const transfer = async (
     exchange: Exchange,
     route: Route,
-    admission: Admission & Passage & Pick<ForwardRequest, 'outlivesClient'>,
+    way: Way & { readonly pass: GatePass | null },
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const { req, res, host } = exchange;
+    const { pass } = way;
     if (res.destroyed) return;
     if (exchange.expectation === 'continue') res.writeContinue();
     const forwarded = engine.forward({
       req,
       res,
-      rawTarget: admission.rawTarget,
-      headers: upstreamHeaders(exchange, admission),
-      edits: { set: exchange.answerHeaders, clientHost: host, editLocation: admission.editLocation },
+      rawTarget: way.rawTarget,
+      headers: upstreamHeaders(exchange, way),
+      edits: { set: exchange.answerHeaders, clientHost: host, editLocation: way.editLocation },
       maxBodyBytes: maxBodyBytes(route),
-      outlivesClient: admission.outlivesClient,
+      beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
+      outlivesClient: way.outlivesClient,
       onResponse: (status, rawHeaders) => {
+        pass?.settled();
+        way.answered?.();
         audited?.answered(status, rawHeaders);
         if (status === 401) warnOfUpstreamChallenge(exchange);
-        const remembered = rememberTokens(rawHeaders, admission);
+        const remembered = rememberTokens(rawHeaders, way);
         if (remembered.length === 0) return announced?.end();
         return Promise.all([...remembered, announced?.end()]).then(() => {});
       },
     });
     exchange.transfer = forwarded;
     // The log does not wait for what outlives its client.
-    if (admission.outlivesClient)
+    if (way.outlivesClient)
       res.once('close', () => {
         if (!res.writableFinished) exchange.reason ??= 'client-left';
       });
@@ -318,6 +336,22 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   return { handle, answer };
+}
+
+/** How a request is let through, and to where. */
+type Way = Admission &
+  Passage &
+  Pick<ForwardRequest, 'outlivesClient'> & {
+    /** What it is to upstream. */
+    readonly target: CanonicalTarget;
+    /** Called when upstream has answered. */
+    readonly answered?: () => void;
+  };
+
+/** The way of a delete, whose end is waited for by others. */
+function joinAlone(way: Way, { answered, outlivesClient }: Alone): Way {
+  const { outlivesClient: others } = way;
+  return { ...way, answered, outlivesClient: () => outlivesClient() && others?.() !== false };
 }
 
 /** Every answer to a version check: it depends on who asks, and must not be kept. */

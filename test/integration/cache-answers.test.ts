@@ -421,30 +421,29 @@ describe('answers from the cache', { timeout: 120_000 }, () => {
   });
 
   describe('a pull that begins after a write was acknowledged', () => {
-    for (const write of ['PUT', 'DELETE']) {
-      test(`${write}: never joins a question of before`, async () => {
-        const arrived = new Promise<UpstreamRequest>((resolve) => (answer = resolve));
-        const early = await connectClient(frontDoor);
-        early.send(authorized(`GET /v2/${repository}/manifests/latest`, accept));
-        const old = await arrived;
-        answer = async (request) => {
-          await request.body();
-          request.answer(head('HTTP/1.1 202 Done', 'Content-Length: 0'));
-        };
-        const done = await exchange(
-          frontDoor,
-          authorized(`${write} /v2/${repository}/manifests/latest`, 'Content-Length: 0'),
-        );
-        assert.equal(done.status, 202);
-        answer = (request) => request.answer(head('HTTP/1.1 404 Gone', 'Content-Length: 0'));
-        const late = await get('latest', accept);
-        assert.deepEqual([late.status, cacheOf(late)], [404, 'MISS']);
-        old.answer(ok(), bytes);
-        assert.equal((await early.response()).status, 200);
-        assert.equal((await get('latest', accept)).status, 404, 'the older answer was kept');
-        early.leave();
-      });
-    }
+    // A delete waits until there is none: deletes.test.ts.
+    test('never joins a question of before', async () => {
+      const arrived = new Promise<UpstreamRequest>((resolve) => (answer = resolve));
+      const early = await connectClient(frontDoor);
+      early.send(authorized(`GET /v2/${repository}/manifests/latest`, accept));
+      const old = await arrived;
+      answer = async (request) => {
+        await request.body();
+        request.answer(head('HTTP/1.1 202 Done', 'Content-Length: 0'));
+      };
+      const done = await exchange(
+        frontDoor,
+        authorized(`PUT /v2/${repository}/manifests/latest`, 'Content-Length: 0'),
+      );
+      assert.equal(done.status, 202);
+      answer = (request) => request.answer(head('HTTP/1.1 404 Gone', 'Content-Length: 0'));
+      const late = await get('latest', accept);
+      assert.deepEqual([late.status, cacheOf(late)], [404, 'MISS']);
+      old.answer(ok(), bytes);
+      assert.equal((await early.response()).status, 200);
+      assert.equal((await get('latest', accept)).status, 404, 'the older answer was kept');
+      early.leave();
+    });
   });
 
   test('an answer from the cache that its client does not read is cut like any other', async () => {

@@ -61,7 +61,7 @@ describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () =
   };
   /** Long enough for anything that does not wait to have happened. */
   const roundTrips = async () => {
-    for (let i = 0; i < 5; i++) await client.ask('GET', '/v2/app/blobs/none');
+    for (let i = 0; i < 5; i++) await client.ask('GET', '/v2/other/blobs/none');
   };
 
   for (const [name, status, answer] of [

@@ -29,15 +29,18 @@ export type StoredManifest = {
  * @param within a command to start it with, such as one that enters a network namespace.
  * @param headers what it is configured to add to every answer.
  * @param deletes whether it deletes what it is asked to.
+ * @param remembersBlobs whether it keeps in memory which blobs there are, as its packaged configuration has it.
  */
 export async function startRegistry({
   within = [],
   headers = {},
   deletes = true,
+  remembersBlobs = false,
 }: {
   within?: readonly string[];
   headers?: Record<string, string[]>;
   deletes?: boolean;
+  remembersBlobs?: boolean;
 } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = path.join(dir, 'storage');
@@ -45,7 +48,11 @@ export async function startRegistry({
   const config = {
     version: '0.1',
     log: { level: 'info', formatter: 'json', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: storageDir }, delete: { enabled: deletes } },
+    storage: {
+      filesystem: { rootdirectory: storageDir },
+      delete: { enabled: deletes },
+      ...(remembersBlobs ? { cache: { blobdescriptor: 'inmemory' } } : {}),
+    },
     http: { addr: '127.0.0.1:0', secret: 'for one test only', headers },
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML

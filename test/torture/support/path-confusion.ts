@@ -197,7 +197,7 @@ function findDifference(method: string, target: CanonicalTarget, registry: Resol
   if (route.kind === 'manifest') {
     if (route.repository !== registry.name || route.reference !== registry.reference) return here;
     const cacheable = parseCacheable(route, { ...target, raw: target.rawPath });
-    const written = parseWritten(method, route, target);
+    const written = parseWritten(method, target);
     const scope = `v2:${registry.name}`;
     if (cacheable?.scope !== scope || written?.scope !== scope) return 'the cache has another scope';
   }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { createLockDesk, type LockAnswer } from '../../../src/cluster/lock-desk.ts';
-import { unsettledMs } from '../../../src/repository-locks.ts';
+import { createRepositoryLocks, unsettledMs } from '../../../src/repository-locks.ts';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function openDesk() {
-  const desk = createLockDesk();
+  const desk = createLockDesk('tags', createRepositoryLocks());
   const answers: string[] = [];
   const join = (name: string) => {
     const member = {
@@ -14,8 +14,8 @@ function openDesk() {
     };
     return {
       lock: (number: number, repository = 'app', waitMs = 1000) =>
-        desk.heard(member, { kind: 'lock', number, repository, waitMs, maxWaiting: 2 }),
-      unlock: (number: number) => desk.heard(member, { kind: 'unlock', number }),
+        desk.heard(member, { kind: 'lock', of: 'tags', number, repository, waitMs, maxWaiting: 2 }),
+      unlock: (number: number) => desk.heard(member, { kind: 'unlock', of: 'tags', number }),
       leave: () => desk.leave(member),
     };
   };

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseRace } from '../../../src/oci/race.ts';
+import { parseTarget } from '../../../src/oci/target.ts';
+
+const digest = `sha256:${'a'.repeat(64)}`;
+const session = '/v2/team/app/blobs/uploads/1-2-3';
+
+/** `delete REPOSITORY`, or the repositories in which it may not meet one, and from where on; null: it may meet anything. */
+const rows: readonly (readonly [string, string, string | null])[] = [
+  ['GET', '/v2/team/app/manifests/v1', 'team/app from head'],
+  ['HEAD', `/v2/team/app/manifests/${digest.replace(':', '%3A')}`, 'team/app from head'],
+  ['PUT', '/v2/team/app/manifests/v1', 'team/app from body'],
+  ['DELETE', '/v2/team/app/manifests/v1', 'delete team/app'],
+  ['DELETE', `/v2/team/app/manifests/${digest}?x=y`, 'delete team/app'],
+  ['GET', `/v2/team/app/blobs/${digest}`, 'team/app from head'],
+  ['HEAD', `/v2/team/%61pp/blobs/${digest}`, 'team/app from head'],
+  ['DELETE', `/v2/team/app/blobs/${digest}`, 'delete team/app'],
+  ['POST', '/v2/team/app/blobs/uploads/', null],
+  ['POST', `/v2/team/app/blobs/uploads/?digest=${digest}`, 'team/app from body'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=base`, 'team/app,base from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=team%2Fapp`, 'team/app from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?from=a&mount=${digest};from=b`, 'team/app,a,b from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}`, 'team/app from head'],
+  ['PATCH', session, null],
+  ['GET', session, null],
+  ['DELETE', session, null],
+  ['PUT', `${session}?digest=${digest}`, 'team/app from body'],
+  ['GET', '/v2/team/app/tags/list', null],
+  ['GET', `/v2/team/app/referrers/${digest}`, null],
+  ['OPTIONS', '/v2/team/app/manifests/v1', null],
+  ['GET', '/v2/', null],
+  ['GET', '/v2/_catalog', null],
+  ['GET', '/v1/repositories/app/tags', 'library/app from head'],
+  ['PUT', '/v1/repositories/team/app/tags/v1', 'team/app from body'],
+  ['DELETE', '/v1/repositories/app/tags/v1', 'delete library/app'],
+  ['DELETE', '/v1/repositories/team/app/tags', 'delete team/app'],
+  ['DELETE', '/v1/repositories/team/app/', 'delete team/app'],
+  ['PUT', '/v1/images/0a/layer', null],
+];
+
+for (const [method, raw, expected] of rows)
+  test(`${method} ${raw}: ${expected ?? 'anything'}`, () => {
+    const race = parseRace(method, parseTarget(raw));
+    const text =
+      race?.kind === 'delete'
+        ? `delete ${race.repository}`
+        : race && `${race.repositories.join()} from ${race.from}`;
+    assert.equal(text, expected);
+  });
+
+test('a mount that names many sources has but a few looked at', () => {
+  const from = Array.from({ length: 1000 }, (_, i) => `from=r${i}`).join('&');
+  const race = parseRace('POST', parseTarget(`/v2/app/blobs/uploads/?mount=${digest}&${from}`));
+  assert.equal(race?.kind === 'other' && race.repositories.length, 8);
+});
