@@ -31,6 +31,7 @@ import type { PemFiles } from './pem-files.ts';
 import { createSealKey } from './seal-key.ts';
 import type { RepositoryLocks } from './repository-locks.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
+import { createWholeAnswers } from './server/whole-answers.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
 
@@ -238,6 +239,8 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     maxInAll: limits.heldRequests,
   });
   const ask = gate.guardAsk(createAsk(upstreamOptions));
+  const refusedBody = { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout };
+  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBody });
   const cache =
     store === null
       ? null
@@ -245,7 +248,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
           store,
           counters,
           maxEntryBytes: config.cache.maxEntryBytes,
-          fetch: createFetch(ask, upstream.authorization),
+          fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
           now: () => performance.now(),
           logger,
         });
@@ -257,7 +260,16 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
-    ...createDoorkeeper({ state, users, policy, sealKey, ask, upstreamUrl: upstream.url }),
+    ...createDoorkeeper({
+      state,
+      users,
+      policy,
+      sealKey,
+      ask,
+      upstreamUrl: upstream.url,
+      wholeAnswers,
+      metrics,
+    }),
     guardTags:
       immutableTags.length === 0
         ? null
@@ -290,7 +302,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
     uploadsPerUser: limits.uploadsPerUser,
-    refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
+    ...{ refusedBody, wholeAnswers },
   });
   return {
     state,

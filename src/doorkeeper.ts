@@ -1,5 +1,6 @@
 import type { ServedState } from './app.ts';
 import { createRegistryTokens } from './auth/registry-tokens.ts';
+import type { Metrics } from './observability/metrics.ts';
 import type { Policy } from './policy/policy.ts';
 import type { Ask } from './proxy/fetch.ts';
 import { createAdmission } from './server/admission.ts';
@@ -12,10 +13,15 @@ import type { PipelineOptions } from './server/pipeline.ts';
 import { createTokenEndpoint } from './server/token-endpoint.ts';
 import { admitTokens, authorizeTokens } from './server/token-stages.ts';
 import { createUploadOwners } from './server/upload-owners.ts';
+import { createWalks } from './server/walks.ts';
+import type { WholeAnswers } from './server/whole-answers.ts';
 import type { Users } from './users.ts';
 
 /** The stages that find out who asks and decide what that one may do. */
 type Doorkeeper = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
+
+/** How many different lists one client may have waiting: more than any client asks for at once. */
+const waitingWalksOfClient = 4;
 
 /** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
 export function createDoorkeeper({
@@ -25,6 +31,8 @@ export function createDoorkeeper({
   sealKey,
   ask,
   upstreamUrl,
+  wholeAnswers,
+  metrics,
 }: {
   state: ServedState;
   users: Pick<Users, 'authenticator' | 'htpasswd'>;
@@ -32,6 +40,8 @@ export function createDoorkeeper({
   sealKey: Buffer;
   ask: Ask;
   upstreamUrl: URL;
+  wholeAnswers: WholeAnswers;
+  metrics: Pick<Metrics, 'throttled'>;
 }): Doorkeeper {
   const { auth, limits } = config;
   const admitsStrangers = policy?.hasAnonymous === true;
@@ -50,7 +60,13 @@ export function createDoorkeeper({
     createAuthorization({
       ...{ policy, challenge, uploads: createUploadOwners(secrets) },
       answerListing: createListings({
-        ...{ ask, upstreamUrl, cursors: createPageCursors(secrets) },
+        ...{ ask, upstreamUrl, wholeAnswers, cursors: createPageCursors(secrets) },
+        walks: createWalks({
+          maxUnderWay: limits.catalogWalks,
+          maxWaiting: limits.catalogQueue,
+          maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
+          onThrottled: () => metrics.throttled('lists'),
+        }),
         maxPages: limits.catalogPages,
         maxPageBytes: limits.catalogPageBytes,
       }),

@@ -5,6 +5,7 @@ import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
 import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
+import { createSharedAnswers } from './shared-answers.ts';
 import type { CacheStore, Slot, Ticket } from './store.ts';
 
 /** What upstream is asked on behalf of everyone who waits for the answer; nothing of a single client is in it. */
@@ -96,6 +97,7 @@ export function createAnswerCache({
   const variants = new LRUCache<string, Variant>({ max: maxVariants });
   /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
   const decoded = new WeakMap<Buffer, Answer>();
+  const share = createSharedAnswers();
   let retired = false;
 
   const bypass = (): CacheResult => {
@@ -120,7 +122,8 @@ export function createAnswerCache({
   const decodeOnce = (value: Buffer): Answer | null => {
     const known = decoded.get(value);
     if (known) return known;
-    const answer = decodeEntry(value);
+    const read = decodeEntry(value);
+    const answer = read && share(value, read);
     if (answer) decoded.set(value, answer);
     return answer;
   };
@@ -194,8 +197,11 @@ export function createAnswerCache({
     let filled: Promise<void> | undefined;
     const receive = (got: Answer | null): Answer | null => {
       if (got === null || !isShareable(got)) return null;
-      if (!retired && accepts(got) && isStorable(cacheable, got)) filled = fill(slot, ticket, got, askedAtMs);
-      return got;
+      if (retired || !accepts(got) || !isStorable(cacheable, got)) return got;
+      const stored = encodeEntry(got);
+      filled = fill(slot, ticket, stored, askedAtMs);
+      // Those who wait now and those who find it stored are sent the same memory: the body is what an entry ends with.
+      return share(stored, { ...got, body: stored.subarray(stored.length - got.body.length) });
     };
     const answer = fetch(request, { maxBytes: maxEntryBytes, signal }).then(receive, (error: unknown) => {
       if (signal.aborted) return null;
@@ -215,8 +221,8 @@ export function createAnswerCache({
     return flight;
   };
 
-  const fill = async (slot: Slot, ticket: Ticket, got: Answer, askedAtMs: number) => {
-    const { stored, evicted } = await store.fill(slot, ticket, encodeEntry(got), now() - askedAtMs);
+  const fill = async (slot: Slot, ticket: Ticket, entry: Buffer, askedAtMs: number) => {
+    const { stored, evicted } = await store.fill(slot, ticket, entry, now() - askedAtMs);
     if (stored) counters.store += 1;
     counters.evict += evicted;
   };

@@ -297,6 +297,16 @@ const limits = z.strictObject({
     '4MiB',
     'Largest such part. A larger one is answered with 502.',
   ),
+  catalogWalks: key(
+    integer(1, 1000),
+    2,
+    'How many such lists are put together at one time, in each worker: at most one for each user, and one for all who do not say who they are. Equal ones that wait are put together once.',
+  ),
+  catalogQueue: key(
+    integer(1, 10_000),
+    100,
+    'How many different such lists may wait for that, in each worker, and at most 4 of one user, or of one address where nobody says who asks. Further ones are answered with 503, and with 429 for the one who has 4.',
+  ),
   tagLockWait: key(
     duration('1ms', '1h'),
     '30s',
@@ -343,6 +353,11 @@ const limits = z.strictObject({
     'How many requests are held for one repository while something is deleted there; each worker counts for itself. Further ones are answered with 503.',
   ),
   heldRequests: key(integer(1, 100_000), 2000, 'The same for all repositories together.'),
+  wholeAnswerBytes: key(
+    size('16MiB', '16GiB'),
+    '64MiB',
+    'How many bytes of answers that are held whole (cached manifests, what is fetched for the cache, lists of repositories; those over 16KiB) may be on their way at one time, in each worker; what many are sent counts once. Beyond it manifests are passed through from upstream, and lists are answered with 503.',
+  ),
   tokenFormBytes: key(
     size('1KiB', '1MiB'),
     '32KiB',

@@ -44,6 +44,15 @@ export function parseSearchQuery({ raw, rawPath }: CanonicalTarget): SearchQuery
   return { others: others.join('&'), n: n === null ? null : Math.min(n, maxSize), page: page ?? 1 };
 }
 
+/** What is searched for, decoded; "" when that is not said. */
+export function readSearchedText({ raw, rawPath }: CanonicalTarget): string {
+  const fields = raw
+    .slice(rawPath.length + 1)
+    .split('&')
+    .map(readQueryField);
+  return fields.find(({ name }) => name === 'q')?.value ?? '';
+}
+
 /** Reads a registry's answer. @throws RangeError with what is wrong with it. */
 export function parseSearchPage(body: Buffer): SearchPage {
   const { query, results, num_pages: pageCount } = readJsonObject(body);

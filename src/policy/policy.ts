@@ -30,6 +30,8 @@ export type Policy = {
   decide(asker: Asker, repository: string): Verdict;
   /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
   decideForAll(asker: Asker): Verdict;
+  /** Whether there is any repository where this may be done; true where only the names decide. */
+  mayAnywhere(asker: Asker, action: PolicyAction): boolean;
   /** Whether those who do not say who they are may do anything at all. */
   readonly hasAnonymous: boolean;
 };
@@ -105,6 +107,13 @@ export function createPolicy(options: {
       }
       return nothing;
     },
+    mayAnywhere: (asker, action) =>
+      rules.some(
+        ({ verdict, who, patterns }) =>
+          verdict.actions.has(action) &&
+          who.matches(asker) &&
+          patterns.some((pattern) => pattern.canMatch(asker)),
+      ),
     hasAnonymous: rules.some(({ who, verdict }) => who.anonymous && verdict.actions.size > 0),
   };
 }

@@ -38,13 +38,19 @@ export type FetchLimits = {
   readonly maxBytes: number;
   /** Ends the asking. */
   readonly signal: AbortSignal;
+  /** Where room for the body is taken from as it comes, and given back when all of it is here; nothing is given of what finds none. */
+  readonly room?: { take(bytes: number): boolean; give(bytes: number): void };
 };
 
 /** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
 export type Fetch = (request: FetchRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
 /** Builds the way manifests are fetched for everyone who waits for them. */
-export function createFetch(ask: Ask, upstreamAuthorization: string | null): Fetch {
+export function createFetch(
+  ask: Ask,
+  upstreamAuthorization: string | null,
+  room: NonNullable<FetchLimits['room']>,
+): Fetch {
   return ({ rawTarget, host, accept }, limits) => {
     const headers = {
       ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
@@ -53,7 +59,7 @@ export function createFetch(ask: Ask, upstreamAuthorization: string | null): Fet
       ...(accept.length === 0 ? {} : { Accept: [...accept] }),
       ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
     };
-    return ask({ method: 'GET', rawTarget, headers }, limits);
+    return ask({ method: 'GET', rawTarget, headers }, { ...limits, room });
   };
 }
 
@@ -76,10 +82,12 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
       let stopTimers = () => {};
       /** A request that is destroyed fails once more, in a way that looks like a stale connection. */
       let settled = false;
+      let takenBytes = 0;
       const settle = (act: () => void) => {
         if (settled) return;
         settled = true;
         stopTimers();
+        limits.room?.give(takenBytes);
         act();
       };
       const fail = (error: OciError) =>
@@ -120,9 +128,14 @@ export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineO
           return;
         }
         const body = createCollectedBytes();
+        const takesRoom = (more: number): boolean => {
+          if (limits.room?.take(more) === false) return false;
+          takenBytes += more;
+          return true;
+        };
         response.on('error', () => {}); // 'close' follows
         response.on('data', (chunk: Buffer) => {
-          if (body.length + chunk.length <= limits.maxBytes) {
+          if (body.length + chunk.length <= limits.maxBytes && takesRoom(chunk.length)) {
             body.add(chunk);
             return;
           }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Exposition } from '../observability/exposition.ts';
+import { startInPieces } from './pieces.ts';
 import { findAdminRefusal, type AdminNames } from './admin-request.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -68,17 +69,19 @@ export async function openAdminListener(options: AdminOptions): Promise<AdminLis
       logger.error({ err: error }, 'the admin listener failed');
       return toJson(500, { error: 'The admin listener failed.' });
     });
-    const { status, contentType, body } = answer;
+    const { status, contentType } = answer;
+    const body = Buffer.from(answer.body);
     const route = routes.get(pathOf(req));
     res.shouldKeepAlive = false; // a body that was not asked for is not read, and no connection is held
     res.writeHead(status, {
       'Content-Type': contentType,
-      'Content-Length': Buffer.byteLength(body),
+      'Content-Length': body.length,
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
       ...(status === 405 && route ? { Allow: route.methods.join(', ') } : {}),
     });
-    res.end(req.method === 'HEAD' ? undefined : body);
+    if (req.method === 'HEAD') res.end();
+    else startInPieces(res, body, { onPiece: () => {}, end: (last) => res.end(last) });
   };
   const choose = async (req: IncomingMessage): Promise<Answer> => {
     const refusal = findAdminRefusal(req, options);

@@ -62,7 +62,9 @@ export function createAuthorization({
       case 'catalog':
       case 'search': {
         if (policy.decideForAll(asker).actions.has('pull')) return whole;
-        const shows = (repository: string) => mayPull(policy, asker, repository);
+        const seesSome = policy.mayAnywhere(asker, 'pull');
+        if (!seesSome && admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
+        const shows = seesSome ? (repository: string) => mayPull(policy, asker, repository) : null;
         const { kind } = access;
         return { ...whole, list: (headers) => answerListing(exchange, target, { kind, shows, headers }) };
       }

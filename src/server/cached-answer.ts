@@ -57,7 +57,6 @@ export function writeWholeHead(exchange: Exchange, answer: Answer, edits: Respon
     throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
   }
   if (notModified || method === 'HEAD') return undefined;
-  exchange.bytesOut = answer.body.length;
   return answer.body;
 }
 

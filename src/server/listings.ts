@@ -1,7 +1,8 @@
+import { clientNetwork } from '../auth/client-network.ts';
 import { catalogPath, formatCatalogQuery, parseCatalogPage, parseCatalogQuery } from '../oci/catalog.ts';
 import { OciError } from '../oci/error.ts';
 import { headerPairs } from '../oci/raw-headers.ts';
-import { parseSearchPage, parseSearchQuery } from '../oci/search.ts';
+import { parseSearchPage, parseSearchQuery, readSearchedText } from '../oci/search.ts';
 import type { CanonicalTarget } from '../oci/target.ts';
 import type { Ask, AskedRequest, Fetched } from '../proxy/fetch.ts';
 import { writeWholeHead } from './cached-answer.ts';
@@ -10,6 +11,8 @@ import { whileClientStays } from './client-stay.ts';
 import type { Exchange } from './exchange.ts';
 import type { PageCursors } from './page-cursors.ts';
 import { collectSearch } from './search.ts';
+import type { Walks } from './walks.ts';
+import { noRoom, type WholeAnswers } from './whole-answers.ts';
 
 /** What names many repositories: v2's list of them, and v1's search. */
 export type ListingKind = 'catalog' | 'search';
@@ -24,7 +27,8 @@ export type AnswerListing = (
   target: CanonicalTarget,
   listing: {
     readonly kind: ListingKind;
-    readonly shows: (repository: string) => boolean;
+    /** Null: nothing is shown, and upstream is not asked. */
+    readonly shows: ((repository: string) => boolean) | null;
     readonly headers: AskedRequest['headers'];
   },
 ) => Promise<number>;
@@ -37,6 +41,8 @@ export type ListingsOptions = {
   readonly maxPages: number;
   /** The largest part, in bytes. */
   readonly maxPageBytes: number;
+  readonly walks: Walks;
+  readonly wholeAnswers: WholeAnswers;
 };
 
 /** Fields by which a client asks for something else than the whole of an answer that can be read here. */
@@ -45,9 +51,46 @@ const shaping = /^(?:accept-encoding|range|if-.*)$/i;
 const kept =
   /^(?:access-control-.*|cache-control|content-type|docker-distribution-api-version|server|strict-transport-security|vary|x-content-type-options|x-docker-registry-.*)$/i;
 
+/** What upstream is told of one request alone: two that differ in nothing else are the same question. */
+const ofOneRequest =
+  /^(?:user-agent|x-forwarded-for|x-real-ip|x-request-id|traceparent|tracestate|baggage)$/i;
+
+type Listing = Parameters<AnswerListing>[2];
+
 export function createListings(options: ListingsOptions): AnswerListing {
-  const { ask, cursors, upstreamUrl, maxPages, maxPageBytes } = options;
-  return async (exchange, target, { kind, shows, headers }) => {
+  const { upstreamUrl, walks, wholeAnswers } = options;
+  const collect = createCollect(options);
+  return async (exchange, target, listing) => {
+    const { kind, shows, headers } = listing;
+    const shared = Object.entries(headers).filter(([name]) => !ofOneRequest.test(name));
+    const { user, clientAddress } = exchange;
+    const key = JSON.stringify([kind, user, target.raw, shared]);
+    // No user's name has a line feed.
+    const walker = { group: user ?? '\n', client: user ?? `\n${clientNetwork(clientAddress)}` };
+    const answer = await whileClientStays(exchange, (left) => {
+      const walk = (signal: AbortSignal) => collect(target, listing, signal);
+      return shows === null ? walk(left) : walks.run(key, walker, walk, left);
+    });
+    if (answer === null) return 0;
+    if (exchange.method !== 'HEAD' && !wholeAnswers.hold(exchange.res, answer.body)) throw noRoom();
+    const edits = {
+      set: exchange.answerHeaders,
+      clientHost: exchange.host,
+      mayHaveTrailers: false,
+      upstreamUrl,
+    };
+    wholeAnswers.send(exchange, writeWholeHead(exchange, answer, edits));
+    return answer.status;
+  };
+}
+
+/** Creates what puts a list together; its result gives the answer, upstream's own where that is an error. */
+function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions) {
+  return async (
+    target: CanonicalTarget,
+    { kind, shows, headers }: Listing,
+    signal: AbortSignal,
+  ): Promise<Fetched> => {
     const path = kind === 'catalog' ? catalogPath : '/v1/search';
     const asked = {
       ...Object.fromEntries(Object.entries(headers).filter(([name]) => !shaping.test(name))),
@@ -55,10 +98,13 @@ export function createListings(options: ListingsOptions): AnswerListing {
     };
     let first: Fetched | undefined;
     const askPart =
-      <P>(signal: AbortSignal, parse: (answer: Fetched) => P) =>
+      <P>(parse: (answer: Fetched) => P) =>
       async (query: string): Promise<P | Refused> => {
         const request = { method: 'GET', rawTarget: `${path}?${query}`, headers: asked } as const;
-        const answer = await ask(request, { maxBytes: maxPageBytes, signal });
+        const answer =
+          shows === null
+            ? describeNothing(kind, target)
+            : await ask(request, { maxBytes: maxPageBytes, signal });
         if (answer === null) throw unreadable(`it has more than ${maxPageBytes} bytes`);
         if (answer.status >= 400) return { refused: answer };
         if (answer.status !== 200) throw unreadable(`its status is ${answer.status}`);
@@ -69,38 +115,45 @@ export function createListings(options: ListingsOptions): AnswerListing {
           throw error instanceof RangeError ? unreadable(error.message) : error;
         }
       };
-    const collected = await whileClientStays(exchange, async (signal) => {
-      if (kind === 'search') {
-        const askPage = askPart(signal, ({ body }) => parseSearchPage(body));
-        const found = await collectSearch(parseSearchQuery(target), { askPage, shows, maxPages });
-        return 'refused' in found ? (found as Refused) : { content: found, link: null };
-      }
-      const askPage = askPart(signal, ({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
-      const page = await collectCatalog(parseCatalogQuery(target), { askPage, shows, cursors, maxPages });
-      if ('refused' in page) return page;
-      const { names, size, last } = page;
-      const next = formatCatalogQuery({ last, n: String(size) });
-      const link = last === null ? null : `<${catalogPath}?${next}>; rel="next"`;
-      return { content: { repositories: names }, link };
+    const options = { shows: shows ?? (() => false), maxPages };
+    const answerWith = (content: object, link: readonly string[]): Fetched => ({
+      status: 200,
+      reason: 'OK',
+      rawHeaders: [
+        ...[...headerPairs(first?.rawHeaders ?? [])].filter(([name]) => kept.test(name)).flat(),
+        ...link,
+      ],
+      body: Buffer.from(JSON.stringify(content) + '\n'),
     });
-    if (collected === null) return 0;
-
-    const edits = {
-      set: exchange.answerHeaders,
-      clientHost: exchange.host,
-      mayHaveTrailers: false,
-      upstreamUrl,
-    };
-    if ('refused' in collected) {
-      exchange.res.end(writeWholeHead(exchange, collected.refused, edits));
-      return collected.refused.status;
+    if (kind === 'search') {
+      const askPage = askPart(({ body }) => parseSearchPage(body));
+      const found = await collectSearch(parseSearchQuery(target), { ...options, askPage });
+      return 'refused' in found ? (found as Refused).refused : answerWith(found, []);
     }
-    const link = collected.link === null ? [] : ['Link', collected.link];
-    const rawHeaders = [...headerPairs(first?.rawHeaders ?? [])].filter(([name]) => kept.test(name)).flat();
-    const body = Buffer.from(JSON.stringify(collected.content) + '\n');
-    const answer = { status: 200, reason: 'OK', rawHeaders: [...rawHeaders, ...link], body };
-    exchange.res.end(writeWholeHead(exchange, answer, edits));
-    return 200;
+    const askPage = askPart(({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
+    const page = await collectCatalog(parseCatalogQuery(target), { ...options, askPage, cursors });
+    if ('refused' in page) return page.refused;
+    const { names, size, last } = page;
+    const next = formatCatalogQuery({ last, n: String(size) });
+    return answerWith(
+      { repositories: names },
+      last === null ? [] : ['Link', `<${catalogPath}?${next}>; rel="next"`],
+    );
+  };
+}
+
+/** What a registry without repositories would answer. */
+function describeNothing(kind: ListingKind, target: CanonicalTarget): Fetched {
+  const content =
+    kind === 'catalog' ? { repositories: [] } : { query: readSearchedText(target), results: [] };
+  return {
+    status: 200,
+    reason: 'OK',
+    rawHeaders: [
+      ...['Content-Type', 'application/json; charset=utf-8'],
+      ...(kind === 'catalog' ? ['Docker-Distribution-Api-Version', 'registry/2.0'] : []),
+    ],
+    body: Buffer.from(JSON.stringify(content)),
   };
 }
 

@@ -31,6 +31,7 @@ import { answerFromStorage } from './stored-answer.ts';
 import type { AnswerToken } from './token-endpoint.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
+import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
@@ -62,6 +63,7 @@ export type PipelineOptions = {
   /** How many uploads a user may have under way at one time. */
   readonly uploadsPerUser: number;
   readonly refusedBody: RefusedBodyLimits;
+  readonly wholeAnswers: WholeAnswers;
 };
 
 export type Pipeline = {
@@ -87,7 +89,7 @@ export type Pipeline = {
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, admit, authorize, challenge, engine, cache, addresses, logger, metrics, now } =
     options;
-  const { upstreamAuthorization, gate } = options;
+  const { upstreamAuthorization, gate, wholeAnswers } = options;
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
@@ -171,7 +173,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   ): Promise<boolean> => {
     const { req, res, host, rawTarget } = exchange;
     const shared = cache !== null && !keepAuthorization && isImpersonal(req);
-    const result: CacheResult = shared
+    const found: CacheResult = shared
       ? await cache.answer(cacheable, {
           rawTarget,
           host,
@@ -183,6 +185,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           },
         })
       : { kind: 'BYPASS' };
+    // Without room upstream sends it, through this process and not into it.
+    const hasRoom =
+      found.kind === 'BYPASS' || exchange.method === 'HEAD' || wholeAnswers.hold(res, found.answer.body);
+    const result: CacheResult = hasRoom ? found : { kind: 'BYPASS' };
     exchange.cache = result.kind;
     exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
     if (result.kind === 'BYPASS') return false;
@@ -194,7 +200,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       mayHaveTrailers: false,
       upstreamUrl: options.upstreamUrl,
     };
-    endAnswer(req, res, options.refusedBody, writeWholeHead(exchange, result.answer, edits));
+    wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));
     return true;
   };
 
