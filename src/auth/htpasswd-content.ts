@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { describeReadError, readStatus, withOpenFile } from '../file-status.ts';
 import { OperatorError } from '../operator-error.ts';
-import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd.ts';
+import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd-text.ts';
 
 /** What an htpasswd file held when it was read. */
 export type HtpasswdContent = {
   /** SHA-256 of the bytes, to tell whether other content has come. */
   readonly digest: string;
+  /** As decodeHtpasswd gives it. */
   readonly text: string;
   /** The file's status; undefined when it may not tell this content from the next. */
   readonly signature: string | undefined;

@@ -1,5 +1,6 @@
 import { OperatorError } from '../operator-error.ts';
-import { decodeHtpasswd, parseHtpasswdLine } from './htpasswd.ts';
+import { decodeHtpasswd, encodeHtpasswd } from './htpasswd-text.ts';
+import { parseHtpasswdLine } from './htpasswd.ts';
 import { replaceFile } from './locked-file.ts';
 import { hashPassword } from './password-hash.ts';
 
@@ -25,18 +26,18 @@ export async function addUser(options: {
   let outcome: 'added' | 'changed' = 'added';
   await replaceFile(file, (old) => {
     const lines = splitLines(decodeFile(file, old));
-    const index = lines.findIndex((other, at) => isLineOf(other, at, name));
+    const index = lines.findIndex((other) => isLineOf(other, name));
     const replaced = lines[index];
+    outcome = replaced === undefined ? 'added' : 'changed';
     if (replaced !== undefined) {
-      outcome = 'changed';
-      const bom = index === 0 && replaced.startsWith('\uFEFF') ? '\uFEFF' : '';
+      const bom = replaced.startsWith('\uFEFF') ? '\uFEFF' : '';
       lines[index] = bom + line + ending(replaced);
-      return lines.join('');
+      return encodeHtpasswd(lines.join(''));
     }
     const newline = ending(lines[0] ?? '') || '\n';
     const last = lines.at(-1);
     const gap = last === undefined || last === '\uFEFF' || ending(last) !== '' ? '' : newline;
-    return lines.join('') + gap + line + newline;
+    return encodeHtpasswd(lines.join('') + gap + line + newline);
   });
   return outcome;
 }
@@ -52,15 +53,19 @@ export async function removeUser(options: { file: string; name: string }): Promi
     if (old === undefined) throw new OperatorError(`The htpasswd file ${file} does not exist.`);
     const text = decodeFile(file, old);
     const lines = splitLines(text);
-    const kept = lines.filter((line, at) => !isLineOf(line, at, name));
+    const kept = lines.filter((line) => !isLineOf(line, name));
     if (kept.length === lines.length) throw new OperatorError(`There is no user ${name} in ${file}.`);
     const bom = text.startsWith('\uFEFF') && kept[0]?.startsWith('\uFEFF') !== true ? '\uFEFF' : '';
-    return bom + kept.join('');
+    return encodeHtpasswd(bom + kept.join(''));
   });
 }
 
+/** What Node makes of bytes that are no UTF-8, in an argument or from a terminal: nobody can send it. */
+const notUtf8 = /\ufffd|\p{Cs}/u;
+
 const nameRules: readonly (readonly [(name: string) => boolean, string])[] = [
   [(name) => name === '', 'is empty'],
+  [(name) => notUtf8.test(name), 'is not encoded in UTF-8'],
   [(name) => name.includes(':'), 'holds a colon'],
   [(name) => /\p{Cc}/u.test(name), 'holds a control character'],
   [(name) => name.startsWith('#'), 'starts with #, like a comment'],
@@ -82,6 +87,11 @@ function checkNewPassword(password: string): void {
       `The password is longer than ${maxBcryptPasswordBytes} bytes, which is all that bcrypt looks at: choose another.`,
     );
   }
+  if (notUtf8.test(password)) {
+    throw new OperatorError(
+      'The password is not encoded in UTF-8: choose another, or set the terminal to UTF-8.',
+    );
+  }
   if (/\p{Cc}/u.test(password)) {
     throw new OperatorError('The password holds a control character: choose another.');
   }
@@ -99,15 +109,14 @@ function decodeFile(file: string, bytes: Buffer | undefined): string {
 
 /** The lines with their endings, so that joining them gives the text again. */
 function splitLines(text: string): string[] {
-  return text.split(/(?<=\n)/).filter((line) => line !== '');
+  return text.split(/(?<=\n|\r(?!\n))/).filter((line) => line !== '');
 }
 
 function ending(line: string): string {
-  return /\r?\n$/.exec(line)?.[0] ?? '';
+  return /(?:\r\n|\n|\r)$/.exec(line)?.[0] ?? '';
 }
 
-function isLineOf(line: string, at: number, name: string): boolean {
-  const content = at === 0 ? line.replace(/^\uFEFF/, '') : line;
-  const parsed = parseHtpasswdLine(content.replace(/\n$/, ''));
+function isLineOf(line: string, name: string): boolean {
+  const parsed = parseHtpasswdLine(line.slice(0, line.length - ending(line).length));
   return parsed?.hash !== undefined && parsed.name === name;
 }

@@ -1,4 +1,5 @@
 import { trimCharacters } from '../trim-characters.ts';
+import { isUtf8, lineEnd } from './htpasswd-text.ts';
 import { parsePasswordHash } from './password-hash.ts';
 import type { PasswordHash, PasswordHashKind } from './password-hash.ts';
 
@@ -20,30 +21,15 @@ export type Htpasswd = {
   readonly problems: readonly HtpasswdProblem[];
 };
 
-/** The largest htpasswd file that is read, in bytes. */
-export const maxHtpasswdBytes = 16 * 1024 * 1024;
-
 // What APR's apr_isspace trims; JavaScript's own trim() would take a no-break space off a name too.
 const surroundingSpace = ' \t\v\f\r';
 
 /**
- * Decodes an htpasswd file; a byte order mark is kept, so that the text can be written back byte for byte.
- *
- * @throws Error with the reason when it is too large, not UTF-8, or holds a NUL
+ * Takes one line apart as Apache does: undefined for a blank line and a comment; no hash where there is no colon. A byte order mark before
+ * it is of the file that it came from, when several were put together.
  */
-export function decodeHtpasswd(bytes: Uint8Array): string {
-  if (bytes.length > maxHtpasswdBytes) throw new Error(`it is larger than ${maxHtpasswdBytes} bytes`);
-  if (bytes.includes(0)) throw new Error('it is not a text file (it holds a NUL byte)');
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new Error('it is not encoded in UTF-8');
-  }
-}
-
-/** Takes one line apart as Apache does: undefined for a blank line and a comment; no hash where there is no colon. */
 export function parseHtpasswdLine(line: string): { name: string; hash?: string } | undefined {
-  const text = trimCharacters(line, surroundingSpace);
+  const text = trimCharacters(line.replace(/^\uFEFF/, ''), surroundingSpace);
   if (text === '' || text.startsWith('#')) return undefined;
   const colon = text.indexOf(':');
   if (colon === -1) return { name: text };
@@ -53,7 +39,7 @@ export function parseHtpasswdLine(line: string): { name: string; hash?: string }
 }
 
 /**
- * Reads an htpasswd file as Apache does; never throws. The first line of a name is the one that counts, even
+ * Reads an htpasswd text that was decoded by decodeHtpasswd, as Apache does, but that CR alone ends a line, too; never throws. The first line of a name is the one that counts, even
  * when it can't be used: then nobody gets in by that name.
  */
 export function parseHtpasswd(text: string, limits: HtpasswdLimits): Htpasswd {
@@ -61,13 +47,17 @@ export function parseHtpasswd(text: string, limits: HtpasswdLimits): Htpasswd {
   const problems: HtpasswdProblem[] = [];
   const firstLines = new Map<string, number>();
   let number = 0;
-  for (const content of text.replace(/^\uFEFF/, '').split('\n')) {
+  for (const content of text.split(lineEnd)) {
     const line = ++number;
     const parsed = parseHtpasswdLine(content);
     if (parsed === undefined) continue;
     const { name, hash } = parsed;
     if (hash === undefined) {
       problems.push({ line, reason: 'it has no colon between name and hash' });
+      continue;
+    }
+    if (!isUtf8(name)) {
+      problems.push({ line, reason: 'its name is not encoded in UTF-8' });
       continue;
     }
     const first = firstLines.get(name);

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperatorError } from '../operator-error.ts';
+import { editInPlace } from './in-place-file.ts';
 
 const maxWaitMs = 5000;
 const staleAfterMs = 60_000;
@@ -13,19 +14,23 @@ const maxHoldMs = 30_000;
 /**
  * Replaces a file's content as a whole: a crash at any point leaves the old file, and of two edits at the same time
  * the second sees the first one's result. The new content is written to `FILE.lock`, which is also the lock, and renamed
- * onto the file. Mode and owner are kept, a new file gets 0600, a symbolic link is followed.
+ * onto the file. Mode and owner are kept, a new file gets 0600, a symbolic link is followed. One that can't be replaced is edited in place.
  *
  * @param edit gets the old content (undefined: there is no file) and gives the new one
  * @throws OperatorError when the file can't be written or another edit does not end within 5 s
  */
-export async function replaceFile(
-  file: string,
-  edit: (old: Buffer | undefined) => string | Buffer,
-): Promise<void> {
+export async function replaceFile(file: string, edit: (old: Buffer | undefined) => Buffer): Promise<void> {
   try {
     const target = await resolveTarget(file);
     const lock = `${target}.lock`;
-    const handle = await acquire(lock, file);
+    const handle = await acquire(lock, file).catch(async (error: unknown) => {
+      if (isClosedFolder(error) && (await unlessMissing(stat(target)))?.isFile() === true) return null;
+      throw error;
+    });
+    if (handle === null) {
+      await editInPlace(target, edit);
+      return;
+    }
     try {
       await replaceLocked(target, lock, handle, edit);
     } finally {
@@ -33,11 +38,12 @@ export async function replaceFile(
     }
   } catch (error) {
     if (error instanceof OperatorError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
     throw new OperatorError(
-      `${file} cannot be changed: ${error instanceof Error ? error.message : String(error)}.`,
-      {
-        cause: error,
-      },
+      codeOf(error) === 'EROFS'
+        ? `${file} cannot be changed (${reason}): it is mounted read-only here; change it where it comes from.`
+        : `${file} cannot be changed: ${reason}.`,
+      { cause: error },
     );
   }
 }
@@ -46,7 +52,7 @@ async function replaceLocked(
   target: string,
   lock: string,
   handle: FileHandle,
-  edit: (old: Buffer | undefined) => string | Buffer,
+  edit: (old: Buffer | undefined) => Buffer,
 ): Promise<void> {
   const lockedAtMs = Date.now();
   const own = await handle.stat();
@@ -64,7 +70,11 @@ async function replaceLocked(
     if (current?.ino !== own.ino || Date.now() - lockedAtMs > maxHoldMs) {
       throw new OperatorError(`${target} was not changed: the edit was held up for too long. Try again.`);
     }
-    await rename(lock, target);
+    await rename(lock, target).catch(async (error: unknown) => {
+      if (!isMountedAlone(error)) throw error;
+      await editInPlace(target, edit);
+      await unlink(lock);
+    });
   } catch (error) {
     if ((await unlessMissing(stat(lock)))?.ino === own.ino) await unlink(lock);
     throw error;
@@ -146,6 +156,16 @@ async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Whether there may be no new file in a folder, which says nothing of those in it. */
+function isClosedFolder(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EROFS'].includes(codeOf(error) ?? '');
+}
+
+/** Whether a file can't be replaced since it is a mount point, as one is that is bound into a container by itself. */
+function isMountedAlone(error: unknown): boolean {
+  return ['EBUSY', 'EXDEV'].includes(codeOf(error) ?? '');
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parseHtpasswd, type HtpasswdLimits } from '../auth/htpasswd.ts';
 import { addUser } from '../auth/htpasswd-editor.ts';
+import { decodeHtpasswd } from '../auth/htpasswd-text.ts';
 
 const firstName = 'admin';
 const passwordLength = 24;
@@ -24,7 +25,7 @@ export async function ensureFirstUser(path: string, limits: HtpasswdLimits): Pro
 
 async function readIfThere(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return decodeHtpasswd(await readFile(path));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw error;

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { parseHtpasswd } from '../../src/auth/htpasswd.ts';
-import { mainPath, stop, tidegate } from '../support/processes.ts';
+import { mainPath, run, stop, tidegate } from '../support/processes.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 
 describe('tidegate user', () => {
@@ -48,6 +48,27 @@ describe('tidegate user', () => {
     assert.match(finished.stderr, pattern);
     assert.equal(finished.stdout, '');
   };
+
+  it('refuses a name that is not UTF-8, before it asks for a password', async () => {
+    const { code, stderr } = await run('sh', [
+      '-c',
+      '"$0" "$1" user add "$(printf "zo\\353")" --file "$2" </dev/null',
+      ...[process.execPath, mainPath, file],
+    ]);
+    assert.equal(code, 1);
+    assert.equal(stderr, 'The user name is not encoded in UTF-8: choose another.\n');
+    assert.equal(existsSync(file), false);
+  });
+
+  it('lists the others where a comment and a name are in Latin-1, and the line of the name', async () => {
+    const hash = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=';
+    writeFileSync(file, `# K\xe4se\nz\xebo:${hash}\nbob:${hash}\n`, 'latin1');
+    assert.equal(
+      await succeeds(['list']),
+      'bob  sha1\n(line 2 is not used: its name is not encoded in UTF-8)\n',
+    );
+    assert.match(await succeeds(['verify', 'bob'], 'secret\n'), /is right/);
+  });
 
   it('adds, lists, verifies, changes and removes', async () => {
     assert.equal(await succeeds(['add', 'alice'], 'secret\n'), `Added alice to ${file}.\n`);

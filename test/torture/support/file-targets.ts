@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { decodeHtpasswd, encodeHtpasswd } from '../../../src/auth/htpasswd-text.ts';
 import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
 import { readSettings } from '../../../src/config/file-settings.ts';
 import { selectFlavor } from '../../../src/config/flavor.ts';
@@ -52,14 +53,20 @@ const line = oneOf(
 const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
 const htpasswd: FuzzTarget = {
   name: 'htpasswd',
-  inputs: damaged(repeated(line, 0, 6, oneOf('\n', '\r\n', '\n\n')), 2, anyCharacter),
+  inputs: (random) =>
+    Buffer.from(
+      damaged(repeated(line, 0, 6, oneOf('\n', '\r\n', '\n\n', '\r')), 2, anyCharacter)(random),
+    ).toString('latin1') + damaged(usually('', 4, inOrder('\n', anyByte, ':', hash)), 2)(random),
   perSecond: 70_000,
-  check: (text) => {
+  check: (input) => {
+    const bytes = Buffer.from(input.replaceAll('\0', ''), 'latin1');
+    const text = decodeHtpasswd(bytes);
+    assert.deepEqual(encodeHtpasswd(text), bytes, 'an edit can keep what it does not touch');
     const { entries, problems } = parseHtpasswd(text, limits);
-    const lines = text.replace(/^\ufeff/, '').split('\n');
+    const lines = text.split(/\r\n|\n|\r/).map((content) => content.replace(/^\ufeff/, ''));
     const used = new Set<number>();
     for (const [name, entry] of entries) {
-      assert.ok(name !== '' && !name.includes(':') && !name.includes('\n'));
+      assert.ok(name !== '' && !/[:\r\n]/.test(name));
       assert.ok(!used.has(entry.line));
       used.add(entry.line);
       const trimmed = (lines[entry.line - 1] ?? '').replace(/^[ \t\v\f\r]*/, '');

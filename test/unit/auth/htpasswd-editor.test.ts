@@ -57,6 +57,34 @@ describe('addUser and removeUser', () => {
     assertText(`# x\r\n${bcryptLine('alice')}\r\nbob:b\r\n${bcryptLine('carol')}\r\n`);
   });
 
+  it('keeps bytes that are no UTF-8, in comments and in lines that are broken', async () => {
+    const [before, after] = ['# K\xe4se \0\nz\xebo:b\nzo\xc3\xab:b\n', 'bob:x:K\xe4se\xff\r\n'];
+    writeFileSync(file, `${before}alice:a\n${after}`, 'latin1');
+    assert.equal(await add('alice'), 'changed');
+    assert.match(readFileSync(file, 'latin1'), new RegExp(`^${before}${bcryptLine('alice')}\n${after}$`));
+    await removeUser({ file, name: 'alice' });
+    await removeUser({ file, name: 'zoë' });
+    assert.equal(readFileSync(file, 'latin1'), '# K\xe4se \0\nz\xebo:b\n' + after);
+  });
+
+  it('loses nobody where lines end in CR alone, or each in another way', async () => {
+    writeFileSync(file, '# x\ralice:a\rbob:b\r');
+    assert.equal(await add('alice'), 'changed');
+    assert.equal(await add('carol'), 'added');
+    assertText(`# x\r${bcryptLine('alice')}\rbob:b\r${bcryptLine('carol')}\r`);
+    await removeUser({ file, name: 'alice' });
+    assertText(`# x\rbob:b\r${bcryptLine('carol')}\r`);
+    writeFileSync(file, 'alice:a\rbob:b\ncarol:c\r\ndave:d');
+    for (const name of ['alice', 'carol', 'dave']) assert.equal(await add(name), 'changed');
+    assertText(`${bcryptLine('alice')}\rbob:b\n${bcryptLine('carol')}\r\n${bcryptLine('dave')}`);
+  });
+
+  it('knows a name behind the byte order mark of a file that was appended', async () => {
+    writeFileSync(file, 'alice:a\n\uFEFFbob:b\n');
+    assert.equal(await add('bob'), 'changed');
+    assertText(`alice:a\n\uFEFF${bcryptLine('bob')}\n`);
+  });
+
   it('keeps a missing line break at the end', async () => {
     writeFileSync(file, '# x\nalice:a');
     await add('alice');
@@ -103,9 +131,17 @@ describe('addUser and removeUser', () => {
   });
 
   it('leaves a file alone that it does not understand', async () => {
-    writeFileSync(file, Buffer.from([0x61, 0x3a, 0xff, 0x0a]));
-    await assert.rejects(add('alice'), /cannot be edited: it is not encoded in UTF-8/);
-    assert.deepEqual(readFileSync(file), Buffer.from([0x61, 0x3a, 0xff, 0x0a]));
+    for (const [content, reason] of [
+      [Buffer.from('\uFEFFbob:b\n', 'utf16le'), /cannot be edited: it is text in UTF-16: save it as UTF-8/],
+      [
+        Buffer.from('# x\nbob:b\n\0\0\0'),
+        /cannot be edited: it is not a text file \(line 3 holds a NUL byte\)/,
+      ],
+    ] as const) {
+      writeFileSync(file, content);
+      await assert.rejects(add('alice'), reason);
+      assert.deepEqual(readFileSync(file), content);
+    }
     assert.deepEqual(readdirSync(folder), ['htpasswd']);
   });
 
@@ -125,6 +161,8 @@ describe('addUser and removeUser', () => {
     'a ',
     '\u00a0a',
     '\uFEFFa',
+    'zo\ufffd', // what Node makes of an argument in Latin-1
+    'zo\udc80',
     'x'.repeat(256),
     'é'.repeat(128),
   ];
@@ -138,7 +176,7 @@ describe('addUser and removeUser', () => {
     for (const name of ['a b', 'zoë', 'a#b', '-a', 'x'.repeat(255)]) checkUserName(name);
   });
 
-  const wrongPasswords = ['', 'x'.repeat(73), 'é'.repeat(37), 'a\tb', 'a\0b'];
+  const wrongPasswords = ['', 'stra\ufffde', 'x'.repeat(73), 'é'.repeat(37), 'a\tb', 'a\0b'];
   for (const password of wrongPasswords) {
     it(`refuses the password ${JSON.stringify(password.slice(0, 10))}`, async () => {
       await assert.rejects(addUser({ file, name: 'alice', password }), OperatorError);
@@ -150,7 +188,7 @@ describe('addUser and removeUser', () => {
   function crashDuringEdit(): void {
     const module = new URL('../../../src/auth/locked-file.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(({ replaceFile }) =>
-      replaceFile(${JSON.stringify(file)}, () => process.kill(process.pid, 'SIGKILL') && 'new'))`;
+      replaceFile(${JSON.stringify(file)}, () => process.kill(process.pid, 'SIGKILL') && Buffer.from('new')))`;
     const child = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
     assert.equal(child.signal, 'SIGKILL', child.stderr);
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decodeHtpasswd, maxHtpasswdBytes, parseHtpasswd } from '../../../src/auth/htpasswd.ts';
+import { decodeHtpasswd, encodeHtpasswd, maxHtpasswdBytes } from '../../../src/auth/htpasswd-text.ts';
+import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
 
 const limits = { maxBcryptCost: 12, maxShaCryptRounds: 100_000 };
 const sha = '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=';
@@ -43,6 +44,17 @@ describe('parseHtpasswd', () => {
       `a:${bcrypt.replace('$05$', '$12$')}`,
       [['a', 1, bcrypt.replace('$05$', '$12$')]],
     ],
+    [
+      'lines that end in CR alone, or each in another way',
+      `# x\ralice:${sha}\rbob:${bcrypt}\ncarol:${sha}\r\rdave:${sha}`,
+      [
+        ['alice', 2, sha],
+        ['bob', 3, bcrypt],
+        ['carol', 4, sha],
+        ['dave', 6, sha],
+      ],
+    ],
+    ['a byte order mark within', `# x\n\uFEFFalice:${sha}\n`, [['alice', 2, sha]]],
     ['empty', '', []],
   ];
   for (const [title, text, expected] of accepted) {
@@ -106,7 +118,7 @@ describe('parseHtpasswd', () => {
       fc.property(fc.array(line.map((part) => (typeof part === 'string' ? part : part.join('')))), (all) => {
         const text = all.join('\n');
         const { entries, problems } = parseHtpasswd(text, limits);
-        const split = text.replace(/^\uFEFF/, '').split('\n');
+        const split = text.split(/\r\n|\n|\r/);
         for (const [name, entry] of entries) {
           assert.ok(split[entry.line - 1]?.includes(`${name}:`));
           assert.ok(entry.hash === sha || entry.hash === bcrypt);
@@ -126,9 +138,33 @@ describe('parseHtpasswd', () => {
 });
 
 describe('decodeHtpasswd', () => {
+  it('takes comments in any encoding, and names the line of a name that is not UTF-8', () => {
+    const bytes = Buffer.from(
+      `# K\xe4se \0\nz\xebo:${sha}\nzo\xc3\xab:${sha}:K\xe4se\n\xef\xbb\xbf#\xff\n`,
+      'latin1',
+    );
+    const text = decodeHtpasswd(bytes);
+    assert.deepEqual(encodeHtpasswd(text), bytes);
+    const { entries, problems } = parseHtpasswd(text, limits);
+    assert.deepEqual([...entries.keys()], ['zoë']);
+    assert.deepEqual(problems, [{ line: 2, reason: 'its name is not encoded in UTF-8' }]);
+  });
+
+  it('gives every byte back', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const found = Buffer.from(bytes.map((byte) => byte || 0x0a));
+        assert.deepEqual(encodeHtpasswd(decodeHtpasswd(found)), found);
+      }),
+    );
+    const all = Buffer.from('\u{10480}é\udc80 # \u{1f600}\n');
+    assert.deepEqual(encodeHtpasswd(decodeHtpasswd(all)), all);
+  });
+
   it('refuses what is no htpasswd text', () => {
-    assert.throws(() => decodeHtpasswd(Buffer.from([0x61, 0x3a, 0xff])), /UTF-8/);
-    assert.throws(() => decodeHtpasswd(Buffer.from('a\0b')), /NUL/);
+    assert.throws(() => decodeHtpasswd(Buffer.from('#\na\0b')), /line 2 holds a NUL byte/);
+    assert.throws(() => decodeHtpasswd(Buffer.from('\uFEFFalice:x', 'utf16le')), /text in UTF-16: save it/);
+    assert.throws(() => decodeHtpasswd(Buffer.from('alice:x', 'utf16le')), /text in UTF-16/);
     assert.throws(() => decodeHtpasswd(Buffer.alloc(maxHtpasswdBytes + 1, 'a')), /larger/);
   });
 });

@@ -1,0 +1,73 @@
+/** The largest htpasswd file that is read, in bytes. */
+export const maxHtpasswdBytes = 16 * 1024 * 1024;
+
+/** CR alone too: a file of old Macs, or of an editor on one, is not one long line. */
+export const lineEnd = /\r\n|\n|\r/;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** A byte of a line that is not UTF-8 stands as a lone surrogate, U+DC00 and the byte, which no UTF-8 gives: so it can be written back. */
+const strayByte = /[\udc80-\udcff]/u;
+
+/**
+ * Decodes an htpasswd file line by line: one that is not UTF-8 may be a comment, and takes no other with it. A byte order mark is
+ * kept, and so is every byte: {@link encodeHtpasswd} gives them back.
+ * @throws Error with the reason when it is too large or no text
+ */
+export function decodeHtpasswd(bytes: Uint8Array): string {
+  if (bytes.length > maxHtpasswdBytes) throw new Error(`it is larger than ${maxHtpasswdBytes} bytes`);
+  if (isUtf16(bytes)) throw new Error('it is text in UTF-16: save it as UTF-8');
+  if (bytes.includes(0)) refuseBinary(bytes);
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    const lines = Buffer.from(bytes)
+      .toString('latin1')
+      .split(/(?<=[\r\n])/);
+    return lines.map(decodeLine).join('');
+  }
+}
+
+/** The bytes of a text that {@link decodeHtpasswd} gave. */
+export function encodeHtpasswd(text: string): Buffer {
+  if (!strayByte.test(text)) return Buffer.from(text);
+  const parts = text.split(new RegExp(`(${strayByte.source})`, 'u'));
+  return Buffer.concat(
+    parts.map((part) => (strayByte.test(part) ? Buffer.of(part.charCodeAt(0) - 0xdc00) : Buffer.from(part))),
+  );
+}
+
+/** Whether a part of a decoded text is UTF-8 in the file. */
+export function isUtf8(text: string): boolean {
+  return !strayByte.test(text);
+}
+
+/** Each field by itself: one behind the hash may hold anything, too. */
+function decodeLine(latin1: string): string {
+  return latin1
+    .split(/(?<=:)/)
+    .map(decodeField)
+    .join('');
+}
+
+function decodeField(latin1: string): string {
+  try {
+    return utf8.decode(Buffer.from(latin1, 'latin1'));
+  } catch {
+    return latin1.replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
+  }
+}
+
+/** By its byte order mark, which is no UTF-8, or since every second byte of its beginning is NUL. */
+function isUtf16(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, 6)).toString('latin1');
+  return /^(?:\xff\xfe|\xfe\xff|(?:[^\0]\0){3}|(?:\0[^\0]){3})/s.test(head);
+}
+
+/** Comments may hold anything. A NUL elsewhere is no slip in one line: the file is another, or a crash has left it half written. */
+function refuseBinary(bytes: Uint8Array): void {
+  const text = Buffer.from(bytes).toString('latin1');
+  const number = text
+    .split(lineEnd)
+    .findIndex((line) => line.includes('\0') && !/^(?:\xef\xbb\xbf)?[ \t\v\f]*#/.test(line));
+  if (number !== -1) throw new Error(`it is not a text file (line ${number + 1} holds a NUL byte)`);
+}
