@@ -248,6 +248,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
           store,
           counters,
           maxEntryBytes: config.cache.maxEntryBytes,
+          storedFields: config.cache.headers,
           fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
           now: () => performance.now(),
           logger,

@@ -6,6 +6,7 @@ import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
 import { createSharedAnswers } from './shared-answers.ts';
+import { createStorable } from './storable.ts';
 import type { CacheStore, Slot, Ticket } from './store.ts';
 
 /** What upstream is asked on behalf of everyone who waits for the answer; nothing of a single client is in it. */
@@ -50,6 +51,8 @@ export type AnswerCacheOptions = {
   /** Counted in; likewise. */
   readonly counters: CacheCounters;
   readonly maxEntryBytes: number;
+  /** Fields that an answer may be stored with besides those that are known. */
+  readonly storedFields: readonly string[];
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
   readonly fetch: (
     request: SharedRequest,
@@ -70,11 +73,27 @@ type Flight = {
   waiting: number;
 };
 
-/** What of a request tells one answer to an item from another. */
-type Variant = { readonly accept: Accept; readonly variant: string };
+/** What upstream is asked, by whoever asks first. */
+type Question = {
+  readonly request: SharedRequest;
+  readonly asked: string;
+  /** Whether who asks named the answer's type. */
+  readonly accepts: (answer: Answer) => boolean;
+};
 
-const maxVariants = 256;
+/** What of a request tells one answer to an item from another. */
+type Variant = {
+  readonly accept: Accept;
+  readonly variant: string;
+  /** The same for the same Accept: one digest has one slot, and yet upstream may refuse it to one Accept and give it to another. */
+  readonly asked: string;
+};
+
+/** What the texts of Accept and Host take that are remembered, in bytes; what is read of them takes a few times as much. */
+const maxVariantBytes = 256 * 1024;
 const maxVariantKeyLength = 4096;
+/** How often a stored answer that is none is logged, in milliseconds. */
+const damageLogMs = 10_000;
 
 /** A question that has no answer for longer is not joined: another one may fare better. In milliseconds. */
 const maxJoinMs = 5000;
@@ -88,13 +107,20 @@ export function createAnswerCache({
   store,
   counters,
   maxEntryBytes,
+  storedFields,
   fetch,
   now,
   logger,
 }: AnswerCacheOptions): AnswerCache {
   const flights = new Map<string, Flight>();
   /** The few Accept headers that a registry's clients send, read once. */
-  const variants = new LRUCache<string, Variant>({ max: maxVariants });
+  const variants = new LRUCache<string, Variant>({
+    maxSize: maxVariantBytes,
+    sizeCalculation: (_variant, key) => key.length + 100,
+  });
+  const storable = createStorable(storedFields);
+  let warnedOfField = false;
+  let damageLoggedAtMs = -Infinity;
   /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
   const decoded = new WeakMap<Buffer, Answer>();
   const share = createSharedAnswers();
@@ -114,22 +140,40 @@ export function createAnswerCache({
     const read = {
       accept,
       variant: hash([host?.toLowerCase() ?? '', kind === 'tag' ? accept.normalized : '']),
+      asked: hash([accept.normalized]),
     };
     if (key.length <= maxVariantKeyLength) variants.set(key, read);
     return read;
   };
 
-  const decodeOnce = (value: Buffer): Answer | null => {
+  /** What is given by a digest is compared with it, and what comes by a tag with the digest that it names. */
+  const decodeOnce = (value: Buffer, cacheable: Cacheable): Answer | null => {
     const known = decoded.get(value);
     if (known) return known;
     const read = decodeEntry(value);
-    const answer = read && share(value, read);
-    if (answer) decoded.set(value, answer);
+    if (read === null || !storable.couldBe(cacheable, read)) return null;
+    const answer = share(value, read);
+    decoded.set(value, answer);
     return answer;
   };
 
+  const warnOfDamage = ({ scope, item }: Slot) => {
+    if (now() - damageLoggedAtMs < damageLogMs) return;
+    damageLoggedAtMs = now();
+    logger.warn({ scope, item }, 'a cached answer was damaged: upstream is asked again');
+  };
+
+  const warnOfField = (field: string) => {
+    if (warnedOfField) return;
+    warnedOfField = true;
+    logger.warn(
+      { field: field.slice(0, 100) },
+      'answers of the registry are not cached: they have a header field that is not in cache.headers',
+    );
+  };
+
   const answer: AnswerCache['answer'] = async (cacheable, request) => {
-    const { accept, variant } = readVariant(cacheable.kind, request);
+    const { accept, variant, asked } = readVariant(cacheable.kind, request);
     const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
     const accepts = ({ rawHeaders }: Answer) =>
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
@@ -139,7 +183,7 @@ export function createAnswerCache({
       return bypass();
     }
     if (found.kind === 'found') {
-      const stored = decodeOnce(found.value);
+      const stored = decodeOnce(found.value, cacheable);
       if (stored && !accepts(stored)) return bypass();
       if (stored) {
         counters.hit += 1;
@@ -147,13 +191,10 @@ export function createAnswerCache({
         return { kind: 'HIT', answer: stored };
       }
       counters.errors += 1;
-      logger.warn(
-        { scope: slot.scope, item: slot.item },
-        'a cached answer was damaged: upstream is asked again',
-      );
+      warnOfDamage(slot);
     }
     if (request.isConditional) return bypass();
-    const fetched = await fetchOnce(cacheable, slot, found.ticket, request, accepts);
+    const fetched = await fetchOnce(cacheable, slot, found.ticket, { request, asked, accepts });
     if (fetched === null) return bypass();
     counters.miss += 1;
     return { kind: 'MISS', answer: fetched };
@@ -167,16 +208,14 @@ export function createAnswerCache({
     cacheable: Cacheable,
     slot: Slot,
     ticket: Ticket,
-    request: SharedRequest,
-    accepts: (answer: Answer) => boolean,
+    question: Question,
   ): Promise<Answer | null> => {
-    // One digest has one slot, and yet upstream may refuse it to one Accept and give it to another.
-    const key = JSON.stringify([slot, parseAccept(request.accept).normalized]);
+    const key = JSON.stringify([slot, question.asked]);
     const underWay = flights.get(key);
     const joins = underWay?.ticket === ticket && now() - underWay.askedAtMs < maxJoinMs;
-    const flight = joins ? underWay : takeOff(key, cacheable, slot, ticket, request, accepts);
+    const flight = joins ? underWay : takeOff(key, cacheable, slot, ticket, question);
     flight.waiting += 1;
-    request.whenGone(() => {
+    question.request.whenGone(() => {
       flight.waiting -= 1;
       if (flight.waiting === 0) flight.abandon();
     });
@@ -188,8 +227,7 @@ export function createAnswerCache({
     cacheable: Cacheable,
     slot: Slot,
     ticket: Ticket,
-    request: SharedRequest,
-    accepts: (answer: Answer) => boolean,
+    { request, accepts }: Question,
   ): Flight => {
     const askedAtMs = now();
     const abandoning = new AbortController();
@@ -197,11 +235,12 @@ export function createAnswerCache({
     let filled: Promise<void> | undefined;
     const receive = (got: Answer | null): Answer | null => {
       if (got === null || !isShareable(got)) return null;
-      if (retired || !accepts(got) || !isStorable(cacheable, got)) return got;
-      const stored = encodeEntry(got);
+      const kept = !retired && accepts(got) ? storable.take(cacheable, got, warnOfField) : null;
+      if (kept === null) return got;
+      const stored = encodeEntry(kept);
       filled = fill(slot, ticket, stored, askedAtMs);
       // Those who wait now and those who find it stored are sent the same memory: the body is what an entry ends with.
-      return share(stored, { ...got, body: stored.subarray(stored.length - got.body.length) });
+      return share(stored, { ...kept, body: stored.subarray(stored.length - kept.body.length) });
     };
     const answer = fetch(request, { maxBytes: maxEntryBytes, signal }).then(receive, (error: unknown) => {
       if (signal.aborted) return null;
@@ -252,21 +291,6 @@ function isShareable({ status, rawHeaders }: Answer): boolean {
   const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
   if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
   return !/\bprivate\b/i.test(headerValues(rawHeaders, 'cache-control').join());
-}
-
-/** Whether it may be kept: a whole 200 that is what its digest says. */
-function isStorable(cacheable: Cacheable, { status, rawHeaders, body }: Answer): boolean {
-  if (status !== 200 || has(rawHeaders, 'content-encoding', 'content-range')) return false;
-  if (/\bno-(store|cache)\b/i.test(headerValues(rawHeaders, 'cache-control').join())) return false;
-  if (cacheable.kind === 'v1') return true;
-  const named = headerValues(rawHeaders, 'docker-content-digest');
-  const digests = cacheable.kind === 'digest' ? [...named, cacheable.item] : named;
-  return digests.length > 0 && digests.every((digest) => matchesDigest(body, digest));
-}
-
-function matchesDigest(body: Buffer, digest: string): boolean {
-  const [algorithm = '', hex] = digest.split(':');
-  return ['sha256', 'sha512'].includes(algorithm) && createHash(algorithm).update(body).digest('hex') === hex;
 }
 
 function has(rawHeaders: RawHeaders, ...names: string[]): boolean {

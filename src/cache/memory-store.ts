@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import {
   abandonedWriteMs,
   entryOverheadBytes,
-  maxItemsPerScope,
+  maxWordBytes,
+  wordBytes,
   type CacheStore,
   type Change,
   type Slot,
@@ -10,104 +11,122 @@ import {
   type Ticket,
 } from './store.ts';
 
-/** The state of one scope. A scope that is forgotten gets new numbers, so nothing from before matches. */
-type Scope = {
-  /** The version of every item that has none of its own. */
-  base: number;
-  /** Raised by every write: what a fill has to have seen. */
-  generation: number;
-  readonly versions: Map<string, number>;
-  /** Writes under way, and when each is given up. */
-  readonly writes: Map<string, number>;
-};
-
 type Entry = { readonly value: Buffer; readonly version: number; readonly expiresAtMs: number };
 
-/** How many scopes are remembered at most. */
-const maxScopes = 100_000;
+/** When each scope and each item was last written, by a number that only grows. What was never written has the number of the beginning. */
+type WriteLog = {
+  /** The version of an item: higher after each write that changes it. */
+  version(slot: Slot): number;
+  /** Higher after each write in the scope: what a fill has to have seen. */
+  generation(scope: string): number;
+  note(change: Change): void;
+  /** Makes every version and generation a new one. */
+  restart(): void;
+  bytes(): number;
+};
+
+/** Only writes leave something in it; when it would be over `maxBytes` it begins anew, and nothing from before matches any more. */
+function createWriteLog(maxBytes: number): WriteLog {
+  const words = new Map<string, number>();
+  let last = 0;
+  let beginning = 0;
+  let bytes = 0;
+  const set = (key: string) => {
+    if (!words.has(key)) bytes += key.length + wordBytes;
+    words.set(key, ++last);
+  };
+  const restart = () => {
+    words.clear();
+    bytes = 0;
+    beginning = ++last;
+  };
+  return {
+    version: ({ scope, item }) =>
+      Math.max(beginning, words.get(`all ${scope}`) ?? 0, words.get(`item ${scope}\n${item}`) ?? 0),
+    generation: (scope) => Math.max(beginning, words.get(`any ${scope}`) ?? 0),
+    note: ({ scope, items }) => {
+      set(`any ${scope}`);
+      if (items === 'all') set(`all ${scope}`);
+      else for (const item of items) set(`item ${scope}\n${item}`);
+      if (bytes > maxBytes) restart();
+    },
+    restart,
+    bytes: () => bytes,
+  };
+}
 
 /** The embedded store: a map in this process. */
-export function createMemoryStore(limits: StoreLimits, now: () => number): CacheStore {
+export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () => number): CacheStore {
   let { ttlMs } = limits;
-  let lastNumber = 0;
   let evicted = 0;
-  const scopes = new LRUCache<string, Scope>({ max: maxScopes });
+  const written = createWriteLog(maxWordBytes(maxBytes));
+  /** Writes under way in the order in which they began: where, and when each is given up. */
+  const writes = new Map<string, { readonly scope: string; readonly untilMs: number }>();
   const entries = new LRUCache<string, Entry>({
-    maxSize: limits.maxBytes,
+    maxSize: maxBytes,
     sizeCalculation: ({ value }, key) => value.length + key.length + entryOverheadBytes,
     disposeAfter: (_entry, _key, reason) => {
       if (reason === 'evict') evicted += 1;
     },
   });
 
-  const scopeOf = (name: string): Scope => {
-    const known = scopes.get(name);
-    if (known) return known;
-    const scope = {
-      base: ++lastNumber,
-      generation: ++lastNumber,
-      versions: new Map<string, number>(),
-      writes: new Map<string, number>(),
-    };
-    scopes.set(name, scope);
-    return scope;
+  const ticketOf = (slot: Slot): Ticket => `${written.version(slot)}.${written.generation(slot.scope)}`;
+  const makeRoom = () => {
+    while (entries.size > 0 && entries.calculatedSize + written.bytes() > maxBytes) entries.pop();
   };
-  const versionOf = (scope: Scope, item: string) => scope.versions.get(item) ?? scope.base;
-  const ticketOf = (scope: Scope, item: string): Ticket => `${versionOf(scope, item)}.${scope.generation}`;
-
-  const supersede = ({ scope: name, items }: Change): Scope => {
-    const scope = scopeOf(name);
-    scope.generation = ++lastNumber;
-    if (items !== 'all') for (const item of items) scope.versions.set(item, ++lastNumber);
-    if (items === 'all' || scope.versions.size > maxItemsPerScope) {
-      scope.versions.clear();
-      scope.base = ++lastNumber;
+  const supersede = (change: Change) => {
+    written.note(change);
+    makeRoom();
+  };
+  /** Those whose instance has died never end. */
+  const giveUp = () => {
+    for (const [id, { untilMs }] of writes) {
+      if (now() < untilMs) return;
+      writes.delete(id);
     }
-    return scope;
   };
 
   return {
     lookup: (slot) => {
-      const scope = scopeOf(slot.scope);
-      const ticket = ticketOf(scope, slot.item);
+      const ticket = ticketOf(slot);
       const key = keyOf(slot);
       const entry = entries.get(key);
-      if (entry?.version === versionOf(scope, slot.item) && now() < entry.expiresAtMs) {
+      if (entry?.version === written.version(slot) && now() < entry.expiresAtMs) {
         return Promise.resolve({ kind: 'found', value: entry.value, ticket });
       }
       if (entry) entries.delete(key);
       return Promise.resolve({ kind: 'absent', ticket });
     },
     fill: (slot, ticket, value, ageMs) => {
-      const scope = scopeOf(slot.scope);
-      const writing = [...scope.writes.values()].some((untilMs) => now() < untilMs);
-      if (writing || ageMs >= ttlMs || ticket !== ticketOf(scope, slot.item))
+      giveUp();
+      const writing = [...writes.values()].some(({ scope }) => scope === slot.scope);
+      if (writing || ageMs >= ttlMs || ticket !== ticketOf(slot))
         return Promise.resolve({ stored: false, evicted: 0 });
       const before = evicted;
       const key = keyOf(slot);
       const expiresAtMs = now() + ttlMs - ageMs;
-      entries.set(key, { value, version: versionOf(scope, slot.item), expiresAtMs });
+      entries.set(key, { value, version: written.version(slot), expiresAtMs });
+      makeRoom();
       return Promise.resolve({ stored: entries.has(key), evicted: evicted - before });
     },
     beginWrite: (change) => {
-      supersede(change).writes.set(change.id, now() + abandonedWriteMs);
+      giveUp();
+      supersede(change);
+      writes.set(change.id, { scope: change.scope, untilMs: now() + abandonedWriteMs });
       return Promise.resolve(true);
     },
     endWrite: (change) => {
-      supersede(change).writes.delete(change.id);
+      supersede(change);
+      writes.delete(change.id);
       return Promise.resolve(true);
     },
     renew: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;
       entries.clear();
-      for (const scope of scopes.values()) {
-        scope.versions.clear();
-        scope.base = ++lastNumber;
-        scope.generation = ++lastNumber;
-      }
+      written.restart();
     },
     isUsable: () => true,
-    stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize }),
+    stats: () => Promise.resolve({ entries: entries.size, bytes: entries.calculatedSize + written.bytes() }),
     close: () => Promise.resolve(),
   };
 }

@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { runScript, type RedisKeys } from './redis-keys.ts';
-import { flushScript, pageEntries, statsScript, type Script } from './redis-scripts.ts';
+import { flushScript, forgetWordsScript, pageEntries, statsScript, type Script } from './redis-scripts.ts';
 import type { StoreStats } from './store.ts';
 
 /** More than there are in any cache of ours: whatever answers, the asking ends. */
@@ -12,25 +12,28 @@ const maxPages = 100_000;
  */
 export async function readRedisStats(
   run: (script: Script, keys: string[], args: string[]) => Promise<unknown>,
-  { index }: RedisKeys,
+  { index, words }: RedisKeys,
 ): Promise<StoreStats> {
   let entries = 0;
   let bytes = 0;
+  let wordsBytes = 0;
   let cursor = '0';
   let pages = 0;
   do {
-    const page = (await run(statsScript, [index], [cursor])) as [Buffer, number, number];
+    const page = (await run(statsScript, [index, words], [cursor])) as [Buffer, number, number, number];
     cursor = page[0].toString();
     entries += page[1];
     bytes += page[2];
+    wordsBytes = page[3];
     pages += 1;
   } while (cursor !== '0' && pages < maxPages);
-  return { entries, bytes };
+  return { entries, bytes: bytes + wordsBytes };
 }
 
 /** Forgets every answer, for all instances at once, and then deletes them page by page. @throws Error as Redis says it. */
-export async function flushRedis(redis: Redis | Cluster, { epoch, index }: RedisKeys): Promise<void> {
+export async function flushRedis(redis: Redis | Cluster, { epoch, index, words }: RedisKeys): Promise<void> {
   await redis.del(epoch);
+  await runScript(redis, forgetWordsScript, [words], []);
   // No longer than there was something to delete: others go on storing.
   let pages = Math.ceil((await redis.zcard(index)) / pageEntries);
   while (pages > 0 && (await runScript(redis, flushScript, [index], [])) !== 0) pages -= 1;

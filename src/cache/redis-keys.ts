@@ -9,7 +9,8 @@ export type RedisKeys = {
   readonly index: string;
   /** Written only to learn whether Redis takes writes. */
   readonly probe: string;
-  readonly scope: (scope: string) => string;
+  /** What writes have left. */
+  readonly words: string;
   readonly entry: (slot: Slot) => string;
   /** Who writes to a repository's immutable tags. */
   readonly lock: (repository: string) => string;
@@ -23,7 +24,7 @@ export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKe
     epoch: `${prefix}epoch`,
     index: `${prefix}index`,
     probe: `${prefix}probe`,
-    scope: (scope) => `${prefix}scope:${scope}`,
+    words: `${prefix}words`,
     entry: ({ scope, item, variant }) => `${prefix}entry:${scope}\n${item}\n${variant}`,
     lock: (repository) => `${prefix}lock:${repository}`,
   };

@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto';
-import { abandonedWriteMs, entryOverheadBytes, maxItemsPerScope } from './store.ts';
+import { abandonedWriteMs, entryOverheadBytes, wordBytes } from './store.ts';
 
 /**
  * The Redis store's operations, each one script, so that each happens at one instant.
  *
  * Keys, all in one hash slot of a cluster:
  *   epoch   a random word; deleted by whoever saw Redis fail. What was stored under another word is not believed.
- *   scope:… a hash: `generation` (a random word, new with every write), `base` and `item:…` (random words, the
- *           version of an item, new with every write to it), `writes` (each write under way: "id|when it is given up").
- *   entry:… "epoch.version." and the value; believed only under this epoch and version.
+ *   words   a hash of what writes have left, and of nothing else: `base` (a random word, new whenever the hash is), for each written
+ *           scope, by a hash of its name, `any` (a word that is new with every write in it) and `all` (new with every write to all of
+ *           it), `item` for each written item, and `writes` (each write under way: "id|scope|when it is given up"). What was never
+ *           written has no word. It is bounded: one too many, and it begins anew. Who finds it gone, evicted or full, begins it anew
+ *           too, and nothing from before matches the new base.
+ *   entry:… "epoch.base.all.item." and the value; believed only under these words.
  *   index   a sorted set of "size|entry key" by last use, and of "#" by minus the sum of the sizes. One key, so that
  *           Redis's own eviction takes all of the accounting or nothing; entries left behind are taken in again
  *           when they are used, and members whose entry has gone are dropped when their turn comes.
@@ -18,7 +21,6 @@ export type Script = { readonly text: string; readonly sha1: string };
 const day = 24 * 60 * 60 * 1000;
 /** Every key has a lifetime: what the state of the cache costs is given back when nobody uses it, in milliseconds. */
 const stateTtlMs = 30 * day;
-const scopeTtlMs = 10 * 60 * 1000;
 /** How many entries one script looks at: no script may hold up Redis for longer than a lookup waits. */
 export const pageEntries = 200;
 
@@ -37,59 +39,64 @@ end
 local function sizeOf(member)
   return tonumber(string.match(member, '^%d+'))
 end
-local function writesBesides(scope, id)
+local function writesBesides(words, id)
   local writes = {}
-  for write, giveUpAt in string.gmatch(redis.call('HGET', scope, 'writes') or '', '([^| ]+)|(%d+)') do
-    if write ~= id and now() < tonumber(giveUpAt) then writes[#writes + 1] = write .. '|' .. giveUpAt end
+  for write, scope, giveUpAt in string.gmatch(redis.call('HGET', words, 'writes') or '', '([^| ]+)|([^| ]+)|(%d+)') do
+    if write ~= id and now() < tonumber(giveUpAt) then writes[#writes + 1] = write .. '|' .. scope .. '|' .. giveUpAt end
   end
   return writes
 end
+local function wordsBytes(words)
+  local count = redis.pcall('HLEN', words)
+  return type(count) == 'number' and math.max(count - 1, 0) * ${wordBytes} or 0
+end
 `;
 
+/** ARGV of both scripts of a write: nonce id maxWords scope any all item…; no item: all. */
 const supersede = `
-local function supersede(scope, nonce, items)
-  local reply = redis.pcall('HSET', scope, 'generation', nonce)
+local function supersede(words)
+  local nonce, maxWords, any, all = ARGV[1], tonumber(ARGV[3]), ARGV[5], ARGV[6]
+  local reply = redis.pcall('HSET', words, any, nonce)
   if type(reply) == 'table' and reply.err then
-    -- Redis is full: forgetting needs no memory, and a scope without words matches nothing.
-    redis.call('DEL', scope)
+    -- Redis is full: forgetting needs no memory, and without words nothing matches.
+    redis.call('DEL', words)
     return
   end
-  if #items == 0 or redis.call('HLEN', scope) > ${maxItemsPerScope} then
-    local writes = redis.call('HGET', scope, 'writes')
-    redis.call('DEL', scope)
-    redis.call('HSET', scope, 'generation', nonce, 'base', nonce)
-    if writes then redis.call('HSET', scope, 'writes', writes) end
-  else
-    redis.call('HSETNX', scope, 'base', nonce)
-    for _, item in ipairs(items) do redis.call('HSET', scope, 'item:' .. item, nonce) end
+  redis.call('HSETNX', words, 'base', nonce)
+  if #ARGV == 6 then redis.call('HSET', words, all, nonce) end
+  for i = 7, #ARGV do redis.call('HSET', words, ARGV[i], nonce) end
+  if redis.call('HLEN', words) > maxWords then
+    local writes = redis.call('HGET', words, 'writes')
+    redis.call('DEL', words)
+    redis.call('HSET', words, 'base', nonce)
+    if writes then redis.call('HSET', words, 'writes', writes) end
   end
-  redis.call('PEXPIRE', scope, ${scopeTtlMs})
+  redis.call('PEXPIRE', words, ${stateTtlMs})
 end
-local items = {}
-for i = 3, #ARGV do items[#items + 1] = ARGV[i] end
 `;
 
-/** KEYS epoch scope entry index; ARGV nonce item. Gives the ticket, the value or nil, and the nonce: so no answer is taken for that to another question. */
+/** KEYS epoch words entry index; ARGV nonce any all item. Gives the ticket, the value or nil, and the nonce: so no answer is taken for that to another question. */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
   epoch = ARGV[1]
   redis.call('SET', KEYS[1], epoch, 'PX', ${stateTtlMs})
 end
-local scope = redis.pcall('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
+local words = redis.pcall('HMGET', KEYS[2], 'base', ARGV[2], ARGV[3], ARGV[4])
 -- Somebody else's key of another type again.
-if scope.err then
+if words.err then
   redis.call('DEL', KEYS[2])
-  scope = { false, false, false }
+  words = { false, false, false, false }
 end
-if not (scope[1] and scope[2]) then
-  redis.call('HSET', KEYS[2], 'generation', ARGV[1], 'base', ARGV[1])
-  scope = { ARGV[1], ARGV[1], scope[3] }
+local base = words[1]
+if not base then
+  base = ARGV[1]
+  redis.call('HSET', KEYS[2], 'base', base)
 end
--- Every lookup writes something: a Redis that refuses is a replica, and may be behind.
-redis.call('PEXPIRE', KEYS[2], ${scopeTtlMs})
-local stamp = epoch .. '.' .. (scope[3] or scope[2]) .. '.'
-local ticket = stamp .. scope[1]
+-- Every lookup writes something: a Redis that refuses is a replica, and may be behind. What it writes is the same for all names.
+redis.call('PEXPIRE', KEYS[2], ${stateTtlMs})
+local stamp = epoch .. '.' .. base .. '.' .. (words[3] or '') .. '.' .. (words[4] or '') .. '.'
+local ticket = stamp .. (words[2] or '')
 -- Somebody else's key of another type is none of ours: a miss, and a fill replaces it.
 local value = redis.pcall('GET', KEYS[3])
 if type(value) == 'table' then value = false end
@@ -104,28 +111,30 @@ end
 return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
 
-/** KEYS epoch scope entry index; ARGV ticket item value ttlMs maxBytes. Gives whether it was stored, and how many were evicted. */
+/** KEYS epoch words entry index; ARGV ticket value ttlMs maxBytes scope any all item. Gives whether it was stored, and how many were evicted. */
 export const fillScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
-local scope = redis.call('HMGET', KEYS[2], 'generation', 'base', 'item:' .. ARGV[2])
-if not (epoch and scope[1] and scope[2]) then return { 0, 0 } end
-local stamp = epoch .. '.' .. (scope[3] or scope[2]) .. '.'
-if stamp .. scope[1] ~= ARGV[1] then return { 0, 0 } end
-if #writesBesides(KEYS[2], '') > 0 then return { 0, 0 } end
-local value = stamp .. ARGV[3]
+local words = redis.call('HMGET', KEYS[2], 'base', ARGV[6], ARGV[7], ARGV[8])
+if not (epoch and words[1]) then return { 0, 0 } end
+local stamp = epoch .. '.' .. words[1] .. '.' .. (words[3] or '') .. '.' .. (words[4] or '') .. '.'
+if stamp .. (words[2] or '') ~= ARGV[1] then return { 0, 0 } end
+for _, write in ipairs(writesBesides(KEYS[2], '')) do
+  if string.find(write, '|' .. ARGV[5] .. '|', 1, true) then return { 0, 0 } end
+end
+local value = stamp .. ARGV[2]
 local member = memberOf(KEYS[3], #value)
-local maxBytes = tonumber(ARGV[5])
+local maxBytes = tonumber(ARGV[4])
 if sizeOf(member) > maxBytes then return { 0, 0 } end
 local before = lengthOf(KEYS[3])
 if before > 0 then
   local old = memberOf(KEYS[3], before)
   if redis.call('ZREM', KEYS[4], old) == 1 then redis.call('ZINCRBY', KEYS[4], sizeOf(old), '#') end
 end
-redis.call('SET', KEYS[3], value, 'PX', ARGV[4])
+redis.call('SET', KEYS[3], value, 'PX', ARGV[3])
 if redis.call('ZADD', KEYS[4], now(), member) == 1 then redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#') end
 redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
-redis.call('PEXPIRE', KEYS[2], ${scopeTtlMs})
 local bytes = -tonumber(redis.call('ZSCORE', KEYS[4], '#'))
+maxBytes = maxBytes - wordsBytes(KEYS[2])
 local evicted = 0
 while bytes > maxBytes do
   local oldest = redis.call('ZRANGE', KEYS[4], 1, 1)[1]
@@ -145,19 +154,19 @@ redis.call('ZADD', KEYS[4], -bytes, '#')
 return { 1, evicted }
 `);
 
-/** KEYS scope; ARGV nonce id item…; no item: all. */
+/** KEYS words; ARGV as `supersede` has them. */
 export const beginWriteScript = script(`${prelude}${supersede}
-supersede(KEYS[1], ARGV[1], items)
+supersede(KEYS[1])
 local writes = writesBesides(KEYS[1], ARGV[2])
-writes[#writes + 1] = ARGV[2] .. '|' .. string.format('%.0f', now() + ${abandonedWriteMs * 1000})
+writes[#writes + 1] = ARGV[2] .. '|' .. ARGV[4] .. '|' .. string.format('%.0f', now() + ${abandonedWriteMs * 1000})
 redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' '))
-redis.call('PEXPIRE', KEYS[1], ${scopeTtlMs})
+redis.call('PEXPIRE', KEYS[1], ${stateTtlMs})
 return 1
 `);
 
-/** KEYS scope; ARGV nonce id item…; no item: all. */
+/** KEYS words; ARGV as `supersede` has them. */
 export const endWriteScript = script(`${prelude}${supersede}
-supersede(KEYS[1], ARGV[1], items)
+supersede(KEYS[1])
 local writes = writesBesides(KEYS[1], ARGV[2])
 redis.call('HDEL', KEYS[1], 'writes')
 if #writes > 0 then redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, ' ')) end
@@ -172,7 +181,7 @@ if type(total) == 'table' and total.err then redis.call('DEL', KEYS[2]) end
 return { ARGV[1], 1 }
 `);
 
-/** KEYS index; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes. Changes nothing. */
+/** KEYS index words; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes, and the bytes of what writes have left. Changes nothing. */
 export const statsScript = script(`${prelude}
 local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ${pageEntries})
 local count = 0
@@ -185,7 +194,7 @@ for i = 1, #page[2], 2 do
     bytes = bytes + sizeOf(member)
   end
 end
-return { page[1], count, bytes }
+return { page[1], count, bytes, wordsBytes(KEYS[2]) }
 `);
 
 /** KEYS index. Deletes one page of entries; gives how many are left. */
@@ -198,6 +207,17 @@ end
 local left = math.max(redis.call('ZCARD', KEYS[1]) - 1, 0)
 if left == 0 then redis.call('DEL', KEYS[1]) end
 return left
+`);
+
+/** KEYS words. Forgets all words but those of writes under way: nothing from before matches. */
+export const forgetWordsScript = script(`
+local writes = redis.pcall('HGET', KEYS[1], 'writes')
+redis.call('DEL', KEYS[1])
+if type(writes) == 'string' then
+  redis.call('HSET', KEYS[1], 'writes', writes)
+  redis.call('PEXPIRE', KEYS[1], ${stateTtlMs})
+end
+return 1
 `);
 
 function script(text: string): Script {

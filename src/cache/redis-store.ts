@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { Peers } from '../peers.ts';
 import { readRedisStats } from './redis-admin.ts';
 import { createRedisKeys, runScript } from './redis-keys.ts';
@@ -12,7 +12,14 @@ import {
 } from './redis-scripts.ts';
 import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from './redis-trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
-import type { CacheStore, Change, Slot, StoreLimits } from './store.ts';
+import {
+  maxWordBytes,
+  wordBytes,
+  type CacheStore,
+  type Change,
+  type Slot,
+  type StoreLimits,
+} from './store.ts';
 
 export type RedisStoreOptions = StoreLimits &
   Omit<RedisTrustOptions, 'keys' | 'onReturn'> & {
@@ -31,6 +38,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const { redis, maxBytes, peers } = options;
   let { ttlMs } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
+  const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
   /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
   const untoldEnds = new Set<Change>();
   const tellEnds = async () => {
@@ -64,12 +72,13 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     parse: (reply: unknown) => T,
   ): Promise<T> => trust.ask(async () => parse(await runScript(redis, script, names, args)));
 
-  const keysOf = (slot: Slot) => [keys.epoch, keys.scope(slot.scope), keys.entry(slot), keys.index];
+  const keysOf = (slot: Slot) => [keys.epoch, keys.words, keys.entry(slot), keys.index];
 
   const write = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
     if (!trust.answers()) return false;
     try {
-      await run(script, [keys.scope(scope)], [nonce(), id, ...(items === 'all' ? [] : items)], parseWritten);
+      const named = items === 'all' ? [] : items.map((item) => itemWord(scope, item));
+      await run(script, [keys.words], [nonce(), id, maxWords, ...scopeWords(scope), ...named], parseWritten);
       return true;
     } catch {
       return false;
@@ -85,7 +94,8 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       const before = trust.losses();
       try {
         const sent = nonce();
-        const [ticket, value] = await run(lookupScript, keysOf(slot), [sent, slot.item], (reply) =>
+        const [, ...words] = wordsOf(slot);
+        const [ticket, value] = await run(lookupScript, keysOf(slot), [sent, ...words], (reply) =>
           parseFound(reply, sent),
         );
         if (trust.losses() !== before) return { kind: 'unavailable' };
@@ -100,7 +110,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       const leftMs = Math.floor(ttlMs - ageMs);
       if (!trust.isTrusted() || leftMs <= 0) return { stored: false, evicted: 0 };
       try {
-        const args = [ticket, slot.item, value, String(leftMs), String(maxBytes)];
+        const args = [ticket, value, String(leftMs), String(maxBytes), ...wordsOf(slot)];
         const [stored, evicted] = await run(fillScript, keysOf(slot), args, parseStored);
         return { stored: stored === 1, evicted };
       } catch {
@@ -157,4 +167,22 @@ function parseWritten(reply: unknown): void {
 
 function nonce(): string {
   return randomBytes(8).toString('hex');
+}
+
+/** A name that is as short for every scope and item: 96 bits of a hash, of which two that are the same cost only an entry. */
+function shorten(...names: string[]): string {
+  return createHash('sha256').update(JSON.stringify(names)).digest('base64url').slice(0, 16);
+}
+
+function scopeWords(scope: string): readonly [scope: string, any: string, all: string] {
+  const short = shorten(scope);
+  return [short, `any:${short}`, `all:${short}`];
+}
+
+function itemWord(scope: string, item: string): string {
+  return `item:${shorten(scope, item)}`;
+}
+
+function wordsOf({ scope, item }: Slot): readonly string[] {
+  return [...scopeWords(scope), itemWord(scope, item)];
 }

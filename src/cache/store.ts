@@ -24,6 +24,7 @@ export type Change = {
   readonly items: readonly string[] | 'all';
 };
 
+/** `bytes` counts what writes have left, too. */
 export type StoreStats = { readonly entries: number; readonly bytes: number };
 
 /**
@@ -33,6 +34,7 @@ export type StoreStats = { readonly entries: number; readonly bytes: number };
  * store's timeout.
  */
 export type CacheStore = {
+  /** Leaves nothing behind, whatever is looked for: names that a client makes up cost no memory. */
   lookup(slot: Slot): Promise<Lookup>;
   /**
    * Stores unless the ticket is out of date, a write is under way, or the value is too old. `ageMs` is for how long it
@@ -72,5 +74,10 @@ export const entryOverheadBytes = 200;
 /** How long a write that never ends (its instance died) keeps its scope from being filled, in milliseconds. */
 export const abandonedWriteMs = 60_000;
 
-/** A scope that was written under more items than this forgets them all at once instead. */
-export const maxItemsPerScope = 1000;
+/** What is remembered of one written scope or item costs, in bytes: a field of a hash in Redis, measured and rounded up. */
+export const wordBytes = 128;
+
+/** How many bytes remember writes at most, as a part of what the store may take: when there is no room for more, everything is forgotten. */
+export function maxWordBytes(maxBytes: number): number {
+  return Math.min(1024 * 1024, Math.floor(maxBytes / 8));
+}

@@ -21,6 +21,7 @@ import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.
 import { redisUrl } from './redis-url.ts';
 import { tokenKeys } from './token-keys.ts';
 import { upstreamUrl } from './upstream-url.ts';
+import { fieldNames } from './field-names.ts';
 import { userAgents } from './user-agents.ts';
 import { admin, alerts } from './watch-keys.ts';
 
@@ -240,6 +241,11 @@ const cache = z.strictObject({
     duration('1ms', '1d'),
     '10s',
     'How long an answer may be given without asking upstream: what is pushed or deleted around Tidegate is seen within it.',
+  ),
+  headers: key(
+    fieldNames(),
+    [],
+    'Header fields of your registry that an answer may be cached with, besides those that registries are known to send. An answer with any other is passed on and not cached; the log names the field.',
   ),
 });
 

@@ -4,7 +4,8 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import {
   abandonedWriteMs,
   entryOverheadBytes,
-  maxItemsPerScope,
+  maxWordBytes,
+  wordBytes,
   type CacheStore,
   type Change,
   type Slot,
@@ -257,9 +258,49 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
       assert.equal(await found(reader, slot), null);
     });
 
-    it(`forgets them all when more than ${maxItemsPerScope} items of a scope are written`, async () => {
+    it('leaves nothing behind when it is only asked', async () => {
+      const { filler, reader } = await open();
+      const before = await reader.stats();
+      for (let i = 0; i < 1000; i += 1)
+        await ticketOf(reader, { scope: `v2:${i}${'a'.repeat(250)}`, item: 'x'.repeat(128), variant: 'a' });
+      assert.deepEqual(await reader.stats(), before);
+      assert.equal(await fill(filler, slot, value), true);
+      assert.deepEqual(await found(reader, slot), value);
+    });
+
+    it('counts what writes leave as bytes, keeps it in bounds, and lets entries go for it', async () => {
+      const maxBytes = 128 * 1024;
+      const { writer, filler, reader } = await open({ maxBytes });
+      for (let i = 0; i < 12; i += 1)
+        assert.equal(await fill(filler, { ...slot, item: `item${i}` }, Buffer.alloc(10_000)), true);
+      let most = 0;
+      for (let i = 0; i < 400; i += 1) {
+        await write(writer, { scope: `v2:${i}${'a'.repeat(250)}`, items: ['x'.repeat(128)] });
+        const { entries, bytes } = (await reader.stats()) ?? { entries: -1, bytes: -1 };
+        if (entries === 0) most = Math.max(most, bytes);
+        const at = { ...slot, item: `item${i % 12}` };
+        await fill(filler, at, Buffer.alloc(10_000));
+        const filled = await filler.stats();
+        assert.ok((filled?.bytes ?? Infinity) <= maxBytes, `${filled?.bytes} bytes with entries`);
+      }
+      assert.ok(most <= maxWordBytes(maxBytes), `${most} bytes without entries`);
+    });
+
+    it('refuses a fill from before a write of which nothing is remembered any more', async () => {
+      const { writer, reader } = await open({ maxBytes: 64 * 1024 });
+      const ticket = await ticketOf(reader, slot);
+      await write(writer, {});
+      for (let i = 0; i < 100; i += 1) await write(writer, { scope: `other${i}` });
+      assert.equal((await reader.fill(slot, ticket, value, 0)).stored, false);
+      assert.equal(await found(reader, slot), null);
+    });
+
+    it('forgets them all when more is written than can be remembered', async () => {
       const { writer, reader } = await open();
-      const items = Array.from({ length: maxItemsPerScope + 1 }, (_, i) => `tag${i}`);
+      const items = Array.from(
+        { length: maxWordBytes(limits.maxBytes) / wordBytes + 1 },
+        (_, i) => `tag${i}`,
+      );
       const other = { ...slot, item: 'not written' };
       for (const at of [slot, other, { ...slot, item: 'tag0' }]) await fill(reader, at, value);
       for (let i = 0; i < items.length; i += 100) await write(writer, { items: items.slice(i, i + 100) });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { createCacheClient, type CacheClient } from '../support/cache-client.ts';
 import { digestOf } from '../support/cache-load.ts';
@@ -95,6 +96,73 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
         await untilHit(tag);
       });
     }
+  });
+
+  describe('what is forged in Redis, with a right hash, is asked for again', () => {
+    const digest = digestOf(body);
+    const other = JSON.stringify({ schemaVersion: 2, note: 'another' });
+    const fields = ['Content-Type', type, 'Docker-Content-Digest', digest];
+    const whole = ['OK', ...fields];
+    const forgeries: readonly [what: string, head: unknown, content?: string][] = [
+      ['{} for a head', {}],
+      ['null', null],
+      ['a text', 'OK'],
+      ['an empty list', []],
+      ['a list in a list', ['OK', 'Content-Type', [type]]],
+      ['a number for a value', ['OK', ...fields, 'Content-Length', 5]],
+      ['a field without a value', [...whole, 'ETag']],
+      ['a line feed in the reason', ['OK\r\nSet-Cookie: a=b', ...fields]],
+      ['a line feed in a value', [...whole, 'ETag', 'a\r\nSet-Cookie: a=b']],
+      ['a character that is no byte in a value', [...whole, 'ETag', '\u0430']],
+      ['an empty name', [...whole, '', 'x']],
+      ['a cookie', [...whole, 'Set-Cookie', 'session=1']],
+      ['a way elsewhere', [...whole, 'Location', 'https://elsewhere.example']],
+      ['a coding', [...whole, 'Content-Encoding', 'gzip']],
+      ['an endpoint', [...whole, 'X-Docker-Endpoints', 'elsewhere.example']],
+      ['a second type', [...whole, 'Content-Type', 'text/html']],
+      ['another body', whole, other],
+      ['no digest, and another body', ['OK', 'Content-Type', type], other],
+    ];
+    const forge = (head: unknown, content: string) => {
+      const text = Buffer.from(JSON.stringify(head));
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(text.length);
+      const all = Buffer.concat([length, text, Buffer.from(content)]);
+      return Buffer.concat([createHash('sha256').update(all).digest(), all]);
+    };
+    for (const [i, [what, head, content = body]] of forgeries.entries()) {
+      for (const reference of [`forged${i}`, digest]) {
+        test(`${what}, under a ${reference === digest ? 'digest' : 'tag'}`, async () => {
+          await untilHit(reference);
+          const [key = ''] = await redis.admin.keys(`*entry*${reference}*`);
+          const value = await redis.admin.getBuffer(key);
+          const stamp = /^(?:[\w-]*\.){4}/.exec(value?.toString('latin1') ?? '')?.[0];
+          assert.ok(stamp);
+          await redis.admin.set(key, Buffer.concat([Buffer.from(stamp), forge(head, content)]), 'PX', 60_000);
+          for (const method of ['HEAD', 'GET']) {
+            const answer = await client.ask(method, `/v2/app/manifests/${reference}`, {
+              headers: { Accept: type },
+            });
+            assert.deepEqual([answer.status, answer.header('Docker-Content-Digest')], [200, digest]);
+            for (const name of ['Set-Cookie', 'Location', 'Content-Encoding', 'X-Docker-Endpoints'])
+              assert.equal(answer.header(name), '', name);
+            if (method === 'GET') assert.equal(answer.body.toString(), body);
+          }
+          await untilHit(reference);
+        });
+      }
+    }
+    test('a digest under another name than its own', async () => {
+      const named = digestOf(other);
+      await untilHit(digest);
+      await get('latest');
+      const [key = ''] = await redis.admin.keys(`*entry*${digest}*`);
+      const value = await redis.admin.getBuffer(key);
+      assert.ok(value);
+      await redis.admin.set(key.replace(digest, named), value, 'PX', 60_000);
+      const answer = await client.ask('GET', `/v2/app/manifests/${named}`, { headers: { Accept: type } });
+      assert.notEqual(answer.header('X-Cache'), 'HIT');
+    });
   });
 
   const troubles: readonly [what: string, begin: () => unknown, end: () => unknown][] = [

@@ -125,7 +125,7 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
     assert.ok(total > maxBytes * 0.95, `its room is used: ${total}`);
   });
 
-  it('heals when its index, its epoch, a scope or an entry is taken away', async () => {
+  it('heals when its index, its epoch, its words or an entry is taken away', async () => {
     await start();
     const { store, log } = await open();
     const { store: other } = await open();
@@ -152,10 +152,10 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
     assert.equal(await foundBy(other), 20);
     assert.deepEqual(await assertSound('epoch'), before);
 
-    await server.admin.del(keys.scope(slotOf(0).scope));
-    assert.equal(await foundBy(other), 0, 'the scope gone: none is believed');
+    await server.admin.del(keys.words);
+    assert.equal(await foundBy(other), 0, 'the words gone: none is believed');
     await fillSome();
-    assert.deepEqual(await assertSound('scope'), before);
+    assert.deepEqual(await assertSound('words'), before);
 
     await server.admin.del(keys.entry(slotOf(0)));
     assert.equal(await foundBy(other), 19, 'an entry gone: the others are found');
@@ -165,10 +165,10 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
     assert.deepEqual(log, []);
   });
 
-  it('refuses a fill after the epoch or the scope was taken away', async () => {
+  it('refuses a fill after the epoch or the words were taken away', async () => {
     await start();
     const { store } = await open();
-    for (const key of [keys.epoch, keys.scope(slotOf(0).scope)]) {
+    for (const key of [keys.epoch, keys.words]) {
       const lookup = await store.lookup(slotOf(0));
       assert.equal(lookup.kind, 'absent');
       await server.admin.del(key);
@@ -176,6 +176,32 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
       await store.lookup(slotOf(0));
       assert.equal((await store.fill(slotOf(0), lookup.ticket, Buffer.alloc(1), 0)).stored, false);
     }
+  });
+
+  it('makes no key for what is looked for, and a bounded one for what is written', async () => {
+    await start();
+    const { store } = await open();
+    await store.lookup(slotOf(0));
+    const usedBytes = async () => Number(/used_memory:(\d+)/.exec(await server.admin.info('memory'))?.[1]);
+    const keysBefore = await server.admin.dbsize();
+    const emptyBytes = await usedBytes();
+    for (let i = 0; i < 3000; i += 1)
+      await store.lookup({ scope: `v2:${String(i).padStart(255, 'a')}`, item: 'x'.repeat(128), variant: '' });
+    assert.equal(await server.admin.dbsize(), keysBefore);
+    const lookedBytes = await usedBytes();
+    assert.ok(lookedBytes - emptyBytes < 100_000, `${lookedBytes - emptyBytes} bytes for looking`);
+    assert.deepEqual(await store.stats(), { entries: 0, bytes: 0 });
+    let most = 0;
+    for (let i = 0; i < 3000; i += 1) {
+      const change = { id: String(i), scope: `v2:${String(i).padStart(255, 'a')}`, items: ['x'.repeat(128)] };
+      await store.beginWrite(change);
+      await store.endWrite(change);
+      most = Math.max(most, (await store.stats())?.bytes ?? 0);
+    }
+    assert.equal(await server.admin.dbsize(), keysBefore);
+    assert.ok(most > maxBytes / 16 && most <= maxBytes / 8, `${most} bytes by its own account`);
+    const wordsBytes = Number(await server.admin.memory('USAGE', keys.words, 'SAMPLES', 0));
+    assert.ok(wordsBytes <= maxBytes / 8, `${wordsBytes} bytes by Redis's account`);
   });
 
   it('gives every key a lifetime', async () => {
@@ -200,7 +226,7 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
       `${keys.index}2`,
     ];
     const others = createRedisKeys('test:', 'http://127.0.0.1:5001');
-    foreign.push(others.epoch, others.index, others.entry(slotOf(0)), others.scope(slotOf(0).scope));
+    foreign.push(others.epoch, others.index, others.entry(slotOf(0)), others.words);
     for (const key of foreign) await server.admin.set(key, `value of ${key}`);
     await server.admin.zadd('scores', 1, '100|session:1');
     const { store } = await open();
@@ -215,9 +241,9 @@ describe('what the cache keeps in Redis', { skip: unlessInstalled('redis-server'
     assert.equal(await server.admin.zscore('scores', '100|session:1'), '1');
     const left = (await server.admin.keys('*')).filter((key) => !foreign.includes(key) && key !== 'scores');
     assert.deepEqual(
-      left.filter((key) => !key.includes(':scope:')),
+      left.filter((key) => key !== keys.words),
       [],
-      'emptied but for the words of the scopes',
+      'emptied but for the word that all begin with',
     );
     assert.deepEqual(await store.stats(), { entries: 0, bytes: 0 });
   });

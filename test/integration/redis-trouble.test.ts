@@ -461,7 +461,7 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
     assert.equal(await write(opened.store), false);
     server.resume();
     await opened.trusted();
-    assert.equal(await server.admin.hget(keys.scope(slot.scope), 'writes'), null);
+    assert.equal(await server.admin.hget(keys.words, 'writes'), null);
     await fill(opened.store, newer);
     assert.deepEqual(await found(opened.store), newer);
   });

@@ -328,9 +328,9 @@ export async function passTime(
       if (leftMs === -2) continue; // its time was up just now
       if (leftMs === -1) throw new Error(`a key without a lifetime: ${key}`);
       await admin.pexpire(key, leftMs - ms);
-      if (!key.includes(':scope:')) continue;
+      if (!key.endsWith(':words')) continue;
       const writes = await admin.hget(key, 'writes');
-      const moved = writes?.replace(/\|(\d+)/g, (_, us: string) => `|${Number(us) - ms * 1000}`);
+      const moved = writes?.replace(/\|(\d+)(?= |$)/g, (_, us: string) => `|${Number(us) - ms * 1000}`);
       if (moved !== undefined) await admin.hset(key, 'writes', moved);
     }
   }

@@ -1,0 +1,14 @@
+import { listOf } from './key-type.ts';
+
+/** What no stored answer may carry: what is one client's alone, leads elsewhere, or says what the body is. */
+const never =
+  /^(?:set-cookie|location|refresh|clear-site-data|www-authenticate|authorization|content-(?:encoding|range|location)|transfer-encoding|trailer|upgrade|x-docker-(?:token|endpoints)|x-accel-.*|x-sendfile)$/i;
+
+/** Names of header fields (RFC 9110 section 5.1) with which answers may be stored. */
+export function fieldNames() {
+  return listOf((name) => {
+    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/.test(name))
+      return `${JSON.stringify(name.slice(0, 40))} is no header field's name`;
+    return never.test(name) ? `answers with ${name} are never cached` : undefined;
+  }, 'a list of names of header fields');
+}
