@@ -164,35 +164,25 @@ export function judgeMemory(info: RedisInfo, maxBytes: number): Finding {
     );
   return warning(
     check,
-    `Redis may take ${mebibytes(limit)}, less than twice cache.maxBytes (${mebibytes(maxBytes)}): entries go earlier than they need to.`,
+    `Redis may take ${mebibytes(limit)}, less than twice cache.maxBytes (${mebibytes(maxBytes)}): the cache can fill it, and leave no room for locks and counts of wrong passwords.`,
     `in redis.conf: maxmemory ${Math.ceil(wanted / 1024 ** 2)}mb, or a smaller cache.maxBytes`,
   );
 }
 
-/** Judges what goes when the memory is full. */
+/** Judges what goes when the memory is full: with the answers that are cached, locks and counts of wrong passwords lie there. */
 export function judgeEviction(info: RedisInfo): Finding {
   const check = 'redis.eviction';
   const policy = info.get('maxmemory_policy');
   const isLimited = Number(info.get('maxmemory') ?? 0) > 0;
   if (policy === undefined) return skipped(check, 'Redis does not say what it evicts.');
   const shown = quoteForeign(policy);
-  const mend = 'in redis.conf: maxmemory-policy allkeys-lru';
-  if (policy === 'allkeys-lru' || policy === 'volatile-lru') {
-    return ok(check, `When its memory is full the least recently used goes (${shown}).`);
-  }
-  if (policy === 'noeviction') {
-    return isLimited
-      ? warning(
-          check,
-          'When its memory is full Redis stores nothing new (noeviction): the cache stands still.',
-          mend,
-        )
-      : ok(check, 'Redis evicts nothing, and has no limit at which it would have to (noeviction).');
-  }
+  if (policy === 'noeviction')
+    return ok(check, 'Redis evicts nothing (noeviction); the cache keeps to cache.maxBytes by itself.');
+  if (!isLimited) return ok(check, `Redis has no limit at which it would evict anything (${shown}).`);
   return warning(
     check,
-    `When its memory is full others than the least recently used may go (${shown}).`,
-    mend,
+    `When its memory is full Redis evicts (${shown}), and not answers alone: locks of immutable tags and counts of wrong passwords can go as well.`,
+    'in redis.conf: maxmemory-policy noeviction, with maxmemory at twice cache.maxBytes or more',
   );
 }
 
