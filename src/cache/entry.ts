@@ -14,7 +14,6 @@ const hashBytes = 32;
 const lengthBytes = 4;
 const maxHeadBytes = 64 * 1024;
 /** RFC 9112 section 4 (reason-phrase) and RFC 9110 section 5.5 (field-value), in Node's one character a byte. */
-// eslint-disable-next-line no-control-regex -- HTAB is meant
 const textForm = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** The bytes under which a 200 is stored: SHA-256 of what follows, length of the head, reason and headers as JSON, body. */

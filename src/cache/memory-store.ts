@@ -16,7 +16,7 @@ type Entry = { readonly value: Buffer; readonly version: number; readonly expire
 /** When each scope and each item was last written, by a number that only grows. What was never written has the number of the beginning. */
 type WriteLog = {
   /** The version of an item: higher after each write that changes it. */
-  version(slot: Slot): number;
+  version(scope: string, item: string): number;
   /** Higher after each write in the scope: what a fill has to have seen. */
   generation(scope: string): number;
   note(change: Change): void;
@@ -41,7 +41,7 @@ function createWriteLog(maxBytes: number): WriteLog {
     beginning = ++last;
   };
   return {
-    version: ({ scope, item }) =>
+    version: (scope, item) =>
       Math.max(beginning, words.get(`all ${scope}`) ?? 0, words.get(`item ${scope}\n${item}`) ?? 0),
     generation: (scope) => Math.max(beginning, words.get(`any ${scope}`) ?? 0),
     note: ({ scope, items }) => {
@@ -70,7 +70,8 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
     },
   });
 
-  const ticketOf = (slot: Slot): Ticket => `${written.version(slot)}.${written.generation(slot.scope)}`;
+  const ticketOf = (scope: string, item: string): Ticket =>
+    `${written.version(scope, item)}.${written.generation(scope)}`;
   const makeRoom = () => {
     while (entries.size > 0 && entries.calculatedSize + written.bytes() > maxBytes) entries.pop();
   };
@@ -88,10 +89,11 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
 
   return {
     lookup: (slot) => {
-      const ticket = ticketOf(slot);
+      const { scope, item } = slot;
+      const ticket = ticketOf(scope, item);
       const key = keyOf(slot);
       const entry = entries.get(key);
-      if (entry?.version === written.version(slot) && now() < entry.expiresAtMs) {
+      if (entry?.version === written.version(scope, item) && now() < entry.expiresAtMs) {
         return Promise.resolve({ kind: 'found', value: entry.value, ticket });
       }
       if (entry) entries.delete(key);
@@ -99,13 +101,14 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
     },
     fill: (slot, ticket, value, ageMs) => {
       giveUp();
-      const writing = [...writes.values()].some(({ scope }) => scope === slot.scope);
-      if (writing || ageMs >= ttlMs || ticket !== ticketOf(slot))
+      const { scope } = slot;
+      const writing = [...writes.values()].some((write) => write.scope === scope);
+      if (writing || ageMs >= ttlMs || ticket !== ticketOf(scope, slot.item))
         return Promise.resolve({ stored: false, evicted: 0 });
       const before = evicted;
       const key = keyOf(slot);
       const expiresAtMs = now() + ttlMs - ageMs;
-      entries.set(key, { value, version: written.version(slot), expiresAtMs });
+      entries.set(key, { value, version: written.version(scope, slot.item), expiresAtMs });
       makeRoom();
       return Promise.resolve({ stored: entries.has(key), evicted: evicted - before });
     },

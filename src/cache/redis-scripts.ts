@@ -114,10 +114,11 @@ return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 /** KEYS epoch words entry index; ARGV ticket value ttlMs maxBytes scope any all item. Gives whether it was stored, and how many were evicted. */
 export const fillScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
-local words = redis.call('HMGET', KEYS[2], 'base', ARGV[6], ARGV[7], ARGV[8])
-if not (epoch and words[1]) then return { 0, 0 } end
-local stamp = epoch .. '.' .. words[1] .. '.' .. (words[3] or '') .. '.' .. (words[4] or '') .. '.'
-if stamp .. (words[2] or '') ~= ARGV[1] then return { 0, 0 } end
+local scope = redis.call('HMGET', KEYS[2], ARGV[6], 'base', ARGV[7], ARGV[8])
+if not (epoch and scope[2]) then return { 0, 0 } end
+scope[1] = scope[1] or ''
+local stamp = epoch .. '.' .. scope[2] .. '.' .. (scope[3] or '') .. '.' .. (scope[4] or '') .. '.'
+if stamp .. scope[1] ~= ARGV[1] then return { 0, 0 } end
 for _, write in ipairs(writesBesides(KEYS[2], '')) do
   if string.find(write, '|' .. ARGV[5] .. '|', 1, true) then return { 0, 0 } end
 end
