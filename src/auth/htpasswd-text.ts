@@ -1,10 +1,11 @@
+import { isUtf8 as isUtf8Bytes } from 'node:buffer';
+
 /** The largest htpasswd file that is read, in bytes. */
 export const maxHtpasswdBytes = 16 * 1024 * 1024;
 
 /** CR alone too: a file of old Macs, or of an editor on one, is not one long line. */
 export const lineEnd = /\r\n|\n|\r/;
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** A byte of a line that is not UTF-8 stands as a lone surrogate, U+DC00 and the byte, which no UTF-8 gives: so it can be written back. */
 const strayByte = /[\udc80-\udcff]/u;
 
@@ -17,14 +18,10 @@ export function decodeHtpasswd(bytes: Uint8Array): string {
   if (bytes.length > maxHtpasswdBytes) throw new Error(`it is larger than ${maxHtpasswdBytes} bytes`);
   if (isUtf16(bytes)) throw new Error('it is text in UTF-16: save it as UTF-8');
   if (bytes.includes(0)) refuseBinary(bytes);
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    const lines = Buffer.from(bytes)
-      .toString('latin1')
-      .split(/(?<=[\r\n])/);
-    return lines.map(decodeLine).join('');
-  }
+  const buffer = Buffer.from(bytes);
+  if (isUtf8Bytes(buffer)) return buffer.toString();
+  const lines = buffer.toString('latin1').split(/(?<=[\r\n])/);
+  return lines.map(decodeLine).join('');
 }
 
 /** The bytes of a text that {@link decodeHtpasswd} gave. */
@@ -44,17 +41,15 @@ export function isUtf8(text: string): boolean {
 /** Each field by itself: one behind the hash may hold anything, too. */
 function decodeLine(latin1: string): string {
   return latin1
-    .split(/(?<=:)/)
+    .split(/(?<=^\xef\xbb\xbf|:)/)
     .map(decodeField)
     .join('');
 }
 
 function decodeField(latin1: string): string {
-  try {
-    return utf8.decode(Buffer.from(latin1, 'latin1'));
-  } catch {
-    return latin1.replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
-  }
+  const bytes = Buffer.from(latin1, 'latin1');
+  if (isUtf8Bytes(bytes)) return bytes.toString();
+  return latin1.replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
 }
 
 /** By its byte order mark, which is no UTF-8, or since every second byte of its beginning is NUL. */
