@@ -10,6 +10,7 @@ import { choosePort } from './port.ts';
 import type { Preparation } from './preparation.ts';
 import { formatCredentials, formatReadyMessage } from './ready-message.ts';
 import { ensureServerCertificate } from './server-certificate.ts';
+import { openTerminal } from './terminal.ts';
 import { findUpstream } from './upstream.ts';
 
 export type QuickstartOptions = {
@@ -43,6 +44,8 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   const names = await chooseHostNames(options.hosts);
   const startUpstream = await findUpstream({
     configured: given.upstream,
+    isUrlSet: settings.has('upstream.url'),
+    confirm: openTerminal(),
     varDir: join(root, 'var'),
     preparation,
     warn: (sentence) => logger.warn(sentence),

@@ -7,6 +7,7 @@ import { OperatorError } from '../operator-error.ts';
 import { loadUpstreamCa } from '../pem-files.ts';
 import type { Preparation, Say } from './preparation.ts';
 import { writeRegistryConfig } from './registry-config.ts';
+import { mayTakeFound, type Confirm } from './found-registry.ts';
 import { answersLikeRegistry } from './registry-probe.ts';
 import { startRegistryProcess } from './registry-process.ts';
 
@@ -28,6 +29,9 @@ export type Upstream = {
 export type UpstreamOptions = {
   /** `upstream` of the configuration. */
   readonly configured: { readonly url: string; readonly ca: string | null; readonly storage: string | null };
+  /** Whether the operator has set `upstream.url`; what answers at its default is asked for. */
+  readonly isUrlSet: boolean;
+  readonly confirm: Confirm;
   /** Images, configuration and output of a registry that is started here go into this folder. */
   readonly varDir: string;
   readonly preparation: Preparation;
@@ -35,8 +39,9 @@ export type UpstreamOptions = {
 };
 
 /**
- * Finds the registry to stand in front of: the configured one if it answers, else a registry program (installed where
- * that is allowed), else a container of a Docker engine. The returned function starts it, if need be.
+ * Finds the registry to stand in front of: the one at `upstream.url` if it answers and is configured or confirmed, else a
+ * registry program (installed where that is allowed), else a container of a Docker engine. The returned function starts
+ * it, if need be.
  * @throws OperatorError when there is none of them.
  */
 export async function findUpstream(options: UpstreamOptions): Promise<() => Promise<Upstream>> {
@@ -46,7 +51,7 @@ export async function findUpstream(options: UpstreamOptions): Promise<() => Prom
     const answers = await answersLikeRegistry(configured.url, ca, probeTimeoutMs);
     return { answers, outcome: answers ? 'answers' : 'none answers there' };
   });
-  if (answers) {
+  if (answers && (options.isUrlSet || (await mayTakeFound({ ...options, url: configured.url })))) {
     const stop = () => Promise.resolve();
     const { url, storage } = configured;
     return () => Promise.resolve({ url, storage, description: 'which was running already', stop });
@@ -66,8 +71,9 @@ export async function findUpstream(options: UpstreamOptions): Promise<() => Prom
     const title = 'Registry in a container of the Docker engine';
     return () => start(title, (say) => startContainer(options, say), options);
   }
+  const why = answers ? `the one at ${configured.url} is not taken` : `none answers at ${configured.url}`;
   throw new OperatorError(
-    `There is no registry to stand in front of: none answers at ${configured.url}, there is no docker-registry or registry program on PATH, and no Docker engine answers. ${refusal ?? ''} Or start a Docker engine, or name a running registry as upstream.url in config/tidegate.yml.`,
+    `There is no registry to stand in front of: ${why}, there is no docker-registry or registry program on PATH, and no Docker engine answers. ${refusal ?? ''} Or start a Docker engine, or name a running registry as upstream.url in config/tidegate.yml.`,
   );
 }
 

@@ -1,23 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { cpSync, existsSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { mkdtemp, realpath } from 'node:fs/promises';
+import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { root, run } from '../support/processes.ts';
-
-// What is left behind is looked for in /proc, and a registry that outlives its starter is prevented by Linux.
-const hasRegistry = (process.env['PATH'] ?? '')
-  .split(path.delimiter)
-  .some((folder) => ['docker-registry', 'registry'].some((name) => existsSync(path.join(folder, name))));
-const needs =
-  process.platform !== 'linux' ? 'needs Linux' : 'needs docker-registry (apt-get install docker-registry)';
-const skip = (process.platform === 'linux' && hasRegistry) || process.env['CI'] === 'true' ? false : needs;
+import { run } from '../support/processes.ts';
+import { copyCheckout, launch, skip, start } from '../support/quickstart.ts';
 
 describe('npm start', { skip }, () => {
   let checkout = '';
@@ -180,75 +170,6 @@ describe('npm start', { skip }, () => {
 const blob = 'what a layer holds';
 const blobDigest = `sha256:${createHash('sha256').update(blob).digest('hex')}`;
 const blobPath = `/v2/library/test/blobs/${blobDigest}`;
-
-type Started = {
-  /** The `docker login` line, once it is there. */
-  readonly ready: Promise<string>;
-  readonly exitCode: Promise<number | null>;
-  readonly output: () => string;
-  /** Ctrl-C on a terminal: the signal goes to all processes of the group. */
-  readonly interrupt: () => Promise<number | null>;
-};
-
-/** Starts it as a newcomer does, with npm. */
-function start(checkout: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Started {
-  return launch('npm', ['start', '--', ...args], checkout, env);
-}
-
-function launch(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Started {
-  const child = spawn(file, args, {
-    cwd,
-    // Whatever the machine runs on port 5000 is not for the test.
-    env: { ...process.env, TIDEGATE_UPSTREAM_URL: 'http://127.0.0.1:1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  });
-  let output = '';
-  const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  const ready = new Promise<string>((resolve, reject) => {
-    const read = (chunk: Buffer) => {
-      output += chunk.toString();
-      const line = /^docker login .*(?=\n)/m.exec(output)?.[0];
-      if (line !== undefined) resolve(line);
-    };
-    child.stdout.on('data', read);
-    child.stderr.on('data', read);
-    void exitCode.then((code) =>
-      reject(new Error(`npm start has ended with ${code ?? 'a signal'}:\n${output}`)),
-    );
-  });
-  ready.catch(() => undefined); // not every test waits for it
-  return {
-    ready,
-    exitCode,
-    output: () => output,
-    interrupt: () => {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGINT');
-      return exitCode;
-    },
-  };
-}
-
-/** The working tree as git sees it, with dependencies and build, in a temporary repository of its own. */
-async function copyCheckout(): Promise<string> {
-  const copy = await realpath(await mkdtemp(path.join(tmpdir(), 'tidegate-quickstart-')));
-  const listed = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
-  });
-  const files = listed.stdout.split('\0').filter((file) => file !== '' && existsSync(path.join(root, file)));
-  for (const file of files) cpSync(path.join(root, file), path.join(copy, file));
-  const made = ['node_modules', 'dist'].map((folder) => path.join(root, folder));
-  assert.equal((await run('cp', ['-a', ...made, copy])).code, 0);
-  const git = ['-c', 'user.name=test', '-c', 'user.email=test@localhost'];
-  for (const args of [
-    ['init', '-q'],
-    ['add', '-A'],
-    [...git, 'commit', '-q', '-m', 'All'],
-  ]) {
-    assert.equal((await run('git', args, { cwd: copy })).code, 0);
-  }
-  return copy;
-}
 
 /** All processes that work in a checkout or are named after one of its files. */
 function processesOf(checkout: string): { pid: number; command: string }[] {

@@ -11,7 +11,6 @@ import {
   judgeSecret,
 } from '../../../src/doctor/file-modes.ts';
 import { judgeHtpasswd } from '../../../src/doctor/htpasswd-hashes.ts';
-import { parseListening } from '../../../src/doctor/listening-sockets.ts';
 import {
   judgeClockService,
   judgeOpenFiles,
@@ -30,6 +29,7 @@ import {
 import { judgeRedisExposure } from '../../../src/doctor/redis-exposure.ts';
 import { judgeReadable, judgeSpace } from '../../../src/doctor/storage-space.ts';
 import { judgeDeletes, judgeExposure, judgeUpstream } from '../../../src/doctor/upstream.ts';
+import { parseListening } from '../../../src/listening-table.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
 
 const key = (mode: Parameters<typeof judgeSecret>[3]) => judgeSecret('files.key', 'TLS key', 'k', mode);
@@ -114,6 +114,7 @@ describe('parseListening', () => {
   // As /proc/net/tcp and tcp6 have it: port 5000 is 1388, state 0A is LISTEN.
   const line = (local: string, state = '0A') =>
     `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0`;
+  const addressesIn = (text: string) => parseListening(text, 5000).map(({ address }) => address);
   const cases: [string, string[]][] = [
     [line('0100007F:1388'), ['127.0.0.1']],
     [line('00000000:1388'), ['0.0.0.0']],
@@ -127,8 +128,13 @@ describe('parseListening', () => {
     ['  sl  local_address rem_address   st', []],
     ['', []],
   ];
+  it('says whose a socket is, and which', () => {
+    const row =
+      '  32: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 3141592 1 0000000000000000 100 0 0 10 0';
+    assert.deepEqual(parseListening(row, 5000), [{ address: '127.0.0.1', uid: 1001, inode: '3141592' }]);
+  });
   for (const [text, expected] of cases) {
-    it(text.trim().slice(0, 50) || 'nothing', () => assert.deepEqual(parseListening(text, 5000), expected));
+    it(text.trim().slice(0, 50) || 'nothing', () => assert.deepEqual(addressesIn(text), expected));
   }
 });
 

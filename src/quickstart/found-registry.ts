@@ -1,0 +1,58 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import * as z from 'zod';
+import { findPortOwner, type PortOwner } from './port-owner.ts';
+
+/** Asks a yes-or-no question of who sits at the terminal; null: nobody does. */
+export type Confirm = ((question: string) => Promise<boolean>) | null;
+
+export type FoundRegistryOptions = {
+  readonly url: string;
+  /** The answer is kept in this folder. */
+  readonly varDir: string;
+  readonly confirm: Confirm;
+};
+
+/**
+ * Whether a registry that answers at a URL which nobody has configured may be taken. Any user of this machine can listen
+ * there, and would be sent all that is pushed. A yes is kept, for the user who listens there now.
+ */
+export async function mayTakeFound({ url, varDir, confirm }: FoundRegistryOptions): Promise<boolean> {
+  const owner = await findPortOwner(Number(new URL(url).port));
+  const file = path.join(varDir, 'accepted-registry.json');
+  const accepted = await readAccepted(file);
+  if (accepted?.url === url && accepted.uid === owner.uid) return true;
+  print(describe(url, owner));
+  const howTo = `write it into config/tidegate.yml (upstream: { url: "${url}" }), or set TIDEGATE_UPSTREAM_URL=${url}`;
+  if (confirm === null) {
+    print(`  It is not taken, as nobody can be asked here. To have it taken, ${howTo}.\n`);
+    return false;
+  }
+  if (!(await confirm('  Put Tidegate in front of it? [y/N] '))) {
+    print('  It is not taken.\n');
+    return false;
+  }
+  await mkdir(varDir, { recursive: true });
+  await writeFile(file, `${JSON.stringify({ url, uid: owner.uid })}\n`, { mode: 0o600 });
+  print(`  It is taken, and will be as long as the same user listens there. To settle it, ${howTo}.\n`);
+  return true;
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function describe(url: string, { description }: PortOwner): string {
+  const whose = description === null ? '' : ` It is ${description}.`;
+  return `  Something answers like a registry at ${url}, and no configuration says that it is yours.${whose}\n  Any user of this machine can listen there, and would be sent everything that is pushed.\n`;
+}
+
+const acceptedForm = z.object({ url: z.string(), uid: z.number().nullable() });
+
+async function readAccepted(file: string): Promise<z.infer<typeof acceptedForm> | undefined> {
+  try {
+    return acceptedForm.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync } from 'node:fs';
+import { mkdtemp, realpath } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { root, run } from './processes.ts';
+
+// What is left behind is looked for in /proc, and a registry that outlives its starter is prevented by Linux.
+const hasRegistry = (process.env['PATH'] ?? '')
+  .split(path.delimiter)
+  .some((folder) => ['docker-registry', 'registry'].some((name) => existsSync(path.join(folder, name))));
+const needs =
+  process.platform !== 'linux' ? 'needs Linux' : 'needs docker-registry (apt-get install docker-registry)';
+/** For the tests of `npm start`. */
+export const skip =
+  (process.platform === 'linux' && hasRegistry) || process.env['CI'] === 'true' ? false : needs;
+
+export type Started = {
+  /** The `docker login` line, once it is there. */
+  readonly ready: Promise<string>;
+  readonly exitCode: Promise<number | null>;
+  readonly output: () => string;
+  /** Types on its terminal, where it has one. */
+  readonly type: (text: string) => void;
+  /** Ctrl-C on a terminal: the signal goes to all processes of the group. */
+  readonly interrupt: () => Promise<number | null>;
+  /** Ends what is left of it, whatever has failed. */
+  readonly end: () => Promise<void>;
+};
+
+/** Starts it as a newcomer does, with npm. */
+export function start(checkout: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Started {
+  return launch('npm', ['start', '--', ...args], checkout, env);
+}
+
+export function launch(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Started {
+  const child = spawn(file, args, {
+    cwd,
+    // Whatever the machine runs on port 5000 is not for the test.
+    env: { ...process.env, TIDEGATE_UPSTREAM_URL: 'http://127.0.0.1:1', ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let output = '';
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
+  const ready = new Promise<string>((resolve, reject) => {
+    const read = (chunk: Buffer) => {
+      output += chunk.toString();
+      const line = /^docker login .*(?=\r?\n)/m.exec(output)?.[0];
+      if (line !== undefined) resolve(line);
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    void exitCode.then((code) =>
+      reject(new Error(`npm start has ended with ${code ?? 'a signal'}:\n${output}`)),
+    );
+  });
+  ready.catch(() => undefined); // not every test waits for it
+  return {
+    ready,
+    exitCode,
+    output: () => output,
+    type: (text) => child.stdin.write(text),
+    interrupt: () => {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGINT');
+      return exitCode;
+    },
+    end: async () => {
+      const isRunning = child.exitCode === null && child.signalCode === null;
+      if (isRunning && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      await exitCode;
+    },
+  };
+}
+
+/** The working tree as git sees it, with dependencies and build, in a temporary repository of its own. */
+export async function copyCheckout(): Promise<string> {
+  const copy = await realpath(await mkdtemp(path.join(tmpdir(), 'tidegate-quickstart-')));
+  const listed = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+  });
+  const files = listed.stdout.split('\0').filter((file) => file !== '' && existsSync(path.join(root, file)));
+  for (const file of files) cpSync(path.join(root, file), path.join(copy, file));
+  const made = ['node_modules', 'dist'].map((folder) => path.join(root, folder));
+  assert.equal((await run('cp', ['-a', ...made, copy])).code, 0);
+  const git = ['-c', 'user.name=test', '-c', 'user.email=test@localhost'];
+  for (const args of [
+    ['init', '-q'],
+    ['add', '-A'],
+    [...git, 'commit', '-q', '-m', 'All'],
+  ]) {
+    assert.equal((await run('git', args, { cwd: copy })).code, 0);
+  }
+  return copy;
+}
