@@ -429,12 +429,14 @@ put_once() {
   fi
   put "$@"
 }
+# Secrets go from one program to the next by pipes and files alone: anybody may read a command line. printf is the shell's own.
 secret() { od -An -N 32 -tx1 /dev/urandom | tr -d ' \n'; }
 tidegate() { (cd "$settings" && "$node" "$program/dist/main.js" "$@"); }
 
 say "Settings in $settings"
-sed -e "s|rootdirectory: .*|rootdirectory: $storage|" -e "s|addr: 127.0.0.1:5000|addr: 127.0.0.1:$registry_port|" \
-  -e "s|secret: .*|secret: $(secret)|" "$here/deploy/registry/filesystem.yml" |
+printf 's|secret: .*|secret: %s|\n' "$(secret)" |
+  sed -e "s|rootdirectory: .*|rootdirectory: $storage|" -e "s|addr: 127.0.0.1:5000|addr: 127.0.0.1:$registry_port|" \
+    -f /dev/stdin "$here/deploy/registry/filesystem.yml" |
   put_once 640 "root:$registry_group" "$settings/registry.yml"
 
 password=$(secret)
@@ -442,9 +444,10 @@ if [ -f "$settings/config/tidegate.yml" ]; then
   password=''
   say "  kept config/tidegate.yml as it is"
 else
-  sed -e "s|^  port: 443|  port: $port|" -e "s|url: http://127.0.0.1:5000|url: http://127.0.0.1:$registry_port|" \
-    -e "s|storage: .*|storage: $storage|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
-    -e "s|password: CHANGE-ME|password: $password|" "$here/deploy/tidegate.yml" |
+  printf 's|password: CHANGE-ME|password: %s|\n' "$password" |
+    sed -e "s|^  port: 443|  port: $port|" -e "s|url: http://127.0.0.1:5000|url: http://127.0.0.1:$registry_port|" \
+      -e "s|storage: .*|storage: $storage|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
+      -f /dev/stdin "$here/deploy/tidegate.yml" |
     put 640 root:tidegate "$settings/config/tidegate.yml"
 fi
 if [ -n "$password" ]; then

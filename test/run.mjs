@@ -40,6 +40,7 @@ const programs = [
   { program: 'nginx', package: 'nginx' },
   { program: 'promtool', package: 'prometheus' },
   { program: 'sslscan', package: 'sslscan' },
+  { program: 'strace', package: 'strace' },
 ];
 
 /** Those that take longest, the longest first: begun first, they are not what the others have ended before. */

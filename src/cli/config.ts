@@ -5,6 +5,7 @@ import { configKeys, readConfigValue, type ConfigKey } from '../config/key-list.
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
 import { checkConfiguredFiles } from '../configured-files.ts';
 import { OperatorError } from '../operator-error.ts';
+import { findExposedSecrets } from './exposed-secrets.ts';
 import { findPolicyWarnings } from './policy-warnings.ts';
 
 type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
@@ -37,7 +38,7 @@ export function addConfigCommand(program: Command): void {
   addConfigOptions(check).action(async () => {
     const loaded = await loadConfig(readConfigOptions(check));
     const { warnings, problems } = await checkConfiguredFiles(loaded.config, new Date());
-    for (const warning of [...(await findPolicyWarnings(loaded)), ...warnings])
+    for (const warning of [...findExposedSecrets(loaded), ...(await findPolicyWarnings(loaded)), ...warnings])
       process.stderr.write(`warning: ${warning}\n`);
     if (problems.length > 0) throw new OperatorError(problems.join('\n'));
     process.stdout.write(formatCheck(loaded));

@@ -4,6 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import { chooseLogFormat, createLogger } from '../observability/logger.ts';
 import { createServiceManager } from '../observability/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
+import { findExposedSecrets } from './exposed-secrets.ts';
 import { createPolicyWarner, findPolicyWarnings } from './policy-warnings.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
@@ -18,7 +19,10 @@ export function addServeCommand(program: Command): void {
     const load = async () => {
       const { config, settings, configPath, isEmpty } = await loadConfig(readConfigOptions(command));
       const log = { ...config.log, format: chooseLogFormat(config.log, settings) };
-      const warnings = await findPolicyWarnings({ config, settings });
+      const warnings = [
+        ...findExposedSecrets({ settings }),
+        ...(await findPolicyWarnings({ config, settings })),
+      ];
       return { config: { ...config, log }, configPath, isEmpty, warnings };
     };
     const { config, configPath, warnings } = await load();

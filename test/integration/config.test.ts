@@ -96,6 +96,17 @@ describe('config check', () => {
     }
   });
 
+  it('warns of a secret in the command line, without repeating it', async () => {
+    const set = ['upstream.username=door', 'upstream.password=pa55w0rd'].flatMap((each) => ['--set', each]);
+    const { code, stderr } = await tidegate(['config', 'check', ...set], { cwd: folder });
+    assert.equal(code, 0);
+    assert.match(stderr, /^warning: --set: upstream\.password: .*TIDEGATE_UPSTREAM_PASSWORD[^\n]*\n$/);
+    assert.doesNotMatch(stderr, /pa55w0rd/);
+    const env = { TIDEGATE_UPSTREAM_PASSWORD: 'pa55w0rd', TIDEGATE_UPSTREAM_USERNAME: 'door' };
+    const quiet = await tidegate(['config', 'check'], { cwd: folder, env });
+    assert.deepEqual([quiet.code, quiet.stderr], [0, '']);
+  });
+
   it('exits with 2 on wrong usage and with 0 on --help', async () => {
     for (const args of [['--nothing'], ['--set', 'listen.port'], ['--config'], ['extra']]) {
       assert.equal((await tidegate(['config', 'check', ...args], { cwd: folder })).code, 2, args.join(' '));

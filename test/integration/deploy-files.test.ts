@@ -7,6 +7,7 @@ import { parse } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { root, run } from '../support/processes.ts';
 import { tryRegistryConfig } from '../support/registry-config.ts';
+import { checkRedisCommand } from '../support/redis-command.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 
 const deploy = `${root}deploy/`;
@@ -190,6 +191,7 @@ type Service = {
   read_only?: boolean;
   cap_drop?: string[];
   security_opt?: string[];
+  command?: string[];
   healthcheck?: unknown;
   profiles?: string[];
   volumes?: string[];
@@ -217,6 +219,25 @@ describe('deploy/compose.yml', () => {
       const refused = await config({ ...env, REDIS_PASSWORD: undefined });
       assert.notEqual(refused.code, 0);
       assert.match(refused.stderr, /set it in \.env/);
+    },
+  );
+
+  it(
+    'its Redis has its password, and no command line does',
+    { skip: unlessInstalled('redis-server', 'docker-compose') },
+    async () => {
+      const shown = await run('docker-compose', ['--file', `${deploy}compose.yml`, 'config'], {
+        env,
+        cwd: '/',
+      });
+      const { services } = parse(shown.stdout) as { services: Record<string, Service> };
+      for (const [name, { command = [], healthcheck }] of Object.entries(services))
+        for (const secret of [env.REDIS_PASSWORD, env.REGISTRY_HTTP_SECRET])
+          assert.ok(!JSON.stringify([command, healthcheck]).includes(secret), name);
+      const [shell = '', ...args] = services['redis']?.command ?? [];
+      await checkRedisCommand([shell, ...args.map((arg) => arg.replaceAll('$$', '$'))], {
+        REDISCLI_AUTH: env.REDIS_PASSWORD,
+      });
     },
   );
 

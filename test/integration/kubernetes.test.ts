@@ -9,6 +9,8 @@ import type { NetworkPolicy } from 'kubernetes-types/networking/v1.js';
 import type { PodDisruptionBudget } from 'kubernetes-types/policy/v1.js';
 import { parse, parseAllDocuments } from 'yaml';
 import { root, run } from '../support/processes.ts';
+import { checkRedisCommand } from '../support/redis-command.ts';
+import { unlessInstalled } from '../support/requirement.ts';
 
 const folder = `${root}deploy/kubernetes/`;
 
@@ -151,6 +153,20 @@ describe('deploy/kubernetes', () => {
         for (const { name } of volumeMounts) assert.ok(names.has(name), name);
     }
   });
+
+  it(
+    'Redis has its password, and no command line does',
+    { skip: unlessInstalled('redis-server') },
+    async () => {
+      for (const { command = [], args = [], livenessProbe, readinessProbe } of deployments().flatMap(
+        ({ metadata }) => pod(metadata?.name ?? '').containers,
+      ))
+        // Kubernetes itself puts the values of $(NAME) there.
+        assert.doesNotMatch(JSON.stringify([command, args, livenessProbe, readinessProbe]), /\$\(/);
+      const { command = [], args = [] } = container('redis');
+      await checkRedisCommand([...command, ...args], { REDIS_PASSWORD: 'r'.repeat(64) });
+    },
+  );
 
   it('the configuration looks for its files where they are mounted', async () => {
     const text = await readFile(`${folder}tidegate.yml`, 'utf8');
