@@ -30,6 +30,8 @@ import type { Peers } from './peers.ts';
 import type { PemFiles } from './pem-files.ts';
 import { createSealKey } from './seal-key.ts';
 import type { RepositoryLocks } from './repository-locks.ts';
+import { createPublicNames } from './server/public-names.ts';
+import { createEditsFor } from './server/response-edits.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createWholeAnswers } from './server/whole-answers.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
@@ -257,6 +259,12 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const blobs = await openStorage(config.upstream.storage, logger);
   const now = () => performance.now();
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
+  const publicNames = createPublicNames({
+    certificateNames: pem.names,
+    listenPort: listen.port,
+    upstreamUrl: upstream.url,
+  });
+  const editsFor = createEditsFor({ publicNames });
   const { immutableTags } = config;
   if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
@@ -267,7 +275,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       policy,
       sealKey,
       ask,
-      upstreamUrl: upstream.url,
+      editsFor,
       wholeAnswers,
       metrics,
     }),
@@ -299,7 +307,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     metrics,
     now,
     openPaths: new Set(auth.open),
-    upstreamUrl: upstream.url,
+    editsFor,
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
     uploadsPerUser: limits.uploadsPerUser,
@@ -323,7 +331,7 @@ function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.auth, config.cache, config.limits],
     [config.groups, config.policy, config.immutableTags],
-    [pem.upstreamCa, pem.tokenSecrets],
+    [pem.upstreamCa, pem.tokenSecrets, pem.names],
   ];
   return isDeepStrictEqual(read(one), read(other));
 }

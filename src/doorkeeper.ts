@@ -10,6 +10,7 @@ import { createBasicChallenge } from './server/challenge.ts';
 import { createListings } from './server/listings.ts';
 import { createPageCursors } from './server/page-cursors.ts';
 import type { PipelineOptions } from './server/pipeline.ts';
+import type { EditsFor } from './server/response-edits.ts';
 import { createTokenEndpoint } from './server/token-endpoint.ts';
 import { admitTokens, authorizeTokens } from './server/token-stages.ts';
 import { createUploadOwners } from './server/upload-owners.ts';
@@ -30,7 +31,7 @@ export function createDoorkeeper({
   policy,
   sealKey,
   ask,
-  upstreamUrl,
+  editsFor,
   wholeAnswers,
   metrics,
 }: {
@@ -39,7 +40,7 @@ export function createDoorkeeper({
   policy: Policy | null;
   sealKey: Buffer;
   ask: Ask;
-  upstreamUrl: URL;
+  editsFor: EditsFor;
   wholeAnswers: WholeAnswers;
   metrics: Pick<Metrics, 'throttled'>;
 }): Doorkeeper {
@@ -60,7 +61,7 @@ export function createDoorkeeper({
     createAuthorization({
       ...{ policy, challenge, uploads: createUploadOwners(secrets) },
       answerListing: createListings({
-        ...{ ask, upstreamUrl, wholeAnswers, cursors: createPageCursors(secrets) },
+        ...{ ask, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
         walks: createWalks({
           maxUnderWay: limits.catalogWalks,
           maxWaiting: limits.catalogQueue,

@@ -36,7 +36,7 @@ const listen = z
     trustedProxies: key(
       networks(),
       [],
-      'Load balancers whose X-Forwarded-For is believed. The header is dropped when it comes from anyone else.',
+      'Load balancers whose X-Forwarded-For, -Host, -Proto, -Port and Forwarded are believed. These are dropped when they come from anyone else.',
     ),
     proxyProtocol: key(
       oneOf('off', 'on'),

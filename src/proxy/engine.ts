@@ -25,7 +25,7 @@ export type ForwardRequest = {
   /** The request target, sent to upstream byte for byte. */
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
-  readonly edits: Pick<ResponseEdits, 'set' | 'clientHost' | 'editLocation'>;
+  readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
   /** A body that turns out larger is refused with 413, in bytes; one that says so in its head is the caller's to refuse. */
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
@@ -228,7 +228,6 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
             buildClientHeaders(incoming.rawHeaders, {
               ...edits,
               mayHaveTrailers: inChunks && req.method !== 'HEAD' && req.httpVersion === '1.1',
-              upstreamUrl: upstream.url,
             }),
           );
         } catch (cause) {

@@ -1,15 +1,20 @@
 import { headerPairs, headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { rewriteLocation, type LocationNames } from './location.ts';
 
 /** What Tidegate says to upstream about the request, in place of what the client claimed. */
 export type ForwardedRequest = {
-  /** Host as the client sent it, port included; null when an HTTP/1.0 client sent none. */
-  readonly host: string | null;
+  /** The scheme by which the client reaches the front door. */
+  readonly publicScheme: 'http' | 'https';
+  /** The name by which it does: Host as the client sent it, port included, or what a trusted proxy says; null for none. */
+  readonly publicAuthority: string | null;
   /** The address of the TCP peer. */
   readonly peerAddress: string;
   /** The address of the client, which is the peer unless the peer is a trusted proxy. */
   readonly clientAddress: string;
   /** Whether the peer's own X-Forwarded-* and Forwarded may stand. */
   readonly peerIsTrusted: boolean;
+  /** Whether its Forwarded may: upstream would make names of what nobody here has understood. */
+  readonly keepsForwarded: boolean;
   /** For X-Request-Id. */
   readonly requestId: string;
   /** W3C Trace Context. */
@@ -62,8 +67,6 @@ export function hasFormType(rawHeaders: RawHeaders): boolean {
   return headerValues(rawHeaders, 'content-type').some((type) => formType.test(type));
 }
 
-const forwardedNames = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'] as const;
-
 /**
  * The request headers for upstream: the client's own, in its case and order, repeated ones repeated,
  * less what ends here, and with the X-Forwarded-* family set anew.
@@ -84,23 +87,22 @@ export function buildUpstreamHeaders(
     if (key === 'authorization' && !request.keepAuthorization) continue;
     if (key === 'content-type' && request.hidesForm && formType.test(value)) continue;
     if (alwaysSetAnew.has(key)) continue;
-    if ((key === 'forwarded' || key.startsWith('x-forwarded-')) && !request.peerIsTrusted) continue;
+    if (key.startsWith('x-forwarded-') && !request.peerIsTrusted) continue;
+    if (key === 'forwarded' && !(request.peerIsTrusted && request.keepsForwarded)) continue;
+    // The request has no name then; upstream's own takes its place (RFC 9112 section 3.2).
+    if (key === 'host' && value === '') continue;
     const field = values.get(key);
     if (field) field.values.push(value);
     else values.set(key, { name, values: [value] });
   }
   const set = (name: string, value: string) => values.set(name.toLowerCase(), { name, values: [value] });
   const proxies = request.peerIsTrusted ? (values.get('x-forwarded-for')?.values ?? []) : [];
-  const forwarded = {
-    'X-Forwarded-For': [...proxies, request.peerAddress].join(', '),
-    'X-Forwarded-Proto': 'https',
-    'X-Forwarded-Host': request.host,
-  };
-  for (const name of forwardedNames) {
-    const value = forwarded[name];
-    if (value === null || (name !== 'X-Forwarded-For' && values.has(name.toLowerCase()))) continue;
-    set(name, value);
-  }
+  set('X-Forwarded-For', [...proxies, request.peerAddress].join(', '));
+  set('X-Forwarded-Proto', request.publicScheme);
+  // It is in X-Forwarded-Host, where upstream cannot read it in another way.
+  values.delete('x-forwarded-port');
+  if (request.publicAuthority === null) values.delete('x-forwarded-host');
+  else set('X-Forwarded-Host', request.publicAuthority);
   set('X-Real-IP', request.clientAddress);
   set('X-Request-Id', request.requestId);
   set('traceparent', request.traceparent);
@@ -127,9 +129,7 @@ export type ResponseEdits = {
   readonly set: Readonly<Record<string, string>>;
   /** Only an answer in chunks can; Node refuses to announce them before any other. */
   readonly mayHaveTrailers: boolean;
-  readonly upstreamUrl: URL;
-  /** Host as the client sent it; null when it sent none. */
-  readonly clientHost: string | null;
+  readonly names: LocationNames;
   /** Edits a Location that leads to the front door, less scheme and authority; left out: it stays as it is. */
   readonly editLocation?: ((location: string) => string) | undefined;
 };
@@ -143,37 +143,10 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
   for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
-    headers.push(name, key === 'location' ? rewriteLocation(value, edits) : value);
+    headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
   }
   for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
   return headers;
-}
-
-const absoluteUrl = /^(https?):\/\/([^/?#]*)(.*)$/is;
-
-/**
- * Points a Location at the front door when upstream names itself in it: by its own address, or by the client's
- * Host with http. Path and query stay byte for byte; any other host (object storage) stays as it is.
- */
-export function rewriteLocation(
-  location: string,
-  { upstreamUrl, clientHost, editLocation }: Omit<ResponseEdits, 'set'>,
-): string {
-  const [, scheme = '', authority = '', rest = ''] = absoluteUrl.exec(location) ?? [];
-  const edit = editLocation ?? ((same: string) => same);
-  if (scheme === '') return edit(location);
-  const namesUpstream =
-    withPort(authority, scheme) === withPort(upstreamUrl.host, upstreamUrl.protocol.slice(0, -1));
-  const namesFrontDoor = clientHost !== null && authority.toLowerCase() === clientHost.toLowerCase();
-  if (!namesUpstream && !namesFrontDoor) return location;
-  return clientHost === null
-    ? edit(rest || '/')
-    : `https://${clientHost}${rest.startsWith('/') ? edit(rest) : rest}`;
-}
-
-function withPort(authority: string, scheme: string): string {
-  const host = authority.toLowerCase();
-  return /:\d+$/.test(host) ? host : `${host}:${scheme.toLowerCase() === 'https' ? 443 : 80}`;
 }
 
 function namedByConnection(rawHeaders: RawHeaders): Set<string> {

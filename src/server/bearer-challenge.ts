@@ -4,8 +4,8 @@ import { isRepositoryName } from '../oci/repository-name.ts';
 import { parseRoute } from '../oci/route.ts';
 import { parseTarget } from '../oci/target.ts';
 import { formatScope, scopeOf, tokenPath } from '../oci/token-scope.ts';
+import { hostPattern } from '../oci/web-address.ts';
 import type { Challenge } from './challenge.ts';
-import { hostPattern } from './framing.ts';
 
 /**
  * Asks for a token (distribution, "Token Authentication Specification"; RFC 6750 section 3) where registry clients ask for
@@ -13,12 +13,13 @@ import { hostPattern } from './framing.ts';
  */
 export function createBearerChallenge(service: string, basic: Challenge): Challenge {
   return (exchange, fault) => {
-    const { method, rawTarget, host } = exchange;
+    const { method, rawTarget } = exchange;
+    const { scheme, authority } = exchange.publicName;
     const isAsked = /^\/v2(?:[/?]|$)/.test(rawTarget);
     // What stands between quotes must not end them; a request with such a Host has been refused before.
-    if (!isAsked || host === null || !hostPattern.test(host)) return basic(exchange, fault);
+    if (!isAsked || authority === null || !hostPattern.test(authority)) return basic(exchange, fault);
     const scope = findNeeds(method, rawTarget).map(scopeOf).map(formatScope).join(' ');
-    const fields = [`realm="https://${host}${tokenPath}"`, `service="${service}"`];
+    const fields = [`realm="${scheme}://${authority}${tokenPath}"`, `service="${service}"`];
     if (scope !== '') fields.push(`scope="${scope}"`);
     if (fault !== undefined) fields.push(`error="${fault}"`);
     return { 'WWW-Authenticate': `Bearer ${fields.join(',')}` };

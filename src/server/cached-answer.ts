@@ -25,18 +25,24 @@ export function isImpersonal({ rawHeaders }: IncomingMessage): boolean {
 /** Set anew for each answer. */
 const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age', 'x-cache']);
 
-/** The fields of an answer in memory, made once for those who came by one Host. */
-const prepared = new WeakMap<Answer, { readonly clientHost: string | null; readonly fields: string[] }>();
+/** The fields of an answer in memory, made once for those for whom they come out alike. */
+const prepared = new WeakMap<Answer, { readonly edits: AnswerEdits; readonly fields: string[] }>();
+type AnswerEdits = Pick<ResponseEdits, 'names'>;
 
 function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
   const known = prepared.get(answer);
-  if (known?.clientHost === edits.clientHost) return known.fields;
+  if (known !== undefined && comeOutAlike(known.edits, edits)) return known.fields;
   const kept = answer.rawHeaders.filter(
     (_, i, all) => !perAnswer.has((all[i - (i % 2)] ?? '').toLowerCase()),
   );
   const fields = buildClientHeaders(kept, { ...edits, set: {} });
-  prepared.set(answer, { clientHost: edits.clientHost, fields });
+  const { names } = edits;
+  prepared.set(answer, { edits: { names }, fields });
   return fields;
+}
+
+function comeOutAlike(one: AnswerEdits, other: AnswerEdits): boolean {
+  return one.names.host === other.names.host && one.names.origin === other.names.origin;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { OciErrorCode } from '../oci/error.ts';
 import type { Transfer } from '../proxy/engine.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import type { ClientAddresses } from './client-address.ts';
+import { nameByHost, nameByProxy, type PublicName } from './public-names.ts';
 import { readTraceContext, type TraceContext } from './trace-context.ts';
 
 /** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
@@ -20,10 +21,13 @@ export type Exchange = {
   readonly startedAtMs: number;
   readonly method: string;
   readonly rawTarget: string;
-  /** Host as the client sent it; null for none. */
+  /** Host as the client sent it; null for none, or an empty one. */
   readonly host: string | null;
+  /** By which name the client reaches the front door. */
+  readonly publicName: PublicName;
   /** The TCP peer, or the client that the PROXY protocol names. */
   readonly peerAddress: string;
+  readonly peerIsTrusted: boolean;
   /** The client: the peer, unless that is a trusted proxy. */
   readonly clientAddress: string;
   readonly userAgent: string;
@@ -54,20 +58,26 @@ export function openExchange(
     nowMs,
   }: { addresses: ClientAddresses; expectation: Expectation; peerAddress: string; nowMs: number },
 ): Exchange {
+  const { rawHeaders } = req;
+  const [host = ''] = headerValues(rawHeaders, 'host');
+  const peerIsTrusted = addresses.isTrusted(peerAddress);
+  const namedHost = host === '' ? null : host;
   return {
     req,
     res,
     id: createRequestId(),
-    trace: readTraceContext(req.rawHeaders),
+    trace: readTraceContext(rawHeaders),
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',
-    host: headerValues(req.rawHeaders, 'host')[0] ?? null,
+    host: namedHost,
+    publicName: peerIsTrusted ? nameByProxy(rawHeaders, namedHost) : nameByHost(namedHost),
     peerAddress,
-    clientAddress: addresses.isTrusted(peerAddress)
-      ? addresses.resolve(peerAddress, headerValues(req.rawHeaders, 'x-forwarded-for').join(','))
+    peerIsTrusted,
+    clientAddress: peerIsTrusted
+      ? addresses.resolve(peerAddress, headerValues(rawHeaders, 'x-forwarded-for').join(','))
       : peerAddress,
-    userAgent: headerValues(req.rawHeaders, 'user-agent')[0] ?? '',
+    userAgent: headerValues(rawHeaders, 'user-agent')[0] ?? '',
     expectation,
     answerHeaders: {},
     routeKind: null,

@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
-
-/** RFC 9110 section 7.2 and RFC 3986 section 3.2.2: a registered name, an IPv4 address or a bracketed IPv6 address, and a port. */
-export const hostPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
+import type { Route } from '../oci/route.ts';
+import { hostPattern } from '../oci/web-address.ts';
 
 /** A petabyte less one byte; Node's parser takes lengths that a reader with 63 bits does not, or takes for less than nothing. */
 const lengthPattern = /^[0-9]{1,15}$/;
@@ -24,7 +23,7 @@ const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
  * Refuses a request whose end, or whose host, two readers could see differently (RFC 9112 section 11.2).
  * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
  */
-export function checkFraming(req: IncomingMessage): void {
+export function checkFraming(req: IncomingMessage, route: Route): void {
   // Node's parser takes 0.9 and 2.0 as well.
   if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
     throw new OciError('BAD_REQUEST', 'The only versions of HTTP understood here are 1.1 and 1.0.');
@@ -34,7 +33,9 @@ export function checkFraming(req: IncomingMessage): void {
   if (hosts[0] === undefined && req.httpVersion !== '1.0') {
     throw new OciError('BAD_REQUEST', 'The request has no Host header.');
   }
-  if (hosts[0] !== undefined && !hostPattern.test(hosts[0])) {
+  // Load balancers' checks send it empty (RFC 9112 section 3.2). Elsewhere a name is needed that answers can lead to.
+  const needsName = route.kind !== 'version-check' && route.kind !== 'open';
+  if (hosts[0] !== undefined && (hosts[0] !== '' || needsName) && !hostPattern.test(hosts[0])) {
     throw new OciError('BAD_REQUEST', 'The Host header is not a host name with an optional port.');
   }
   const codings = headerValues(req.rawHeaders, 'transfer-encoding');

@@ -10,6 +10,7 @@ import { collectCatalog, type Refused } from './catalog.ts';
 import { whileClientStays } from './client-stay.ts';
 import type { Exchange } from './exchange.ts';
 import type { PageCursors } from './page-cursors.ts';
+import type { EditsFor } from './response-edits.ts';
 import { collectSearch } from './search.ts';
 import type { Walks } from './walks.ts';
 import { noRoom, type WholeAnswers } from './whole-answers.ts';
@@ -36,7 +37,7 @@ export type AnswerListing = (
 export type ListingsOptions = {
   readonly ask: Ask;
   readonly cursors: PageCursors;
-  readonly upstreamUrl: URL;
+  readonly editsFor: EditsFor;
   /** How many parts of upstream's list are read for one answer. */
   readonly maxPages: number;
   /** The largest part, in bytes. */
@@ -58,7 +59,7 @@ const ofOneRequest =
 type Listing = Parameters<AnswerListing>[2];
 
 export function createListings(options: ListingsOptions): AnswerListing {
-  const { upstreamUrl, walks, wholeAnswers } = options;
+  const { walks, wholeAnswers } = options;
   const collect = createCollect(options);
   return async (exchange, target, listing) => {
     const { kind, shows, headers } = listing;
@@ -73,12 +74,7 @@ export function createListings(options: ListingsOptions): AnswerListing {
     });
     if (answer === null) return 0;
     if (exchange.method !== 'HEAD' && !wholeAnswers.hold(exchange.res, answer.body)) throw noRoom();
-    const edits = {
-      set: exchange.answerHeaders,
-      clientHost: exchange.host,
-      mayHaveTrailers: false,
-      upstreamUrl,
-    };
+    const edits = options.editsFor(exchange);
     wholeAnswers.send(exchange, writeWholeHead(exchange, answer, edits));
     return answer.status;
   };

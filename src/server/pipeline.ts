@@ -27,10 +27,13 @@ import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags.ts';
+import type { EditsFor } from './response-edits.ts';
+import { hasReadableForwarded } from './public-names.ts';
 import { answerFromStorage } from './stored-answer.ts';
 import type { AnswerToken } from './token-endpoint.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
+import { createUpstreamWarnings } from './upstream-warnings.ts';
 import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
@@ -56,7 +59,7 @@ export type PipelineOptions = {
   readonly metrics: Pick<Metrics, 'finished' | 'throttled'>;
   readonly now: () => number;
   readonly openPaths: ReadonlySet<string>;
-  readonly upstreamUrl: URL;
+  readonly editsFor: EditsFor;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
@@ -90,6 +93,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticator, admit, authorize, challenge, engine, cache, addresses, logger, metrics, now } =
     options;
   const { upstreamAuthorization, gate, wholeAnswers } = options;
+  const warnings = createUpstreamWarnings(logger, upstreamAuthorization !== null);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
   const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
@@ -116,7 +120,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;
       if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
-      checkFraming(exchange.req);
+      checkFraming(exchange.req, route);
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
@@ -193,13 +197,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
-    if (result.answer.status === 401) warnOfUpstreamChallenge(exchange);
-    const edits = {
-      set: exchange.answerHeaders,
-      clientHost: host,
-      mayHaveTrailers: false,
-      upstreamUrl: options.upstreamUrl,
-    };
+    if (result.answer.status === 401) warnings.challenge(exchange);
+    const edits = options.editsFor(exchange);
     wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));
     return true;
   };
@@ -212,9 +211,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   ): Promise<boolean> => {
     if (options.storage === null || exchange.method !== 'GET') return false;
     if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
-    const { upstreamUrl, refusedBody } = options;
+    const { editsFor, refusedBody } = options;
     const headers = upstreamHeaders(exchange, admission);
-    return answerFromStorage(exchange, name, headers, { ...options.storage, upstreamUrl, refusedBody });
+    return answerFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBody });
   };
 
   /** Answers with what of a list the client may know of. */
@@ -224,17 +223,19 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     admission: Admission & Passage,
   ): Promise<void> => {
     const status = await answerWith(upstreamHeaders(exchange, admission));
-    if (status === 401) warnOfUpstreamChallenge(exchange);
+    if (status === 401) warnings.challenge(exchange);
   };
 
   const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
-      host: exchange.host,
+      publicScheme: exchange.publicName.scheme,
+      publicAuthority: exchange.publicName.authority,
       peerAddress: exchange.peerAddress,
       clientAddress: exchange.clientAddress,
-      peerIsTrusted: addresses.isTrusted(exchange.peerAddress),
+      peerIsTrusted: exchange.peerIsTrusted,
+      keepsForwarded: exchange.peerIsTrusted && hasReadableForwarded(exchange.req.rawHeaders),
       ...continueTrace(exchange.id, exchange.trace),
       keepAuthorization,
       hidesForm,
@@ -271,16 +272,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
   ): Promise<void> => {
-    const { req, res, host } = exchange;
+    const { req, res } = exchange;
     const { pass } = way;
     if (res.destroyed) return;
     if (exchange.expectation === 'continue') res.writeContinue();
+    const edits = options.editsFor(exchange);
     const forwarded = engine.forward({
       req,
       res,
       rawTarget: way.rawTarget,
       headers: upstreamHeaders(exchange, way),
-      edits: { set: exchange.answerHeaders, clientHost: host, editLocation: way.editLocation },
+      edits: { ...edits, editLocation: way.editLocation },
       maxBodyBytes: maxBodyBytes(route),
       beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
       outlivesClient: way.outlivesClient,
@@ -288,7 +290,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         pass?.settled();
         way.answered?.();
         audited?.answered(status, rawHeaders);
-        if (status === 401) warnOfUpstreamChallenge(exchange);
+        if (status === 401) warnings.challenge(exchange);
+        if (status === 201 || status === 202) warnings.foreignPlace(exchange, rawHeaders, edits.names);
         const remembered = rememberTokens(rawHeaders, way);
         if (remembered.length === 0) return announced?.end();
         return Promise.all([...remembered, announced?.end()]).then(() => {});
@@ -331,14 +334,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       return;
     }
     endAnswer(req, res, options.refusedBody, writeErrorHead(exchange, error));
-  };
-
-  const warnOfUpstreamChallenge = (exchange: Exchange): void => {
-    const hint =
-      upstreamAuthorization === null
-        ? 'it wants credentials of its own: set upstream.username and upstream.password'
-        : 'it does not accept upstream.username and upstream.password';
-    logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
   };
 
   return { handle, answer };

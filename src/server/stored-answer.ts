@@ -8,11 +8,12 @@ import type { FilePart } from '../storage/file-transfer.ts';
 import { endAnswer, type RefusedBodyLimits } from './answer.ts';
 import { whileClientStays } from './client-stay.ts';
 import type { Exchange } from './exchange.ts';
+import type { EditsFor } from './response-edits.ts';
 
 export type StoredAnswerOptions = {
   readonly blobs: BlobStorage;
   readonly ask: Ask;
-  readonly upstreamUrl: URL;
+  readonly editsFor: EditsFor;
   readonly refusedBody: RefusedBodyLimits;
 };
 
@@ -27,7 +28,7 @@ export async function answerFromStorage(
   exchange: Exchange,
   name: BlobName,
   headers: AskedRequest['headers'],
-  { blobs, ask, upstreamUrl, refusedBody }: StoredAnswerOptions,
+  { blobs, ask, editsFor, refusedBody }: StoredAnswerOptions,
 ): Promise<boolean> {
   const { req, res, rawTarget } = exchange;
   const blob = await blobs.open(name);
@@ -39,14 +40,8 @@ export async function answerFromStorage(
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);
     if (!part) return false;
-    const edits = {
-      set: exchange.answerHeaders,
-      clientHost: exchange.host,
-      mayHaveTrailers: false,
-      upstreamUrl,
-    };
     try {
-      res.writeHead(head.status, head.reason, buildClientHeaders(head.rawHeaders, edits));
+      res.writeHead(head.status, head.reason, buildClientHeaders(head.rawHeaders, editsFor(exchange)));
     } catch (cause) {
       throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
     }

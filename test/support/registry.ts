@@ -30,17 +30,20 @@ export type StoredManifest = {
  * @param headers what it is configured to add to every answer.
  * @param deletes whether it deletes what it is asked to.
  * @param remembersBlobs whether it keeps in memory which blobs there are, as its packaged configuration has it.
+ * @param http further keys of its `http` section.
  */
 export async function startRegistry({
   within = [],
   headers = {},
   deletes = true,
   remembersBlobs = false,
+  http = {},
 }: {
   within?: readonly string[];
   headers?: Record<string, string[]>;
   deletes?: boolean;
   remembersBlobs?: boolean;
+  http?: Record<string, unknown>;
 } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = path.join(dir, 'storage');
@@ -53,7 +56,7 @@ export async function startRegistry({
       delete: { enabled: deletes },
       ...(remembersBlobs ? { cache: { blobdescriptor: 'inmemory' } } : {}),
     },
-    http: { addr: '127.0.0.1:0', secret: 'for one test only', headers },
+    http: { addr: '127.0.0.1:0', secret: 'for one test only', headers, ...http },
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
   const [file, ...args] = [...within, 'docker-registry', 'serve', configPath];

@@ -10,7 +10,9 @@ import { parseRoute } from '../../../src/oci/route.ts';
 import { parseTarget, type CanonicalTarget } from '../../../src/oci/target.ts';
 import { isChallenged } from '../../../src/oci/version-check.ts';
 import { parseGlob } from '../../../src/policy/glob.ts';
-import { buildClientHeaders, buildUpstreamHeaders, rewriteLocation } from '../../../src/proxy/headers.ts';
+import { buildClientHeaders, buildUpstreamHeaders } from '../../../src/proxy/headers.ts';
+import { rewriteLocation } from '../../../src/proxy/location.ts';
+import { createPublicNames, nameByHost } from '../../../src/server/public-names.ts';
 import { createClientAddresses } from '../../../src/server/client-address.ts';
 import { readTraceContext } from '../../../src/server/trace-context.ts';
 import type { FuzzTarget } from './fuzz-target.ts';
@@ -310,7 +312,9 @@ const fields: FuzzTarget = {
     assert.ok(trace.state === null || (trace.state.length <= 512 && /^[\x20-\x7e]+$/.test(trace.state)));
     const sent = buildUpstreamHeaders(rawHeaders, {
       ...{
-        host: 'registry.example',
+        publicScheme: 'https',
+        publicAuthority: 'registry.example',
+        keepsForwarded: false,
         peerAddress: '192.0.2.1',
         clientAddress: '192.0.2.1',
         peerIsTrusted: false,
@@ -338,20 +342,21 @@ const fields: FuzzTarget = {
     assert.equal(own.get('x-forwarded-proto'), 'https');
     assert.equal(own.get('x-real-ip'), '192.0.2.1');
     for (const name of Object.keys(sent)) assert.ok(!name.includes('_'), name);
-    const upstreamUrl = new URL('http://127.0.0.1:5000');
-    const edits = {
-      set: { 'X-Cache': 'HIT' },
-      mayHaveTrailers: false,
-      upstreamUrl,
-      clientHost: 'registry.example',
-    };
+    const { locationNames } = createPublicNames({
+      certificateNames: ['registry.example'],
+      listenPort: 443,
+      upstreamUrl: new URL('http://127.0.0.1:5000'),
+    });
+    const host = 'registry.example';
+    const names = locationNames({ host, publicName: nameByHost(host) });
+    const edits = { set: { 'X-Cache': 'HIT' }, mayHaveTrailers: false, names };
     const given = buildClientHeaders(rawHeaders, edits);
     assert.equal(given.length % 2, 0);
     for (const [index, name] of given.entries())
       if (index % 2 === 0 && name.toLowerCase() === 'location')
         assert.doesNotMatch(given[index + 1] ?? '', /^https?:\/\/127\.0\.0\.1:5000/i);
     for (const value of rawHeaders) {
-      const rewritten = rewriteLocation(value, edits);
+      const rewritten = rewriteLocation(value, names);
       if (rewritten !== value) assert.ok(rewritten.startsWith('https://registry.example'), rewritten);
     }
     assert.equal(
