@@ -17,6 +17,7 @@ import { createUpstream } from './proxy/upstream.ts';
 import { createPolicy } from './policy/policy.ts';
 import { createAudit } from './server/audit.ts';
 import { createClientAddresses, type ClientAddresses } from './server/client-address.ts';
+import { createCors } from './server/cors.ts';
 import { createDeleteGate } from './server/delete-gate.ts';
 import { createImmutableTags } from './server/immutable-tags.ts';
 import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
@@ -264,7 +265,8 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     listenPort: listen.port,
     upstreamUrl: upstream.url,
   });
-  const editsFor = createEditsFor({ publicNames });
+  const cors = createCors(config.cors.origins);
+  const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
   const { immutableTags } = config;
   if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
@@ -308,6 +310,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     now,
     openPaths: new Set(auth.open),
     editsFor,
+    cors,
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
     uploadsPerUser: limits.uploadsPerUser,
@@ -329,7 +332,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
 /** Whether a service of the one state would be as that of the other. */
 function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
-    [config.listen, config.upstream, config.auth, config.cache, config.limits],
+    [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
     [config.groups, config.policy, config.immutableTags],
     [pem.upstreamCa, pem.tokenSecrets, pem.names],
   ];

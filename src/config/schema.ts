@@ -15,6 +15,7 @@ import {
   size,
   text,
 } from './key-type.ts';
+import { cors } from './cors-keys.ts';
 import { loginThrottle } from './login-throttle-keys.ts';
 import { openPaths } from './open-path.ts';
 import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.ts';
@@ -431,6 +432,7 @@ export const configSchema = z
     tls,
     upstream,
     auth,
+    cors,
     groups,
     policy,
     immutableTags,

@@ -130,6 +130,8 @@ export type ResponseEdits = {
   /** Only an answer in chunks can; Node refuses to announce them before any other. */
   readonly mayHaveTrailers: boolean;
   readonly names: LocationNames;
+  /** Whether pages of other origins are Tidegate's to let in: upstream's own Access-Control fields are left out. */
+  readonly ownsCors: boolean;
   /** Edits a Location that leads to the front door, less scheme and authority; left out: it stays as it is. */
   readonly editLocation?: ((location: string) => string) | undefined;
 };
@@ -143,6 +145,7 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
   for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
+    if (edits.ownsCors && key.startsWith('access-control-')) continue;
     headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
   }
   for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);

@@ -27,7 +27,7 @@ const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age',
 
 /** The fields of an answer in memory, made once for those for whom they come out alike. */
 const prepared = new WeakMap<Answer, { readonly edits: AnswerEdits; readonly fields: string[] }>();
-type AnswerEdits = Pick<ResponseEdits, 'names'>;
+type AnswerEdits = Pick<ResponseEdits, 'names' | 'ownsCors'>;
 
 function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
   const known = prepared.get(answer);
@@ -36,13 +36,17 @@ function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
     (_, i, all) => !perAnswer.has((all[i - (i % 2)] ?? '').toLowerCase()),
   );
   const fields = buildClientHeaders(kept, { ...edits, set: {} });
-  const { names } = edits;
-  prepared.set(answer, { edits: { names }, fields });
+  const { names, ownsCors } = edits;
+  prepared.set(answer, { edits: { names, ownsCors }, fields });
   return fields;
 }
 
 function comeOutAlike(one: AnswerEdits, other: AnswerEdits): boolean {
-  return one.names.host === other.names.host && one.names.origin === other.names.origin;
+  return (
+    one.names.host === other.names.host &&
+    one.names.origin === other.names.origin &&
+    one.ownsCors === other.ownsCors
+  );
 }
 
 /**

@@ -22,6 +22,7 @@ import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { Authorize, Passage } from './authorization.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
+import { answerPreflight, type Cors } from './cors.ts';
 import type { ClientAddresses } from './client-address.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 import { openExchange, type Exchange, type Expectation } from './exchange.ts';
@@ -34,6 +35,7 @@ import type { AnswerToken } from './token-endpoint.ts';
 import { continueTrace } from './trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
+import { addVersionCheckHeaders } from './version-check-headers.ts';
 import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
@@ -60,6 +62,8 @@ export type PipelineOptions = {
   readonly now: () => number;
   readonly openPaths: ReadonlySet<string>;
   readonly editsFor: EditsFor;
+  /** Null: pages of other origins are upstream's concern. */
+  readonly cors: Cors | null;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
@@ -115,15 +119,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   const answer = async (exchange: Exchange, isDraining: boolean): Promise<void> => {
     try {
+      if (options.cors) exchange.answerHeaders = options.cors.fieldsFor(exchange.req.rawHeaders);
       if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
       const route = parseRoute(exchange.method, target, options.openPaths);
       exchange.routeKind = route.kind;
-      if (route.kind === 'version-check') exchange.answerHeaders = { ...versionCheckHeaders };
+      if (route.kind === 'version-check') addVersionCheckHeaders(exchange);
       checkFraming(exchange.req, route);
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
+      if (options.cors && answerPreflight(exchange, options.cors, options.refusedBody)) return;
       if (await options.answerToken?.(exchange, target)) return;
       const admission = await admit(exchange, route);
       exchange.user = admission.identity?.name ?? null;
@@ -354,13 +360,6 @@ function joinAlone(way: Way, { answered, outlivesClient }: Alone): Way {
   const { outlivesClient: others } = way;
   return { ...way, answered, outlivesClient: () => outlivesClient() && others?.() !== false };
 }
-
-/** Every answer to a version check: it depends on who asks, and must not be kept. */
-const versionCheckHeaders = {
-  'Docker-Distribution-Api-Version': 'registry/2.0',
-  Vary: 'User-Agent',
-  'Cache-Control': 'no-store',
-};
 
 function describe(error: OciError): string {
   return error.cause instanceof Error ? `${error.message} ${error.cause.message}` : error.message;

@@ -68,7 +68,7 @@ function readPort(text: string | null): number | null {
 /** Knows all names of the front door. */
 export type PublicNames = {
   /** What a Location in the answer to this request may lead to. */
-  locationNames(exchange: Pick<Exchange, 'host' | 'publicName'>): LocationNames;
+  readonly locationNames: (exchange: Pick<Exchange, 'host' | 'publicName'>) => LocationNames;
 };
 
 const registryPath = /^\/v[12]\//;

@@ -5,10 +5,18 @@ import type { PublicNames } from './public-names.ts';
 /** Gives what upstream's answer to a request is given on its way out, by what is known of the request at that moment. */
 export type EditsFor = (exchange: Exchange) => ResponseEdits;
 
-export function createEditsFor({ publicNames }: { readonly publicNames: PublicNames }): EditsFor {
+export function createEditsFor({
+  publicNames,
+  ownsCors,
+}: {
+  readonly publicNames: PublicNames;
+  /** See ResponseEdits. */
+  readonly ownsCors: boolean;
+}): EditsFor {
   return (exchange) => ({
     set: exchange.answerHeaders,
     names: publicNames.locationNames(exchange),
+    ownsCors,
     mayHaveTrailers: false,
   });
 }

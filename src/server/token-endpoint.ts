@@ -143,6 +143,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     if (res.destroyed) return true;
     const body = Buffer.from(JSON.stringify(answer));
     res.writeHead(200, {
+      ...exchange.answerHeaders,
       'Content-Type': 'application/json',
       'Content-Length': body.length,
       // RFC 6749 section 5.1

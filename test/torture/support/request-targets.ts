@@ -349,7 +349,7 @@ const fields: FuzzTarget = {
     });
     const host = 'registry.example';
     const names = locationNames({ host, publicName: nameByHost(host) });
-    const edits = { set: { 'X-Cache': 'HIT' }, mayHaveTrailers: false, names };
+    const edits = { set: { 'X-Cache': 'HIT' }, mayHaveTrailers: false, names, ownsCors: false };
     const given = buildClientHeaders(rawHeaders, edits);
     assert.equal(given.length % 2, 0);
     for (const [index, name] of given.entries())
