@@ -3,7 +3,7 @@ import type { Check } from './check.ts';
 import type { VersionCheck } from './challenge.ts';
 import type { Finding } from './finding.ts';
 import type { Handshake } from './handshake.ts';
-import type { Send } from './http-sender.ts';
+import type { Sender } from './http-sender.ts';
 import type { Target } from './target.ts';
 import type { Trust } from './trust.ts';
 
@@ -30,7 +30,7 @@ export type Found = {
   address?: string;
   handshake?: Handshake;
   isVerified: boolean;
-  send?: Send;
+  send?: Sender;
 };
 
 /** A check that counts on what earlier ones have found. */

@@ -20,7 +20,7 @@ import { wayOut, type ClientCheck, type ClientOptions, type Found } from './clie
 import { describeFailure, wantsClientCertificate } from './failure.ts';
 import { broken, ok, skipped, type Finding } from './finding.ts';
 import { findTlsVersions, shakeHands, type Handshake } from './handshake.ts';
-import { createSender, type Send } from './http-sender.ts';
+import { createSender, type Sender } from './http-sender.ts';
 import { exchangePlainly } from './plain-exchange.ts';
 import { formatPlainRequest, judgePlainHttp } from './plain-http.ts';
 import { formatAuthority, type Target } from './target.ts';
@@ -172,7 +172,7 @@ async function tryHandshake(shake: () => Promise<Handshake>): Promise<Handshake 
 
 /** With TLS 1.3 a server says only after the handshake that it misses a client certificate. */
 async function tryHttp(
-  send: Send,
+  send: Sender,
   found: Found,
   showsCertificate: boolean,
   signal: AbortSignal,

@@ -1,10 +1,12 @@
 import {
+  Agent as HttpAgent,
   request as httpRequest,
+  type AgentOptions as HttpAgentOptions,
   type ClientRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
 } from 'node:http';
-import { request as httpsRequest, type Agent } from 'node:https';
+import { Agent, request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { createTimeLimit } from './time-limit.ts';
 
@@ -16,8 +18,6 @@ export type AskedRequest = {
   readonly body?: Iterable<Buffer>;
   /** Does not end the body: only a server that does not wait for the end will answer. */
   readonly leavesBodyOpen?: true;
-  /** Keeps the connection; without one each request has its own. */
-  readonly agent?: Agent;
   /** How long the whole may take, in milliseconds; 10 s when left out. */
   readonly limitMs?: number;
 };
@@ -32,8 +32,13 @@ export type Answer = {
   readonly isReused: boolean;
 };
 
-/** Asks and gives the answer. @throws Error with a code when there is none. */
+/** Asks over a connection of its own, and gives the answer. @throws Error with a code when there is none. */
 export type Send = (request: AskedRequest, signal: AbortSignal) => Promise<Answer>;
+
+export type Sender = Send & {
+  /** The same, over one connection that is kept as long as the server keeps it, until `act` is done. */
+  overOneConnection<T>(act: (send: Send) => Promise<T>): Promise<T>;
+};
 
 export type Origin = {
   readonly address: string;
@@ -48,42 +53,61 @@ const defaultLimitMs = 10_000;
 const maxBodyBytes = 65_536;
 
 /** Builds a client for one server, over connections to one address. */
-export function createSender({ address, port, authority, tls }: Origin): Send {
-  return (
-    { method, path, headers = {}, body = [], leavesBodyOpen, agent, limitMs = defaultLimitMs },
-    signal,
-  ) => {
-    const startedMs = performance.now();
-    const limit = createTimeLimit(signal, limitMs);
-    const options = {
-      ...tls,
-      ...{ method, path, host: address, port, agent: agent ?? false, setHost: false },
-      signal: limit.signal,
-      headers: { Host: authority, 'User-Agent': 'tidegate-doctor', ...headers },
-    };
-    const outgoing = tls === null ? httpRequest({ ...options, agent: false }) : httpsRequest(options);
-    const answered = new Promise<Answer>((resolve, reject) => {
-      let finish: (() => void) | undefined;
-      outgoing.on('response', (incoming) => {
-        const parts: Buffer[] = [];
-        let length = 0;
-        incoming.on('data', (part: Buffer) => {
-          if (length < maxBodyBytes) parts.push(part);
-          length += part.length;
-        });
-        finish = () => {
-          resolve(toAnswer(incoming, parts, performance.now() - startedMs, outgoing.reusedSocket));
-          if (!outgoing.writableFinished) outgoing.destroy();
-        };
-        incoming.on('end', finish);
-        incoming.on('error', reject);
-      });
-      // A server that refuses a body may cut the connection after its answer: then the answer counts.
-      outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
-    });
-    void writeBody(outgoing, body, leavesBodyOpen === true);
-    return answered.finally(() => limit.end());
+export function createSender(origin: Origin): Sender {
+  const send: Send = (request, signal) => ask(origin, request, null, signal);
+  return Object.assign(send, {
+    overOneConnection: async <T>(act: (send: Send) => Promise<T>): Promise<T> => {
+      const agent = openAgent(origin, { keepAlive: true, maxSockets: 1 });
+      try {
+        return await act((request, signal) => ask(origin, request, agent, signal));
+      } finally {
+        agent.destroy();
+      }
+    },
+  });
+}
+
+/** With TLS the options are the agent's: from Node 22 on a `checkServerIdentity` of a request's own keeps its connection from all others. */
+function openAgent({ tls }: Origin, options: HttpAgentOptions = {}): Agent | HttpAgent {
+  return tls === null ? new HttpAgent(options) : new Agent({ ...tls, ...options });
+}
+
+function ask(
+  origin: Origin,
+  { method, path, headers = {}, body = [], leavesBodyOpen, limitMs = defaultLimitMs }: AskedRequest,
+  agent: Agent | HttpAgent | null,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { address, port, authority, tls } = origin;
+  const startedMs = performance.now();
+  const limit = createTimeLimit(signal, limitMs);
+  const options = {
+    ...{ method, path, host: address, port, agent: agent ?? openAgent(origin), setHost: false },
+    signal: limit.signal,
+    headers: { Host: authority, 'User-Agent': 'tidegate-doctor', ...headers },
   };
+  const outgoing = tls === null ? httpRequest(options) : httpsRequest(options);
+  const answered = new Promise<Answer>((resolve, reject) => {
+    let finish: (() => void) | undefined;
+    outgoing.on('response', (incoming) => {
+      const parts: Buffer[] = [];
+      let length = 0;
+      incoming.on('data', (part: Buffer) => {
+        if (length < maxBodyBytes) parts.push(part);
+        length += part.length;
+      });
+      finish = () => {
+        resolve(toAnswer(incoming, parts, performance.now() - startedMs, outgoing.reusedSocket));
+        if (!outgoing.writableFinished) outgoing.destroy();
+      };
+      incoming.on('end', finish);
+      incoming.on('error', reject);
+    });
+    // A server that refuses a body may cut the connection after its answer: then the answer counts.
+    outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
+  });
+  void writeBody(outgoing, body, leavesBodyOpen === true);
+  return answered.finally(() => limit.end());
 }
 
 function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReused: boolean): Answer {

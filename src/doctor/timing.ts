@@ -1,5 +1,4 @@
-import { Agent } from 'node:https';
-import type { Answer, Send } from './http-sender.ts';
+import type { Answer, Sender } from './http-sender.ts';
 import { dockerAgent } from './challenge.ts';
 import { ok, skipped, warning, type Finding } from './finding.ts';
 
@@ -14,12 +13,11 @@ const slowMs = 1000;
 export type TimedAnswer = Pick<Answer, 'headers' | 'ms' | 'isReused'> & { readonly atMs: number };
 
 /** Asks five times over one connection. */
-export async function tryTiming(send: Send, nowMs: () => number, signal: AbortSignal): Promise<Finding[]> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  try {
+export function tryTiming(sender: Sender, nowMs: () => number, signal: AbortSignal): Promise<Finding[]> {
+  return sender.overOneConnection(async (send) => {
     const answers: TimedAnswer[] = [];
     for (let round = 0; round < rounds; round += 1) {
-      const request = { method: 'GET', path: '/v2/', headers: { 'User-Agent': dockerAgent }, agent } as const;
+      const request = { method: 'GET', path: '/v2/', headers: { 'User-Agent': dockerAgent } } as const;
       const answer = await send(request, signal);
       answers.push({ ...answer, atMs: nowMs() - answer.ms / 2 });
     }
@@ -29,9 +27,7 @@ export async function tryTiming(send: Send, nowMs: () => number, signal: AbortSi
       judgeLatency(answers.map(({ ms }) => ms)),
       judgeKeepAlive(answers.slice(1)),
     ];
-  } finally {
-    agent.destroy();
-  }
+  });
 }
 
 /** Compares the server's Date with this machine's clock. */
