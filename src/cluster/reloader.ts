@@ -33,6 +33,9 @@ export type ReloaderOptions = {
   readonly logger: Logger;
 };
 
+/** What a reload comes from: who asked for it, by signal or command, or the files. */
+type Trigger = 'request' | 'files';
+
 /**
  * For how long files that do not fit together are taken for half replaced, in milliseconds: a certificate and its key come one after
  * the other.
@@ -106,15 +109,15 @@ export function createReloader({
     return done;
   };
 
-  const logDone = (outcome: Extract<ReloadOutcome, { ok: true }>) => {
+  const logDone = (trigger: Trigger, outcome: Extract<ReloadOutcome, { ok: true }>) => {
     const { changed } = outcome;
     ({ needRestart } = outcome);
-    logger.info({ changed, needRestart }, 'reloaded');
+    logger.info({ trigger, changed, needRestart }, 'reloaded');
     onReload('done');
   };
-  const logRefused = (sentence: string) => {
+  const logRefused = (trigger: Trigger, sentence: string) => {
     const reason = sentence.replaceAll('\n', '; ');
-    logger.error(`The reload is refused, and what was in effect serves on: ${reason}`);
+    logger.error({ trigger }, `The reload is refused, and what was in effect serves on: ${reason}`);
     onReload('refused');
   };
 
@@ -125,8 +128,8 @@ export function createReloader({
     (awaited ??= inTurn(async () => {
       awaited = undefined;
       const outcome = await attempt(true);
-      if (outcome.ok) logDone(outcome);
-      else logRefused(outcome.sentence);
+      if (outcome.ok) logDone('request', outcome);
+      else logRefused('request', outcome.sentence);
       return outcome;
     }));
 
@@ -142,7 +145,7 @@ export function createReloader({
         const nowMs = performance.now();
         if (outcome.ok) {
           const isNews = outcome.changed.length > 0 || !sameKeys(outcome.needRestart, needRestart);
-          if (isNews) logDone(outcome);
+          if (isNews) logDone('files', outcome);
           else if (saidSentence !== undefined) logger.info('The files are as what is in effect again.');
           failingSinceMs = undefined;
           saidSentence = undefined;
@@ -151,7 +154,7 @@ export function createReloader({
         }
         failingSinceMs ??= nowMs;
         if (nowMs - failingSinceMs < patienceMs) return undefined;
-        if (outcome.sentence !== saidSentence && !closed) logRefused(outcome.sentence);
+        if (outcome.sentence !== saidSentence && !closed) logRefused('files', outcome.sentence);
         saidSentence = outcome.sentence;
         return signature;
       }),

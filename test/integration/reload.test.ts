@@ -10,12 +10,13 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import { createCacheClient } from '../support/cache-client.ts';
 import { copyCertificate, createClientPair } from '../support/certificate-files.ts';
 import { digestOf, ociManifest, pushBlob } from '../support/cache-load.ts';
-import { startFrontDoor, type FrontDoor, type LogLine } from '../support/front-door.ts';
+import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, exchange, type RawClient } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import {
+  changedKeys,
   isRefusal,
   listenToLog,
   makeOtherCertificate,
@@ -39,8 +40,6 @@ const realmOf = async (frontDoor: FrontDoor): Promise<string> =>
   values(await exchange(frontDoor, anonymous('GET /v2/x')), 'www-authenticate')[0] ?? '';
 const realm = (name: string) => `auth: { realm: ${name} }\n`;
 const since = (frontDoor: FrontDoor, from: number) => frontDoor.log.slice(from);
-const changedKeys = (line: LogLine) => line['changed'] as string[];
-
 /** Replaces certificate and key by others, and says whom to trust from then on. */
 async function exchangeCertificate(frontDoor: FrontDoor, betweenMs = 0): Promise<{ ca: string }> {
   const { dir } = await makeOtherCertificate(frontDoor);
@@ -242,7 +241,7 @@ for (const workers of [1, 2]) {
         const logged = listenToLog(frontDoor);
         const { ca } = await exchangeCertificate(frontDoor, 900);
         const line = await logged(({ msg }) => msg === 'reloaded');
-        assert.deepEqual(line['changed'], ['tls.cert', 'tls.key']);
+        assert.deepEqual([line['trigger'], line['changed']], ['files', ['tls.cert', 'tls.key']]);
         const after = { ...frontDoor, ca };
         assert.match(await shownNames(after, {}), /other\.example/);
         await writeFile(path.join(frontDoor.dir, 'tidegate.yml'), realm('After'));
@@ -253,6 +252,9 @@ for (const workers of [1, 2]) {
         await writeFile(path.join(frontDoor.dir, 'certs/server.key'), 'nothing');
         const refused = await logged(isRefusal);
         assert.match(refused.msg, /server\.key holds no private key/);
+        assert.equal(refused['trigger'], 'files');
+        frontDoor.process.kill('SIGHUP');
+        await logged((entry) => isRefusal(entry) && entry['trigger'] === 'request');
         assert.match(await shownNames(after, {}), /other\.example/);
         await frontDoor.stop();
       });

@@ -11,11 +11,23 @@ export function listenToLog(frontDoor: FrontDoor): FrontDoor['logged'] {
 
 export const isRefusal = ({ msg }: LogLine): boolean => msg.startsWith('The reload is refused, and what');
 
-/** Sends SIGHUP and waits for what comes of it. */
+export const changedKeys = (line: LogLine): string[] => line['changed'] as string[];
+
+/**
+ * Sends SIGHUP and waits for what comes of that. The files are watched, too: a line of theirs may be of an earlier change, and
+ * what has changed may stand in theirs in place of the signal's, so `changed` is of all lines meanwhile.
+ */
 export async function sighup(frontDoor: FrontDoor): Promise<LogLine> {
+  const from = frontDoor.log.length;
   const logged = listenToLog(frontDoor);
   frontDoor.process.kill('SIGHUP');
-  return logged((line) => line.msg === 'reloaded' || isRefusal(line));
+  const line = await logged(
+    ({ msg, ...fields }) => fields['trigger'] === 'request' && (msg === 'reloaded' || isRefusal({ msg })),
+  );
+  if (isRefusal(line)) return line;
+  const meanwhile = frontDoor.log.slice(from, frontDoor.log.indexOf(line) + 1);
+  const changed = meanwhile.flatMap((entry) => (entry.msg === 'reloaded' ? changedKeys(entry) : []));
+  return { ...line, changed: [...new Set(changed)] };
 }
 
 /** Writes a file as a whole, as careful programs do. */
