@@ -149,8 +149,11 @@ describe('limits of time and number', { timeout: 60_000 }, () => {
         ) + sentence;
       for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'CONNECT'])
         assert.equal(await say(anonymous(`${method} /v2/`)), answer, method);
-      for (const text of ['SSH-2.0-OpenSSH_9.2\r\n', anonymous('DELETE /v2/x'), 'get / HTTP/1.1\r\n\r\n'])
+      for (const text of ['SSH-2.0-OpenSSH_9.2\r\n', 'get / HTTP/1.1\r\n\r\n'])
         assert.equal(await say(text), '', text);
+      // OpenSSL 3.5 knows these for HTTP, 3.0 does not.
+      for (const method of ['DELETE', 'PATCH', 'OPTIONS'])
+        assert.ok(['', answer].includes(await say(anonymous(`${method} /v2/x`))), method);
     }));
 
   test('an idle connection: closed after limits.keepAliveTimeout', () =>
