@@ -20,7 +20,7 @@ export type KnownContents = {
   noteTag(repository: string, tag: string, digest: string): void;
 };
 
-/** What an entry takes besides its texts, and a text besides its characters, in bytes; measured, rounded up. */
+/** What an entry takes besides its texts, and a text besides its characters, in bytes; estimated, not measured. */
 const entryBytes = 300;
 const textBytes = 32;
 
