@@ -1,18 +1,36 @@
 // Runs these compiled test files in this very order, which `node --test` does not: it sorts them.
+import fs from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { followFiles } from './file-times.mjs';
 
 /** One more than the cores of the machines that this has to run on: files wait for limits of time about as long as they compute. */
 const concurrency = 3;
-/** A file that hangs ends the run instead of holding it, in milliseconds. */
-const longestFileMs = 300_000;
+/** A file that hangs is ended, and fails, instead of holding the run, in milliseconds. Set by the test of that alone. */
+const longestFileMs = Number(process.env.LONGEST_TEST_FILE_MS ?? 300_000);
+const slowestShown = 10;
 
 const files = process.argv.slice(2);
 if (files.length === 0) {
   console.error('There is no such test file.');
   process.exit(1);
 }
-run({ files, concurrency, timeout: longestFileMs })
+const canFollow = fs.existsSync('/proc/self/stat');
+const times = canFollow ? followFiles(files, longestFileMs) : null;
+// The runner's own limit leaves what the file has started.
+run({ files, concurrency, ...(canFollow ? {} : { timeout: longestFileMs }) })
   .on('test:fail', () => (process.exitCode = 1))
   .compose(spec)
+  .on('end', showSlowest)
   .pipe(process.stdout);
+
+function showSlowest() {
+  if (times === null) return;
+  const lines = times
+    .finish()
+    .slice(0, slowestShown)
+    .map(
+      ({ file, ms, isOver }) => `${(ms / 1000).toFixed(1).padStart(7)} s  ${file}${isOver ? ': hung' : ''}\n`,
+    );
+  process.stdout.write(`\nThe slowest files:\n${lines.join('')}`);
+}
