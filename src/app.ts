@@ -20,7 +20,7 @@ import { createClientAddresses, type ClientAddresses } from './server/client-add
 import { createCors } from './server/cors.ts';
 import { createDeleteGate } from './server/delete-gate.ts';
 import { createImmutableTags } from './server/immutable-tags.ts';
-import { openListener, type ListenerLimits, type ListenerTls } from './server/listener.ts';
+import { openListener, type ListenerLimits } from './server/listener.ts';
 import type { WaitingRequests } from './observability/waiting-requests.ts';
 import { createDoorkeeper } from './doorkeeper.ts';
 import { createPeerFan } from './peer-fan.ts';
@@ -35,6 +35,8 @@ import { createPublicNames } from './server/public-names.ts';
 import { createEditsFor } from './server/response-edits.ts';
 import { createPipeline, type Pipeline } from './server/pipeline.ts';
 import { createWholeAnswers } from './server/whole-answers.ts';
+import { createRefusedBodies } from './server/refused-bodies.ts';
+import type { ListenerTls } from './server/tls-context.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from './storage/blob-storage.ts';
 import { meansSameUsers, openUsers, type Users } from './users.ts';
 
@@ -242,8 +244,12 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     maxInAll: limits.heldRequests,
   });
   const ask = gate.guardAsk(createAsk(upstreamOptions));
-  const refusedBody = { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout };
-  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBody });
+  const refusedBodies = createRefusedBodies({
+    maxBytes: limits.refusedBodyBytes,
+    timeoutMs: limits.refusedBodyTimeout,
+    maxAtOnce: limits.refusedBodies,
+  });
+  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
   const cache =
     store === null
       ? null
@@ -278,6 +284,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
       sealKey,
       ask,
       editsFor,
+      refusedBodies,
       wholeAnswers,
       metrics,
     }),
@@ -314,7 +321,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
     upstreamAuthorization: upstream.authorization,
     maxManifestBytes: limits.manifestBytes,
     uploadsPerUser: limits.uploadsPerUser,
-    ...{ refusedBody, wholeAnswers },
+    ...{ refusedBodies, wholeAnswers },
   });
   return {
     state,
@@ -364,6 +371,8 @@ function readLimits({ limits }: Config): ListenerLimits {
     idleTimeoutMs: limits.idleTimeout,
     connections: limits.connections,
     connectionsPerAddress: limits.connectionsPerAddress,
+    connectionsPerUser: limits.connectionsPerUser,
+    unprovenBytes: limits.unprovenBytes,
     pipelinedRequests: limits.pipelinedRequests,
   };
 }

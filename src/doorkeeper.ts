@@ -11,6 +11,7 @@ import { createListings } from './server/listings.ts';
 import { createPageCursors } from './server/page-cursors.ts';
 import type { PipelineOptions } from './server/pipeline.ts';
 import type { EditsFor } from './server/response-edits.ts';
+import type { RefusedBodies } from './server/refused-bodies.ts';
 import { createTokenEndpoint } from './server/token-endpoint.ts';
 import { admitTokens, authorizeTokens } from './server/token-stages.ts';
 import { createUploadOwners } from './server/upload-owners.ts';
@@ -32,6 +33,7 @@ export function createDoorkeeper({
   sealKey,
   ask,
   editsFor,
+  refusedBodies,
   wholeAnswers,
   metrics,
 }: {
@@ -41,6 +43,7 @@ export function createDoorkeeper({
   sealKey: Buffer;
   ask: Ask;
   editsFor: EditsFor;
+  refusedBodies: RefusedBodies;
   wholeAnswers: WholeAnswers;
   metrics: Pick<Metrics, 'throttled'>;
 }): Doorkeeper {
@@ -93,7 +96,7 @@ export function createDoorkeeper({
       keepsKeys: pem.tokenSecrets.length > 0,
       maxFormBytes: limits.tokenFormBytes,
       formTimeoutMs: limits.headerTimeout,
-      refusedBody: { maxBytes: limits.refusedBodyBytes, timeoutMs: limits.refusedBodyTimeout },
+      refusedBodies,
     }),
   };
 }

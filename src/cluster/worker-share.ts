@@ -18,6 +18,7 @@ export function shareConfig(config: Config): Config {
       ...limits,
       connections: Math.ceil(limits.connections / workers),
       auditedBytes: Math.floor(limits.auditedBytes / workers),
+      connectionsPerUser: Math.ceil(limits.connectionsPerUser / workers),
     },
   };
 }

@@ -274,6 +274,16 @@ const limits = z.strictObject({
     2500,
     'The same for one client address, or one IPv6 /64 network; each worker counts for itself. Does not count for listen.trustedProxies.',
   ),
+  connectionsPerUser: key(
+    integer(1, 1_000_000),
+    5000,
+    "Connections of one user at one time, in all: each worker has an equal part, rounded up. Set it lower than limits.connections, so that no user keeps the others out. For one more the oldest of the user's that is idle is closed; if none is, the new one's request is answered with 429. Does not count for listen.trustedProxies.",
+  ),
+  unprovenBytes: key(
+    size('1MiB', '64GiB'),
+    '32MiB',
+    'What connections on which nobody has shown a right password may make one worker hold, all of them together: handshakes, heads, bodies that nobody wants yet. The memory for it may be three times as large. Beyond it those that hold the most are closed; none that holds 4 KiB or less.',
+  ),
   uploadsPerUser: key(
     integer(1, 1_000_000),
     500,
@@ -282,7 +292,7 @@ const limits = z.strictObject({
   pipelinedRequests: key(
     integer(1, 1000),
     16,
-    'Requests that one connection may send before the first is answered. One more closes it.',
+    'Requests that one connection may send before the first is answered. One more closes it. No more is read while two are unanswered and nobody has shown a right password on it, or while those unanswered are larger than limits.headerBytes.',
   ),
   manifestBytes: key(
     size('1B', '1GiB'),
@@ -375,7 +385,16 @@ const limits = z.strictObject({
     '256KiB',
     "How much of a refused request's body is still read, so that the client can read why.",
   ),
-  refusedBodyTimeout: key(duration('1ms'), '5s', "How long a refused request's body is still read."),
+  refusedBodyTimeout: key(
+    duration('1ms'),
+    '5s',
+    "How long a refused request's body is still read, and its connection left to the client then.",
+  ),
+  refusedBodies: key(
+    integer(0, 100_000),
+    100,
+    'Refused bodies that are still read at one time, by each worker. Of further ones nothing is read; their clients get the answer as well.',
+  ),
 });
 
 const shutdown = z.strictObject({

@@ -10,9 +10,13 @@ import {
   type GateLimits,
 } from './connection-gate.ts';
 import { readProxyHeader } from './proxied-socket.ts';
+import { createUnprovenBudget } from './unproven-budget.ts';
+
+/** How many connections there may be, and what those without a user may hold together, in bytes. */
+type AcceptorLimits = GateLimits & { readonly unprovenBytes: number };
 
 export type AcceptorOptions = {
-  readonly limits: GateLimits & { readonly handshakeTimeoutMs: number };
+  readonly limits: AcceptorLimits & { readonly handshakeTimeoutMs: number };
   /** Whether each connection begins with a PROXY header. */
   readonly proxyProtocol: boolean;
   /** Whether an address is a proxy's that may say who its clients are. */
@@ -27,8 +31,10 @@ export type AcceptorOptions = {
 export type AcceptedConnection = GatedConnection & {
   /** The TCP peer, or the client that the PROXY header names. */
   peerAddress: string;
-  /** Says how to learn whether somebody has shown a right password on it. */
-  isProven: () => boolean;
+  /** What has come on it and is held, in bytes: the handshake, as long as nobody else says. */
+  heldBytes: () => number;
+  /** Whether it waits for its next request. */
+  isIdle: () => boolean;
   /** Sends these bytes past TLS, in clear, and ends the TCP connection. */
   readonly endInClear: (bytes: string) => void;
 };
@@ -39,8 +45,14 @@ export type Acceptor = {
   accept(socket: Socket): void;
   /** The connection that a socket is for, the TCP one or the TLS one over it; undefined when it is gone. */
   find(socket: Socket): AcceptedConnection | undefined;
+  /** Somebody has shown a right password on it; false: that one has too many connections. */
+  readonly prove: (connection: AcceptedConnection, user: string) => boolean;
+  /** More has come on one on which nobody has. */
+  readonly noteMore: () => void;
   /** For the connections from now on. */
-  useLimits(limits: GateLimits): void;
+  useLimits(limits: AcceptorLimits): void;
+  /** Looks after nothing any more. */
+  close(): void;
 };
 
 export function createAcceptor(options: AcceptorOptions): Acceptor {
@@ -53,6 +65,17 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       metrics.throttled('connections');
       warnOfFull(event);
     },
+  });
+  const proven = new WeakSet<AcceptedConnection>();
+  const warnOfBytes = everyMinute((limit: string) =>
+    logger.warn(
+      { limit },
+      'limits.unprovenBytes is reached: of the connections on which nobody has shown a right password, those that hold the most are closed',
+    ),
+  );
+  const budget = createUnprovenBudget<AcceptedConnection>(limits.unprovenBytes, () => {
+    metrics.throttled('connections');
+    warnOfBytes('limits.unprovenBytes');
   });
   const warnOfStranger = everyMinute((client: string) =>
     logger.warn({ client }, 'connections refused: their address is not in listen.trustedProxies'),
@@ -83,7 +106,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     if (isStranger) warnOfStranger(peerAddress);
     const connection: AcceptedConnection = {
       peerAddress,
-      isProven: () => false,
+      isProven: () => proven.has(connection),
+      heldBytes: () => socket.bytesRead,
+      isIdle: () => false,
       close: () => socket.destroy(),
       endInClear: (bytes) => socket.end(bytes),
     };
@@ -94,8 +119,10 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     }
     const name = nameOf(socket);
     accepted.set(name, connection);
+    budget.enter(connection);
     socket.once('close', () => {
       gate.leave(connection);
+      budget.leave(connection);
       if (accepted.get(name) === connection) accepted.delete(name);
     });
     if (proxyProtocol) beginProxied(socket, connection);
@@ -105,7 +132,21 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   return {
     accept,
     find: (socket) => accepted.get(nameOf(socket)),
-    useLimits: (next) => gate.useLimits(next),
+    prove: (connection, user) => {
+      if (!gate.prove(connection, user)) {
+        metrics.throttled('connections');
+        return false;
+      }
+      proven.add(connection);
+      budget.leave(connection);
+      return true;
+    },
+    noteMore: budget.noteMore,
+    useLimits: (next) => {
+      gate.useLimits(next);
+      budget.useLimit(next.unprovenBytes);
+    },
+    close: budget.close,
   };
 }
 
@@ -116,6 +157,7 @@ function nameOf({ remoteAddress = '', remotePort = 0, localAddress = '' }: Socke
 
 const fullSentence: Readonly<Record<GateEvent['closed'], string>> = {
   oldest: 'for each new connection the oldest is closed on which nobody has shown a right password',
+  idle: 'for each new connection an idle one is closed, of the user who has the most of them',
   newest: 'new connections are closed',
 };
 
@@ -126,8 +168,8 @@ function createFullWarning(logger: Logger): (event: GateEvent) => void {
       `limits.${event.limit} is reached, or a part of it that one worker has: ${fullSentence[event.closed]}`,
     );
   const warnings = {
-    connections: { oldest: everyMinute(warn), newest: everyMinute(warn) },
-    connectionsPerAddress: { oldest: everyMinute(warn), newest: everyMinute(warn) },
+    connections: { oldest: everyMinute(warn), idle: everyMinute(warn), newest: everyMinute(warn) },
+    connectionsPerAddress: { oldest: everyMinute(warn), idle: everyMinute(warn), newest: everyMinute(warn) },
   };
   return (event) => warnings[event.limit][event.closed](event);
 }

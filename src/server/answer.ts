@@ -1,13 +1,8 @@
-import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import { formatErrorBody, OciError, type OciErrorCode } from '../oci/error.ts';
+import { freeMemory } from '../proxy/free-memory.ts';
 import type { Exchange } from './exchange.ts';
-
-export type RefusedBodyLimits = {
-  /** How much of a body is still read after the answer to it has been given, in bytes. */
-  readonly maxBytes: number;
-  /** For how long, in milliseconds. */
-  readonly timeoutMs: number;
-};
+import type { RefusedBodies } from './refused-bodies.ts';
 
 const ambiguous: ReadonlySet<OciErrorCode> = new Set(['BAD_REQUEST', 'LENGTH_REQUIRED']);
 
@@ -26,7 +21,8 @@ export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | un
   const { req, res } = exchange;
   const body = Buffer.from(formatErrorBody(error.code, error.message, exchange.id, error.oauth));
   // After a request that could be read in two ways, what follows on the connection is not to be believed.
-  if (!req.complete || ambiguous.has(error.code)) res.shouldKeepAlive = false;
+  if (!req.complete || ambiguous.has(error.code) || exchange.connection.isCostly())
+    res.shouldKeepAlive = false;
   // The reason is given: after a failed writeHead Node would take the one that it refused there.
   res.writeHead(error.status, STATUS_CODES[error.status] ?? '', {
     'Docker-Distribution-Api-Version': 'registry/2.0',
@@ -43,12 +39,11 @@ export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | un
  * Ends an answer of which all but `body` is written. When the request's body is still on its way, some more of it is read and thrown away, and then
  * the connection is left alone until the client, which has read `Connection: close`, closes it or the time is up:
  * closed at once, the kernel would send a reset that can take the answer with it before the client has read it
- * (RFC 9112 section 9.6).
+ * (RFC 9112 section 9.6). Nothing of it is kept, and where too many such bodies are being read, this one is left to the kernel at once.
  */
 export function endAnswer(
-  req: IncomingMessage,
-  res: ServerResponse,
-  { maxBytes, timeoutMs }: RefusedBodyLimits,
+  { req, res, connection }: Pick<Exchange, 'req' | 'res' | 'connection'>,
+  refusedBodies: RefusedBodies,
   body?: Buffer,
 ): void {
   if (req.complete) {
@@ -57,17 +52,29 @@ export function endAnswer(
   }
   if (body === undefined) res.flushHeaders();
   else res.write(body);
-  let bytesLeft = maxBytes;
+  const endReading = refusedBodies.begin();
+  let bytesLeft = endReading === null ? 0 : refusedBodies.maxBytes;
+  const leave = () => {
+    endReading?.();
+    connection.leaveBody();
+  };
   const end = () => {
     clearTimeout(timer);
     res.end();
   };
-  const timer = setTimeout(end, timeoutMs);
-  res.once('close', () => clearTimeout(timer));
+  const timer = setTimeout(end, refusedBodies.timeoutMs);
+  res.once('close', () => {
+    clearTimeout(timer);
+    endReading?.();
+  });
   req.once('end', end);
+  // What came with the last that is wanted is thrown away too: a request that is paused would keep it.
   req.on('data', (chunk: Buffer) => {
     bytesLeft -= chunk.length;
-    if (bytesLeft <= 0) req.pause(); // Node stops reading the socket once its own buffer is full
+    freeMemory([chunk]);
+    if (bytesLeft <= 0) leave();
   });
   req.resume();
+  if (bytesLeft > 0) connection.readBody();
+  else leave();
 }

@@ -1,17 +1,25 @@
+import { createUserConnections } from './user-connections.ts';
+
 /** A connection as the gate sees it. */
 export type GatedConnection = {
   /** Whether somebody has shown a right password on it; once true, always true. */
   isProven(): boolean;
+  /** Whether it waits for its next request. */
+  isIdle(): boolean;
   close(): void;
 };
 
-/** How many connections there may be, in all and from one client. */
-export type GateLimits = { readonly connections: number; readonly connectionsPerAddress: number };
+/** How many connections there may be, in all, from one client and of one user. */
+export type GateLimits = {
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  readonly connectionsPerUser: number;
+};
 
-/** Which limit was reached, and who had to make room: the oldest that is not proven, or the new one. */
+/** Which limit was reached, and who had to make room: the oldest that is not proven, an idle one of the user with the most, or the new one. */
 export type GateEvent = {
-  readonly limit: keyof GateLimits;
-  readonly closed: 'oldest' | 'newest';
+  readonly limit: 'connections' | 'connectionsPerAddress';
+  readonly closed: 'oldest' | 'idle' | 'newest';
 };
 
 /** Bounds how many connections there are, in all and from one client. */
@@ -20,6 +28,8 @@ export type ConnectionGate<Connection> = {
   enter(connection: Connection): boolean;
   /** Counts one that is in for its client too; false: the client has too many. It must leave then. */
   assign(connection: Connection, network: string): boolean;
+  /** Counts one for a user who has shown a right password on it; false: he or she has too many, and none of them is idle. */
+  prove(connection: Connection, user: string): boolean;
   leave(connection: Connection): void;
   /** For the connections from now on. */
   useLimits(limits: GateLimits): void;
@@ -30,7 +40,8 @@ type Group<Connection> = { count: number; readonly unproven: Set<Connection> };
 
 /**
  * Creates an empty gate. When it is full, a new connection takes the place of the oldest that is not proven: so those who open many and say
- * nothing close each other's, and who has a password gets in, as he or she shows it within moments.
+ * nothing close each other's, and who has a password gets in, as he or she shows it within moments. When all are proven, the user with the most gives up
+ * an idle one: so no user shuts out others.
  */
 export function createConnectionGate<Connection extends GatedConnection>(options: {
   limits: GateLimits;
@@ -39,6 +50,7 @@ export function createConnectionGate<Connection extends GatedConnection>(options
   let { limits } = options;
   const everyone: Group<Connection> = { count: 0, unproven: new Set() };
   const clients = new Map<string, Group<Connection>>();
+  const users = createUserConnections<Connection>(limits.connectionsPerUser);
   /** Each connection's client; null as long as it is not known. */
   const inside = new Map<Connection, string | null>();
 
@@ -53,10 +65,11 @@ export function createConnectionGate<Connection extends GatedConnection>(options
   const makeRoom = (group: Group<Connection>, limit: GateEvent['limit']): boolean => {
     if (group.count < limits[limit]) return true;
     const oldest = findOldest(group);
-    options.onFull({ limit, closed: oldest ? 'oldest' : 'newest' });
-    if (!oldest) return false;
-    leave(oldest);
-    oldest.close();
+    const leaving = oldest ?? (group === everyone ? users.findSpare() : undefined);
+    options.onFull({ limit, closed: oldest ? 'oldest' : leaving ? 'idle' : 'newest' });
+    if (!leaving) return false;
+    leave(leaving);
+    leaving.close();
     return true;
   };
 
@@ -73,6 +86,7 @@ export function createConnectionGate<Connection extends GatedConnection>(options
     const network = inside.get(connection);
     if (network === undefined) return;
     inside.delete(connection);
+    users.leave(connection);
     remove(everyone, connection);
     const client = network === null ? undefined : clients.get(network);
     if (network === null || !client) return;
@@ -97,9 +111,12 @@ export function createConnectionGate<Connection extends GatedConnection>(options
       add(client, connection);
       return true;
     },
+    // Behind a proxy that one trusts a connection is not one user's.
+    prove: (connection, user) => inside.get(connection) == null || users.enter(connection, user),
     leave,
     useLimits: (next) => {
       limits = next;
+      users.useLimit(next.connectionsPerUser);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
-import { endAnswer, type RefusedBodyLimits } from './answer.ts';
+import { endAnswer } from './answer.ts';
 import type { Exchange } from './exchange.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 
 /** Lets pages of other origins read answers (Fetch standard, "HTTP-network-or-cache fetch", "CORS protocol"). */
 export type Cors = {
@@ -58,11 +59,11 @@ export function createCors(origins: readonly string[]): Cors | null {
 }
 
 /** Answers a browser that asks, without credentials, whether a page may send a request; gives false for any other request. */
-export function answerPreflight(exchange: Exchange, cors: Cors, refusedBody: RefusedBodyLimits): boolean {
+export function answerPreflight(exchange: Exchange, cors: Cors, refusedBodies: RefusedBodies): boolean {
   const fields = cors.preflightFields(exchange);
   if (fields === null) return false;
   exchange.reason = 'preflight';
   exchange.res.writeHead(204, { ...exchange.answerHeaders, ...fields });
-  endAnswer(exchange.req, exchange.res, refusedBody);
+  endAnswer(exchange, refusedBodies);
   return true;
 }

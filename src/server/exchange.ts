@@ -11,10 +11,26 @@ import { readTraceContext, type TraceContext } from './trace-context.ts';
 /** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
 export type Expectation = 'none' | 'continue' | 'unknown';
 
+/** The connection that a request came on, as far as the request is concerned. */
+export type RequestConnection = {
+  /**
+   * To be called when it is proven who asks: from then on more may wait on the connection.
+   * @throws OciError TOOMANYREQUESTS when that one has too many connections
+   */
+  prove(user: string): void;
+  /** The request's body is read from now on; it is not before, unless somebody was proven. */
+  readBody(): void;
+  /** Nothing more of it is read. */
+  leaveBody(): void;
+  /** Whether so much has come without a right password that the connection had better end. */
+  isCostly(): boolean;
+};
+
 /** One request and its answer, with what is learned about them on the way; the access log's source. */
 export type Exchange = {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  readonly connection: RequestConnection;
   /** In the log line and in error bodies; no other request has it, whatever a client says. */
   readonly id: string;
   readonly trace: TraceContext;
@@ -53,10 +69,17 @@ export function openExchange(
   res: ServerResponse,
   {
     addresses,
+    connection,
     expectation,
     peerAddress,
     nowMs,
-  }: { addresses: ClientAddresses; expectation: Expectation; peerAddress: string; nowMs: number },
+  }: {
+    addresses: ClientAddresses;
+    connection: RequestConnection;
+    expectation: Expectation;
+    peerAddress: string;
+    nowMs: number;
+  },
 ): Exchange {
   const { rawHeaders } = req;
   const [host = ''] = headerValues(rawHeaders, 'host');
@@ -65,6 +88,7 @@ export function openExchange(
   return {
     req,
     res,
+    connection,
     id: createRequestId(),
     trace: readTraceContext(rawHeaders),
     startedAtMs: nowMs,
@@ -89,6 +113,18 @@ export function openExchange(
     transfer: null,
     bytesOut: 0,
   };
+}
+
+/** Writes down who asks, once that is proven. @throws OciError TOOMANYREQUESTS */
+export function recordUser(exchange: Exchange, user: string): void {
+  try {
+    exchange.connection.prove(user);
+  } catch (error) {
+    exchange.reason = 'too-many-connections';
+    exchange.res.shouldKeepAlive = false;
+    throw error;
+  }
+  exchange.user = user;
 }
 
 const requestIdBytes = 16;

@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.ts';
  * @throws OciError BAD_REQUEST, SIZE_INVALID or REQUEST_TIMEOUT
  */
 export async function readForm(
-  { req, res, expectation }: Pick<Exchange, 'req' | 'res' | 'expectation'>,
+  { req, res, connection, expectation }: Pick<Exchange, 'req' | 'res' | 'connection' | 'expectation'>,
   limits: { readonly maxBytes: number; readonly timeoutMs: number },
 ): Promise<URLSearchParams> {
   const [type = ''] = headerValues(req.rawHeaders, 'content-type');
@@ -20,6 +20,7 @@ export async function readForm(
     );
   if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits.maxBytes);
   if (expectation === 'continue') res.writeContinue();
+  connection.readBody();
   const body = await readBody(req, limits);
   return new URLSearchParams(body.toString());
 }

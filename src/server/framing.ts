@@ -62,6 +62,14 @@ export function checkFraming(req: IncomingMessage, route: Route): void {
   }
 }
 
+/** Whether a request's head says that a body follows. */
+export function announcesBody({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>): boolean {
+  return (
+    headerValues(rawHeaders, 'transfer-encoding').length > 0 ||
+    Number(headerValues(rawHeaders, 'content-length')[0] ?? 0) > 0
+  );
+}
+
 /** @throws OciError UNSUPPORTED for a method that no registry knows. */
 export function checkMethod(method: string): void {
   if (forwardedMethods.has(method)) return;

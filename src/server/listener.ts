@@ -1,22 +1,20 @@
-import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { Server as NetServer, type Socket } from 'node:net';
-import { createSecureContext, type SecureVersion } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Metrics } from '../observability/metrics.ts';
 import { describeWaiting, type WaitingRequests } from '../observability/waiting-requests.ts';
-import { OperatorError } from '../operator-error.ts';
 import { OciError } from '../oci/error.ts';
 import { headerValues } from '../oci/raw-headers.ts';
 import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
+import { openClientConnection, type ClientConnection } from './client-connection.ts';
 import type { ClientAddresses } from './client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from './exchange.ts';
-import { keyExchangeGroups } from './key-exchange-groups.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from './pipeline.ts';
 import { answerPlainHttp, answerRaw, describeClientError } from './raw-answer.ts';
+import { checkTls, secureContextOptions, type ListenerTls } from './tls-context.ts';
 
 export type ListenerOptions = {
   readonly host: string;
@@ -32,14 +30,6 @@ export type ListenerOptions = {
   readonly logger: Logger;
 };
 
-export type ListenerTls = {
-  readonly cert: string;
-  readonly key: string;
-  readonly minVersion: SecureVersion;
-  /** PEM of the CAs whose client certificates are demanded; null: none is. */
-  readonly clientCa: string | null;
-};
-
 export type ListenerLimits = {
   /** Taken when the listener opens, and not later. */
   readonly headerBytes: number;
@@ -50,6 +40,9 @@ export type ListenerLimits = {
   readonly idleTimeoutMs: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
+  readonly connectionsPerUser: number;
+  /** What connections on which nobody has shown a right password may hold, all of them together. */
+  readonly unprovenBytes: number;
   readonly pipelinedRequests: number;
 };
 
@@ -79,22 +72,6 @@ export type Listener = {
 /** A pipeline, and how many of its requests are under way. */
 type Serving = { readonly pipeline: Pipeline; active: number; whenIdle: (() => void) | null };
 
-/**
- * The cipher suites, the preferred first: of those that encrypt and authenticate at once, with a key that a later theft
- * of the certificate's does not reveal (RFC 9325 section 4.2). AES-128 is as safe here as AES-256, and measurably cheaper.
- */
-const ciphers = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-].join(':');
-
 /** How long a client may take to close a connection that was ended towards it, in milliseconds. */
 const lingerMs = 1000;
 
@@ -110,7 +87,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let { tls, limits, addresses } = options;
   let serving: Serving = { pipeline: options.pipeline, active: 0, whenIdle: null };
   const server = createServer({
-    ...secureContext(tls),
+    ...secureContextOptions(tls),
     ...(tls.clientCa === null ? {} : { requestCert: true, rejectUnauthorized: true }),
     ALPNProtocols: ['http/1.1', 'http/1.0'],
     handshakeTimeout: limits.handshakeTimeoutMs,
@@ -124,23 +101,24 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   server.maxHeadersCount = 0; // beyond a count Node would drop headers silently; headerBytes is the limit
   /** Every TCP connection, the TLS handshake done or not. */
   const sockets = new Set<Socket>();
-  /** Every TLS connection, with its requests that wait or are being answered, in order. */
-  const connections = new Map<Socket, Set<Exchange>>();
-  const accepted = new WeakMap<Socket, AcceptedConnection>();
+  /** Every TLS connection. */
+  const connections = new Map<Socket, ClientConnection>();
   /** Connections that end with the requests under way on them. */
   const ending = new Set<Socket>();
   let closing = false;
 
   const isEnding = (socket: Socket) => closing || (ending.size > 0 && ending.has(socket));
+  const endIdle = (socket: Socket) => {
+    ending.add(socket);
+    socket.end();
+    setTimeout(() => socket.destroy(), lingerMs).unref();
+  };
   /** Ends what is idle, in good order and not by a reset, which could take an answer with it; and all else after its present request. */
   const endConnections = () => {
-    for (const [socket, underWay] of connections) {
+    for (const [socket, { underWay }] of connections) {
       ending.add(socket);
       // Not server.closeIdleConnections(): a connection whose first request has not come yet is not idle to Node.
-      if (underWay.size === 0) {
-        socket.end();
-        setTimeout(() => socket.destroy(), lingerMs).unref();
-      }
+      if (underWay.size === 0) endIdle(socket);
       for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
     }
   };
@@ -175,28 +153,32 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       socket.destroy();
       return;
     }
-    const underWay = new Set<Exchange>();
-    connections.set(socket, underWay);
-    accepted.set(socket, connection);
-    connection.isProven = () => [...underWay].some(({ user }) => user !== null);
+    const client = openClientConnection(socket, {
+      accepted: connection,
+      limits: () => limits,
+      countFor: acceptor.prove,
+      onUnproven: acceptor.noteMore,
+    });
+    connections.set(socket, client);
     socket.once('close', () => {
       connections.delete(socket);
       ending.delete(socket);
       // Node tells only the response whose turn it is that its client has left.
       process.nextTick(() => {
-        for (const { res } of underWay) res.destroy().emit('close');
+        for (const { res } of client.underWay) res.destroy().emit('close');
       });
     });
   });
 
   const handle = (req: IncomingMessage, res: ServerResponse, expectation: Expectation) => {
     const { socket } = req;
-    const underWay = connections.get(socket);
-    const connection = accepted.get(socket);
-    if (underWay === undefined || !connection || underWay.size >= limits.pipelinedRequests) {
+    const client = connections.get(socket);
+    const connection = client?.open(req);
+    if (!client || !connection) {
       socket.destroy();
       return;
     }
+    const { underWay } = client;
     if (isEnding(socket)) {
       if (!socket.writable) return; // it came as the connection was ended: its client sees that it was not acted upon
       res.shouldKeepAlive = false;
@@ -224,16 +206,16 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
           resolve(served.pipeline);
         });
       });
-    const { peerAddress } = connection;
+    const { peerAddress } = client.accepted;
     const exchange = served.pipeline.handle(req, res, {
-      ...{ expectation, turn, peerAddress },
+      ...{ connection, expectation, turn, peerAddress },
       isDraining: closing,
     });
-    underWay.add(exchange);
+    client.begin(exchange);
     res.once('close', () => {
-      underWay.delete(exchange);
-      if (exchange.user !== null) connection.isProven = () => true;
+      const isCostly = client.end(exchange);
       if (underWay.size === 0 && isEnding(socket)) socket.destroySoon();
+      else if (isCostly && socket.writable) endIdle(socket);
       leaveService();
     });
   };
@@ -242,18 +224,18 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   server.on('checkExpectation', (req, res) => handle(req, res, 'unknown'));
   const refuseRaw = (socket: Socket, error: OciError, reason: string) => {
     const requestId = createRequestId();
-    const client = accepted.get(socket)?.peerAddress ?? '';
+    const client = connections.get(socket)?.accepted.peerAddress ?? '';
     logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
     answerRaw(socket, error, requestId);
   };
   server.on('connect', (_req, socket: Socket) => {
     socket.on('error', () => socket.destroy()); // Node has just taken its own listener off
-    if (connections.get(socket)?.size === 0)
+    if (connections.get(socket)?.underWay.size === 0)
       refuseRaw(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT');
     else socket.destroy(); // an earlier request waits for its answer: this one must not come in its place
   });
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    const underWay = connections.get(socket); // undefined: the handshake failed, or took too long
+    const underWay = connections.get(socket)?.underWay; // undefined: the handshake failed, or took too long
     // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
     const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
     // Node closes the TCP connection of a failed handshake when this event is over, and what is written now is sent before.
@@ -275,7 +257,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
   // Idle means that it is the client's turn and it does nothing: a client that waits for upstream is not idle.
   server.setTimeout(limits.idleTimeoutMs, (socket: Socket) => {
-    const [current] = connections.get(socket) ?? []; // those behind it wait for their turn
+    const [current] = connections.get(socket)?.underWay ?? []; // those behind it wait for their turn
     // No transfer: its credentials are being checked, or it was refused and the client does not read the refusal.
     if (current !== undefined && !(current.transfer?.waitsForClient() ?? current.res.headersSent))
       socket.setTimeout(limits.idleTimeoutMs);
@@ -283,7 +265,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   });
 
   const address = await listen(server, options.host, options.port);
-  const requests = () => [...connections.values()].flatMap((underWay) => [...underWay]);
+  const requests = () => [...connections.values()].flatMap(({ underWay }) => [...underWay]);
   return {
     address,
     get underWay() {
@@ -293,19 +275,13 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       return sockets.size;
     },
     waiting: () => describeWaiting(requests(), performance.now()),
-    checkTls: (next) => {
-      try {
-        createSecureContext(secureContext(next));
-      } catch (error) {
-        throw new OperatorError(`tls.cert or tls.clientCa can't be used: ${(error as Error).message}.`);
-      }
-    },
+    checkTls,
     useTls: (next) => {
       // A new context forgets the sessions that clients would resume.
       if (isDeepStrictEqual(next, tls)) return;
       const demandsMore =
         (next.clientCa !== null && next.clientCa !== tls.clientCa) || next.minVersion > tls.minVersion;
-      server.setSecureContext(secureContext(next));
+      server.setSecureContext(secureContextOptions(next));
       // What node:tls looks at for each connection; setSecureContext does not set it.
       Object.assign(server, { requestCert: next.clientCa !== null });
       tls = next;
@@ -329,7 +305,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       serving = { pipeline, active: 0, whenIdle: null };
     },
     get active() {
-      return [...connections.values()].reduce((sum, underWay) => sum + underWay.size, 0);
+      return [...connections.values()].reduce((sum, { underWay }) => sum + underWay.size, 0);
     },
     close: (graceMs) =>
       new Promise((resolve) => {
@@ -343,18 +319,11 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
         // Not https' own close(): it destroys idle connections, and no longer looks for heads that take too long.
         NetServer.prototype.close.call(server, () => {
           clearTimeout(cut);
+          acceptor.close();
           server.close(); // what else it has: the timer of those looks
           resolve();
         });
         endConnections();
       }),
   };
-}
-
-/** What node:tls makes the context of a handshake from. */
-function secureContext({ cert, key, minVersion, clientCa }: ListenerTls) {
-  // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
-  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
-  const ca = clientCa === null ? {} : { ca: clientCa };
-  return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, secureOptions, ...ca };
 }

@@ -17,7 +17,7 @@ import type { Ask } from '../proxy/fetch.ts';
 import { buildUpstreamHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { Admission, Admit } from './admission.ts';
-import { draining, endAnswer, writeErrorHead, type RefusedBodyLimits } from './answer.ts';
+import { draining, endAnswer, writeErrorHead } from './answer.ts';
 import type { Audit, AuditedRequest } from './audit.ts';
 import { isImpersonal, writeWholeHead } from './cached-answer.ts';
 import type { Authorize, Passage } from './authorization.ts';
@@ -25,11 +25,18 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 import { answerPreflight, type Cors } from './cors.ts';
 import type { ClientAddresses } from './client-address.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
-import { openExchange, type Exchange, type Expectation } from './exchange.ts';
+import {
+  openExchange,
+  recordUser,
+  type Exchange,
+  type Expectation,
+  type RequestConnection,
+} from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
 import { hasReadableForwarded } from './public-names.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 import { answerFromStorage } from './stored-answer.ts';
 import type { AnswerToken } from './token-endpoint.ts';
 import { continueTrace } from './trace-context.ts';
@@ -69,7 +76,7 @@ export type PipelineOptions = {
   readonly maxManifestBytes: number;
   /** How many uploads a user may have under way at one time. */
   readonly uploadsPerUser: number;
-  readonly refusedBody: RefusedBodyLimits;
+  readonly refusedBodies: RefusedBodies;
   readonly wholeAnswers: WholeAnswers;
 };
 
@@ -79,6 +86,7 @@ export type Pipeline = {
     req: IncomingMessage,
     res: ServerResponse,
     options: {
+      connection: RequestConnection;
       expectation: Expectation;
       /** Gives the pipeline that answers it; undefined: its turn has come, and it is this one. */
       turn: Promise<Pipeline> | undefined;
@@ -100,8 +108,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const warnings = createUpstreamWarnings(logger, upstreamAuthorization !== null);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
-  const handle: Pipeline['handle'] = (req, res, { expectation, turn, peerAddress, isDraining }) => {
-    const exchange = openExchange(req, res, { addresses, expectation, peerAddress, nowMs: now() });
+  const handle: Pipeline['handle'] = (req, res, { turn, isDraining, ...received }) => {
+    const exchange = openExchange(req, res, { ...received, addresses, nowMs: now() });
     res.once('close', () => {
       const log = () => {
         const nowMs = now();
@@ -129,10 +137,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
-      if (options.cors && answerPreflight(exchange, options.cors, options.refusedBody)) return;
+      if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
       const admission = await admit(exchange, route);
-      exchange.user = admission.identity?.name ?? null;
+      if (admission.identity !== null) recordUser(exchange, admission.identity.name);
       if (route.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange));
       if (route.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
@@ -217,9 +225,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   ): Promise<boolean> => {
     if (options.storage === null || exchange.method !== 'GET') return false;
     if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
-    const { editsFor, refusedBody } = options;
+    const { editsFor, refusedBodies } = options;
     const headers = upstreamHeaders(exchange, admission);
-    return answerFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBody });
+    return answerFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBodies });
   };
 
   /** Answers with what of a list the client may know of. */
@@ -281,6 +289,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const { req, res } = exchange;
     const { pass } = way;
     if (res.destroyed) return;
+    exchange.connection.readBody();
     if (exchange.expectation === 'continue') res.writeContinue();
     const edits = options.editsFor(exchange);
     const forwarded = engine.forward({
@@ -311,7 +320,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       });
     audited?.forwarded();
     const end = await forwarded.ended;
-    if (end === 'relayed') endAnswer(req, res, options.refusedBody);
+    if (end === 'relayed') endAnswer(exchange, options.refusedBodies);
     else exchange.reason = end;
   };
 
@@ -324,7 +333,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   /** The error boundary: an answer if none has begun, else a cut connection. */
   const refuse = (exchange: Exchange, thrown: unknown): void => {
-    const { req, res } = exchange;
+    const { res } = exchange;
     const error =
       thrown instanceof OciError
         ? thrown
@@ -339,7 +348,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       res.destroy();
       return;
     }
-    endAnswer(req, res, options.refusedBody, writeErrorHead(exchange, error));
+    endAnswer(exchange, options.refusedBodies, writeErrorHead(exchange, error));
   };
 
   return { handle, answer };

@@ -5,16 +5,17 @@ import type { Ask, AskedRequest } from '../proxy/fetch.ts';
 import { buildClientHeaders } from '../proxy/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { FilePart } from '../storage/file-transfer.ts';
-import { endAnswer, type RefusedBodyLimits } from './answer.ts';
+import { endAnswer } from './answer.ts';
 import { whileClientStays } from './client-stay.ts';
 import type { Exchange } from './exchange.ts';
 import type { EditsFor } from './response-edits.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 
 export type StoredAnswerOptions = {
   readonly blobs: BlobStorage;
   readonly ask: Ask;
   readonly editsFor: EditsFor;
-  readonly refusedBody: RefusedBodyLimits;
+  readonly refusedBodies: RefusedBodies;
 };
 
 /**
@@ -28,9 +29,9 @@ export async function answerFromStorage(
   exchange: Exchange,
   name: BlobName,
   headers: AskedRequest['headers'],
-  { blobs, ask, editsFor, refusedBody }: StoredAnswerOptions,
+  { blobs, ask, editsFor, refusedBodies }: StoredAnswerOptions,
 ): Promise<boolean> {
-  const { req, res, rawTarget } = exchange;
+  const { res, rawTarget } = exchange;
   const blob = await blobs.open(name);
   if (blob === null) return false;
   try {
@@ -49,7 +50,7 @@ export async function answerFromStorage(
     const transfer = blob.send(res, part);
     exchange.transfer = transfer;
     const end = await transfer.ended;
-    if (end === 'relayed') endAnswer(req, res, refusedBody);
+    if (end === 'relayed') endAnswer(exchange, refusedBodies);
     else exchange.reason = end;
     return true;
   } finally {

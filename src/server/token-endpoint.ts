@@ -5,9 +5,10 @@ import type { CanonicalTarget } from '../oci/target.ts';
 import { formatScope, parseScopes, tokenPath, type Scope } from '../oci/token-scope.ts';
 import type { Asker, Policy } from '../policy/policy.ts';
 import type { Admission, Admit } from './admission.ts';
-import { endAnswer, type RefusedBodyLimits } from './answer.ts';
-import type { Exchange } from './exchange.ts';
+import { endAnswer } from './answer.ts';
+import { recordUser, type Exchange } from './exchange.ts';
 import { readForm } from './form.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 
 /** Answers a request for a token; false: it is none. @throws OciError */
 export type AnswerToken = (exchange: Exchange, target: CanonicalTarget) => Promise<boolean>;
@@ -29,7 +30,7 @@ export type TokenEndpointOptions = {
   readonly policy: Policy | null;
   readonly maxFormBytes: number;
   readonly formTimeoutMs: number;
-  readonly refusedBody: RefusedBodyLimits;
+  readonly refusedBodies: RefusedBodies;
 };
 
 /** What a client asks for. */
@@ -122,13 +123,13 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
   };
 
   return async (exchange, target) => {
-    const { req, res, method } = exchange;
+    const { res, method } = exchange;
     if (target.rawPath !== tokenPath || (method !== 'GET' && method !== 'POST')) return false;
     exchange.routeKind = 'token';
     const order = await (method === 'GET' ? readQuery(exchange, target) : readPosted(exchange));
     const { subject } = order;
     const asker = subject?.identity.name ?? null;
-    exchange.user = asker;
+    if (asker !== null) recordUser(exchange, asker);
     const granted = grant(asker, order.scopes);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
@@ -150,7 +151,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
     });
-    endAnswer(req, res, options.refusedBody, body);
+    endAnswer(exchange, options.refusedBodies, body);
     return true;
   };
 }

@@ -1,7 +1,7 @@
-import { headerValues } from '../oci/raw-headers.ts';
 import { OciError } from '../oci/error.ts';
 import type { Route } from '../oci/route.ts';
 import type { Exchange } from './exchange.ts';
+import { announcesBody } from './framing.ts';
 
 /** When a client that has too many uploads under way is to come again, in seconds. */
 const retryAfterS = 5;
@@ -20,7 +20,7 @@ export function createUploadLimit(
   /** @throws OciError TOOMANYREQUESTS */
   return (exchange, route) => {
     const { res } = exchange;
-    if (route.kind === 'manifest' || !hasBody(exchange) || res.destroyed) return;
+    if (route.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
     // Strangers may push where a policy lets them; no user's name has a line feed.
     const user = exchange.user ?? `\n${exchange.clientAddress}`;
     const count = underWay.get(user) ?? 0;
@@ -42,11 +42,4 @@ export function createUploadLimit(
       else underWay.delete(user);
     });
   };
-}
-
-function hasBody({ req: { rawHeaders } }: Exchange): boolean {
-  return (
-    headerValues(rawHeaders, 'transfer-encoding').length > 0 ||
-    Number(headerValues(rawHeaders, 'content-length')[0] ?? 0) > 0
-  );
 }

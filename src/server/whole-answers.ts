@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { OciError } from '../oci/error.ts';
-import { endAnswer, type RefusedBodyLimits } from './answer.ts';
+import { endAnswer } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 import { startInPieces } from './pieces.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 
 /** Room for answers that are held whole, in bytes. */
 export type AnswerRoom = {
@@ -23,7 +24,7 @@ export type WholeAnswers = {
 export type WholeAnswersOptions = {
   /** How many bytes of bodies may be held. */
   readonly maxBytes: number;
-  readonly refusedBody: RefusedBodyLimits;
+  readonly refusedBodies: RefusedBodies;
 };
 
 /** A body up to this is not counted, and written at once, in bytes: it is about what a connection costs anyway. */
@@ -31,7 +32,7 @@ const smallBytes = 16 * 1024;
 /** When a client whose list found no room is to come again, in seconds. */
 const retryAfterS = 5;
 
-export function createWholeAnswers({ maxBytes, refusedBody }: WholeAnswersOptions): WholeAnswers {
+export function createWholeAnswers({ maxBytes, refusedBodies }: WholeAnswersOptions): WholeAnswers {
   let usedBytes = 0;
   /** How many are being sent a body. */
   const holders = new Map<Buffer, number>();
@@ -59,10 +60,10 @@ export function createWholeAnswers({ maxBytes, refusedBody }: WholeAnswersOption
     return true;
   };
   const send = (exchange: Exchange, body: Buffer | undefined): void => {
-    const { req, res } = exchange;
+    const { res } = exchange;
     const end = (piece?: Buffer) => {
       exchange.bytesOut += piece?.length ?? 0;
-      endAnswer(req, res, refusedBody, piece);
+      endAnswer(exchange, refusedBodies, piece);
     };
     if (body === undefined || body.length <= smallBytes) end(body);
     else startInPieces(res, body, { onPiece: (bytes) => (exchange.bytesOut += bytes), end });

@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
+import { hashPassword } from '../../src/auth/password-hash.ts';
+import { password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, errorCode, type RawClient } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
+
+const htpasswd = [
+  [user, password],
+  ['bob', 'bob'],
+]
+  .map(([name = '', secret = '']) => `${name}:${hashPassword(secret)}\n`)
+  .join('');
+const bob = (requestLine: string) => anonymous(requestLine, `Authorization: Basic ${btoa('bob:bob')}`);
 
 describe('limits of connections', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
@@ -19,7 +28,7 @@ describe('limits of connections', { timeout: 60_000 }, () => {
   });
   after(() => upstream.close());
   const withSettings = async (settings: readonly string[], use: (frontDoor: FrontDoor) => Promise<void>) => {
-    const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: settings });
+    const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: settings, htpasswd });
     try {
       await use(frontDoor);
     } finally {
@@ -30,6 +39,19 @@ describe('limits of connections', { timeout: 60_000 }, () => {
   const statusOf = async (client: RawClient, request: string): Promise<number> => {
     client.send(request);
     return (await client.response()).status;
+  };
+  /** A connection with a request that upstream does not answer before `end`, which gives the status. */
+  const holds = async (frontDoor: FrontDoor) => {
+    const client = await connectClient(frontDoor);
+    const seen = upstream.requests.length;
+    client.send(authorized('GET /v2/held'));
+    await until('it has come', () => upstream.requests.length > seen);
+    const request = upstream.requests.at(-1);
+    const end = async () => {
+      request?.answer(head('HTTP/1.1 200 OK', 'Content-Length: 0'));
+      return (await client.response()).status;
+    };
+    return { client, end };
   };
   const isRefused = (frontDoor: FrontDoor, localAddress = '127.0.0.1') =>
     assert.rejects(from(frontDoor, localAddress));
@@ -54,22 +76,80 @@ describe('limits of connections', { timeout: 60_000 }, () => {
 
     test(`limits.${name}: where all have shown one, the next is closed`, () =>
       withSettings([`limits.${limit}`], async (frontDoor) => {
-        const idle = await connectClient(frontDoor);
-        assert.equal(await statusOf(idle, authorized('GET /v2/x')), 200);
-        const waiting = await connectClient(frontDoor);
-        waiting.send(authorized('GET /v2/held'));
-        await until('it has come', () => upstream.requests.at(-1)?.startLine.includes('/held ') === true);
+        const held = [await holds(frontDoor), await holds(frontDoor)];
         await isRefused(frontDoor);
         await frontDoor.logged(
           ({ msg }) => msg.startsWith(`limits.${name} is reached`) && msg.includes('new connections'),
         );
-        upstream.requests.at(-1)?.answer(head('HTTP/1.1 200 OK', 'Content-Length: 0'));
-        assert.equal((await waiting.response()).status, 200);
-        assert.equal(await statusOf(idle, authorized('GET /v2/x')), 200);
-        idle.leave();
-        waiting.leave();
+        for (const { client, end } of held) {
+          assert.equal(await end(), 200);
+          assert.equal(await statusOf(client, authorized('GET /v2/x')), 200);
+          client.leave();
+        }
       }));
   }
+
+  test('limits.connections: where all have shown one, an idle one of the user with the most makes room', () =>
+    withSettings(['limits.connections=3'], async (frontDoor) => {
+      const bobs = await connectClient(frontDoor);
+      assert.equal(await statusOf(bobs, bob('GET /v2/x')), 200);
+      const [oldest, newest] = [await connectClient(frontDoor), await connectClient(frontDoor)];
+      for (const client of [oldest, newest])
+        assert.equal(await statusOf(client, authorized('GET /v2/x')), 200);
+      const next = await connectClient(frontDoor);
+      assert.equal((await oldest.rest()).length, 0);
+      for (const client of [next, bobs]) assert.equal(await statusOf(client, bob('GET /v2/x')), 200);
+      assert.equal(await statusOf(newest, authorized('GET /v2/x')), 200);
+      await frontDoor.logged(
+        ({ msg }) => msg.startsWith('limits.connections is reached') && msg.includes('idle'),
+      );
+      for (const client of [bobs, newest, next]) client.leave();
+    }));
+
+  test("limits.connectionsPerUser: one more takes the place of the user's oldest idle one", () =>
+    withSettings(['limits.connectionsPerUser=2'], async (frontDoor) => {
+      const busy = await holds(frontDoor);
+      const idle = await connectClient(frontDoor);
+      assert.equal(await statusOf(idle, authorized('GET /v2/x')), 200);
+      const next = await connectClient(frontDoor);
+      assert.equal(await statusOf(next, authorized('GET /v2/x')), 200);
+      assert.equal((await idle.rest()).length, 0);
+      assert.equal(await busy.end(), 200);
+      for (const client of [busy.client, next]) client.leave();
+    }));
+
+  test('limits.connectionsPerUser: where none is idle, one more is 429, and others are served', () =>
+    withSettings(['limits.connectionsPerUser=2', 'limits.connections=3'], async (frontDoor) => {
+      const held = [await holds(frontDoor), await holds(frontDoor)];
+      const third = await connectClient(frontDoor);
+      third.send(authorized('GET /v2/x'));
+      const refusal = await third.response();
+      assert.equal(refusal.status, 429);
+      assert.equal(errorCode(refusal), 'TOOMANYREQUESTS');
+      assert.match(values(refusal, 'retry-after').join(), /^[1-9]\d*$/);
+      assert.equal((await third.rest()).length, 0);
+      await frontDoor.logged(({ reason }) => reason === 'too-many-connections');
+      const other = await connectClient(frontDoor);
+      assert.equal(await statusOf(other, bob('GET /v2/x')), 200);
+      other.leave();
+      const [first] = held;
+      first?.client.leave();
+      await until('there is room', async () => {
+        const next = await connectClient(frontDoor);
+        const status = await statusOf(next, authorized('GET /v2/x'));
+        next.leave();
+        return status === 200;
+      });
+      for (const { client } of held) client.leave();
+    }));
+
+  test('limits.connectionsPerUser: not for a trusted proxy, whose connections are of many', () =>
+    withSettings(['limits.connectionsPerUser=1', 'listen.trustedProxies=127.0.0.2'], async (frontDoor) => {
+      const held = [await from(frontDoor, '127.0.0.2'), await from(frontDoor, '127.0.0.2')];
+      for (const client of [...held, ...held])
+        assert.equal(await statusOf(client, authorized('GET /v2/x')), 200);
+      for (const client of held) client.leave();
+    }));
 
   test('limits.connectionsPerAddress: others are not affected, and room is made by whoever leaves', () =>
     withSettings(['limits.connectionsPerAddress=1'], async (frontDoor) => {

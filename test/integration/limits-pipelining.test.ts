@@ -86,6 +86,35 @@ describe('pipelined requests', { timeout: 60_000 }, () => {
     assert.equal((await client.rest()).toString(), '');
   });
 
+  test('a client without a password may pipeline as well: all are answered, one by one', async () => {
+    const client = await connectClient(frontDoor);
+    client.send(...Array.from({ length: 4 }, (_, i) => anonymous(`GET /v2/app/blobs/${i}`)));
+    for (let i = 0; i < 4; i++) assert.equal(errorCode(await client.response()), 'UNAUTHORIZED');
+    client.send(authorized('GET /v2/app/blobs/last'));
+    answer(await upstream.next(), 'last');
+    assert.equal((await client.response()).body.toString(), 'last');
+    client.leave();
+  });
+
+  test('a body behind a request without a password comes whole', async () => {
+    const client = await connectClient(frontDoor);
+    const body = Buffer.alloc(600_000, 'b');
+    client.send(
+      anonymous('GET /v2/app/blobs/1'),
+      authorized('PUT /v2/app/blobs/uploads/1', `Content-Length: ${body.length}`),
+      body,
+      authorized('GET /v2/app/blobs/2'),
+    );
+    assert.equal((await client.response()).status, 401);
+    const put = await upstream.next();
+    assert.ok((await put.body()).body.equals(body));
+    answer(put, 'one');
+    assert.equal((await client.response()).body.toString(), 'one');
+    answer(await upstream.next(), 'two');
+    assert.equal((await client.response()).body.toString(), 'two');
+    client.leave();
+  });
+
   for (const [what, request] of [
     ['two Hosts', anonymous('GET /v2/', 'Host: other.example')],
     ['a GET with a body', authorized('GET /v2/app/blobs/x', 'Content-Length: 3') + 'abc'],
@@ -97,7 +126,10 @@ describe('pipelined requests', { timeout: 60_000 }, () => {
       assert.equal((await client.rest()).length, 0);
       const later = await connectClient(frontDoor);
       later.send(authorized('DELETE /v2/app/manifests/later'));
-      assert.equal((await upstream.next()).startLine, 'DELETE /v2/app/manifests/later HTTP/1.1');
+      const asked = await upstream.next();
+      assert.equal(asked.startLine, 'DELETE /v2/app/manifests/later HTTP/1.1');
+      answer(asked, 'gone'); // the next delete in this repository waits for it
+      assert.equal((await later.response()).status, 200);
       later.leave();
     });
   }

@@ -11,14 +11,15 @@ const share = async (...set: string[]) => {
 test('limits that hold in all are divided; what is left is as it was', async () => {
   const set = [
     'limits.connections=10',
+    'limits.connectionsPerUser=7',
     'auth.passwordThreads=7',
     'auth.passwordQueue=7',
     'cache.maxBytes=1MiB',
   ];
   const { auth, cache, limits } = await share('workers=3', ...set);
   assert.deepEqual(
-    [limits.connections, auth.passwordThreads, auth.passwordQueue, cache.maxBytes],
-    [4, 2, 3, 349_525],
+    [limits.connections, limits.connectionsPerUser, auth.passwordThreads, auth.passwordQueue, cache.maxBytes],
+    [4, 3, 2, 3, 349_525],
   );
   assert.equal((await share('workers=3', 'auth.passwordThreads=1')).auth.passwordThreads, 1);
   const redis = await share('workers=3', 'cache.driver=redis', 'cache.maxBytes=1MiB');
