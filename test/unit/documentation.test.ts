@@ -19,6 +19,7 @@ const pages = [
   'docs/policy.md',
   'docs/licences.md',
   'docs/torture.md',
+  'docs/threat-model.md',
   ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
     (name) => `docs/operations/${name}.md`,
   ),
