@@ -3,7 +3,7 @@ export type ForwardedElement = { readonly host: string | null; readonly proto: s
 
 /** One pair or none, and what parts it from the next; unquoted values with a colon are written by many proxies, against the grammar. */
 const pairPattern =
-  /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+)))?[ \t]*(;|,|$)/sy;
+  /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))[ \t]*)?(;|,|$)/sy;
 
 /** Reads the first element of a `Forwarded` field (RFC 7239 section 4); null for one that cannot be read, or says a thing twice. */
 export function parseForwarded(value: string): ForwardedElement | null {

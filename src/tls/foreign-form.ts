@@ -72,9 +72,12 @@ function describeDer(der: Buffer, from: string, to: string): ForeignForm | null 
     : { what: 'it is binary (DER) of an unknown kind', remedy: null };
 }
 
+/** Shorter than any certificate or key, in characters: a word could be Base64, too. */
+const shortestBase64 = 64;
+
 function describeBase64(text: string, from: string, to: string): ForeignForm | null {
   const base64 = text.replace(/[ \t\r\n]+/g, '');
-  if (!/^[A-Za-z0-9+/]{64,}={0,2}$/.test(base64)) return null;
+  if (base64.length < shortestBase64 || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) return null;
   const inner = Buffer.from(base64, 'base64');
   if (inner.includes('-----BEGIN ')) {
     return { what: 'it is PEM encoded in Base64 once more', remedy: `decode it: base64 -di ${from} > ${to}` };

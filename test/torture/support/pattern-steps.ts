@@ -83,7 +83,9 @@ export function countSteps(pattern: RegExp, tree: PatternTree, text: string, max
   };
 
   const lastStart = !isMultiline && isAnchored(tree) ? 0 : text.length;
-  const isGlobal = pattern.flags.includes('g');
+  // A sticky pattern goes on where it ended, as a global one does, and nowhere else.
+  const isSticky = pattern.flags.includes('y');
+  const isGlobal = isSticky || pattern.flags.includes('g');
   try {
     for (let start = 0; start <= lastStart; start += 1) {
       let end = start;
@@ -91,7 +93,7 @@ export function countSteps(pattern: RegExp, tree: PatternTree, text: string, max
         end = at;
         return true;
       });
-      if (found && !isGlobal) break;
+      if (found ? !isGlobal : isSticky) break;
       if (end > start) start = end - 1; // the search goes on behind what was found
     }
   } catch (error) {

@@ -21,9 +21,8 @@ export type PatternTree =
 /** Tried for what a class of characters accepts: enough to tell the classes of this program apart. */
 const probes = 'aZ0f9_-.:/=+ \t\n,;@%$!\\"#*~\u00e9\u2028\0';
 
-/** Takes a regular expression apart. @throws Error for what it does not know: backreferences and sticky patterns. */
+/** Takes a regular expression apart. @throws Error for what it does not know: backreferences. */
 export function parsePattern({ source, flags }: RegExp): PatternTree {
-  if (flags.includes('y')) throw new Error('sticky patterns are not known here');
   const characterFlags = flags.replace(/[^ius]/g, '');
   let at = 0;
   const rest = () => source.slice(at);

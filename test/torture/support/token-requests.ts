@@ -306,7 +306,7 @@ function drawPost(random: Random, refreshTokens: ReadonlyMap<string, string>): R
       [
         ['grant_type', 'password'],
         ['username', ''],
-        ['password', ''],
+        ['password', userPassword],
       ],
       false,
     ],
