@@ -121,7 +121,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
     const locks = openRepositoryLocks({ config, pem }, options.locks);
     frees.push(() => locks.close());
-    const deletes = options.deletes ?? openOwnDeletes();
+    const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, logger }));
+    frees.push(() => deletes.close?.());
     const shared = { store, counters, locks, deletes, metrics, logger, sealKey };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);

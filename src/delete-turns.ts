@@ -23,9 +23,14 @@ export function createDeleteTurns(turns: RepositoryLocks, freezer: Freezer): Rep
       const turn = await turns.acquire(repository, wish);
       if (typeof turn === 'string') return turn;
       const freeze = await tryFreezes(freezer, repository, untilMs, wish.signal);
-      if (typeof freeze !== 'string') return join(turn, freeze);
-      turn.release();
-      return freeze;
+      if (typeof freeze === 'string') {
+        turn.release();
+        return freeze;
+      }
+      const lock = join(turn, freeze);
+      if (await lock.isHeld()) return lock;
+      lock.release();
+      return 'unavailable';
     },
   };
 }

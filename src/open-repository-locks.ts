@@ -1,5 +1,5 @@
 import { openRedis } from './cache/open-store.ts';
-import { createRedisLocks, type RedisLocks } from './cache/redis-locks.ts';
+import { createRedisLocks, type RedisLocks, type RedisLocksOptions } from './cache/redis-locks.ts';
 import type { Config } from './config/schema.ts';
 import type { PemFiles } from './pem-files.ts';
 import { createRepositoryLocks, type RepositoryLocks } from './repository-locks.ts';
@@ -21,6 +21,7 @@ export function openRepositoryLocks(
     pem,
   }: { readonly config: Pick<Config, 'cache' | 'upstream'>; readonly pem: Pick<PemFiles, 'redisCa'> },
   own: RepositoryLocks = createRepositoryLocks(),
+  of: RedisLocksOptions['of'] = 'lock',
 ): OpenRepositoryLocks {
   const { cache, upstream } = config;
   let shared: RedisLocks | null = null;
@@ -29,7 +30,7 @@ export function openRepositoryLocks(
       if (cache.driver !== 'redis' || shared !== null) return;
       const { keyPrefix, timeout } = cache.redis;
       const redis = await openRedis(cache.redis, pem.redisCa);
-      shared = createRedisLocks({ redis, keyPrefix, upstreamUrl: upstream.url, timeoutMs: timeout });
+      shared = createRedisLocks({ redis, keyPrefix, upstreamUrl: upstream.url, timeoutMs: timeout, of });
     },
     acquire: async (repository, wish) => {
       const untilMs = performance.now() + wish.waitMs;

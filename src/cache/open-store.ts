@@ -14,6 +14,7 @@ export type CacheConfig = {
     readonly username: string | null;
     readonly password: string | null;
     readonly timeout: number;
+    readonly instanceTimeout: number;
   };
   readonly maxBytes: number;
   readonly tagTtl: number;

@@ -14,6 +14,12 @@ export type RedisKeys = {
   readonly entry: (slot: Slot) => string;
   /** Who writes to a repository's immutable tags. */
   readonly lock: (repository: string) => string;
+  /** Who deletes in a repository. */
+  readonly deletion: (repository: string) => string;
+  /** The instances that share it, by when they were last heard of. */
+  readonly instances: string;
+  /** What they tell each other of deletes. */
+  readonly freezes: string;
 };
 
 /** Upstreams do not share entries. The braces keep all keys of one in one slot of a cluster, which its scripts need. */
@@ -27,6 +33,9 @@ export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKe
     words: `${prefix}words`,
     entry: ({ scope, item, variant }) => `${prefix}entry:${scope}\n${item}\n${variant}`,
     lock: (repository) => `${prefix}lock:${repository}`,
+    deletion: (repository) => `${prefix}delete:${repository}`,
+    instances: `${prefix}instances`,
+    freezes: `${prefix}freezes`,
   };
 }
 

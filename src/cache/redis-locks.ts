@@ -13,6 +13,8 @@ export type RedisLocksOptions = {
   readonly upstreamUrl: string;
   /** How long anything waits for Redis, in milliseconds. */
   readonly timeoutMs: number;
+  /** What they are of: writes of immutable tags, or deletes. */
+  readonly of: 'lock' | 'deletion';
 };
 
 /** Locks that all instances share; one is to be asked for by one at a time in each of them. */
@@ -49,6 +51,7 @@ export function createRedisLocks({
   keyPrefix,
   upstreamUrl,
   timeoutMs,
+  of,
 }: RedisLocksOptions): RedisLocks {
   const keys = createRedisKeys(keyPrefix, upstreamUrl);
   redis.on('error', () => {}); // the connection is tried again by itself, and who wants a lock hears of it
@@ -104,7 +107,7 @@ export function createRedisLocks({
   };
 
   const acquire: RedisLocks['acquire'] = async (repository, { waitMs, signal }) => {
-    const key = keys.lock(repository);
+    const key = keys[of](repository);
     const token = randomBytes(16).toString('hex');
     const untilMs = performance.now() + waitMs;
     try {

@@ -1,26 +1,30 @@
 import type { LockRefusal, RepositoryLock, RepositoryLocks } from '../repository-locks.ts';
-import type { LockAnswer, LockKind, LockRequest } from './lock-desk.ts';
+import type { LockAnswer, LockKind, LockLoss, LockRequest } from './lock-desk.ts';
 
 /** A worker's side of the locks that the primary process gives out. */
 export type LockChannel = {
   readonly locks: RepositoryLocks;
-  /** To be called with each message of this kind. */
-  receive(message: LockAnswer): void;
+  /** To be called with each message of these kinds. */
+  receive(message: LockAnswer | LockLoss): void;
 };
 
 /** @param send reaches the primary process */
 export function createLockChannel(of: LockKind, send: (message: LockRequest) => void): LockChannel {
   const waiting = new Map<number, (refusal: LockRefusal | null) => void>();
+  const held = new Map<number, AbortController>();
   let lastNumber = 0;
 
   const hold = (number: number): RepositoryLock => {
+    const losing = new AbortController();
     let isHeld = true;
+    held.set(number, losing);
     return {
-      lost: null, // this process ends with the primary one
-      isHeld: () => Promise.resolve(isHeld),
+      lost: losing.signal,
+      isHeld: () => Promise.resolve(isHeld && !losing.signal.aborted),
       release: () => {
         if (!isHeld) return;
         isHeld = false;
+        held.delete(number);
         send({ kind: 'unlock', of, number });
       },
     };
@@ -44,8 +48,13 @@ export function createLockChannel(of: LockKind, send: (message: LockRequest) => 
           send({ kind: 'lock', of, number, repository, waitMs, maxWaiting });
         }),
     },
-    receive: ({ number, refusal }) => {
-      waiting.get(number)?.(refusal);
+    receive: (message) => {
+      const { kind, number } = message;
+      if (kind === 'lock-lost') {
+        held.get(number)?.abort();
+        return;
+      }
+      waiting.get(number)?.(message.refusal);
       waiting.delete(number);
     },
   };

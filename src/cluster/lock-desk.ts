@@ -28,8 +28,11 @@ export type LockAnswer = {
   readonly refusal: LockRefusal | null;
 };
 
+/** To that worker: it is not sure any more that nobody else has what it has under this number. */
+export type LockLoss = { readonly kind: 'lock-lost'; readonly of: LockKind; readonly number: number };
+
 /** A worker as the desk sees it. */
-export type LockMember = { send(message: LockAnswer): void };
+export type LockMember = { send(message: LockAnswer | LockLoss): void };
 
 /** Gives out the locks of one kind to all workers. */
 export type LockDesk = {
@@ -54,6 +57,10 @@ export function createLockDesk(of: LockKind, locks: RepositoryLocks): LockDesk {
     else if (signal.aborted) taken.release();
     else wish.lock = taken;
     member.send({ kind: 'lock-answer', of, number, refusal: typeof taken === 'string' ? taken : null });
+    if (typeof taken === 'string' || taken.lost === null) return;
+    const lose = () => member.send({ kind: 'lock-lost', of, number });
+    if (taken.lost.aborted) lose();
+    else taken.lost.addEventListener('abort', lose, { once: true });
   };
 
   return {

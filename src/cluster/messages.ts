@@ -5,7 +5,7 @@ import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
 import type { ProcessReport } from '../observability/metrics.ts';
 import type { WaitingRequests } from '../observability/waiting-requests.ts';
-import type { LockAnswer, LockRequest } from './lock-desk.ts';
+import type { LockAnswer, LockLoss, LockRequest } from './lock-desk.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
@@ -42,6 +42,7 @@ export type ToWorker =
   | { readonly kind: 'report' }
   | { readonly kind: 'stop'; readonly graceMs: number }
   | LockAnswer
+  | LockLoss
   /** Nothing new may be let through to a repository, until the `thaw` of the same id; to be answered with `quiet`. */
   | { readonly kind: 'freeze'; readonly id: string; readonly repository: string }
   | { readonly kind: 'thaw'; readonly id: string; readonly repository: string };

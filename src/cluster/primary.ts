@@ -13,7 +13,7 @@ import { OperatorError } from '../operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
 import { createLockDesk } from './lock-desk.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
-import { createDeleteTurns } from '../delete-turns.ts';
+import { openDeleteTurns } from '../open-deletes.ts';
 import { createFreezer, type FreezeMember } from '../repository-freezer.ts';
 import { createRepositoryLocks } from '../repository-locks.ts';
 import { createNoticeRelay, type Member } from './notice-relay.ts';
@@ -61,9 +61,10 @@ export async function openWorkers({
   warnOfSmallShare(config, logger);
   const relay = createNoticeRelay({ limitMs: actLimitMs, now });
   const freezer = createFreezer();
+  const deletes = await openDeleteTurns({ config, pem, logger }, freezer);
   const locks = {
     tags: createLockDesk('tags', createRepositoryLocks()),
-    deletes: createLockDesk('deletes', createDeleteTurns(createRepositoryLocks(), freezer)),
+    deletes: createLockDesk('deletes', deletes.turns),
   };
   const rounds = createStateRounds({ config: shareConfig(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
@@ -249,6 +250,7 @@ export async function openWorkers({
         await Promise.race([logged, wait(lastLinesMs, undefined, { ref: false })]);
       }),
     );
+    await deletes.close();
   };
 
   try {
@@ -275,6 +277,7 @@ export async function openWorkers({
   } catch (error) {
     state = 'stopping';
     await Promise.all([...workers.keys()].map(kill));
+    await deletes.close();
     throw error;
   }
 }

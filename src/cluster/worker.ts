@@ -59,6 +59,7 @@ process.on('message', (message: ToWorker) => {
       void running?.app.report().then((report) => send({ kind: 'report', report }));
       break;
     case 'lock-answer':
+    case 'lock-lost':
       lockChannels[message.of].receive(message);
       break;
     case 'freeze': {

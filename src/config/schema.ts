@@ -214,6 +214,11 @@ const redis = z.strictObject({
     null,
     'PEM file with the CA certificates that a Redis over TLS is verified with, instead of the public ones.',
   ),
+  instanceTimeout: key(
+    duration('5s', '10m'),
+    '30s',
+    'After how long an instance that shares this Redis and is not heard of any more is taken for gone. Until then deletes wait for it, and are answered with 503 after limits.deleteWait.',
+  ),
   timeout: key(
     duration('1ms', '10s'),
     '100ms',
