@@ -57,7 +57,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   /** What has come since and did not go on. */
   const comeBytes = (): number => {
     const streaming = [...underWay].reduce((sum, { transfer }) => sum + (transfer?.bytesIn ?? 0), 0);
-    return socket.bytesRead - idleAtBytes - streamedBytes - streaming;
+    return Math.max(0, socket.bytesRead - idleAtBytes - streamedBytes - streaming);
   };
   accepted.heldBytes = () => comeBytes() + Math.max(0, underWay.size - 1) * waitingBytes;
   accepted.isIdle = () => underWay.size === 0;
@@ -111,6 +111,11 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       return createFor(req);
     },
     begin: (exchange) => {
+      // Its client has read the last answer before this side knew that it was through: it was idle in between.
+      if (underWay.size > 0 && [...underWay].every(({ res }) => res.writableEnded)) {
+        idleAtBytes = socket.bytesRead - headBytes(exchange.req);
+        streamedBytes = 0;
+      }
       underWay.add(exchange);
       readOn();
       if (!accepted.isProven()) options.onUnproven();
