@@ -22,7 +22,7 @@ const packageFiles = [
 const packageFolders: readonly RegExp[] = [
   /^dist\/(?!quickstart\/)([a-z-]+\/)?[a-z0-9-]+\.js$/,
   /^config\/policies\/[a-z-]+(\.test)?\.yml$/,
-  /^docs\/([a-z]+\/)?[a-z]+\.(md|svg)$/,
+  /^docs\/([a-z]+\/)?[a-z-]+\.(md|svg)$/,
   /^deploy\/(Dockerfile|install\.sh|[a-z-]+\.(yml|conf|service|logrotate))$/,
   /^deploy\/(grafana|kubernetes|prometheus|registry)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];

@@ -6,6 +6,7 @@ import { parseTarget } from '../../../src/oci/target.ts';
 import { formatScope, parseScopes, type Scope } from '../../../src/oci/token-scope.ts';
 import { createBearerChallenge } from '../../../src/server/bearer-challenge.ts';
 import type { Exchange } from '../../../src/server/exchange.ts';
+import { nameByHost } from '../../../src/server/public-names.ts';
 import type { FuzzTarget } from './fuzz-target.ts';
 import {
   anyByte,
@@ -82,7 +83,8 @@ const challenges: FuzzTarget = {
   perSecond: 25_000,
   check: (text) => {
     const [method = '', rawTarget = '', ...rest] = text.split(' ');
-    const asked = { method, rawTarget, host: rest.join(' ') } as Exchange;
+    const host = rest.join(' ');
+    const asked = { method, rawTarget, host, publicName: nameByHost(host) } as Exchange;
     for (const fault of [undefined, 'invalid_token', 'insufficient_scope'] as const) {
       let fields: Record<string, string>;
       try {
