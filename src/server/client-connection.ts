@@ -53,6 +53,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   /** What had come when it was idle last, and what of it went on as a body of those that are over. */
   let idleAtBytes = socket.bytesRead;
   let streamedBytes = 0;
+  const answered = new WeakSet<Exchange>();
 
   /** What has come since and did not go on. */
   const comeBytes = (): number => {
@@ -111,11 +112,12 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       return createFor(req);
     },
     begin: (exchange) => {
-      // Its client has read the last answer before this side knew that it was through: it was idle in between.
-      if (underWay.size > 0 && [...underWay].every(({ res }) => res.writableEnded)) {
-        idleAtBytes = socket.bytesRead - headBytes(exchange.req);
-        streamedBytes = 0;
-      }
+      // Its client may have read an answer before this side knows that it was through: what asked for it is held no more.
+      for (const each of underWay)
+        if (each.res.writableEnded && !answered.has(each)) {
+          answered.add(each);
+          streamedBytes += wireBytes(each.req);
+        }
       underWay.add(exchange);
       readOn();
       if (!accepted.isProven()) options.onUnproven();
@@ -137,4 +139,9 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
 
 function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
   return rawHeaders.reduce((sum, text) => sum + text.length, url.length);
+}
+
+/** A head as it came (RFC 9112 section 3), but for odd white space. */
+function wireBytes(req: IncomingMessage): number {
+  return headBytes(req) + (req.method?.length ?? 0) + ' HTTP/1.1 \r\n\r\n'.length + 2 * req.rawHeaders.length;
 }
