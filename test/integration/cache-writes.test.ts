@@ -86,9 +86,9 @@ describe('writes, with a cache in Redis', { skip: unlessInstalled('redis-server'
         assert.equal(response.status, 201);
         assert.match(response.head, /\r\nX-Case: Kept\r\n/);
         // The connection is still good.
-        pusher.send(authorized(`DELETE ${target}`));
-        (await next()).answer(head('HTTP/1.1 202 Gone', 'Content-Length: 0'));
-        assert.equal((await pusher.response()).startLine, 'HTTP/1.1 202 Gone');
+        pusher.send(authorized(`PUT ${target}`, `Content-Length: ${body.length}`), body);
+        (await next()).answer(head('HTTP/1.1 202 Again', 'Content-Length: 0'));
+        assert.equal((await pusher.response()).startLine, 'HTTP/1.1 202 Again');
         pusher.leave();
       });
 

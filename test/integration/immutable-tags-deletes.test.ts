@@ -132,7 +132,7 @@ describe('deletes beside immutable tags', { timeout: 120_000 }, () => {
     tagged.state.answers = { [list]: tagsOf('v-a', 'v-b', 'latest'), ...contents };
     const erase = async () => {
       const from = tagged.asked().length;
-      const answered = client.ask('DELETE', `/v2/app/manifests/${other.digest}`);
+      const answered = client.ask('DELETE', `/v2/app/manifests/${other.digest}`, { headers: asBob });
       const writes = tagged.writes.length;
       const write = await Promise.race([tagged.write(writes + 1), answered.then(() => null)]);
       write?.answer(accepted);

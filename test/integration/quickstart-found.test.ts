@@ -68,7 +68,9 @@ describe(
         '--port',
         '8443',
       ];
-      const within = options.terminal === true ? ['script', '-qec', command.join(' '), '/dev/null'] : command;
+      // Without `exec` a shell may stay between, which takes a Ctrl-C for its own.
+      const within =
+        options.terminal === true ? ['script', '-qec', `exec ${command.join(' ')}`, '/dev/null'] : command;
       const [file = '', ...args] = [...namespace.networkOnly, ...within];
       started = launch(file, args, checkout, { TIDEGATE_UPSTREAM_URL: undefined, ...options.env });
       return started;
