@@ -1,48 +1,5 @@
 import tseslint from 'typescript-eslint';
 
-/**
- * The import rule: main → cli, quickstart → cluster → app → server → auth, proxy, cache, storage → oci.
- * doctor is called by cli alone. Siblings meet only in app.ts; config, tls, observability, operator-error.ts and peers.ts know nobody above them.
- */
-const mayImport = {
-  oci: [],
-  policy: ['oci'],
-  config: ['policy'],
-  tls: [],
-  observability: ['config'],
-  auth: ['oci'],
-  proxy: ['oci'],
-  cache: ['oci'],
-  storage: ['oci'],
-  alerts: [],
-  server: ['oci', 'auth', 'policy', 'proxy', 'cache', 'storage', 'observability'],
-  cluster: ['app', 'auth', 'cache', 'config', 'observability', 'server', 'proxy', 'tls', 'alerts'],
-  doctor: ['auth', 'cache', 'config', 'tls'],
-};
-const folders = [...Object.keys(mayImport), 'cli', 'quickstart'];
-const importRule = Object.entries(mayImport).map(([folder, allowed]) => ({
-  files: [`src/${folder}/**/*.ts`],
-  rules: {
-    'no-restricted-imports': [
-      'error',
-      {
-        patterns: [
-          {
-            group: [
-              ...folders
-                .filter((other) => other !== folder && !allowed.includes(other))
-                .map((other) => `../${other}/*`),
-              ...(allowed.includes('app') ? [] : ['../app.ts']),
-              '../main.ts',
-            ],
-            message: `src/${folder} may import only from: ${[folder, ...allowed].join(', ')} (see ARCHITECTURE.md).`,
-          },
-        ],
-      },
-    ],
-  },
-}));
-
 export default tseslint.config(
   { ignores: ['dist/', 'build/', 'node_modules/', 'var/'] },
   {
@@ -84,5 +41,4 @@ export default tseslint.config(
       ],
     },
   },
-  ...importRule,
 );

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { OperatorError } from './operator-error.ts';
-import { version } from './version.ts';
+import { OperatorError } from './system/operator-error.ts';
+import { version } from './config/version.ts';
 
 type AddCommand = (program: Command) => void;
 
@@ -9,10 +9,10 @@ type AddCommand = (program: Command) => void;
 const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['serve', async () => (await import('./cli/serve.ts')).addServeCommand],
   ['reload', async () => (await import('./cli/reload.ts')).addReloadCommand],
-  ['cert', async () => (await import('./cli/cert.ts')).addCertCommand],
+  ['cert', async () => (await import('./cli/cert/cert.ts')).addCertCommand],
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
-  ['policy', async () => (await import('./cli/policy.ts')).addPolicyCommand],
+  ['policy', async () => (await import('./cli/policy/policy.ts')).addPolicyCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
   ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
   ['alert', async () => (await import('./cli/alert.ts')).addAlertCommand],

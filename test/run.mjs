@@ -126,9 +126,16 @@ async function checkSources() {
   const prettier = 'node_modules/prettier/bin/prettier.cjs';
   const checks = [
     await check('Format', prettier, '--check', '--log-level', 'warn', '.'),
-    await check('Lint and import rule', 'node_modules/eslint/bin/eslint.js', '.'),
+    await check('Lint', 'node_modules/eslint/bin/eslint.js', '.'),
+    await check(
+      'Import rule, and no circles',
+      'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
+      '--config',
+      '.dependency-cruiser.mjs',
+      'src',
+    ),
     await check('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
-    await check('Generated files are fresh', 'dist/config/generate.js', '--check'),
+    await check('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
   ];
   return !checks.includes(false);
 }

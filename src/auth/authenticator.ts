@@ -1,13 +1,13 @@
-import { OciError } from '../oci/error.ts';
-import type { Peers } from '../peers.ts';
+import { OciError } from '../registry/error.ts';
+import type { Peers } from '../system/worker-ipc.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
-import { createDecoyChoice } from './decoy.ts';
-import type { HtpasswdFile } from './htpasswd-file.ts';
+import { createDecoyChoice } from './password/dummy-hash.ts';
+import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { Identity } from './identity.ts';
-import type { LoginAttempt, LoginThrottle } from './login-throttle.ts';
-import type { PasswordPool } from './password-pool.ts';
-import { createV1Tokens, parseTokenCredentials, type TokenNotice } from './v1-tokens.ts';
+import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
+import type { PasswordPool } from './password/password-pool.ts';
+import { createV1Tokens, parseTokenCredentials, type TokenNotice } from './tokens/v1-tokens.ts';
 
 /** Why credentials were refused; for the log, never for the client (a name must not be told from a password). */
 export type RefusalReason =

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';

@@ -1,6 +1,6 @@
-import { digestForm } from '../oci/digest.ts';
-import type { Route } from '../oci/route.ts';
-import type { CanonicalTarget } from '../oci/target.ts';
+import { digestForm } from '../registry/digest.ts';
+import type { Route } from '../registry/route.ts';
+import type { CanonicalTarget } from '../registry/target.ts';
 
 /** What may be answered from the cache: whose it is, and whether upstream chooses its form by Accept. */
 export type Cacheable = {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { RawHeaders } from '../oci/raw-headers.ts';
+import type { RawHeaders } from '../http/raw-headers.ts';
 
 /** An answer of upstream's, whole. */
 export type Answer = {

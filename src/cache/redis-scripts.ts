@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
+import type { Script } from '../redis/run-script.ts';
 import { abandonedWriteMs, entryOverheadBytes, wordBytes } from './store.ts';
 
-/**
+/*
  * The Redis store's operations, each one script, so that each happens at one instant.
  *
  * Keys, all in one hash slot of a cluster:
@@ -16,8 +17,6 @@ import { abandonedWriteMs, entryOverheadBytes, wordBytes } from './store.ts';
  *           Redis's own eviction takes all of the accounting or nothing; entries left behind are taken in again
  *           when they are used, and members whose entry has gone are dropped when their turn comes.
  */
-export type Script = { readonly text: string; readonly sha1: string };
-
 const day = 24 * 60 * 60 * 1000;
 /** Every key has a lifetime: what the state of the cache costs is given back when nobody uses it, in milliseconds. */
 const stateTtlMs = 30 * day;

@@ -1,16 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Peers } from '../peers.ts';
+import type { Peers } from '../system/worker-ipc.ts';
 import { readRedisStats } from './redis-admin.ts';
-import { createRedisKeys, runScript } from './redis-keys.ts';
-import {
-  beginWriteScript,
-  endWriteScript,
-  fillScript,
-  lookupScript,
-  returnScript,
-  type Script,
-} from './redis-scripts.ts';
-import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from './redis-trust.ts';
+import { createRedisKeys } from '../redis/keys.ts';
+import { runScript } from '../redis/run-script.ts';
+import { beginWriteScript, endWriteScript, fillScript, lookupScript, returnScript } from './redis-scripts.ts';
+import { type Script } from '../redis/run-script.ts';
+import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from '../redis/trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import {
   maxWordBytes,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { headerValues, type RawHeaders } from '../oci/raw-headers.ts';
+import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import type { Cacheable } from './cacheable.ts';
 import type { Answer } from './entry.ts';
 

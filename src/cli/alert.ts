@@ -2,9 +2,9 @@ import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { createTestAlert } from '../alerts/alert.ts';
 import { openChannels } from '../alerts/channels.ts';
-import { loadConfig } from '../config/load.ts';
-import { OperatorError } from '../operator-error.ts';
-import { loadAlertsCa } from '../pem-files.ts';
+import { loadConfig } from '../config/load/load.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import { loadAlertsCa } from '../app/pem-files.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `alert test`: whether alerts arrive, before they have to. */

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import type { Cluster, Redis } from 'ioredis';
-import { openRedis } from '../cache/open-store.ts';
+import { openRedis } from '../redis/open.ts';
 import { flushRedis, readRedisStats } from '../cache/redis-admin.ts';
-import { createRedisKeys, runScript, type RedisKeys } from '../cache/redis-keys.ts';
-import { loadConfig } from '../config/load.ts';
-import { OperatorError } from '../operator-error.ts';
-import { loadRedisCa } from '../pem-files.ts';
+import { createRedisKeys, type RedisKeys } from '../redis/keys.ts';
+import { runScript } from '../redis/run-script.ts';
+import { loadConfig } from '../config/load/load.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import { loadRedisCa } from '../app/pem-files.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `cache stats` and `cache flush`: what is in the Redis that the instances share, and how to empty it. */

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
-import { configKeys, readConfigValue, type ConfigKey } from '../config/key-list.ts';
-import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load.ts';
-import { checkConfiguredFiles } from '../configured-files.ts';
-import { OperatorError } from '../operator-error.ts';
+import { configKeys, readConfigValue, type ConfigKey } from '../config/schema/key-list.ts';
+import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load/load.ts';
+import { checkConfiguredFiles } from '../app/configured-files.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
-import { findPolicyWarnings } from './policy-warnings.ts';
+import { findPolicyWarnings } from './policy/policy-warnings.ts';
 
 type Options = { readonly config?: string; readonly flavor?: string; readonly set: readonly string[] };
 

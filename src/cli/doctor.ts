@@ -1,10 +1,10 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { checkUserName } from '../auth/htpasswd-editor.ts';
-import { askHidden, readFirstLine } from '../auth/password-prompt.ts';
+import { checkUserName } from '../auth/htpasswd/htpasswd-editor.ts';
+import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
 import { diagnose } from '../doctor/doctor.ts';
 import { formatJsonReport, formatReport, isAnyBroken } from '../doctor/report.ts';
-import { parseTarget, type Target } from '../doctor/target.ts';
-import { OperatorError } from '../operator-error.ts';
+import { parseTarget, type Target } from '../doctor/client/target.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 type Options = {

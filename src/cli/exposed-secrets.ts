@@ -1,6 +1,6 @@
-import type { LoadedConfig } from '../config/load.ts';
-import { formatVariableName } from '../config/environment.ts';
-import { configKeys } from '../config/key-list.ts';
+import type { LoadedConfig } from '../config/load/load.ts';
+import { formatVariableName } from '../config/load/environment.ts';
+import { configKeys } from '../config/schema/key-list.ts';
 
 /** Secrets that came by `--set`, where every user of the machine reads them in the list of processes, a line each. */
 export function findExposedSecrets({ settings }: Pick<LoadedConfig, 'settings'>): string[] {

@@ -1,8 +1,8 @@
 import { request } from 'node:http';
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
-import { OperatorError } from '../operator-error.ts';
-import type { ReloadOutcome } from '../server/admin.ts';
+import { loadConfig } from '../config/load/load.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import type { ReloadOutcome } from '../admin/admin.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `reload`: has the running front door load its configuration and files anew, and says what came of it. */

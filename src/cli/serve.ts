@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { openFrontDoor } from '../cluster/front-door.ts';
-import { loadConfig } from '../config/load.ts';
-import { chooseLogFormat, createLogger } from '../observability/logger.ts';
-import { createServiceManager } from '../observability/service-manager.ts';
+import { openFrontDoor } from '../supervisor/server.ts';
+import { loadConfig } from '../config/load/load.ts';
+import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
+import { createServiceManager } from '../system/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
-import { createPolicyWarner, findPolicyWarnings } from './policy-warnings.ts';
+import { createPolicyWarner, findPolicyWarnings } from './policy/policy-warnings.ts';
 
 /** Adds `serve`: runs the front door until a signal ends it. */
 export function addServeCommand(program: Command): void {

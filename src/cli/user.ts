@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { explainReadError, readHtpasswdContent } from '../auth/htpasswd-content.ts';
-import { addUser, checkUserName, removeUser } from '../auth/htpasswd-editor.ts';
-import { parseHtpasswd } from '../auth/htpasswd.ts';
-import type { Htpasswd } from '../auth/htpasswd.ts';
-import { verifyPassword } from '../auth/password-hash.ts';
-import { askHidden, readFirstLine } from '../auth/password-prompt.ts';
-import { OperatorError } from '../operator-error.ts';
+import { explainReadError, readHtpasswdContent } from '../auth/htpasswd/htpasswd-content.ts';
+import { addUser, checkUserName, removeUser } from '../auth/htpasswd/htpasswd-editor.ts';
+import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
+import type { Htpasswd } from '../auth/htpasswd/htpasswd.ts';
+import { verifyPassword } from '../auth/password/password-hash.ts';
+import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
+import { OperatorError } from '../system/operator-error.ts';
 
 type FileOption = { file: string };
 

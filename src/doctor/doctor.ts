@@ -1,20 +1,20 @@
 import type { X509Certificate } from 'node:crypto';
 import { dirname, join } from 'node:path';
-import type { ConfigSources, LoadedConfig } from '../config/load.ts';
+import type { ConfigSources, LoadedConfig } from '../config/load/load.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
 import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
 import { readPrivateKey } from '../tls/private-key.ts';
 import { parseAltNames } from '../tls/server-name.ts';
-import { judgeName } from './certificate-checks.ts';
+import { judgeName } from './client/certificate-checks.ts';
 import { runChecks, skipAll, type Check } from './check.ts';
-import type { ClientOptions } from './client-check.ts';
-import { createClientChecks } from './client-checks.ts';
-import { findConfiguration } from './configuration.ts';
+import type { ClientOptions } from './client/client-check.ts';
+import { createClientChecks } from './client/client-checks.ts';
+import { findConfiguration } from './operator/configuration.ts';
 import type { Finding } from './finding.ts';
-import { createOperatorChecks } from './operator-checks.ts';
-import { chooseTarget, formatAuthority, type Target } from './target.ts';
+import { createOperatorChecks } from './operator/operator-checks.ts';
+import { chooseTarget, formatAuthority, type Target } from './client/target.ts';
 import { createTimeLimit } from './time-limit.ts';
-import { loadTrust } from './trust.ts';
+import { loadTrust } from './client/trust.ts';
 
 export type DoctorOptions = {
   readonly sources: ConfigSources;

@@ -1,4 +1,4 @@
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { quoteForeign } from './finding.ts';
 
 /** What the codes of Node and OpenSSL mean, as the end of a sentence. */

@@ -1,4 +1,5 @@
-import type { Asker, RuleText } from './policy.ts';
+import type { RuleText } from './policy.ts';
+import type { Asker } from './asker.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho } from './who.ts';
 

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
+import type { Asker } from './asker.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
@@ -15,9 +16,6 @@ export type RuleText = {
   readonly repositories: readonly string[];
   readonly actions: readonly PolicyAction[];
 };
-
-/** The name of who asks, verified; null: one who did not say. */
-export type Asker = string | null;
 
 /** What someone may do in a repository, and by which rule. */
 export type Verdict = {

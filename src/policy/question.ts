@@ -1,5 +1,6 @@
-import { isRepositoryName } from '../oci/repository-name.ts';
-import type { Asker, PolicyAction } from './policy.ts';
+import { isRepositoryName } from '../registry/repository-name.ts';
+import type { PolicyAction } from './policy.ts';
+import type { Asker } from './asker.ts';
 
 /** What somebody wants to know of a policy. */
 export type Question = {

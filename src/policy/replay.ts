@@ -1,10 +1,10 @@
-import { parseAccess } from '../oci/access.ts';
-import { digestForm } from '../oci/digest.ts';
-import { parseRoute, type Route } from '../oci/route.ts';
-import { parseTarget, type CanonicalTarget } from '../oci/target.ts';
-import { tokenPath } from '../oci/token-scope.ts';
+import { parseAccess } from '../registry/access.ts';
+import { digestForm } from '../registry/digest.ts';
+import { parseRoute, type Route } from '../registry/route.ts';
+import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
+import { tokenPath } from '../registry/token-scope.ts';
 import type { Judge } from './judgement.ts';
-import type { Asker } from './policy.ts';
+import type { Asker } from './asker.ts';
 
 /** What the access log says of a request, as far as a policy could have decided about it. */
 export type LoggedRequest = {

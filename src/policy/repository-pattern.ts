@@ -1,6 +1,6 @@
-import { isNameComponent, maxRepositoryNameLength } from '../oci/repository-name.ts';
+import { isNameComponent, maxRepositoryNameLength } from '../registry/repository-name.ts';
 import { parseGlob } from './glob.ts';
-import type { Asker } from './policy.ts';
+import type { Asker } from './asker.ts';
 
 /** A pattern of repositories' names, in which `${user}` stands for the name of who asks. */
 export type RepositoryPattern = {

@@ -1,4 +1,4 @@
-import type { Asker } from './policy.ts';
+import type { Asker } from './asker.ts';
 
 /** Whom a rule is for. */
 export type Who = {

@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { parseHtpasswd, type HtpasswdLimits } from '../auth/htpasswd.ts';
-import { addUser } from '../auth/htpasswd-editor.ts';
-import { decodeHtpasswd } from '../auth/htpasswd-text.ts';
+import { parseHtpasswd, type HtpasswdLimits } from '../auth/htpasswd/htpasswd.ts';
+import { addUser } from '../auth/htpasswd/htpasswd-editor.ts';
+import { decodeHtpasswd } from '../auth/htpasswd/htpasswd-text.ts';
 
 const firstName = 'admin';
 const passwordLength = 24;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { parseServerName } from '../tls/server-name.ts';
 
 const loopbackNames = ['localhost', '127.0.0.1', '::1'];

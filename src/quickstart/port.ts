@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 
 const httpsPort = 443;
 const substitutePorts = Array.from({ length: 100 }, (_, index) => 8443 + index);

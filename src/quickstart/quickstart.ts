@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createPolicyWarner, findPolicyWarnings } from '../cli/policy-warnings.ts';
-import { openFrontDoor, type FrontDoor, type FrontDoorOptions } from '../cluster/front-door.ts';
-import { loadConfig, type LoadedConfig } from '../config/load.ts';
-import { chooseLogFormat, createLogger } from '../observability/logger.ts';
+import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-warnings.ts';
+import { openFrontDoor, type FrontDoor, type FrontDoorOptions } from '../supervisor/server.ts';
+import { loadConfig, type LoadedConfig } from '../config/load/load.ts';
+import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
 import { ensureFirstUser, type FirstUser } from './first-user.ts';
 import { chooseHostNames } from './host-names.ts';
 import { choosePort } from './port.ts';

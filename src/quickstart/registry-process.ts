@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { pickFreePort } from './port.ts';
 import { answersLikeRegistry } from './registry-probe.ts';
 

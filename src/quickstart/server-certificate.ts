@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { isIP } from 'node:net';
 import { loadPem, parseCertificates } from '../tls/pem.ts';
-import { createCertificates } from '../tls/self-signed.ts';
+import { createCertificates } from '../tls/issue/self-signed.ts';
 import { parseAltNames } from '../tls/server-name.ts';
 
 const renewBeforeMs = 30 * 86_400_000;

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { derLength, describeForeignForm, isPkcs7, isUtf16 } from './foreign-form.ts';
 import { describeLeftOut, formatLeftOut, type LeftOut } from './left-out.ts';
 import { formatPem, readPemBlocks, type PemBlock } from './pem-blocks.ts';

@@ -1,7 +1,7 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { loadAuthorities, type Authorities } from './authorities.ts';
 import { readCertificateList } from './certificate-list.ts';
 import { loadPem } from './pem.ts';

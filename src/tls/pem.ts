@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
-import { OperatorError } from '../operator-error.ts';
-import { readRegularFile } from '../regular-file.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import { readRegularFile } from '../system/regular-file.ts';
 import { readCertificateList } from './certificate-list.ts';
 
 /** The certificates of a PEM file in their order; `path` is for the error only. @throws OperatorError */

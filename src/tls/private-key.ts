@@ -1,5 +1,5 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { describeForeignForm, isUtf16 } from './foreign-form.ts';
 import { describeLeftOut, formatLeftOut, type LeftOut } from './left-out.ts';
 import { formatPem, readPemBlocks, type PemBlock } from './pem-blocks.ts';

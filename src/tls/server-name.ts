@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { OperatorError } from '../operator-error.ts';
+import { OperatorError } from '../system/operator-error.ts';
 
 /** A name under which clients reach the registry, in the form in which it stands in a certificate's SAN. */
 export type ServerName = { kind: 'dns' | 'ip'; value: string };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { openAdminListener, type ReloadOutcome } from '../../src/server/admin.ts';
+import { openAdminListener, type ReloadOutcome } from '../../src/admin/admin.ts';
 import { createAdmin, findAdmin, watched, type Admin } from '../support/admin.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';

@@ -143,7 +143,7 @@ describe('config show', () => {
 
 describe('generate --check', () => {
   it('finds the committed schema and reference fresh', async () => {
-    const { code, stderr } = await run(process.execPath, [`${root}dist/config/generate.js`, '--check'], {
+    const { code, stderr } = await run(process.execPath, [`${root}dist/config/docs/generate.js`, '--check'], {
       cwd: folder,
     });
     assert.deepEqual([code, stderr], [0, '']);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { createRedisKeys } from '../../src/cache/redis-keys.ts';
+import { createRedisKeys } from '../../src/redis/keys.ts';
 import { createCacheClient, type CacheClient } from '../support/cache-client.ts';
 import { askUnderDelete, moveTagsUnderDelete } from '../support/delete-history.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';

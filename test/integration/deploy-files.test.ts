@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/load/load.ts';
 import { root, run } from '../support/processes.ts';
 import { tryRegistryConfig } from '../support/registry-config.ts';
 import { checkRedisCommand } from '../support/redis-command.ts';

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { createCertificates } from '../../src/tls/self-signed.ts';
+import { createCertificates } from '../../src/tls/issue/self-signed.ts';
 import { runDoctor } from '../support/doctor.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { startNginx, transparent, type Nginx } from '../support/nginx.ts';

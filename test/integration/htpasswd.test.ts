@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthenticator } from '../../src/auth/authenticator.ts';
-import { addUser } from '../../src/auth/htpasswd-editor.ts';
-import { openHtpasswdFile } from '../../src/auth/htpasswd-file.ts';
-import { parseHtpasswd } from '../../src/auth/htpasswd.ts';
-import { verifyPassword } from '../../src/auth/password-hash.ts';
-import { createPasswordPool } from '../../src/auth/password-pool.ts';
+import { addUser } from '../../src/auth/htpasswd/htpasswd-editor.ts';
+import { openHtpasswdFile } from '../../src/auth/htpasswd/htpasswd-file.ts';
+import { parseHtpasswd } from '../../src/auth/htpasswd/htpasswd.ts';
+import { verifyPassword } from '../../src/auth/password/password-hash.ts';
+import { createPasswordPool } from '../../src/auth/password/password-pool.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { createThrottle } from '../support/throttle.ts';
 

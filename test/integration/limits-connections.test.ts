@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { hashPassword } from '../../src/auth/password-hash.ts';
+import { hashPassword } from '../../src/auth/password/password-hash.ts';
 import { password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, errorCode, type RawClient } from '../support/raw-client.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
-import { hashPassword } from '../../src/auth/password-hash.ts';
+import { hashPassword } from '../../src/auth/password/password-hash.ts';
 import { startFrontDoor, password, user, type FrontDoor } from '../support/front-door.ts';
 import { logIn, retryAfterS, type Login } from '../support/logins.ts';
 import { connectClient, errorCode, exchange, type Response } from '../support/raw-client.ts';

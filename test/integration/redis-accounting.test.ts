@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { flushRedis } from '../../src/cache/redis-admin.ts';
-import { createRedisKeys } from '../../src/cache/redis-keys.ts';
+import { createRedisKeys } from '../../src/redis/keys.ts';
 import type { CacheStore, Slot } from '../../src/cache/store.ts';
 import { createTrace, perfectHitRatio, playTrace, type TraceStep } from '../contract/lru.ts';
 import { stop } from '../support/processes.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { connectRedis, type RedisConnectionOptions } from '../../src/cache/redis-connection.ts';
+import { connectRedis, type RedisConnectionOptions } from '../../src/redis/connection.ts';
 import { describeCacheStore } from '../contract/cache-store.ts';
 import { openTestStore } from '../support/redis-store.ts';
 import {

@@ -4,11 +4,11 @@ import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Redis } from 'ioredis';
-import { createRedisKeys } from '../../src/cache/redis-keys.ts';
-import { connectRedis, type RedisConnectionOptions } from '../../src/cache/redis-connection.ts';
+import { createRedisKeys } from '../../src/redis/keys.ts';
+import { connectRedis, type RedisConnectionOptions } from '../../src/redis/connection.ts';
 import type { WriteNotice } from '../../src/cache/shared-memory-store.ts';
 import type { CacheStore, Slot } from '../../src/cache/store.ts';
-import type { Peers } from '../../src/peers.ts';
+import type { Peers } from '../../src/system/worker-ipc.ts';
 import { openTestStore, type TestStore } from '../support/redis-store.ts';
 import {
   startCluster,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createLockOuts } from '../../src/auth/lock-outs.ts';
-import { createSharedLockOuts } from '../../src/auth/shared-lock-outs.ts';
-import { connectRedis } from '../../src/cache/redis-connection.ts';
+import { createLockOuts } from '../../src/auth/throttle/lock-outs.ts';
+import { createSharedLockOuts } from '../../src/auth/throttle/shared-lock-outs.ts';
+import { connectRedis } from '../../src/redis/connection.ts';
 import { keysUnder, startCluster, startRedis, until, type RedisServer } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 

@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { parseHtpasswd } from '../../src/auth/htpasswd.ts';
+import { parseHtpasswd } from '../../src/auth/htpasswd/htpasswd.ts';
 import { startFrontDoor } from '../support/front-door.ts';
 import { mainPath, run } from '../support/processes.ts';
 import { anonymous, exchange } from '../support/raw-client.ts';

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { parseHtpasswd } from '../../src/auth/htpasswd.ts';
+import { parseHtpasswd } from '../../src/auth/htpasswd/htpasswd.ts';
 import { mainPath, run, stop, tidegate } from '../support/processes.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pino } from 'pino';
-import { openWatch, type WatchOptions } from '../../src/cluster/watch.ts';
-import { loadConfig } from '../../src/config/load.ts';
-import { createMetrics } from '../../src/observability/metrics.ts';
-import type { ReloadOutcome } from '../../src/server/admin.ts';
+import { openWatch, type WatchOptions } from '../../src/admin/monitor.ts';
+import { loadConfig } from '../../src/config/load/load.ts';
+import { createMetrics } from '../../src/telemetry/metrics/metrics.ts';
+import type { ReloadOutcome } from '../../src/admin/admin.ts';
 import { createAdmin } from '../support/admin.ts';
 import { freePort, until } from '../support/redis.ts';
 import { answerOk, startUpstream } from '../support/scripted-upstream.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createClientCertificates } from '../../src/tls/client-certificates.ts';
+import { createClientCertificates } from '../../src/tls/issue/client-certificates.ts';
 import { copyCertificate } from '../support/certificate-files.ts';
 import { createClientPair, readPair, type ClientPair } from '../support/client-certificates.ts';
 import { password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';

@@ -1,5 +1,5 @@
 import { Agent, request } from 'node:https';
-import { headerValues } from '../../src/oci/raw-headers.ts';
+import { headerValues } from '../../src/http/raw-headers.ts';
 import { basic, type FrontDoor } from './front-door.ts';
 import { clientHost } from './raw-client.ts';
 

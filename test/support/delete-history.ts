@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http';
 import { createHash } from 'node:crypto';
-import { headerValues } from '../../src/oci/raw-headers.ts';
+import { headerValues } from '../../src/http/raw-headers.ts';
 import type { CacheClient } from './cache-client.ts';
 import { imageType, makeImage, pushConfig, pushManifest } from './manifest-registry.ts';
 

@@ -1,4 +1,4 @@
-import { connectRedis } from '../../src/cache/redis-connection.ts';
+import { connectRedis } from '../../src/redis/connection.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../src/cache/redis-store.ts';
 import type { CacheStore } from '../../src/cache/store.ts';
 import { until } from './redis.ts';

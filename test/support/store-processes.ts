@@ -2,8 +2,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { CacheStore, Change, StoreLimits } from '../../src/cache/store.ts';
-import type { FromWorker, ToWorker } from '../../src/cluster/messages.ts';
-import { createNoticeRelay, type Member } from '../../src/cluster/notice-relay.ts';
+import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts';
+import { createNoticeRelay, type Member } from '../../src/supervisor/worker-broadcast.ts';
 
 type Method = keyof CacheStore | 'pass';
 

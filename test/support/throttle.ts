@@ -1,5 +1,5 @@
 import { createHashKey } from '../../src/auth/keyed-hash.ts';
-import { createLoginThrottle, type LoginThrottle } from '../../src/auth/login-throttle.ts';
+import { createLoginThrottle, type LoginThrottle } from '../../src/auth/throttle/login-throttle.ts';
 
 /** A throttle of one process that locks an address or a name out after so many failures; without a number, never. */
 export function createThrottle({

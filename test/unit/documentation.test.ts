@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { configKeys, groupPaths } from '../../src/config/key-list.ts';
-import { restartKeys, restartKeysWithRedis } from '../../src/config/restart-keys.ts';
+import { configKeys, groupPaths } from '../../src/config/schema/key-list.ts';
+import { restartKeys, restartKeysWithRedis } from '../../src/config/schema/restart-keys.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const pages = [

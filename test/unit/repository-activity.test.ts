@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { createRepositoryActivity, type HoldLimits, type Leave } from '../../src/repository-activity.ts';
+import {
+  createRepositoryActivity,
+  type HoldLimits,
+  type Leave,
+} from '../../src/locks/repository-activity.ts';
 
 const limits: HoldLimits = {
   ...{ waitMs: 1000, maxPerRepository: 2, maxInAll: 3 },

@@ -1,9 +1,9 @@
-import { parseAccess } from '../../../src/oci/access.ts';
-import { parseChange } from '../../../src/oci/change.ts';
-import { OciError } from '../../../src/oci/error.ts';
-import { parseMount } from '../../../src/oci/mount.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget, type CanonicalTarget } from '../../../src/oci/target.ts';
+import { parseAccess } from '../../../src/registry/access.ts';
+import { parseChange } from '../../../src/registry/change.ts';
+import { OciError } from '../../../src/registry/error.ts';
+import { parseMount } from '../../../src/registry/mount.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget, type CanonicalTarget } from '../../../src/registry/target.ts';
 import { parseCacheable, parseWritten } from '../../../src/cache/cacheable.ts';
 import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../../support/front-door.ts';
 import { values } from '../../support/http-message.ts';

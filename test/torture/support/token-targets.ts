@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { createRegistryTokens } from '../../../src/auth/registry-tokens.ts';
-import { OciError } from '../../../src/oci/error.ts';
-import { isRepositoryName } from '../../../src/oci/repository-name.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
-import { formatScope, parseScopes, type Scope } from '../../../src/oci/token-scope.ts';
-import { createBearerChallenge } from '../../../src/server/bearer-challenge.ts';
-import type { Exchange } from '../../../src/server/exchange.ts';
-import { nameByHost } from '../../../src/server/public-names.ts';
+import { createRegistryTokens } from '../../../src/auth/tokens/registry-tokens.ts';
+import { OciError } from '../../../src/registry/error.ts';
+import { isRepositoryName } from '../../../src/registry/repository-name.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
+import { formatScope, parseScopes, type Scope } from '../../../src/registry/token-scope.ts';
+import { createBearerChallenge } from '../../../src/pipeline/authenticate/bearer-challenge.ts';
+import type { Exchange } from '../../../src/pipeline/exchange.ts';
+import { nameByHost } from '../../../src/http/public-name.ts';
 import type { FuzzTarget } from './fuzz-target.ts';
 import {
   anyByte,

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createAuthenticator } from '../../../src/auth/authenticator.ts';
-import type { HtpasswdFile } from '../../../src/auth/htpasswd-file.ts';
-import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
-import { verifyPassword } from '../../../src/auth/password-hash.ts';
-import { createPasswordPool, type PasswordPool } from '../../../src/auth/password-pool.ts';
-import { OciError } from '../../../src/oci/error.ts';
+import type { HtpasswdFile } from '../../../src/auth/htpasswd/htpasswd-file.ts';
+import { parseHtpasswd } from '../../../src/auth/htpasswd/htpasswd.ts';
+import { verifyPassword } from '../../../src/auth/password/password-hash.ts';
+import { createPasswordPool, type PasswordPool } from '../../../src/auth/password/password-pool.ts';
+import { OciError } from '../../../src/registry/error.ts';
 import { createThrottle } from '../../support/throttle.ts';
 
 const sha = (password: string) => `{SHA}${createHash('sha1').update(password).digest('base64')}`;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import fc from 'fast-check';
-import { clientNetwork } from '../../../src/auth/client-network.ts';
+import { clientNetwork } from '../../../src/http/client-network.ts';
 
 for (const [address, network] of [
   ['192.0.2.1', '192.0.2.1'],

@@ -18,8 +18,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { addUser, checkUserName, removeUser } from '../../../src/auth/htpasswd-editor.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { addUser, checkUserName, removeUser } from '../../../src/auth/htpasswd/htpasswd-editor.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const bcryptLine = (name: string) => `${name}:\\$2y\\$10\\$[./A-Za-z0-9]{53}`;
 const isRoot = process.getuid?.() === 0;
@@ -186,7 +186,7 @@ describe('addUser and removeUser', () => {
 
   /** Runs an edit in a process that is killed, as by kill -9, in the middle of it. */
   function crashDuringEdit(): void {
-    const module = new URL('../../../src/auth/locked-file.js', import.meta.url).href;
+    const module = new URL('../../../src/system/locked-file.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(({ replaceFile }) =>
       replaceFile(${JSON.stringify(file)}, () => process.kill(process.pid, 'SIGKILL') && Buffer.from('new')))`;
     const child = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });

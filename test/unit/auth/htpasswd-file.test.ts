@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openHtpasswdFile } from '../../../src/auth/htpasswd-file.ts';
-import type { HtpasswdFile } from '../../../src/auth/htpasswd-file.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { openHtpasswdFile } from '../../../src/auth/htpasswd/htpasswd-file.ts';
+import type { HtpasswdFile } from '../../../src/auth/htpasswd/htpasswd-file.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const sha = (password: string) => `{SHA}${createHash('sha1').update(password).digest('base64')}`;
 

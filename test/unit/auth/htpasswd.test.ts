@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decodeHtpasswd, encodeHtpasswd, maxHtpasswdBytes } from '../../../src/auth/htpasswd-text.ts';
-import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
+import {
+  decodeHtpasswd,
+  encodeHtpasswd,
+  maxHtpasswdBytes,
+} from '../../../src/auth/htpasswd/htpasswd-text.ts';
+import { parseHtpasswd } from '../../../src/auth/htpasswd/htpasswd.ts';
 
 const limits = { maxBcryptCost: 12, maxShaCryptRounds: 100_000 };
 const sha = '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { createLockOuts, forgetLockOutsMs, type LockOut } from '../../../src/auth/lock-outs.ts';
+import { createLockOuts, forgetLockOutsMs, type LockOut } from '../../../src/auth/throttle/lock-outs.ts';
 
 const rules = { failures: 3, windowMs: 1000, lockMs: 100, maxLockMs: 500 };
 

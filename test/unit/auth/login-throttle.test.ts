@@ -7,8 +7,8 @@ import {
   type LockOutKind,
   type LoginNotice,
   type LoginThrottle,
-} from '../../../src/auth/login-throttle.ts';
-import type { Peers } from '../../../src/peers.ts';
+} from '../../../src/auth/throttle/login-throttle.ts';
+import type { Peers } from '../../../src/system/worker-ipc.ts';
 
 const rules = { windowMs: 60_000, lockMs: 1000, maxLockMs: 8000 };
 const office = '192.0.2.1';

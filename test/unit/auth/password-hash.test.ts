@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { hashPassword, parsePasswordHash, verifyPassword } from '../../../src/auth/password-hash.ts';
+import { hashPassword, parsePasswordHash, verifyPassword } from '../../../src/auth/password/password-hash.ts';
 
 /** The vectors of "Unix crypt using SHA-256 and SHA-512", as crypt(3) writes them out: salts cut at 16, rounds at least 1000. */
 const shaCryptVectors: readonly (readonly [password: string, hash: string])[] = [

@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import type { Worker } from 'node:worker_threads';
-import { createPasswordPool } from '../../../src/auth/password-pool.ts';
-import type { PasswordPool } from '../../../src/auth/password-pool.ts';
-import { OciError } from '../../../src/oci/error.ts';
+import { createPasswordPool } from '../../../src/auth/password/password-pool.ts';
+import type { PasswordPool } from '../../../src/auth/password/password-pool.ts';
+import { OciError } from '../../../src/registry/error.ts';
 
 const right = '{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=';
 const slow = '$2y$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW';
@@ -174,7 +174,7 @@ describe('createPasswordPool', () => {
   });
 
   it('does not keep the process alive', () => {
-    const module = new URL('../../../src/auth/password-pool.js', import.meta.url).href;
+    const module = new URL('../../../src/auth/password/password-pool.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(async ({ createPasswordPool }) => {
       const pool = createPasswordPool({ threads: 1, maxQueued: 5 });
       const alive = setInterval(() => {}, 1000);

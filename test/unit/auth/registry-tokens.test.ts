@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { createRegistryTokens, type RegistryTokensOptions } from '../../../src/auth/registry-tokens.ts';
-import { deriveTokenKeys } from '../../../src/auth/token-secrets.ts';
-import type { Scope } from '../../../src/oci/token-scope.ts';
+import {
+  createRegistryTokens,
+  type RegistryTokensOptions,
+} from '../../../src/auth/tokens/registry-tokens.ts';
+import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
+import type { Scope } from '../../../src/registry/token-scope.ts';
 
 const secret = 'a secret of thirty-two or more bytes';
 const scopes: readonly Scope[] = [{ type: 'repository', name: 'a/b', actions: ['pull'] }];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createRedisAnswerGuard } from '../../../src/cache/redis-answer-guard.ts';
+import { createRedisAnswerGuard } from '../../../src/redis/answer-guard.ts';
 
 const mebibyte = 1024 * 1024;
 const ticket = '*3\r\n$5\r\na.b.c\r\n$-1\r\n$4\r\n\r\n$9\r\n:1\r\n';

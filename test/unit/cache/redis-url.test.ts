@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseRedisUrl } from '../../../src/cache/redis-connection.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { parseRedisUrl } from '../../../src/redis/connection.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const hosts = 'r1.example.com:26380,10.0.0.2,[::1]:26381';
 const parsedHosts = (defaultPort: number) => [

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseCacheable, parseWritten } from '../../../src/cache/cacheable.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const all = 'all';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createDrainLog } from '../../../src/cluster/drain-log.ts';
+import { createDrainLog } from '../../../src/supervisor/drain-log.ts';
 
 test('says what is waited for at once and every ten seconds, and nothing when there is nothing', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });

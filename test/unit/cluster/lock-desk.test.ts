@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { createLockDesk, type LockAnswer } from '../../../src/cluster/lock-desk.ts';
-import { createRepositoryLocks, unsettledMs } from '../../../src/repository-locks.ts';
+import { createLockDesk, type LockAnswer } from '../../../src/supervisor/lock-server.ts';
+import { createRepositoryLocks, unsettledMs } from '../../../src/locks/repository-locks.ts';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 

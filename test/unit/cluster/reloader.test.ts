@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import { createReloader } from '../../../src/cluster/reloader.ts';
-import { loadConfig } from '../../../src/config/load.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { createReloader } from '../../../src/supervisor/reloader.ts';
+import { loadConfig } from '../../../src/config/load/load.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 test('reloads that are asked for before the next one begins are that one', async () => {
   const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/', set: [] };

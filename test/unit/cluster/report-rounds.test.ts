@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createReportRounds } from '../../../src/cluster/report-rounds.ts';
-import { counter, gauge } from '../../../src/observability/metric-family.ts';
-import type { ProcessReport } from '../../../src/observability/metrics.ts';
+import { createReportRounds } from '../../../src/supervisor/metrics-collector.ts';
+import { counter, gauge } from '../../../src/telemetry/metrics/metric-family.ts';
+import type { ProcessReport } from '../../../src/telemetry/metrics/metrics.ts';
 
 const report = (requests: number, connections = 1): ProcessReport => ({
   families: [

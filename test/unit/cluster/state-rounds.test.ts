@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import type { ServedState } from '../../../src/app.ts';
-import type { ToWorker } from '../../../src/cluster/messages.ts';
-import { createStateRounds, type StateRounds } from '../../../src/cluster/state-rounds.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import type { ServedState } from '../../../src/app/served-state.ts';
+import type { ToWorker } from '../../../src/supervisor/messages.ts';
+import { createStateRounds, type StateRounds } from '../../../src/supervisor/reload-coordinator.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const first = { pem: { cert: 'first' } } as ServedState;
 const second = { pem: { cert: 'second' } } as ServedState;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shareConfig } from '../../../src/cluster/worker-share.ts';
-import { loadConfig } from '../../../src/config/load.ts';
+import { shareConfig } from '../../../src/supervisor/divided-limits.ts';
+import { loadConfig } from '../../../src/config/load/load.ts';
 
 const share = async (...set: string[]) => {
   const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/' };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { formatVariableName, readEnvironment } from '../../../src/config/environment.ts';
-import { configKeys } from '../../../src/config/key-list.ts';
+import { formatVariableName, readEnvironment } from '../../../src/config/load/environment.ts';
+import { configKeys } from '../../../src/config/schema/key-list.ts';
 
 describe('formatVariableName', () => {
   for (const [path, name] of [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseExpectations } from '../../../src/config/expectation.ts';
-import { formatProblem } from '../../../src/config/problem.ts';
+import { parseExpectations } from '../../../src/cli/policy/expectation.ts';
+import { formatProblem } from '../../../src/config/load/problem.ts';
 
 function problemsOf(text: string): string[] {
   const { rows, problems } = parseExpectations(text, 't.yml');

@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { formatJsonSchema } from '../../../src/config/json-schema.ts';
-import { configKeys } from '../../../src/config/key-list.ts';
-import { loadConfig } from '../../../src/config/load.ts';
-import { formatReference } from '../../../src/config/reference.ts';
+import { formatJsonSchema } from '../../../src/config/docs/json-schema.ts';
+import { configKeys } from '../../../src/config/schema/key-list.ts';
+import { loadConfig } from '../../../src/config/load/load.ts';
+import { formatReference } from '../../../src/config/docs/reference.ts';
 
 const folder = fileURLToPath(new URL('../../../../config/', import.meta.url));
 

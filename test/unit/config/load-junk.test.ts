@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { stringify } from 'yaml';
-import { sectionNames } from '../../../src/config/key-list.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { sectionNames } from '../../../src/config/schema/key-list.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 import { loadText } from './load-text.ts';
 
 describe('loadConfig: whatever is in the file', () => {

@@ -4,8 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
-import { loadConfig, type ConfigSources, type LoadedConfig } from '../../../src/config/load.ts';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { loadConfig, type ConfigSources, type LoadedConfig } from '../../../src/config/load/load.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 
 /** A folder of this test file's own, removed after its tests. */
 export const folder = mkdtempSync(path.join(tmpdir(), 'tidegate-config-'));

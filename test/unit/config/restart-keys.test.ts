@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { configKeys, groupPaths } from '../../../src/config/key-list.ts';
-import { formatReference } from '../../../src/config/reference.ts';
-import { mergeReloaded, restartKeys, restartKeysWithRedis } from '../../../src/config/restart-keys.ts';
-import { configSchema, type Config } from '../../../src/config/schema.ts';
+import { configKeys, groupPaths } from '../../../src/config/schema/key-list.ts';
+import { formatReference } from '../../../src/config/docs/reference.ts';
+import { mergeReloaded, restartKeys, restartKeysWithRedis } from '../../../src/config/schema/restart-keys.ts';
+import { configSchema, type Config } from '../../../src/config/schema/schema.ts';
 
 const defaults = configSchema.parse(
   Object.fromEntries(

@@ -12,9 +12,9 @@ import {
   judgeName,
   judgeServed,
   judgeVersions,
-} from '../../../src/doctor/certificate-checks.ts';
-import type { TlsVersion } from '../../../src/doctor/handshake.ts';
-import { createCertificates } from '../../../src/tls/self-signed.ts';
+} from '../../../src/doctor/client/certificate-checks.ts';
+import type { TlsVersion } from '../../../src/doctor/client/handshake.ts';
+import { createCertificates } from '../../../src/tls/issue/self-signed.ts';
 import { parseServerName } from '../../../src/tls/server-name.ts';
 
 const now = new Date();

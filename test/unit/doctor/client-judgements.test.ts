@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/addresses.ts';
-import { judgeDelete, judgePush, judgeRead } from '../../../src/doctor/blob.ts';
+import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/client/addresses.ts';
+import { judgeDelete, judgePush, judgeRead } from '../../../src/doctor/client/blob.ts';
 import {
   explainStatus,
   judgeAnonymous,
@@ -12,18 +12,23 @@ import {
   judgeRightPassword,
   judgeWrongPassword,
   type VersionCheck,
-} from '../../../src/doctor/challenge.ts';
-import { judgePlainHttp } from '../../../src/doctor/plain-http.ts';
-import { chooseTarget, formatAuthority, parseTarget, type Target } from '../../../src/doctor/target.ts';
-import { judgeToken } from '../../../src/doctor/token.ts';
-import { judgeClock, judgeKeepAlive, judgeLatency } from '../../../src/doctor/timing.ts';
+} from '../../../src/doctor/client/challenge.ts';
+import { judgePlainHttp } from '../../../src/doctor/client/plain-http.ts';
+import {
+  chooseTarget,
+  formatAuthority,
+  parseTarget,
+  type Target,
+} from '../../../src/doctor/client/target.ts';
+import { judgeToken } from '../../../src/doctor/client/token.ts';
+import { judgeClock, judgeKeepAlive, judgeLatency } from '../../../src/doctor/client/timing.ts';
 import {
   judgeCancel,
   judgeChunked,
   judgeLocation,
   judgeStatus,
   judgeStreaming,
-} from '../../../src/doctor/upload.ts';
+} from '../../../src/doctor/client/upload.ts';
 import { parseServerName } from '../../../src/tls/server-name.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
 

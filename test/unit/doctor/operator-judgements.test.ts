@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseHtpasswd } from '../../../src/auth/htpasswd.ts';
-import { judgeAdminExposure, judgeReady } from '../../../src/doctor/admin.ts';
-import { judgeProblems } from '../../../src/doctor/configuration.ts';
+import { parseHtpasswd } from '../../../src/auth/htpasswd/htpasswd.ts';
+import { judgeAdminExposure, judgeReady } from '../../../src/doctor/operator/admin.ts';
+import { judgeProblems } from '../../../src/doctor/operator/configuration.ts';
 import {
   holdsSecret,
   judgeCaKey,
   judgeConfigMode,
   judgeHtpasswdMode,
   judgeSecret,
-} from '../../../src/doctor/file-modes.ts';
-import { judgeHtpasswd } from '../../../src/doctor/htpasswd-hashes.ts';
+} from '../../../src/doctor/operator/file-modes.ts';
+import { judgeHtpasswd } from '../../../src/doctor/operator/htpasswd-hashes.ts';
 import {
   judgeClockService,
   judgeOpenFiles,
   judgeWorkers,
   parseOpenFiles,
-} from '../../../src/doctor/machine.ts';
-import { judgeSentence } from '../../../src/doctor/operator-checks.ts';
+} from '../../../src/doctor/operator/machine.ts';
+import { judgeSentence } from '../../../src/doctor/operator/operator-checks.ts';
 import {
   judgeEviction,
   judgeMemory,
@@ -25,11 +25,11 @@ import {
   judgeRedisLatency,
   judgeVersion,
   parseRedisInfo,
-} from '../../../src/doctor/redis-server.ts';
-import { judgeRedisExposure } from '../../../src/doctor/redis-exposure.ts';
-import { judgeReadable, judgeSpace } from '../../../src/doctor/storage-space.ts';
-import { judgeDeletes, judgeExposure, judgeUpstream } from '../../../src/doctor/upstream.ts';
-import { parseListening } from '../../../src/listening-table.ts';
+} from '../../../src/doctor/operator/redis-server.ts';
+import { judgeRedisExposure } from '../../../src/doctor/operator/redis-exposure.ts';
+import { judgeReadable, judgeSpace } from '../../../src/doctor/operator/storage-space.ts';
+import { judgeDeletes, judgeExposure, judgeUpstream } from '../../../src/doctor/operator/upstream.ts';
+import { parseListening } from '../../../src/system/listening-table.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
 
 const key = (mode: Parameters<typeof judgeSecret>[3]) => judgeSecret('files.key', 'TLS key', 'k', mode);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
-import { elasticCommonSchema } from '../../../src/observability/elastic-common-schema.ts';
+import { elasticCommonSchema } from '../../../src/telemetry/log/elastic-common-schema.ts';
 
 /** The line that the schema makes of these, parsed. */
 function lineOf(fields: object, message: string): Record<string, unknown> {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { maxLineBytes, readLogLines } from '../../../src/observability/log-lines.ts';
-import { parseLoggedRequest } from '../../../src/observability/logged-request.ts';
+import { maxLineBytes, readLogLines } from '../../../src/telemetry/log/log-lines.ts';
+import { parseLoggedRequest } from '../../../src/telemetry/log/logged-request.ts';
 
 async function linesOf(...chunks: readonly Uint8Array[]): Promise<(string | null)[]> {
   const lines: (string | null)[] = [];

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { createLogOutput, openLogFile } from '../../../src/observability/log-output.ts';
+import { createLogOutput, openLogFile } from '../../../src/telemetry/log/log-output.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'tidegate-log-output-'));
 after(() => rmSync(folder, { recursive: true }));

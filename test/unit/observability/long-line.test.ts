@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { shortenLine } from '../../../src/observability/long-line.ts';
+import { shortenLine } from '../../../src/telemetry/log/long-line.ts';
 
 const line = (record: object) => `${JSON.stringify(record)}\n`;
 

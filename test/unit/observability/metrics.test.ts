@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatExposition } from '../../../src/observability/exposition.ts';
-import { createMetrics, type Gauges } from '../../../src/observability/metrics.ts';
+import { formatExposition } from '../../../src/telemetry/metrics/exposition.ts';
+import { createMetrics, type Gauges } from '../../../src/telemetry/metrics/metrics.ts';
 
 const gauges: Gauges = {
   connections: 3,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { printable } from '../../../src/observability/printable.ts';
+import { printable } from '../../../src/telemetry/log/printable.ts';
 
 for (const [text, expected] of [
   ['docker/28.2 (linux; "x86")\\', 'docker/28.2 (linux; "x86")\\'],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { LoggedExchange } from '../../../src/observability/access-log.ts';
-import type { MetricFamily } from '../../../src/observability/metric-family.ts';
-import { createRequestMetrics } from '../../../src/observability/request-metrics.ts';
+import type { LoggedExchange } from '../../../src/telemetry/log/access-log.ts';
+import type { MetricFamily } from '../../../src/telemetry/metrics/metric-family.ts';
+import { createRequestMetrics } from '../../../src/telemetry/metrics/request-metrics.ts';
 
 const usual: LoggedExchange = {
   id: 'x',

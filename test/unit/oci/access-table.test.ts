@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { parseAccess } from '../../../src/oci/access.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseAccess } from '../../../src/registry/access.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const page = new URL('../../../../docs/policy.md', import.meta.url);
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];

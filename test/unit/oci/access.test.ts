@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseAccess, type Access } from '../../../src/oci/access.ts';
-import { parseMount } from '../../../src/oci/mount.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseAccess, type Access } from '../../../src/registry/access.ts';
+import { parseMount } from '../../../src/registry/mount.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const session = '6f1c2a9e-0b1d-4c7e-9a55-1f2e3d4c5b6a';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseChange } from '../../../src/oci/change.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseChange } from '../../../src/registry/change.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'ab'.repeat(32)}`;
 const changeOf = (method: string, raw: string) => {

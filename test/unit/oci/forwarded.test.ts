@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseForwarded } from '../../../src/oci/forwarded.ts';
+import { parseForwarded } from '../../../src/http/forwarded.ts';
 
 describe('the first element of Forwarded', () => {
   for (const [value, host, proto] of [

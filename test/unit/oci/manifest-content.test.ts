@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { readManifestContent } from '../../../src/oci/manifest-content.ts';
+import { readManifestContent } from '../../../src/registry/manifest-content.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(digestOf) as [string, string, string, string];

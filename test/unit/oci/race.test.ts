@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRace } from '../../../src/oci/race.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseRace } from '../../../src/registry/race.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const session = '/v2/team/app/blobs/uploads/1-2-3';

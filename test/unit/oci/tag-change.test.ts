@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTagChange, type TagChange } from '../../../src/oci/tag-change.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTagChange, type TagChange } from '../../../src/registry/tag-change.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const push = {

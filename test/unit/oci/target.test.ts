@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { OciError } from '../../../src/oci/error.ts';
-import { parseRoute } from '../../../src/oci/route.ts';
-import { parseTarget } from '../../../src/oci/target.ts';
+import { OciError } from '../../../src/registry/error.ts';
+import { parseRoute } from '../../../src/registry/route.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
 
 const parse = (raw: string) => {
   try {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { coversNeed, formatScope, parseScopes } from '../../../src/oci/token-scope.ts';
+import { coversNeed, formatScope, parseScopes } from '../../../src/registry/token-scope.ts';
 
 describe('parseScopes', () => {
   for (const [texts, expected] of [

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { knownProbes } from '../../../src/oci/known-probes.ts';
-import { isChallenged } from '../../../src/oci/version-check.ts';
+import { knownProbes } from '../../../src/registry/known-probes.ts';
+import { isChallenged } from '../../../src/registry/version-check.ts';
 
 const none = { challengeAgents: [], openAgents: [] };
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createPolicy, type Asker, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import { type Asker } from '../../../src/policy/asker.ts';
 import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
 import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
-import { findRuleFaults } from '../../../src/policy/rule-faults.ts';
+import { findRuleFaults } from '../../../src/policy/policy-lint.ts';
 
 const groups = { ci: ['b1', 'b2'], empty: [] };
 

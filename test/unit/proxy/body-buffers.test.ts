@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createBodyBuffers } from '../../../src/proxy/body-buffers.ts';
+import { createBodyBuffers } from '../../../src/upstream/body/body-buffers.ts';
 
 const sizes = { minBytes: 32, maxBytes: 128, totalBytes: 256 };
 

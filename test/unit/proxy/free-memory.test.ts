@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { freeMemory } from '../../../src/proxy/free-memory.ts';
+import { freeMemory } from '../../../src/system/free-memory.ts';
 
 test('freeMemory frees at once what a buffer has for itself, and leaves what it shares', () => {
   const own = Buffer.allocUnsafeSlow(1024 * 1024);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findAdminRefusal } from '../../../src/server/admin-request.ts';
+import { findAdminRefusal } from '../../../src/admin/admin-request.ts';
 
 for (const [host, localAddress, asked, isAnswered] of [
   // On one address: that one.

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { formatCatalogQuery, parseCatalogPage, parseCatalogQuery } from '../../../src/oci/catalog.ts';
-import { OciError } from '../../../src/oci/error.ts';
+import { formatCatalogQuery, parseCatalogPage, parseCatalogQuery } from '../../../src/registry/catalog.ts';
+import { OciError } from '../../../src/registry/error.ts';
 import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
-import { collectCatalog, type CatalogOptions } from '../../../src/server/catalog.ts';
-import { createPageCursors } from '../../../src/server/page-cursors.ts';
+import { collectCatalog, type CatalogOptions } from '../../../src/pipeline/authorize/catalog/catalog.ts';
+import { createPageCursors } from '../../../src/pipeline/authorize/catalog/page-cursors.ts';
 
 type AskPage = CatalogOptions['askPage'];
 

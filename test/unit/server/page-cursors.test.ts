@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OciError } from '../../../src/oci/error.ts';
-import { createPageCursors } from '../../../src/server/page-cursors.ts';
+import { OciError } from '../../../src/registry/error.ts';
+import { createPageCursors } from '../../../src/pipeline/authorize/catalog/page-cursors.ts';
 
 const isRefused = (error: unknown) => error instanceof OciError && error.code === 'BAD_REQUEST';
 const older = Buffer.alloc(32, 1);

@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isSameAddress, parseWebAddress } from '../../../src/oci/web-address.ts';
-import { findForeignPlace, rewriteLocation } from '../../../src/proxy/location.ts';
-import {
-  createPublicNames,
-  hasReadableForwarded,
-  nameByHost,
-  nameByProxy,
-} from '../../../src/server/public-names.ts';
+import { isSameAddress, parseWebAddress } from '../../../src/http/web-address.ts';
+import { findForeignPlace, rewriteLocation } from '../../../src/upstream/location.ts';
+import { createPublicNames } from '../../../src/pipeline/public-names.ts';
+import { hasReadableForwarded, nameByHost, nameByProxy } from '../../../src/http/public-name.ts';
 
 const parse = (url: string) => {
   const [, scheme, authority] = /^(https?):\/\/(.*)$/.exec(url) ?? assert.fail(url);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parsePushed } from '../../../src/server/pushed-body.ts';
+import { parsePushed } from '../../../src/pipeline/serve/manifest-observer.ts';
 
 const image = (config: unknown, ...layers: unknown[]) => JSON.stringify({ schemaVersion: 2, config, layers });
 const id = '0a'.repeat(32);

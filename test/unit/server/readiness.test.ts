@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judgeReadiness, type ReadinessFacts } from '../../../src/server/readiness.ts';
+import { judgeReadiness, type ReadinessFacts } from '../../../src/admin/readiness.ts';
 
 const nowMs = Date.UTC(2026, 0, 1);
 const well: ReadinessFacts = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { continueTrace, readTraceContext } from '../../../src/server/trace-context.ts';
+import { continueTrace, readTraceContext } from '../../../src/http/trace-context.ts';
 
 const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
 const parent = '00f067aa0ba902b7';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createUnprovenBudget, type UnprovenConnection } from '../../../src/server/unproven-budget.ts';
+import { createUnprovenBudget, type UnprovenConnection } from '../../../src/listener/unproven-budget.ts';
 
 const KiB = 1024;
 

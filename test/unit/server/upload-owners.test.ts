@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseTarget } from '../../../src/oci/target.ts';
-import { createUploadOwners } from '../../../src/server/upload-owners.ts';
+import { parseTarget } from '../../../src/registry/target.ts';
+import { createUploadOwners } from '../../../src/pipeline/authorize/upload-owners.ts';
 
 const owners = createUploadOwners([Buffer.alloc(32, 1)]);
 const requestPath = '/v2/team/app/blobs/uploads/';

@@ -4,9 +4,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 import { loadServerCertificate } from '../../../src/tls/certificate.ts';
-import { createCertificates } from '../../../src/tls/self-signed.ts';
+import { createCertificates } from '../../../src/tls/issue/self-signed.ts';
 
 const now = new Date();
 const dayMs = 86_400_000;

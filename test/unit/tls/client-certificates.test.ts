@@ -14,8 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { OperatorError } from '../../../src/operator-error.ts';
-import { createClientCertificates, parseClientName } from '../../../src/tls/client-certificates.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
+import { createClientCertificates, parseClientName } from '../../../src/tls/issue/client-certificates.ts';
 
 const now = new Date('2030-06-01T12:00:00.400Z');
 const dayMs = 86_400_000;

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 import { readCertificateList } from '../../../src/tls/certificate-list.ts';
 import { formatPem } from '../../../src/tls/pem-blocks.ts';
 import { readPrivateKey } from '../../../src/tls/private-key.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { OperatorError } from '../../../src/operator-error.ts';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 import { parseAltNames, parseServerIp, parseServerName } from '../../../src/tls/server-name.ts';
 
 describe('parseServerName', () => {

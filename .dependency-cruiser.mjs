@@ -1,0 +1,101 @@
+/**
+ * Which room of src/ may import from which; a room is a folder of src/. ARCHITECTURE.md draws it. Imports of types count.
+ * What is not listed is forbidden.
+ */
+const mayImport = {
+  http: [],
+  registry: ['http'],
+  system: [],
+  redis: ['system'],
+  policy: ['registry'],
+  storage: ['registry'],
+  tls: ['system'],
+  alerts: [],
+  telemetry: ['system'],
+  config: ['policy', 'system'],
+  auth: ['http', 'registry', 'system'],
+  locks: ['redis'],
+  cache: ['http', 'redis', 'registry', 'system'],
+  upstream: ['http', 'registry', 'system'],
+  pipeline: [
+    'auth',
+    'cache',
+    'http',
+    'locks',
+    'policy',
+    'registry',
+    'storage',
+    'system',
+    'telemetry',
+    'upstream',
+  ],
+  listener: ['http', 'pipeline', 'registry', 'system', 'telemetry'],
+  app: [
+    'auth',
+    'cache',
+    'config',
+    'http',
+    'listener',
+    'locks',
+    'pipeline',
+    'policy',
+    'redis',
+    'storage',
+    'system',
+    'telemetry',
+    'tls',
+    'upstream',
+  ],
+  admin: ['alerts', 'app', 'config', 'http', 'registry', 'telemetry', 'upstream'],
+  supervisor: ['admin', 'app', 'auth', 'cache', 'config', 'locks', 'system', 'telemetry'],
+  doctor: ['app', 'auth', 'cache', 'config', 'redis', 'system', 'tls'],
+  cli: [
+    'admin',
+    'alerts',
+    'app',
+    'auth',
+    'cache',
+    'config',
+    'doctor',
+    'policy',
+    'redis',
+    'supervisor',
+    'system',
+    'telemetry',
+    'tls',
+  ],
+  quickstart: ['app', 'auth', 'cli', 'config', 'supervisor', 'system', 'telemetry', 'tls'],
+};
+const rooms = Object.keys(mayImport);
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+export default {
+  forbidden: [
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-loose-files',
+      comment: 'Beside main.ts every file of src/ lies in a room that is listed in .dependency-cruiser.mjs.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: `^src/(main\\.ts$|(${rooms.join('|')})/)` },
+      to: {},
+    },
+    {
+      name: 'nobody-imports-main',
+      severity: 'error',
+      from: {},
+      to: { path: '^src/main\\.ts$' },
+    },
+    ...rooms.map((room) => ({
+      name: `rooms-of-${room}`,
+      comment: `src/${room} may import only from: ${[room, ...mayImport[room]].join(', ')}.`,
+      severity: 'error',
+      from: { path: `^src/${room}/` },
+      to: { path: '^src/', pathNot: `^src/(${[room, ...mayImport[room]].join('|')})/` },
+    })),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+  },
+};

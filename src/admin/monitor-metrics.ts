@@ -1,0 +1,67 @@
+import type { DeliveryOptions } from '../alerts/delivery.ts';
+import { counter, gauge, type MetricFamily } from '../telemetry/metrics/metric-family.ts';
+import { createTally } from '../telemetry/metrics/tally.ts';
+import type { UpstreamState } from './upstream-probe.ts';
+import { version } from '../config/version.ts';
+import type { FrontDoorStatus } from './server-status.ts';
+
+/** What is counted once for all processes. */
+export type WatchMetrics = {
+  reloaded(result: 'done' | 'refused'): void;
+  readonly alerted: DeliveryOptions['onResult'];
+  /** @param upstream null: not asked yet */
+  families(
+    status: Pick<FrontDoorStatus, 'draining' | 'workers'>,
+    upstream: UpstreamState | null,
+  ): MetricFamily[];
+};
+
+export function createWatchMetrics(): WatchMetrics {
+  const reloads = createTally(['done', 'refused']);
+  const alerts = { webhook: createTally(alertResults), mail: createTally(alertResults) };
+  return {
+    reloaded: (result) => reloads.count(result),
+    alerted: (channel, result) => alerts[channel].count(result),
+    families: ({ draining, workers }, upstream) => [
+      gauge('tidegate_build_info', 'Which version runs, on which Node; always 1.', 'max', [
+        { labels: { version, node: process.versions.node }, value: 1 },
+      ]),
+      gauge(
+        'tidegate_upstream_up',
+        'Whether the registry answers: 1 or 0.',
+        'min',
+        upstream === null ? null : Number(upstream.kind === 'up'),
+      ),
+      gauge('tidegate_draining', 'Whether it ends, and takes nothing new: 1 or 0.', 'max', Number(draining)),
+      gauge('tidegate_workers', 'Processes that serve clients, and how many there should be.', 'sum', [
+        { labels: { state: 'wanted' }, value: workers.wanted },
+        { labels: { state: 'serving' }, value: workers.serving },
+      ]),
+      counter(
+        'tidegate_worker_restarts_total',
+        'Worker processes that ended and were started anew.',
+        workers.restarts,
+      ),
+      gauge(
+        'tidegate_worker_crash_loop',
+        'Whether a worker ends again and again: 1 or 0.',
+        'max',
+        Number(workers.crashLoop),
+      ),
+      counter(
+        'tidegate_reloads_total',
+        'Times that the configuration and its files were read anew.',
+        reloads.values('result'),
+      ),
+      counter(
+        'tidegate_alerts_total',
+        'Alerts by what came of them.',
+        Object.entries(alerts).flatMap(([channel, tally]) =>
+          tally.values('result').map((each) => ({ ...each, labels: { channel, ...each.labels } })),
+        ),
+      ),
+    ],
+  };
+}
+
+const alertResults = ['sent', 'failed', 'dropped'];

@@ -1,0 +1,216 @@
+import { hostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { openChannels, type ChannelSettings } from '../alerts/channels.ts';
+import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/delivery.ts';
+import { createIncidents } from '../alerts/incidents.ts';
+import type { ServedState } from '../app/served-state.ts';
+import type { Exposition } from '../telemetry/metrics/exposition.ts';
+import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
+import { openProcessMetrics } from '../telemetry/metrics/process-metrics.ts';
+import { createAsk } from '../upstream/request.ts';
+import { createUpstream } from '../upstream/connections.ts';
+import { openAdminListener, type ReloadOutcome } from './admin.ts';
+import { judgeReadiness } from './readiness.ts';
+import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from './upstream-probe.ts';
+import type { FrontDoorStatus } from './server-status.ts';
+import { createWatchMetrics } from './monitor-metrics.ts';
+
+/** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
+export type Watch = {
+  /**
+   * To be called after each reload, whoever asked for it, with what is in effect now: counts it, and follows that.
+   * Never rejects: where alerts cannot be sent as it says, the log says so, and they are sent as before.
+   */
+  reloaded(result: 'done' | 'refused', state: WatchedState): Promise<void>;
+  close(): void;
+};
+
+/** What of it the watch goes by. */
+type WatchedState = {
+  readonly config: ServedState['config'];
+  readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'alertsCa'>;
+};
+
+export type WatchOptions = WatchedState & {
+  readonly logger: Logger;
+  readonly door: {
+    /** What the processes that serve clients have counted; takes a bounded time. */
+    readonly reports: () => Promise<readonly ProcessReport[]>;
+    readonly status: () => Pick<FrontDoorStatus, 'draining' | 'workers'>;
+  };
+  readonly reload?: () => Promise<ReloadOutcome>;
+};
+
+/** What depends on the configuration. */
+type Parts = {
+  readonly probe: UpstreamProbe;
+  readonly channels: ChannelSettings;
+  readonly deliveries: readonly Delivery[];
+  readonly rules: { readonly upstreamDownForMs: number; readonly certificateDays: number };
+  readonly intervalMs: number;
+  /** Ends what the next, if there is one, does not go on using. */
+  close(next?: Parts): void;
+};
+
+/** @throws OperatorError when the admin listener can't be opened. */
+export async function openWatch({ config, pem, logger, door, reload }: WatchOptions): Promise<Watch> {
+  const counts = createWatchMetrics();
+  let parts = await openParts({ config, pem }, logger, counts.alerted);
+  // With one worker this process is that worker, and reports for itself.
+  const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
+  const incidents = createIncidents({
+    host: hostname(),
+    now: () => Date.now(),
+    raise: (alert) => {
+      const fields = { alert: alert.kind, state: alert.state, incident: alert.incident };
+      if (alert.state === 'resolved') logger.info(fields, alert.text);
+      else logger.warn(fields, alert.text);
+      for (const delivery of parts.deliveries) delivery.add(alert);
+    },
+  });
+  let upstream: UpstreamState | null = null;
+  let reports: readonly ProcessReport[] = [];
+
+  const look = async (): Promise<void> => {
+    const { probe, rules } = parts;
+    [upstream, reports] = await Promise.all([probe.check(), door.reports()]);
+    incidents.observe(
+      {
+        upstreamDown: upstream.kind === 'down' ? upstream : null,
+        certificateEndMs: findCertificateEnd(reports),
+        isCrashLooping: door.status().workers.crashLoop,
+        lockOuts: sumLockOuts(reports),
+      },
+      rules,
+    );
+  };
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+  const lookAgain = async (): Promise<void> => {
+    await look().catch((error: unknown) => logger.error({ err: error }, 'the watch failed'));
+    if (!closed) timer = setTimeout(() => void lookAgain(), parts.intervalMs).unref();
+  };
+  const firstLook = lookAgain();
+
+  /** One for all who ask at a time. */
+  let scrape: Promise<Exposition> | undefined;
+  const expose = async (): Promise<Exposition> => {
+    await firstLook;
+    const { formatExposition } = await import('../telemetry/metrics/exposition.ts'); // and prom-client with it
+    return formatExposition([
+      ...(await door.reports()).map(({ families }) => families),
+      counts.families(door.status(), upstream),
+      ...(ofProcess ? [ofProcess.families()] : []),
+    ]);
+  };
+
+  const { host, port, names } = config.admin;
+  const admin =
+    port === null
+      ? null
+      : await openAdminListener({
+          host,
+          port,
+          names,
+          logger,
+          readiness: async () => {
+            await firstLook;
+            const { draining, workers } = door.status();
+            const certificateEndMs = findCertificateEnd(reports);
+            const facts = {
+              upstream,
+              certificateEndMs,
+              workers,
+              isDraining: draining,
+              cache: findCache(reports),
+            };
+            return judgeReadiness(facts, Date.now());
+          },
+          metrics: () => (scrape ??= expose().finally(() => (scrape = undefined))),
+          reload,
+        });
+
+  return {
+    reloaded: async (result, inEffect) => {
+      counts.reloaded(result);
+      if (result === 'refused') return;
+      try {
+        const next = await openParts(inEffect, logger, counts.alerted, parts);
+        parts.close(next);
+        parts = next;
+      } catch (error) {
+        logger.error(
+          { err: error },
+          'alerts are sent as before: what is configured for them now cannot be used',
+        );
+      }
+    },
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+      admin?.close();
+      parts.close();
+      ofProcess?.close();
+    },
+  };
+}
+
+async function openParts(
+  { config: { upstream: settings, alerts }, pem }: WatchedState,
+  logger: Logger,
+  onResult: DeliveryOptions['onResult'],
+  previous?: Parts,
+): Promise<Parts> {
+  const { webhook, smtp } = alerts;
+  const channels = { webhook, ca: pem.alertsCa, smtp };
+  // What waits to be sent is not lost in a reload that has nothing to do with it.
+  const deliveries =
+    previous && isDeepStrictEqual(previous.channels, channels)
+      ? previous.deliveries
+      : (await openChannels(channels)).map((channel) => createDelivery({ channel, logger, onResult }));
+  const upstream = createUpstream({ ...settings, ca: pem.upstreamCa });
+  const ask = createAsk({
+    upstream,
+    connectTimeoutMs: settings.connectTimeout,
+    readTimeoutMs: settings.readTimeout,
+  });
+  return {
+    probe: createUpstreamProbe({
+      ask,
+      authorization: upstream.authorization,
+      now: () => performance.now(),
+    }),
+    channels,
+    deliveries,
+    rules: { upstreamDownForMs: alerts.upstreamDownFor, certificateDays: alerts.certificateDays },
+    intervalMs: settings.probeInterval,
+    close: (next) => {
+      upstream.close();
+      if (next?.deliveries !== deliveries) for (const delivery of deliveries) delivery.close();
+    },
+  };
+}
+
+/** Of several certificates the one that ends first; null: no process has told. */
+function findCertificateEnd(reports: readonly ProcessReport[]): number | null {
+  const end = Math.min(...reports.map(({ certificateEndMs }) => certificateEndMs));
+  return end === Infinity ? null : end;
+}
+
+function findCache(reports: readonly ProcessReport[]): ProcessReport['cache'] | null {
+  const states = reports.map(({ cache }) => cache);
+  return (
+    states.find((state) => state === 'passed-by') ??
+    states.find((state) => state === 'used') ??
+    states[0] ??
+    null
+  );
+}
+
+function sumLockOuts(reports: readonly ProcessReport[]) {
+  return {
+    count: reports.reduce((sum, { lockOuts }) => sum + lockOuts.count, 0),
+    latest: reports.find(({ lockOuts }) => lockOuts.latest !== null)?.lockOuts.latest ?? null,
+  };
+}

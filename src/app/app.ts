@@ -1,0 +1,372 @@
+import { setDefaultHighWaterMark } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
+import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import { createAnswerCache, createCacheCounters, type CacheCounters } from '../cache/answer-cache.ts';
+import { openCacheStore } from '../cache/open-store.ts';
+import { createStatsReader } from '../cache/stats-reader.ts';
+import type { WriteNotice } from '../cache/shared-memory-store.ts';
+import type { CacheStore } from '../cache/store.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { watchDescriptors } from '../system/descriptor-watch.ts';
+import { createMetrics, type Metrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
+import { createEngine } from '../upstream/forward.ts';
+import { createAsk, createFetch } from '../upstream/request.ts';
+import { createUpstream } from '../upstream/connections.ts';
+import { createPolicy } from '../policy/policy.ts';
+import { createAudit } from '../pipeline/serve/audit.ts';
+import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
+import { createCors } from '../pipeline/cors.ts';
+import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
+import { createImmutableTags } from '../pipeline/serve/immutable-tags/immutable-tags.ts';
+import { openListener, type ListenerLimits } from '../listener/listener.ts';
+import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
+import { createDoorkeeper } from './auth-stages.ts';
+import { createPeerFan } from './worker-ipc-fan.ts';
+import { openLoginThrottle } from './open-login-throttle.ts';
+import { openOwnDeletes, type Deletes } from './open-deletes.ts';
+import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
+import type { Peers } from '../system/worker-ipc.ts';
+import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
+import { createSealKey } from './session-secret.ts';
+import type { RepositoryLocks } from '../locks/repository-locks.ts';
+import { createPublicNames } from '../pipeline/public-names.ts';
+import { createEditsFor } from '../pipeline/response-edits.ts';
+import { createPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import { createWholeAnswers } from '../pipeline/whole-answers.ts';
+import { createRefusedBodies } from '../pipeline/refused-bodies.ts';
+import type { ListenerTls } from '../listener/tls-context.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
+import { meansSameUsers, openUsers, type Users } from './users.ts';
+
+/** A running front door. */
+export type App = {
+  readonly address: { readonly host: string; readonly port: number };
+  /** What has been counted since the start, and what is so now. */
+  report(): Promise<ProcessReport>;
+  /** The requests under way. */
+  waiting(): WaitingRequests;
+  /**
+   * Gets ready to serve by another state; one at a time. What only a restart changes must be as it is.
+   * @throws OperatorError when that cannot be served by; nothing has changed then.
+   */
+  prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
+  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
+  close(options: { graceMs: number }): Promise<void>;
+};
+
+/** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
+const streamBufferBytes = 256 * 1024;
+
+export type AppOptions = ServedState & {
+  readonly logger: Logger;
+  /** The other processes that serve with this one; none when left out. */
+  readonly peers?: {
+    readonly writes: Peers<WriteNotice>;
+    readonly tokens: Peers<TokenNotice>;
+    readonly logins: Peers<LoginNotice>;
+  };
+  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  readonly loginKey?: Buffer;
+  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
+  readonly sealKey?: Buffer;
+  /** Where their writes to a repository wait for each other; only those of this process when left out. */
+  readonly locks?: RepositoryLocks;
+  /** What keeps their deletes apart from the rest; only of this process when left out. */
+  readonly deletes?: Deletes;
+};
+
+/**
+ * Builds the front door from its configuration and opens it.
+ * @throws OperatorError when a file or the address is not as it must be.
+ */
+export async function createApp(options: AppOptions): Promise<App> {
+  const { config, pem, logger, peers } = options;
+  setDefaultHighWaterMark(false, streamBufferBytes);
+  /** What is open. It is freed in the opposite order, also when the start fails on the way: a connection to Redis would keep the process. */
+  const frees: (() => void | Promise<void>)[] = [];
+  const free = async () => {
+    for (const each of frees.toReversed()) await each();
+  };
+  try {
+    const metrics = createMetrics();
+    frees.push(() => metrics.close());
+    const descriptors = watchDescriptors(logger);
+    frees.push(() => descriptors.close());
+    const store = await openCacheStore(config, pem.redisCa, logger, peers?.writes);
+    const counters = createCacheCounters();
+    frees.push(() => store?.close());
+    const throttle = await openLoginThrottle(options, metrics);
+    frees.push(() => throttle.close());
+    const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
+    const users = await openUsers(config.auth, usersOptions);
+    const isRemote = config.cache.driver === 'redis';
+    const sealKey = options.sealKey ?? createSealKey();
+    const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
+    const locks = openRepositoryLocks({ config, pem }, options.locks);
+    frees.push(() => locks.close());
+    const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, logger }));
+    frees.push(() => deletes.close?.());
+    const shared = { store, counters, locks, deletes, metrics, logger, sealKey };
+    let certificateEndMs = pem.notAfterMs;
+    let current = await openService({ config, pem }, users, shared);
+    frees.push(() => current.free());
+    const listener = await openListener({
+      host: config.listen.host,
+      port: config.listen.port,
+      tls: readTls({ config, pem }),
+      limits: readLimits(config),
+      proxyProtocol: config.listen.proxyProtocol === 'on',
+      addresses: current.addresses,
+      pipeline: current.pipeline,
+      metrics,
+      logger,
+    });
+    const use = (next: Service) => {
+      const last = current;
+      current = next;
+      last.retire();
+      if (changesAnswers(last.state, next.state)) store?.renew(next.state.config.cache.tagTtl);
+      listener.useAddresses(next.addresses);
+      listener.usePipeline(next.pipeline, () => void last.free());
+    };
+    const prepare: App['prepare'] = async (state, { rereads }) => {
+      const { users: present, state: before } = current;
+      const keeps = meansSameUsers(state.config.auth, before.config.auth);
+      const reread = keeps && rereads ? await present.htpasswd.reread() : null;
+      const open = async () =>
+        openService(
+          state,
+          keeps ? present.share() : await openUsers(state.config.auth, usersOptions),
+          shared,
+        );
+      listener.checkTls(readTls(state));
+      const next = servesAlike(state, before) ? null : await open();
+      return {
+        changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
+        commit: () => {
+          reread?.use();
+          listener.useTls(readTls(state));
+          certificateEndMs = state.pem.notAfterMs;
+          listener.useLimits(readLimits(state.config));
+          if (next) use(next);
+        },
+        abandon: async () => next?.free(),
+      };
+    };
+    return {
+      address: listener.address,
+      report: async () =>
+        metrics.report({
+          connections: listener.connections,
+          underWay: listener.underWay,
+          passwords: current.users.pool.load,
+          certificateEndMs,
+          cache: store && {
+            isUsable: store.isUsable(),
+            isShared: isRemote,
+            counters,
+            stats: (await readStats?.()) ?? null,
+          },
+        }),
+      waiting: () => listener.waiting(),
+      prepare,
+      close: async ({ graceMs }) => {
+        logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
+        await listener.close(graceMs);
+        if (store) logger.info({ ...counters }, 'cache counters');
+        await free();
+      },
+    };
+  } catch (error) {
+    await free();
+    throw error;
+  }
+}
+
+/** All that answers requests by one state. */
+type Service = {
+  readonly state: ServedState;
+  readonly users: Users;
+  readonly addresses: ClientAddresses;
+  readonly pipeline: Pipeline;
+  /** Another one has taken its place. */
+  retire(): void;
+  /** To be called once, when nothing is under way through it. */
+  free(): Promise<void>;
+};
+
+/** What outlives a service: a write through one must count for the answers of the next. */
+type Shared = {
+  readonly store: CacheStore | null;
+  readonly counters: CacheCounters;
+  readonly locks: OpenRepositoryLocks;
+  readonly deletes: Deletes;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly sealKey: Buffer;
+};
+
+async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
+  const { config, pem } = state;
+  const { listen, auth, limits } = config;
+  const { store, counters, locks, deletes, metrics, logger, sealKey } = shared;
+  const { authenticator } = users;
+  const upstream = createUpstream({
+    ...config.upstream,
+    ca: pem.upstreamCa,
+  });
+  const upstreamOptions = {
+    upstream,
+    connectTimeoutMs: config.upstream.connectTimeout,
+    readTimeoutMs: config.upstream.readTimeout,
+  };
+  const gate = createDeleteGate({
+    ...deletes,
+    waitMs: limits.deleteWait,
+    maxDeletes: limits.deleteQueue,
+    maxPerRepository: limits.heldPerRepository,
+    maxInAll: limits.heldRequests,
+  });
+  const ask = gate.guardAsk(createAsk(upstreamOptions));
+  const refusedBodies = createRefusedBodies({
+    maxBytes: limits.refusedBodyBytes,
+    timeoutMs: limits.refusedBodyTimeout,
+    maxAtOnce: limits.refusedBodies,
+  });
+  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
+  const cache =
+    store === null
+      ? null
+      : createAnswerCache({
+          store,
+          counters,
+          maxEntryBytes: config.cache.maxEntryBytes,
+          storedFields: config.cache.headers,
+          fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
+          now: () => performance.now(),
+          logger,
+        });
+  const addresses = createClientAddresses(listen.trustedProxies);
+  const blobs = await openStorage(config.upstream.storage, logger);
+  const now = () => performance.now();
+  const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
+  const publicNames = createPublicNames({
+    certificateNames: pem.names,
+    listenPort: listen.port,
+    upstreamUrl: upstream.url,
+  });
+  const cors = createCors(config.cors.origins);
+  const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
+  const { immutableTags } = config;
+  if (immutableTags.length > 0) await locks.prepare();
+  const pipeline = createPipeline({
+    authenticator,
+    ...createDoorkeeper({
+      state,
+      users,
+      policy,
+      sealKey,
+      ask,
+      editsFor,
+      refusedBodies,
+      wholeAnswers,
+      metrics,
+    }),
+    guardTags:
+      immutableTags.length === 0
+        ? null
+        : createImmutableTags({
+            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
+            maxManifestBytes: limits.manifestBytes,
+            maxQuestions: limits.tagQuestions,
+            maxListBytes: limits.tagListBytes,
+            maxInquiries: limits.tagInquiries,
+            maxKnownBytes: limits.tagContentBytes,
+            lockWaitMs: limits.tagLockWait,
+            maxWaiting: limits.tagLockQueue,
+          }),
+    gate,
+    engine: createEngine(upstreamOptions),
+    cache,
+    storage: blobs === null ? null : { blobs, ask },
+    audit: config.log.audit
+      ? createAudit({
+          ...{ logger, ask, upstreamAuthorization: upstream.authorization, now },
+          maxKeptBytes: limits.auditedBytes,
+        })
+      : null,
+    addresses,
+    logger,
+    metrics,
+    now,
+    openPaths: new Set(auth.open),
+    editsFor,
+    cors,
+    upstreamAuthorization: upstream.authorization,
+    maxManifestBytes: limits.manifestBytes,
+    uploadsPerUser: limits.uploadsPerUser,
+    ...{ refusedBodies, wholeAnswers },
+  });
+  return {
+    state,
+    users,
+    addresses,
+    pipeline,
+    retire: () => cache?.retire(),
+    free: async () => {
+      await users.release();
+      upstream.close();
+    },
+  };
+}
+
+/** Whether a service of the one state would be as that of the other. */
+function servesAlike(one: ServedState, other: ServedState): boolean {
+  const read = ({ config, pem }: ServedState) => [
+    [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
+    [config.groups, config.policy, config.immutableTags],
+    [pem.upstreamCa, pem.tokenSecrets, pem.names],
+  ];
+  return isDeepStrictEqual(read(one), read(other));
+}
+
+/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
+function changesAnswers(before: ServedState, after: ServedState): boolean {
+  const read = ({ config: { upstream, cache }, pem }: ServedState) => [
+    upstream.url,
+    upstream.username,
+    upstream.password,
+    pem.upstreamCa,
+    cache.tagTtl,
+  ];
+  return !isDeepStrictEqual(read(before), read(after));
+}
+
+function readTls({ config, pem }: ServedState): ListenerTls {
+  return { cert: pem.cert, key: pem.key, clientCa: pem.clientCa, minVersion: config.tls.minVersion };
+}
+
+function readLimits({ limits }: Config): ListenerLimits {
+  return {
+    headerBytes: limits.headerBytes,
+    headerTimeoutMs: limits.headerTimeout,
+    handshakeTimeoutMs: limits.handshakeTimeout,
+    keepAliveTimeoutMs: limits.keepAliveTimeout,
+    idleTimeoutMs: limits.idleTimeout,
+    connections: limits.connections,
+    connectionsPerAddress: limits.connectionsPerAddress,
+    connectionsPerUser: limits.connectionsPerUser,
+    unprovenBytes: limits.unprovenBytes,
+    pipelinedRequests: limits.pipelinedRequests,
+  };
+}
+
+/** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */
+async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
+  if (root === null) return null;
+  const fault = await findStorageFault(root);
+  if (fault !== null) logger.warn(fault);
+  return createBlobStorage({ root, now: () => performance.now(), logger });
+}

@@ -1,0 +1,102 @@
+import type { ServedState } from './served-state.ts';
+import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Ask } from '../upstream/request.ts';
+import { createAdmission } from '../pipeline/authenticate/authenticate.ts';
+import { createAuthorization } from '../pipeline/authorize/authorize.ts';
+import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
+import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
+import { createListings } from '../pipeline/authorize/catalog/listings.ts';
+import { createPageCursors } from '../pipeline/authorize/catalog/page-cursors.ts';
+import type { PipelineOptions } from '../pipeline/pipeline.ts';
+import type { EditsFor } from '../pipeline/response-edits.ts';
+import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
+import { createTokenEndpoint } from '../pipeline/authenticate/token-endpoint.ts';
+import { admitTokens, authorizeTokens } from '../pipeline/authenticate/token-stages.ts';
+import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
+import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
+import type { WholeAnswers } from '../pipeline/whole-answers.ts';
+import type { Users } from './users.ts';
+
+/** The stages that find out who asks and decide what that one may do. */
+type Doorkeeper = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
+
+/** How many different lists one client may have waiting: more than any client asks for at once. */
+const waitingWalksOfClient = 4;
+
+/** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
+export function createDoorkeeper({
+  state: { config, pem },
+  users: { authenticator, htpasswd },
+  policy,
+  sealKey,
+  ask,
+  editsFor,
+  refusedBodies,
+  wholeAnswers,
+  metrics,
+}: {
+  state: ServedState;
+  users: Pick<Users, 'authenticator' | 'htpasswd'>;
+  policy: Policy | null;
+  sealKey: Buffer;
+  ask: Ask;
+  editsFor: EditsFor;
+  refusedBodies: RefusedBodies;
+  wholeAnswers: WholeAnswers;
+  metrics: Pick<Metrics, 'throttled'>;
+}): Doorkeeper {
+  const { auth, limits } = config;
+  const admitsStrangers = policy?.hasAnonymous === true;
+  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && admitsStrangers);
+  const basic = createBasicChallenge(auth.realm);
+  const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
+  const { versionCheck, challengeAgents, openAgents } = auth;
+  const admit = createAdmission({
+    ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents, openAgents },
+    lockedOutDelayMs: auth.throttle.answerDelay,
+  });
+  const [first = sealKey, ...others] = pem.tokenSecrets;
+  const secrets = [first, ...others] as const;
+  const authorize =
+    policy &&
+    createAuthorization({
+      ...{ policy, challenge, uploads: createUploadOwners(secrets) },
+      answerListing: createListings({
+        ...{ ask, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
+        walks: createWalks({
+          maxUnderWay: limits.catalogWalks,
+          maxWaiting: limits.catalogQueue,
+          maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
+          onThrottled: () => metrics.throttled('lists'),
+        }),
+        maxPages: limits.catalogPages,
+        maxPageBytes: limits.catalogPageBytes,
+      }),
+    });
+  if (!givesTokens) return { admit, authorize, challenge, answerToken: null };
+  const tokens = createRegistryTokens({
+    secrets,
+    service: auth.realm,
+    ttlMs: auth.tokenTtl,
+    refreshTtlMs: auth.refreshTokenTtl,
+    maxRemembered: auth.credentialEntries,
+    hashOf: (name) => htpasswd.lookup(name)?.hash,
+    now: Date.now,
+  });
+  return {
+    admit: admitTokens(admit, { tokens, challenge, admitsStrangers, versionCheck }),
+    authorize: authorizeTokens(authorize, { challenge }),
+    challenge,
+    answerToken: createTokenEndpoint({
+      ...{ tokens, admit, authenticator, policy },
+      service: auth.realm,
+      givesRefreshTokens: auth.refreshTokenTtl > 0,
+      keepsKeys: pem.tokenSecrets.length > 0,
+      maxFormBytes: limits.tokenFormBytes,
+      formTimeoutMs: limits.headerTimeout,
+      refusedBodies,
+    }),
+  };
+}

@@ -1,0 +1,121 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { explainReadError, readHtpasswdContent } from '../auth/htpasswd/htpasswd-content.ts';
+import { describeHtpasswd } from '../auth/htpasswd/htpasswd-file.ts';
+import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
+import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import { loadAlertsCa, loadRedisCa, loadUpstreamCa } from './pem-files.ts';
+import { loadClientCa, loadServerCertificate } from '../tls/certificate.ts';
+import { readCertificateList } from '../tls/certificate-list.ts';
+import { loadPem } from '../tls/pem.ts';
+import { readPrivateKey } from '../tls/private-key.ts';
+
+/** What is to be said of the files that a configuration names, a sentence each. */
+export type FileFindings = {
+  readonly warnings: readonly string[];
+  /** Those that keep a front door from starting. */
+  readonly problems: readonly string[];
+};
+
+/** Reads one file; gives what is to be warned of. @throws OperatorError when it can't be used. */
+type Reader = (path: string) => Promise<readonly string[]>;
+type Named = { readonly key: string; readonly path: string; readonly read: Reader };
+
+/**
+ * Reads every file that the configuration names, as `serve` does. One that does not exist is none of its findings: a configuration may
+ * be looked at on another machine.
+ */
+export async function checkConfiguredFiles(config: Config, now: Date): Promise<FileFindings> {
+  const { tls, auth } = config;
+  const users: Named = {
+    key: 'auth.htpasswd',
+    path: auth.htpasswd,
+    read: async (path) => {
+      const { text } = await readHtpasswdContent(path).catch((error: unknown) => {
+        throw explainReadError(path, error);
+      });
+      return describeHtpasswd(path, parseHtpasswd(text, auth));
+    },
+  };
+  return merge([await checkServerFiles(tls, now), await checkFurtherFiles(config), await checkFile(users)]);
+}
+
+/** The same for CAs and secrets: all but certificate, key and users. */
+export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
+  const { tls, upstream, cache, alerts, auth } = config;
+  const cas = [
+    ['tls.clientCa', tls.clientCa, loadClientCa],
+    ['upstream.ca', upstream.ca, loadUpstreamCa],
+    ['cache.redis.ca', cache.redis.ca, loadRedisCa],
+    ['alerts.ca', alerts.ca, loadAlertsCa],
+  ] as const;
+  const files: Named[] = cas.flatMap(([key, path, load]) =>
+    path === null ? [] : [{ key, path, read: async (from: string) => (await load(from)).warnings }],
+  );
+  for (const path of auth.tokenKeys) {
+    const read: Reader = async (from) => (await loadTokenSecrets([from])).warnings;
+    files.push({ key: 'auth.tokenKeys', path, read });
+  }
+  return merge(await Promise.all(files.map(checkFile)));
+}
+
+/** Certificate and key together; where one of them is missing here, the other by itself. */
+async function checkServerFiles({ cert, key }: Config['tls'], now: Date): Promise<FileFindings> {
+  const files: Named[] = [
+    {
+      key: 'tls.cert',
+      path: cert,
+      read: async (path) =>
+        readCertificateList(await loadPem(path, ''), path, { holdsKey: cert === key }).warnings,
+    },
+    {
+      key: 'tls.key',
+      path: key,
+      read: async (path) =>
+        readPrivateKey(await loadPem(path, ''), path, { holdsCertificate: cert === key }).warnings,
+    },
+  ];
+  const states = await Promise.all(files.map(({ path }) => findAccess(path)));
+  if (states.some((state) => state !== 'readable')) return merge(await Promise.all(files.map(checkFile)));
+  return gather(async () => {
+    const loaded = await loadServerCertificate({ certPath: cert, keyPath: key, clientCaPath: null, now });
+    return [...loaded.leftOut, ...loaded.warnings];
+  });
+}
+
+async function checkFile({ key, path, read }: Named): Promise<FileFindings> {
+  const state = await findAccess(path);
+  if (state === 'missing') return { warnings: [], problems: [] };
+  if (state === 'forbidden') {
+    const warning = `${key}: ${path} can't be read by this user and was not looked at: run the check as the user of the service.`;
+    return { warnings: [warning], problems: [] };
+  }
+  return gather(() => read(path));
+}
+
+async function findAccess(path: string): Promise<'readable' | 'forbidden' | 'missing'> {
+  try {
+    await access(path, constants.R_OK);
+    return 'readable';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' ? 'forbidden' : 'missing';
+  }
+}
+
+async function gather(read: () => Promise<readonly string[]>): Promise<FileFindings> {
+  try {
+    return { warnings: await read(), problems: [] };
+  } catch (error) {
+    if (error instanceof OperatorError) return { warnings: [], problems: [error.message] };
+    throw error;
+  }
+}
+
+function merge(findings: readonly FileFindings[]): FileFindings {
+  return {
+    warnings: findings.flatMap(({ warnings }) => warnings),
+    problems: findings.flatMap(({ problems }) => problems),
+  };
+}

@@ -1,0 +1,80 @@
+import type { Logger } from 'pino';
+import { createHashKey } from '../auth/keyed-hash.ts';
+import {
+  createLoginThrottle,
+  type LockOutKind,
+  type LoginNotice,
+  type LoginThrottle,
+} from '../auth/throttle/login-throttle.ts';
+import { createSharedLockOuts } from '../auth/throttle/shared-lock-outs.ts';
+import { openRedis } from '../redis/open.ts';
+import type { Config } from '../config/schema/schema.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { Peers } from '../system/worker-ipc.ts';
+import type { PemFiles } from './pem-files.ts';
+
+export type LoginThrottleSettings = {
+  readonly config: Config;
+  readonly pem: Pick<PemFiles, 'redisCa'>;
+  readonly logger: Logger;
+  /** The other processes that serve with this one; none when left out. */
+  readonly peers?: { readonly logins: Peers<LoginNotice> };
+  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  readonly loginKey?: Buffer;
+};
+
+/** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
+const provenAfterMs = 24 * 60 * 60 * 1000;
+
+const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
+  address: 'too many wrong passwords from one address: it is locked out',
+  name: 'too many wrong passwords under one name: it is locked out',
+  repeat: 'the same wrong password again and again from one address: that password is locked out there',
+};
+
+/** Opens what keeps guessers out, as it is configured. */
+export async function openLoginThrottle(
+  { config, pem, logger, peers, loginKey }: LoginThrottleSettings,
+  metrics: Metrics,
+): Promise<LoginThrottle> {
+  const { auth, cache, upstream } = config;
+  const { addressFailures, nameFailures, repeatFailures, window, lockTime, maxLockTime, entries } =
+    auth.throttle;
+  const rules = { windowMs: window, lockMs: lockTime, maxLockMs: maxLockTime };
+  const address = { ...rules, failures: addressFailures };
+  const name = { ...rules, failures: nameFailures };
+  const provenTtlMs = auth.credentialTtl + provenAfterMs;
+  const now = () => performance.now();
+  const shares = cache.driver === 'redis' && addressFailures + nameFailures > 0;
+  return createLoginThrottle({
+    address,
+    name,
+    repeat: { ...rules, failures: repeatFailures },
+    maxEntries: entries,
+    hashKey: loginKey ?? createHashKey(),
+    provenTtlMs,
+    maxProven: auth.credentialEntries,
+    peers: peers?.logins,
+    shared: shares
+      ? createSharedLockOuts({
+          redis: await openRedis(cache.redis, pem.redisCa),
+          keyPrefix: cache.redis.keyPrefix,
+          upstreamUrl: upstream.url,
+          address,
+          name,
+          provenTtlMs,
+          timeoutMs: cache.redis.timeout,
+          now,
+        })
+      : null,
+    events: {
+      onThrottled: metrics.throttled,
+      onLockOut: (lockOut) => {
+        const { kind, network, user, forMs, times } = lockOut;
+        logger.warn({ client: network, user, forMs, times }, lockOutSentence[kind]);
+        metrics.lockedOut(lockOut);
+      },
+    },
+    now,
+  });
+}

@@ -1,0 +1,105 @@
+import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { loadAuthorities, type Authorities } from '../tls/authorities.ts';
+import { loadServerCertificate } from '../tls/certificate.ts';
+
+/**
+ * What is in the PEM files, and the files with secrets, that a configuration names, read and checked; plain data, so that processes can
+ * pass it on. Whoever needs a CA is given it from here and reads no file: what is used is what was checked.
+ */
+export type PemFiles = {
+  readonly cert: string;
+  readonly key: string;
+  /** The CAs whose client certificates are demanded; null: none is. */
+  readonly clientCa: string | null;
+  /** The CAs that upstream is verified with; null: the public ones. */
+  readonly upstreamCa: string | null;
+  /** The CAs that Redis is verified with; null: the public ones, or there is no Redis. */
+  readonly redisCa: string | null;
+  /** The CAs that webhook and mail server are verified with; null: the public ones. */
+  readonly alertsCa: string | null;
+  /** The secrets of tokens; the first signs. */
+  readonly tokenSecrets: readonly string[];
+  /** The host names and addresses in the server's certificate. */
+  readonly names: readonly string[];
+  /** When it ends, in milliseconds since 1970. */
+  readonly notAfterMs: number;
+};
+
+/** The parts of a configuration that name such files. */
+type NamesFiles = Pick<Config, 'tls' | 'upstream' | 'cache' | 'alerts' | 'auth'>;
+
+/**
+ * Loads them all; `warnings` are for the log, one sentence each.
+ * @throws OperatorError that names the file and the way out.
+ */
+export async function loadPemFiles(
+  config: NamesFiles,
+  now: Date,
+): Promise<{ pem: PemFiles; warnings: readonly string[] }> {
+  const { tls, upstream, alerts, auth } = config;
+  const server = await loadServerCertificate({
+    certPath: tls.cert,
+    keyPath: tls.key,
+    clientCaPath: tls.clientCa,
+    now,
+  });
+  const upstreamCa = await unlessNull(upstream.ca, loadUpstreamCa);
+  const redisCa = await unlessNull(redisCaPath(config), loadRedisCa);
+  const alertsCa = await unlessNull(alerts.ca, loadAlertsCa);
+  const tokens = await loadTokenSecrets(auth.tokenKeys);
+  return {
+    pem: {
+      cert: server.cert,
+      key: server.key,
+      clientCa: server.clientCa,
+      upstreamCa: upstreamCa?.pem ?? null,
+      redisCa: redisCa?.pem ?? null,
+      alertsCa: alertsCa?.pem ?? null,
+      tokenSecrets: tokens.secrets,
+      names: server.names,
+      notAfterMs: server.notAfter.getTime(),
+    },
+    warnings: [{ warnings: server.leftOut }, server, upstreamCa, redisCa, alertsCa, tokens].flatMap(
+      (loaded) => loaded?.warnings ?? [],
+    ),
+  };
+}
+
+/** The files that {@link loadPemFiles} reads. */
+export function listPemFiles(config: NamesFiles): string[] {
+  const { tls, upstream, alerts, auth } = config;
+  const paths = [tls.cert, tls.key, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
+  return [...paths, ...auth.tokenKeys].filter((path) => path !== null);
+}
+
+/** Loads the CAs of upstream.ca. @throws OperatorError */
+export function loadUpstreamCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing: "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
+  });
+}
+
+/** Loads the CAs of cache.redis.ca. @throws OperatorError */
+export function loadRedisCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing: "set cache.redis.ca to the PEM file of the CA that signed Redis's certificate",
+  });
+}
+
+/** Loads the CAs of alerts.ca. @throws OperatorError */
+export function loadAlertsCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing:
+      'set alerts.ca to the PEM file of the CA that signed the certificate of webhook or mail server',
+  });
+}
+
+/** Null where no Redis is used. */
+function redisCaPath({ cache }: Pick<Config, 'cache'>): string | null {
+  return cache.driver === 'redis' ? cache.redis.ca : null;
+}
+
+async function unlessNull<T>(path: string | null, load: (path: string) => Promise<T>): Promise<T | null> {
+  return path === null ? null : load(path);
+}

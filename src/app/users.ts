@@ -1,0 +1,92 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { createAuthenticator, type Authenticator } from '../auth/authenticator.ts';
+import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-file.ts';
+import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
+import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
+import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import type { Config } from '../config/schema/schema.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { PeerFan } from './worker-ipc-fan.ts';
+
+/** Who may pass, and how they prove it; shared by those that serve one after the other, and freed with the last of them. */
+export type Users = {
+  readonly htpasswd: HtpasswdFile;
+  readonly authenticator: Authenticator;
+  readonly pool: Pick<PasswordPool, 'load'>;
+  /** The same for one more. */
+  share(): Users;
+  /** To be called once for the first, and once for each share. */
+  release(): Promise<void>;
+};
+
+/** Whether both configurations mean the same users: then nobody has to prove anew who he is. */
+export function meansSameUsers(one: Config['auth'], other: Config['auth']): boolean {
+  // The keys that only the pipeline reads. One that is added later counts until it is known to be one of them.
+  const read = (auth: Config['auth']) => ({
+    ...auth,
+    realm: null,
+    open: null,
+    versionCheck: null,
+    challengeAgents: null,
+    openAgents: null,
+    tokens: null,
+    tokenKeys: null,
+    tokenTtl: null,
+    refreshTokenTtl: null,
+  });
+  return isDeepStrictEqual(read(one), read(other));
+}
+
+/** What outlives all users. */
+export type UsersOptions = {
+  readonly logger: Logger;
+  readonly throttle: LoginThrottle;
+  readonly metrics: Pick<Metrics, 'passwordWaited' | 'passwordRejected'>;
+  readonly tokens: PeerFan<TokenNotice> | undefined;
+};
+
+/** Opens them, held once. @throws OperatorError when the htpasswd file cannot be used. */
+export async function openUsers(
+  auth: Config['auth'],
+  { logger, throttle, metrics, tokens }: UsersOptions,
+): Promise<Users> {
+  const htpasswd = await openHtpasswdFile({
+    path: auth.htpasswd,
+    maxBcryptCost: auth.maxBcryptCost,
+    maxShaCryptRounds: auth.maxShaCryptRounds,
+    logger,
+  });
+  const peers = tokens?.join();
+  const pool = createPasswordPool({
+    threads: auth.passwordThreads,
+    maxQueued: auth.passwordQueue,
+    onWaited: metrics.passwordWaited,
+    onRejected: metrics.passwordRejected,
+  });
+  const authenticator = createAuthenticator({
+    htpasswd,
+    throttle,
+    pool,
+    credentialTtlMs: auth.credentialTtl,
+    maxCredentials: auth.credentialEntries,
+    peers,
+  });
+  let holders = 1;
+  const users: Users = {
+    htpasswd,
+    authenticator,
+    pool,
+    share: () => {
+      holders += 1;
+      return users;
+    },
+    release: async () => {
+      holders -= 1;
+      if (holders > 0) return;
+      peers?.leave();
+      await authenticator.close();
+    },
+  };
+  return users;
+}

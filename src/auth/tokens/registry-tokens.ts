@@ -1,0 +1,193 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { errors, jwtVerify, SignJWT, type JWTPayload, type JWTVerifyResult } from 'jose';
+import { LRUCache } from 'lru-cache';
+import type { Scope } from '../../registry/token-scope.ts';
+import type { Identity } from '../identity.ts';
+import { createKeyedHash } from '../keyed-hash.ts';
+import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
+
+/** Whom a token is for: a user, and the hash in the line of the htpasswd file that proved it; null: one who did not say. */
+export type TokenSubject = { readonly identity: Identity; readonly hash: string } | null;
+
+/** What a token says that may be used now. */
+export type VerifiedToken = { readonly identity: Identity | null; readonly scopes: readonly Scope[] };
+
+/** Why a token may not be used; for the log. */
+export type TokenFault = 'invalid-token' | 'expired-token';
+
+export type IssuedToken = {
+  readonly token: string;
+  readonly lifetimeSeconds: number;
+  /** RFC 3339. */
+  readonly issuedAt: string;
+};
+
+/** Tokens as the distribution's "Token Authentication Specification" has them: JWTs (RFC 7519), signed with HMAC-SHA256. */
+export type RegistryTokens = {
+  issue(subject: TokenSubject, scopes: readonly Scope[]): Promise<IssuedToken>;
+  /** The fault of a token that may not be used: it is none of ours, or over, or its user has been removed or has another password. */
+  verify(token: string): Promise<VerifiedToken | TokenFault>;
+  issueRefresh(subject: NonNullable<TokenSubject>): Promise<string>;
+  /** Whose refresh token this is; null: it may not be used. */
+  verifyRefresh(token: string): Promise<TokenSubject>;
+};
+
+export type RegistryTokensOptions = {
+  /** The first signs, all verify. */
+  readonly secrets: readonly [string | Buffer, ...(string | Buffer)[]];
+  /** The name that clients ask for them by: what they are good for. */
+  readonly service: string;
+  readonly ttlMs: number;
+  readonly refreshTtlMs: number;
+  /** How many verified tokens are remembered. */
+  readonly maxRemembered: number;
+  /** The password hash of a user now; undefined: there is no such user. */
+  readonly hashOf: (name: string) => string | undefined;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+};
+
+const issuer = 'tidegate';
+const algorithm = 'HS256';
+/** The header's `typ` (RFC 8725 section 3.11); each kind has a key of its own besides. */
+const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
+/** What the clocks of instances may differ by; also how long after its end a token is taken that was sent in time. */
+const toleranceSeconds = 30;
+/** More than a token of 32 scopes has. */
+const maxTokenLength = 16_384;
+/**
+ * Exactly one spelling of each token (RFC 7515 section 7.1): no padding, no blanks, and none of the two bits set that a signature
+ * of 32 bytes leaves over in its last letter (RFC 4648 section 3.5), all of which decoders overlook.
+ */
+const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/;
+/** More than one of a few scopes has: as many characters of tokens as this for each that may be remembered are remembered in all. */
+const usualTokenLength = 1024;
+
+type Remembered = {
+  readonly verified: VerifiedToken;
+  readonly hash: string | null;
+  readonly untilMs: number;
+};
+
+/** Creates what issues and verifies them; nothing is shared with other processes but the secrets. */
+export function createRegistryTokens(options: RegistryTokensOptions): RegistryTokens {
+  const { service, hashOf, now } = options;
+  const [first, ...others] = options.secrets;
+  const signing = deriveTokenKeys(first);
+  const keys = new Map([signing, ...others.map(deriveTokenKeys)].map((set) => [set.id, set]));
+  const keyedHash = createKeyedHash();
+  const remembered = new LRUCache<string, Remembered>({
+    max: options.maxRemembered,
+    // Tokens have what their scopes need: strangers, too, can have many of the longest.
+    maxSize: options.maxRemembered * usualTokenLength,
+  });
+
+  const sign = (
+    kind: keyof typeof types,
+    subject: TokenSubject,
+    claims: JWTPayload,
+    seconds: [from: number, to: number],
+  ) =>
+    new SignJWT({ ...claims, ...(subject && { line: bindLine(signing, subject) }) })
+      .setProtectedHeader({ alg: algorithm, typ: types[kind], kid: signing.id })
+      .setIssuer(issuer)
+      .setAudience(service)
+      .setSubject(subject?.identity.name ?? '')
+      .setIssuedAt(seconds[0])
+      .setNotBefore(seconds[0])
+      .setExpirationTime(seconds[1])
+      .setJti(randomUUID())
+      .sign(signing[kind]);
+
+  /** Whom a token of that kind is for, and its claims. */
+  const read = async (
+    kind: keyof typeof types,
+    token: string,
+  ): Promise<{ subject: TokenSubject; payload: JWTPayload } | TokenFault> => {
+    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
+    let set: TokenKeySet | undefined;
+    let result: JWTVerifyResult;
+    try {
+      result = await jwtVerify(
+        token,
+        ({ kid = '' }) => {
+          set = keys.get(kid);
+          if (set === undefined) throw new errors.JWKSNoMatchingKey();
+          return set[kind];
+        },
+        {
+          algorithms: [algorithm],
+          ...{ typ: types[kind], issuer, audience: service },
+          requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
+          clockTolerance: toleranceSeconds,
+          currentDate: new Date(now()),
+        },
+      );
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) return 'expired-token';
+      if (error instanceof errors.JOSEError) return 'invalid-token';
+      throw error;
+    }
+    const { payload } = result;
+    const { sub: name, line } = payload;
+    if (name === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
+    const hash = name === undefined ? undefined : hashOf(name);
+    if (name === undefined || set === undefined || hash === undefined) return 'invalid-token';
+    const subject = { identity: { name }, hash };
+    return line === bindLine(set, subject) ? { subject, payload } : 'invalid-token';
+  };
+
+  return {
+    issue: async (subject, scopes) => {
+      const from = Math.floor(now() / 1000);
+      const lifetimeSeconds = Math.floor(options.ttlMs / 1000);
+      const token = await sign('access', subject, { access: scopes }, [from, from + lifetimeSeconds]);
+      return { token, lifetimeSeconds, issuedAt: new Date(from * 1000).toISOString() };
+    },
+    verify: async (token) => {
+      const key = keyedHash(token);
+      const known = remembered.get(key);
+      if (known !== undefined) {
+        const isCurrent =
+          known.verified.identity === null || hashOf(known.verified.identity.name) === known.hash;
+        if (isCurrent && now() < known.untilMs) return known.verified;
+        remembered.delete(key);
+      }
+      const found = await read('access', token);
+      if (typeof found === 'string') return found;
+      const { subject, payload } = found;
+      const scopes = readScopes(payload['access']);
+      if (scopes === null) return 'invalid-token';
+      const verified = { identity: subject?.identity ?? null, scopes };
+      const untilMs = ((payload.exp ?? 0) + toleranceSeconds) * 1000;
+      remembered.set(key, { verified, hash: subject?.hash ?? null, untilMs }, { size: token.length });
+      return verified;
+    },
+    issueRefresh: (subject) => {
+      const from = Math.floor(now() / 1000);
+      return sign('refresh', subject, {}, [from, from + Math.floor(options.refreshTtlMs / 1000)]);
+    },
+    verifyRefresh: async (token) => {
+      const found = await read('refresh', token);
+      return typeof found === 'string' ? null : found.subject;
+    },
+  };
+}
+
+/** Ties a token to the user's line: without the line, or with another password, it is good for nothing, wherever it is shown. */
+function bindLine({ line }: TokenKeySet, { identity, hash }: NonNullable<TokenSubject>): string {
+  // The name's length goes first: else "ab" with "c" and "a" with "bc" would be one.
+  return createHmac('sha256', line)
+    .update(`${identity.name.length}:${identity.name}${hash}`)
+    .digest('base64url');
+}
+
+/** The claim as {@link RegistryTokens.issue} writes it; null: it is something else. */
+function readScopes(claim: unknown): readonly Scope[] | null {
+  const isScope = (item: Partial<Record<keyof Scope, unknown>> | null) =>
+    item !== null &&
+    (item.type === 'repository' || item.type === 'registry') &&
+    typeof item.name === 'string' &&
+    Array.isArray(item.actions);
+  return Array.isArray(claim) && claim.every(isScope) ? (claim as readonly Scope[]) : null;
+}

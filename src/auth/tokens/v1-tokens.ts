@@ -1,0 +1,32 @@
+import { createCredentialCache } from '../credential-cache.ts';
+import type { Identity } from '../identity.ts';
+
+const tokenForm = /^token +(\S.*)$/i;
+
+/** The value after `Token ` in an Authorization header of the first registry protocol; undefined for any other scheme. */
+export function parseTokenCredentials(value: string): string | undefined {
+  return tokenForm.exec(value)?.[1];
+}
+
+/** A token that upstream handed out through one worker, for the others; `hash` is that of the user's line at the time. */
+export type TokenNotice = { readonly token: string; readonly name: string; readonly hash: string };
+
+/** The tokens that upstream handed to verified users in X-Docker-Token; nothing but their keyed hashes is kept. */
+export type V1Tokens = {
+  /** Remembers a token, character for character as upstream issued it. */
+  remember(token: string, identity: Identity): void;
+  /** Whose token this is, as long as `ttlMs` has not passed since it was issued. */
+  find(token: string): Identity | undefined;
+  clear(): void;
+};
+
+/** Creates an empty store of at most `maxTokens`; `now` is a monotonic clock in milliseconds. */
+export function createV1Tokens(options: { ttlMs: number; maxTokens: number; now: () => number }): V1Tokens {
+  const { ttlMs, maxTokens, now } = options;
+  const cache = createCredentialCache({ ttlMs, maxEntries: maxTokens, now });
+  return {
+    remember: (token, identity) => cache.remember(cache.keyOf(token.trim()), identity),
+    find: (token) => cache.get(cache.keyOf(token.trim())),
+    clear: () => cache.clear(),
+  };
+}

@@ -1,0 +1,145 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { OperatorError } from '../../system/operator-error.ts';
+import { formatCertificate } from '../../tls/issue/certificate-summary.ts';
+import { loadPem, loadPemIfAny, parseCertificates } from '../../tls/pem.ts';
+import { createCertificates, defaultLeafDays } from '../../tls/issue/self-signed.ts';
+import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '../../tls/server-name.ts';
+import { formatTrustSteps } from '../../tls/trust.ts';
+import { addCertClientCommand } from './cert-client.ts';
+import { collect, outOption, parseDays, parseHost, parsePort } from './cert-options.ts';
+
+/** What `cert create` and `cert client` make besides certificates of clients. */
+const ownCertificates: readonly string[] = ['ca.crt', 'server.crt', 'client-ca.crt'];
+const whenNoCa = 'run "tidegate cert create --host NAME" first, or name its folder with --out';
+
+/** Adds `cert create`, `cert show`, `cert trust` and `cert client`. */
+export function addCertCommand(program: Command): void {
+  const cert = program.command('cert').description('make, show and hand out the certificates');
+
+  const create = cert
+    .command('create')
+    .description(
+      'make a CA and a server certificate, or renew the server certificate under the CA that is there',
+    )
+    .option(
+      '--host <names>',
+      'host names that clients use, comma-separated; left out: those of the present one',
+      collect((text) => parseServerName(text).value),
+    )
+    .option(
+      '--ip <addresses>',
+      'IP addresses that clients use, comma-separated',
+      collect((text) => parseServerIp(text).value),
+    )
+    .option(...outOption)
+    .option(
+      '--days <days>',
+      "lifetime of the server certificate; Apple's clients accept 825",
+      parseDays,
+      defaultLeafDays,
+    )
+    .option('--force', 'replace server.crt and server.key whoever made them (never the CA)')
+    .action(async (options: CreateOptions) => runCreate(options, create));
+
+  cert
+    .command('show')
+    .description('show names, lifetime, fingerprint and key of the certificates')
+    .option(...outOption)
+    .action(runShow);
+
+  cert
+    .command('trust')
+    .description('show the steps that make Docker, containerd, Podman and whole systems trust the CA')
+    .option(...outOption)
+    .option(
+      '--host <name>',
+      'the host name that clients use; left out: all of the server certificate',
+      parseHost,
+    )
+    .option('--port <port>', 'the port that clients use', parsePort, 443)
+    .action(runTrust);
+
+  addCertClientCommand(cert);
+}
+
+type CreateOptions = { host?: string[]; ip?: string[]; out: string; days: number; force?: true };
+
+async function runCreate(options: CreateOptions, command: Command): Promise<void> {
+  const { out, host: hosts = [], ip: ips = [], days, force = false } = options;
+  if (hosts.length + ips.length === 0 && !existsSync(join(out, 'server.crt'))) {
+    command.error(
+      `error: there is no certificate in ${out} yet: name the host that clients use, with --host NAME`,
+    );
+  }
+  const made = await createCertificates({ outDir: out, hosts, ips, days, force, now: new Date() });
+  const what = {
+    'ca-and-leaf': 'Made a CA and a server certificate',
+    leaf: 'Made a server certificate under the present CA',
+    'renewed-leaf': `Renewed the server certificate under the present CA${made.keptKey ? ', with the same key' : ''}`,
+  }[made.created];
+  print([
+    `${what}.`,
+    `  names       ${made.names.join(', ')}`,
+    `  valid to    ${made.notAfter.toISOString()}`,
+    `  CA          ${made.caPath}, valid to ${made.caNotAfter.toISOString()}`,
+    `  tls.cert    ${made.certPath}`,
+    `  tls.key     ${made.keyPath}`,
+    made.created === 'ca-and-leaf'
+      ? 'What clients need to trust it: tidegate cert trust'
+      : 'A running "tidegate serve" that was told of these files takes it within seconds, for new connections.',
+  ]);
+}
+
+async function runShow({ out }: { out: string }): Promise<void> {
+  const now = new Date();
+  const found: string[] = [];
+  for (const path of [...ownCertificates, ...(await listClients(out))].map((name) => join(out, name))) {
+    const pem = await loadPemIfAny(path);
+    if (pem !== null) found.push(formatCertificate(parseCertificates(pem, path)[0], resolve(path), now));
+  }
+  if (found.length === 0) {
+    throw new OperatorError(`There is neither ca.crt nor server.crt in ${out}: ${whenNoCa}.`);
+  }
+  process.stdout.write(found.join('\n'));
+}
+
+/** Names of the client certificates: whatever else is there beside their CA. */
+async function listClients(out: string): Promise<string[]> {
+  if (!existsSync(join(out, 'client-ca.crt'))) return [];
+  const names = (await readdir(out)).filter((name) => name.endsWith('.crt'));
+  return names.filter((name) => !ownCertificates.includes(name)).sort();
+}
+
+async function runTrust(options: { out: string; host?: ServerName; port: number }): Promise<void> {
+  const caPath = join(options.out, 'ca.crt');
+  parseCertificates(await loadPem(caPath, whenNoCa), caPath);
+  const hosts = await chooseHosts(join(options.out, 'server.crt'), options.host);
+  process.stdout.write(formatTrustSteps({ caPath: resolve(caPath), hosts, port: options.port }));
+}
+
+/** The names to write into the steps: the one asked for, if the certificate covers it, else all but wildcards. */
+async function chooseHosts(certPath: string, host: ServerName | undefined): Promise<string[]> {
+  const pem = await loadPemIfAny(certPath);
+  const leaf = pem === null ? null : parseCertificates(pem, certPath)[0];
+  if (host !== undefined) {
+    if (leaf !== null && leaf[host.kind === 'ip' ? 'checkIP' : 'checkHost'](host.value) === undefined) {
+      throw new OperatorError(
+        `${certPath} is not valid for ${host.value}: make it so with "tidegate cert create --host" and all its names.`,
+      );
+    }
+    return [host.value];
+  }
+  const names = parseAltNames(leaf?.subjectAltName).map(({ value }) => value);
+  const hosts = names.filter((name) => !name.startsWith('*.'));
+  if (hosts.length === 0) {
+    throw new OperatorError(`${certPath} names no single host: name the one that clients use with --host.`);
+  }
+  return hosts;
+}
+
+function print(lines: readonly string[]): void {
+  process.stdout.write(lines.join('\n') + '\n');
+}

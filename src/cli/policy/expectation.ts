@@ -1,0 +1,103 @@
+import { policyActions } from '../../policy/policy.ts';
+import { parseAsker, parseRepository, parseTag, type Question } from '../../policy/question.ts';
+import type { Problem } from '../../config/load/problem.ts';
+import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
+
+/** What somebody expects of a policy. */
+export type Expectation = Question & {
+  /** `file:line` */
+  readonly place: string;
+  readonly allowed: boolean;
+};
+
+/** The fields of a row, each with what it may be; `tag` may be left out. */
+const fields: Readonly<Record<string, string>> = {
+  user: 'anonymous, a name, or user:NAME',
+  action: policyActions.join(', '),
+  repository: "a repository's name, such as team/app",
+  tag: 'a tag, such as v1.2',
+  allowed: 'true, false',
+};
+
+/** Reads a table of expectations, a list of { user, action, repository, tag, allowed }; `shown` is the file's name in places. */
+export function parseExpectations(
+  text: string,
+  shown: string,
+): { rows: readonly Expectation[]; problems: readonly Problem[] } {
+  const { root, faults } = parseYamlTree(text);
+  const problems: Problem[] = faults.map(({ line, wrong }) => ({ place: `${shown}:${line}`, wrong }));
+  if (problems.length > 0 || root === undefined) return { rows: [], problems };
+  if (root.kind !== 'list' || root.items.length === 0) {
+    const wrong = 'must be a list of { user, action, repository, tag, allowed }, with at least one';
+    return { rows: [], problems: [{ place: `${shown}:${root.line}`, wrong }] };
+  }
+  const rows = root.items.flatMap((item) => readRow(item, shown, problems) ?? []);
+  return { rows, problems };
+}
+
+function readRow(node: YamlNode, shown: string, problems: Problem[]): Expectation | undefined {
+  const place = `${shown}:${node.line}`;
+  if (node.kind !== 'mapping') {
+    problems.push({
+      place,
+      wrong: `a ${node.kind} is no expectation`,
+      allowed: Object.keys(fields).join(', '),
+    });
+    return undefined;
+  }
+  const before = problems.length;
+  for (const [name, { line }] of node.entries)
+    if (!Object.hasOwn(fields, name))
+      problems.push({
+        place: `${shown}:${line}`,
+        key: name,
+        wrong: 'there is no such field',
+        allowed: Object.keys(fields).join(', '),
+      });
+  const read = <T>(name: string, parse: (value: unknown) => T | undefined): T | undefined =>
+    readField(node, name, parse, shown, problems);
+  const asker = read('user', (value) => ofText(value, (text) => ({ name: parseAsker(text) })));
+  const action = read('action', (value) => policyActions.find((one) => one === value));
+  const repository = read('repository', (value) => ofText(value, parseRepository));
+  const tag = node.entries.has('tag') ? read('tag', (value) => ofText(value, parseTag)) : null;
+  const allowed = read('allowed', (value) => (typeof value === 'boolean' ? value : undefined));
+  if (problems.length > before) return undefined;
+  if (asker === undefined || action === undefined || repository === undefined) return undefined;
+  if (tag === undefined || allowed === undefined) return undefined;
+  return { place, asker: asker.name, action, repository, tag, allowed };
+}
+
+function ofText<T>(value: unknown, parse: (text: string) => T): T | undefined {
+  return typeof value === 'string' ? parse(value) : undefined;
+}
+
+function readField<T>(
+  { line: rowLine, entries }: YamlMapping,
+  name: string,
+  parse: (value: unknown) => T | undefined,
+  shown: string,
+  problems: Problem[],
+): T | undefined {
+  const entry = entries.get(name);
+  const problem = { place: `${shown}:${entry?.line ?? rowLine}`, key: name, allowed: fields[name] ?? '' };
+  if (entry === undefined) {
+    problems.push({ ...problem, wrong: 'is missing' });
+    return undefined;
+  }
+  const value = entry.node.kind === 'scalar' ? entry.node.value : undefined;
+  const shownValue = typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : String(value);
+  const isUnquoted = name !== 'allowed' && (typeof value === 'number' || typeof value === 'boolean');
+  try {
+    const parsed = parse(value);
+    if (parsed === undefined) {
+      const nothing = value === undefined ? `must be a value, not a ${entry.node.kind}` : undefined;
+      const wrong = isUnquoted ? `${shownValue} is not text: quote it` : `${shownValue} is not allowed`;
+      problems.push({ ...problem, wrong: nothing ?? wrong });
+    }
+    return parsed;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problems.push({ ...problem, wrong: `${shownValue} ${error.message}` });
+    return undefined;
+  }
+}

@@ -1,0 +1,102 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import type { Command } from 'commander';
+import { describeReadError } from '../../system/file-status.ts';
+import { readLogLines } from '../../telemetry/log/log-lines.ts';
+import { parseLoggedRequest } from '../../telemetry/log/logged-request.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { nameAsker } from '../../policy/question.ts';
+import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '../../policy/replay.ts';
+import { addConfigOptions } from '../config.ts';
+import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
+import { findPlace } from './policy-warnings.ts';
+
+/** What a log's lines were. */
+type Counts = { lines: number; requests: number; broken: number };
+
+/** Adds `policy replay`. */
+export function addPolicyReplayCommand(policy: Command): void {
+  const replay = policy
+    .command('replay')
+    .description(
+      'say what of the logged traffic the rules would refuse, and what they would newly allow; exits with 1 when they would refuse something',
+    )
+    .argument(
+      '<logs...>',
+      'access logs in the form json or ecs, packed with gzip or not; - for the standard input',
+    );
+  addConfigOptions(replay).action(async (files: string[]) => {
+    const loaded = await loadPolicy(replay);
+    const openPaths = new Set(loaded.config.auth.open);
+    const replayed = createReplay({ judge: loaded.judge, openPaths });
+    const counts: Counts = { lines: 0, requests: 0, broken: 0 };
+    for (const file of files) await readLog(file, replayed, counts);
+    const report = replayed.report();
+    printLines(formatReport(loaded, report, counts));
+    if (report.refused.requests > 0) process.exitCode = 1;
+  });
+}
+
+async function readLog(file: string, replay: Replay, counts: Counts): Promise<void> {
+  const source: Readable = file === '-' ? process.stdin : createReadStream(file);
+  try {
+    for await (const line of readLogLines(source)) {
+      counts.lines += 1;
+      const request = line === null ? 'broken' : parseLoggedRequest(line);
+      if (request === 'broken') counts.broken += 1;
+      else if (request !== 'other') {
+        counts.requests += 1;
+        replay.read(request);
+      }
+    }
+  } catch (error) {
+    throw new OperatorError(`The log ${file} cannot be read to its end: ${describeReadError(error)}.`);
+  }
+}
+
+function formatReport(loaded: LoadedPolicy, report: ReplayReport, counts: Counts): string[] {
+  const { judged, refused, allowed, lists, passedOver } = report;
+  return [
+    `requests: ${counts.requests}, in ${counts.lines} lines; the rules decide about ${judged} of them`,
+    ...(counts.broken > 0 ? [`lines that are none of a log in the form json or ecs: ${counts.broken}`] : []),
+    ...[...passedOver].map(([why, requests]) => `not judged: ${requests}, since ${why}`),
+    ...(lists > 0
+      ? [`lists of repositories: ${lists}; a user sees in them what may be pulled, and nothing else`]
+      : []),
+    'The log has no queries: whether a mount (from=) or a tag in ?tag= would be refused cannot be said,',
+    'nor whether a tag was there when it was pushed.',
+    ...formatRows('would be refused now', refused, loaded),
+    ...formatRows('was refused and would pass now', allowed, loaded),
+  ];
+}
+
+function formatRows(
+  title: string,
+  { requests, rows }: ReplayReport['refused'],
+  loaded: LoadedPolicy,
+): string[] {
+  if (requests === 0) return [`${title}: nothing`];
+  const nameDecision = ({ rule, tagPattern }: ReplayRow['by']): string =>
+    tagPattern === null
+      ? loaded.nameRule(rule)
+      : `immutableTags (${findPlace(loaded, ['immutableTags', tagPattern - 1])})`;
+  const listed = rows.reduce((sum, row) => sum + row.requests, 0);
+  const cells = rows.map(({ asker, action, repository, by, requests: count }) =>
+    [String(count), nameAsker(asker), action, repository, nameDecision(by)].map(printable),
+  );
+  return [
+    `${title}: ${requests}`,
+    ...formatTable([['requests', 'who', 'what', 'where', 'by'], ...cells]),
+    ...(listed < requests ? [`  and ${requests - listed} requests more, of too many kinds to list`] : []),
+  ];
+}
+
+function formatTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
+  );
+  return rows.map((row) =>
+    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd(),
+  );
+}

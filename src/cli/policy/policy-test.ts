@@ -1,0 +1,52 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { parseExpectations, type Expectation } from './expectation.ts';
+import { formatProblem } from '../../config/load/problem.ts';
+import { describeReadError } from '../../system/file-status.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { addConfigOptions } from '../config.ts';
+import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
+
+/** Adds `policy test`. */
+export function addPolicyTestCommand(policy: Command): void {
+  const test = policy
+    .command('test')
+    .description('compare the rules with a table of expectations; exits with 1 when one is not met')
+    .argument('<file>', 'YAML: a list of { user, action, repository, tag, allowed }');
+  addConfigOptions(test).action(async (file: string) => {
+    const rows = await loadExpectations(file);
+    const loaded = await loadPolicy(test);
+    const failures = rows.flatMap((row) => describeFailure(loaded, row) ?? []);
+    const summary =
+      failures.length === 0
+        ? `ok: ${rows.length} of ${rows.length} expectations are met`
+        : `${failures.length} of ${rows.length} expectations are not met`;
+    printLines([...failures, summary]);
+    if (failures.length > 0) process.exitCode = 1;
+  });
+}
+
+function describeFailure({ judge, nameRule }: LoadedPolicy, row: Expectation): string | undefined {
+  const { allowed, rule, sentence } = judge.judge(row);
+  if (allowed === row.allowed) return undefined;
+  const [wanted, found] = row.allowed ? ['allowed', 'denied'] : ['denied', 'allowed'];
+  return `${row.place}: is ${found} and should be ${wanted}: ${sentence}; ${nameRule(rule)} decides`;
+}
+
+async function loadExpectations(file: string): Promise<readonly Expectation[]> {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));
+  } catch (error) {
+    const reason = error instanceof TypeError ? 'it is not UTF-8 text' : describeReadError(error);
+    throw new OperatorError(`The table ${file} cannot be used: ${reason}.`);
+  }
+  const { rows, problems } = parseExpectations(text, file);
+  if (problems.length > 0) throw new OperatorError(printableLines(problems.map(formatProblem)));
+  return rows;
+}
+
+function printableLines(lines: readonly string[]): string {
+  return lines.map(printable).join('\n');
+}

@@ -1,0 +1,52 @@
+import { readHtpasswdContent } from '../../auth/htpasswd/htpasswd-content.ts';
+import { parseHtpasswd } from '../../auth/htpasswd/htpasswd.ts';
+import type { Logger } from 'pino';
+import type { LoadedConfig } from '../../config/load/load.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { findRuleFaults } from '../../policy/policy-lint.ts';
+
+/** What in groups and policy is hardly meant, a line each with file and line. */
+export async function findPolicyWarnings(
+  loaded: Pick<LoadedConfig, 'config' | 'settings'>,
+): Promise<string[]> {
+  const { config } = loaded;
+  if (config.policy === null && Object.keys(config.groups).length === 0) return [];
+  const faults = findRuleFaults(config, await readUserNames(config));
+  const lines = faults.map(({ path, sentence }) =>
+    printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
+  );
+  const letsStrangersIn = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
+  if (letsStrangersIn && config.auth.tokens === 'off')
+    lines.push(
+      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, and without tokens Docker pulls nothing before a login: let it be auto.`,
+    );
+  return lines;
+}
+
+/** Logs what was not logged the last time already. */
+export function createPolicyWarner(logger: Pick<Logger, 'warn'>): (warnings: readonly string[]) => void {
+  let warned: readonly string[] = [];
+  return (warnings) => {
+    for (const warning of warnings) if (!warned.includes(warning)) logger.warn(warning);
+    warned = warnings;
+  };
+}
+
+/** The users who can log in; null where the htpasswd file cannot be read. */
+export async function readUserNames({ auth }: LoadedConfig['config']): Promise<ReadonlySet<string> | null> {
+  try {
+    const { text } = await readHtpasswdContent(auth.htpasswd);
+    return new Set(parseHtpasswd(text, auth).entries.keys());
+  } catch {
+    return null;
+  }
+}
+
+/** Where a part of the configuration is written, by its path; the key's name where it is not. */
+export function findPlace(
+  { settings }: Pick<LoadedConfig, 'settings'>,
+  [key = '', ...path]: readonly (string | number)[],
+): string {
+  const setting = settings.get(String(key));
+  return setting?.placeOf?.(path) ?? setting?.place ?? String(key);
+}

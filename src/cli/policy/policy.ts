@@ -1,0 +1,115 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { policyActions, type PolicyAction } from '../../policy/policy.ts';
+import { explainRules, type RuleStep } from '../../policy/explanation.ts';
+import { nameAsker, parseAsker, parseRepository, parseTag, type Question } from '../../policy/question.ts';
+import { addConfigOptions } from '../config.ts';
+import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
+import { addPolicyReplayCommand } from './policy-replay.ts';
+import { addPolicyTestCommand } from './policy-test.ts';
+import { findPlace, readUserNames } from './policy-warnings.ts';
+
+type Image = Pick<Question, 'repository' | 'tag'>;
+
+/** Adds `policy explain`, `policy test` and `policy replay`: what the rules say, without any request. */
+export function addPolicyCommand(program: Command): void {
+  const policy = program.command('policy').description('ask who may do what by the rules, before they serve');
+  const explain = policy
+    .command('explain')
+    .description('say which rule decides, and why; exits with 0 when it is allowed, and with 1 when not')
+    .argument('<user>', 'name of a user, or anonymous (user:anonymous is a user of that name)', parseUser)
+    .argument('<action>', policyActions.join(', '), parseAction)
+    .argument('<image>', 'REPOSITORY or REPOSITORY:TAG', parseImage);
+  addConfigOptions(explain).action(
+    async (asked: Pick<Question, 'asker'>, action: PolicyAction, image: Image) => {
+      const question: Question = { ...asked, action, ...image };
+      const loaded = await loadPolicy(explain);
+      const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(question);
+      const verdict = allowed ? 'allowed' : 'denied';
+      printLines([
+        ...explainSteps(loaded, question, rule),
+        ...explainTag(loaded, question, immutableBy),
+        ...(await noteUsers(loaded, question)),
+        `${verdict}: ${sentence}${answer === null ? '' : `; the answer is ${answer}`}`,
+      ]);
+      if (!allowed) process.exitCode = 1;
+    },
+  );
+  addPolicyTestCommand(policy);
+  addPolicyReplayCommand(policy);
+}
+
+function explainSteps(
+  { config, nameRule }: LoadedPolicy,
+  { asker, repository }: Question,
+  decides: number | null,
+): string[] {
+  const rules = config.policy ?? [];
+  const why = ({ rule, word, pattern }: RuleStep): string => {
+    const { who = [], repositories = [], actions = [] } = rules[rule - 1] ?? {};
+    const person = nameAsker(asker);
+    const isNobody = `${person} is not among ${who.join(', ')}`;
+    const isNowhere = `${repository} matches none of ${repositories.join(', ')}`;
+    if (word === null) return `does not match: ${isNobody}${pattern === null ? `, and ${isNowhere}` : ''}`;
+    if (pattern === null) return `does not match: ${isNowhere}`;
+    return `decides: "${word}" means ${person}, "${pattern}" matches ${repository}; it allows ${actions.join(', ') || 'nothing'}`;
+  };
+  const lines = explainRules(rules, config.groups, asker, repository).map(
+    (step) => `${nameRule(step.rule)} ${why(step)}`,
+  );
+  const isUndecided = config.policy !== null && decides === null;
+  return isUndecided ? [...lines, 'no rule matches, and what no rule matches is denied'] : lines;
+}
+
+function explainTag(loaded: LoadedPolicy, { action, tag }: Question, immutableBy: number | null): string[] {
+  if (tag === null) return [];
+  if (immutableBy === null)
+    return [
+      `the tag ${tag} is not immutable: no pattern of immutableTags matches${action === 'overwrite' ? ', so that moving it needs only push, and deleting it only delete' : ''}`,
+    ];
+  const pattern = loaded.config.immutableTags[immutableBy - 1] ?? '';
+  const place = findPlace(loaded, ['immutableTags', immutableBy - 1]);
+  const once = action === 'push' ? '; push is enough as long as it is not there' : '';
+  return [
+    `the tag ${tag} is immutable by "${pattern}" (${place}): to move or delete it needs overwrite${once}`,
+  ];
+}
+
+async function noteUsers({ config }: LoadedPolicy, { asker }: Question): Promise<string[]> {
+  const names = await readUserNames(config);
+  const file = config.auth.htpasswd;
+  if (names === null)
+    return asker === null ? [] : [`note: whether there is such a user is not known: ${file} cannot be read`];
+  if (asker === null)
+    return names.has('anonymous')
+      ? [
+          `note: this is about clients without credentials; the user of that name in ${file} is user:anonymous`,
+        ]
+      : [];
+  return names.has(asker) ? [] : [`note: ${asker} cannot log in at all: ${file} has no such user`];
+}
+
+function parseUser(text: string): Pick<Question, 'asker'> {
+  return { asker: asUsage(text, parseAsker) };
+}
+
+function parseAction(text: string): PolicyAction {
+  const action = policyActions.find((one) => one === text);
+  if (action === undefined) throw new InvalidArgumentError(`Write one of ${policyActions.join(', ')}.`);
+  return action;
+}
+
+function parseImage(text: string): Image {
+  const colon = text.indexOf(':');
+  const repository = asUsage(colon === -1 ? text : text.slice(0, colon), parseRepository);
+  return { repository, tag: colon === -1 ? null : asUsage(text.slice(colon + 1), parseTag) };
+}
+
+/** What is wrong with an argument is wrong usage, not failed work. */
+function asUsage<T>(text: string, parse: (text: string) => T): T {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new InvalidArgumentError(`${JSON.stringify(text.slice(0, 60))} ${error.message}.`);
+  }
+}

@@ -1,0 +1,26 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { formatJsonSchema } from './json-schema.ts';
+import { formatReference } from './reference.ts';
+
+/*
+ * Writes config/schema.json and config/REFERENCE.md from the schema (`npm run generate`); with --check, only says
+ * whether they are what would be written.
+ */
+const files = [
+  { name: 'config/schema.json', content: formatJsonSchema() },
+  { name: 'config/REFERENCE.md', content: formatReference() },
+];
+const isCheck = process.argv.includes('--check');
+
+for (const { name, content } of files) {
+  // From dist/config/ two folders up: the package's own folder, wherever it is called from.
+  const url = new URL(`../../../${name}`, import.meta.url);
+  if (!isCheck) {
+    await writeFile(url, content);
+  } else if ((await readFile(url, 'utf8').catch(() => undefined)) !== content) {
+    process.stderr.write(
+      `${name} is not what src/config/schema.ts says: run "npm run generate" and commit it.\n`,
+    );
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,125 @@
+import path from 'node:path';
+import type * as z from 'zod';
+import { configKeys, groupPaths, type ConfigKey } from '../schema/key-list.ts';
+import type { Problem } from './problem.ts';
+import { configSchema, type Config } from '../schema/schema.ts';
+import type { Setting } from './setting.ts';
+
+/** Checks all settings at once and makes paths absolute; `config` is undefined when there are problems. */
+export function validateSettings(
+  settings: ReadonlyMap<string, Setting>,
+  baseDir: string,
+): { config: Config | undefined; problems: Problem[] } {
+  const input: Group = {};
+  for (const group of groupPaths) enter(input, group.split('.'));
+  for (const key of configKeys.values()) {
+    const setting = settings.get(key.path);
+    if (setting === undefined && key.isPath !== true) continue;
+    const value = setting === undefined ? key.fallback : setting.value;
+    enter(input, key.segments.slice(0, -1))[key.name] = resolveValue(key, value, baseDir);
+  }
+  const result = configSchema.safeParse(input);
+  if (result.success) return { config: result.data, problems: [] };
+  return { config: undefined, problems: result.error.issues.map((issue) => toProblem(issue, settings)) };
+}
+
+type Group = Record<string, unknown>;
+
+/** The object at this path, made where it is missing. */
+function enter(input: Group, segments: readonly string[]): Group {
+  return segments.reduce((group, name) => (group[name] ??= {}) as Group, input);
+}
+
+function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown {
+  if (key.isPath !== true) return value;
+  if (Array.isArray(value)) return value.map((item) => resolveValue(key, item, baseDir));
+  return typeof value === 'string' && value.trim() !== '' ? path.resolve(baseDir, value) : value;
+}
+
+function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Setting>): Problem {
+  const names = issue.path.map(String);
+  const depth = names.findIndex((_, i) => configKeys.has(names.slice(0, i + 1).join('.'))) + 1;
+  const keyPath = names.slice(0, depth).join('.');
+  const within = issue.path.slice(depth);
+  const key = configKeys.get(keyPath);
+  const setting = settings.get(keyPath);
+  if (key === undefined || setting === undefined) return { place: names.join('.'), wrong: issue.message };
+  const value = within.reduce(
+    (part, step) => (part as Record<PropertyKey, unknown> | undefined)?.[step],
+    setting.value,
+  );
+  if (key.textForm === 'yaml') return toTreeProblem(issue, key, setting, value);
+  return {
+    place: setting.place,
+    key: keyPath,
+    wrong: describeFault(issue, key, value),
+    allowed: key.allowed,
+  };
+}
+
+/** A problem in a value of several levels: the line of the very part tells which of them is meant. */
+function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting, value: unknown): Problem {
+  const within = issue.path.slice(key.segments.length);
+  const place = setting.placeOf?.(within) ?? setting.place;
+  const names = [key.path, ...within.filter((step) => typeof step === 'string')];
+  const allowedHere = within.length === 0 ? key.allowed : undefined;
+  const problem = (wrong: string, allowed = allowedHere): Problem => ({
+    place,
+    key: names.join('.'),
+    wrong,
+    ...(allowed === undefined ? {} : { allowed }),
+  });
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return problem(`there is no such key: ${issue.keys.join(', ')}`);
+    case 'too_small':
+      return problem('must have at least one item');
+    case 'invalid_value':
+      return problem(`${abbreviate(value)} is not allowed`, issue.values.join(', '));
+    case 'invalid_key':
+      return problem(
+        'is not a name of a group: letters, digits, ".", "_" and "-", a letter or digit first, 64 at most',
+      );
+    case 'invalid_type':
+      return problem(
+        value === undefined ? 'is missing' : `${abbreviate(value)} is not ${nameType(issue.expected)}`,
+      );
+    case 'custom':
+    case 'invalid_element':
+    case 'invalid_format':
+    case 'invalid_union':
+    case 'not_multiple_of':
+    case 'too_big':
+      return problem(describeFault(issue, key, value));
+  }
+}
+
+function nameType(type: string): string {
+  return (
+    { array: 'a list', string: 'text (quote it)', object: 'a mapping', record: 'a mapping' }[type] ??
+    `of type ${type}`
+  );
+}
+
+function describeFault(issue: z.core.$ZodIssue, key: ConfigKey, value: unknown): string {
+  if (issue.code === 'custom' && issue.message !== 'Invalid input') return issue.message;
+  const shown = key.isSecret === true ? 'the value' : abbreviate(value);
+  if (value === null) return 'must not be empty or null';
+  if (key.textForm === 'list' && issue.path.length === key.segments.length) return `${shown} is not a list`;
+  if (key.textForm === 'integer' && typeof value === 'string' && /^[0-9]+$/.test(value)) {
+    return `${shown} is text: write the number without quotes`;
+  }
+  const isText = key.textForm === 'text' || key.textForm === 'list';
+  if (isText && typeof value !== 'string') {
+    const isQuantity = /\bunits\b/.test(key.allowed);
+    if (isQuantity && typeof value === 'number') return `${shown} has no unit`;
+    return Array.isArray(value) ? 'must be one value, not a list' : `${shown} is not text: quote it`;
+  }
+  return `${shown} is not allowed`;
+}
+
+function abbreviate(value: unknown): string {
+  // JSON knows no NaN and no Infinity, which YAML can write.
+  const text = typeof value === 'number' ? String(value) : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

@@ -1,0 +1,74 @@
+import * as z from 'zod';
+import { policyActions } from '../../policy/policy.ts';
+import { parseRepositoryPattern } from '../../policy/repository-pattern.ts';
+import { parseTagPattern } from '../../policy/tag-pattern.ts';
+import { key, tree } from './key-type.ts';
+
+/** A name of the htpasswd file. */
+const userName = z.string().regex(/^[^:\p{Cc}]{1,255}$/u);
+const groupName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const who = z.string().check((context) => {
+  if (/^(?:anonymous|authenticated|user:[^:\p{Cc}]{1,255}|group:[^:\p{Cc}]+)$/u.test(context.value)) return;
+  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME or group:NAME`;
+  context.issues.push({ code: 'custom', message, input: context.value });
+});
+
+const rule = z.strictObject({
+  who: z.array(who).min(1),
+  repositories: z.array(pattern(parseRepositoryPattern)).min(1),
+  actions: z.array(z.enum(policyActions)),
+});
+
+/** `groups`: names for several users at once. */
+export const groups = key(
+  tree(
+    z.record(z.string().regex(groupName), z.array(userName)),
+    'a mapping of names of groups, each with a list of names of users',
+  ),
+  {},
+  'Groups of users, for rules: { ci: [builder1, builder2] }. A group that a rule names must be here.',
+);
+
+/** `policy`: who may do what. */
+export const policy = key(
+  tree(
+    z.array(rule).nullable(),
+    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME; actions: pull, push, delete, overwrite',
+  ),
+  null,
+  'Who may do what where. The first rule whose who and repositories match decides, by its actions; what no rule matches is denied. Without the key every verified user may do everything.',
+);
+
+/** `immutableTags`: what stays as it was pushed. */
+export const immutableTags = key(
+  tree(z.array(pattern(parseTagPattern)), 'a list of patterns REPOSITORIES:TAGS, such as "team/**:v*"'),
+  [],
+  'Tags that cannot be moved or deleted once they are pushed, except by whom a rule allows to overwrite.',
+);
+
+/** A rule with a group that there is not: its name is misspelt, and the rule would mean fewer than it says. */
+export function findUnknownGroups(config: {
+  readonly groups: Readonly<Record<string, unknown>>;
+  readonly policy: readonly { readonly who: readonly string[] }[] | null;
+}): { readonly path: (string | number)[]; readonly message: string }[] {
+  return (config.policy ?? []).flatMap((rule, ruleIndex) =>
+    rule.who.flatMap((word, index) => {
+      const name = /^group:(.*)$/s.exec(word)?.[1];
+      if (name === undefined || Object.hasOwn(config.groups, name)) return [];
+      const message = `names the group ${JSON.stringify(name)}, which is not in groups`;
+      return [{ path: ['policy', ruleIndex, 'who', index], message }];
+    }),
+  );
+}
+
+function pattern(parse: (text: string) => unknown) {
+  return z.string().check((context) => {
+    try {
+      parse(context.value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const message = `${JSON.stringify(context.value.slice(0, 60))} ${error.message}`;
+      context.issues.push({ code: 'custom', message, input: context.value });
+    }
+  });
+}

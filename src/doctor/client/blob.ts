@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { attempt, skipAll } from '../check.ts';
+import { explainStatus } from './challenge.ts';
+import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
+import type { Answer, Send } from './http-sender.ts';
+import { judgeLocation, type Upload } from './upload.ts';
+
+export const blobIds = ['blob.push', 'blob.read', 'blob.delete'] as const;
+
+const wayOut = 'journalctl -u tidegate has the request';
+/** No blob has it: SHA-256 of nothing that anybody knows. */
+const unknownDigest = `sha256:${'0'.repeat(64)}`;
+
+/**
+ * Pushes a blob of a few bytes, reads it back and deletes it, where the registry deletes at all: else nothing is pushed.
+ * The same machine always pushes the same blob, so that at most one waits for the registry's garbage collection.
+ */
+export async function tryBlob(
+  { send, target, repository, authorization }: Upload,
+  machine: string,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const headers = { Authorization: authorization };
+  const blobs = `/v2/${repository}/blobs`;
+  const probe = await send({ method: 'DELETE', path: `${blobs}/${unknownDigest}`, headers }, signal);
+  if (probe.status !== 404 && probe.status !== 202) {
+    const why = probe.status === 405 ? 'the registry deletes nothing' : explainStatus(probe).what;
+    return skipAll(blobIds, `Nothing is pushed that could not be deleted again (${why}).`);
+  }
+  const content = Buffer.from(`tidegate doctor ${createHash('sha256').update(machine).digest('hex')}\n`);
+  const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+
+  const pushed = await attempt('blob.push', wayOut, async () => {
+    const started = await send({ method: 'POST', path: `${blobs}/uploads/`, headers }, signal);
+    const { path } = judgeLocation(started.headers.location, target);
+    if (started.status !== 202 || path === null) return judgePush(started, digest);
+    const put = await send(
+      {
+        method: 'PUT',
+        path: `${path}${path.includes('?') ? '&' : '?'}digest=${digest}`,
+        headers: {
+          ...headers,
+          'Content-Type': 'application/octet-stream',
+          'Content-Length': String(content.length),
+        },
+        body: [content],
+      },
+      signal,
+    );
+    return judgePush(put, digest);
+  });
+  if (pushed.state === 'broken') return [pushed, ...skipAll(blobIds.slice(1), 'Nothing was pushed.')];
+  const read = await attempt('blob.read', wayOut, () =>
+    readBack(send, `${blobs}/${digest}`, headers, content, signal),
+  );
+  const deleted = await attempt('blob.delete', wayOut, async () => {
+    const answer = await send({ method: 'DELETE', path: `${blobs}/${digest}`, headers }, signal);
+    const after = await send({ method: 'HEAD', path: `${blobs}/${digest}`, headers }, signal);
+    return judgeDelete(answer, after);
+  });
+  return [pushed, read, deleted];
+}
+
+async function readBack(
+  send: Send,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  content: Buffer,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const whole = await send({ method: 'GET', path, headers }, signal);
+  const part = await send({ method: 'GET', path, headers: { ...headers, Range: 'bytes=0-7' } }, signal);
+  return judgeRead(whole, part, content);
+}
+
+/** Judges the answer to a pushed blob: 201 and its digest. */
+export function judgePush(answer: Pick<Answer, 'status' | 'headers'>, digest: string): Finding {
+  const check = 'blob.push';
+  if (answer.status !== 201) {
+    const { what, mend } = explainStatus(answer);
+    return broken(check, `A small blob is ${what}.`, mend);
+  }
+  if (answer.headers['docker-content-digest'] !== digest) {
+    return warning(
+      check,
+      'A small blob is taken, but Docker-Content-Digest does not come with the answer.',
+      'let what stands before Tidegate pass all headers of answers on',
+    );
+  }
+  return ok(check, 'A small blob is taken, and its digest confirmed.');
+}
+
+/** Judges a blob that is read whole and in part. */
+export function judgeRead(
+  whole: Pick<Answer, 'status' | 'headers' | 'body'>,
+  part: Pick<Answer, 'status' | 'body'>,
+  content: Buffer,
+): Finding {
+  const check = 'blob.read';
+  if (whole.status === 307 || whole.status === 302) {
+    const place = whole.headers.location ?? '';
+    const origin = URL.canParse(place) ? new URL(place).origin : 'nowhere';
+    return skipped(
+      check,
+      `The registry sends clients to ${quoteForeign(origin)} for blobs, which is not looked at.`,
+    );
+  }
+  if (whole.status !== 200) {
+    const { what, mend } = explainStatus(whole);
+    return broken(check, `The blob that was pushed is ${what}.`, mend);
+  }
+  if (!whole.body.equals(content)) {
+    return broken(
+      check,
+      'The blob that was pushed comes back with other bytes.',
+      'something between changes bodies: turn compression and rewriting off there',
+    );
+  }
+  if (part.status !== 206 || !part.body.equals(content.subarray(0, 8))) {
+    return warning(
+      check,
+      `The blob comes back right, but not in part (${part.status} and not 206): clients cannot take up a pull again.`,
+      'let what stands before Tidegate pass Range on',
+    );
+  }
+  return ok(check, 'The blob comes back byte for byte, whole and in part.');
+}
+
+/** Judges the end of the blob. */
+export function judgeDelete(
+  answer: Pick<Answer, 'status' | 'headers'>,
+  after: Pick<Answer, 'status'>,
+): Finding {
+  const check = 'blob.delete';
+  if (answer.status === 202 && after.status === 404) {
+    return ok(check, 'The blob is deleted, and gone; its bytes wait for the registry to collect garbage.');
+  }
+  const { what, mend } = explainStatus(answer);
+  return warning(check, `The deletion of the blob is ${what}, and then there is ${after.status}.`, mend);
+}

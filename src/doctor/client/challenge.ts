@@ -1,0 +1,211 @@
+import type { Answer } from './http-sender.ts';
+import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
+import { isHere, parseTokenPlace } from './token-place.ts';
+
+/** How the Docker engine introduces itself at the version check. */
+export const dockerAgent =
+  'docker/24.0.7 go/go1.20.10 git-commit/311b9ff kernel/6.1.0 os/linux arch/amd64 UpstreamClient(Docker-Client/24.0.7 \\(linux\\))';
+/** nerdctl, Watchtower and many others, which have no name of their own. */
+export const namelessAgent = 'Go-http-client/1.1';
+/** Somebody known to be no registry client. */
+export const plainAgent = 'curl/8.5.0';
+
+export type VersionCheck = 'auto' | 'open' | 'challenge';
+
+/** What a status that should not be says, and what to do about it. */
+export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'headers'>): {
+  readonly what: string;
+  readonly mend: string;
+} {
+  const server = headers['server'];
+  const by = server === undefined ? '' : ` by "${quoteForeign(String(server))}"`;
+  const said = `answered with ${status}${by}`;
+  if (status === 429) {
+    const wait = headers['retry-after'] ?? 'some';
+    return {
+      what: `${said}: too many passwords from here were wrong`,
+      mend: `wait ${quoteForeign(wait)} seconds`,
+    };
+  }
+  if (status === 502 || status === 504) {
+    return {
+      what: `${said}: the registry behind does not answer`,
+      mend: 'systemctl status tidegate-registry (or docker-registry); is upstream.url right? (tidegate doctor --config FILE on the server)',
+    };
+  }
+  if (status === 503) {
+    return { what: `${said}: stopping, or overloaded`, mend: 'journalctl -u tidegate says which; try again' };
+  }
+  if (status === 413) {
+    return {
+      what: `${said}: something limits the size of bodies`,
+      mend: 'take the limit away in what stands before Tidegate (nginx: client_max_body_size 0;)',
+    };
+  }
+  if (status === 403) {
+    return {
+      what: `${said}: the policy does not allow it`,
+      mend: 'name a repository and a user that it allows more, with --repository and --user',
+    };
+  }
+  if (status === 404 && headers['docker-distribution-api-version'] !== undefined) {
+    return {
+      what: `${said}: there is a registry, and no such repository in it for this user`,
+      mend: 'name a repository and a user that the policy allows more, with --repository and --user',
+    };
+  }
+  if (status === 404) {
+    return {
+      what: `${said}: no registry there`,
+      mend: 'is this the right host and port, and does what stands before Tidegate pass /v2/ on unchanged?',
+    };
+  }
+  return { what: said, mend: 'journalctl -u tidegate has the request' };
+}
+
+/** Judges `GET /v2/` as the Docker engine asks it, without a password; `authority` names the server. */
+export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>, authority: string): Finding {
+  const check = 'challenge.docker';
+  const { status, headers } = answer;
+  const challenge = headers['www-authenticate'] ?? '';
+  if (status === 200) {
+    return broken(
+      check,
+      'Docker is not asked for a password at /v2/: docker login takes any, and every push fails.',
+      'auth.versionCheck: auto; and what stands before Tidegate must pass User-Agent on',
+    );
+  }
+  if (status !== 401) {
+    const { what, mend } = explainStatus(answer);
+    return broken(check, `Docker at /v2/ is ${what}.`, mend);
+  }
+  const place = parseTokenPlace(challenge);
+  if (place !== null && !isHere(place, authority)) {
+    return broken(
+      check,
+      `Docker is told to send its password to ${quoteForeign(place.realm.origin)} and not to https://${authority}.`,
+      'what stands before Tidegate must pass Host on (nginx: proxy_set_header Host $http_host;)',
+    );
+  }
+  if (place !== null || /^basic\s+realm=/i.test(challenge)) {
+    const kind = place === null ? 'Basic' : 'Bearer';
+    return headers['docker-distribution-api-version'] === 'registry/2.0'
+      ? ok(check, `Docker is asked for its password at /v2/ (401 with a ${kind} challenge).`)
+      : warning(
+          check,
+          'The challenge has no header Docker-Distribution-Api-Version: older clients take it for no registry.',
+          'let what stands before Tidegate pass all headers of answers on',
+        );
+  }
+  return broken(
+    check,
+    challenge === ''
+      ? 'The 401 at /v2/ has no WWW-Authenticate, so no client knows how to log in.'
+      : `The 401 at /v2/ asks for something other than Basic or a token (${quoteForeign(challenge)}).`,
+    'let Tidegate answer, and what stands before it pass WWW-Authenticate on',
+  );
+}
+
+/** Judges `GET /v2/` as a client without a name of its own asks it; `docker` is the answer to Docker. */
+export function judgeNamelessChallenge(
+  answer: Pick<Answer, 'status' | 'headers'>,
+  docker: Pick<Answer, 'status'>,
+): Finding {
+  const check = 'challenge.unknown';
+  const { status } = answer;
+  if (status === 401) {
+    return ok(
+      check,
+      'A client of an unknown name is asked for its password at /v2/ (401); a health check of such a name takes HEAD, or auth.openAgents.',
+    );
+  }
+  if (status === 200 && docker.status !== 200) {
+    return warning(
+      check,
+      `A client of an unknown name (${namelessAgent}: nerdctl, Watchtower) is not asked for a password at /v2/: its login takes any, and its pulls fail.`,
+      'take what its User-Agent contains out of auth.openAgents, and let the health check that it was for use HEAD',
+    );
+  }
+  return skipped(check, `A client of an unknown name gets ${status} at /v2/, as Docker does.`);
+}
+
+/** Judges `GET /v2/` as curl or a known health check asks it; `expected` is auth.versionCheck where it is known. */
+export function judgePlainCheck(
+  answer: Pick<Answer, 'status' | 'headers'>,
+  expected: VersionCheck | null,
+): Finding {
+  const check = 'challenge.others';
+  const { status } = answer;
+  const wanted = expected === null ? [200, 401] : [expected === 'challenge' ? 401 : 200];
+  const whose = expected === null ? '' : `, as auth.versionCheck: ${expected} says`;
+  if (wanted.includes(status))
+    return ok(check, `curl and known health checks get ${status} at /v2/${whose}.`);
+  if (status === 200 || status === 401) {
+    return warning(
+      check,
+      `curl and known health checks get ${status} at /v2/, but auth.versionCheck: ${expected ?? ''} says ${wanted.join()}.`,
+      'tidegate reload; or another program than this configuration describes answers',
+    );
+  }
+  const { what, mend } = explainStatus(answer);
+  return broken(check, `curl at /v2/ is ${what}.`, mend);
+}
+
+/** Judges the list of a repository's tags, asked without a password; `givesTokens`: a policy may allow that. */
+export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, givesTokens: boolean): Finding {
+  const check = 'access.anonymous';
+  if (answer.status === 401) return ok(check, 'Without a password nothing can be read (401).');
+  if (givesTokens && (answer.status < 300 || answer.status === 404)) {
+    return warning(
+      check,
+      `This repository can be read without a password (${answer.status}).`,
+      'if no rule of the policy is meant to allow it to anonymous, take that rule away',
+    );
+  }
+  if (answer.status < 300 || answer.status === 404) {
+    return broken(
+      check,
+      `Repositories can be read without a password (${answer.status}).`,
+      'something other than Tidegate answers, or adds a password of its own: let clients reach Tidegate alone',
+    );
+  }
+  const { what, mend } = explainStatus(answer);
+  return warning(check, `A request without a password is ${what}, and not with 401.`, mend);
+}
+
+/** Judges the list of a repository's tags, asked with a password that cannot be right. */
+export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+  const check = 'password.wrong';
+  if (answer.status === 401) return ok(check, 'A wrong password is refused (401).');
+  const { what, mend } = explainStatus(answer);
+  if (answer.status === 429) return skipped(check, `A wrong password is ${what}.`, mend);
+  if (answer.status < 300 || answer.status === 404) {
+    return broken(
+      check,
+      `A wrong password is accepted (${answer.status}).`,
+      'something other than Tidegate answers, or replaces Authorization: let clients reach Tidegate alone',
+    );
+  }
+  return warning(check, `A wrong password is ${what}, and not with 401.`, mend);
+}
+
+/** Judges the version check and the list of a repository's tags, asked with the password that was given. */
+export function judgeRightPassword(
+  name: string,
+  version: Pick<Answer, 'status' | 'headers'>,
+  tags: Pick<Answer, 'status' | 'headers'>,
+): Finding {
+  const check = 'password.right';
+  if (version.status === 200 && [200, 403, 404].includes(tags.status)) {
+    return ok(check, `The password of ${name} is accepted.`);
+  }
+  if (version.status === 401 || tags.status === 401) {
+    return broken(
+      check,
+      `The password of ${name} is refused (401).`,
+      `tidegate user verify ${name}, with the --file that auth.htpasswd names`,
+    );
+  }
+  const { what, mend } = explainStatus(version.status === 200 ? tags : version);
+  return broken(check, `With the password of ${name} it is ${what}.`, mend);
+}

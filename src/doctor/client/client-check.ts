@@ -1,0 +1,43 @@
+import type { X509Certificate } from 'node:crypto';
+import type { Check } from '../check.ts';
+import type { VersionCheck } from './challenge.ts';
+import type { Finding } from '../finding.ts';
+import type { Handshake } from './handshake.ts';
+import type { Sender } from './http-sender.ts';
+import type { Target } from './target.ts';
+import type { Trust } from './trust.ts';
+
+/** Who looks at what, and with which CAs. */
+export type ClientOptions = {
+  readonly target: Target;
+  readonly trust: Trust;
+  /** For a server that demands a certificate of its clients: PEM. */
+  readonly clientCertificate: { readonly cert: string; readonly key: string } | null;
+  readonly login: { readonly name: string; readonly password: string } | null;
+  readonly repository: string;
+  /** auth.versionCheck, where the configuration is known; null elsewhere. */
+  readonly versionCheck: VersionCheck | null;
+  /** The certificate that the configuration names; null where none is known. */
+  readonly onDisk: { readonly leaf: X509Certificate; readonly path: string } | null;
+  readonly nowMs: () => number;
+};
+
+/** What has to be there before a check makes sense. */
+export type Need = 'nothing' | 'address' | 'tls' | 'http' | 'login';
+
+/** What checks have found that later ones need. */
+export type Found = {
+  address?: string;
+  handshake?: Handshake;
+  isVerified: boolean;
+  send?: Sender;
+};
+
+/** A check that counts on what earlier ones have found. */
+export type ClientCheck = Omit<Check, 'run'> & {
+  readonly needs: Need;
+  readonly run: (found: Required<Found>, signal: AbortSignal) => Promise<readonly Finding[]>;
+};
+
+/** For a person who reads why something failed on the way. */
+export const wayOut = 'journalctl -u tidegate says what it saw';

@@ -1,0 +1,110 @@
+import { X509Certificate } from 'node:crypto';
+import {
+  connect,
+  createSecureContext,
+  type ConnectionOptions,
+  type DetailedPeerCertificate,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
+import { codeOf } from '../failure.ts';
+
+/** Where to shake hands; `servername` is empty for an IP address (RFC 6066 section 3). */
+export type TlsPlace = { readonly host: string; readonly port: number; readonly servername: string };
+
+/** What one TLS handshake has shown. */
+export type Handshake = {
+  /** The server's own certificate first; the last is the root where it is known. */
+  readonly chain: readonly [X509Certificate, ...X509Certificate[]];
+  /** OpenSSL's verdict on the chain, names aside; null when it is verified. */
+  readonly fault: string | null;
+  readonly protocol: string;
+  readonly ms: number;
+};
+
+/** All that OpenSSL can speak, oldest first. */
+export const tlsVersions = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
+export type TlsVersion = (typeof tlsVersions)[number];
+
+/** Shakes hands whatever the certificate is, and says what it is. @throws Error with a code when there is no TLS. */
+export async function shakeHands(
+  place: TlsPlace,
+  credentials: SecureContextOptions,
+  signal: AbortSignal,
+): Promise<Handshake> {
+  const startedMs = performance.now();
+  const socket = await openTls({ ...place, ...credentials }, signal);
+  try {
+    const [leaf, ...rest] = readChain(socket);
+    if (leaf === undefined) throw Object.assign(new Error('it shows no certificate'), { code: 'EPROTO' });
+    return {
+      chain: [leaf, ...rest],
+      // Typed as an Error, but it is OpenSSL's code.
+      fault: socket.authorized ? null : String(socket.authorizationError),
+      protocol: socket.getProtocol() ?? 'unknown',
+      ms: performance.now() - startedMs,
+    };
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Which versions a server speaks; null where this machine's own OpenSSL cannot offer one. */
+export async function findTlsVersions(
+  place: TlsPlace,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<TlsVersion, boolean | null>> {
+  const found = await Promise.all(
+    tlsVersions.map(async (version) => [version, await speaks(place, version, signal)] as const),
+  );
+  return new Map(found);
+}
+
+async function speaks(place: TlsPlace, version: TlsVersion, signal: AbortSignal): Promise<boolean | null> {
+  try {
+    // The old versions need what the default security level forbids.
+    const secureContext = createSecureContext({
+      minVersion: version,
+      maxVersion: version,
+      ciphers: 'DEFAULT:@SECLEVEL=0',
+    });
+    (await openTls({ ...place, secureContext }, signal)).destroy();
+    return true;
+  } catch (error) {
+    const code = codeOf(error) ?? '';
+    const isOurs = /NO_PROTOCOLS_AVAILABLE|NO_CIPHERS|INVALID_COMMAND|NO_CIPHER_MATCH/.test(code);
+    if (isOurs || signal.aborted || code.startsWith('ECONNREFUSED')) return null;
+    return false;
+  }
+}
+
+function openTls(options: ConnectionOptions, signal: AbortSignal): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...options, rejectUnauthorized: false, checkServerIdentity: () => undefined });
+    const cut = () =>
+      socket.destroy(Object.assign(new Error('no answer came in time'), { code: 'ETIMEDOUT' }));
+    if (signal.aborted) cut();
+    signal.addEventListener('abort', cut, { once: true });
+    socket.once('secureConnect', () => resolve(socket));
+    socket.on('error', reject);
+    socket.once('close', () => {
+      signal.removeEventListener('abort', cut);
+      reject(Object.assign(new Error('the connection was cut'), { code: 'ECONNRESET' }));
+    });
+  });
+}
+
+function readChain(socket: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  const seen = new Set<string>();
+  let next: Partial<DetailedPeerCertificate> | undefined = socket.getPeerCertificate(true);
+  while (next?.raw !== undefined) {
+    const certificate = new X509Certificate(next.raw);
+    // A root is its own issuer.
+    if (seen.has(certificate.fingerprint256)) break;
+    seen.add(certificate.fingerprint256);
+    chain.push(certificate);
+    next = next.issuerCertificate;
+  }
+  return chain;
+}

@@ -1,0 +1,139 @@
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type AgentOptions as HttpAgentOptions,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+} from 'node:http';
+import { Agent, request as httpsRequest } from 'node:https';
+import type { ConnectionOptions } from 'node:tls';
+import { createTimeLimit } from '../time-limit.ts';
+
+/** What is asked; a body given as parts is sent in chunks. */
+export type AskedRequest = {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Iterable<Buffer>;
+  /** Does not end the body: only a server that does not wait for the end will answer. */
+  readonly leavesBodyOpen?: true;
+  /** How long the whole may take, in milliseconds; 10 s when left out. */
+  readonly limitMs?: number;
+};
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** At most the first 64 KiB. */
+  readonly body: Buffer;
+  readonly ms: number;
+  /** Whether it came over a connection that had been used before. */
+  readonly isReused: boolean;
+};
+
+/** Asks over a connection of its own, and gives the answer. @throws Error with a code when there is none. */
+export type Send = (request: AskedRequest, signal: AbortSignal) => Promise<Answer>;
+
+export type Sender = Send & {
+  /** The same, over one connection that is kept as long as the server keeps it, until `act` is done. */
+  overOneConnection<T>(act: (send: Send) => Promise<T>): Promise<T>;
+};
+
+export type Origin = {
+  readonly address: string;
+  readonly port: number;
+  /** For the Host header. */
+  readonly authority: string;
+  /** For https; null for http. */
+  readonly tls: ConnectionOptions | null;
+};
+
+const defaultLimitMs = 10_000;
+const maxBodyBytes = 65_536;
+
+/** Builds a client for one server, over connections to one address. */
+export function createSender(origin: Origin): Sender {
+  const send: Send = (request, signal) => ask(origin, request, null, signal);
+  return Object.assign(send, {
+    overOneConnection: async <T>(act: (send: Send) => Promise<T>): Promise<T> => {
+      const agent = openAgent(origin, { keepAlive: true, maxSockets: 1 });
+      try {
+        return await act((request, signal) => ask(origin, request, agent, signal));
+      } finally {
+        agent.destroy();
+      }
+    },
+  });
+}
+
+/** With TLS the options are the agent's: from Node 22 on a `checkServerIdentity` of a request's own keeps its connection from all others. */
+function openAgent({ tls }: Origin, options: HttpAgentOptions = {}): Agent | HttpAgent {
+  return tls === null ? new HttpAgent(options) : new Agent({ ...tls, ...options });
+}
+
+function ask(
+  origin: Origin,
+  { method, path, headers = {}, body = [], leavesBodyOpen, limitMs = defaultLimitMs }: AskedRequest,
+  agent: Agent | HttpAgent | null,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { address, port, authority, tls } = origin;
+  const startedMs = performance.now();
+  const limit = createTimeLimit(signal, limitMs);
+  const options = {
+    ...{ method, path, host: address, port, agent: agent ?? openAgent(origin), setHost: false },
+    signal: limit.signal,
+    headers: { Host: authority, 'User-Agent': 'tidegate-doctor', ...headers },
+  };
+  const outgoing = tls === null ? httpRequest(options) : httpsRequest(options);
+  const answered = new Promise<Answer>((resolve, reject) => {
+    let finish: (() => void) | undefined;
+    outgoing.on('response', (incoming) => {
+      const parts: Buffer[] = [];
+      let length = 0;
+      incoming.on('data', (part: Buffer) => {
+        if (length < maxBodyBytes) parts.push(part);
+        length += part.length;
+      });
+      finish = () => {
+        resolve(toAnswer(incoming, parts, performance.now() - startedMs, outgoing.reusedSocket));
+        if (!outgoing.writableFinished) outgoing.destroy();
+      };
+      incoming.on('end', finish);
+      incoming.on('error', reject);
+    });
+    // A server that refuses a body may cut the connection after its answer: then the answer counts.
+    outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
+  });
+  void writeBody(outgoing, body, leavesBodyOpen === true);
+  return answered.finally(() => limit.end());
+}
+
+function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReused: boolean): Answer {
+  const { statusCode = 0, headers } = incoming;
+  return { status: statusCode, headers, body: Buffer.concat(parts), ms, isReused };
+}
+
+/** Ends early when the answer comes early: a server that refuses a body need not take it in. */
+async function writeBody(
+  outgoing: ClientRequest,
+  body: Iterable<Buffer>,
+  leavesOpen: boolean,
+): Promise<void> {
+  let isOver = false;
+  let wake = () => {};
+  const stop = () => {
+    isOver = true;
+    wake();
+  };
+  outgoing.once('response', stop);
+  outgoing.once('close', stop);
+  outgoing.on('drain', () => wake());
+  const mayGoOn = () => !isOver;
+  for (const part of body) {
+    if (mayGoOn() && !outgoing.write(part)) await new Promise<void>((resolve) => (wake = resolve));
+    if (!mayGoOn()) return;
+  }
+  if (!leavesOpen && mayGoOn()) outgoing.end();
+}

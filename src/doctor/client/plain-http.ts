@@ -1,0 +1,22 @@
+import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
+
+/** A request without TLS, to see what a port that should speak it says. */
+export function formatPlainRequest(authority: string): string {
+  return `GET /v2/ HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`;
+}
+
+/** Judges what a port that should speak TLS said to plain HTTP. */
+export function judgePlainHttp(text: string): Finding {
+  const check = 'plain-http';
+  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1] ?? 0);
+  if (status === 0) return ok(check, 'Plain HTTP gets no answer on this port.');
+  if ((status >= 200 && status < 300) || status === 401) {
+    const line = quoteForeign(text.split('\r\n', 1)[0] ?? '');
+    return broken(
+      check,
+      `The port answers plain HTTP (${line}): passwords would cross the network in clear.`,
+      'let Tidegate itself listen on this port, or end TLS in what stands before it',
+    );
+  }
+  return ok(check, `Plain HTTP is turned away on this port (${status}).`);
+}

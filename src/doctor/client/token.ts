@@ -1,0 +1,68 @@
+import type { Answer, Send } from './http-sender.ts';
+import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
+import { explainStatus } from './challenge.ts';
+import type { TokenPlace } from './token-place.ts';
+
+/** What came of a token: the answer that should have one, and the one to a request with it; null: there was none to send. */
+export type TokenTrial = {
+  readonly token: Pick<Answer, 'status' | 'headers'>;
+  readonly use: Pick<Answer, 'status' | 'headers'> | null;
+};
+
+/** Fetches a token to read a repository with, and uses it. */
+export async function tryToken(
+  send: Send,
+  { realm, service }: TokenPlace,
+  { repository, authorization }: { readonly repository: string; readonly authorization: string },
+  signal: AbortSignal,
+): Promise<TokenTrial> {
+  const query = new URLSearchParams({ service, scope: `repository:${repository}:pull` });
+  const headers = { Authorization: authorization };
+  const token = await send({ method: 'GET', path: `${realm.pathname}?${query.toString()}`, headers }, signal);
+  const text = readToken(token);
+  if (text === null) return { token, use: null };
+  const use = await send(
+    {
+      method: 'GET',
+      path: `/v2/${repository}/tags/list`,
+      headers: { Authorization: `Bearer ${text}` },
+    },
+    signal,
+  );
+  return { token, use };
+}
+
+/** Null: the answer has none, or one that cannot stand in a header. */
+function readToken({ status, body }: Pick<Answer, 'status' | 'body'>): string | null {
+  if (status !== 200) return null;
+  try {
+    const { token } = JSON.parse(body.toString()) as { token?: unknown };
+    return typeof token === 'string' && /^[\x21-\x7e]+$/.test(token) ? token : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Judges it; the password itself has been taken. */
+export function judgeToken(name: string, { token, use }: TokenTrial): Finding {
+  const check = 'password.right';
+  if (use === null) {
+    const { what, mend } = explainStatus(token);
+    return broken(
+      check,
+      `The password of ${name} is accepted, but the request for a token is ${what}.`,
+      mend,
+    );
+  }
+  // Nothing that the policy does not allow is in the token; then the answer says so.
+  if ([200, 403, 404].includes(use.status))
+    return ok(check, `The password of ${name} is accepted, and so is the token that it is given for it.`);
+  const { what, mend } = explainStatus(use);
+  const more =
+    use.status === 401 ? ` (${quoteForeign(use.headers['www-authenticate'] ?? 'no challenge')})` : '';
+  return broken(
+    check,
+    `The token that ${name} was given is ${what}${more}.`,
+    use.status === 401 ? 'do all instances have the same auth.tokenKeys, and clocks that agree?' : mend,
+  );
+}

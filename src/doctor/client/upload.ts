@@ -1,0 +1,237 @@
+import { attempt, skipAll } from '../check.ts';
+import { explainStatus } from './challenge.ts';
+import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
+import type { Answer, Send } from './http-sender.ts';
+import { formatAuthority, type Target } from './target.ts';
+
+export const uploadIds = [
+  'upload.start',
+  'upload.location',
+  'upload.chunked',
+  'upload.status',
+  'upload.cancel',
+] as const;
+
+/** More than the 1 MiB that nginx and others allow when nobody has told them. */
+const uploadBytes = 2 * 1024 * 1024 + 16 * 1024;
+const chunkBytes = 65_536;
+const uploadLimitMs = 20_000;
+
+const wayOut = 'journalctl -u tidegate has the request';
+const proxyMend =
+  'take the limit out of what stands before Tidegate (nginx: client_max_body_size 0; proxy_request_buffering off;)';
+
+/** Someone who may push, and where. */
+export type Upload = {
+  readonly send: Send;
+  readonly target: Target;
+  readonly repository: string;
+  readonly authorization: string;
+};
+
+/** Begins an upload, sends it in chunks, asks how far it is, and cancels it. */
+export async function tryUpload(
+  { send, target, repository, authorization }: Upload,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const headers = { Authorization: authorization };
+  const started = await send({ method: 'POST', path: `/v2/${repository}/blobs/uploads/`, headers }, signal);
+  if (started.status !== 202) {
+    const { what, mend } = explainStatus(started);
+    return [
+      broken('upload.start', `The beginning of an upload is ${what}.`, mend),
+      ...skipAll(uploadIds.slice(1), 'No upload could be begun.'),
+    ];
+  }
+  const findings = [ok('upload.start', `An upload to ${repository} can be begun (202).`)];
+  const { finding, path } = judgeLocation(started.headers.location, target);
+  findings.push(finding);
+  if (path === null) return [...findings, ...skipAll(uploadIds.slice(2), 'The upload has no address.')];
+
+  const { chunked, place } = await sendChunks(send, path, target, headers, signal);
+  findings.push(chunked);
+  const isSent = chunked.state === 'ok';
+  findings.push(
+    isSent
+      ? await attempt('upload.status', wayOut, async () =>
+          judgeStatus(await send({ method: 'GET', path: place, headers }, signal)),
+        )
+      : skipped('upload.status', 'The upload did not get that far.'),
+  );
+  findings.push(
+    await attempt('upload.cancel', wayOut, async () => {
+      const cancelled = await send({ method: 'DELETE', path: place, headers }, signal);
+      const after = await send({ method: 'GET', path: place, headers }, signal);
+      return judgeCancel(cancelled, after, isSent);
+    }),
+  );
+  return findings;
+}
+
+/** Sends the body; `place` is where the upload is from then on. */
+async function sendChunks(
+  send: Send,
+  path: string,
+  target: Target,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<{ readonly chunked: Finding; readonly place: string }> {
+  let place = path;
+  const chunked = await attempt('upload.chunked', proxyMend, async () => {
+    const patched = await send(
+      {
+        method: 'PATCH',
+        path,
+        headers: { ...headers, 'Content-Type': 'application/octet-stream' },
+        body: chunks(),
+        limitMs: uploadLimitMs,
+      },
+      signal,
+    );
+    place = pathOf(patched.headers.location, target) ?? path;
+    return judgeChunked(patched);
+  });
+  return { chunked, place };
+}
+
+/**
+ * Judges the address of an upload (distribution-spec, "Pushing a blob in chunks") and gives its path and query for use
+ * on this very server, whatever it names; null when it cannot be read.
+ */
+export function judgeLocation(
+  location: string | undefined,
+  target: Target,
+): { readonly finding: Finding; readonly path: string | null } {
+  const check = 'upload.location';
+  const authority = formatAuthority(target);
+  const mend =
+    'what stands before Tidegate must pass Host on and leave Location alone (nginx: proxy_set_header Host $http_host; proxy_redirect off;); in the registry leave http.host out';
+  if (location === undefined || !URL.canParse(location, `https://${authority}`)) {
+    return { finding: broken(check, 'The upload has no Location to send it to.', mend), path: null };
+  }
+  const url = new URL(location, `https://${authority}`);
+  const path = url.pathname + url.search;
+  const isHere = url.protocol === 'https:' && url.host === new URL(`https://${authority}`).host;
+  const finding = isHere
+    ? ok(check, `Location points at https://${authority}.`)
+    : broken(
+        check,
+        `Location points at ${quoteForeign(url.origin)} and not at https://${authority}: clients would send the upload there.`,
+        mend,
+      );
+  return { finding, path };
+}
+
+/** Judges the answer to a body of more than 2 MiB that came in chunks. */
+export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+  const check = 'upload.chunked';
+  if (answer.status === 413) {
+    const { what } = explainStatus(answer);
+    return broken(check, `A body of 2 MiB in chunks is ${what}.`, proxyMend);
+  }
+  if (answer.status === 411) {
+    return broken(
+      check,
+      'A body in chunks is refused (411), which is how clients push.',
+      'something before Tidegate does not speak HTTP/1.1 to it (nginx: proxy_http_version 1.1;)',
+    );
+  }
+  if (answer.status !== 202) {
+    const { what, mend } = explainStatus(answer);
+    return broken(check, `A body of 2 MiB in chunks is ${what}.`, mend);
+  }
+  const range = answer.headers.range;
+  // Distribution writes "0-N" with N the last byte; older versions "0-LENGTH-1" likewise.
+  if (range === `0-${uploadBytes - 1}`)
+    return ok(check, 'A body of 2 MiB in chunks arrives whole (202, Range right).');
+  return broken(
+    check,
+    `Of ${uploadBytes} bytes sent in chunks the registry has "${quoteForeign(range ?? 'no Range')}".`,
+    'is the disk of the registry full? Its log says more: journalctl -u tidegate-registry (or docker-registry)',
+  );
+}
+
+/** Judges what the registry says of the upload under way. */
+export function judgeStatus(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+  const check = 'upload.status';
+  if (answer.status === 204 && answer.headers.range === `0-${uploadBytes - 1}`) {
+    return ok(check, 'The upload under way can be asked how far it is (204, Range right).');
+  }
+  if (answer.status === 204) {
+    return warning(
+      check,
+      `The upload under way says it has "${quoteForeign(answer.headers.range ?? 'no Range')}" of ${uploadBytes} bytes: clients cannot take it up again.`,
+      'do several registries without a common http.secret and storage stand behind one name?',
+    );
+  }
+  const { what, mend } = explainStatus(answer);
+  return broken(check, `The question how far the upload is, is ${what}.`, mend);
+}
+
+/** Judges the end of an upload that nobody wants any more. */
+export function judgeCancel(
+  cancelled: Pick<Answer, 'status' | 'headers'>,
+  after: Pick<Answer, 'status'>,
+  wasSent: boolean,
+): Finding {
+  const check = 'upload.cancel';
+  if (cancelled.status === 204 && after.status === 404)
+    return ok(check, 'The upload is cancelled, and gone.');
+  if (!wasSent) {
+    return skipped(
+      check,
+      `The upload that broke off cannot be cancelled (${cancelled.status}): the registry removes it by itself after a week.`,
+    );
+  }
+  const { what, mend } = explainStatus(cancelled);
+  return warning(check, `The end of the upload is ${what}, and then there is ${after.status}.`, mend);
+}
+
+/**
+ * Sends the beginning of a body and no password: a server that passes bodies on at once refuses at once, one that
+ * first takes in the whole body waits for the rest.
+ */
+export async function tryStreaming(send: Send, repository: string, signal: AbortSignal): Promise<Finding> {
+  const answer = await send(
+    {
+      method: 'PATCH',
+      path: `/v2/${repository}/blobs/uploads/tidegate-doctor`,
+      headers: { 'Content-Type': 'application/octet-stream' },
+      body: [Buffer.alloc(1024)],
+      leavesBodyOpen: true,
+      limitMs: 3000,
+    },
+    signal,
+  ).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ABORT_ERR') return null;
+    throw error;
+  });
+  return judgeStreaming(answer);
+}
+
+/** Judges what came back before the end of the body; null for nothing within three seconds. */
+export function judgeStreaming(answer: Pick<Answer, 'status' | 'headers'> | null): Finding {
+  const check = 'upload.streaming';
+  if (answer === null) {
+    return warning(
+      check,
+      'Something takes in whole bodies before it passes them on: pushes are slow, and fill its disk.',
+      'turn that off in what stands before Tidegate (nginx: proxy_request_buffering off; proxy_http_version 1.1;)',
+    );
+  }
+  if (answer.status === 401)
+    return ok(check, 'Bodies are passed on as they come, and refused before they end.');
+  const { what, mend } = explainStatus(answer);
+  return warning(check, `An upload without a password is ${what}, and not with 401.`, mend);
+}
+
+function* chunks(): Generator<Buffer> {
+  const chunk = Buffer.alloc(chunkBytes, 'tidegate doctor ');
+  for (let left = uploadBytes; left > 0; left -= chunkBytes) {
+    yield left >= chunkBytes ? chunk : chunk.subarray(0, left);
+  }
+}
+
+function pathOf(location: string | undefined, target: Target): string | null {
+  return location === undefined ? null : judgeLocation(location, target).path;
+}

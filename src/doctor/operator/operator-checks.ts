@@ -1,0 +1,105 @@
+import type { LoadedConfig } from '../../config/load/load.ts';
+import { checkFurtherFiles, type FileFindings } from '../../app/configured-files.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { loadServerCertificate } from '../../tls/certificate.ts';
+import { createAdminChecks, findAdmin } from './admin.ts';
+import type { Check } from '../check.ts';
+import { checkFileModes } from './file-modes.ts';
+import { broken, count, ok, warning, type Finding } from '../finding.ts';
+import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
+import { checkMachine } from './machine.ts';
+import { createRedisExposureChecks } from './redis-exposure.ts';
+import { createRedisChecks } from './redis-server.ts';
+import { checkStorage, storageIds } from './storage-space.ts';
+import { createUpstreamChecks } from './upstream.ts';
+
+const fileLimitMs = 5000;
+
+/** What the operator of this machine sees; null where there is no valid configuration. */
+export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Date): Check[] {
+  if (loaded === null) return [];
+  const { config } = loaded;
+  return [
+    {
+      ids: ['files.certificate'],
+      limitMs: fileLimitMs,
+      mend: 'tidegate cert show',
+      run: async () => [await checkCertificateFiles(config.tls, now())],
+    },
+    {
+      ids: ['files.content'],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: async () => [judgeFurtherFiles(await checkFurtherFiles(config))],
+    },
+    {
+      ids: ['files.key', 'files.ca-key', 'files.htpasswd', 'files.config'],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkFileModes(loaded),
+    },
+    {
+      ids: [...htpasswdIds],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkHtpasswd(config.auth.htpasswd, config.auth),
+    },
+    ...createUpstreamChecks(config.upstream),
+    {
+      ids: [...storageIds],
+      limitMs: fileLimitMs,
+      mend: 'is the disk or the network file system there?',
+      run: () => checkStorage(config.upstream.storage),
+    },
+    ...createRedisChecks(config.cache),
+    ...createRedisExposureChecks(config.cache),
+    ...createAdminChecks(findAdmin(config)),
+    {
+      ids: ['machine.open-files', 'machine.workers', 'machine.clock'],
+      limitMs: fileLimitMs,
+      mend: 'is /proc mounted?',
+      run: () => checkMachine(config),
+    },
+  ];
+}
+
+/** Loads certificate and key as `serve` would. */
+async function checkCertificateFiles(
+  { cert, key }: LoadedConfig['config']['tls'],
+  now: Date,
+): Promise<Finding> {
+  const check = 'files.certificate';
+  try {
+    const { names, leftOut } = await loadServerCertificate({
+      certPath: cert,
+      keyPath: key,
+      clientCaPath: null, // among the further files
+      now,
+    });
+    if (leftOut.length > 0) return warning(check, leftOut.join(' '), 'tidegate cert show');
+    return ok(
+      check,
+      `${cert} and its key belong together and are valid, for ${count(names.length, 'name')}.`,
+    );
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return judgeSentence(check, error.message);
+  }
+}
+
+/** Judges the CAs and secrets that the configuration names. */
+function judgeFurtherFiles({ warnings, problems }: FileFindings): Finding {
+  const check = 'files.content';
+  const [first, ...others] = problems;
+  if (first !== undefined && others.length === 0) return judgeSentence(check, first);
+  if (first !== undefined) return broken(check, problems.join(' '), 'tidegate config check');
+  if (warnings.length > 0) return warning(check, warnings.join(' '), 'tidegate config check');
+  return ok(check, 'What else the configuration names of CAs and secrets can be used.');
+}
+
+/** An operator's error says what is wrong and, after its last colon, what to do. */
+export function judgeSentence(check: string, sentence: string): Finding {
+  const [, what = '', mend = ''] = /^([^]*): ([^]+?)\.?$/.exec(sentence) ?? [];
+  // A colon may also stand behind the name of a file alone.
+  return what.includes(' ') ? broken(check, `${what}.`, mend) : broken(check, sentence, 'tidegate cert show');
+}

@@ -1,0 +1,93 @@
+import { constants } from 'node:fs';
+import { access, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf } from '../failure.ts';
+import { broken, ok, skipped, warning, type Finding } from '../finding.ts';
+
+export const storageIds = ['storage.readable', 'storage.space'] as const;
+
+/** Free and whole, in bytes and in files; a file system that counts no files has none. */
+export type Space = {
+  readonly freeBytes: number;
+  readonly bytes: number;
+  readonly freeFiles: number;
+  readonly files: number;
+};
+
+const gibibyte = 1024 ** 3;
+
+/** Looks at the folder of upstream.storage. */
+export async function checkStorage(folder: string | null): Promise<Finding[]> {
+  if (folder === null) {
+    return [
+      skipped(storageIds[0], "upstream.storage is not set, so where the registry's files are is not known."),
+    ];
+  }
+  return [
+    judgeReadable(folder, await tryRead(join(folder, 'docker/registry/v2/blobs'))),
+    await checkSpace(folder),
+  ];
+}
+
+/** Null when the folder can be entered and listed, else the error's code. */
+async function tryRead(folder: string): Promise<string | null> {
+  try {
+    await access(folder, constants.R_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    return codeOf(error) ?? String(error);
+  }
+}
+
+async function checkSpace(folder: string): Promise<Finding> {
+  try {
+    const { bavail, blocks, bsize, ffree, files } = await statfs(folder);
+    return judgeSpace(folder, { freeBytes: bavail * bsize, bytes: blocks * bsize, freeFiles: ffree, files });
+  } catch (error) {
+    return warning(
+      'storage.space',
+      `The file system of ${folder} cannot be asked for its space (${codeOf(error) ?? String(error)}).`,
+      `df -h ${folder}`,
+    );
+  }
+}
+
+/** Judges whether the registry's files can be read from here; `failure` is a code, null for none. */
+export function judgeReadable(folder: string, failure: string | null): Finding {
+  const check = 'storage.readable';
+  if (failure === null) {
+    return ok(
+      check,
+      `The registry's files in ${folder} can be read by this user.`,
+      `whether the service may: sudo -u tidegate find ${folder} -type f -readable | head -3`,
+    );
+  }
+  if (failure === 'ENOENT') {
+    return warning(
+      check,
+      `There is no docker/registry/v2/blobs in ${folder}: nothing has been pushed yet, or upstream.storage is wrong.`,
+      "upstream.storage: the registry's storage.filesystem.rootdirectory",
+    );
+  }
+  return warning(
+    check,
+    `The registry's files in ${folder} cannot be read (${failure}), so layers go through the registry.`,
+    "make the service's user a member of the registry's group (SupplementaryGroups=, with that group)",
+  );
+}
+
+/** Judges the space that is left where the images are. */
+export function judgeSpace(folder: string, { freeBytes, bytes, freeFiles, files }: Space): Finding {
+  const check = 'storage.space';
+  const share = bytes === 0 ? 1 : freeBytes / bytes;
+  const shown = `${(freeBytes / gibibyte).toFixed(1)} GiB of ${(bytes / gibibyte).toFixed(1)} GiB are free where the images are (${folder})`;
+  const mend =
+    'delete images and collect garbage (docker-registry garbage-collect CONFIG), or take a larger disk';
+  if (freeBytes < gibibyte / 4) return broken(check, `Only ${shown}: pushes fail.`, mend);
+  if (files > 0 && freeFiles === 0)
+    return broken(check, `No more files fit where the images are (${folder}).`, mend);
+  if (share < 0.1 && freeBytes < 20 * gibibyte) return warning(check, `Only ${shown}.`, mend);
+  if (files > 0 && freeFiles / files < 0.05)
+    return warning(check, `Fewer than 5 % of the files that fit into ${folder} are left.`, mend);
+  return ok(check, `${shown}.`);
+}

@@ -1,0 +1,147 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { OciError } from '../registry/error.ts';
+import type { AcceptedConnection } from './acceptor.ts';
+import type { Exchange, RequestConnection } from '../pipeline/exchange.ts';
+import { announcesBody } from '../pipeline/framing.ts';
+import { controlReading } from './reading.ts';
+
+export type ConnectionLimits = {
+  readonly pipelinedRequests: number;
+  /** The largest head of a request; when those that wait are larger together, no more is read. */
+  readonly headerBytes: number;
+};
+
+export type ClientConnectionOptions = {
+  readonly accepted: AcceptedConnection;
+  readonly limits: () => ConnectionLimits;
+  /** Counts a connection for a user; false: he or she has too many. */
+  readonly countFor: (connection: AcceptedConnection, user: string) => boolean;
+  /** Called when more has come on it, and nobody has shown a right password there. */
+  readonly onUnproven: () => void;
+};
+
+/** A TLS connection, and its requests that wait or are being answered. */
+export type ClientConnection = {
+  readonly accepted: AcceptedConnection;
+  /** In the order of their coming. */
+  readonly underWay: ReadonlySet<Exchange>;
+  /** Takes a request in; null: there are too many, and the connection must end. */
+  open(req: IncomingMessage): RequestConnection | null;
+  /** To be called with the exchange of the request that was taken in. */
+  begin(exchange: Exchange): void;
+  /** To be called when it is over; gives whether the connection should end, since what it holds is not worth keeping. */
+  end(exchange: Exchange): boolean;
+};
+
+/** How many requests may be under way before somebody has shown a right password, until no more is read: one is answered, one waits. */
+const unprovenUnderWay = 2;
+
+/** What may come with one request, in bytes: more on a connection without a user, and the connection ends with the answer. */
+const unprovenBurstBytes = 16 * 1024;
+
+/** What a request that waits takes beside its bytes: the objects that stand for it. */
+const waitingBytes = 8 * 1024;
+
+/** When a user who has too many connections is to come again, in seconds. */
+const retryAfterS = 5;
+
+export function openClientConnection(socket: Socket, options: ClientConnectionOptions): ClientConnection {
+  const { accepted, limits } = options;
+  const underWay = new Set<Exchange>();
+  const reading = controlReading(socket);
+  /** What had come when it was idle last, and what of it went on as a body of those that are over. */
+  let idleAtBytes = socket.bytesRead;
+  let streamedBytes = 0;
+  const answered = new WeakSet<Exchange>();
+
+  /** What has come since and did not go on. */
+  const comeBytes = (): number => {
+    const streaming = [...underWay].reduce((sum, { transfer }) => sum + (transfer?.bytesIn ?? 0), 0);
+    return Math.max(0, socket.bytesRead - idleAtBytes - streamedBytes - streaming);
+  };
+  accepted.heldBytes = () => comeBytes() + Math.max(0, underWay.size - 1) * waitingBytes;
+  accepted.isIdle = () => underWay.size === 0;
+
+  const waitsTooMuch = (): boolean => {
+    if (underWay.size < 2) return false;
+    if (!accepted.isProven() && underWay.size >= unprovenUnderWay) return true;
+    return [...underWay].reduce((sum, { req }) => sum + headBytes(req), 0) > limits().headerBytes;
+  };
+  const readOn = () => {
+    if (waitsTooMuch()) reading.hold('waiting');
+    else reading.release('waiting');
+  };
+
+  /** The request whose body is not read: only the last one's can be on its way. */
+  let unread: IncomingMessage | null = null;
+  const readBodyOf = (req: IncomingMessage) => {
+    if (unread !== req) return;
+    unread = null;
+    reading.release('body');
+  };
+  const leaveBodyOf = (req: IncomingMessage) => {
+    unread = req;
+    reading.hold('body');
+  };
+  // Not before the last of those that wait: one of them may come with a right password.
+  const isCostly = () => !accepted.isProven() && underWay.size <= 1 && comeBytes() > unprovenBurstBytes;
+
+  const createFor = (req: IncomingMessage): RequestConnection => ({
+    prove: (user) => {
+      if (!options.countFor(accepted, user))
+        throw new OciError(
+          'TOOMANYREQUESTS',
+          'You have too many connections open already, each with a request under way: wait for some to end.',
+          { headers: { 'Retry-After': String(retryAfterS) } },
+        );
+      readBodyOf(req);
+      readOn();
+    },
+    readBody: () => readBodyOf(req),
+    leaveBody: () => leaveBodyOf(req),
+    isCostly,
+  });
+
+  return {
+    accepted,
+    underWay,
+    open: (req) => {
+      if (underWay.size >= limits().pipelinedRequests) return null;
+      if (!accepted.isProven() && announcesBody(req)) leaveBodyOf(req);
+      return createFor(req);
+    },
+    begin: (exchange) => {
+      // Its client may have read an answer before this side knows that it was through: what asked for it is held no more.
+      for (const each of underWay)
+        if (each.res.writableEnded && !answered.has(each)) {
+          answered.add(each);
+          streamedBytes += wireBytes(each.req);
+        }
+      underWay.add(exchange);
+      readOn();
+      if (!accepted.isProven()) options.onUnproven();
+    },
+    end: (exchange) => {
+      underWay.delete(exchange);
+      // One that was answered before its body was whole ends the connection, and the rest stays unread.
+      if (exchange.req.complete) readBodyOf(exchange.req);
+      readOn();
+      streamedBytes += exchange.transfer?.bytesIn ?? 0;
+      if (underWay.size > 0) return false;
+      const wasCostly = isCostly();
+      idleAtBytes = socket.bytesRead;
+      streamedBytes = 0;
+      return wasCostly;
+    },
+  };
+}
+
+function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
+  return rawHeaders.reduce((sum, text) => sum + text.length, url.length);
+}
+
+/** A head as it came (RFC 9112 section 3), but for odd white space. */
+function wireBytes(req: IncomingMessage): number {
+  return headBytes(req) + (req.method?.length ?? 0) + ' HTTP/1.1 \r\n\r\n'.length + 2 * req.rawHeaders.length;
+}

@@ -1,0 +1,45 @@
+import type { Server } from 'node:http';
+import { isIPv6, type AddressInfo } from 'node:net';
+import { OperatorError } from '../system/operator-error.ts';
+
+/** Connections that the kernel completes ahead of us, at most; it also has a limit of its own (net.core.somaxconn, 4096 by default). */
+const backlog = 4096;
+
+/**
+ * Has a server listen, and gives where.
+ * @throws OperatorError when the address cannot be listened on.
+ */
+export async function listen(
+  server: Server,
+  host: string,
+  port: number,
+): Promise<{ host: string; port: number }> {
+  const attempt = (on: string) =>
+    new Promise<AddressInfo>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: on, port, backlog, ipv6Only: false }, () => {
+        server.off('error', reject);
+        resolve(server.address() as AddressInfo);
+      });
+    });
+  try {
+    const { address, port: actual } = await attempt(host).catch((error: unknown) => {
+      // "::" stands for both IP versions, and serves IPv4 alone where the kernel has no IPv6.
+      const { code } = error as NodeJS.ErrnoException;
+      if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')) return attempt('0.0.0.0');
+      throw error;
+    });
+    return { host: address, port: actual };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const where = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+    const reasons: Readonly<Record<string, string>> = {
+      EADDRINUSE: 'another program listens there already; stop it, or choose another listen.port',
+      EACCES: `ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another listen.port, such as 8443`,
+      EADDRNOTAVAIL:
+        'this machine has no such address; set listen.host to one that it has, or to "::" for all',
+      ENOTFOUND: 'that host name does not resolve; set listen.host to an address, or to "::" for all',
+    };
+    throw new OperatorError(`Cannot listen on ${where}: ${reasons[code ?? ''] ?? message}.`);
+  }
+}

@@ -1,0 +1,45 @@
+import { constants } from 'node:crypto';
+import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls';
+import { OperatorError } from '../system/operator-error.ts';
+import { keyExchangeGroups } from './key-exchange-groups.ts';
+
+export type ListenerTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: SecureVersion;
+  /** PEM of the CAs whose client certificates are demanded; null: none is. */
+  readonly clientCa: string | null;
+};
+
+/**
+ * The cipher suites, the preferred first: of those that encrypt and authenticate at once, with a key that a later theft
+ * of the certificate's does not reveal (RFC 9325 section 4.2). AES-128 is as safe here as AES-256, and measurably cheaper.
+ */
+const ciphers = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+
+/** What node:tls makes the context of a handshake from. */
+export function secureContextOptions({ cert, key, minVersion, clientCa }: ListenerTls): SecureContextOptions {
+  // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
+  const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  const ca = clientCa === null ? {} : { ca: clientCa };
+  return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, secureOptions, ...ca };
+}
+
+/** @throws OperatorError when no handshake could be made with it. */
+export function checkTls(tls: ListenerTls): void {
+  try {
+    createSecureContext(secureContextOptions(tls));
+  } catch (error) {
+    throw new OperatorError(`tls.cert or tls.clientCa can't be used: ${(error as Error).message}.`);
+  }
+}

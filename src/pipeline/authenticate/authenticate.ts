@@ -1,0 +1,114 @@
+import type { ServerResponse } from 'node:http';
+import type { Authenticator } from '../../auth/authenticator.ts';
+import { hasNoCredentials } from '../../auth/basic-credentials.ts';
+import type { Identity } from '../../auth/identity.ts';
+import { OciError } from '../../registry/error.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { Route } from '../../registry/route.ts';
+import type { Scope } from '../../registry/token-scope.ts';
+import {
+  isChallenged,
+  type VersionCheckAgents,
+  type VersionCheckMode,
+} from '../../registry/version-check.ts';
+import { credentialsNeeded, type Challenge } from './challenge.ts';
+import type { Exchange } from '../exchange.ts';
+
+/** Who asks, once it is known. */
+export type Admission = {
+  /** Null: nobody said. */
+  readonly identity: Identity | null;
+  /** Nobody said, on a route that is not open to everyone: only a policy can let it pass. */
+  readonly isStranger: boolean;
+  /** Whether the client's Authorization is upstream's to read. */
+  readonly keepAuthorization: boolean;
+  /** What the token allows that the request came with; null: it came with none, and only the policy decides. */
+  readonly scopes: readonly Scope[] | null;
+};
+
+export type AdmissionOptions = VersionCheckAgents & {
+  readonly authenticator: Authenticator;
+  readonly challenge: Challenge;
+  /** Whether a policy is asked what those may do who do not say who they are; they are refused otherwise. */
+  readonly admitsStrangers: boolean;
+  /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
+  readonly lockedOutDelayMs: number;
+  readonly versionCheck: VersionCheckMode;
+};
+
+const everyone: Admission = { identity: null, isStranger: false, keepAuthorization: false, scopes: null };
+
+/** Finds out who asks. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
+export type Admit = (
+  exchange: Exchange,
+  route: Route,
+  /** The values of Authorization; those of the request when left out. */
+  authorization?: readonly string[],
+) => Promise<Admission>;
+
+/** Creates the stage that finds out who asks. */
+export function createAdmission(options: AdmissionOptions): Admit {
+  const { authenticator, challenge } = options;
+  return async (exchange, route, authorization = headerValues(exchange.req.rawHeaders, 'authorization')) => {
+    if (route.kind === 'open') {
+      const keepAuthorization = authorization.length === 1 && /^token\s/i.test(authorization[0] ?? '');
+      return { ...everyone, keepAuthorization };
+    }
+    if (route.kind === 'version-check') {
+      if (options.versionCheck === 'open') return everyone;
+      const { method, userAgent } = exchange;
+      const isAsked = isChallenged(options.versionCheck, method, userAgent, options);
+      if (!isAsked && hasNoCredentials(authorization)) {
+        Object.assign(exchange.answerHeaders, challenge(exchange));
+        return everyone;
+      }
+    }
+    const result = await authenticator.authenticate(authorization, exchange.clientAddress);
+    switch (result.kind) {
+      case 'verified':
+        return {
+          identity: result.identity,
+          isStranger: false,
+          keepAuthorization: result.scheme === 'token',
+          scopes: null,
+        };
+      case 'anonymous':
+        if (options.admitsStrangers && route.kind !== 'version-check')
+          return { ...everyone, isStranger: true };
+        exchange.reason = 'no-credentials';
+        throw credentialsNeeded(challenge(exchange));
+      case 'locked-out':
+        exchange.reason = 'locked-out';
+        await holdBack(exchange.res, options.lockedOutDelayMs);
+        throw lockedOut(result.forMs - options.lockedOutDelayMs);
+      case 'refused':
+        exchange.reason = result.reason;
+        throw new OciError(
+          'UNAUTHORIZED',
+          'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
+          { headers: challenge(exchange) },
+        );
+    }
+  };
+}
+
+/** Waits so long, or until the client leaves. */
+async function holdBack(res: ServerResponse, delayMs: number): Promise<void> {
+  if (delayMs === 0 || res.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, delayMs);
+    res.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+function lockedOut(forMs: number): OciError {
+  const seconds = Math.max(1, Math.ceil(forMs / 1000));
+  return new OciError(
+    'TOOMANYREQUESTS',
+    `Too many wrong passwords were sent from this address or under this name: try again in ${seconds} seconds.`,
+    { headers: { 'Retry-After': String(seconds) } },
+  );
+}

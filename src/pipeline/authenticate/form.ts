@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http';
+import { OciError } from '../../registry/error.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { Exchange } from '../exchange.ts';
+
+/**
+ * Reads a body of the type application/x-www-form-urlencoded (WHATWG URL section 5.1).
+ * @param limits how large it may be, and how long it may take to come, in milliseconds
+ * @throws OciError BAD_REQUEST, SIZE_INVALID or REQUEST_TIMEOUT
+ */
+export async function readForm(
+  { req, res, connection, expectation }: Pick<Exchange, 'req' | 'res' | 'connection' | 'expectation'>,
+  limits: { readonly maxBytes: number; readonly timeoutMs: number },
+): Promise<URLSearchParams> {
+  const [type = ''] = headerValues(req.rawHeaders, 'content-type');
+  if (!/^application\/x-www-form-urlencoded *(?:;|$)/i.test(type))
+    throw new OciError(
+      'BAD_REQUEST',
+      'A request for a token has a body of application/x-www-form-urlencoded.',
+    );
+  if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits.maxBytes);
+  if (expectation === 'continue') res.writeContinue();
+  connection.readBody();
+  const body = await readBody(req, limits);
+  return new URLSearchParams(body.toString());
+}
+
+function readBody(
+  req: IncomingMessage,
+  { maxBytes, timeoutMs }: { readonly maxBytes: number; readonly timeoutMs: number },
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let length = 0;
+    const finish = (error: OciError | null) => {
+      clearTimeout(timer);
+      req.off('data', take).off('end', end).off('close', leave);
+      if (error === null) resolve(Buffer.concat(parts));
+      else reject(error);
+    };
+    const take = (part: Buffer) => {
+      length += part.length;
+      if (length > maxBytes) finish(tooLarge(maxBytes));
+      else parts.push(part);
+    };
+    const end = () => finish(null);
+    const leave = () => finish(new OciError('BAD_REQUEST', 'The body did not come whole.'));
+    const timer = setTimeout(() => {
+      finish(new OciError('REQUEST_TIMEOUT', 'The body took too long to come.'));
+    }, timeoutMs);
+    req.on('data', take).on('end', end).on('close', leave);
+  });
+}
+
+function tooLarge(maxBytes: number): OciError {
+  return new OciError(
+    'SIZE_INVALID',
+    `The body is larger than the ${maxBytes} bytes of limits.tokenFormBytes.`,
+  );
+}

@@ -1,0 +1,96 @@
+import type { RegistryTokens } from '../../auth/tokens/registry-tokens.ts';
+import { parseAccess } from '../../registry/access.ts';
+import { OciError } from '../../registry/error.ts';
+import { parseMount } from '../../registry/mount.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { VersionCheckMode } from '../../registry/version-check.ts';
+import { coversNeed } from '../../registry/token-scope.ts';
+import type { Admission, Admit } from './authenticate.ts';
+import type { Authorize } from '../authorize/authorize.ts';
+import { credentialsNeeded, type Challenge } from './challenge.ts';
+
+/** RFC 6750 section 2.1. */
+const bearerForm = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
+const bearerScheme = /^bearer(?: |$)/i;
+
+/** Lets tokens say who asks; whoever brings none is `admit`'s. */
+export function admitTokens(
+  admit: Admit,
+  {
+    tokens,
+    challenge,
+    admitsStrangers,
+    versionCheck,
+  }: {
+    tokens: Pick<RegistryTokens, 'verify'>;
+    challenge: Challenge;
+    /** Whether a policy is asked what those may do who do not say who they are. */
+    admitsStrangers: boolean;
+    versionCheck: VersionCheckMode;
+  },
+): Admit {
+  return async (
+    exchange,
+    route,
+    authorization = headerValues(exchange.req.rawHeaders, 'authorization'),
+  ): Promise<Admission> => {
+    const [value = '', ...others] = authorization;
+    const isOpen = route.kind === 'open' || (route.kind === 'version-check' && versionCheck === 'open');
+    if (others.length > 0 || isOpen || !bearerScheme.test(value))
+      return admit(exchange, route, authorization);
+    const token = bearerForm.exec(value)?.[1];
+    const found = token === undefined ? 'malformed' : await tokens.verify(token);
+    if (typeof found === 'string') {
+      exchange.reason = found;
+      const sentence = 'The token is over, or none that is good here: fetch another, or log in again.';
+      throw new OciError('UNAUTHORIZED', sentence, { headers: challenge(exchange, 'invalid_token') });
+    }
+    const { identity, scopes } = found;
+    const admission = { identity, isStranger: false, keepAuthorization: false, scopes };
+    if (identity !== null || route.kind === 'version-check') return admission;
+    if (admitsStrangers) return { ...admission, isStranger: true };
+    exchange.reason = 'no-credentials';
+    throw credentialsNeeded(challenge(exchange));
+  };
+}
+
+/** Holds tokens to what they allow, besides the policy: `authorize` decides first, and null allows everything. */
+export function authorizeTokens(
+  authorize: Authorize | null,
+  { challenge }: { challenge: Challenge },
+): Authorize {
+  return (exchange, route, target, admission) => {
+    const passage = authorize?.(exchange, route, target, admission) ?? {
+      rawTarget: target.raw,
+      hidesForm: false,
+    };
+    const { scopes } = admission;
+    if (scopes === null) return passage;
+    const access = parseAccess(exchange.method, route, target);
+    switch (access?.kind) {
+      case 'free':
+      case 'catalog':
+      case 'search':
+        return passage;
+      case 'repository': {
+        if (!coversNeed(scopes, access)) {
+          exchange.reason = 'insufficient-scope';
+          const sentence = `The token does not allow to ${access.action} ${access.repository}: fetch another for that.`;
+          throw new OciError('UNAUTHORIZED', sentence, {
+            headers: challenge(exchange, 'insufficient_scope'),
+          });
+        }
+        if (access.upload !== 'start') return passage;
+        const mount = parseMount(target);
+        const { from = null } = mount ?? {};
+        const keeps =
+          mount === null || (from !== null && coversNeed(scopes, { repository: from, action: 'pull' }));
+        return { ...passage, rawTarget: keeps ? passage.rawTarget : mount.rawTargetWithout, hidesForm: true };
+      }
+      case 'all-repositories':
+      case undefined:
+        exchange.reason = 'denied-unknown-request';
+        throw new OciError('DENIED', 'This is no request that a token can be for: send name and password.');
+    }
+  };
+}

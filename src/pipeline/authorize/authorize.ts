@@ -1,0 +1,140 @@
+import { parseAccess, type Need } from '../../registry/access.ts';
+import { OciError } from '../../registry/error.ts';
+import { parseMount } from '../../registry/mount.ts';
+import { isRepositoryName } from '../../registry/repository-name.ts';
+import type { Route } from '../../registry/route.ts';
+import type { CanonicalTarget } from '../../registry/target.ts';
+import type { Policy, Verdict } from '../../policy/policy.ts';
+import type { Asker } from '../../policy/asker.ts';
+import type { AskedRequest } from '../../upstream/request.ts';
+import type { Admission } from '../authenticate/authenticate.ts';
+import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
+import type { Exchange } from '../exchange.ts';
+import type { AnswerListing } from './catalog/listings.ts';
+import { unknownUpload, type UploadOwners } from './upload-owners.ts';
+
+/** What of a request goes on to upstream. */
+export type Passage = {
+  readonly rawTarget: string;
+  /** Whether a form in the body, which upstream would read as if it stood in the query, is to be taken for plain bytes. */
+  readonly hidesForm: boolean;
+  /** See ResponseEdits; left out: none is edited. */
+  readonly editLocation?: (location: string) => string;
+  /** Gives the answer in upstream's place, and upstream's status, as AnswerListing does; left out: upstream gives it. */
+  readonly list?: (headers: AskedRequest['headers']) => Promise<number>;
+};
+
+/** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or BLOB_UPLOAD_UNKNOWN. */
+export type Authorize = (
+  exchange: Exchange,
+  route: Route,
+  target: CanonicalTarget,
+  admission: Admission,
+) => Passage;
+
+/** Creates the stage that asks the policy. Nothing is looked up anywhere before it has said yes. */
+export function createAuthorization({
+  policy,
+  challenge,
+  uploads,
+  answerListing,
+}: {
+  policy: Policy;
+  challenge: Challenge;
+  uploads: UploadOwners;
+  answerListing: AnswerListing;
+}): Authorize {
+  return (exchange, route, target, admission) => {
+    const asker = admission.identity?.name ?? null;
+    const access = parseAccess(exchange.method, route, target);
+    const deny = (error: OciError, reason: string): OciError => {
+      exchange.reason = admission.isStranger ? 'no-credentials' : reason;
+      if (!admission.isStranger) return error;
+      return credentialsNeeded(
+        challenge(exchange, admission.scopes === null ? undefined : 'insufficient_scope'),
+      );
+    };
+    const whole: Passage = { rawTarget: target.raw, hidesForm: false };
+    if (access === null) throw deny(unknownRequest(exchange.method), 'denied-unknown-request');
+    switch (access.kind) {
+      case 'free':
+        if (admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
+        return whole;
+      case 'catalog':
+      case 'search': {
+        if (policy.decideForAll(asker).actions.has('pull')) return whole;
+        const seesSome = policy.mayAnywhere(asker, 'pull');
+        if (!seesSome && admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
+        const shows = seesSome ? (repository: string) => mayPull(policy, asker, repository) : null;
+        const { kind } = access;
+        return { ...whole, list: (headers) => answerListing(exchange, target, { kind, shows, headers }) };
+      }
+      case 'all-repositories': {
+        const { action } = access;
+        const verdict = policy.decideForAll(asker);
+        if (!verdict.actions.has(action)) throw deny(deniedForAll(asker, action, verdict), reasonOf(verdict));
+        return whole;
+      }
+      case 'repository': {
+        const { repository, action, upload } = access;
+        const verdict = policy.decide(asker, repository);
+        if (!verdict.actions.has(action))
+          throw deny(denied(asker, { repository, action }, verdict), reasonOf(verdict));
+        if (upload === null) return whole;
+        const editLocation = (location: string) => uploads.mark(location, target.rawPath, asker);
+        if (upload === 'start')
+          return { ...startUpload(target, (from) => mayPull(policy, asker, from)), editLocation };
+        const rawTarget = uploads.unmark(target, asker);
+        if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
+        exchange.reason = 'foreign-upload';
+        throw unknownUpload();
+      }
+    }
+  };
+}
+
+function mayPull(policy: Policy, asker: Asker, repository: string): boolean {
+  return policy.decide(asker, repository).actions.has('pull');
+}
+
+/**
+ * A blob may be mounted only from where its bytes may be pulled; without a source named, a registry would look for it in all
+ * repositories. The mount is left out then, and the client uploads the blob.
+ */
+function startUpload(target: CanonicalTarget, mayPullFrom: (repository: string) => boolean): Passage {
+  const mount = parseMount(target);
+  const keeps =
+    mount === null || (mount.from !== null && isRepositoryName(mount.from) && mayPullFrom(mount.from));
+  return { rawTarget: keeps ? target.raw : mount.rawTargetWithout, hidesForm: true };
+}
+
+function reasonOf({ rule }: Verdict): string {
+  return rule === null ? 'denied-by-no-rule' : `denied-by-rule-${rule}`;
+}
+
+function unknownRequest(method: string): OciError {
+  return new OciError(
+    'DENIED',
+    `This ${method} is no request of a registry's API that the policy could decide on.`,
+  );
+}
+
+function denied(asker: Asker, { repository, action }: Need, { rule, actions }: Verdict): OciError {
+  const who = asker ?? 'A client without credentials';
+  const others = [...actions].filter((other) => other !== 'overwrite');
+  if (rule === null || others.length === 0)
+    return new OciError('NAME_UNKNOWN', `There is no repository ${repository} that ${who} may know of.`);
+  return new OciError(
+    'DENIED',
+    `${who} may ${others.join(' and ')} but not ${action} ${repository} (rule ${rule}).`,
+  );
+}
+
+function deniedForAll(asker: Asker, action: string, { rule }: Verdict): OciError {
+  const who = asker ?? 'A client without credentials';
+  const why = rule === null ? 'no rule allows that' : `rule ${rule}`;
+  return new OciError(
+    'DENIED',
+    `${who} may not ${action} everything, and this request names no repository (${why}).`,
+  );
+}

@@ -1,0 +1,165 @@
+import { clientNetwork } from '../../../http/client-network.ts';
+import {
+  catalogPath,
+  formatCatalogQuery,
+  parseCatalogPage,
+  parseCatalogQuery,
+} from '../../../registry/catalog.ts';
+import { OciError } from '../../../registry/error.ts';
+import { headerPairs } from '../../../http/raw-headers.ts';
+import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/search.ts';
+import type { CanonicalTarget } from '../../../registry/target.ts';
+import type { Ask, AskedRequest, Fetched } from '../../../upstream/request.ts';
+import { writeWholeHead } from '../../serve/cache-response.ts';
+import { collectCatalog, type Refused } from './catalog.ts';
+import { whileClientStays } from '../../client-stay.ts';
+import type { Exchange } from '../../exchange.ts';
+import type { PageCursors } from './page-cursors.ts';
+import type { EditsFor } from '../../response-edits.ts';
+import { collectSearch } from './search.ts';
+import type { Walks } from './walks.ts';
+import { noRoom, type WholeAnswers } from '../../whole-answers.ts';
+
+/** What names many repositories: v2's list of them, and v1's search. */
+export type ListingKind = 'catalog' | 'search';
+
+/**
+ * Answers with those repositories that are shown; gives the status of what is upstream's own answer, such as an error, and else 200.
+ * @param headers what upstream is told about the request
+ * @throws OciError when upstream gave no answer, or none of its kind
+ */
+export type AnswerListing = (
+  exchange: Exchange,
+  target: CanonicalTarget,
+  listing: {
+    readonly kind: ListingKind;
+    /** Null: nothing is shown, and upstream is not asked. */
+    readonly shows: ((repository: string) => boolean) | null;
+    readonly headers: AskedRequest['headers'];
+  },
+) => Promise<number>;
+
+export type ListingsOptions = {
+  readonly ask: Ask;
+  readonly cursors: PageCursors;
+  readonly editsFor: EditsFor;
+  /** How many parts of upstream's list are read for one answer. */
+  readonly maxPages: number;
+  /** The largest part, in bytes. */
+  readonly maxPageBytes: number;
+  readonly walks: Walks;
+  readonly wholeAnswers: WholeAnswers;
+};
+
+/** Fields by which a client asks for something else than the whole of an answer that can be read here. */
+const shaping = /^(?:accept-encoding|range|if-.*)$/i;
+/** What of upstream's head says nothing of its list: a length, a count, a tag would. */
+const kept =
+  /^(?:access-control-.*|cache-control|content-type|docker-distribution-api-version|server|strict-transport-security|vary|x-content-type-options|x-docker-registry-.*)$/i;
+
+/** What upstream is told of one request alone: two that differ in nothing else are the same question. */
+const ofOneRequest =
+  /^(?:user-agent|x-forwarded-for|x-real-ip|x-request-id|traceparent|tracestate|baggage)$/i;
+
+type Listing = Parameters<AnswerListing>[2];
+
+export function createListings(options: ListingsOptions): AnswerListing {
+  const { walks, wholeAnswers } = options;
+  const collect = createCollect(options);
+  return async (exchange, target, listing) => {
+    const { kind, shows, headers } = listing;
+    const shared = Object.entries(headers).filter(([name]) => !ofOneRequest.test(name));
+    const { user, clientAddress } = exchange;
+    const key = JSON.stringify([kind, user, target.raw, shared]);
+    // No user's name has a line feed.
+    const walker = { group: user ?? '\n', client: user ?? `\n${clientNetwork(clientAddress)}` };
+    const answer = await whileClientStays(exchange, (left) => {
+      const walk = (signal: AbortSignal) => collect(target, listing, signal);
+      return shows === null ? walk(left) : walks.run(key, walker, walk, left);
+    });
+    if (answer === null) return 0;
+    if (exchange.method !== 'HEAD' && !wholeAnswers.hold(exchange.res, answer.body)) throw noRoom();
+    const edits = options.editsFor(exchange);
+    wholeAnswers.send(exchange, writeWholeHead(exchange, answer, edits));
+    return answer.status;
+  };
+}
+
+/** Creates what puts a list together; its result gives the answer, upstream's own where that is an error. */
+function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions) {
+  return async (
+    target: CanonicalTarget,
+    { kind, shows, headers }: Listing,
+    signal: AbortSignal,
+  ): Promise<Fetched> => {
+    const path = kind === 'catalog' ? catalogPath : '/v1/search';
+    const asked = {
+      ...Object.fromEntries(Object.entries(headers).filter(([name]) => !shaping.test(name))),
+      'Accept-Encoding': 'identity',
+    };
+    let first: Fetched | undefined;
+    const askPart =
+      <P>(parse: (answer: Fetched) => P) =>
+      async (query: string): Promise<P | Refused> => {
+        const request = { method: 'GET', rawTarget: `${path}?${query}`, headers: asked } as const;
+        const answer =
+          shows === null
+            ? describeNothing(kind, target)
+            : await ask(request, { maxBytes: maxPageBytes, signal });
+        if (answer === null) throw unreadable(`it has more than ${maxPageBytes} bytes`);
+        if (answer.status >= 400) return { refused: answer };
+        if (answer.status !== 200) throw unreadable(`its status is ${answer.status}`);
+        first ??= answer;
+        try {
+          return parse(answer);
+        } catch (error) {
+          throw error instanceof RangeError ? unreadable(error.message) : error;
+        }
+      };
+    const options = { shows: shows ?? (() => false), maxPages };
+    const answerWith = (content: object, link: readonly string[]): Fetched => ({
+      status: 200,
+      reason: 'OK',
+      rawHeaders: [
+        ...[...headerPairs(first?.rawHeaders ?? [])].filter(([name]) => kept.test(name)).flat(),
+        ...link,
+      ],
+      body: Buffer.from(JSON.stringify(content) + '\n'),
+    });
+    if (kind === 'search') {
+      const askPage = askPart(({ body }) => parseSearchPage(body));
+      const found = await collectSearch(parseSearchQuery(target), { ...options, askPage });
+      return 'refused' in found ? (found as Refused).refused : answerWith(found, []);
+    }
+    const askPage = askPart(({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
+    const page = await collectCatalog(parseCatalogQuery(target), { ...options, askPage, cursors });
+    if ('refused' in page) return page.refused;
+    const { names, size, last } = page;
+    const next = formatCatalogQuery({ last, n: String(size) });
+    return answerWith(
+      { repositories: names },
+      last === null ? [] : ['Link', `<${catalogPath}?${next}>; rel="next"`],
+    );
+  };
+}
+
+/** What a registry without repositories would answer. */
+function describeNothing(kind: ListingKind, target: CanonicalTarget): Fetched {
+  const content =
+    kind === 'catalog' ? { repositories: [] } : { query: readSearchedText(target), results: [] };
+  return {
+    status: 200,
+    reason: 'OK',
+    rawHeaders: [
+      ...['Content-Type', 'application/json; charset=utf-8'],
+      ...(kind === 'catalog' ? ['Docker-Distribution-Api-Version', 'registry/2.0'] : []),
+    ],
+    body: Buffer.from(JSON.stringify(content)),
+  };
+}
+
+function unreadable(reason: string): OciError {
+  return new OciError('BAD_GATEWAY', 'The registry gave no list of repositories that can be read here.', {
+    cause: new Error(reason),
+  });
+}

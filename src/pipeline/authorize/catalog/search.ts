@@ -1,0 +1,53 @@
+import { isRepositoryName } from '../../../registry/repository-name.ts';
+import type { SearchPage, SearchQuery } from '../../../registry/search.ts';
+import type { Refused } from './catalog.ts';
+
+export type SearchOptions = {
+  /** Asks upstream for a part of what it finds. */
+  readonly askPage: (query: string) => Promise<SearchPage | Refused>;
+  /** Whether the client may know of a repository. */
+  readonly shows: (repository: string) => boolean;
+  /** How many parts of what upstream finds are read. */
+  readonly maxPages: number;
+};
+
+/** How many results upstream is asked for at a time. */
+const askedSize = 100;
+
+/**
+ * Puts together the answer to a search, of those repositories that are shown. They are counted, too, so upstream is asked for all that
+ * it finds, up to `maxPages` parts.
+ */
+export async function collectSearch(
+  { others, n, page }: SearchQuery,
+  { askPage, shows, maxPages }: SearchOptions,
+): Promise<Record<string, unknown> | Refused> {
+  const seen = new Set<string>();
+  const found: unknown[] = [];
+  let query: unknown;
+  for (let pages = 1; pages <= maxPages; pages += 1) {
+    const asked = `n=${askedSize}&page=${pages}`;
+    const part = await askPage(others === '' ? asked : `${others}&${asked}`);
+    if ('refused' in part) return part;
+    query = part.query;
+    let isNew = false;
+    for (const { repository, entry } of part.results) {
+      if (repository === null || seen.has(repository)) continue;
+      isNew = true;
+      seen.add(repository);
+      if (isRepositoryName(repository) && shows(repository)) found.push(entry);
+    }
+    // One that knows no pages gives the same again.
+    const isLast = part.pageCount === null ? part.results.length < askedSize : pages >= part.pageCount;
+    if (isLast || !isNew) break;
+  }
+  const answer = { query, num_results: found.length };
+  if (n === null) return { ...answer, results: found };
+  return {
+    ...answer,
+    num_pages: Math.ceil(found.length / n),
+    page,
+    page_size: n,
+    results: found.slice((page - 1) * n, page * n),
+  };
+}

@@ -1,0 +1,75 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { parseUploadSession } from '../../registry/access.ts';
+import { OciError } from '../../registry/error.ts';
+import { readQueryField } from '../../registry/query.ts';
+import type { CanonicalTarget } from '../../registry/target.ts';
+import type { Asker } from '../../policy/asker.ts';
+import { deriveKey, type Secrets } from './derived-key.ts';
+
+/** Keeps upload sessions to those who opened them, by a mark in the query of each session's URL; nothing is remembered. */
+export type UploadOwners = {
+  /**
+   * Marks a Location that leads to an upload session of this front door as the asker's; any other stays as it is.
+   * @param location a relative reference (RFC 3986 section 4.2), or what follows the authority of an absolute one
+   * @param requestPath what it is relative to
+   */
+  mark(location: string, requestPath: string, asker: Asker): string;
+  /** Gives the request target without the mark, byte for byte otherwise; null unless it has exactly one, and that is the asker's. */
+  unmark(target: CanonicalTarget, asker: Asker): string | null;
+};
+
+const fieldName = '_owner';
+const origin = 'http://front.door';
+
+export function createUploadOwners(secrets: Secrets): UploadOwners {
+  const keys = secrets.map((secret) => deriveKey(secret, 'upload owner'));
+  /** One signature by each key; none for what is no upload session. */
+  const sign = (path: string, asker: Asker): string[] => {
+    const upload = parseUploadSession(path);
+    if (upload === null) return [];
+    const text = JSON.stringify([asker, upload.repository, upload.session]);
+    return keys.map((key) => createHmac('sha256', key).update(text).digest('base64url'));
+  };
+  return {
+    mark: (location, requestPath, asker) => {
+      const path = resolvePath(location, requestPath);
+      const [owner] = path === null ? [] : sign(path, asker);
+      if (owner === undefined) return location;
+      const [, beforeFragment = '', fragment = ''] = /^([^#]*)(.*)$/s.exec(location) ?? [];
+      const separator = beforeFragment.includes('?') ? '&' : '?';
+      return `${beforeFragment}${separator}${fieldName}=${owner}${fragment}`;
+    },
+    unmark: ({ raw, rawPath, path }, asker) => {
+      // Clients write the query anew, in another order, when they add the digest.
+      const texts = raw === rawPath ? [] : raw.slice(rawPath.length + 1).split('&');
+      const isMark = (text: string) => readQueryField(text).name === fieldName;
+      const [mark, ...furtherMarks] = texts.filter(isMark);
+      if (mark === undefined || furtherMarks.length > 0) return null;
+      const { value } = readQueryField(mark);
+      if (!sign(path, asker).some((owner) => isEqual(value, owner))) return null;
+      const query = texts.filter((text) => !isMark(text)).join('&');
+      return query === '' ? rawPath : `${rawPath}?${query}`;
+    },
+  };
+}
+
+/** The decoded path that a Location leads to; null: to another host, or one that cannot be decoded. */
+function resolvePath(location: string, requestPath: string): string | null {
+  if (location === '') return null;
+  try {
+    const url = new URL(location, origin + requestPath);
+    return url.origin === origin ? decodeURIComponent(url.pathname) : null;
+  } catch {
+    return null;
+  }
+}
+
+function isEqual(one: string, other: string): boolean {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** The 404 for a session of another. */
+export function unknownUpload(): OciError {
+  return new OciError('BLOB_UPLOAD_UNKNOWN', 'You have no such upload under way here: begin it anew.');
+}

@@ -1,0 +1,79 @@
+import type { IncomingMessage } from 'node:http';
+import { OciError } from '../registry/error.ts';
+import { headerValues } from '../http/raw-headers.ts';
+import type { Route } from '../registry/route.ts';
+import { hostPattern } from '../http/web-address.ts';
+
+/** A petabyte less one byte; Node's parser takes lengths that a reader with 63 bits does not, or takes for less than nothing. */
+const lengthPattern = /^[0-9]{1,15}$/;
+
+const forwardedMethods: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+]);
+/** Methods whose body, if it were sent in chunks, would have no agreed meaning (RFC 9110 section 9.3). */
+const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+/**
+ * Refuses a request whose end, or whose host, two readers could see differently (RFC 9112 section 11.2).
+ * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
+ */
+export function checkFraming(req: IncomingMessage, route: Route): void {
+  // Node's parser takes 0.9 and 2.0 as well.
+  if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
+    throw new OciError('BAD_REQUEST', 'The only versions of HTTP understood here are 1.1 and 1.0.');
+  }
+  const hosts = headerValues(req.rawHeaders, 'host');
+  if (hosts.length > 1) throw new OciError('BAD_REQUEST', 'The request has more than one Host header.');
+  if (hosts[0] === undefined && req.httpVersion !== '1.0') {
+    throw new OciError('BAD_REQUEST', 'The request has no Host header.');
+  }
+  // Load balancers' checks send it empty (RFC 9112 section 3.2). Elsewhere a name is needed that answers can lead to.
+  const needsName = route.kind !== 'version-check' && route.kind !== 'open';
+  if (hosts[0] !== undefined && (hosts[0] !== '' || needsName) && !hostPattern.test(hosts[0])) {
+    throw new OciError('BAD_REQUEST', 'The Host header is not a host name with an optional port.');
+  }
+  const codings = headerValues(req.rawHeaders, 'transfer-encoding');
+  const lengths = headerValues(req.rawHeaders, 'content-length');
+  if (lengths.length > 1 || (lengths.length === 1 && codings.length > 0)) {
+    throw new OciError('BAD_REQUEST', 'The request states the length of its body twice.');
+  }
+  if (lengths[0] !== undefined && !lengthPattern.test(lengths[0])) {
+    throw new OciError('BAD_REQUEST', 'The Content-Length is not that of any body.');
+  }
+  if (codings.length > 0) {
+    if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked' || req.httpVersion !== '1.1') {
+      throw new OciError(
+        'BAD_REQUEST',
+        'The only Transfer-Encoding understood here is "chunked", over HTTP/1.1.',
+      );
+    }
+    if (bodilessMethods.has(req.method ?? '')) {
+      throw new OciError('LENGTH_REQUIRED', `A ${req.method ?? ''} request cannot have a chunked body here.`);
+    }
+  }
+  if ((req.method === 'GET' || req.method === 'HEAD') && Number(lengths[0] ?? 0) > 0) {
+    throw new OciError('BAD_REQUEST', `A ${req.method} request cannot have a body here.`);
+  }
+}
+
+/** Whether a request's head says that a body follows. */
+export function announcesBody({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>): boolean {
+  return (
+    headerValues(rawHeaders, 'transfer-encoding').length > 0 ||
+    Number(headerValues(rawHeaders, 'content-length')[0] ?? 0) > 0
+  );
+}
+
+/** @throws OciError UNSUPPORTED for a method that no registry knows. */
+export function checkMethod(method: string): void {
+  if (forwardedMethods.has(method)) return;
+  throw new OciError('UNSUPPORTED', `The method ${method} is not supported.`, {
+    headers: { Allow: [...forwardedMethods].join(', ') },
+  });
+}

@@ -1,0 +1,63 @@
+import { parseUploadSession } from '../registry/access.ts';
+import { canonicalHost, isSameAddress, parseWebAddress } from '../http/web-address.ts';
+import type { LocationNames } from '../upstream/location.ts';
+import type { Exchange } from './exchange.ts';
+
+/** Knows all names of the front door. */
+export type PublicNames = {
+  /** What a Location in the answer to this request may lead to. */
+  readonly locationNames: (exchange: Pick<Exchange, 'host' | 'publicName'>) => LocationNames;
+};
+
+const registryPath = /^\/v[12]\//;
+
+/**
+ * @param certificateNames the host names and addresses in the server's certificate. In a Location, any of them counts where an upload
+ * goes on. For other paths of a registry a wildcard does not, which means other hosts too, nor does a port that is neither the scheme's own
+ * nor listened on nor in the request: beside the front door, other things have that host.
+ */
+export function createPublicNames({
+  certificateNames,
+  listenPort,
+  upstreamUrl,
+}: {
+  readonly certificateNames: readonly string[];
+  readonly listenPort: number;
+  readonly upstreamUrl: URL;
+}): PublicNames {
+  const upstream = parseWebAddress(upstreamUrl.protocol === 'https:' ? 'https' : 'http', upstreamUrl.host);
+  const wildcards = new Set(
+    certificateNames.filter((name) => name.startsWith('*.')).map((name) => name.slice(1)),
+  );
+  const hosts = new Set(
+    certificateNames
+      .filter((name) => !name.startsWith('*.'))
+      .map((name) => canonicalHost(name.includes(':') ? `[${name}]` : name)),
+  );
+  // A wildcard stands for one label (RFC 9525 section 6.3).
+  const isCertified = (host: string) => hosts.has(host) || wildcards.has(host.replace(/^[^.]*/, ''));
+
+  return {
+    locationNames: ({ host, publicName: { scheme, authority, isTold } }) => ({
+      host,
+      origin: authority === null ? null : `${scheme}://${authority}`,
+      findPlace: (address, path) => {
+        const named = host === null ? null : parseWebAddress('https', host);
+        const reached = authority === null ? null : parseWebAddress(scheme, authority);
+        const known = [named, reached].filter((each) => each !== null);
+        const isKnown = [...known, ...(upstream === null ? [] : [upstream])].some((each) =>
+          isSameAddress(each, address),
+        );
+        if (isKnown) return 'here';
+        const isOurPort =
+          address.isDefaultPort || [listenPort, ...known.map(({ port }) => port)].includes(address.port);
+        const isOurs =
+          (isCertified(address.host) && parseUploadSession(path) !== null) ||
+          (hosts.has(address.host) && isOurPort && registryPath.test(path));
+        if (!isOurs) return 'elsewhere';
+        // A Host that the certificate does not have is hardly the client's: a proxy that says nothing else has put it there.
+        return isTold || (named !== null && isCertified(named.host)) ? 'here' : 'fixed';
+      },
+    }),
+  };
+}

@@ -1,0 +1,22 @@
+import type { ResponseEdits } from '../upstream/headers.ts';
+import type { Exchange } from './exchange.ts';
+import type { PublicNames } from './public-names.ts';
+
+/** Gives what upstream's answer to a request is given on its way out, by what is known of the request at that moment. */
+export type EditsFor = (exchange: Exchange) => ResponseEdits;
+
+export function createEditsFor({
+  publicNames,
+  ownsCors,
+}: {
+  readonly publicNames: PublicNames;
+  /** See ResponseEdits. */
+  readonly ownsCors: boolean;
+}): EditsFor {
+  return (exchange) => ({
+    set: exchange.answerHeaders,
+    names: publicNames.locationNames(exchange),
+    ownsCors,
+    mayHaveTrailers: false,
+  });
+}

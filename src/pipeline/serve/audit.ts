@@ -1,0 +1,160 @@
+import type { Logger } from 'pino';
+import { identifyRequest, maxTextLength, roundDuration } from '../../telemetry/log/access-log.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { parseChange, type Change } from '../../registry/change.ts';
+import { digestForm } from '../../registry/digest.ts';
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import type { Route } from '../../registry/route.ts';
+import type { CanonicalTarget } from '../../registry/target.ts';
+import type { Ask } from '../../upstream/request.ts';
+import type { Exchange } from '../exchange.ts';
+import { buildOwnHeaders } from './internal-request.ts';
+import { createPushedBodies, type PushedBody } from './manifest-observer.ts';
+
+/** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
+export type Audit = {
+  /** To be called before such a request is forwarded: asks upstream what a tag names until then. Null for any other request; never rejects. */
+  begin(exchange: Exchange, route: Route, target: CanonicalTarget): Promise<AuditedRequest | null>;
+};
+
+export type AuditedRequest = {
+  /** To be called as soon as it is being forwarded, before any of its body has been read. */
+  forwarded(): void;
+  /** To be called with upstream's answer, before the client hears of it. */
+  answered(status: number, rawHeaders: RawHeaders): void;
+};
+
+export type AuditOptions = {
+  readonly logger: Logger;
+  readonly ask: Ask;
+  /** A whole Authorization value for upstream; null for none. */
+  readonly upstreamAuthorization: string | null;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly now: () => number;
+  /** How much of manifests under way is kept for their lines, of all together, in bytes. */
+  readonly maxKeptBytes: number;
+};
+
+/** How long a push waits to know what its tag named before, in milliseconds. */
+const oldDigestLimitMs = 2000;
+/** What a tag named; `isKnown` false: upstream did not say. */
+type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
+
+/** What became of a request: `unknown` when it may have taken effect and there was no answer. */
+type Result = 'success' | 'failure' | 'unknown';
+
+export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBytes }: AuditOptions): Audit {
+  const watchPushedBody = createPushedBodies({ maxKeptBytes });
+  // Written at any log.level: who wants no audit has a key for that.
+  const lines = logger.child({}, { level: 'info' });
+
+  const askOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
+    const { res } = exchange;
+    const asking = new AbortController();
+    const stop = () => asking.abort();
+    const timer = setTimeout(stop, oldDigestLimitMs);
+    res.once('close', stop);
+    try {
+      const headers = buildOwnHeaders(exchange, upstreamAuthorization);
+      const answer = await ask(
+        { method: 'HEAD', rawTarget: rawPath, headers },
+        { maxBytes: 0, signal: asking.signal },
+      );
+      const digest = answer?.status === 200 ? readDigest(answer.rawHeaders) : null;
+      return { digest, isKnown: digest !== null || answer?.status === 404 };
+    } catch {
+      return { digest: null, isKnown: false };
+    } finally {
+      clearTimeout(timer);
+      res.off('close', stop);
+    }
+  };
+
+  const begin: Audit['begin'] = async (exchange, route, target) => {
+    const change = parseChange(exchange.method, route, target);
+    if (change === null || exchange.res.destroyed) return null;
+    const old = change.tag === null || change.isV1 ? null : await askOldDigest(exchange, target);
+    let body: PushedBody | undefined;
+    let isWritten = false;
+
+    const write = (status: number, result: Result, rawHeaders: RawHeaders) => {
+      if (isWritten) return;
+      isWritten = true;
+      lines.info(
+        {
+          ...identifyRequest(exchange),
+          user: exchange.user,
+          ...(change.action === 'push'
+            ? describePush(change, old, body, result, rawHeaders)
+            : describeDelete(change, old)),
+          status,
+          result,
+          durationMs: roundDuration(now() - exchange.startedAtMs),
+          client: exchange.clientAddress,
+        },
+        change.action,
+      );
+    };
+    return {
+      forwarded: () => {
+        if (change.action === 'push') body = watchPushedBody(exchange.req);
+        exchange.res.once('close', () => {
+          const { errorCode, res } = exchange;
+          // A body over the limit is cut off before its end; of anything else upstream may have had all.
+          const result = errorCode === 'SIZE_INVALID' ? 'failure' : 'unknown';
+          write(res.headersSent ? res.statusCode : 0, result, []);
+          body?.drop();
+        });
+      },
+      answered: (status, rawHeaders) =>
+        write(status, status >= 200 && status < 300 ? 'success' : 'failure', rawHeaders),
+    };
+  };
+
+  return { begin };
+}
+
+function describePush(
+  change: Change,
+  old: OldDigest | null,
+  body: PushedBody | undefined,
+  result: Result,
+  rawHeaders: RawHeaders,
+): Record<string, unknown> {
+  // Of what was not taken, not all of the bytes need have been read.
+  const image = result === 'success' ? body?.read() : undefined;
+  const digest = change.digest ?? readDigest(rawHeaders) ?? (change.isV1 ? null : image?.digest) ?? null;
+  return {
+    repository: clientText(change.repository),
+    tag: clientText(change.tag),
+    ...(change.furtherTags.length === 0 ? {} : { furtherTags: change.furtherTags.map(clientText) }),
+    digest: clientText(digest),
+    ...describeOld('oldDigest', old),
+    ...(change.isV1 ? { imageId: image?.imageId ?? null } : {}),
+    bytes: body?.bytes ?? 0,
+    imageBytes: image?.imageBytes ?? null,
+  };
+}
+
+function describeDelete(change: Change, old: OldDigest | null): Record<string, unknown> {
+  return {
+    object: change.object,
+    repository: clientText(change.repository),
+    tag: clientText(change.tag),
+    ...(old === null ? { digest: clientText(change.digest) } : describeOld('digest', old)),
+  };
+}
+
+function describeOld(name: string, old: OldDigest | null): Record<string, unknown> {
+  return { [name]: old?.digest ?? null, ...(old?.isKnown === false ? { oldDigestUnknown: true } : {}) };
+}
+
+function clientText(text: string | null): string | null {
+  return text === null ? null : printable(text.slice(0, maxTextLength));
+}
+
+/** The digest that upstream names; null for none, or for something else. */
+function readDigest(rawHeaders: RawHeaders): string | null {
+  const [digest = '', ...others] = headerValues(rawHeaders, 'docker-content-digest');
+  return others.length === 0 && digest.length <= maxTextLength && digestForm.test(digest) ? digest : null;
+}

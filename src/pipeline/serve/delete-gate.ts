@@ -1,0 +1,183 @@
+import { OciError } from '../../registry/error.ts';
+import { parseRace } from '../../registry/race.ts';
+import { parseTarget, type CanonicalTarget } from '../../registry/target.ts';
+import type { Ask } from '../../upstream/request.ts';
+import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
+import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
+import type { Exchange } from '../exchange.ts';
+import { clientGone } from './immutable-tags/tag-lookup.ts';
+
+/** Keeps deletes apart from whatever they may not meet at upstream. */
+export type DeleteGate = {
+  /** The way past the gate of a request that is about to be forwarded; null for one that may meet anything. */
+  open(exchange: Exchange, target: CanonicalTarget): GatePass | null;
+  /**
+   * Calls `proceed`, which forwards a DELETE, at once or, where it deletes what others read or write, when nothing else is under way in its
+   * repository, in which everything is held until upstream has answered. @throws OciError UNAVAILABLE when that does not come about.
+   */
+  alone(exchange: Exchange, target: CanonicalTarget, proceed: (alone: Alone) => Promise<void>): Promise<void>;
+  /** The same way of asking upstream, past the gate. */
+  guardAsk(ask: Ask): Ask;
+};
+
+export type Alone = {
+  /** To be called when upstream has answered. */
+  readonly answered: () => void;
+  /** See ForwardRequest: before upstream's answer nobody knows whether it is over. */
+  readonly outlivesClient: () => boolean;
+};
+
+/** `settled`, where upstream has answered, and `close` in any case are to be called. */
+export type GatePass = {
+  /** Whether it has to be passed before upstream has the head, or only before it has the last of the body. */
+  readonly from: 'head' | 'body';
+  /** Undefined: it is passed. @throws OciError UNAVAILABLE, as the promise does. */
+  enter(): Promise<void> | undefined;
+  settled(): void;
+  close(): void;
+};
+
+export type DeleteGateOptions = {
+  readonly activity: RepositoryActivity;
+  /** Gives a delete its repository for itself. */
+  readonly turns: RepositoryLocks;
+  /** How long a delete waits, and what is held for one, in milliseconds. */
+  readonly waitMs: number;
+  /** How many deletes may wait for one repository. */
+  readonly maxDeletes: number;
+  /** How many other requests may be held for one repository, and in all. */
+  readonly maxPerRepository: number;
+  readonly maxInAll: number;
+};
+
+/** How long something that only read may go on at upstream after it was broken off, in milliseconds. */
+const readLingerMs = 1000;
+const retryAfterSeconds = 5;
+
+export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
+  const { activity, turns, waitMs, maxDeletes, maxPerRepository, maxInAll } = options;
+  const limits = { waitMs, maxPerRepository, maxInAll };
+
+  const openPass = ({ res, method }: Exchange, repositories: readonly string[], from: GatePass['from']) => {
+    const over = new AbortController();
+    let leave: Leave | undefined;
+    const hold = async (): Promise<void> => {
+      const stop = () => over.abort();
+      res.once('close', stop);
+      if (res.destroyed) stop();
+      const entered = await activity.wait(repositories, { ...limits, signal: over.signal });
+      res.off('close', stop);
+      if (typeof entered === 'string') throw refuseHeld(entered, repositories);
+      if (over.signal.aborted) entered();
+      else leave = entered;
+    };
+    return {
+      from,
+      enter: () => {
+        leave = activity.enter(repositories) ?? undefined;
+        return leave === undefined ? hold() : undefined;
+      },
+      settled: () => leave?.(),
+      close: () => {
+        over.abort();
+        leave?.(method === 'GET' || method === 'HEAD' ? readLingerMs : unsettledMs);
+      },
+    };
+  };
+
+  const alone = async (
+    exchange: Exchange,
+    repository: string,
+    proceed: (alone: Alone) => Promise<void>,
+  ): Promise<void> => {
+    const { res } = exchange;
+    const leaving = new AbortController();
+    const leave = () => leaving.abort();
+    if (res.destroyed) leave();
+    res.once('close', leave);
+    const turn = await turns.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
+    res.off('close', leave);
+    if (typeof turn === 'string') throw refuseDelete(turn, repository);
+    // What goes on when others do, too, could take from them.
+    const cut = () => {
+      exchange.reason = 'lock-lost';
+      if (!res.headersSent) res.destroy();
+    };
+    try {
+      if (!(await turn.isHeld())) throw refuseDelete('unavailable', repository);
+      turn.lost?.addEventListener('abort', cut, { once: true });
+      await proceed({
+        answered: () => turn.release(),
+        outlivesClient: () => turn.lost?.aborted !== true,
+      });
+    } finally {
+      turn.lost?.removeEventListener('abort', cut);
+      // Forwarded and perhaps without an answer: upstream may be at it still.
+      if (exchange.transfer === null) turn.release();
+      else setTimeout(() => turn.release(), unsettledMs).unref();
+    }
+  };
+
+  return {
+    open: (exchange, target) => {
+      const race = parseRace(exchange.method, target);
+      if (race?.kind !== 'other') return null;
+      const hasBody = !exchange.req.complete || exchange.req.readableLength > 0;
+      return openPass(exchange, race.repositories, hasBody ? race.from : 'head');
+    },
+    alone: (exchange, target, proceed) => {
+      const race = parseRace(exchange.method, target);
+      return race?.kind === 'delete'
+        ? alone(exchange, race.repository, proceed)
+        : proceed({ answered: () => {}, outlivesClient: () => false });
+    },
+    guardAsk: (ask) => async (asked, fetchLimits) => {
+      const race = parseRace(asked.method, parseTarget(asked.rawTarget));
+      if (race?.kind !== 'other') return ask(asked, fetchLimits);
+      const { repositories } = race;
+      const { signal } = fetchLimits;
+      const leave =
+        activity.enter(repositories) ?? (await activity.wait(repositories, { ...limits, signal }));
+      if (typeof leave === 'string') throw refuseHeld(leave, repositories);
+      try {
+        const answer = await ask(asked, fetchLimits);
+        leave();
+        return answer;
+      } finally {
+        leave(readLingerMs);
+      }
+    },
+  };
+}
+
+function refuseHeld(refusal: HoldRefusal, [repository = '']: readonly string[]): OciError {
+  switch (refusal) {
+    case 'gone':
+      return clientGone();
+    case 'late':
+      return unavailable(`A delete in ${repository} has not ended in time`);
+    case 'crowded':
+      return unavailable(`Too many requests are held by a delete in ${repository}`);
+  }
+}
+
+function refuseDelete(refusal: LockRefusal, repository: string): OciError {
+  switch (refusal) {
+    case 'gone':
+      return clientGone();
+    case 'late':
+      return unavailable(`What is under way in ${repository} has not ended in time for a delete`);
+    case 'crowded':
+      return unavailable(`Too many deletes in ${repository} wait already`);
+    case 'unavailable':
+      return unavailable(
+        `It could not be made sure that nothing else is under way in ${repository}, so nothing was deleted`,
+      );
+  }
+}
+
+function unavailable(why: string): OciError {
+  return new OciError('UNAVAILABLE', `${why}: try again in a moment.`, {
+    headers: { 'Retry-After': String(retryAfterSeconds) },
+  });
+}

@@ -1,0 +1,74 @@
+import { OciError } from '../../../registry/error.ts';
+import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../../locks/repository-locks.ts';
+import { whileClientStays } from '../../client-stay.ts';
+import type { Exchange } from '../../exchange.ts';
+import { clientGone } from './tag-lookup.ts';
+
+/** Forwards the request. @param outlivesClient see ForwardRequest */
+export type Proceed = (outlivesClient?: () => boolean) => Promise<void>;
+
+/** Forwards the request, if it is still its turn. */
+export type ProceedInTurn = (forward: Proceed) => Promise<void>;
+
+/** Acts when it is this write's turn in the repository, which ends when its answer has been sent. @throws OciError UNAVAILABLE */
+export type InTurn = <T>(
+  exchange: Exchange,
+  repository: string,
+  act: (proceedInTurn: ProceedInTurn) => Promise<T>,
+) => Promise<T>;
+
+export type TurnOptions = {
+  readonly locks: RepositoryLocks;
+  /** How long a write waits for those to the same repository before it, in milliseconds. */
+  readonly lockWaitMs: number;
+  /** How many may wait. */
+  readonly maxWaiting: number;
+};
+
+const retryAfterSeconds = 5;
+
+/** Lets writes to a repository with immutable tags have their turn, one after the other. */
+export function createTurns({ locks, lockWaitMs, maxWaiting }: TurnOptions): InTurn {
+  return async (exchange, repository, act) => {
+    const { res } = exchange;
+    const lock = await whileClientStays(exchange, (signal) =>
+      locks.acquire(repository, { waitMs: lockWaitMs, maxWaiting, signal }),
+    );
+    if (lock === null || lock === 'gone') throw clientGone();
+    if (typeof lock === 'string') throw noTurn(lock, repository);
+    // What goes on without the lock could meet another write.
+    const cut = () => {
+      exchange.reason = 'lock-lost';
+      if (!res.headersSent) res.destroy();
+    };
+    try {
+      return await act(async (forward) => {
+        if (!(await lock.isHeld())) throw noTurn('unavailable', repository);
+        lock.lost?.addEventListener('abort', cut, { once: true });
+        // A client that leaves must not free the repository for another while upstream is still at this one's write.
+        await forward(() => lock.lost?.aborted !== true);
+      });
+    } finally {
+      lock.lost?.removeEventListener('abort', cut);
+      // Forwarded and without an answer: upstream may be at it still.
+      if (exchange.transfer === null || res.headersSent) lock.release();
+      else setTimeout(() => lock.release(), unsettledMs).unref();
+    }
+  };
+}
+
+/** Why a write does not get its turn, or a delete is not looked into. */
+export function noTurn(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
+  const why: Record<typeof refusal, string> = {
+    late: `Other writes to ${repository}, which has immutable tags, have not ended in time`,
+    crowded: `Too many writes to ${repository}, which has immutable tags, wait already`,
+    unavailable: `It could not be made sure that no other write to ${repository}, which has immutable tags, is under way`,
+  };
+  return tryAgain(why[refusal]);
+}
+
+export function tryAgain(why: string): OciError {
+  return new OciError('UNAVAILABLE', `${why}: try again in a moment.`, {
+    headers: { 'Retry-After': String(retryAfterSeconds) },
+  });
+}

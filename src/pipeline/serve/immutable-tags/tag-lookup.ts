@@ -1,0 +1,184 @@
+import { OciError } from '../../../registry/error.ts';
+import { headerValues, type RawHeaders } from '../../../http/raw-headers.ts';
+import { tagForm } from '../../../registry/tag.ts';
+import type { Ask, Fetched } from '../../../upstream/request.ts';
+import type { Exchange } from '../../exchange.ts';
+import { buildOwnHeaders } from '../internal-request.ts';
+
+export type TagQuestionsOptions = {
+  readonly ask: Ask;
+  /** Of a larger manifest nothing is known, in bytes. */
+  readonly maxManifestBytes: number;
+  /** How many questions are asked because of one request, of those that count together. */
+  readonly maxQuestions: number;
+  /** Of a longer list of tags, all its pages together, nothing is known, in bytes. */
+  readonly maxListBytes: number;
+};
+
+/**
+ * What upstream is asked because of one request, never a cache. @throws OciError BAD_GATEWAY, GATEWAY_TIMEOUT when it does not say, and
+ * DENIED when it would take too many questions.
+ */
+export type TagQuestions = {
+  /** The registry's answer, whatever it is; null: it is larger than a manifest may be. */
+  ask(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
+  /** What a tag names, asked by its path; null: nothing. `digest` null: upstream does not say which, as in the first protocol. */
+  find(method: 'GET' | 'HEAD', path: string): Promise<{ readonly digest: string | null } | null>;
+  /** Those tags of a repository that are wanted. */
+  listTags(repository: string, isWanted: (tag: string) => boolean): Promise<readonly string[]>;
+  /** Why nothing more can be asked; null: more can. */
+  end(): 'late' | 'exhausted' | 'gone' | null;
+  /** To be called once; what is being asked is given up. */
+  close(): void;
+};
+
+/**
+ * @param authorization what upstream wants to see of whoever asks, a whole Authorization value; null for nothing
+ * @param limitMs how long all questions may take together, in milliseconds
+ */
+export function openTagQuestions(
+  { ask, maxManifestBytes, maxQuestions, maxListBytes }: TagQuestionsOptions,
+  exchange: Exchange,
+  authorization: string | null,
+  limitMs: number,
+): TagQuestions {
+  const { res } = exchange;
+  const headers = buildOwnHeaders(exchange, authorization);
+  const asking = new AbortController();
+  const { signal } = asking;
+  const stop = () => asking.abort();
+  let isLate = false;
+  let questionsLeft = maxQuestions;
+  const timer = setTimeout(() => {
+    isLate = true;
+    stop();
+  }, limitMs);
+  res.once('close', stop);
+  if (res.destroyed) stop();
+
+  const question = async (
+    method: 'GET' | 'HEAD',
+    path: string,
+    maxBytes: number,
+  ): Promise<Fetched | null> => {
+    questionsLeft -= 1;
+    if (questionsLeft < 0)
+      throw unclear(
+        `that takes more than the ${maxQuestions} questions that limits.tagQuestions lets the registry be asked for one request. What was learned is kept, so try again; where the repository has more immutable tags than that, raise the limit`,
+      );
+    try {
+      return await ask({ method, rawTarget: path, headers }, { maxBytes, signal });
+    } catch (error) {
+      if (isLate)
+        throw new OciError('GATEWAY_TIMEOUT', `The registry did not say within ${limitMs} ms ${whatFor}.`);
+      throw signal.aborted ? clientGone() : error;
+    }
+  };
+
+  /** Null: there is no such thing. */
+  const get = async (method: 'GET' | 'HEAD', path: string, maxBytes: number): Promise<Fetched | null> => {
+    const answer = await question(method, path, maxBytes);
+    if (answer === null) throw unclear(`what the registry says has more than ${maxBytes} bytes`);
+    if (answer.status === 404) return null;
+    if (answer.status !== 200)
+      throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it answered ${answer.status}.`);
+    return answer;
+  };
+
+  return {
+    ask: (method, path) => question(method, path, maxManifestBytes),
+    find: async (method, path) => {
+      const found = await get(method, path, maxManifestBytes);
+      return found && { digest: readDigest(found.rawHeaders) };
+    },
+    listTags: async (repository, isWanted) => {
+      const path = `/v2/${repository}/tags/list`;
+      const tags: string[] = [];
+      let bytesLeft = maxListBytes;
+      for (let query: string | null = ''; query !== null;) {
+        const page = await question('GET', path + query, bytesLeft);
+        if (page === null)
+          throw unclear(
+            `its list of tags has more than the ${maxListBytes} bytes that limits.tagListBytes lets it have`,
+          );
+        if (page.status === 404) break;
+        if (page.status !== 200)
+          throw new OciError(
+            'BAD_GATEWAY',
+            `The registry did not say ${whatFor}: it answered ${page.status}.`,
+          );
+        bytesLeft -= page.body.length;
+        for (const tag of parseTagList(page.body)) if (isWanted(tag)) tags.push(tag);
+        query = readNextQuery(page.rawHeaders);
+      }
+      return tags;
+    },
+    end: () => (isLate ? 'late' : signal.aborted ? 'gone' : questionsLeft < 0 ? 'exhausted' : null),
+    close: () => {
+      clearTimeout(timer);
+      res.off('close', stop);
+      stop();
+    },
+  };
+}
+
+const whatFor = 'what its immutable tags name, so the request was not let through';
+
+/** For the log: nobody reads it. */
+export function clientGone(): OciError {
+  return new OciError('REQUEST_TIMEOUT', 'The client has left.');
+}
+
+function unclear(why: string): OciError {
+  return new OciError(
+    'DENIED',
+    `It could not be found out what the repository's immutable tags name: ${why}.`,
+  );
+}
+
+/** The one digest that an answer's head names; null: none, or several. */
+export function readDigest(rawHeaders: RawHeaders): string | null {
+  const [digest, ...others] = headerValues(rawHeaders, 'docker-content-digest');
+  return digest === undefined || others.length > 0 ? null : digest;
+}
+
+/** distribution-spec, "Listing Tags". @throws OciError BAD_GATEWAY for anything else */
+function parseTagList(body: Buffer): string[] {
+  const { tags } = parseObject(body) as { tags?: unknown };
+  // A repository whose last tag has gone has null.
+  if (tags === null) return [];
+  if (!Array.isArray(tags) || !tags.every(isTag))
+    throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it gave no list of tags.`);
+  return tags;
+}
+
+function isTag(tag: unknown): tag is string {
+  return typeof tag === 'string' && tagForm.test(tag);
+}
+
+function parseObject(body: Buffer): object {
+  try {
+    const value: unknown = JSON.parse(body.toString());
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** The query of the next page (RFC 8288); null: there is none. */
+function readNextQuery(rawHeaders: RawHeaders): string | null {
+  for (const link of headerValues(rawHeaders, 'link')) {
+    const [, url = ''] = /<([^<>]*)>\s*;\s*rel="?next"?/i.exec(link) ?? [];
+    // A page that follows, and that cannot be found, could have the very tag.
+    if (url === '' && !/\bnext\b/i.test(link)) continue;
+    const queryAt = url.indexOf('?');
+    const query = queryAt === -1 ? '' : url.slice(queryAt);
+    if (!/^\?[\x21-\x7e]+$/.test(query))
+      throw new OciError(
+        'BAD_GATEWAY',
+        `The registry did not say ${whatFor}: a page of tags has no next one.`,
+      );
+    return query;
+  }
+  return null;
+}

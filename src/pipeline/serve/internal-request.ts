@@ -1,0 +1,33 @@
+import type { Exchange } from '../exchange.ts';
+import { continueTrace } from '../../http/trace-context.ts';
+
+/** Every kind of manifest: of a tag that is asked for otherwise, a registry may name another one's digest, or none. */
+const manifestTypes = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.v1+prettyjws',
+  '*/*',
+].join(', ');
+
+/**
+ * The header fields of what Tidegate itself asks upstream because of a request.
+ * @param authorization a whole Authorization value; null for none
+ */
+export function buildOwnHeaders(
+  { host, id, trace }: Exchange,
+  authorization: string | null,
+): Record<string, string> {
+  const { requestId, traceparent, tracestate } = continueTrace(id, trace);
+  return {
+    ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
+    'X-Forwarded-Proto': 'https',
+    'X-Request-Id': requestId,
+    traceparent,
+    ...(tracestate === null ? {} : { tracestate }),
+    'User-Agent': 'tidegate',
+    Accept: manifestTypes,
+    ...(authorization === null ? {} : { Authorization: authorization }),
+  };
+}

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { createCollectedBytes, type CollectedBytes } from '../../upstream/body/collected-bytes.ts';
+
+/** A manifest that is being pushed, as it passes. */
+export type PushedBody = {
+  readonly bytes: number;
+  /** Call it once, when all has passed. */
+  read(): PushedImage;
+  /** Forgets what is kept of it. */
+  drop(): void;
+};
+
+/** What is known of a manifest from its bytes: little when it is too large to be looked at, or is none. */
+export type PushedImage = {
+  readonly digest: string;
+  /** What the configuration and layers that it names have in all; null when it does not say, as an index does not. */
+  readonly imageBytes: number | null;
+  /** The image that a tag of the first registry protocol is set to. */
+  readonly imageId: string | null;
+};
+
+/**
+ * Begins to look at a request's body. Call it just after its reading has begun, in the same turn of the event loop: begun here, it
+ * would begin before the upstream request has its socket.
+ */
+export type WatchPushedBody = (req: IncomingMessage) => PushedBody;
+
+/** Of a larger manifest only the digest is known: it would be kept and parsed. In bytes. */
+const maxReadBytes = 1024 * 1024;
+
+/** @param options maxKeptBytes: how much is kept of all manifests together; of those beyond it only the digest is known */
+export function createPushedBodies(options: { readonly maxKeptBytes: number }): WatchPushedBody {
+  let keptBytes = 0;
+  return (req) => {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    let kept: CollectedBytes | null = createCollectedBytes();
+    const drop = () => {
+      keptBytes -= kept?.heldBytes ?? 0;
+      kept = null;
+    };
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      hash.update(chunk);
+      if (kept === null) return;
+      const before = kept.heldBytes;
+      kept.add(chunk); // copied, since the memory of the chunk itself is given back
+      keptBytes += kept.heldBytes - before;
+      if (bytes > maxReadBytes || keptBytes > options.maxKeptBytes) drop();
+    });
+    return {
+      get bytes() {
+        return bytes;
+      },
+      read: () => {
+        const text = kept?.read().toString() ?? '';
+        drop();
+        return { digest: `sha256:${hash.digest('hex')}`, ...parsePushed(text) };
+      },
+      drop,
+    };
+  };
+}
+
+/** Reads a manifest, or the body of a v1 tag, which is an image's id as a JSON text. */
+export function parsePushed(text: string): Omit<PushedImage, 'digest'> {
+  const nothing = { imageBytes: null, imageId: null };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return nothing;
+  }
+  if (typeof value === 'string') return { ...nothing, imageId: /^[0-9a-f]{64}$/.test(value) ? value : null };
+  if (typeof value !== 'object' || value === null) return nothing;
+  const { config, layers } = value as { config?: unknown; layers?: unknown };
+  return {
+    ...nothing,
+    imageBytes: Array.isArray(layers) ? sumSizes([config, ...(layers as unknown[])]) : null,
+  };
+}
+
+/** The sum of the sizes of descriptors (image-spec, "Content Descriptors"); null when one has none. */
+function sumSizes(descriptors: readonly unknown[]): number | null {
+  let sum = 0;
+  for (const descriptor of descriptors) {
+    const size = (descriptor as { size?: unknown } | null | undefined)?.size;
+    if (!Number.isSafeInteger(size) || Number(size) < 0) return null;
+    sum += Number(size);
+  }
+  return Number.isSafeInteger(sum) ? sum : null;
+}

@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { tooLarge } from '../../upstream/forward.ts';
+import type { Exchange } from '../exchange.ts';
+
+/**
+ * Reads a request's body to its end, which then goes nowhere, for its digest. Null: its client has left.
+ * @param options algorithm: a name that image-spec registers ("Digests")
+ * @throws OciError SIZE_INVALID when it has more than `maxBytes`
+ */
+export function readPushedDigest(
+  { req, res, expectation }: Exchange,
+  { algorithm, maxBytes }: { algorithm: 'sha256' | 'sha512'; maxBytes: number },
+): { readonly digest: Promise<string | null>; readonly transfer: Exchange['transfer'] } {
+  const hash = createHash(algorithm);
+  let bytes = 0;
+  const digest = new Promise<string | null>((resolve, reject) => {
+    const end = (act: () => void) => {
+      req.off('data', onData).off('end', onEnd);
+      res.off('close', onClose);
+      act();
+    };
+    const onData = (chunk: Buffer) => {
+      bytes += chunk.length;
+      hash.update(chunk);
+      if (bytes > maxBytes) end(() => reject(tooLarge(maxBytes)));
+    };
+    const onEnd = () => end(() => resolve(`${algorithm}:${hash.digest('hex')}`));
+    const onClose = () => end(() => resolve(null));
+    if (res.destroyed) {
+      resolve(null);
+      return;
+    }
+    if (expectation === 'continue') res.writeContinue();
+    req.on('data', onData).on('end', onEnd);
+    res.on('close', onClose);
+  });
+  // For as long as it is read it is the client's turn, and one that is silent is cut off.
+  const transfer = {
+    waitsForClient: () => true,
+    get bytesIn() {
+      return bytes;
+    },
+    bytesOut: 0,
+  };
+  return { digest, transfer };
+}

@@ -1,0 +1,45 @@
+import { OciError } from '../registry/error.ts';
+import type { Route } from '../registry/route.ts';
+import type { Exchange } from './exchange.ts';
+import { announcesBody } from './framing.ts';
+
+/** When a client that has too many uploads under way is to come again, in seconds. */
+const retryAfterS = 5;
+
+/**
+ * Creates what lets a request through that is no upload, or whose user (whose address, where nobody said who asks) has fewer uploads under way than `maxPerUser`. An upload is a
+ * request with a body other than a manifest; it ends with its answer.
+ *
+ * @param onRefused called for each that is refused
+ */
+export function createUploadLimit(
+  maxPerUser: number,
+  onRefused: () => void,
+): (exchange: Exchange, route: Route) => void {
+  const underWay = new Map<string, number>();
+  /** @throws OciError TOOMANYREQUESTS */
+  return (exchange, route) => {
+    const { res } = exchange;
+    if (route.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
+    // Strangers may push where a policy lets them; no user's name has a line feed.
+    const user = exchange.user ?? `\n${exchange.clientAddress}`;
+    const count = underWay.get(user) ?? 0;
+    if (count >= maxPerUser) {
+      exchange.reason = 'too-many-uploads';
+      onRefused();
+      throw new OciError(
+        'TOOMANYREQUESTS',
+        `You have ${count} uploads under way already: wait for some to end.`,
+        {
+          headers: { 'Retry-After': String(retryAfterS) },
+        },
+      );
+    }
+    underWay.set(user, count + 1);
+    res.once('close', () => {
+      const left = (underWay.get(user) ?? 0) - 1;
+      if (left > 0) underWay.set(user, left);
+      else underWay.delete(user);
+    });
+  };
+}

@@ -1,0 +1,33 @@
+import type { Logger } from 'pino';
+import { identifyRequest } from '../telemetry/log/access-log.ts';
+import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
+import { findForeignPlace, type LocationNames } from '../upstream/location.ts';
+import type { Exchange } from './exchange.ts';
+
+/** Says in the log what an answer of upstream shows to be configured wrongly. */
+export type UpstreamWarnings = {
+  /** For a 401. */
+  challenge(exchange: Exchange): void;
+  /** For what a push is answered: clients would go on at another place, without the front door, or fail. A redirect may lead anywhere. */
+  foreignPlace(exchange: Exchange, rawHeaders: RawHeaders, names: LocationNames): void;
+};
+
+export function createUpstreamWarnings(logger: Logger, sendsCredentials: boolean): UpstreamWarnings {
+  return {
+    challenge: (exchange) => {
+      const hint = sendsCredentials
+        ? 'it does not accept upstream.username and upstream.password'
+        : 'it wants credentials of its own: set upstream.username and upstream.password';
+      logger.warn(identifyRequest(exchange), `the registry answered 401: ${hint}`);
+    },
+    foreignPlace: (exchange, rawHeaders, names) => {
+      const [location] = headerValues(rawHeaders, 'location');
+      const place = location === undefined ? null : findForeignPlace(location, names);
+      if (place === null) return;
+      logger.warn(
+        { ...identifyRequest(exchange), place },
+        "the registry sends clients that push to another place than this front door: take http.host out of the registry's configuration, or give it a name there that is in the certificate",
+      );
+    },
+  };
+}

@@ -1,0 +1,161 @@
+import { isRepositoryName } from '../registry/repository-name.ts';
+import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
+import { type Asker } from './asker.ts';
+import { parseRepositoryPattern } from './repository-pattern.ts';
+import { compileGroups, parseWho, type Who } from './who.ts';
+
+/** Something that is hardly meant, but can be lived with. */
+export type RuleFault = {
+  /** Where, as a path in the configuration. */
+  readonly path: readonly (string | number)[];
+  readonly sentence: string;
+};
+
+type Rules = {
+  readonly policy: readonly RuleText[] | null;
+  readonly groups: Readonly<Record<string, readonly string[]>>;
+};
+
+/**
+ * Looks for what is hardly meant: rules that never decide, names that nobody has, a policy by which nobody may push, and
+ * what is allowed to strangers and not to users. Only what is certain is said.
+ *
+ * @param userNames of those who can log in; null: not known
+ */
+export function findRuleFaults(
+  { policy, groups: groupTexts }: Rules,
+  userNames: ReadonlySet<string> | null,
+): RuleFault[] {
+  const groups = compileGroups(groupTexts);
+  const rules = (policy ?? []).map((rule, index) => ({
+    ...rule,
+    number: index + 1,
+    path: ['policy', index] as const,
+    meant: parseWho(rule.who, groups),
+  }));
+  return [
+    ...(userNames === null ? [] : findUnknownNames(policy ?? [], groupTexts, userNames)),
+    ...rules.flatMap((rule, index) => findIdleRule(rule, rules.slice(0, index))),
+    ...findNoPusher(policy, rules),
+    ...findFavouredStrangers(policy ?? [], groupTexts, rules),
+  ];
+}
+
+type NumberedRule = RuleText & {
+  readonly number: number;
+  readonly path: readonly [string, number];
+  readonly meant: Who;
+};
+
+function findUnknownNames(
+  policy: readonly RuleText[],
+  groups: Rules['groups'],
+  userNames: ReadonlySet<string>,
+): RuleFault[] {
+  const fault = (name: string, path: RuleFault['path']): RuleFault[] =>
+    userNames.has(name)
+      ? []
+      : [{ path, sentence: `names ${JSON.stringify(name)}, whom the htpasswd file does not have` }];
+  return [
+    ...Object.entries(groups).flatMap(([group, names]) =>
+      names.flatMap((name, index) => fault(name, ['groups', group, index])),
+    ),
+    ...policy.flatMap(({ who }, rule) =>
+      who.flatMap((word, index) => {
+        const name = /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1];
+        return name === undefined ? [] : fault(name, ['policy', rule, 'who', index]);
+      }),
+    ),
+  ];
+}
+
+/** A rule never decides when for each one whom it means and each of its patterns an earlier rule takes everything. */
+function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): RuleFault[] {
+  const { path, number, meant, repositories } = rule;
+  if (!isAnyoneMeant(meant))
+    return [{ path, sentence: `rule ${number} can never decide: its groups have no members` }];
+  const takers = new Set<number>();
+  for (const pattern of repositories) {
+    const wider = earlier.filter((other) => other.repositories.some((one) => isWithin(pattern, one)));
+    const { canMatch } = parseRepositoryPattern(pattern);
+    if (!isTaken(meant, canMatch, wider, takers)) return [];
+  }
+  const numbers = [...takers].sort((a, b) => a - b);
+  const why =
+    numbers.length === 0
+      ? 'none of its patterns can match for those whom it means ("${user}" needs a name that can be part of a repository\'s)'
+      : numbers.length === 1
+        ? `rule ${numbers.join()} comes first for all that it could match`
+        : `rules ${numbers.join(', ')} come first for all that it could match`;
+  return [{ path, sentence: `rule ${number} can never decide: ${why}` }];
+}
+
+/** Whether for each one who is meant, and whom the pattern can match for, one of these rules decides; they are noted. */
+function isTaken(
+  { anonymous, authenticated, names }: Who,
+  canMatch: (asker: Asker) => boolean,
+  rules: readonly NumberedRule[],
+  takers: Set<number>,
+): boolean {
+  const takes = (isMeant: (who: Who) => boolean): boolean => {
+    const taker = rules.find(({ meant }) => isMeant(meant));
+    if (taker !== undefined) takers.add(taker.number);
+    return taker !== undefined;
+  };
+  if (anonymous && canMatch(null) && !takes((who) => who.anonymous)) return false;
+  if (authenticated) return takes((who) => who.authenticated);
+  for (const group of names) {
+    // A group that an earlier rule names, too, is seen at once, however large it is.
+    if (group.size === 0 || takes((who) => who.authenticated || who.names.includes(group))) continue;
+    for (const name of group) if (canMatch(name) && !takes((who) => who.matches(name))) return false;
+  }
+  return true;
+}
+
+function isAnyoneMeant({ anonymous, authenticated, names }: Who): boolean {
+  return anonymous || authenticated || names.some(({ size }) => size > 0);
+}
+
+/** Whether everything that one pattern matches is certainly matched by the other, for the same one who asks. */
+function isWithin(pattern: string, wider: string): boolean {
+  if (wider === '**' || wider === pattern) return true;
+  const prefix = wider.slice(0, Math.max(0, wider.indexOf('*')));
+  if (wider === `${prefix}**`) return pattern.length > prefix.length && pattern.startsWith(prefix);
+  // A pattern without stars is one name.
+  const isOneName = !/[*$]/.test(pattern);
+  return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, null);
+}
+
+function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): RuleFault[] {
+  if (policy === null) return [];
+  const canPush = rules.some(({ actions, meant }) => actions.includes('push') && isAnyoneMeant(meant));
+  return canPush ? [] : [{ path: ['policy'], sentence: 'allows nobody to push' }];
+}
+
+/** `anonymous` does not mean those who log in: what strangers may and a user does not is found by trying it. */
+function findFavouredStrangers(
+  rules: readonly RuleText[],
+  groups: Rules['groups'],
+  numbered: readonly NumberedRule[],
+): RuleFault[] {
+  const policy = createPolicy({ rules, groups });
+  let someone = 'someone';
+  while (numbered.some(({ meant }) => meant.names.some((names) => names.has(someone)))) someone += '0';
+  return numbered.flatMap(({ number, path, meant, repositories, actions }): RuleFault[] => {
+    if (!meant.anonymous) return [];
+    for (const pattern of repositories) {
+      const sample = pattern.replaceAll(/\*+/g, 'sample');
+      if (!isRepositoryName(sample) || policy.decide(null, sample).rule !== number) continue;
+      const own = policy.decide(someone, sample).actions;
+      const missing = actions.filter((action: PolicyAction) => !own.has(action));
+      if (missing.length > 0)
+        return [
+          {
+            path,
+            sentence: `rule ${number} lets clients without credentials ${missing.join(' and ')} ${sample}, and a user whom no other rule names may not: "anonymous" does not mean those who log in, so add "authenticated" to its who`,
+          },
+        ];
+    }
+    return [];
+  });
+}

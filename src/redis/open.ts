@@ -1,0 +1,22 @@
+import type { Cluster, Redis } from 'ioredis';
+
+/** Which Redis, and how it is used; durations in milliseconds. */
+export type RedisConfig = {
+  readonly url: string;
+  readonly keyPrefix: string;
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly timeout: number;
+  readonly instanceTimeout: number;
+};
+
+const connectTimeoutMs = 2000;
+
+/** Connects to the Redis that the configuration names, in the background; `ca` is PEM to verify it with, null for the public CAs. */
+export async function openRedis(
+  { url, username, password }: Pick<RedisConfig, 'url' | 'username' | 'password'>,
+  ca: string | null,
+): Promise<Redis | Cluster> {
+  const { connectRedis } = await import('./connection.ts'); // and ioredis with it, which other stores do without
+  return connectRedis({ url, username, password, ca, connectTimeoutMs });
+}

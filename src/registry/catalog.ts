@@ -1,0 +1,72 @@
+import { readQueryField } from './query.ts';
+import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
+import type { CanonicalTarget } from './target.ts';
+
+/** What a client asks of the list of repositories; of a repeated field the first counts, as with docker-registry. */
+export type CatalogQuery = {
+  /** How many names, as it was written; null: not said. */
+  readonly n: string | null;
+  /** After which; null: from the beginning. */
+  readonly last: string | null;
+};
+
+/** A part of the list. */
+export type CatalogPage = {
+  readonly names: readonly string[];
+  /** The query by which the next part is asked for; null: this was the last. */
+  readonly next: string | null;
+};
+
+export const catalogPath = '/v2/_catalog';
+
+export function parseCatalogQuery({ raw, rawPath }: CanonicalTarget): CatalogQuery {
+  const fields = raw
+    .slice(rawPath.length + 1)
+    .split('&')
+    .map(readQueryField);
+  const valueOf = (wanted: string) => fields.find(({ name }) => name === wanted)?.value ?? '';
+  return { n: valueOf('n') || null, last: valueOf('last') || null };
+}
+
+/** The same as a query, without its "?". */
+export function formatCatalogQuery({ n, last }: CatalogQuery): string {
+  const fields = { ...(last === null ? {} : { last }), ...(n === null ? {} : { n }) };
+  return Object.entries(fields)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join('&');
+}
+
+/** Reads a registry's answer. @throws RangeError with what is wrong with it. */
+export function parseCatalogPage(rawHeaders: RawHeaders, body: Buffer): CatalogPage {
+  const { repositories } = readJsonObject(body);
+  // Go writes an empty list as null.
+  const names: unknown = repositories === null ? [] : repositories;
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
+    throw new RangeError('its list of repositories is no list of names');
+  return { names, next: parseNext(headerValues(rawHeaders, 'link')) };
+}
+
+/** Reads a JSON object. @throws RangeError when it is none. */
+export function readJsonObject(body: Buffer): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString());
+  } catch {
+    throw new RangeError('it is no JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new RangeError('it is no JSON object');
+  return value as Record<string, unknown>;
+}
+
+/** RFC 8288 section 3, as far as registries use it: of the target only the query counts, whatever host and path it names. */
+function parseNext(links: readonly string[]): string | null {
+  for (const link of links) {
+    const [, target] = /<([^<>]*)>[^<>]*;\s*rel="?next"?\s*(?:[;,]|$)/i.exec(link) ?? [];
+    if (target === undefined) continue;
+    const [, query = ''] = /\?([^#]*)/.exec(target) ?? [];
+    if (!/^[\x21-\x7e]+$/.test(query)) throw new RangeError('its Link to the next part has no query');
+    return query;
+  }
+  return null;
+}

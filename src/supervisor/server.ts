@@ -1,0 +1,121 @@
+import type { Logger } from 'pino';
+import type { ServedState } from '../app/served-state.ts';
+import type { LoadedConfig } from '../config/load/load.ts';
+import type { LogSink } from '../telemetry/log/logger.ts';
+import { loadPemFiles } from '../app/pem-files.ts';
+import type { FrontDoorStatus } from '../admin/server-status.ts';
+import { createDrainLog } from './drain-log.ts';
+import type { Address } from './messages.ts';
+import type { ReloadOutcome } from '../admin/admin.ts';
+import { createReloader, type ReloaderOptions } from './reloader.ts';
+import type { Serving } from './serving.ts';
+import type { Watch } from '../admin/monitor.ts';
+
+/** A running front door, of one process or of several. */
+export type FrontDoor = {
+  readonly address: Address;
+  /** How it is doing now. */
+  readonly status: () => FrontDoorStatus;
+  /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
+  readonly reload: () => Promise<ReloadOutcome>;
+  /**
+   * Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them; left out: shutdown.timeout), and frees
+   * everything.
+   */
+  close(options: { graceMs?: number }): Promise<void>;
+};
+
+export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
+  readonly logger: Logger;
+  readonly passOn: LogSink['passOn'];
+  /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
+  readonly load: ReloaderOptions['load'];
+};
+
+/**
+ * Opens the front door in this process, or for more than one worker in processes of their own, and what looks after it.
+ * @throws OperatorError when a certificate, a file or the address is not as it must be.
+ */
+export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+  const { config, configPath, logger, passOn, load } = options;
+  const { pem, warnings } = await loadPemFiles(config, new Date());
+  for (const warning of warnings) logger.warn(warning);
+  const initial = { config, pem };
+  const serving = await openServing(initial, logger, passOn);
+  let watch: Watch | null = null;
+  const reloader = createReloader({
+    initial,
+    configPath,
+    load,
+    serving,
+    onReload: (result) => void watch?.reloaded(result, reloader.state()),
+    logger,
+  });
+  let draining = false;
+  const frontDoor: FrontDoor = {
+    address: serving.address,
+    status: () => {
+      const { config: inEffect, pem: files } = reloader.state();
+      const certificate = { names: files.names, notAfterMs: files.notAfterMs };
+      return { config: inEffect, certificate, draining, workers: serving.workers() };
+    },
+    reload: () => reloader.reload(),
+    close: async ({ graceMs = reloader.state().config.shutdown.timeout }) => {
+      draining = true;
+      reloader.close();
+      const closed = serving.close({ graceMs });
+      const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
+      await closed;
+      drainLog?.stop();
+      watch?.close(); // it says that nobody should come here for as long as transfers end
+    },
+  };
+  const { admin, alerts } = config;
+  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return frontDoor;
+  try {
+    const { openWatch } = await import('../admin/monitor.ts');
+    const { status, reload } = frontDoor;
+    watch = await openWatch({
+      config,
+      pem,
+      logger,
+      door: { status, reports: () => serving.reports() },
+      reload,
+    });
+    return frontDoor;
+  } catch (error) {
+    await frontDoor.close({ graceMs: 0 });
+    throw error;
+  }
+}
+
+async function openServing(
+  initial: ServedState,
+  logger: Logger,
+  passOn: LogSink['passOn'],
+): Promise<Serving> {
+  // Loaded when needed: the process that only looks after workers has no use for what serves clients.
+  if (initial.config.workers > 1) {
+    const { openWorkers } = await import('./primary.ts');
+    return openWorkers({ ...initial, logger, passOn });
+  }
+  const { createApp } = await import('../app/app.ts');
+  const app = await createApp({ ...initial, logger });
+  return {
+    address: app.address,
+    workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),
+    reports: async () => [await app.report()],
+    waiting: () => Promise.resolve(app.waiting()),
+    prepare: async (state, options) => {
+      const prepared = await app.prepare(state, options);
+      return {
+        ...prepared,
+        commit: () => {
+          prepared.commit();
+          return Promise.resolve();
+        },
+      };
+    },
+    close: (end) => app.close(end),
+  };
+}

@@ -1,0 +1,126 @@
+import cluster from 'node:cluster';
+import { createApp, type App } from '../app/app.ts';
+import { type PreparedState } from '../app/served-state.ts';
+import { createLogger, type LogSink } from '../telemetry/log/logger.ts';
+import { OperatorError } from '../system/operator-error.ts';
+import { createRepositoryActivity } from '../locks/repository-activity.ts';
+import { createLockChannel } from './lock-client.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
+import { createPeerChannel } from './worker-channel.ts';
+
+/*
+ * A worker process: the whole front door, started and stopped by the primary process. When that dies, so does this at
+ * once (node:cluster sees to it): what the others write could not be heard of any more, and another may serve already.
+ */
+
+// A terminal and a service manager send their signals to every process. The primary process passes on what they mean.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
+
+// A message that cannot be sent: the primary process is gone, and that has not been noticed yet.
+cluster.worker?.on('error', () => process.exit(1));
+
+const send = (message: FromWorker, sent?: () => void) =>
+  void process.send?.(message, undefined, undefined, sent);
+const peers = createPeerChannel(send);
+const lockChannels = {
+  tags: createLockChannel('tags', send),
+  deletes: createLockChannel('deletes', send),
+};
+const activity = createRepositoryActivity();
+let running: { app: App; exit: LogSink['exit'] } | undefined;
+let started = Promise.resolve();
+let prepared: PreparedState | undefined;
+/** How often it says what it waits for at its end, in milliseconds. */
+const waitingIntervalMs = 1000;
+
+process.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'start':
+      started = start(message);
+      break;
+    case 'prepare':
+      void prepare(message);
+      break;
+    case 'commit':
+      prepared?.commit();
+      prepared = undefined;
+      send({ kind: 'committed' });
+      break;
+    case 'abandon':
+      void prepared?.abandon();
+      prepared = undefined;
+      break;
+    case 'stop':
+      void stop(message.graceMs);
+      break;
+    case 'check':
+      send({ kind: 'noted', number: message.number });
+      break;
+    case 'report':
+      void running?.app.report().then((report) => send({ kind: 'report', report }));
+      break;
+    case 'lock-answer':
+    case 'lock-lost':
+      lockChannels[message.of].receive(message);
+      break;
+    case 'freeze': {
+      const { id, repository } = message;
+      activity.freeze(repository, id, () => send({ kind: 'quiet', id }));
+      break;
+    }
+    case 'thaw':
+      activity.thaw(message.repository, message.id);
+      break;
+    case 'notice':
+    case 'told':
+      peers.receive(message);
+      break;
+  }
+});
+send({ kind: 'ready' });
+
+async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
+  const { state, underWay, logins } = message;
+  for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
+  for (const body of logins) peers.act({ topic: 'login', body });
+  const { log } = state.config;
+  // The primary process puts what comes from standard output into its form.
+  const format = log.format === 'pretty' ? 'json' : log.format;
+  const { logger, exit } = await createLogger({ ...log, format, isShared: true, isRequired: false });
+  try {
+    const app = await createApp({
+      ...{ ...state, logger, peers },
+      loginKey: Buffer.from(message.loginKey, 'base64'),
+      sealKey: Buffer.from(message.sealKey, 'base64'),
+      locks: lockChannels.tags.locks,
+      deletes: { activity, turns: lockChannels.deletes.locks },
+    });
+    running = { app, exit };
+    send({ kind: 'listening', address: app.address });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    send({ kind: 'failed', sentence: error.message }, () => void exit(1));
+  }
+}
+
+async function prepare({ state, rereads }: Extract<ToWorker, { kind: 'prepare' }>): Promise<void> {
+  await started;
+  try {
+    prepared = await running?.app.prepare(state, { rereads });
+    send({ kind: 'prepared', sentence: null, changed: prepared?.changed ?? [] });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    send({ kind: 'prepared', sentence: error.message, changed: [] });
+  }
+}
+
+async function stop(graceMs: number): Promise<void> {
+  if (!running) return;
+  const { app, exit } = running;
+  const closed = app.close({ graceMs });
+  const report = () => send({ kind: 'waiting', waiting: app.waiting() });
+  report();
+  setInterval(report, waitingIntervalMs).unref();
+  await closed;
+  await exit(0);
+}

@@ -1,0 +1,85 @@
+import { constants } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OperatorError } from './operator-error.ts';
+
+const maxWaitMs = 5000;
+
+/**
+ * Edits a file that can't be replaced: one that is mounted by itself, or whose folder may not be written to. The new content is written
+ * over the old, as Apache's htpasswd does it.
+ *
+ * Of two edits at the same time the second sees the first one's result, as long as both run on the same machine, or in the same
+ * container: the lock is a name in the kernel (an abstract socket of the network namespace), since there may be no place for a file, and ends with its
+ * process. A crash may leave blank lines at the end, and a power cut in the middle of the write a mixture.
+ * @throws OperatorError when another edit does not end within 5 s, or the file was replaced meanwhile
+ */
+export async function editInPlace(target: string, edit: (old: Buffer) => Buffer): Promise<void> {
+  const { dev, ino } = await stat(target, { bigint: true });
+  const lock = await acquireName(`\0tidegate-edit-${dev}-${ino}`, target);
+  try {
+    const file = await open(target, constants.O_RDWR);
+    try {
+      const own = await file.stat({ bigint: true });
+      const old = await file.readFile();
+      await overwrite(file, old, edit(old));
+      if ((await stat(target, { bigint: true })).ino !== own.ino)
+        throw new OperatorError(`${target} was replaced by another program meanwhile: try again.`);
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await new Promise((resolve) => lock.close(resolve));
+  }
+}
+
+/** At every moment the file is the old or the new content, but for blank lines behind it; what fails is taken back. */
+async function overwrite(file: FileHandle, old: Buffer, content: Buffer): Promise<void> {
+  const blank = (bytes: number) => Buffer.alloc(Math.max(0, bytes), '\n');
+  try {
+    // First the room for all of it: a disk that is full must not stop the write in the middle.
+    await writeAll(file, blank(content.length - old.length), old.length);
+    await file.sync();
+    // Over the whole length of the old: nothing of its last lines, or half of one, is left at any time.
+    await writeAll(file, Buffer.concat([content, blank(old.length - content.length)]), 0);
+    await file.sync();
+    await file.truncate(content.length);
+    await file.sync();
+  } catch (error) {
+    await writeAll(file, old, 0);
+    await file.truncate(old.length);
+    throw error;
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += (await file.write(bytes, done, bytes.length - done, from + done)).bytesWritten;
+  }
+}
+
+async function acquireName(name: string, target: string): Promise<Server> {
+  if (process.platform !== 'linux')
+    throw new OperatorError(`${target} cannot be replaced, and is edited in place on Linux only.`);
+  const giveUpAtMs = performance.now() + maxWaitMs;
+  for (;;) {
+    try {
+      return await listen(name);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+    if (performance.now() > giveUpAtMs)
+      throw new OperatorError(`${target} is being edited by another process: try again when it has ended.`);
+    await sleep(10 + Math.random() * 20);
+  }
+}
+
+function listen(name: string): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once('error', reject);
+    server.listen({ path: name, exclusive: true }, () => resolve(server));
+  });
+}
