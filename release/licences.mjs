@@ -60,8 +60,7 @@ function formatPage() {
   const development = packages.filter(({ isForDevelopment }) => isForDevelopment);
   return `# Licences of the dependencies
 
-Tidegate is under the Apache License 2.0. What it is made with is under these licences, as \`package-lock.json\` records them; all of them allow that. This page is
-made by \`npm run licences\`, and \`npm test\` checks that it is fresh.
+Tidegate is under the Apache License 2.0. Its dependencies are under the licences below, as \`package-lock.json\` records them; all of them allow that. \`npm run licences\` writes this page, and \`npm test\` checks that it is fresh.
 
 ## In the program
 

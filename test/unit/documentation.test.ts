@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -8,22 +8,11 @@ import { configKeys, groupPaths } from '../../src/config/schema/key-list.ts';
 import { restartKeys, restartKeysWithRedis } from '../../src/config/schema/restart-keys.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const pages = [
-  'README.md',
-  'ARCHITECTURE.md',
-  'SECURITY.md',
-  'CHANGELOG.md',
-  'certs/README.md',
-  'config/REFERENCE.md',
-  'docs/operations.md',
-  'docs/policy.md',
-  'docs/licences.md',
-  'docs/torture.md',
-  'docs/threat-model.md',
-  ...['attacks', 'deployment', 'doctor', 'lifecycle', 'logs', 'monitoring', 'release'].map(
-    (name) => `docs/operations/${name}.md`,
-  ),
-];
+const pages = ['.', 'certs', 'config', 'docs'].flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: folder === 'docs', encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => path.posix.join(folder, name)),
+);
 
 /** The text of a page without its blocks of code. */
 function readProse(page: string): string {
