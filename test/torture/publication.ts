@@ -78,21 +78,6 @@ ${renderFindings(published, findings)}
 `;
 }
 
-/** What stands between the marks in `SECURITY.md`. */
-export function renderSummary(published: readonly PublishedResult[], findings: readonly Finding[]): string {
-  const forms = [...new Set(published.map(({ form }) => `\`${form}\``))];
-  const dates = [...new Set(published.map(({ date }) => date))].sort();
-  const [first = '', last = first] = [dates[0], dates.at(-1)];
-  const when = first === last ? first : `${first} to ${last}`;
-  const form = forms.length === 1 ? 'form' : 'forms';
-  return `
-${renderTable(published, findings)}
-
-${when}, ${form} ${forms.join(' and ')}. How long each part ran, and what was found: [docs/torture.md](docs/torture.md).
-
-`;
-}
-
 /** In words; whole minutes from two on. */
 export function describeDuration(seconds: number): string {
   return seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;

@@ -19,7 +19,7 @@ const usage = `Usage: npm run torture [-- FLAGS]
   --form FORM    quick (minutes), ci (the default; half an hour or so), long (hours)
   --only A,B     only the parts whose names contain one of these texts
   --seed N       what is chosen at random is chosen as in the run that printed N
-  --write        write what these parts did into docs/torture.md and SECURITY.md; what the others did last stays
+  --write        write what these parts did into docs/torture.md; what the others did last stays
   --render       only write these pages anew, from test/torture/results.json and findings.json
   --no-install   install no Debian packages; what is missing breaks the trials that need it`;
 
@@ -96,7 +96,7 @@ async function torture({ form, only, seed, write, render }) {
   const all = loadFindings();
   const names = parts.map(({ name }) => name);
   if (render) {
-    await writePages(publication, publication.loadResults(), all);
+    await writePage('docs/torture.md', () => publication.renderPage(publication.loadResults(), all));
     return 0;
   }
   const chosen = parts.filter(({ name }) => only.some((text) => name.includes(text)));
@@ -123,7 +123,7 @@ async function torture({ form, only, seed, write, render }) {
   if (write) {
     const published = publication.mergeResults(names, results, await describeRun({ form, seed, load }));
     await writePage(path.relative(root, publication.resultsPath), () => JSON.stringify(published));
-    await writePages(publication, published, all);
+    await writePage('docs/torture.md', () => publication.renderPage(published, all));
   }
   return results.some(({ broke }) => broke.length > 0) ? 1 : 0;
 }
@@ -134,17 +134,6 @@ async function describeRun({ form, seed, load }) {
   const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
   const date = new Date().toISOString().slice(0, 10);
   return { form, seed, load, version, date, machine: [machine, versions] };
-}
-
-async function writePages({ renderPage, renderSummary }, published, findings) {
-  await writePage('docs/torture.md', () => renderPage(published, findings));
-  await writePage('SECURITY.md', (page) => {
-    const [before, , after] = page.split(
-      /(?<=<!-- Written by "npm run torture.*-->\n)|(?=<!-- Until here. -->)/,
-    );
-    if (after === undefined) throw new Error('SECURITY.md has lost the marks of its table.');
-    return before + renderSummary(published, findings) + after;
-  });
 }
 
 /** Writes a page anew from what is there, in the form that the check of formats wants. */

@@ -38,7 +38,7 @@ const refused = [
 
 /** What testssl.sh counts as worse than low, and why it stands. */
 const standing: Readonly<Record<string, string>> = {
-  cert_revocation: "a CA of one's own has no server to ask; SECURITY.md says so",
+  cert_revocation: "a CA of one's own has no server to ask; docs/security/limits.md says so",
   engine_problem: "about the machine's OpenSSL: it cannot try GOST",
 };
 const badSeverities: readonly string[] = ['MEDIUM', 'HIGH', 'CRITICAL', 'WARN', 'FATAL'];
