@@ -352,7 +352,7 @@ program_changed=''
 stage_program() {
   rm -rf "$stage"
   mkdir -p "$stage"
-  for each in package.json package-lock.json config deploy docs LICENSE README.md SECURITY.md CHANGELOG.md; do
+  for each in package.json package-lock.json config deploy docs LICENSE README.md README.zh-CN.md ARCHITECTURE.md SECURITY.md CHANGELOG.md; do
     if [ -e "$source/$each" ]; then cp -R "$source/$each" "$stage/"; fi
   done
   # Settings and secrets of the checkout's own: they are not the program's, and not everyone's to read.

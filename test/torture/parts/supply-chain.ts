@@ -15,14 +15,15 @@ const mayRunAtInstall: readonly string[] = [];
 
 /** What the package holds: whatever is in these folders, as a table of how many files of which kind, and these files. */
 const packageFiles = [
-  ...['ARCHITECTURE.md', 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'certs/README.md'],
+  ...['ARCHITECTURE.md', 'CHANGELOG.md', 'LICENSE', 'README.md', 'README.zh-CN.md', 'SECURITY.md'],
+  'certs/README.md',
   ...['config/REFERENCE.md', 'config/flavors.yml', 'config/schema.json', 'config/single-host.yml'],
   ...['npm-shrinkwrap.json', 'package.json'],
 ];
 const packageFolders: readonly RegExp[] = [
-  /^dist\/(?!quickstart\/)([a-z-]+\/)?[a-z0-9-]+\.js$/,
+  /^dist\/(?!quickstart\/)([a-z-]+\/)*[a-z0-9-]+\.js$/,
   /^config\/policies\/[a-z-]+(\.test)?\.yml$/,
-  /^docs\/([a-z]+\/)?[a-z-]+\.(md|svg)$/,
+  /^docs\/([a-z]+\/)?(README|[a-z-]+)\.(md|svg)$/,
   /^deploy\/(Dockerfile|install\.sh|[a-z-]+\.(yml|conf|service|logrotate))$/,
   /^deploy\/(grafana|kubernetes|prometheus|registry)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];

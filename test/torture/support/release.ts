@@ -46,7 +46,15 @@ export async function createRelease(): Promise<Release> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-torture-release-'));
   const checkout = path.join(dir, 'checkout');
   const copied = [
-    ...['package.json', 'package-lock.json', 'README.md', 'SECURITY.md', 'ARCHITECTURE.md', 'CHANGELOG.md'],
+    ...[
+      'package.json',
+      'package-lock.json',
+      'README.md',
+      'README.zh-CN.md',
+      'SECURITY.md',
+      'ARCHITECTURE.md',
+    ],
+    'CHANGELOG.md',
     ...['LICENSE', 'certs/README.md', 'config', 'deploy', 'dist', 'docs', 'release', 'src'],
   ];
   for (const name of copied)
