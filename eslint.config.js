@@ -1,5 +1,10 @@
 import tseslint from 'typescript-eslint';
 
+const barrel = {
+  selector: 'ExportAllDeclaration',
+  message: 'No barrel files: import from the file that owns the name.',
+};
+
 export default tseslint.config(
   { ignores: ['dist/', 'build/', 'node_modules/', 'var/'] },
   {
@@ -10,13 +15,29 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-definitions': 'off',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-empty-function': ['error', { allow: ['arrowFunctions'] }],
-      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      'no-restricted-syntax': ['error', barrel],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/registry/operation.ts', 'src/config/schema/open-path.ts', 'src/doctor/**'],
+    rules: {
       'no-restricted-syntax': [
         'error',
+        barrel,
         {
-          selector: 'ExportAllDeclaration',
-          message: 'No barrel files: import from the file that owns the name.',
+          selector: 'Literal[regex.pattern=/v1|v2|v\\[12/]',
+          message: 'A path is read once, in src/registry/operation.ts: go by the Operation.',
+        },
+        {
+          selector:
+            'MemberExpression[property.name=/^(startsWith|endsWith|includes|match|split)$/][object.property.name=/^(path|rawPath)$/]',
+          message: 'A path is read once, in src/registry/operation.ts: go by the Operation.',
         },
       ],
     },

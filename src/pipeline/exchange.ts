@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheResult } from '../cache/answer-cache.ts';
 import type { OciErrorCode } from '../registry/error.ts';
+import type { Operation } from '../registry/operation.ts';
 import type { Transfer } from '../upstream/forward.ts';
 import { headerValues } from '../http/raw-headers.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
@@ -50,6 +51,8 @@ export type Exchange = {
   readonly expectation: Expectation;
   /** Fields that every answer to this request carries. */
   answerHeaders: Record<string, string>;
+  /** Null until it has been read. */
+  operation: Operation | null;
   routeKind: string | null;
   user: string | null;
   errorCode: OciErrorCode | null;
@@ -104,6 +107,7 @@ export function openExchange(
     userAgent: headerValues(rawHeaders, 'user-agent')[0] ?? '',
     expectation,
     answerHeaders: {},
+    operation: null,
     routeKind: null,
     user: null,
     errorCode: null,

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { headerValues } from '../http/raw-headers.ts';
-import type { Route } from '../registry/route.ts';
+import type { Operation } from '../registry/operation.ts';
 import { hostPattern } from '../http/web-address.ts';
 
 /** A petabyte less one byte; Node's parser takes lengths that a reader with 63 bits does not, or takes for less than nothing. */
@@ -23,7 +23,7 @@ const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
  * Refuses a request whose end, or whose host, two readers could see differently (RFC 9112 section 11.2).
  * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
  */
-export function checkFraming(req: IncomingMessage, route: Route): void {
+export function checkFraming(req: IncomingMessage, operation: Operation): void {
   // Node's parser takes 0.9 and 2.0 as well.
   if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
     throw new OciError('BAD_REQUEST', 'The only versions of HTTP understood here are 1.1 and 1.0.');
@@ -34,7 +34,7 @@ export function checkFraming(req: IncomingMessage, route: Route): void {
     throw new OciError('BAD_REQUEST', 'The request has no Host header.');
   }
   // Load balancers' checks send it empty (RFC 9112 section 3.2). Elsewhere a name is needed that answers can lead to.
-  const needsName = route.kind !== 'version-check' && route.kind !== 'open';
+  const needsName = operation.kind !== 'version-check' && operation.kind !== 'open';
   if (hosts[0] !== undefined && (hosts[0] !== '' || needsName) && !hostPattern.test(hosts[0])) {
     throw new OciError('BAD_REQUEST', 'The Host header is not a host name with an optional port.');
   }

@@ -3,14 +3,15 @@ import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
-import { parseCacheable, parseWritten, type Cacheable, type Written } from '../cache/cacheable.ts';
+import { cacheableOf, writtenOf, type Cacheable, type Written } from '../cache/cacheable.ts';
 import { identifyRequest, writeAccessLog } from '../telemetry/log/access-log.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { OciError } from '../registry/error.ts';
 import { withoutOddSource } from '../registry/mount.ts';
 import { nameFaultError } from '../registry/name-fault.ts';
-import { parseRoute, type BlobName, type Route } from '../registry/route.ts';
-import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
+import { countedAs } from '../registry/counted-as.ts';
+import { parseOperation, type BlobName, type Operation } from '../registry/operation.ts';
+import { parseTarget } from '../registry/target.ts';
 import { tooLarge, type Engine, type ForwardRequest } from '../upstream/forward.ts';
 import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import type { Ask } from '../upstream/request.ts';
@@ -130,25 +131,26 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.cors) exchange.answerHeaders = options.cors.fieldsFor(exchange.req.rawHeaders);
       if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
-      const route = parseRoute(exchange.method, target, options.openPaths);
-      exchange.routeKind = route.kind;
-      if (route.kind === 'version-check') addVersionCheckHeaders(exchange);
-      checkFraming(exchange.req, route);
+      const operation = parseOperation(exchange.method, target, options.openPaths);
+      exchange.operation = operation;
+      exchange.routeKind = countedAs(operation);
+      if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
+      checkFraming(exchange.req, operation);
       if (exchange.expectation === 'unknown') {
         throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
       }
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
-      const admission = await admit(exchange, route);
+      const admission = await admit(exchange, operation);
       if (admission.identity !== null) recordUser(exchange, admission.identity.name);
-      if (route.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange));
-      if (route.kind === 'outside')
+      if (operation.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange));
+      if (operation.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
       // A stranger hears first that credentials are needed, from the policy.
-      if (route.kind === 'misnamed' && !admission.isStranger)
-        throw nameFaultError(route.fault, exchange.method);
-      const passage: Passage = authorize?.(exchange, route, target, admission) ?? {
+      if (operation.kind === 'misnamed' && !admission.isStranger)
+        throw nameFaultError(operation.fault, exchange.method);
+      const passage: Passage = authorize?.(exchange, operation, target, admission) ?? {
         rawTarget: withoutOddSource(exchange.method, target),
         hidesForm: false,
       };
@@ -156,26 +158,30 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         await answerList(exchange, passage.list, { ...admission, ...passage });
         return;
       }
-      const reads = exchange.method === 'GET' || exchange.method === 'HEAD';
-      const cacheable = reads ? parseCacheable(route, target) : null;
+      const { reads } = operation;
+      const cacheable = cacheableOf(operation, target.path);
       if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
-      if (route.kind === 'blob' && (await answerBlob(exchange, route, { ...admission, ...passage }))) return;
+      const stored = operation.kind === 'blob' ? operation.stored : null;
+      if (stored && (await answerBlob(exchange, stored, { ...admission, ...passage }))) return;
       const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
-      if (announcedBytes > maxBodyBytes(route)) throw tooLarge(maxBodyBytes(route));
-      const written = reads || exchange.method === 'OPTIONS' ? null : parseWritten(exchange.method, target);
-      if (!reads) limitUploads(exchange, route);
-      const sent = passage.rawTarget === target.raw ? target : parseTarget(passage.rawTarget);
+      if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
+      const written = writtenOf(operation);
+      if (!reads) limitUploads(exchange, operation);
+      const sent =
+        passage.rawTarget === target.raw
+          ? operation
+          : parseOperation(exchange.method, parseTarget(passage.rawTarget), options.openPaths);
       const proceed = async (outlivesClient?: () => boolean) => {
-        const audited = reads ? null : ((await options.audit?.begin(exchange, route, target)) ?? null);
-        const way = { ...admission, ...passage, outlivesClient, target: sent };
-        if (exchange.method !== 'DELETE') await forward(exchange, route, written, way, audited);
+        const audited = reads ? null : ((await options.audit?.begin(exchange, operation, target)) ?? null);
+        const way = { ...admission, ...passage, outlivesClient, operation: sent };
+        if (exchange.method !== 'DELETE') await forward(exchange, written, way, audited);
         else
           await gate.alone(exchange, sent, (alone) =>
-            forward(exchange, route, written, joinAlone(way, alone), audited),
+            forward(exchange, written, joinAlone(way, alone), audited),
           );
       };
       if (reads || options.guardTags === null) await proceed();
-      else await options.guardTags(exchange, route, target, admission, proceed);
+      else await options.guardTags(exchange, operation, target, admission, proceed);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
@@ -240,7 +246,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (status === 401) warnings.challenge(exchange);
   };
 
-  const maxBodyBytes = (route: Route) => (route.kind === 'manifest' ? options.maxManifestBytes : Infinity);
+  const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
   const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
@@ -259,18 +265,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   /** Lets a request through to upstream, and the cache know what it changes, before and after. */
   const forward = async (
     exchange: Exchange,
-    route: Route,
     written: Written | null,
     way: Way,
     audited: AuditedRequest | null,
   ): Promise<void> => {
     const announced = written === null ? undefined : await cache?.announceWrite(written);
     try {
-      const pass = gate.open(exchange, way.target);
+      const pass = gate.open(exchange, way.operation);
       try {
         const held = pass?.from === 'head' ? pass.enter() : undefined;
         if (held) await held;
-        await transfer(exchange, route, { ...way, pass }, announced, audited);
+        await transfer(exchange, { ...way, pass }, announced, audited);
       } finally {
         pass?.close();
       }
@@ -281,7 +286,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   const transfer = async (
     exchange: Exchange,
-    route: Route,
     way: Way & { readonly pass: GatePass | null },
     announced: AnnouncedWrite | undefined,
     audited: AuditedRequest | null,
@@ -298,7 +302,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       rawTarget: way.rawTarget,
       headers: upstreamHeaders(exchange, way),
       edits: { ...edits, editLocation: way.editLocation },
-      maxBodyBytes: maxBodyBytes(route),
+      maxBodyBytes: maxBodyBytes(way.operation),
       beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
       outlivesClient: way.outlivesClient,
       onResponse: (status, rawHeaders) => {
@@ -359,7 +363,7 @@ type Way = Admission &
   Passage &
   Pick<ForwardRequest, 'outlivesClient'> & {
     /** What it is to upstream. */
-    readonly target: CanonicalTarget;
+    readonly operation: Operation;
     /** Called when upstream has answered. */
     readonly answered?: () => void;
   };

@@ -1,4 +1,4 @@
-import { parseUploadSession } from '../registry/access.ts';
+import { isRegistryPath, parseUploadSession } from '../registry/operation.ts';
 import { canonicalHost, isSameAddress, parseWebAddress } from '../http/web-address.ts';
 import type { LocationNames } from '../upstream/location.ts';
 import type { Exchange } from './exchange.ts';
@@ -8,8 +8,6 @@ export type PublicNames = {
   /** What a Location in the answer to this request may lead to. */
   readonly locationNames: (exchange: Pick<Exchange, 'host' | 'publicName'>) => LocationNames;
 };
-
-const registryPath = /^\/v[12]\//;
 
 /**
  * @param certificateNames the host names and addresses in the server's certificate. In a Location, any of them counts where an upload
@@ -53,7 +51,7 @@ export function createPublicNames({
           address.isDefaultPort || [listenPort, ...known.map(({ port }) => port)].includes(address.port);
         const isOurs =
           (isCertified(address.host) && parseUploadSession(path) !== null) ||
-          (hosts.has(address.host) && isOurPort && registryPath.test(path));
+          (hosts.has(address.host) && isOurPort && isRegistryPath(path));
         if (!isOurs) return 'elsewhere';
         // A Host that the certificate does not have is hardly the client's: a proxy that says nothing else has put it there.
         return isTold || (named !== null && isCertified(named.host)) ? 'here' : 'fixed';

@@ -1,5 +1,5 @@
 import { OciError } from '../registry/error.ts';
-import type { Route } from '../registry/route.ts';
+import type { Operation } from '../registry/operation.ts';
 import type { Exchange } from './exchange.ts';
 import { announcesBody } from './framing.ts';
 
@@ -15,12 +15,12 @@ const retryAfterS = 5;
 export function createUploadLimit(
   maxPerUser: number,
   onRefused: () => void,
-): (exchange: Exchange, route: Route) => void {
+): (exchange: Exchange, operation: Operation) => void {
   const underWay = new Map<string, number>();
   /** @throws OciError TOOMANYREQUESTS */
-  return (exchange, route) => {
+  return (exchange, operation) => {
     const { res } = exchange;
-    if (route.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
+    if (operation.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
     // Strangers may push where a policy lets them; no user's name has a line feed.
     const user = exchange.user ?? `\n${exchange.clientAddress}`;
     const count = underWay.get(user) ?? 0;

@@ -1,6 +1,5 @@
-import { parseAccess } from '../registry/access.ts';
-import { digestForm } from '../registry/digest.ts';
-import { parseRoute, type Route } from '../registry/route.ts';
+import { accessOf } from '../registry/access.ts';
+import { parseOperation, type Operation } from '../registry/operation.ts';
 import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
 import type { Judge } from './judgement.ts';
@@ -123,9 +122,9 @@ function readQuestion(
     return 'it was no path of a registry';
   }
   if (path === tokenPath) return 'it asked for a token';
-  const route = parseRoute(method, target, openPaths);
-  if (route.kind === 'outside') return 'it was no path of a registry';
-  const access = parseAccess(method, route, target);
+  const operation = parseOperation(method, target, openPaths);
+  if (operation.kind === 'outside') return 'it was no path of a registry';
+  const access = accessOf(operation);
   if (access === null)
     return { kind: 'unknown', action: method, repository: '(a request of no known kind)', tag: null };
   switch (access.kind) {
@@ -141,14 +140,13 @@ function readQuestion(
         kind: 'repository',
         action: access.action,
         repository: access.repository,
-        tag: tagOf(route, target),
+        tag: tagOf(operation),
       };
   }
 }
 
-function tagOf(route: Route, { path }: CanonicalTarget): string | null {
-  if (route.kind === 'manifest') return digestForm.test(route.reference) ? null : route.reference;
-  return /^\/v1\/repositories\/.+\/tags\/([^/]+)$/.exec(path)?.[1] ?? null;
+function tagOf(operation: Operation): string | null {
+  return operation.kind === 'manifest' || operation.kind === 'v1-repository' ? operation.tag : null;
 }
 
 function decide(

@@ -1,7 +1,5 @@
-import { digestForm } from './digest.ts';
+import type { Operation, V1Part } from './operation.ts';
 import { isRepositoryName } from './repository-name.ts';
-import type { Route } from './route.ts';
-import type { CanonicalTarget } from './target.ts';
 
 /** What is done in a repository. */
 export type Action = 'pull' | 'push' | 'delete';
@@ -33,18 +31,7 @@ const blob: Methods = { ...reading, DELETE: 'delete' };
 const uploadStart: Methods = { POST: 'push' };
 const uploadSession: Methods = { GET: 'push', HEAD: 'push', PATCH: 'push', PUT: 'push', DELETE: 'push' };
 
-const sessionId = /^[A-Za-z0-9._=~-]+$/;
-
-/** What follows a repository's name; no part of a name can be mistaken for it, since each ends with the path. */
-const v2Suffix =
-  /\/(?:manifests\/(?<reference>[^/]+)|blobs\/uploads\/(?<session>[^/]*)|blobs\/(?<blob>[^/]+)|tags\/list|referrers\/(?<subject>[^/]+))$/;
-
-/** Everything of the first protocol that names a repository. */
-const v1Repository =
-  /^\/v1\/repositories\/(?<name>[^/]+(?:\/[^/]+)??)(?:\/(?<part>|tags|tags\/(?<tag>[^/]+)(?:\/json)?|images|auth|properties|json))?$/;
-/** With one of these as a name or a tag, a path could be read in two ways. */
-const v1Words = /^(?:tags|images|auth|properties|json)$/;
-const v1Methods: Readonly<Partial<Record<string, Methods>>> = {
+const v1Methods: Readonly<Partial<Record<V1Part, Methods>>> = {
   '': { PUT: 'push', DELETE: 'delete' },
   tags: { ...reading, DELETE: 'delete' },
   'tags/TAG': manifest,
@@ -54,70 +41,51 @@ const v1Methods: Readonly<Partial<Record<string, Methods>>> = {
   properties: { ...reading, PUT: 'push' },
   json: reading,
 };
-const v1Image = /^\/v1\/(?:private_)?images\/[^/]+\/(?:json|layer|ancestry|checksum|files|diff)$/;
-const v1Login = /^\/v1\/users\/?$/;
+const v1ImageParts: ReadonlySet<string> = new Set(['json', 'layer', 'ancestry', 'checksum', 'files', 'diff']);
+const v1Image: Methods = { ...reading, PUT: 'push' };
 
 /**
  * The one table of what every request of the distribution-spec 1.1, of Docker's v2 API and of the first protocol asks for; a
- * mount's source comes on top (mount.ts). Null: it is none of them.
+ * mount's source comes on top. Null: it is none of them.
  */
-export function parseAccess(method: string, route: Route, target: CanonicalTarget): Access | null {
-  switch (route.kind) {
+export function accessOf(operation: Operation): Access | null {
+  const { method, reads } = operation;
+  switch (operation.kind) {
     case 'open':
     case 'version-check':
       return { kind: 'free' };
-    case 'outside':
-    case 'misnamed':
-      return null;
+    case 'root':
+    case 'v1-login':
+      return reads ? { kind: 'free' } : null;
+    case 'catalog':
+      return reads ? { kind: 'catalog' } : null;
+    case 'v1-search':
+      return reads ? { kind: 'search' } : null;
     case 'manifest':
-      return inRepository(route.repository, manifest[method]);
+      return inRepository(operation.repository, manifest[method]);
     case 'blob':
-      return inRepository(route.repository, blob[method]);
-    case 'registry':
-      return route.version === 'v1' ? parseV1(method, target.path) : parseV2(method, target.path);
+      return operation.digest === null ? null : inRepository(operation.repository, blob[method]);
+    case 'upload-start':
+      return inRepository(operation.repository, uploadStart[method], 'start');
+    case 'upload-session':
+      if (operation.session === null) return null;
+      return inRepository(operation.repository, uploadSession[method], 'session');
+    case 'tag-list':
+      return inRepository(operation.repository, reading[method]);
+    case 'referrers':
+      return operation.digest === null ? null : inRepository(operation.repository, reading[method]);
+    case 'v1-repository':
+      if (operation.isAmbiguous) return null;
+      return inRepository(operation.repository, v1Methods[operation.part]?.[method]);
+    case 'v1-image': {
+      const action = v1ImageParts.has(operation.part) ? v1Image[method] : undefined;
+      return action === undefined ? null : { kind: 'all-repositories', action };
+    }
+    case 'misnamed':
+    case 'unknown':
+    case 'outside':
+      return null;
   }
-}
-
-function parseV2(method: string, path: string): Access | null {
-  const reads = reading[method] !== undefined;
-  if (path === '/') return reads ? { kind: 'free' } : null;
-  if (path === '/v2/_catalog') return reads ? { kind: 'catalog' } : null;
-  const suffix = v2Suffix.exec(path);
-  if (suffix === null) return null;
-  const repository = path.slice('/v2/'.length, suffix.index);
-  const { session, blob: digest, subject } = suffix.groups ?? {};
-  if (session === '') return inRepository(repository, uploadStart[method], 'start');
-  if (session !== undefined)
-    return sessionId.test(session) ? inRepository(repository, uploadSession[method], 'session') : null;
-  if (digest !== undefined) return digestForm.test(digest) ? inRepository(repository, blob[method]) : null;
-  return subject === undefined || digestForm.test(subject) ? inRepository(repository, reading[method]) : null;
-}
-
-/** The upload session that a decoded path names; null for any other path. */
-export function parseUploadSession(path: string): { repository: string; session: string } | null {
-  const suffix = v2Suffix.exec(path);
-  const session = suffix?.groups?.['session'] ?? '';
-  if (suffix === null || !path.startsWith('/v2/') || !sessionId.test(session)) return null;
-  return { repository: path.slice('/v2/'.length, suffix.index), session };
-}
-
-function parseV1(method: string, path: string): Access | null {
-  const reads = reading[method] !== undefined;
-  if (v1Login.test(path)) return reads ? { kind: 'free' } : null;
-  if (path === '/v1/search') return reads ? { kind: 'search' } : null;
-  if (v1Image.test(path)) {
-    const action = ({ ...reading, PUT: 'push' } as Methods)[method];
-    return action === undefined ? null : { kind: 'all-repositories', action };
-  }
-  const { name = '', part = '', tag: v1Tag = '' } = v1Repository.exec(path)?.groups ?? {};
-  if ([...name.split('/'), v1Tag].some((word) => v1Words.test(word))) return null;
-  const methods = v1Methods[part.replace(/^tags\/[^/]+/, 'tags/TAG')];
-  return inRepository(nameV1Repository(name), methods?.[method]);
-}
-
-/** The first protocol writes `library/NAME` also as `NAME`. */
-export function nameV1Repository(name: string): string {
-  return name.includes('/') ? name : `library/${name}`;
 }
 
 function inRepository(

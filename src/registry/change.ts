@@ -1,6 +1,4 @@
-import { digestForm } from './digest.ts';
-import type { Route } from './route.ts';
-import type { CanonicalTarget } from './target.ts';
+import type { Operation } from './operation.ts';
 
 /** A request that changes what others pull: what is pushed, or what is deleted. */
 export type Change = {
@@ -16,36 +14,37 @@ export type Change = {
   readonly isV1: boolean;
 };
 
-const blobPath = /^\/v2\/(.+)\/blobs\/([^/]+)$/s;
-const v1Tag = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/tags\/([^/]+)$/;
-const v1Repository = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/?(?:tags\/?)?$/;
+/** As many further tags as the specification lets a client name in one request. */
+const maxFurtherTags = 10;
 
 /**
  * Names what a request changes; null for nothing. What comes before a manifest (layers, uploads, v1's images) changes nothing that can be
  * pulled, and has none.
  */
-export function parseChange(method: string, route: Route, target: CanonicalTarget): Change | null {
+export function changeOf(operation: Operation): Change | null {
+  const { method } = operation;
   if (method !== 'PUT' && method !== 'DELETE') return null;
   const action = method === 'PUT' ? 'push' : 'delete';
   const change = { action, tag: null, digest: null, furtherTags: [], isV1: false } as const;
-  if (route.kind === 'manifest') {
-    const { repository, reference } = route;
-    if (!digestForm.test(reference)) return { ...change, object: 'tag', repository, tag: reference };
-    const furtherTags = action === 'push' ? readTags(target) : [];
-    return { ...change, object: 'manifest', repository, digest: reference, furtherTags };
+  switch (operation.kind) {
+    case 'manifest': {
+      const { repository, tag, digest, queryTags } = operation;
+      if (digest === null) return { ...change, object: 'tag', repository, tag };
+      const furtherTags = action === 'push' ? queryTags.slice(0, maxFurtherTags) : [];
+      return { ...change, object: 'manifest', repository, digest, furtherTags };
+    }
+    case 'blob': {
+      const { repository, digest } = operation;
+      return action === 'push' || digest === null ? null : { ...change, object: 'blob', repository, digest };
+    }
+    case 'v1-repository': {
+      const { repository, tag, part } = operation;
+      const named = { ...change, repository, isV1: true } as const;
+      if (part === 'tags/TAG') return { ...named, object: 'tag', tag };
+      const isWhole = part === '' || part === 'tags' || part === 'tags/';
+      return action === 'delete' && isWhole ? { ...named, object: 'repository' } : null;
+    }
+    default:
+      return null;
   }
-  const [, v1 = '', tag = ''] = v1Tag.exec(target.path) ?? [];
-  if (v1 !== '') return { ...change, object: 'tag', repository: v1, tag, isV1: true };
-  if (action === 'push') return null;
-  const [, repository = '', digest = ''] = blobPath.exec(target.path) ?? [];
-  if (digestForm.test(digest)) return { ...change, object: 'blob', repository, digest };
-  const [, whole = ''] = v1Repository.exec(target.path) ?? [];
-  return whole === '' ? null : { ...change, object: 'repository', repository: whole, isV1: true };
-}
-
-/** As many as the specification lets a client name in one request. */
-const maxFurtherTags = 10;
-
-function readTags({ raw, rawPath }: CanonicalTarget): string[] {
-  return new URLSearchParams(raw.slice(rawPath.length)).getAll('tag').slice(0, maxFurtherTags);
 }

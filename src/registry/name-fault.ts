@@ -6,47 +6,37 @@ import { tagForm } from './tag.ts';
 /** The name in a path that breaks the grammar of its kind: no registry has anything under it. */
 export type NameFault = 'repository' | 'reference' | 'tag' | 'digest' | 'image';
 
-/**
- * Every path of the distribution-spec that names a repository. Greedy, as in route.ts. With `s`, since "." would leave out
- * U+2028 and U+2029.
- */
-const v2Path =
-  /^\/v2\/(?<repository>.+)\/(?:manifests\/(?<reference>[^/]+)|blobs\/uploads\/[^/]*|blobs\/(?<digest>[^/]+)|tags\/list|referrers\/(?<subject>[^/]+))$/s;
-
-/** Every path of the first protocol that names a repository; as little as it can for the name, as in cache/cacheable.ts. */
-const v1Repository =
-  /^\/v1\/repositories\/(?<repository>[^/]+(?:\/[^/]+)??)(?:\/(?:tags(?:\/(?<tag>[^/]+)(?:\/.*)?)?|(?:images|auth|properties|json)?(?:\/.*)?))?$/s;
-const v1Image = /^\/v1\/(?:private_)?images\/(?<image>[^/]+)\//;
 /** The first registry took more than the distribution-spec does, and never more than this. */
 const v1RepositoryForm = /^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)?$/;
 const v1TagForm = /^[A-Za-z0-9._-]{1,128}$/;
 const v1ImageForm = /^[A-Za-z0-9._-]{1,128}$/;
 
-/**
- * Finds the name that is none in a decoded path; null where all are names, or the path names nothing. What has passed is bounded:
- * nothing longer is ever a key of cache, Redis, locks or audit, nor asked of upstream.
- */
-export function findNameFault(path: string): NameFault | null {
-  return path.startsWith('/v1/') ? findV1Fault(path) : findV2Fault(path);
-}
+/** The names in a path below `/v2/`; undefined where it has none of that kind. */
+type V2Names = {
+  readonly repository: string;
+  readonly reference: string | undefined;
+  /** Of a blob, or of what others refer to. */
+  readonly digest: string | undefined;
+};
 
-function findV2Fault(path: string): NameFault | null {
-  const found = v2Path.exec(path)?.groups;
-  if (found === undefined) return null;
-  const { repository = '', reference, digest, subject } = found;
+/**
+ * Finds the name that is none in a decoded path; null where all are names. What has passed is bounded: nothing longer is ever a
+ * key of cache, Redis, locks or audit, nor asked of upstream.
+ */
+export function findV2Fault({ repository, reference, digest }: V2Names): NameFault | null {
   if (!isRepositoryName(repository)) return 'repository';
   if (reference !== undefined)
     return tagForm.test(reference) || digestForm.test(reference) ? null : 'reference';
   // What is short and no digest is nothing here: it goes on as any path that nobody knows, to upstream's 404 or 400.
-  return (digest ?? subject ?? '').length > maxDigestLength ? 'digest' : null;
+  return (digest ?? '').length > maxDigestLength ? 'digest' : null;
 }
 
-function findV1Fault(path: string): NameFault | null {
-  const image = v1Image.exec(path)?.groups?.['image'];
-  if (image !== undefined) return v1ImageForm.test(image) ? null : 'image';
-  const found = v1Repository.exec(path)?.groups;
-  if (found === undefined) return null;
-  const { repository = '', tag } = found;
+/** The same for a path of the first protocol. */
+export function findV1Fault(
+  names: { readonly image: string } | { readonly repository: string; readonly tag?: string },
+): NameFault | null {
+  if ('image' in names) return v1ImageForm.test(names.image) ? null : 'image';
+  const { repository, tag } = names;
   if (repository.length > maxRepositoryNameLength || !v1RepositoryForm.test(repository)) return 'repository';
   return tag === undefined || v1TagForm.test(tag) ? null : 'tag';
 }

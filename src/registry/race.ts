@@ -1,6 +1,4 @@
-import { nameV1Repository } from './access.ts';
-import { parseQuery } from './query.ts';
-import type { CanonicalTarget } from './target.ts';
+import type { Operation } from './operation.ts';
 
 /**
  * What may not meet at upstream, which does not keep it apart itself: a delete, and what reads or writes in the same repository meanwhile. A
@@ -14,37 +12,32 @@ export type Race =
 /** A request names one; who names more than a few means no mount. */
 const maxSources = 8;
 
-const content = /^\/v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/s;
-const upload = /^\/v2\/(.+)\/blobs\/uploads\/([^/]*)$/s;
-const v1 = /^\/v1\/repositories\/([^/]+(?:\/[^/]+)??)\/?(?:tags\/?|tags\/[^/]+)?$/;
-
 /** Names what a request may not meet; null for one that may meet anything (lists, the parts of an upload). */
-export function parseRace(method: string, target: CanonicalTarget): Race | null {
-  const { path } = target;
-  const repository = content.exec(path)?.[1] ?? readV1(path);
-  if (repository !== undefined) {
-    if (method === 'DELETE') return { kind: 'delete', repository };
-    if (method === 'GET' || method === 'HEAD')
-      return { kind: 'other', repositories: [repository], from: 'head' };
-    return method === 'PUT' ? { kind: 'other', repositories: [repository], from: 'body' } : null;
+export function raceOf(operation: Operation): Race | null {
+  const { method, reads } = operation;
+  switch (operation.kind) {
+    case 'manifest':
+    case 'blob':
+    case 'v1-repository': {
+      const { repository } = operation;
+      if (method === 'DELETE') return { kind: 'delete', repository };
+      if (reads) return { kind: 'other', repositories: [repository], from: 'head' };
+      return method === 'PUT' ? { kind: 'other', repositories: [repository], from: 'body' } : null;
+    }
+    case 'upload-session':
+      return method === 'PUT' ? { kind: 'other', repositories: [operation.repository], from: 'body' } : null;
+    case 'upload-start': {
+      const { repository, hasMount, sources, hasDigest } = operation;
+      if (method === 'PUT') return { kind: 'other', repositories: [repository], from: 'body' };
+      if (hasMount) {
+        // Of several, any may be the one that upstream takes.
+        const repositories = [...new Set([repository, ...sources])].slice(0, maxSources);
+        return { kind: 'other', repositories, from: 'head' };
+      }
+      // A whole blob in one request; without a digest it is an upload's beginning, in which there is nothing yet.
+      return hasDigest ? { kind: 'other', repositories: [repository], from: 'body' } : null;
+    }
+    default:
+      return null;
   }
-  const [, name, session] = (method === 'PUT' || method === 'POST' ? upload.exec(path) : null) ?? [];
-  if (name === undefined) return null;
-  if (method === 'PUT') return { kind: 'other', repositories: [name], from: 'body' };
-  if (session !== '') return null;
-  const fields = parseQuery(target);
-  const valuesOf = (wanted: string) =>
-    fields.filter((field) => field.name === wanted).map(({ value }) => value);
-  if (valuesOf('mount').length > 0) {
-    // Of several, any may be the one that upstream takes.
-    const repositories = [...new Set([name, ...valuesOf('from')])].slice(0, maxSources);
-    return { kind: 'other', repositories, from: 'head' };
-  }
-  // A whole blob in one request; without a digest it is an upload's beginning, in which there is nothing yet.
-  return valuesOf('digest').length > 0 ? { kind: 'other', repositories: [name], from: 'body' } : null;
-}
-
-function readV1(path: string): string | undefined {
-  const name = v1.exec(path)?.[1];
-  return name === undefined ? undefined : nameV1Repository(name);
 }

@@ -17,3 +17,8 @@ export function isRepositoryName(text: string): boolean {
 export function isNameComponent(text: string): boolean {
   return text.length <= maxRepositoryNameLength && wholeComponent.test(text);
 }
+
+/** The first protocol writes `library/NAME` also as `NAME`. */
+export function nameV1Repository(name: string): string {
+  return name.includes('/') ? name : `library/${name}`;
+}

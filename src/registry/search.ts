@@ -1,6 +1,6 @@
-import { nameV1Repository } from './access.ts';
 import { readJsonObject } from './catalog.ts';
 import { readQueryField } from './query.ts';
+import { nameV1Repository } from './repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What a client of the first protocol searches for. */

@@ -1,9 +1,6 @@
-import { parseAccess } from './access.ts';
-import { parseChange } from './change.ts';
-import { digestForm } from './digest.ts';
-import { parseQuery } from './query.ts';
-import type { Route } from './route.ts';
-import type { CanonicalTarget } from './target.ts';
+import { accessOf } from './access.ts';
+import { changeOf } from './change.ts';
+import type { Operation } from './operation.ts';
 
 /** A request that could give tags another meaning, or take away what they name. */
 export type TagChange =
@@ -32,26 +29,40 @@ export type TagChange =
  * Names what a request other than GET, HEAD and OPTIONS could do to tags; null for nothing. `unknown`: it is no request of the
  * registry's API, and what it would do is upstream's to know.
  */
-export function parseTagChange(
-  method: string,
-  route: Route,
-  target: CanonicalTarget,
-): TagChange | 'unknown' | null {
-  const access = parseAccess(method, route, target);
-  if (access === null) return /^\/(?:v2|v1\/repositories)\//.test(target.path) ? 'unknown' : null;
+export function tagChangeOf(operation: Operation): TagChange | 'unknown' | null {
+  const access = accessOf(operation);
+  if (access === null) return isBelowRepositories(operation) ? 'unknown' : null;
   if (access.kind !== 'repository' || access.action === 'pull' || access.upload !== null) return null;
   const { repository, action } = access;
-  const change = parseChange(method, route, target);
+  const change = changeOf(operation);
   if (action === 'push') {
     // Without a tag or a digest: v1's list of a repository's images, and the like.
     if (change === null) return null;
     const { tag, digest, isV1 } = change;
-    const queryTags = parseQuery(target).flatMap(({ name, value }) => (name === 'tag' ? [value] : []));
+    const { queryTags } = 'queryTags' in operation ? operation : { queryTags: [] };
     return { kind: 'push', repository, digest, tag, queryTags, isV1 };
   }
   const { tag = null, digest = null, object } = change ?? {};
   if (tag !== null) return { kind: 'delete-tag', repository, tag };
-  if (digest !== null && digestForm.test(digest))
+  if (digest !== null)
     return { kind: 'delete-digest', repository, digest, object: object === 'blob' ? 'blob' : 'manifest' };
   return { kind: 'delete-all', repository };
+}
+
+/** Whether its path lies below `/v2/` or `/v1/repositories/`. */
+function isBelowRepositories(operation: Operation): boolean {
+  switch (operation.kind) {
+    case 'misnamed':
+    case 'unknown':
+      return operation.space !== 'other';
+    case 'open':
+    case 'root':
+    case 'outside':
+    case 'v1-login':
+    case 'v1-search':
+    case 'v1-image':
+      return false;
+    default:
+      return true;
+  }
 }

@@ -2,7 +2,7 @@ import { access, constants, readdir, realpath } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { BlobName } from '../registry/route.ts';
+import type { BlobName } from '../registry/operation.ts';
 import { sendFilePart, type FilePart, type FileTransfer } from './file-transfer.ts';
 import { createReadBuffers } from './read-buffers.ts';
 import { openStoredFile } from './stored-file.ts';

@@ -4,7 +4,7 @@ import { hasNoCredentials } from '../../auth/basic-credentials.ts';
 import type { Identity } from '../../auth/identity.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
-import type { Route } from '../../registry/route.ts';
+import type { Operation } from '../../registry/operation.ts';
 import type { Scope } from '../../registry/token-scope.ts';
 import {
   isChallenged,
@@ -41,7 +41,7 @@ const everyone: Admission = { identity: null, isStranger: false, keepAuthorizati
 /** Finds out who asks. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
 export type Admit = (
   exchange: Exchange,
-  route: Route,
+  operation: Pick<Operation, 'kind'>,
   /** The values of Authorization; those of the request when left out. */
   authorization?: readonly string[],
 ) => Promise<Admission>;
@@ -49,12 +49,16 @@ export type Admit = (
 /** Creates the stage that finds out who asks. */
 export function createAdmission(options: AdmissionOptions): Admit {
   const { authenticator, challenge } = options;
-  return async (exchange, route, authorization = headerValues(exchange.req.rawHeaders, 'authorization')) => {
-    if (route.kind === 'open') {
+  return async (
+    exchange,
+    operation,
+    authorization = headerValues(exchange.req.rawHeaders, 'authorization'),
+  ) => {
+    if (operation.kind === 'open') {
       const keepAuthorization = authorization.length === 1 && /^token\s/i.test(authorization[0] ?? '');
       return { ...everyone, keepAuthorization };
     }
-    if (route.kind === 'version-check') {
+    if (operation.kind === 'version-check') {
       if (options.versionCheck === 'open') return everyone;
       const { method, userAgent } = exchange;
       const isAsked = isChallenged(options.versionCheck, method, userAgent, options);
@@ -73,7 +77,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
           scopes: null,
         };
       case 'anonymous':
-        if (options.admitsStrangers && route.kind !== 'version-check')
+        if (options.admitsStrangers && operation.kind !== 'version-check')
           return { ...everyone, isStranger: true };
         exchange.reason = 'no-credentials';
         throw credentialsNeeded(challenge(exchange));

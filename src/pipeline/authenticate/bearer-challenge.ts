@@ -1,8 +1,6 @@
-import { parseAccess, type Need } from '../../registry/access.ts';
-import { parseMount } from '../../registry/mount.ts';
+import { accessOf, type Need } from '../../registry/access.ts';
+import type { Operation } from '../../registry/operation.ts';
 import { isRepositoryName } from '../../registry/repository-name.ts';
-import { parseRoute } from '../../registry/route.ts';
-import { parseTarget } from '../../registry/target.ts';
 import { formatScope, scopeOf, tokenPath } from '../../registry/token-scope.ts';
 import { hostPattern } from '../../http/web-address.ts';
 import type { Challenge } from './challenge.ts';
@@ -13,12 +11,12 @@ import type { Challenge } from './challenge.ts';
  */
 export function createBearerChallenge(service: string, basic: Challenge): Challenge {
   return (exchange, fault) => {
-    const { method, rawTarget } = exchange;
+    const { operation } = exchange;
     const { scheme, authority } = exchange.publicName;
-    const isAsked = /^\/v2(?:[/?]|$)/.test(rawTarget);
     // What stands between quotes must not end them; a request with such a Host has been refused before.
-    if (!isAsked || authority === null || !hostPattern.test(authority)) return basic(exchange, fault);
-    const scope = findNeeds(method, rawTarget).map(scopeOf).map(formatScope).join(' ');
+    if (operation === null || !isOfV2(operation) || authority === null || !hostPattern.test(authority))
+      return basic(exchange, fault);
+    const scope = findNeeds(operation).map(scopeOf).map(formatScope).join(' ');
     const fields = [`realm="${scheme}://${authority}${tokenPath}"`, `service="${service}"`];
     if (scope !== '') fields.push(`scope="${scope}"`);
     if (fault !== undefined) fields.push(`error="${fault}"`);
@@ -26,14 +24,29 @@ export function createBearerChallenge(service: string, basic: Challenge): Challe
   };
 }
 
-const noPaths: ReadonlySet<string> = new Set();
+function isOfV2(operation: Operation): boolean {
+  switch (operation.kind) {
+    case 'misnamed':
+    case 'unknown':
+      return operation.space === 'v2';
+    case 'open':
+    case 'root':
+    case 'outside':
+    case 'v1-login':
+    case 'v1-search':
+    case 'v1-image':
+    case 'v1-repository':
+      return false;
+    default:
+      return true;
+  }
+}
 
 /** All that a request needs in repositories, a mount's source included. */
-function findNeeds(method: string, rawTarget: string): Need[] {
-  const target = parseTarget(rawTarget);
-  const access = parseAccess(method, parseRoute(method, target, noPaths), target);
+function findNeeds(operation: Operation): Need[] {
+  const access = accessOf(operation);
   if (access?.kind !== 'repository') return [];
-  const from = access.upload === 'start' ? (parseMount(target)?.from ?? null) : null;
+  const from = operation.kind === 'upload-start' ? (operation.mount?.from ?? null) : null;
   const source: Need[] =
     from !== null && isRepositoryName(from) ? [{ repository: from, action: 'pull' }] : [];
   return [{ repository: access.repository, action: access.action }, ...source];

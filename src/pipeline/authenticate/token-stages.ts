@@ -1,7 +1,6 @@
 import type { RegistryTokens } from '../../auth/tokens/registry-tokens.ts';
-import { parseAccess } from '../../registry/access.ts';
+import { accessOf } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
-import { parseMount } from '../../registry/mount.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { VersionCheckMode } from '../../registry/version-check.ts';
 import { coversNeed } from '../../registry/token-scope.ts';
@@ -31,13 +30,14 @@ export function admitTokens(
 ): Admit {
   return async (
     exchange,
-    route,
+    operation,
     authorization = headerValues(exchange.req.rawHeaders, 'authorization'),
   ): Promise<Admission> => {
     const [value = '', ...others] = authorization;
-    const isOpen = route.kind === 'open' || (route.kind === 'version-check' && versionCheck === 'open');
+    const isOpen =
+      operation.kind === 'open' || (operation.kind === 'version-check' && versionCheck === 'open');
     if (others.length > 0 || isOpen || !bearerScheme.test(value))
-      return admit(exchange, route, authorization);
+      return admit(exchange, operation, authorization);
     const token = bearerForm.exec(value)?.[1];
     const found = token === undefined ? 'malformed' : await tokens.verify(token);
     if (typeof found === 'string') {
@@ -47,7 +47,7 @@ export function admitTokens(
     }
     const { identity, scopes } = found;
     const admission = { identity, isStranger: false, keepAuthorization: false, scopes };
-    if (identity !== null || route.kind === 'version-check') return admission;
+    if (identity !== null || operation.kind === 'version-check') return admission;
     if (admitsStrangers) return { ...admission, isStranger: true };
     exchange.reason = 'no-credentials';
     throw credentialsNeeded(challenge(exchange));
@@ -59,14 +59,14 @@ export function authorizeTokens(
   authorize: Authorize | null,
   { challenge }: { challenge: Challenge },
 ): Authorize {
-  return (exchange, route, target, admission) => {
-    const passage = authorize?.(exchange, route, target, admission) ?? {
+  return (exchange, operation, target, admission) => {
+    const passage = authorize?.(exchange, operation, target, admission) ?? {
       rawTarget: target.raw,
       hidesForm: false,
     };
     const { scopes } = admission;
     if (scopes === null) return passage;
-    const access = parseAccess(exchange.method, route, target);
+    const access = accessOf(operation);
     switch (access?.kind) {
       case 'free':
       case 'catalog':
@@ -80,9 +80,9 @@ export function authorizeTokens(
             headers: challenge(exchange, 'insufficient_scope'),
           });
         }
-        if (access.upload !== 'start') return passage;
-        const mount = parseMount(target);
-        const { from = null } = mount ?? {};
+        if (operation.kind !== 'upload-start') return passage;
+        const { mount } = operation;
+        const from = mount?.from ?? null;
         const keeps =
           mount === null || (from !== null && coversNeed(scopes, { repository: from, action: 'pull' }));
         return { ...passage, rawTarget: keeps ? passage.rawTarget : mount.rawTargetWithout, hidesForm: true };

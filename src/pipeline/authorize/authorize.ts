@@ -1,8 +1,8 @@
-import { parseAccess, type Need } from '../../registry/access.ts';
+import { accessOf, type Need } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
-import { parseMount } from '../../registry/mount.ts';
+import type { Mount } from '../../registry/mount.ts';
 import { isRepositoryName } from '../../registry/repository-name.ts';
-import type { Route } from '../../registry/route.ts';
+import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy, Verdict } from '../../policy/policy.ts';
 import type { Asker } from '../../policy/asker.ts';
@@ -27,7 +27,7 @@ export type Passage = {
 /** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or BLOB_UPLOAD_UNKNOWN. */
 export type Authorize = (
   exchange: Exchange,
-  route: Route,
+  operation: Operation,
   target: CanonicalTarget,
   admission: Admission,
 ) => Passage;
@@ -44,9 +44,9 @@ export function createAuthorization({
   uploads: UploadOwners;
   answerListing: AnswerListing;
 }): Authorize {
-  return (exchange, route, target, admission) => {
+  return (exchange, operation, target, admission) => {
     const asker = admission.identity?.name ?? null;
-    const access = parseAccess(exchange.method, route, target);
+    const access = accessOf(operation);
     const deny = (error: OciError, reason: string): OciError => {
       exchange.reason = admission.isStranger ? 'no-credentials' : reason;
       if (!admission.isStranger) return error;
@@ -82,8 +82,10 @@ export function createAuthorization({
           throw deny(denied(asker, { repository, action }, verdict), reasonOf(verdict));
         if (upload === null) return whole;
         const editLocation = (location: string) => uploads.mark(location, target.rawPath, asker);
-        if (upload === 'start')
-          return { ...startUpload(target, (from) => mayPull(policy, asker, from)), editLocation };
+        if (operation.kind === 'upload-start') {
+          const passage = startUpload(target, operation.mount, (from) => mayPull(policy, asker, from));
+          return { ...passage, editLocation };
+        }
         const rawTarget = uploads.unmark(target, asker);
         if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
         exchange.reason = 'foreign-upload';
@@ -101,8 +103,11 @@ function mayPull(policy: Policy, asker: Asker, repository: string): boolean {
  * A blob may be mounted only from where its bytes may be pulled; without a source named, a registry would look for it in all
  * repositories. The mount is left out then, and the client uploads the blob.
  */
-function startUpload(target: CanonicalTarget, mayPullFrom: (repository: string) => boolean): Passage {
-  const mount = parseMount(target);
+function startUpload(
+  target: CanonicalTarget,
+  mount: Mount | null,
+  mayPullFrom: (repository: string) => boolean,
+): Passage {
   const keeps =
     mount === null || (mount.from !== null && isRepositoryName(mount.from) && mayPullFrom(mount.from));
   return { rawTarget: keeps ? target.raw : mount.rawTargetWithout, hidesForm: true };

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { parseUploadSession } from '../../registry/access.ts';
+import { parseUploadSession } from '../../registry/operation.ts';
 import { OciError } from '../../registry/error.ts';
 import { readQueryField } from '../../registry/query.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';

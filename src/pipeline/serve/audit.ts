@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import { identifyRequest, maxTextLength, roundDuration } from '../../telemetry/log/access-log.ts';
 import { printable } from '../../telemetry/log/printable.ts';
-import { parseChange, type Change } from '../../registry/change.ts';
+import { changeOf, type Change } from '../../registry/change.ts';
 import { digestForm } from '../../registry/digest.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
-import type { Route } from '../../registry/route.ts';
+import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Ask } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
@@ -14,7 +14,7 @@ import { createPushedBodies, type PushedBody } from './manifest-observer.ts';
 /** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
 export type Audit = {
   /** To be called before such a request is forwarded: asks upstream what a tag names until then. Null for any other request; never rejects. */
-  begin(exchange: Exchange, route: Route, target: CanonicalTarget): Promise<AuditedRequest | null>;
+  begin(exchange: Exchange, operation: Operation, target: CanonicalTarget): Promise<AuditedRequest | null>;
 };
 
 export type AuditedRequest = {
@@ -70,8 +70,8 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
     }
   };
 
-  const begin: Audit['begin'] = async (exchange, route, target) => {
-    const change = parseChange(exchange.method, route, target);
+  const begin: Audit['begin'] = async (exchange, operation, target) => {
+    const change = changeOf(operation);
     if (change === null || exchange.res.destroyed) return null;
     const old = change.tag === null || change.isV1 ? null : await askOldDigest(exchange, target);
     let body: PushedBody | undefined;

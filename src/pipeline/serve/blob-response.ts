@@ -1,6 +1,6 @@
 import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
-import type { BlobName } from '../../registry/route.ts';
+import type { BlobName } from '../../registry/operation.ts';
 import type { Ask, AskedRequest } from '../../upstream/request.ts';
 import { buildClientHeaders } from '../../upstream/headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';

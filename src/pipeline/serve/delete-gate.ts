@@ -1,6 +1,7 @@
 import { OciError } from '../../registry/error.ts';
-import { parseRace } from '../../registry/race.ts';
-import { parseTarget, type CanonicalTarget } from '../../registry/target.ts';
+import { parseOperation, type Operation } from '../../registry/operation.ts';
+import { raceOf } from '../../registry/race.ts';
+import { parseTarget } from '../../registry/target.ts';
 import type { Ask } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
@@ -10,12 +11,12 @@ import { clientGone } from './immutable-tags/tag-lookup.ts';
 /** Keeps deletes apart from whatever they may not meet at upstream. */
 export type DeleteGate = {
   /** The way past the gate of a request that is about to be forwarded; null for one that may meet anything. */
-  open(exchange: Exchange, target: CanonicalTarget): GatePass | null;
+  open(exchange: Exchange, operation: Operation): GatePass | null;
   /**
    * Calls `proceed`, which forwards a DELETE, at once or, where it deletes what others read or write, when nothing else is under way in its
    * repository, in which everything is held until upstream has answered. @throws OciError UNAVAILABLE when that does not come about.
    */
-  alone(exchange: Exchange, target: CanonicalTarget, proceed: (alone: Alone) => Promise<void>): Promise<void>;
+  alone(exchange: Exchange, operation: Operation, proceed: (alone: Alone) => Promise<void>): Promise<void>;
   /** The same way of asking upstream, past the gate. */
   guardAsk(ask: Ask): Ask;
 };
@@ -53,6 +54,8 @@ export type DeleteGateOptions = {
 /** How long something that only read may go on at upstream after it was broken off, in milliseconds. */
 const readLingerMs = 1000;
 const retryAfterSeconds = 5;
+/** What is asked on the front door's own account needs no credentials of a client's. */
+const noOpenPaths: ReadonlySet<string> = new Set();
 
 export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
   const { activity, turns, waitMs, maxDeletes, maxPerRepository, maxInAll } = options;
@@ -119,20 +122,20 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
   };
 
   return {
-    open: (exchange, target) => {
-      const race = parseRace(exchange.method, target);
+    open: (exchange, operation) => {
+      const race = raceOf(operation);
       if (race?.kind !== 'other') return null;
       const hasBody = !exchange.req.complete || exchange.req.readableLength > 0;
       return openPass(exchange, race.repositories, hasBody ? race.from : 'head');
     },
-    alone: (exchange, target, proceed) => {
-      const race = parseRace(exchange.method, target);
+    alone: (exchange, operation, proceed) => {
+      const race = raceOf(operation);
       return race?.kind === 'delete'
         ? alone(exchange, race.repository, proceed)
         : proceed({ answered: () => {}, outlivesClient: () => false });
     },
     guardAsk: (ask) => async (asked, fetchLimits) => {
-      const race = parseRace(asked.method, parseTarget(asked.rawTarget));
+      const race = raceOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
       if (race?.kind !== 'other') return ask(asked, fetchLimits);
       const { repositories } = race;
       const { signal } = fetchLimits;

@@ -1,10 +1,10 @@
-import { parseAccess } from '../../../src/registry/access.ts';
-import { parseChange } from '../../../src/registry/change.ts';
+import { accessOf } from '../../../src/registry/access.ts';
+import { changeOf } from '../../../src/registry/change.ts';
 import { OciError } from '../../../src/registry/error.ts';
 import { parseMount } from '../../../src/registry/mount.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget, type CanonicalTarget } from '../../../src/registry/target.ts';
-import { parseCacheable, parseWritten } from '../../../src/cache/cacheable.ts';
+import { cacheableOf, writtenOf } from '../../../src/cache/cacheable.ts';
 import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../../support/front-door.ts';
 import { values } from '../../support/http-message.ts';
 import { authorized, clientHost, connectClient, type RawClient } from '../../support/raw-client.ts';
@@ -190,22 +190,21 @@ function parse(raw: string): CanonicalTarget | null {
 
 /** In words, where what is decided here is about something else than what the registry did. */
 function findDifference(method: string, target: CanonicalTarget, registry: Resolution): string | null {
-  const route = parseRoute(method, target, openPaths);
-  const here = `here it is ${JSON.stringify(route)}`;
-  if (route.kind === 'open' || route.kind === 'outside' || route.kind === 'version-check') return here;
-  if ((route.kind === 'manifest') !== (registry.reference !== null)) return here;
-  if (route.kind === 'manifest') {
-    if (route.repository !== registry.name || route.reference !== registry.reference) return here;
-    const cacheable = parseCacheable(route, { ...target, raw: target.rawPath });
-    const written = parseWritten(method, target);
+  const operation = parseOperation(method, target, openPaths);
+  const here = `here it is ${JSON.stringify(operation)}`;
+  if (['open', 'outside', 'version-check'].includes(operation.kind)) return here;
+  if ((operation.kind === 'manifest') !== (registry.reference !== null)) return here;
+  if (operation.kind === 'manifest') {
+    if (operation.repository !== registry.name || operation.reference !== registry.reference) return here;
+    const cacheable = cacheableOf({ ...operation, reads: true, hasQuery: false }, target.path);
+    const written = writtenOf(operation.reads ? { ...operation, method: 'PUT', reads: false } : operation);
     const scope = `v2:${registry.name}`;
     if (cacheable?.scope !== scope || written?.scope !== scope) return 'the cache has another scope';
   }
-  if (route.kind === 'blob') {
-    const digest = `${route.algorithm}:${route.hex}`;
-    if (route.repository !== registry.name || digest !== registry.digest) return here;
+  if (operation.kind === 'blob' && operation.digest !== null) {
+    if (operation.repository !== registry.name || operation.digest !== registry.digest) return here;
   }
-  const change = parseChange(method, route, target);
+  const change = changeOf(operation);
   if (change !== null && change.repository !== registry.name) return `the audit has ${change.repository}`;
   if (change?.object === 'blob' && change.digest !== registry.digest)
     return `the audit has ${String(change.digest)}`;
@@ -218,7 +217,7 @@ const wholeDigest = /^sha256:[0-9a-f]{64}$/;
 
 /** In words, what the registry did that the policy was not asked for. */
 function findTrespass(method: string, target: CanonicalTarget, registry: Resolution): string | null {
-  const access = parseAccess(method, parseRoute(method, target, openPaths), target);
+  const access = accessOf(parseOperation(method, target, openPaths));
   if (access === null) return 'the policy takes it for nothing, and it was forwarded';
   if (access.kind !== 'repository') return `the policy takes it for ${JSON.stringify(access)}`;
   const { repository, action, upload } = access;

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { parseBasicCredentials } from '../../../src/auth/basic-credentials.ts';
 import { parseAccept } from '../../../src/cache/accept.ts';
-import { parseCacheable, parseWritten } from '../../../src/cache/cacheable.ts';
-import { parseAccess } from '../../../src/registry/access.ts';
-import { parseChange } from '../../../src/registry/change.ts';
+import { cacheableOf, writtenOf } from '../../../src/cache/cacheable.ts';
+import { accessOf } from '../../../src/registry/access.ts';
+import { changeOf } from '../../../src/registry/change.ts';
 import { OciError } from '../../../src/registry/error.ts';
 import { parseMount } from '../../../src/registry/mount.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget, type CanonicalTarget } from '../../../src/registry/target.ts';
 import { isChallenged } from '../../../src/registry/version-check.ts';
 import { parseGlob } from '../../../src/policy/glob.ts';
@@ -125,7 +125,7 @@ const route: FuzzTarget = {
     const method = methods.includes(line.slice(0, space)) ? line.slice(0, space) : 'GET';
     const target = parse(line.slice(space + 1));
     if (target === null) return;
-    const found = parseRoute(method, target, openPaths);
+    const found = parseOperation(method, target, openPaths);
     const [first, version, ...rest] = target.path.split('/');
     const reference = rest.at(-1) ?? '';
     const namesManifest =
@@ -135,27 +135,26 @@ const route: FuzzTarget = {
     if (namesManifest && !isManifest) assert.equal(found.kind, 'misnamed');
     if (found.kind === 'manifest')
       assert.deepEqual([found.repository, found.reference], [rest.slice(0, -2).join('/'), reference]);
-    if (found.kind === 'blob') {
-      const { algorithm, hex, repository } = found;
+    if (found.kind === 'blob' && found.stored !== null) {
+      const { algorithm, hex, repository } = found.stored;
       assert.equal(target.path, `/v2/${repository}/blobs/${algorithm}:${hex}`);
       assert.ok(!repository.split('/').some((part) => part === '' || part.startsWith('.')));
     }
-    const access = parseAccess(method, found, target);
+    const access = accessOf(found);
     if (access?.kind === 'repository') {
       // The path names it, alone or as what the first protocol leaves out.
       const { repository } = access;
       const named = repository.replace(/^library\//, '');
       assert.ok(target.path.includes(`/${named}/`) || target.path.endsWith(`/${named}`), repository);
-      const reads = method === 'GET' || method === 'HEAD';
-      assert.ok(access.action !== 'pull' || reads, 'what is no read is taken for a pull');
+      assert.ok(access.action !== 'pull' || found.reads, 'what is no read is taken for a pull');
     }
     if (access?.kind === 'free') assert.ok(method === 'GET' || method === 'HEAD', 'a write is free');
-    const reads = method === 'GET' || method === 'HEAD';
-    const cacheable = reads ? parseCacheable(found, target) : null;
-    const written = parseWritten(method, target);
+    const cacheable = cacheableOf(found, target.path);
+    const written = writtenOf(found);
     // A read that may be cached has a write of the same path that makes it out of date.
-    if (cacheable !== null) assert.equal(parseWritten('PUT', target)?.scope, cacheable.scope);
-    const change = parseChange(method, found, target);
+    if (cacheable !== null)
+      assert.equal(writtenOf(parseOperation('PUT', target, openPaths))?.scope, cacheable.scope);
+    const change = changeOf(found);
     if (change?.object === 'manifest' || (change?.object === 'tag' && !change.isV1))
       assert.equal(written?.scope, `v2:${change.repository}`);
     const mount = parseMount(target);

@@ -1,8 +1,8 @@
 import { digestForm } from '../../../registry/digest.ts';
 import { OciError } from '../../../registry/error.ts';
 import { headerValues } from '../../../http/raw-headers.ts';
-import type { Route } from '../../../registry/route.ts';
-import { parseTagChange, type TagChange } from '../../../registry/tag-change.ts';
+import type { Operation } from '../../../registry/operation.ts';
+import { tagChangeOf, type TagChange } from '../../../registry/tag-change.ts';
 import { tagForm } from '../../../registry/tag.ts';
 import type { CanonicalTarget } from '../../../registry/target.ts';
 import type { Policy } from '../../../policy/policy.ts';
@@ -23,7 +23,7 @@ import { openTagQuestions, type TagQuestions, type TagQuestionsOptions } from '.
  */
 export type GuardTags = (
   exchange: Exchange,
-  route: Route,
+  operation: Operation,
   target: CanonicalTarget,
   admission: Admission,
   proceed: Proceed,
@@ -81,8 +81,8 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     maxManifestBytes: options.maxManifestBytes,
   });
 
-  const guard: GuardTags = async (exchange, route, target, admission, proceed) => {
-    const change = exchange.method === 'OPTIONS' ? null : parseTagChange(exchange.method, route, target);
+  const guard: GuardTags = async (exchange, operation, target, admission, proceed) => {
+    const change = exchange.method === 'OPTIONS' ? null : tagChangeOf(operation);
     if (change === null) return proceed();
     if (change === 'unknown') throw deny(exchange, unknownRequest(exchange.method));
     const { repository } = change;

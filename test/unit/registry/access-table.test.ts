@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { parseAccess } from '../../../src/registry/access.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { accessOf } from '../../../src/registry/access.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const page = new URL('../../../../docs/policy.md', import.meta.url);
@@ -36,7 +36,7 @@ function expand(path: string): string[] {
 
 function describeNeed(method: string, path: string): string {
   const target = parseTarget(path);
-  const access = parseAccess(method, parseRoute(method, target, openPaths), target);
+  const access = accessOf(parseOperation(method, target, openPaths));
   switch (access?.kind) {
     case undefined:
       return 'refused';

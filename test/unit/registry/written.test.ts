@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCacheable, parseWritten } from '../../../src/cache/cacheable.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { cacheableOf, writtenOf } from '../../../src/cache/cacheable.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -34,7 +34,7 @@ const rows: readonly (readonly [string, string, readonly [string, readonly strin
 
 for (const [method, raw, expected] of rows)
   test(`${method} ${raw} makes ${expected ? `${expected[0]} ${String(expected[1])}` : 'nothing'} out of date`, () => {
-    const written = parseWritten(method, parseTarget(raw));
+    const written = writtenOf(parseOperation(method, parseTarget(raw), new Set()));
     assert.deepEqual(written && [written.scope, written.items], expected);
   });
 
@@ -49,8 +49,8 @@ test('what can be answered from the cache is made out of date by a write to the 
   ];
   for (const raw of paths) {
     const target = parseTarget(raw);
-    const read = parseCacheable(parseRoute('GET', target, new Set()), target);
-    const written = parseWritten('PUT', target);
+    const read = cacheableOf(parseOperation('GET', target, new Set()), target.path);
+    const written = writtenOf(parseOperation('PUT', target, new Set()));
     assert.equal(written?.scope, read?.scope);
     assert.ok(written?.items === 'all' || written?.items.includes(read?.item ?? ''));
   }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseAccess, type Access } from '../../../src/registry/access.ts';
+import { accessOf as readAccess, type Access } from '../../../src/registry/access.ts';
 import { parseMount } from '../../../src/registry/mount.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -11,7 +11,7 @@ const session = '6f1c2a9e-0b1d-4c7e-9a55-1f2e3d4c5b6a';
 function accessOf(request: string): Access | null {
   const [method = '', raw = ''] = request.split(' ');
   const target = parseTarget(raw);
-  return parseAccess(method, parseRoute(method, target, new Set(['/_ping', '/v1/_ping'])), target);
+  return readAccess(parseOperation(method, target, new Set(['/_ping', '/v1/_ping'])));
 }
 
 /** Every request of the protocols, with what it asks for. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseChange } from '../../../src/registry/change.ts';
-import { parseRoute } from '../../../src/registry/route.ts';
+import { changeOf } from '../../../src/registry/change.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'ab'.repeat(32)}`;
-const changeOf = (method: string, raw: string) => {
+const describeChange = (method: string, raw: string) => {
   const target = parseTarget(raw);
-  const change = parseChange(method, parseRoute(method, target, new Set()), target);
+  const change = changeOf(parseOperation(method, target, new Set()));
   if (change === null) return null;
   const { action, object, repository, tag, furtherTags, isV1 } = change;
   return [action, object, repository, tag ?? change.digest, ...furtherTags, ...(isV1 ? ['v1'] : [])];
@@ -27,7 +27,7 @@ for (const [method, target, expected] of [
   ['DELETE', `/v2/app/manifests/${digest}?tag=a`, ['delete', 'manifest', 'app', digest]],
   ['DELETE', `/v2/app/blobs/${digest}`, ['delete', 'blob', 'app', digest]],
   ['PUT', '/v1/repositories/library/app/tags/1', ['push', 'tag', 'library/app', '1', 'v1']],
-  ['PUT', '/v1/repositories/app/tags/1', ['push', 'tag', 'app', '1', 'v1']],
+  ['PUT', '/v1/repositories/app/tags/1', ['push', 'tag', 'library/app', '1', 'v1']],
   ['DELETE', '/v1/repositories/library/app/tags/1', ['delete', 'tag', 'library/app', '1', 'v1']],
   ['DELETE', '/v1/repositories/library/app/tags', ['delete', 'repository', 'library/app', null, 'v1']],
   ['DELETE', '/v1/repositories/library/app/', ['delete', 'repository', 'library/app', null, 'v1']],
@@ -41,5 +41,5 @@ for (const [method, target, expected] of [
   ['DELETE', '/v1/repositories/', null],
   ['DELETE', '/v2/', null],
 ] as const) {
-  test(`${method} ${target.slice(0, 60)}`, () => assert.deepEqual(changeOf(method, target), expected));
+  test(`${method} ${target.slice(0, 60)}`, () => assert.deepEqual(describeChange(method, target), expected));
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRoute } from '../../../src/registry/route.ts';
-import { parseTagChange, type TagChange } from '../../../src/registry/tag-change.ts';
+import { parseOperation } from '../../../src/registry/operation.ts';
+import { tagChangeOf, type TagChange } from '../../../src/registry/tag-change.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
@@ -55,5 +55,5 @@ for (const [request, expected] of table)
   test(request, () => {
     const [method = '', raw = ''] = request.split(' ');
     const target = parseTarget(raw);
-    assert.deepEqual(parseTagChange(method, parseRoute(method, target, new Set()), target), expected);
+    assert.deepEqual(tagChangeOf(parseOperation(method, target, new Set())), expected);
   });

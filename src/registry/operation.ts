@@ -1,0 +1,255 @@
+import { digestForm } from './digest.ts';
+import { findV1Fault, findV2Fault, type NameFault } from './name-fault.ts';
+import { parseMount, type Mount } from './mount.ts';
+import { parseQuery } from './query.ts';
+import { nameV1Repository } from './repository-name.ts';
+import type { CanonicalTarget } from './target.ts';
+
+/** What a request is: read once from its method and target. Whatever decides about a request, or counts it, goes by this. */
+export type Operation = OperationSubject & {
+  readonly method: string;
+  /** GET or HEAD. */
+  readonly reads: boolean;
+  readonly hasQuery: boolean;
+};
+
+/** What a request is about. Every name in it keeps to the grammar of its kind, unless it says otherwise. */
+export type OperationSubject =
+  /** A path that needs no credentials. */
+  | { readonly kind: 'open' }
+  /** Exactly `/v2/` (distribution-spec, end-1). */
+  | { readonly kind: 'version-check' }
+  /** `/v2/<repository>/manifests/<reference>` (end-2, end-7, end-9). */
+  | {
+      readonly kind: 'manifest';
+      readonly repository: string;
+      readonly reference: string;
+      /** The reference, when it is one; else it is a tag. */
+      readonly digest: string | null;
+      readonly tag: string | null;
+      /** All that a write names in its query, be they tags or not ("Pushing Manifests With Tags"). */
+      readonly queryTags: readonly string[];
+    }
+  /** `/v2/<repository>/blobs/<digest>` (end-2, end-10). */
+  | {
+      readonly kind: 'blob';
+      readonly repository: string;
+      /** Null: what stands there is none. */
+      readonly digest: string | null;
+      /** Null: not in the one form that a registry's storage has it. */
+      readonly stored: BlobName | null;
+    }
+  /** `/v2/<repository>/blobs/uploads/` (end-4, end-11). */
+  | {
+      readonly kind: 'upload-start';
+      readonly repository: string;
+      readonly mount: Mount | null;
+      /** Whether it names a blob to mount, in whatever form. */
+      readonly hasMount: boolean;
+      /** Every repository that the query names as the blob's source, be it a name or not. */
+      readonly sources: readonly string[];
+      /** Whether it is the whole upload of the blob with that digest. */
+      readonly hasDigest: boolean;
+    }
+  /** `/v2/<repository>/blobs/uploads/<session>` (end-5, end-6, end-13, end-14). */
+  | {
+      readonly kind: 'upload-session';
+      readonly repository: string;
+      /** Null: what stands there is none. */
+      readonly session: string | null;
+    }
+  /** `/v2/<repository>/tags/list` (end-8). */
+  | { readonly kind: 'tag-list'; readonly repository: string }
+  /** `/v2/<repository>/referrers/<digest>` (end-12). */
+  | { readonly kind: 'referrers'; readonly repository: string; readonly digest: string | null }
+  /** `/v2/_catalog`. */
+  | { readonly kind: 'catalog' }
+  /** `/v1/repositories/<repository>…` of the first protocol. */
+  | {
+      readonly kind: 'v1-repository';
+      /** With `library/`, which that protocol leaves out; it may have capital letters. */
+      readonly repository: string;
+      readonly part: V1Part;
+      /** Null unless the part has one. */
+      readonly tag: string | null;
+      /** As a manifest's. */
+      readonly queryTags: readonly string[];
+      /** Whether a word of the protocol stands for a name or a tag: the path could be read in two ways. */
+      readonly isAmbiguous: boolean;
+    }
+  /** `/v1/images/<image>/<part>`. */
+  | {
+      readonly kind: 'v1-image';
+      readonly image: string;
+      readonly part: string;
+      readonly isPrivate: boolean;
+    }
+  | { readonly kind: 'v1-login' }
+  | { readonly kind: 'v1-search' }
+  /** `/`. */
+  | { readonly kind: 'root' }
+  /** It names something by what is no name: refused as soon as it is known who asks. */
+  | { readonly kind: 'misnamed'; readonly fault: NameFault; readonly space: RegistrySpace }
+  /** No request of the registry's API that is known. */
+  | { readonly kind: 'unknown'; readonly space: RegistrySpace }
+  /** Outside the registry's URL space. */
+  | { readonly kind: 'outside' };
+
+/** Where in the registry a path lies: below `/v2/`, below `/v1/repositories/`, or elsewhere. */
+export type RegistrySpace = 'v2' | 'v1-repositories' | 'other';
+
+/** What of a repository a path of the first protocol names; `other`: something that this protocol does not have. */
+export type V1Part =
+  '' | 'tags' | 'tags/' | 'tags/TAG' | 'tags/TAG/json' | 'images' | 'auth' | 'properties' | 'json' | 'other';
+
+/** A blob in a repository's storage; every part is a name by its grammar, and none can be a dot segment. */
+export type BlobName = {
+  readonly repository: string;
+  readonly algorithm: 'sha256' | 'sha512';
+  /** Lower case. */
+  readonly hex: string;
+};
+
+/** A path of the distribution-spec that names a repository. With `s`, since "." would leave out U+2028 and U+2029. */
+const v2Path =
+  /^\/v2\/(?<repository>.+)\/(?:manifests\/(?<reference>[^/]+)|blobs\/uploads\/(?<session>[^/]*)|blobs\/(?<blob>[^/]+)|(?<tags>tags\/list)|referrers\/(?<subject>[^/]+))$/s;
+const sessionForm = /^[A-Za-z0-9._=~-]+$/;
+/** Digests: image-spec, "Registered algorithms". */
+const storedDigest = /^(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$/;
+
+/** A path of the first protocol that names a repository: as little as it can be, one part or two. */
+const v1RepositoryPath =
+  /^\/v1\/repositories\/(?<name>[^/]+(?:\/[^/]+)??)(?:\/(?:(?<word>tags|images|auth|properties|json)(?:\/(?<rest>.*))?)?)?$/s;
+const v1ImagePath = /^\/v1\/(?<private>private_)?images\/(?<image>[^/]+)\/(?<part>.*)$/s;
+const v1Words: ReadonlySet<string> = new Set(['tags', 'images', 'auth', 'properties', 'json']);
+
+/**
+ * Reads a request. What passes without credentials is compared with the raw path, byte for byte; everything else is read after
+ * decoding, as upstream reads it.
+ *
+ * @param openPaths the paths that need no credentials
+ */
+export function parseOperation(
+  method: string,
+  target: CanonicalTarget,
+  openPaths: ReadonlySet<string>,
+): Operation {
+  const reads = method === 'GET' || method === 'HEAD';
+  const subject =
+    (reads ? parseFree(target.rawPath, openPaths) : null) ?? parseSubject(method, reads, target);
+  return { ...subject, method, reads, hasQuery: target.raw !== target.rawPath };
+}
+
+function parseFree(rawPath: string, openPaths: ReadonlySet<string>): OperationSubject | null {
+  if (openPaths.has(rawPath)) return { kind: 'open' };
+  return rawPath === '/v2/' ? { kind: 'version-check' } : null;
+}
+
+function parseSubject(method: string, reads: boolean, target: CanonicalTarget): OperationSubject {
+  const { path } = target;
+  if (path === '/v2' || path.startsWith('/v2/')) return parseV2(method, reads, target);
+  if (path === '/v1' || path.startsWith('/v1/')) return parseV1(path, reads ? [] : readAll(target, 'tag'));
+  return { kind: path === '/' ? 'root' : 'outside' };
+}
+
+function parseV2(method: string, reads: boolean, target: CanonicalTarget): OperationSubject {
+  const { path } = target;
+  if (path === '/v2/_catalog') return { kind: 'catalog' };
+  const found = v2Path.exec(path)?.groups;
+  if (found === undefined) return { kind: 'unknown', space: 'v2' };
+  const { repository = '', reference, session, blob, tags, subject } = found;
+  const fault = findV2Fault({ repository, reference, digest: blob ?? subject });
+  if (fault !== null) return { kind: 'misnamed', fault, space: 'v2' };
+  if (reference !== undefined) {
+    const isDigest = digestForm.test(reference);
+    const queryTags = reads ? [] : readAll(target, 'tag');
+    return {
+      ...{ kind: 'manifest', repository, reference, queryTags },
+      ...(isDigest ? { digest: reference, tag: null } : { digest: null, tag: reference }),
+    };
+  }
+  if (session === '') {
+    const isStart = method === 'POST';
+    return {
+      ...{ kind: 'upload-start', repository },
+      mount: isStart ? parseMount(target) : null,
+      hasMount: isStart && readAll(target, 'mount').length > 0,
+      sources: isStart ? readAll(target, 'from') : [],
+      hasDigest: isStart && readAll(target, 'digest').length > 0,
+    };
+  }
+  if (session !== undefined)
+    return { kind: 'upload-session', repository, session: sessionForm.test(session) ? session : null };
+  if (blob !== undefined)
+    return { kind: 'blob', repository, digest: readDigest(blob), stored: parseStored(repository, blob) };
+  if (tags !== undefined) return { kind: 'tag-list', repository };
+  return { kind: 'referrers', repository, digest: readDigest(subject) };
+}
+
+/** Whether a decoded path lies in the registry's URL space, below its root. */
+export function isRegistryPath(path: string): boolean {
+  return path.startsWith('/v2/') || path.startsWith('/v1/');
+}
+
+/** The upload session that a decoded path names; null for any other path. */
+export function parseUploadSession(path: string): { repository: string; session: string } | null {
+  const { repository = '', session = '' } = v2Path.exec(path)?.groups ?? {};
+  return sessionForm.test(session) ? { repository, session } : null;
+}
+
+function parseV1(path: string, queryTags: readonly string[]): OperationSubject {
+  if (path === '/v1/search') return { kind: 'v1-search' };
+  if (path === '/v1/users' || path === '/v1/users/') return { kind: 'v1-login' };
+  const inImage = v1ImagePath.exec(path)?.groups;
+  if (inImage !== undefined) {
+    const { image = '', part = '' } = inImage;
+    const fault = findV1Fault({ image });
+    if (fault !== null) return { kind: 'misnamed', fault, space: 'other' };
+    return { kind: 'v1-image', image, part, isPrivate: inImage['private'] !== undefined };
+  }
+  const { name, word, rest } = v1RepositoryPath.exec(path)?.groups ?? {};
+  const space = path.startsWith('/v1/repositories/') ? 'v1-repositories' : 'other';
+  if (name === undefined) return { kind: 'unknown', space };
+  const inTags = word === 'tags' && rest !== undefined && rest !== '';
+  const [tag = null, below = ''] = inTags ? (/^([^/]+)(.*)$/s.exec(rest)?.slice(1) ?? []) : [];
+  const fault = findV1Fault(tag === null ? { repository: name } : { repository: name, tag });
+  if (fault !== null) return { kind: 'misnamed', fault, space };
+  return {
+    ...{ kind: 'v1-repository', repository: nameV1Repository(name), tag, queryTags },
+    part: parseV1Part(word, rest, below),
+    isAmbiguous: [...name.split('/'), tag ?? ''].some((each) => v1Words.has(each)),
+  };
+}
+
+function parseV1Part(word: string | undefined, rest: string | undefined, belowTag: string): V1Part {
+  switch (word) {
+    case undefined:
+      return '';
+    case 'tags':
+      if (rest === undefined) return 'tags';
+      if (rest === '') return 'tags/';
+      if (belowTag === '') return 'tags/TAG';
+      return belowTag === '/json' ? 'tags/TAG/json' : 'other';
+    case 'images':
+    case 'auth':
+    case 'properties':
+    case 'json':
+      return rest === undefined ? word : 'other';
+    default:
+      return 'other';
+  }
+}
+
+function parseStored(repository: string, digest: string): BlobName | null {
+  const [, sha256, sha512] = storedDigest.exec(digest) ?? [];
+  if (sha256 !== undefined) return { repository, algorithm: 'sha256', hex: sha256 };
+  return sha512 === undefined ? null : { repository, algorithm: 'sha512', hex: sha512 };
+}
+
+function readDigest(text: string | undefined): string | null {
+  return text !== undefined && digestForm.test(text) ? text : null;
+}
+
+function readAll(target: CanonicalTarget, wanted: string): string[] {
+  return parseQuery(target).flatMap(({ name, value }) => (name === wanted ? [value] : []));
+}
