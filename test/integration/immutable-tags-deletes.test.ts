@@ -102,9 +102,8 @@ describe('deletes beside immutable tags', { timeout: 120_000 }, () => {
 
   test('of one user one is looked into at a time, and few wait; others are not kept from theirs', async () => {
     tagged.state.answers = { [list]: () => {} };
-    const [one, two, three, four] = await Promise.all(
-      ['1', '2', '3', '4'].map((text) => startDelete(makeImage(text).digest)),
-    );
+    const digests = ['1', '2', '3', '4'].map((text) => makeImage(text).digest);
+    const [one, two, three, four] = await Promise.all(digests.map(startDelete));
     assert.ok(one && two && three && four);
     const crowded = await Promise.race([one, two, three, four].map((each) => each.response()));
     assert.deepEqual([crowded.status, errorCode(crowded)], [503, 'UNAVAILABLE']);
@@ -117,6 +116,10 @@ describe('deletes beside immutable tags', { timeout: 120_000 }, () => {
     ofBob?.answer(head('HTTP/1.1 404 Not Found', 'Content-Length: 0'));
     (await tagged.write(1)).answer(accepted);
     assert.equal((await others).status, 202);
+    // The next test's user is the same.
+    for (const each of clients) each.leave();
+    for (const digest of digests)
+      await frontDoor.logged(({ path }) => path === `/v2/app/manifests/${digest}`);
   });
 
   test('what is known of the tags is not asked again, but whether they are what they were', async () => {

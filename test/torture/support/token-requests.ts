@@ -172,7 +172,9 @@ function shuffle<T>(random: Random, items: readonly T[]): T[] {
 function commonRefusals(parameters: ReadonlyMap<string, readonly string[]>): number[] {
   const asked = parameters.get('service') ?? [service];
   const isWrong =
-    asked.length > 1 || asked[0] !== service || readScopes(parameters.get('scope') ?? []) === null;
+    asked.length > 1 ||
+    asked[0]?.toLowerCase() !== service.toLowerCase() ||
+    readScopes(parameters.get('scope') ?? []) === null;
   return isWrong ? [400] : [];
 }
 
