@@ -1,18 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { configKeys, groupPaths } from '../../src/config/schema/key-list.ts';
 import { restartKeys, restartKeysWithRedis } from '../../src/config/schema/restart-keys.ts';
+import { listPages, root } from '../support/documents.ts';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-const pages = ['.', 'certs', 'config', 'docs'].flatMap((folder) =>
-  readdirSync(path.join(root, folder), { recursive: folder === 'docs', encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => path.posix.join(folder, name)),
-);
+const pages = listPages();
 
 /** The text of a page without its blocks of code. */
 function readProse(page: string): string {
@@ -55,23 +49,6 @@ describe('pages', () => {
       for (const [, name = ''] of readProse(page).matchAll(key))
         if (!/\.[jt]s$/.test(name))
           assert.ok(configKeys.has(name) || groupPaths.has(name), `${page}: ${name}`);
-    }
-  });
-
-  it('speak of commands that there are', () => {
-    const named = new Set<string>();
-    for (const page of pages)
-      for (const [, words = ''] of readFileSync(path.join(root, page), 'utf8').matchAll(
-        /(?:`|^ {4})(?:tidegate|node dist\/main\.js) ((?:cert|user|config|policy|cache|alert) [a-z]+|serve|reload|doctor)\b/gm,
-      ))
-        named.add(words);
-    assert.ok(named.size > 10, [...named].join(', '));
-    for (const words of named) {
-      const args = [path.join(root, 'dist/main.js'), ...words.split(' '), '--help'];
-      assert.match(
-        execFileSync(process.execPath, args, { encoding: 'utf8' }),
-        new RegExp(`^Usage: tidegate ${words} `),
-      );
     }
   });
 
