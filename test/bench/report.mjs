@@ -5,17 +5,17 @@ import { digits } from './statistics.mjs';
  * @typedef {{ title: string, notes: string[], tables: Table[], targets: Target[], raw: unknown,
  *   plots?: { file: string, title: string, svg: string }[] }} Section
  * @typedef {{ head: string[], rows: string[][] }} Table
- * @typedef {{ what: string, limit: string, value: string, met: boolean }} Target
+ * @typedef {{ what: string, limit: string, value: string }} Target
  */
 
 /** @returns {Target} */
 export function atLeast(what, value, limit, unit = '') {
-  return { what, limit: `≥ ${limit}${unit}`, value: `${digits(value)}${unit}`, met: value >= limit };
+  return { what, limit: `≥ ${limit}${unit}`, value: `${digits(value)}${unit}` };
 }
 
 /** @returns {Target} */
 export function atMost(what, value, limit, unit = '') {
-  return { what, limit: `≤ ${limit}${unit}`, value: `${digits(value)}${unit}`, met: value <= limit };
+  return { what, limit: `≤ ${limit}${unit}`, value: `${digits(value)}${unit}` };
 }
 
 /**
@@ -25,8 +25,8 @@ export function atMost(what, value, limit, unit = '') {
 export function renderReport({ machine, sections }) {
   const targets = sections.flatMap((section) => section.targets);
   const summary = {
-    head: ['What', 'Target', 'Measured', ''],
-    rows: targets.map(({ what, limit, value, met }) => [what, limit, value, met ? 'met' : 'missed']),
+    head: ['What', 'Target', 'Measured'],
+    rows: targets.map(({ what, limit, value }) => [what, limit, value]),
   };
   return [
     ...machine.map((line) => `- ${line}`),

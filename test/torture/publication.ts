@@ -53,8 +53,7 @@ export function renderPage(published: readonly PublishedResult[], findings: read
 
 <!-- Written by "npm run torture -- --write". -->
 
-What was done to Tidegate to break it, and what it survived. "Tried" and "survived" are cases of the part's last published run; "found" and "mended" count from the beginning.
-What the parts do is in [test/torture/parts](../test/torture/parts). \`npm run torture\` repeats it, with what a machine of two cores does in half an hour or so; with \`-- --help\` it says how to run one part, or for hours.
+Attempts to break Tidegate, and what it survived. "Tried" and "survived" are cases of each part's last published run; "found" and "fixed" count from the beginning. What the parts do is in [test/torture/parts](../test/torture/parts). \`npm run torture\` repeats it in about half an hour on two cores; \`-- --help\` says how to run one part, or for hours.
 
 ${renderTable(published, findings)}
 
@@ -64,7 +63,7 @@ ${renderTable(published, findings)}
 | --- | --- | --: | --: | --: | --- | --- |
 ${runs.join('\n')}
 
-A load of more than a quarter of the cores before the start means that something else was at work. Clients, front doors and the registry all run on the one machine.
+A load above a quarter of the cores before the start means that something else was running. Clients, Tidegate and the registry share one machine.
 
 ${machines.map((line) => `- ${line}`).join('\n')}
 

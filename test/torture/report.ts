@@ -1,7 +1,7 @@
 import type { Finding } from './findings.ts';
 import type { PartResult } from './run-parts.ts';
 
-/** The table of a run as Markdown: what was tried and survived in it, and what has been found and mended so far. */
+/** The table of a run as Markdown: what was tried and survived in it, and what has been found and fixed so far. */
 export function renderTable(results: readonly PartResult[], findings: readonly Finding[]): string {
   const counts = results.map(({ name, tried, survived, broke }) => {
     const known = findings.filter(({ part }) => part === name);
@@ -12,7 +12,7 @@ export function renderTable(results: readonly PartResult[], findings: readonly F
     counts.reduce((sum, { numbers }) => sum + (numbers[column] ?? 0), 0),
   );
   const rows = [
-    ['part', 'tried', 'survived', 'found', 'mended'],
+    ['part', 'tried', 'survived', 'found', 'fixed'],
     ...[...counts, { name: 'in all', numbers: sums }].map(({ name, numbers }) => [
       name,
       ...numbers.map((number) => number.toLocaleString('en')),
@@ -36,7 +36,7 @@ export function renderTable(results: readonly PartResult[], findings: readonly F
 export function renderFindings(results: readonly PartResult[], findings: readonly Finding[]): string {
   const known = findings.map(({ part, found, mended, commit }) => {
     const fate =
-      mended === null ? 'Stands.' : `Mended: ${mended}${commit === undefined ? '' : ` (${commit})`}`;
+      mended === null ? 'Stands.' : `Fixed: ${mended}${commit === undefined ? '' : ` (${commit})`}`;
     return `- **${part}.** ${found} ${fate}`;
   });
   const open = results.flatMap(({ name, broke }) =>
