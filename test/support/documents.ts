@@ -19,6 +19,8 @@ export type DocumentedCommand = {
   readonly line: number;
   readonly program: string;
   readonly words: readonly string[];
+  /** Whether it stands between backticks, where the name of a command is enough. */
+  readonly isInProse: boolean;
 };
 
 /** Every page for people. */
@@ -58,22 +60,27 @@ export function readCommands(page: string): DocumentedCommand[] {
   const typed = shell.flatMap(({ line, text }) =>
     text
       .split('\n')
-      .flatMap((each, at) => parseLine(each).map((call) => ({ page, line: line + at, ...call }))),
+      .flatMap((each, at) =>
+        parseLine(each).map((call) => ({ page, line: line + at, isInProse: false, ...call })),
+      ),
   );
   const prose = readFileSync(path.join(root, page), 'utf8').replaceAll(/^( *)```[^]*?^\1```$/gm, (block) =>
     block.replaceAll(/[^\n]/g, ''),
   );
-  const inline = prose
-    .split('\n')
-    .flatMap((each, at) =>
-      [
-        ...each.matchAll(
-          /`((?:tidegate|node dist\/main\.js|npm (?:start|test|run)|(?:sudo )?deploy\/install\.sh)(?: [^`]+)?)`/g,
-        ),
-      ].flatMap(([, code = '']) =>
-        parseLine(code.replaceAll('\\|', '|')).map((call) => ({ page, line: at + 1, ...call })),
+  const inline = prose.split('\n').flatMap((each, at) =>
+    [
+      ...each.matchAll(
+        /`((?:tidegate|node dist\/main\.js|npm (?:start|test|run)|(?:sudo )?deploy\/install\.sh)(?: [^`]+)?)`/g,
       ),
-    );
+    ].flatMap(([, code = '']) =>
+      parseLine(code.replaceAll('\\|', '|')).map((call) => ({
+        page,
+        line: at + 1,
+        isInProse: true,
+        ...call,
+      })),
+    ),
+  );
   return [...typed, ...inline];
 }
 

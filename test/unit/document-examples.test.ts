@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { parse } from 'yaml';
 import { addAlertCommand } from '../../src/cli/alert.ts';
 import { addCacheCommand } from '../../src/cli/cache.ts';
@@ -122,8 +122,12 @@ describe('examples in documents', () => {
     for (const command of own) {
       const taken = createProgram().parseAsync(command.words, { from: 'user' });
       await taken.catch((error: unknown) => {
-        const isHelp = error instanceof Error && 'exitCode' in error && error.exitCode === 0;
-        assert.ok(isHelp, `${place(command)}: tidegate ${command.words.join(' ')}: ${String(error)}`);
+        assert.ok(error instanceof CommanderError, String(error));
+        const isMention = command.isInProse && error.code === 'commander.missingArgument';
+        assert.ok(
+          isMention || error.exitCode === 0,
+          `${place(command)}: tidegate ${command.words.join(' ')}: ${String(error)}`,
+        );
       });
     }
   });
@@ -150,11 +154,17 @@ describe('examples in documents', () => {
     for (const command of calls) assertFlags(command.words, usage, place(command));
   });
 
-  it('files of the checkout that code names are there', () => {
-    for (const page of listPages().filter((each) => !each.includes('CHANGELOG'))) {
+  it('files that pages name are there', () => {
+    const sources = readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' });
+    for (const page of listPages().filter((each) => !/CHANGELOG|torture/.test(each))) {
       const text = readFileSync(path.join(root, page), 'utf8');
       for (const [, file = ''] of text.matchAll(/`((?:src|docs|deploy|release|test)\/[\w./-]+\.\w+)`/g))
         assert.ok(existsSync(path.join(root, file)), `${page}: ${file}`);
+      for (const [, file = ''] of text.matchAll(/(?:`|│ )(?:src\/|…\/)?([\w/-]+\.ts)\b/g))
+        assert.ok(
+          file.startsWith('test/') || sources.some((name) => `/${name}`.endsWith(`/${file}`)),
+          `${page}: ${file}`,
+        );
     }
   });
 });
