@@ -3,20 +3,20 @@ import { counter, gauge, type MetricFamily } from '../telemetry/metrics/metric-f
 import { createTally } from '../telemetry/metrics/tally.ts';
 import type { UpstreamState } from './upstream-probe.ts';
 import { version } from '../config/version.ts';
-import type { FrontDoorStatus } from './server-status.ts';
+import type { ServerStatus } from './server-status.ts';
 
 /** What is counted once for all processes. */
-export type WatchMetrics = {
+export type MonitorMetrics = {
   reloaded(result: 'done' | 'refused'): void;
   readonly alerted: DeliveryOptions['onResult'];
   /** @param upstream null: not asked yet */
   families(
-    status: Pick<FrontDoorStatus, 'draining' | 'workers'>,
+    status: Pick<ServerStatus, 'draining' | 'workers'>,
     upstream: UpstreamState | null,
   ): MetricFamily[];
 };
 
-export function createWatchMetrics(): WatchMetrics {
+export function createMonitorMetrics(): MonitorMetrics {
   const reloads = createTally(['done', 'refused']);
   const alerts = { webhook: createTally(alertResults), mail: createTally(alertResults) };
   return {

@@ -13,31 +13,31 @@ import { createUpstream } from '../upstream/connections.ts';
 import { openAdminListener, type ReloadOutcome } from './admin.ts';
 import { judgeReadiness } from './readiness.ts';
 import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from './upstream-probe.ts';
-import type { FrontDoorStatus } from './server-status.ts';
-import { createWatchMetrics } from './monitor-metrics.ts';
+import type { ServerStatus } from './server-status.ts';
+import { createMonitorMetrics } from './monitor-metrics.ts';
 
 /** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
-export type Watch = {
+export type Monitor = {
   /**
    * To be called after each reload, whoever asked for it, with what is in effect now: counts it, and follows that.
    * Never rejects: where alerts cannot be sent as it says, the log says so, and they are sent as before.
    */
-  reloaded(result: 'done' | 'refused', state: WatchedState): Promise<void>;
+  reloaded(result: 'done' | 'refused', state: MonitoredState): Promise<void>;
   close(): void;
 };
 
 /** What of it the watch goes by. */
-type WatchedState = {
+type MonitoredState = {
   readonly config: ServedState['config'];
   readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'alertsCa'>;
 };
 
-export type WatchOptions = WatchedState & {
+export type MonitorOptions = MonitoredState & {
   readonly logger: Logger;
   readonly door: {
     /** What the processes that serve clients have counted; takes a bounded time. */
     readonly reports: () => Promise<readonly ProcessReport[]>;
-    readonly status: () => Pick<FrontDoorStatus, 'draining' | 'workers'>;
+    readonly status: () => Pick<ServerStatus, 'draining' | 'workers'>;
   };
   readonly reload?: () => Promise<ReloadOutcome>;
 };
@@ -54,8 +54,8 @@ type Parts = {
 };
 
 /** @throws OperatorError when the admin listener can't be opened. */
-export async function openWatch({ config, pem, logger, door, reload }: WatchOptions): Promise<Watch> {
-  const counts = createWatchMetrics();
+export async function openMonitor({ config, pem, logger, door, reload }: MonitorOptions): Promise<Monitor> {
+  const counts = createMonitorMetrics();
   let parts = await openParts({ config, pem }, logger, counts.alerted);
   // With one worker this process is that worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
@@ -157,7 +157,7 @@ export async function openWatch({ config, pem, logger, door, reload }: WatchOpti
 }
 
 async function openParts(
-  { config: { upstream: settings, alerts }, pem }: WatchedState,
+  { config: { upstream: settings, alerts }, pem }: MonitoredState,
   logger: Logger,
   onResult: DeliveryOptions['onResult'],
   previous?: Parts,

@@ -11,12 +11,12 @@ export type ReadinessFacts = {
 };
 
 /** One thing that must be so, for a balancer to send clients here. */
-export type Check = { readonly ok: boolean; readonly detail: string };
+export type ReadinessCheck = { readonly ok: boolean; readonly detail: string };
 
 /** Whether clients should be sent here, and why not. */
 export type Readiness = {
   readonly ready: boolean;
-  readonly checks: Readonly<Record<'upstream' | 'certificate' | 'workers' | 'draining', Check>>;
+  readonly checks: Readonly<Record<'upstream' | 'certificate' | 'workers' | 'draining', ReadinessCheck>>;
   /** What is good to know and no reason against it: without its cache everything works, slower. */
   readonly details: { readonly cache: string };
 };
@@ -37,14 +37,14 @@ export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness 
   };
 }
 
-function judgeUpstream(state: UpstreamState | null): Check {
+function judgeUpstream(state: UpstreamState | null): ReadinessCheck {
   if (state === null) return { ok: false, detail: 'not asked yet' };
   return state.kind === 'up'
     ? { ok: true, detail: `it answers (${state.status})` }
     : { ok: false, detail: `no answer for ${Math.round(state.forMs / 1000)} s: ${state.reason}` };
 }
 
-function judgeCertificate(endMs: number | null, nowMs: number): Check {
+function judgeCertificate(endMs: number | null, nowMs: number): ReadinessCheck {
   if (endMs === null) return { ok: false, detail: 'not known yet' };
   return { ok: endMs > nowMs, detail: `valid to ${new Date(endMs).toISOString()}` };
 }

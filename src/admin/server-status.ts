@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema/schema.ts';
 
 /** How a running front door is doing. */
-export type FrontDoorStatus = {
+export type ServerStatus = {
   /** What is in effect. */
   readonly config: Config;
   /** `notAfterMs`: when it ends, in milliseconds since 1970. */

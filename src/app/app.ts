@@ -2,7 +2,7 @@ import { setDefaultHighWaterMark } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import { createAnswerCache, createCacheCounters, type CacheCounters } from '../cache/answer-cache.ts';
 import { openCacheStore } from '../cache/open-store.ts';
 import { createStatsReader } from '../cache/stats-reader.ts';
@@ -22,14 +22,14 @@ import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
 import { createImmutableTags } from '../pipeline/serve/immutable-tags/immutable-tags.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
-import { createDoorkeeper } from './auth-stages.ts';
-import { createPeerFan } from './worker-ipc-fan.ts';
+import { createAuthStages } from './auth-stages.ts';
+import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import { openOwnDeletes, type Deletes } from './open-deletes.ts';
 import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
-import { createSealKey } from './session-secret.ts';
+import { createSessionSecret } from './session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
 import { createPublicNames } from '../pipeline/public-names.ts';
 import { createEditsFor } from '../pipeline/response-edits.ts';
@@ -62,15 +62,15 @@ const streamBufferBytes = 256 * 1024;
 export type AppOptions = ServedState & {
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
-  readonly peers?: {
-    readonly writes: Peers<WriteNotice>;
-    readonly tokens: Peers<TokenNotice>;
-    readonly logins: Peers<LoginNotice>;
+  readonly ipc?: {
+    readonly writes: WorkerIpc<WriteNotice>;
+    readonly tokens: WorkerIpc<V1TokenNotice>;
+    readonly logins: WorkerIpc<LoginNotice>;
   };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
   /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
-  readonly sealKey?: Buffer;
+  readonly sessionSecret?: Buffer;
   /** Where their writes to a repository wait for each other; only those of this process when left out. */
   readonly locks?: RepositoryLocks;
   /** What keeps their deletes apart from the rest; only of this process when left out. */
@@ -82,7 +82,7 @@ export type AppOptions = ServedState & {
  * @throws OperatorError when a file or the address is not as it must be.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, pem, logger, peers } = options;
+  const { config, pem, logger, ipc } = options;
   setDefaultHighWaterMark(false, streamBufferBytes);
   /** What is open. It is freed in the opposite order, also when the start fails on the way: a connection to Redis would keep the process. */
   const frees: (() => void | Promise<void>)[] = [];
@@ -94,21 +94,21 @@ export async function createApp(options: AppOptions): Promise<App> {
     frees.push(() => metrics.close());
     const descriptors = watchDescriptors(logger);
     frees.push(() => descriptors.close());
-    const store = await openCacheStore(config, pem.redisCa, logger, peers?.writes);
+    const store = await openCacheStore(config, pem.redisCa, logger, ipc?.writes);
     const counters = createCacheCounters();
     frees.push(() => store?.close());
     const throttle = await openLoginThrottle(options, metrics);
     frees.push(() => throttle.close());
-    const usersOptions = { logger, throttle, metrics, tokens: peers && createPeerFan(peers.tokens) };
+    const usersOptions = { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
-    const sealKey = options.sealKey ?? createSealKey();
+    const sessionSecret = options.sessionSecret ?? createSessionSecret();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
     const locks = openRepositoryLocks({ config, pem }, options.locks);
     frees.push(() => locks.close());
     const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, logger }));
     frees.push(() => deletes.close?.());
-    const shared = { store, counters, locks, deletes, metrics, logger, sealKey };
+    const shared = { store, counters, locks, deletes, metrics, logger, sessionSecret };
     let certificateEndMs = pem.notAfterMs;
     let current = await openService({ config, pem }, users, shared);
     frees.push(() => current.free());
@@ -205,13 +205,13 @@ type Shared = {
   readonly deletes: Deletes;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  readonly sealKey: Buffer;
+  readonly sessionSecret: Buffer;
 };
 
 async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, locks, deletes, metrics, logger, sealKey } = shared;
+  const { store, counters, locks, deletes, metrics, logger, sessionSecret } = shared;
   const { authenticator } = users;
   const upstream = createUpstream({
     ...config.upstream,
@@ -263,11 +263,11 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
-    ...createDoorkeeper({
+    ...createAuthStages({
       state,
       users,
       policy,
-      sealKey,
+      sessionSecret,
       ask,
       editsFor,
       refusedBodies,
@@ -363,7 +363,7 @@ function readLimits({ limits }: Config): ListenerLimits {
   };
 }
 
-/** Opens the registry's folder if there is one; one that cannot be used is for the operator to mend, and no reason not to serve. */
+/** Opens the registry's folder if there is one; one that cannot be used is for the operator to fix, and no reason not to serve. */
 async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
   if (root === null) return null;
   const fault = await findStorageFault(root);

@@ -20,17 +20,17 @@ import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Users } from './users.ts';
 
 /** The stages that find out who asks and decide what that one may do. */
-type Doorkeeper = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
+type AuthStages = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
 
 /** How many different lists one client may have waiting: more than any client asks for at once. */
 const waitingWalksOfClient = 4;
 
 /** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
-export function createDoorkeeper({
+export function createAuthStages({
   state: { config, pem },
   users: { authenticator, htpasswd },
   policy,
-  sealKey,
+  sessionSecret,
   ask,
   editsFor,
   refusedBodies,
@@ -40,13 +40,13 @@ export function createDoorkeeper({
   state: ServedState;
   users: Pick<Users, 'authenticator' | 'htpasswd'>;
   policy: Policy | null;
-  sealKey: Buffer;
+  sessionSecret: Buffer;
   ask: Ask;
   editsFor: EditsFor;
   refusedBodies: RefusedBodies;
   wholeAnswers: WholeAnswers;
   metrics: Pick<Metrics, 'throttled'>;
-}): Doorkeeper {
+}): AuthStages {
   const { auth, limits } = config;
   const admitsStrangers = policy?.hasAnonymous === true;
   const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && admitsStrangers);
@@ -57,7 +57,7 @@ export function createDoorkeeper({
     ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents, openAgents },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
-  const [first = sealKey, ...others] = pem.tokenSecrets;
+  const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
   const authorize =
     policy &&

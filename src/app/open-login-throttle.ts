@@ -10,7 +10,7 @@ import { createSharedLockOuts } from '../auth/throttle/shared-lock-outs.ts';
 import { openRedis } from '../redis/open.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import type { PemFiles } from './pem-files.ts';
 
 export type LoginThrottleSettings = {
@@ -18,7 +18,7 @@ export type LoginThrottleSettings = {
   readonly pem: Pick<PemFiles, 'redisCa'>;
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
-  readonly peers?: { readonly logins: Peers<LoginNotice> };
+  readonly ipc?: { readonly logins: WorkerIpc<LoginNotice> };
   /** The key of what they tell each other of right passwords; one of its own when left out. */
   readonly loginKey?: Buffer;
 };
@@ -34,7 +34,7 @@ const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
 
 /** Opens what keeps guessers out, as it is configured. */
 export async function openLoginThrottle(
-  { config, pem, logger, peers, loginKey }: LoginThrottleSettings,
+  { config, pem, logger, ipc, loginKey }: LoginThrottleSettings,
   metrics: Metrics,
 ): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
@@ -54,7 +54,7 @@ export async function openLoginThrottle(
     hashKey: loginKey ?? createHashKey(),
     provenTtlMs,
     maxProven: auth.credentialEntries,
-    peers: peers?.logins,
+    ipc: ipc?.logins,
     shared: shares
       ? createSharedLockOuts({
           redis: await openRedis(cache.redis, pem.redisCa),

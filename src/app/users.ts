@@ -4,10 +4,10 @@ import { createAuthenticator, type Authenticator } from '../auth/authenticator.t
 import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-file.ts';
 import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
-import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { PeerFan } from './worker-ipc-fan.ts';
+import type { WorkerIpcFan } from './worker-ipc-fan.ts';
 
 /** Who may pass, and how they prove it; shared by those that serve one after the other, and freed with the last of them. */
 export type Users = {
@@ -43,7 +43,7 @@ export type UsersOptions = {
   readonly logger: Logger;
   readonly throttle: LoginThrottle;
   readonly metrics: Pick<Metrics, 'passwordWaited' | 'passwordRejected'>;
-  readonly tokens: PeerFan<TokenNotice> | undefined;
+  readonly tokens: WorkerIpcFan<V1TokenNotice> | undefined;
 };
 
 /** Opens them, held once. @throws OperatorError when the htpasswd file cannot be used. */
@@ -57,7 +57,7 @@ export async function openUsers(
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
-  const peers = tokens?.join();
+  const ipc = tokens?.join();
   const pool = createPasswordPool({
     threads: auth.passwordThreads,
     maxQueued: auth.passwordQueue,
@@ -70,7 +70,7 @@ export async function openUsers(
     pool,
     credentialTtlMs: auth.credentialTtl,
     maxCredentials: auth.credentialEntries,
-    peers,
+    ipc,
   });
   let holders = 1;
   const users: Users = {
@@ -84,7 +84,7 @@ export async function openUsers(
     release: async () => {
       holders -= 1;
       if (holders > 0) return;
-      peers?.leave();
+      ipc?.leave();
       await authenticator.close();
     },
   };

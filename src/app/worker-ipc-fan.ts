@@ -1,27 +1,27 @@
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 
 /** Lets several in this process, who come and go, share what other processes tell. */
-export type PeerFan<Notice> = {
-  join(): Peers<Notice> & {
+export type WorkerIpcFan<Notice> = {
+  join(): WorkerIpc<Notice> & {
     /** Hears no more. */
     leave(): void;
   };
 };
 
 /** Creates it; what came before goes to the first who listens. */
-export function createPeerFan<Notice>(peers: Peers<Notice>): PeerFan<Notice> {
+export function createWorkerIpcFan<Notice>(ipc: WorkerIpc<Notice>): WorkerIpcFan<Notice> {
   const listeners = new Map<object, (notice: Notice) => void>();
   let listens = false;
   return {
     join: () => {
       const me = {};
       return {
-        tell: (notice) => peers.tell(notice),
-        onTold: (listener) => {
+        publish: (notice) => ipc.publish(notice),
+        subscribe: (listener) => {
           listeners.set(me, listener);
           if (listens) return;
           listens = true;
-          peers.onTold((notice) => {
+          ipc.subscribe((notice) => {
             for (const each of listeners.values()) each(notice);
           });
         },

@@ -1,13 +1,13 @@
 import { OciError } from '../registry/error.ts';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
-import { createDecoyChoice } from './password/dummy-hash.ts';
+import { createDummyHashChoice } from './password/dummy-hash.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { Identity } from './identity.ts';
 import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
-import { createV1Tokens, parseTokenCredentials, type TokenNotice } from './tokens/v1-tokens.ts';
+import { createV1Tokens, parseTokenCredentials, type V1TokenNotice } from './tokens/v1-tokens.ts';
 
 /** Why credentials were refused; for the log, never for the client (a name must not be told from a password). */
 export type RefusalReason =
@@ -59,7 +59,7 @@ export function createAuthenticator(options: {
   maxCredentials: number;
   now?: () => number;
   /** Processes that serve with this one. */
-  peers?: Peers<TokenNotice> | undefined;
+  ipc?: WorkerIpc<V1TokenNotice> | undefined;
 }): Authenticator {
   const {
     htpasswd,
@@ -68,16 +68,16 @@ export function createAuthenticator(options: {
     credentialTtlMs: ttlMs,
     maxCredentials,
     now = () => performance.now(),
-    peers,
+    ipc,
   } = options;
   const credentials = createCredentialCache({ ttlMs, maxEntries: maxCredentials, now });
   const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
-  const chooseDecoy = createDecoyChoice();
+  const chooseDummyHash = createDummyHashChoice();
   const flights = new Map<string, Flight>();
   const verifiedHashes = new WeakMap<Identity, string>();
   let generation = htpasswd.generation();
   let closed = false;
-  peers?.onTold(({ token, name, hash }) => {
+  ipc?.subscribe(({ token, name, hash }) => {
     const identity = { name };
     verifiedHashes.set(identity, hash);
     tokens.remember(token, identity);
@@ -102,7 +102,7 @@ export function createAuthenticator(options: {
   ): Promise<AuthenticationResult> {
     const entry = htpasswd.lookup(name);
     // An unknown name takes the same way as a known one, queue and joined flights included; only its end is fixed.
-    const hash = entry?.hash ?? chooseDecoy(name, htpasswd.usable());
+    const hash = entry?.hash ?? chooseDummyHash(name, htpasswd.usable());
     const attempt = await throttle.begin({ address, name, password, hash, isUser: entry !== undefined });
     if (throttle.lockedMs(attempt) > 0) return lockedOut(attempt);
     const matches = await verifyOnce(credentials.keyOf(name, password, hash), password, hash, attempt);
@@ -180,7 +180,7 @@ export function createAuthenticator(options: {
       const hash = verifiedHashes.get(identity);
       if (token.trim() === '' || hash === undefined || !isCurrent(identity)) return;
       tokens.remember(token, identity);
-      await peers?.tell({ token, name: identity.name, hash });
+      await ipc?.publish({ token, name: identity.name, hash });
     },
     async close() {
       closed = true;

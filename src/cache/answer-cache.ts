@@ -272,8 +272,8 @@ export function createAnswerCache({
     let ended: Promise<void> | undefined;
     return {
       end: () =>
-        (ended ??= store.endWrite(change).then((told) => {
-          if (!told) counters.errors += 1;
+        (ended ??= store.endWrite(change).then((isKnown) => {
+          if (!isKnown) counters.errors += 1;
         })),
     };
   };

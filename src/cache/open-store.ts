@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { openRedis, type RedisConfig } from '../redis/open.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
@@ -21,7 +21,7 @@ export async function openCacheStore(
   { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
   redisCa: string | null,
   logger: Pick<Logger, 'info' | 'warn'>,
-  peers: Peers<WriteNotice> | undefined,
+  ipc: WorkerIpc<WriteNotice> | undefined,
 ): Promise<CacheStore | null> {
   const limits = { maxBytes: cache.maxBytes, ttlMs: cache.tagTtl };
   switch (cache.driver) {
@@ -29,7 +29,7 @@ export async function openCacheStore(
       return null;
     case 'memory': {
       const store = createMemoryStore(limits, () => performance.now());
-      return peers ? createSharedMemoryStore(store, peers) : store;
+      return ipc ? createSharedMemoryStore(store, ipc) : store;
     }
     case 'redis': {
       const { createRedisStore } = await import('./redis-store.ts');
@@ -43,7 +43,7 @@ export async function openCacheStore(
         timeoutMs: timeout,
         settleMs: redisSettleMs,
         logger,
-        peers,
+        ipc,
       });
     }
   }

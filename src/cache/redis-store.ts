@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { readRedisStats } from './redis-admin.ts';
 import { createRedisKeys } from '../redis/keys.ts';
 import { runScript } from '../redis/run-script.ts';
@@ -22,24 +22,24 @@ export type RedisStoreOptions = StoreLimits &
     /** What the entries are copies of: upstreams do not share entries. */
     readonly upstreamUrl: string;
     /** Other processes of this front door: they hear of a write of which Redis could not be told. */
-    readonly peers?: Peers<WriteNotice> | undefined;
+    readonly ipc?: WorkerIpc<WriteNotice> | undefined;
   };
 
 /** How many ends of writes are kept for a Redis that is away. */
-const maxUntoldEnds = 1000;
+const maxMissedEnds = 1000;
 
 /** The store that several instances share. */
 export function createRedisStore(options: RedisStoreOptions): CacheStore {
-  const { redis, maxBytes, peers } = options;
+  const { redis, maxBytes, ipc } = options;
   let { ttlMs } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
   const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
   /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
-  const untoldEnds = new Set<Change>();
+  const missedEnds = new Set<Change>();
   const tellEnds = async () => {
-    for (const change of untoldEnds) {
+    for (const change of missedEnds) {
       if (!(await write(endWriteScript, change))) return;
-      untoldEnds.delete(change);
+      missedEnds.delete(change);
     }
   };
   /** Whether it is a Redis at all that answers is seen here, before anything of it is believed. */
@@ -58,7 +58,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       await tellEnds();
     },
   });
-  peers?.onTold(() => trust.lose('another worker could not tell it of a write'));
+  ipc?.subscribe(() => trust.lose('another worker could not tell it of a write'));
   /** An answer that `parse` refuses ends the trust, as none does. */
   const run = <T>(
     script: Script,
@@ -81,7 +81,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   };
 
   /** An end in either phase: nothing is to be kept for a worker that starts later, since it begins without trust. */
-  const warnPeers = async (change: Change) => peers?.tell({ phase: 'end', change });
+  const warnWorkers = async (change: Change) => ipc?.publish({ phase: 'end', change });
 
   return {
     lookup: async (slot) => {
@@ -113,15 +113,15 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       }
     },
     beginWrite: async (change) => {
-      const told = await write(beginWriteScript, change);
-      if (!told) await warnPeers(change);
-      return told;
+      const isKnown = await write(beginWriteScript, change);
+      if (!isKnown) await warnWorkers(change);
+      return isKnown;
     },
     endWrite: async (change) => {
-      const told = await write(endWriteScript, change);
-      if (!told && untoldEnds.size < maxUntoldEnds) untoldEnds.add(change);
-      if (!told) await warnPeers(change);
-      return told;
+      const isKnown = await write(endWriteScript, change);
+      if (!isKnown && missedEnds.size < maxMissedEnds) missedEnds.add(change);
+      if (!isKnown) await warnWorkers(change);
+      return isKnown;
     },
     renew: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;

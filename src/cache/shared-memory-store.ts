@@ -1,4 +1,4 @@
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import type { CacheStore, Change } from './store.ts';
 
 /** The beginning or the end of a write through one worker, for the stores of the others. */
@@ -8,8 +8,8 @@ export type WriteNotice = { readonly phase: 'begin' | 'end'; readonly change: Ch
  * Makes the stores of several processes keep their promise as one: each has entries of its own, and a write
  * through one has begun, or ended, only when it has in all.
  */
-export function createSharedMemoryStore(store: CacheStore, peers: Peers<WriteNotice>): CacheStore {
-  peers.onTold(({ phase, change }) => {
+export function createSharedMemoryStore(store: CacheStore, ipc: WorkerIpc<WriteNotice>): CacheStore {
+  ipc.subscribe(({ phase, change }) => {
     // In memory both have happened when they return.
     void (phase === 'begin' ? store.beginWrite(change) : store.endWrite(change));
   });
@@ -17,12 +17,12 @@ export function createSharedMemoryStore(store: CacheStore, peers: Peers<WriteNot
     ...store,
     beginWrite: async (change) => {
       const begun = store.beginWrite(change);
-      await peers.tell({ phase: 'begin', change });
+      await ipc.publish({ phase: 'begin', change });
       return begun;
     },
     endWrite: async (change) => {
       const ended = store.endWrite(change);
-      await peers.tell({ phase: 'end', change });
+      await ipc.publish({ phase: 'end', change });
       return ended;
     },
   };

@@ -20,12 +20,12 @@ type Options = {
   readonly json?: true;
 };
 
-/** Adds `doctor`: looks at a front door as a client and as its operator, and says how to mend what is wrong. */
+/** Adds `doctor`: looks at a front door as a client and as its operator, and says how to fix what is wrong. */
 export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
     .description(
-      'find out what is wrong with a front door, and how to mend it; exits with 1 when something is broken',
+      'find out what is wrong with a front door, and how to fix it; exits with 1 when something is broken',
     )
     .argument(
       '[url]',

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { openFrontDoor } from '../supervisor/server.ts';
+import { openServer } from '../supervisor/server.ts';
 import { loadConfig } from '../config/load/load.ts';
 import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
 import { createServiceManager } from '../system/service-manager.ts';
@@ -39,7 +39,7 @@ export function addServeCommand(program: Command): void {
       warn(loaded.warnings);
       return loaded;
     };
-    const frontDoor = await openFrontDoor({ config, configPath, logger, passOn, load: loadAgain });
+    const frontDoor = await openServer({ config, configPath, logger, passOn, load: loadAgain });
     const manager = createServiceManager({ env: process.env, pid: process.pid, logger });
     const { names } = frontDoor.status().certificate;
     logger.info({ ...frontDoor.address, names, upstream: upstream.url, workers }, 'listening');

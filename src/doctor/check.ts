@@ -8,7 +8,7 @@ export type Check = {
   readonly ids: readonly [string, ...string[]];
   readonly limitMs: number;
   /** What to do when it fails in a way that it does not foresee. */
-  readonly mend: string;
+  readonly fix: string;
   /** Ends what it has opened when the signal comes. */
   readonly run: (signal: AbortSignal) => Promise<readonly Finding[]>;
 };
@@ -31,26 +31,26 @@ export async function runChecks(
 }
 
 /** The same reason for all findings of a check that cannot be made. */
-export function skipAll(ids: readonly string[], why: string, mend: string | null = null): Finding[] {
-  return ids.map((id) => skipped(id, why, mend));
+export function skipAll(ids: readonly string[], why: string, fix: string | null = null): Finding[] {
+  return ids.map((id) => skipped(id, why, fix));
 }
 
 /** A finding from something that may fail. */
-export async function attempt(check: string, mend: string, act: () => Promise<Finding>): Promise<Finding> {
+export async function attempt(check: string, fix: string, act: () => Promise<Finding>): Promise<Finding> {
   try {
     return await act();
   } catch (error) {
-    return broken(check, `It failed: ${describeFailure(error)}.`, mend);
+    return broken(check, `It failed: ${describeFailure(error)}.`, fix);
   }
 }
 
 async function runCheck(
-  { ids, limitMs, mend, run }: Check,
+  { ids, limitMs, fix, run }: Check,
   deadline: AbortSignal,
 ): Promise<readonly Finding[]> {
   const { signal, end } = createTimeLimit(deadline, limitMs);
   const startedMs = performance.now();
-  const fail = (what: string) => [broken(ids[0], what, mend), ...skipAll(ids.slice(1), 'It was not got to.')];
+  const fail = (what: string) => [broken(ids[0], what, fix), ...skipAll(ids.slice(1), 'It was not got to.')];
   const late = new Promise<readonly Finding[]>((resolve) => {
     signal.addEventListener('abort', () => {
       const seconds = Math.round((performance.now() - startedMs) / 1000);

@@ -8,28 +8,28 @@ export type Finding = {
   readonly state: FindingState;
   /** One sentence; what others have said in it is cut and free of control characters. */
   readonly what: string;
-  /** The command or the line of a configuration that mends it, or is worth a thought; null where there is nothing to do. */
-  readonly mend: string | null;
+  /** The command or the line of a configuration that fixes it, or is worth a thought; null where there is nothing to do. */
+  readonly fix: string | null;
 };
 
-/** Nothing to mend; `hint` is what could be better still. */
+/** Nothing to fix; `hint` is what could be better still. */
 export function ok(check: string, what: string, hint: string | null = null): Finding {
-  return { check, state: 'ok', what, mend: hint };
+  return { check, state: 'ok', what, fix: hint };
 }
 
 /** Works, but not as it should, or not for long. */
-export function warning(check: string, what: string, mend: string): Finding {
-  return { check, state: 'warning', what, mend };
+export function warning(check: string, what: string, fix: string): Finding {
+  return { check, state: 'warning', what, fix };
 }
 
 /** Does not work for clients, or lets in whom it should not. */
-export function broken(check: string, what: string, mend: string): Finding {
-  return { check, state: 'broken', what, mend };
+export function broken(check: string, what: string, fix: string): Finding {
+  return { check, state: 'broken', what, fix };
 }
 
 /** Could not be looked at, and why. */
-export function skipped(check: string, what: string, mend: string | null = null): Finding {
-  return { check, state: 'skipped', what, mend };
+export function skipped(check: string, what: string, fix: string | null = null): Finding {
+  return { check, state: 'skipped', what, fix };
 }
 
 const maxForeignLength = 120;

@@ -6,7 +6,7 @@ const stateWidth = 7;
 /** Green, yellow, red, grey (ECMA-48, "Select graphic rendition"). */
 const colours: Readonly<Record<FindingState, number>> = { ok: 32, warning: 33, broken: 31, skipped: 90 };
 
-/** For people: a line a finding in columns, its mend below it. @returns lines, the last one ended. */
+/** For people: a line a finding in columns, what fixes it below. @returns lines, the last one ended. */
 export function formatReport({ url, client, operator }: Diagnosis, isColoured: boolean): string {
   const all = [...client, ...operator];
   const width = Math.max(...all.map(({ check }) => check.length));
@@ -28,7 +28,10 @@ export function formatReport({ url, client, operator }: Diagnosis, isColoured: b
 /** For programs: one JSON document. @returns one line, ended. */
 export function formatJsonReport({ url, client, operator }: Diagnosis): string {
   const counts = countStates([...client, ...operator]);
-  return `${JSON.stringify({ url, client, operator, summary: counts })}\n`;
+  // Programs know `fix` by the name that it had before 0.2.0, too.
+  const withOldName = (findings: readonly Finding[]) => findings.map((each) => ({ ...each, mend: each.fix }));
+  const sections = { client: withOldName(client), operator: withOldName(operator) };
+  return `${JSON.stringify({ url, ...sections, summary: counts })}\n`;
 }
 
 /** Whether something is broken. */
@@ -42,11 +45,11 @@ function countStates(findings: readonly Finding[]): Record<FindingState, number>
   return counts;
 }
 
-function formatFinding({ check, state, what, mend }: Finding, width: number, isColoured: boolean): string[] {
+function formatFinding({ check, state, what, fix }: Finding, width: number, isColoured: boolean): string[] {
   const padded = state.padEnd(stateWidth);
   const shown = isColoured ? `\u001B[${colours[state]}m${padded}\u001B[0m` : padded;
   const lines = [`  ${shown}  ${check.padEnd(width)}  ${printable(what)}`];
-  if (mend !== null) lines.push(`${' '.repeat(stateWidth + width + 6)}→ ${printable(mend)}`);
+  if (fix !== null) lines.push(`${' '.repeat(stateWidth + width + 6)}→ ${printable(fix)}`);
   return lines;
 }
 

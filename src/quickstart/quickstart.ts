@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-warnings.ts';
-import { openFrontDoor, type FrontDoor, type FrontDoorOptions } from '../supervisor/server.ts';
+import { openServer, type Server, type ServerOptions } from '../supervisor/server.ts';
 import { loadConfig, type LoadedConfig } from '../config/load/load.ts';
 import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
 import { ensureFirstUser, type FirstUser } from './first-user.ts';
@@ -105,9 +105,9 @@ async function load(root: string, set: readonly string[]): Promise<LoadedConfig>
   });
 }
 
-async function open(options: FrontDoorOptions, user: FirstUser): Promise<FrontDoor> {
+async function open(options: ServerOptions, user: FirstUser): Promise<Server> {
   try {
-    return await openFrontDoor(options);
+    return await openServer(options);
   } catch (error) {
     // The user exists from now on, so the password is shown even though the start has failed.
     if (user.password !== null) process.stdout.write(formatCredentials(user.name, user.password));

@@ -4,7 +4,7 @@ import { StringDecoder } from 'node:string_decoder';
 /** How much of what a failed program said is shown, from its beginning and from its end. */
 const shownLines = 12;
 
-/** A failure that the reader can mend: printed as its message alone. */
+/** A failure that the reader can fix: printed as its message alone. */
 export class PreparationError extends Error {}
 
 /** Ctrl-C or a termination signal came during the preparation; what it had set up around a program is put back. */

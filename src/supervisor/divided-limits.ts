@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema/schema.ts';
 
 /** A worker's part of what the configuration allows in all. Redis is one for all, and so is what it may hold. */
-export function shareConfig(config: Config): Config {
+export function divideLimits(config: Config): Config {
   const { auth, cache, limits, workers } = config;
   return {
     ...config,

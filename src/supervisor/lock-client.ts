@@ -2,14 +2,14 @@ import type { LockRefusal, RepositoryLock, RepositoryLocks } from '../locks/repo
 import type { LockAnswer, LockKind, LockLoss, LockRequest } from './lock-server.ts';
 
 /** A worker's side of the locks that the primary process gives out. */
-export type LockChannel = {
+export type LockClient = {
   readonly locks: RepositoryLocks;
   /** To be called with each message of these kinds. */
   receive(message: LockAnswer | LockLoss): void;
 };
 
 /** @param send reaches the primary process */
-export function createLockChannel(of: LockKind, send: (message: LockRequest) => void): LockChannel {
+export function createLockClient(of: LockKind, send: (message: LockRequest) => void): LockClient {
   const waiting = new Map<number, (refusal: LockRefusal | null) => void>();
   const held = new Map<number, AbortController>();
   let lastNumber = 0;

@@ -31,11 +31,11 @@ export type LockAnswer = {
 /** To that worker: it is not sure any more that nobody else has what it has under this number. */
 export type LockLoss = { readonly kind: 'lock-lost'; readonly of: LockKind; readonly number: number };
 
-/** A worker as the desk sees it. */
+/** A worker as the lock server sees it. */
 export type LockMember = { send(message: LockAnswer | LockLoss): void };
 
 /** Gives out the locks of one kind to all workers. */
-export type LockDesk = {
+export type LockServer = {
   heard(member: LockMember, message: LockRequest): void;
   /** A worker is gone: it wants nothing any more, and what it has is free as soon as its last writes must be over. */
   leave(member: LockMember): void;
@@ -43,7 +43,7 @@ export type LockDesk = {
 
 type Wish = { readonly leaving: AbortController; lock: RepositoryLock | null };
 
-export function createLockDesk(of: LockKind, locks: RepositoryLocks): LockDesk {
+export function createLockServer(of: LockKind, locks: RepositoryLocks): LockServer {
   const wishes = new Map<LockMember, Map<number, Wish>>();
 
   const lock = async (member: LockMember, message: Extract<LockRequest, { kind: 'lock' }>): Promise<void> => {

@@ -1,6 +1,6 @@
 import type { PrepareOptions, ServedState } from '../app/served-state.ts';
 import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
 import type { Change } from '../cache/store.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
@@ -10,7 +10,7 @@ import type { LockAnswer, LockLoss, LockRequest } from './lock-server.ts';
 /** What one worker lets all others know. */
 export type Notice =
   | { readonly topic: 'write'; readonly body: WriteNotice }
-  | { readonly topic: 'token'; readonly body: TokenNotice }
+  | { readonly topic: 'token'; readonly body: V1TokenNotice }
   | { readonly topic: 'login'; readonly body: LoginNotice };
 
 /** From the primary process to a worker. */
@@ -25,18 +25,18 @@ export type ToWorker =
       /** The key of what workers tell each other of right passwords, in base64. */
       readonly loginKey: string;
       /** The key of what is sealed for clients, in base64. */
-      readonly sealKey: string;
+      readonly sessionSecret: string;
     }
   /** To be answered with `prepared`; `commit` or `abandon` follows. */
   | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
   /** To be answered with `committed`. */
   | { readonly kind: 'commit' }
   | { readonly kind: 'abandon' }
-  /** To be answered with `noted` of the same number. */
+  /** To be answered with `acknowledged` of the same number. */
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
-  /** What the worker told under this number has been acted on by all others. */
-  | { readonly kind: 'told'; readonly number: number }
-  /** To be answered with `noted` of the same number, to show that it does not hang. */
+  /** What the worker published under this number has been acted on by all others. */
+  | { readonly kind: 'delivered'; readonly number: number }
+  /** To be answered with `acknowledged` of the same number, to show that it does not hang. */
   | { readonly kind: 'check'; readonly number: number }
   /** To be answered with `report`. */
   | { readonly kind: 'report' }
@@ -52,15 +52,15 @@ export type FromWorker =
   /** It listens for messages. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'listening'; readonly address: Address }
-  /** It cannot start, for a reason that the operator can mend. */
+  /** It cannot start, for a reason that the operator can fix. */
   | { readonly kind: 'failed'; readonly sentence: string }
   /** `sentence`: why it cannot serve by that state; null: it can. `changed`: see PreparedState. */
   | { readonly kind: 'prepared'; readonly sentence: string | null; readonly changed: readonly string[] }
   | { readonly kind: 'committed' }
   /** Once the end has begun, again and again. */
   | { readonly kind: 'waiting'; readonly waiting: WaitingRequests }
-  | { readonly kind: 'tell'; readonly number: number; readonly notice: Notice }
-  | { readonly kind: 'noted'; readonly number: number }
+  | { readonly kind: 'publish'; readonly number: number; readonly notice: Notice }
+  | { readonly kind: 'acknowledged'; readonly number: number }
   /** What it has counted, asked for with `report`. */
   | { readonly kind: 'report'; readonly report: ProcessReport }
   /** Nothing is under way in the repository that was frozen under this id. */

@@ -2,7 +2,7 @@ import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { createReportHistory } from './report-history.ts';
 
 /** Asks the workers what they count. One that does not answer in time is taken at its last word. */
-export type ReportRounds<Member> = {
+export type MetricsCollector<Member> = {
   /** Takes in a worker that listens. */
   join(member: Member): void;
   leave(member: Member): void;
@@ -12,10 +12,10 @@ export type ReportRounds<Member> = {
 };
 
 /** @param options ask: tells a worker to report; limitMs: how long it is waited for */
-export function createReportRounds<Member>(options: {
+export function createMetricsCollector<Member>(options: {
   ask: (member: Member) => void;
   limitMs: number;
-}): ReportRounds<Member> {
+}): MetricsCollector<Member> {
   const history = createReportHistory<Member>();
   const members = new Set<Member>();
   let round: { readonly missing: Set<Member>; readonly finish: () => void } | undefined;

@@ -5,22 +5,22 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { ServedState } from '../app/served-state.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
-import { createSealKey } from '../app/session-secret.ts';
+import { createSessionSecret } from '../app/session-secret.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
-import { createLockDesk } from './lock-server.ts';
+import { createLockServer } from './lock-server.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { openDeleteTurns } from '../app/open-deletes.ts';
 import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts';
 import { createRepositoryLocks } from '../locks/repository-locks.ts';
-import { createNoticeRelay, type Member } from './worker-broadcast.ts';
-import { createReportRounds } from './metrics-collector.ts';
+import { createWorkerBroadcast, type BroadcastMember } from './worker-broadcast.ts';
+import { createMetricsCollector } from './metrics-collector.ts';
 import type { Serving } from './serving.ts';
-import { createStateRounds } from './reload-coordinator.ts';
-import { shareConfig } from './divided-limits.ts';
+import { createReloadCoordinator } from './reload-coordinator.ts';
+import { divideLimits } from './divided-limits.ts';
 
 /**
  * How long a worker may take to act on a write through another, in milliseconds. One that hangs for longer is killed, and only
@@ -59,20 +59,20 @@ export async function openWorkers({
 }: ServedState & { logger: Logger; passOn: LogSink['passOn'] }): Promise<Serving> {
   const now = () => performance.now();
   warnOfSmallShare(config, logger);
-  const relay = createNoticeRelay({ limitMs: actLimitMs, now });
+  const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now });
   const freezer = createFreezer();
   const deletes = await openDeleteTurns({ config, pem, logger }, freezer);
   const locks = {
-    tags: createLockDesk('tags', createRepositoryLocks()),
-    deletes: createLockDesk('deletes', deletes.turns),
+    tags: createLockServer('tags', createRepositoryLocks()),
+    deletes: createLockServer('deletes', deletes.turns),
   };
-  const rounds = createStateRounds({ config: shareConfig(config), pem });
+  const reloads = createReloadCoordinator({ config: divideLimits(config), pem });
   const workers = new Map<Worker, WorkerRecord>();
   const loginKey = createHashKey().toString('base64');
-  const sealKey = createSealKey().toString('base64');
+  const sessionSecret = createSessionSecret().toString('base64');
   const restarts = new Set<NodeJS.Timeout>();
   const backOffs = Array.from({ length: config.workers }, () => createBackOff(now));
-  const reports = createReportRounds<Worker>({
+  const reports = createMetricsCollector<Worker>({
     ask: (worker) => sendTo(worker, { kind: 'report' }),
     limitMs: reportLimitMs,
   });
@@ -123,7 +123,7 @@ export async function openWorkers({
       logged: child.stdout ? passOn(child.stdout) : Promise.resolve(),
     };
     workers.set(worker, status);
-    const member: Member & FreezeMember = {
+    const member: BroadcastMember & FreezeMember = {
       send: (message) => sendTo(worker, message),
       freeze: (repository, id) => sendTo(worker, { kind: 'freeze', id, repository }),
       thaw: (repository, id) => sendTo(worker, { kind: 'thaw', id, repository }),
@@ -140,16 +140,16 @@ export async function openWorkers({
           case 'ready':
             status.isReady = true;
             freezer.join(member);
-            rounds.join(member, (served) =>
+            reloads.join(member, (served) =>
               member.send({
-                ...{ kind: 'start', state: served, underWay: relay.join(member) },
-                ...{ logins: relay.logins(), loginKey, sealKey },
+                ...{ kind: 'start', state: served, underWay: broadcast.join(member) },
+                ...{ logins: broadcast.logins(), loginKey, sessionSecret },
               }),
             );
             break;
           case 'prepared':
           case 'committed':
-            rounds.heard(member, message);
+            reloads.heard(member, message);
             break;
           case 'waiting':
             status.waiting = message.waiting;
@@ -165,11 +165,11 @@ export async function openWorkers({
           case 'failed':
             ({ sentence } = message);
             break;
-          case 'tell':
-            relay.tell(member, message.number, message.notice);
+          case 'publish':
+            broadcast.publish(member, message.number, message.notice);
             break;
-          case 'noted':
-            relay.noted(member, message.number);
+          case 'acknowledged':
+            broadcast.acknowledged(member, message.number);
             break;
           case 'report':
             reports.received(worker, message.report);
@@ -192,8 +192,8 @@ export async function openWorkers({
       });
       worker.on('exit', (code, signal) => {
         workers.delete(worker);
-        relay.leave(member);
-        rounds.leave(member);
+        broadcast.leave(member);
+        reloads.leave(member);
         locks.tags.leave(member);
         locks.deletes.leave(member);
         freezer.leave(member);
@@ -257,7 +257,7 @@ export async function openWorkers({
     const [address] = await Promise.all(backOffs.map(startWorker));
     if (!address) throw new Error('there are no workers');
     state = 'serving';
-    checks = setInterval(() => relay.check(), checkIntervalMs).unref();
+    checks = setInterval(() => broadcast.check(), checkIntervalMs).unref();
     return {
       address,
       workers: () => ({
@@ -270,7 +270,7 @@ export async function openWorkers({
       waiting,
       prepare: (next, options) => {
         warnOfSmallShare(next.config, logger);
-        return rounds.prepare({ config: shareConfig(next.config), pem: next.pem }, options);
+        return reloads.prepare({ config: divideLimits(next.config), pem: next.pem }, options);
       },
       close,
     };

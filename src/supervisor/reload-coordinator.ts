@@ -3,13 +3,13 @@ import { OperatorError } from '../system/operator-error.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import type { PreparedChange } from './serving.ts';
 
-/** A worker as the rounds see it. */
+/** A worker as the coordinator sees it. */
 export type StateMember = { send(message: ToWorker): void };
 
 type Reply = Extract<FromWorker, { kind: 'prepared' | 'committed' }>;
 
 /** Brings all workers from one state to the next: all get ready, and only when all are do all change. */
-export type StateRounds = {
+export type ReloadCoordinator = {
   /** Takes in a worker: `start` is called with the state in effect, when no change is under way. */
   join(member: StateMember, start: (state: ServedState) => void): void;
   leave(member: StateMember): void;
@@ -19,7 +19,7 @@ export type StateRounds = {
 };
 
 /** @param initial what the first workers start with */
-export function createStateRounds(initial: ServedState): StateRounds {
+export function createReloadCoordinator(initial: ServedState): ReloadCoordinator {
   let inEffect = initial;
   const members = new Set<StateMember>();
   const asked = new Map<StateMember, (reply: Reply | null) => void>();
@@ -37,7 +37,7 @@ export function createStateRounds(initial: ServedState): StateRounds {
     asked.delete(member);
     resolve?.(reply);
   };
-  const join: StateRounds['join'] = (member, start) => {
+  const join: ReloadCoordinator['join'] = (member, start) => {
     if (held) {
       held.set(member, () => join(member, start));
       return;

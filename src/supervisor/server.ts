@@ -3,19 +3,19 @@ import type { ServedState } from '../app/served-state.ts';
 import type { LoadedConfig } from '../config/load/load.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import { loadPemFiles } from '../app/pem-files.ts';
-import type { FrontDoorStatus } from '../admin/server-status.ts';
+import type { ServerStatus } from '../admin/server-status.ts';
 import { createDrainLog } from './drain-log.ts';
 import type { Address } from './messages.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';
-import type { Watch } from '../admin/monitor.ts';
+import type { Monitor } from '../admin/monitor.ts';
 
 /** A running front door, of one process or of several. */
-export type FrontDoor = {
+export type Server = {
   readonly address: Address;
   /** How it is doing now. */
-  readonly status: () => FrontDoorStatus;
+  readonly status: () => ServerStatus;
   /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
   readonly reload: () => Promise<ReloadOutcome>;
   /**
@@ -25,7 +25,7 @@ export type FrontDoor = {
   close(options: { graceMs?: number }): Promise<void>;
 };
 
-export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
+export type ServerOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
   readonly logger: Logger;
   readonly passOn: LogSink['passOn'];
   /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
@@ -36,13 +36,13 @@ export type FrontDoorOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
  * Opens the front door in this process, or for more than one worker in processes of their own, and what looks after it.
  * @throws OperatorError when a certificate, a file or the address is not as it must be.
  */
-export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+export async function openServer(options: ServerOptions): Promise<Server> {
   const { config, configPath, logger, passOn, load } = options;
   const { pem, warnings } = await loadPemFiles(config, new Date());
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
   const serving = await openServing(initial, logger, passOn);
-  let watch: Watch | null = null;
+  let watch: Monitor | null = null;
   const reloader = createReloader({
     initial,
     configPath,
@@ -52,7 +52,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     logger,
   });
   let draining = false;
-  const frontDoor: FrontDoor = {
+  const frontDoor: Server = {
     address: serving.address,
     status: () => {
       const { config: inEffect, pem: files } = reloader.state();
@@ -73,7 +73,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   const { admin, alerts } = config;
   if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return frontDoor;
   try {
-    const { openWatch } = await import('../admin/monitor.ts');
+    const { openMonitor: openWatch } = await import('../admin/monitor.ts');
     const { status, reload } = frontDoor;
     watch = await openWatch({
       config,

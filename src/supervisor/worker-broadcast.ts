@@ -4,53 +4,57 @@ import type { Change } from '../cache/store.ts';
 import { abandonedWriteMs } from '../cache/store.ts';
 import type { Notice, ToWorker } from './messages.ts';
 
-/** A worker as the relay sees it. */
-export type Member = {
+/** A worker as the broadcast sees it. */
+export type BroadcastMember = {
   send(message: ToWorker): void;
   /** Called when it has not answered in time: it must end, and leave() must follow. */
   giveUp(): void;
 };
 
 /** Passes on what one worker tells to all others, and lets it know when all have acted on it. */
-export type NoticeRelay = {
+export type WorkerBroadcast = {
   /** Takes in a worker, which is told everything from now on. Gives the writes that have begun and not ended. */
-  join(member: Member): readonly Change[];
+  join(member: BroadcastMember): readonly Change[];
   /** What was proven lately, for a worker that starts. */
   logins(): readonly LoginNotice[];
   /** A worker is gone: nobody waits for it any more. */
-  leave(member: Member): void;
-  /** A worker tells something; `number` is its own for it. */
-  tell(from: Member, number: number, notice: Notice): void;
+  leave(member: BroadcastMember): void;
+  /** A worker publishes something; `number` is its own for it. */
+  publish(from: BroadcastMember, number: number, notice: Notice): void;
   /** Asks every worker for a sign of life, within the same limit. */
   check(): void;
   /** A worker has acted on what was sent to it under this number. */
-  noted(member: Member, number: number): void;
+  acknowledged(member: BroadcastMember, number: number): void;
 };
 
 /** How many users' proofs are kept for workers that start, and for how long, in milliseconds. */
 const maxLogins = 10_000;
 const loginTtlMs = 24 * 60 * 60 * 1000;
 
-/** What a worker told, and who has yet to act on it. */
-type Round = { readonly missing: Set<Member>; readonly done: () => void };
+/** What a worker published, and who has yet to act on it. */
+type Round = { readonly missing: Set<BroadcastMember>; readonly done: () => void };
 
 /** @param options limitMs: how long a worker may take to act; now: a clock that only goes forward, in milliseconds */
-export function createNoticeRelay(options: { limitMs: number; now: () => number }): NoticeRelay {
+export function createWorkerBroadcast(options: { limitMs: number; now: () => number }): WorkerBroadcast {
   const { limitMs, now } = options;
-  const members = new Set<Member>();
+  const members = new Set<BroadcastMember>();
   const rounds = new Map<number, Round>();
   const underWay = new Map<string, { change: Change; givenUpAtMs: number }>();
   const logins = new LRUCache<string, LoginNotice>({ max: maxLogins, ttl: loginTtlMs });
   let lastNumber = 0;
 
-  const strike = (number: number, member: Member): void => {
+  const strike = (number: number, member: BroadcastMember): void => {
     const round = rounds.get(number);
     if (!round?.missing.delete(member) || round.missing.size > 0) return;
     rounds.delete(number);
     round.done();
   };
 
-  const ask = (missing: Set<Member>, toMessage: (number: number) => ToWorker, done: () => void): void => {
+  const ask = (
+    missing: Set<BroadcastMember>,
+    toMessage: (number: number) => ToWorker,
+    done: () => void,
+  ): void => {
     if (missing.size === 0) {
       done();
       return;
@@ -91,11 +95,11 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
       members.delete(member);
       for (const number of [...rounds.keys()]) strike(number, member);
     },
-    tell: (from, toldNumber, notice) => {
+    publish: (from, toldNumber, notice) => {
       note(notice);
       const missing = new Set(members);
       missing.delete(from);
-      const done = () => from.send({ kind: 'told', number: toldNumber });
+      const done = () => from.send({ kind: 'delivered', number: toldNumber });
       ask(missing, (number) => ({ kind: 'notice', number, notice }), done);
     },
     check: () =>
@@ -104,6 +108,6 @@ export function createNoticeRelay(options: { limitMs: number; now: () => number 
         (number) => ({ kind: 'check', number }),
         () => {},
       ),
-    noted: (member, number) => strike(number, member),
+    acknowledged: (member, number) => strike(number, member),
   };
 }

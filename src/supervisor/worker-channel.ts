@@ -1,35 +1,35 @@
 import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { TokenNotice } from '../auth/tokens/v1-tokens.ts';
+import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
-import type { Peers } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../system/worker-ipc.ts';
 import type { FromWorker, Notice, ToWorker } from './messages.ts';
 
 /** A worker's side of what workers let each other know. */
-export type PeerChannel = {
-  readonly writes: Peers<WriteNotice>;
-  readonly tokens: Peers<TokenNotice>;
-  readonly logins: Peers<LoginNotice>;
+export type WorkerChannel = {
+  readonly writes: WorkerIpc<WriteNotice>;
+  readonly tokens: WorkerIpc<V1TokenNotice>;
+  readonly logins: WorkerIpc<LoginNotice>;
   /** Acts on what another worker told. */
   act(notice: Notice): void;
   /** To be called with each message of these kinds. */
-  receive(message: Extract<ToWorker, { kind: 'notice' | 'told' }>): void;
+  receive(message: Extract<ToWorker, { kind: 'notice' | 'delivered' }>): void;
 };
 
 /** Creates the channel of a worker that does not listen yet; `send` reaches the primary process. */
-export function createPeerChannel(
-  send: (message: Extract<FromWorker, { kind: 'tell' | 'noted' }>) => void,
-): PeerChannel {
+export function createWorkerChannel(
+  send: (message: Extract<FromWorker, { kind: 'publish' | 'acknowledged' }>) => void,
+): WorkerChannel {
   const waiting = new Map<number, () => void>();
   const writes = createInbox<WriteNotice>();
-  const tokens = createInbox<TokenNotice>();
+  const tokens = createInbox<V1TokenNotice>();
   const logins = createInbox<LoginNotice>();
   let lastNumber = 0;
 
-  const tell = (notice: Notice): Promise<void> =>
+  const publish = (notice: Notice): Promise<void> =>
     new Promise((resolve) => {
       const number = ++lastNumber;
       waiting.set(number, resolve);
-      send({ kind: 'tell', number, notice });
+      send({ kind: 'publish', number, notice });
     });
   const act = (notice: Notice): void => {
     switch (notice.topic) {
@@ -46,18 +46,27 @@ export function createPeerChannel(
   };
 
   return {
-    writes: { tell: (body) => tell({ topic: 'write', body }), onTold: (listener) => writes.listen(listener) },
-    tokens: { tell: (body) => tell({ topic: 'token', body }), onTold: (listener) => tokens.listen(listener) },
-    logins: { tell: (body) => tell({ topic: 'login', body }), onTold: (listener) => logins.listen(listener) },
+    writes: {
+      publish: (body) => publish({ topic: 'write', body }),
+      subscribe: (listener) => writes.listen(listener),
+    },
+    tokens: {
+      publish: (body) => publish({ topic: 'token', body }),
+      subscribe: (listener) => tokens.listen(listener),
+    },
+    logins: {
+      publish: (body) => publish({ topic: 'login', body }),
+      subscribe: (listener) => logins.listen(listener),
+    },
     act,
     receive: (message) => {
-      if (message.kind === 'told') {
+      if (message.kind === 'delivered') {
         waiting.get(message.number)?.();
         waiting.delete(message.number);
         return;
       }
       act(message.notice);
-      send({ kind: 'noted', number: message.number });
+      send({ kind: 'acknowledged', number: message.number });
     },
   };
 }

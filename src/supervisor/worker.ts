@@ -4,9 +4,9 @@ import { type PreparedState } from '../app/served-state.ts';
 import { createLogger, type LogSink } from '../telemetry/log/logger.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { createRepositoryActivity } from '../locks/repository-activity.ts';
-import { createLockChannel } from './lock-client.ts';
+import { createLockClient } from './lock-client.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
-import { createPeerChannel } from './worker-channel.ts';
+import { createWorkerChannel } from './worker-channel.ts';
 
 /*
  * A worker process: the whole front door, started and stopped by the primary process. When that dies, so does this at
@@ -21,10 +21,10 @@ cluster.worker?.on('error', () => process.exit(1));
 
 const send = (message: FromWorker, sent?: () => void) =>
   void process.send?.(message, undefined, undefined, sent);
-const peers = createPeerChannel(send);
+const ipc = createWorkerChannel(send);
 const lockChannels = {
-  tags: createLockChannel('tags', send),
-  deletes: createLockChannel('deletes', send),
+  tags: createLockClient('tags', send),
+  deletes: createLockClient('deletes', send),
 };
 const activity = createRepositoryActivity();
 let running: { app: App; exit: LogSink['exit'] } | undefined;
@@ -54,7 +54,7 @@ process.on('message', (message: ToWorker) => {
       void stop(message.graceMs);
       break;
     case 'check':
-      send({ kind: 'noted', number: message.number });
+      send({ kind: 'acknowledged', number: message.number });
       break;
     case 'report':
       void running?.app.report().then((report) => send({ kind: 'report', report }));
@@ -72,8 +72,8 @@ process.on('message', (message: ToWorker) => {
       activity.thaw(message.repository, message.id);
       break;
     case 'notice':
-    case 'told':
-      peers.receive(message);
+    case 'delivered':
+      ipc.receive(message);
       break;
   }
 });
@@ -81,17 +81,17 @@ send({ kind: 'ready' });
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   const { state, underWay, logins } = message;
-  for (const change of underWay) peers.act({ topic: 'write', body: { phase: 'begin', change } });
-  for (const body of logins) peers.act({ topic: 'login', body });
+  for (const change of underWay) ipc.act({ topic: 'write', body: { phase: 'begin', change } });
+  for (const body of logins) ipc.act({ topic: 'login', body });
   const { log } = state.config;
   // The primary process puts what comes from standard output into its form.
   const format = log.format === 'pretty' ? 'json' : log.format;
   const { logger, exit } = await createLogger({ ...log, format, isShared: true, isRequired: false });
   try {
     const app = await createApp({
-      ...{ ...state, logger, peers },
+      ...{ ...state, logger, ipc },
       loginKey: Buffer.from(message.loginKey, 'base64'),
-      sealKey: Buffer.from(message.sealKey, 'base64'),
+      sessionSecret: Buffer.from(message.sessionSecret, 'base64'),
       locks: lockChannels.tags.locks,
       deletes: { activity, turns: lockChannels.deletes.locks },
     });

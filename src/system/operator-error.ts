@@ -1,5 +1,5 @@
 /**
- * A failure that the operator can mend: the message is one plain sentence (or one line a problem) that says
+ * A failure that the operator can fix: the message is one plain sentence (or one line a problem) that says
  * what is wrong, where, and what to do. Printed on stderr without a stack; the program exits with 1.
  */
 export class OperatorError extends Error {

@@ -1,7 +1,7 @@
 /** The other worker processes of this front door, as far as they have to know of something that happened in this one. */
-export type Peers<Notice> = {
+export type WorkerIpc<Notice> = {
   /** Resolves when each of the others has acted on it, or is gone; never rejects. */
-  tell(notice: Notice): Promise<void>;
+  publish(notice: Notice): Promise<void>;
   /** Says who acts on what others tell; what came before is handed over now. */
-  onTold(listener: (notice: Notice) => void): void;
+  subscribe(listener: (notice: Notice) => void): void;
 };

@@ -112,7 +112,7 @@ describe(
       const { problems, find } = await askThroughNginx({ directives });
       assert.deepEqual(problems, ['upload.chunked: broken']);
       assert.match(find('upload.chunked').what, /413 by "nginx/);
-      assert.match(find('upload.chunked').mend ?? '', /client_max_body_size 0/);
+      assert.match(find('upload.chunked').fix ?? '', /client_max_body_size 0/);
     });
 
     it('finds a proxy that takes in whole bodies first', async () => {
@@ -186,7 +186,7 @@ describe(
         problems.filter((problem) => problem !== 'port: warning'), // where localhost is ::1 too
         ['tls.name: broken'],
       );
-      assert.match(find('tls.name').mend ?? '', /--host other\.example,localhost/);
+      assert.match(find('tls.name').fix ?? '', /--host other\.example,localhost/);
       assert.equal(find('password.right').state, 'skipped');
     });
 
@@ -254,7 +254,7 @@ describe(
       });
       assert.deepEqual(without.problems, []);
       assert.equal(without.find('http').state, 'skipped');
-      assert.match(without.find('http').mend ?? '', /--client-cert/);
+      assert.match(without.find('http').fix ?? '', /--client-cert/);
       assert.deepEqual(withOne.problems, []);
       assert.equal(withOne.find('password.right').state, 'ok');
     });

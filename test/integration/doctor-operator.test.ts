@@ -118,7 +118,7 @@ describe(
       const { problems, find } = await examine();
       assert.deepEqual(problems, ['htpasswd.hashes: warning']);
       assert.match(find('htpasswd.hashes').what, /bob \(line 2, bcrypt of cost 4\)/);
-      assert.match(find('htpasswd.hashes').mend ?? '', /tidegate user add bob --file /);
+      assert.match(find('htpasswd.hashes').fix ?? '', /tidegate user add bob --file /);
     });
 
     it('finds lines that never match, and repeats nothing of them', async () => {
@@ -176,7 +176,7 @@ describe(
       assert.deepEqual(known.problems, []);
       assert.deepEqual(unknown.problems, ['upstream.answer: broken']);
       assert.match(unknown.find('upstream.answer').what, /certificate/);
-      assert.match(unknown.find('upstream.answer').mend ?? '', /upstream\.ca/);
+      assert.match(unknown.find('upstream.answer').fix ?? '', /upstream\.ca/);
     });
 
     it('finds that the registry is not where the configuration says', async () => {
@@ -198,14 +198,14 @@ describe(
     it('finds that another certificate lies on disk than the one that is served', async () => {
       const { problems, find } = await examineWithCertificate('renewed', { days: 100, now: new Date() });
       assert.deepEqual(problems, ['tls.served: warning']);
-      assert.equal(find('tls.served').mend, 'tidegate reload');
+      assert.equal(find('tls.served').fix, 'tidegate reload');
     });
 
     it('finds an expired certificate on disk', async () => {
       const now = new Date(Date.now() - 20 * 86_400_000);
       const { problems, find } = await examineWithCertificate('old', { days: 10, now });
       assert.deepEqual(problems, ['tls.served: warning', 'files.certificate: broken']);
-      assert.match(find('files.certificate').mend ?? '', /renew it/);
+      assert.match(find('files.certificate').fix ?? '', /renew it/);
     });
 
     it('finds CAs and secrets that serve would refuse, or of which it leaves something out', async () => {
@@ -219,7 +219,7 @@ describe(
       const { problems, find } = await examine([`upstream.ca=${mixed}`]);
       assert.deepEqual(problems, ['files.content: broken', 'upstream.answer: broken']);
       assert.match(find('files.content').what, /mixed\.pem: the certificate on line 1 is damaged/);
-      assert.match(find('files.content').mend ?? '', /put the file there again/);
+      assert.match(find('files.content').fix ?? '', /put the file there again/);
     });
 
     /** With other certificate files in the configuration than those that are served. */
@@ -311,7 +311,7 @@ describe(
           await redis.admin.config('SET', 'bind', '0.0.0.0');
           const { problems, find } = await examine();
           assert.deepEqual(problems, ['redis.exposed: broken']);
-          assert.match(find('redis.exposed').mend ?? '', /bind 127\.0\.0\.1/);
+          assert.match(find('redis.exposed').fix ?? '', /bind 127\.0\.0\.1/);
         });
 
         it('finds an admin listener that is open though it should not be', async () => {
@@ -336,7 +336,7 @@ describe(
           const { problems, find } = await examine([`upstream.url=http://127.0.0.1:${port}`]);
           assert.deepEqual(problems, ['upstream.exposed: broken']);
           assert.match(find('upstream.exposed').what, /without a password/);
-          assert.match(find('upstream.exposed').mend ?? '', /127\.0\.0\.1/);
+          assert.match(find('upstream.exposed').fix ?? '', /127\.0\.0\.1/);
         });
       },
     );

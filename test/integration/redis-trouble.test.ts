@@ -8,7 +8,7 @@ import { createRedisKeys } from '../../src/redis/keys.ts';
 import { connectRedis, type RedisConnectionOptions } from '../../src/redis/connection.ts';
 import type { WriteNotice } from '../../src/cache/shared-memory-store.ts';
 import type { CacheStore, Slot } from '../../src/cache/store.ts';
-import type { Peers } from '../../src/system/worker-ipc.ts';
+import type { WorkerIpc } from '../../src/system/worker-ipc.ts';
 import { openTestStore, type TestStore } from '../support/redis-store.ts';
 import {
   startCluster,
@@ -55,12 +55,12 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
   const openAt = (
     connection: Partial<RedisConnectionOptions>,
     settleMs = 0,
-    peers?: Peers<WriteNotice>,
+    peers?: WorkerIpc<WriteNotice>,
   ): TestStore => {
     const opened = openTestStore({
       timeoutMs,
       settleMs,
-      peers,
+      ipc: peers,
       redis: connectRedis({
         url: '',
         username: null,
@@ -170,16 +170,16 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
       const relay = await relayTo(server);
       let warn: (notice: WriteNotice) => void = () => {};
       const writer = openAt({ url: `redis://${relay.address}` }, 0, {
-        tell: (notice) => {
+        publish: (notice) => {
           warn(notice);
           return Promise.resolve();
         },
-        onTold: () => {},
+        subscribe: () => {},
       });
       // It settles for longer than this takes.
       const reader = openAt({ url: `redis://${server.address}` }, 1000, {
-        tell: () => Promise.resolve(),
-        onTold: (listener) => (warn = listener),
+        publish: () => Promise.resolve(),
+        subscribe: (listener) => (warn = listener),
       });
       for (const { trusted } of [writer, reader, writer, reader]) await trusted();
       await fill(reader.store, value);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pino } from 'pino';
-import { openWatch, type WatchOptions } from '../../src/admin/monitor.ts';
+import { openMonitor, type MonitorOptions } from '../../src/admin/monitor.ts';
 import { loadConfig } from '../../src/config/load/load.ts';
 import { createMetrics } from '../../src/telemetry/metrics/metrics.ts';
 import type { ReloadOutcome } from '../../src/admin/admin.ts';
@@ -10,7 +10,7 @@ import { freePort, until } from '../support/redis.ts';
 import { answerOk, startUpstream } from '../support/scripted-upstream.ts';
 import { startWebhook } from '../support/webhook.ts';
 
-const load = async (...set: string[]): Promise<Pick<WatchOptions, 'config' | 'pem'>> => {
+const load = async (...set: string[]): Promise<Pick<MonitorOptions, 'config' | 'pem'>> => {
   const { config } = await loadConfig({
     configPath: undefined,
     flavor: undefined,
@@ -24,7 +24,7 @@ const load = async (...set: string[]): Promise<Pick<WatchOptions, 'config' | 'pe
 /** A front door that serves nobody, and counts. */
 function createDoor() {
   const metrics = createMetrics();
-  const door: WatchOptions['door'] = {
+  const door: MonitorOptions['door'] = {
     status: () => ({ draining: false, workers: { wanted: 1, serving: 1, restarts: 0, crashLoop: false } }),
     reports: () =>
       Promise.resolve([
@@ -59,7 +59,7 @@ describe('openWatch', { timeout: 60_000 }, () => {
       { ok: true, changed: ['upstream.url'], needRestart: [] },
       { ok: false, sentence: 'no' },
     ];
-    const watch = await openWatch({
+    const watch = await openMonitor({
       ...(await load(
         ...usual,
         `upstream.url=${upstream.url}`,
@@ -111,7 +111,7 @@ describe('openWatch', { timeout: 60_000 }, () => {
     const upstream = await startUpstream({ script: answerOk });
     const hook = await startWebhook();
     const { metrics, door } = createDoor();
-    const watch = await openWatch({
+    const watch = await openMonitor({
       ...(await load(
         'workers=1',
         'admin.port=',

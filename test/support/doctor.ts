@@ -38,7 +38,7 @@ export async function runDoctor(
     // The disk of the machine that runs the tests may be as full as it likes.
     .filter(({ check }) => check !== 'storage.space')
     .map(({ check, state }) => `${check}: ${state}`);
-  for (const { state, what, mend } of findings) {
+  for (const { state, what, fix: mend } of findings) {
     assert.match(what, /^\S.*\.$/s, `a sentence: ${what}`);
     if (state === 'warning' || state === 'broken') assert.ok(mend !== null && mend !== '', what);
   }

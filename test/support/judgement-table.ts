@@ -11,8 +11,8 @@ export function testJudgements(title: string, rows: readonly JudgementRow[]): vo
     for (const [name, finding, state, said] of rows) {
       it(`${name}: ${state}`, () => {
         assert.equal(finding.state, state, finding.what);
-        if (said) assert.match(`${finding.what} → ${finding.mend ?? ''}`, said);
-        if (state === 'warning' || state === 'broken') assert.ok(finding.mend);
+        if (said) assert.match(`${finding.what} → ${finding.fix ?? ''}`, said);
+        if (state === 'warning' || state === 'broken') assert.ok(finding.fix);
       });
     }
   });

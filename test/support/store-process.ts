@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createMemoryStore } from '../../src/cache/memory-store.ts';
 import { createSharedMemoryStore } from '../../src/cache/shared-memory-store.ts';
 import type { CacheStore } from '../../src/cache/store.ts';
-import { createPeerChannel } from '../../src/supervisor/worker-channel.ts';
+import { createWorkerChannel } from '../../src/supervisor/worker-channel.ts';
 import type { FromParent, FromStore } from './store-processes.ts';
 
 /* A process with a memory store that is one with those of others, as a worker has it; asked and told by messages. */
@@ -10,7 +10,7 @@ import type { FromParent, FromStore } from './store-processes.ts';
 const send = (message: FromStore) => void process.send?.(message);
 let store: CacheStore;
 let passedMs = 0;
-const peers = createPeerChannel(send);
+const peers = createWorkerChannel(send);
 
 process.on('message', (message: FromParent) => {
   switch (message.kind) {
@@ -20,9 +20,9 @@ process.on('message', (message: FromParent) => {
       store = createSharedMemoryStore(
         createMemoryStore(limits, () => performance.now() + passedMs),
         {
-          tell: (notice) => (omission === 'telling' ? Promise.resolve() : peers.writes.tell(notice)),
-          onTold: (listener) =>
-            peers.writes.onTold((notice) => {
+          publish: (notice) => (omission === 'telling' ? Promise.resolve() : peers.writes.publish(notice)),
+          subscribe: (listener) =>
+            peers.writes.subscribe((notice) => {
               if (omission === 'acting before it says so') void delay(5).then(() => listener(notice));
               else listener(notice);
             }),
@@ -42,7 +42,7 @@ process.on('message', (message: FromParent) => {
       break;
     }
     case 'notice':
-    case 'told':
+    case 'delivered':
       peers.receive(message);
       break;
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { CacheStore, Change, StoreLimits } from '../../src/cache/store.ts';
 import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts';
-import { createNoticeRelay, type Member } from '../../src/supervisor/worker-broadcast.ts';
+import { createWorkerBroadcast, type BroadcastMember } from '../../src/supervisor/worker-broadcast.ts';
 
 type Method = keyof CacheStore | 'pass';
 
@@ -18,12 +18,12 @@ export type FromParent =
       readonly underWay: readonly Change[];
     }
   | { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: unknown[] }
-  | Extract<ToWorker, { kind: 'notice' | 'told' }>;
+  | Extract<ToWorker, { kind: 'notice' | 'delivered' }>;
 
 export type FromStore =
   | { readonly kind: 'opened' }
   | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
-  | Extract<FromWorker, { kind: 'tell' | 'noted' }>;
+  | Extract<FromWorker, { kind: 'publish' | 'acknowledged' }>;
 
 /** Memory stores in processes of their own, joined by the relay that joins workers. */
 export type StoreProcesses = {
@@ -57,7 +57,7 @@ export async function startStoreProcesses({
   limitMs?: number;
   omission?: Omission | null;
 }): Promise<StoreProcesses> {
-  const relay = createNoticeRelay({ limitMs, now: () => performance.now() });
+  const relay = createWorkerBroadcast({ limitMs, now: () => performance.now() });
   const running: (Running | undefined)[] = [];
   let lastId = 0;
 
@@ -69,9 +69,9 @@ export async function startStoreProcesses({
     const tell = (message: FromParent) => {
       if (child.connected) child.send(message, () => {});
     };
-    const member: Member = {
+    const member: BroadcastMember = {
       send: (message) => {
-        if (message.kind === 'notice' || message.kind === 'told') tell(message);
+        if (message.kind === 'notice' || message.kind === 'delivered') tell(message);
       },
       giveUp: () => void child.kill('SIGKILL'),
     };
@@ -83,8 +83,8 @@ export async function startStoreProcesses({
     const opened = new Promise<void>((resolve) => {
       child.on('message', (message: FromStore) => {
         if (message.kind === 'opened') resolve();
-        else if (message.kind === 'tell') relay.tell(member, message.number, message.notice);
-        else if (message.kind === 'noted') relay.noted(member, message.number);
+        else if (message.kind === 'publish') relay.publish(member, message.number, message.notice);
+        else if (message.kind === 'acknowledged') relay.acknowledged(member, message.number);
         else {
           calls.get(message.id)?.(message.value);
           calls.delete(message.id);

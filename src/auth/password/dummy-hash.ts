@@ -10,7 +10,7 @@ const hashForNobody = '$2y$10$Y4KQRe03G3r3CxuEtoOXFOVVZ6L72/Py4lPjle1WGHfzICPmyD
  * A fixed hash would tell them apart as soon as a file mixes kinds. The choice is spread over the usable entries by a
  * keyed hash of the name: always the same for one name, not to be foretold, and as often slow or fast as the users are.
  */
-export function createDecoyChoice(): (name: string, usable: readonly HtpasswdEntry[]) => string {
+export function createDummyHashChoice(): (name: string, usable: readonly HtpasswdEntry[]) => string {
   const secret = randomBytes(32);
   return (name, usable) => {
     const number = createHmac('sha256', secret).update(name).digest().readUIntBE(0, 6);

@@ -48,7 +48,7 @@ export function createPasswordPool(options: {
   let closed = false;
 
   function recordCrash(): void {
-    // The first crash is mended at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
+    // The first crash is fixed at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
     crashesInARow += 1;
     const backOffMs = crashesInARow === 1 ? 0 : Math.min(maxBackOffMs, 100 * 2 ** (crashesInARow - 2));
     mayStartAtMs = performance.now() + backOffMs;

@@ -2,10 +2,10 @@ import { LRUCache } from 'lru-cache';
 import { createKeyedHash } from '../keyed-hash.ts';
 
 /** A login that was right: whose (a hash of the name), from where, and with what (a keyed hash). */
-export type ProvenLogin = { readonly nameKey: string; readonly network: string; readonly proof: string };
+export type KnownLogin = { readonly nameKey: string; readonly network: string; readonly proof: string };
 
 /** Remembers who has proven what, for longer than passwords are taken without a check: they are checked before others, not instead. */
-export type ProvenLogins = {
+export type KnownLogins = {
   /** The keyed hash of a password for a line of the htpasswd file: another line makes it another. */
   proofOf(name: string, password: string, hash: string): string;
   /** Whether exactly this was right the last time that its user succeeded. */
@@ -13,7 +13,7 @@ export type ProvenLogins = {
   /** Whether this name has succeeded from there. */
   hasComeFrom(nameKey: string, network: string): boolean;
   rememberNetwork(nameKey: string, network: string): void;
-  remember(login: ProvenLogin): void;
+  remember(login: KnownLogin): void;
 };
 
 /**
@@ -21,18 +21,18 @@ export type ProvenLogins = {
  *
  * @param options hashKey: as createKeyedHash takes it, one for all processes that share what is remembered; now: a monotonic clock in milliseconds
  */
-export function createProvenLogins(options: {
+export function createKnownLogins(options: {
   hashKey: Buffer;
   ttlMs: number;
   maxEntries: number;
   now: () => number;
-}): ProvenLogins {
+}): KnownLogins {
   const { hashKey, ttlMs, maxEntries, now } = options;
   const keyedHash = createKeyedHash(hashKey);
   // One proof a user: whoever knows a password cannot push those of others out by writing it in many ways.
   const proofs = new LRUCache<string, { proof: string; untilMs: number }>({ max: maxEntries });
   const networks = new LRUCache<string, number>({ max: maxEntries });
-  const rememberNetwork: ProvenLogins['rememberNetwork'] = (nameKey, network) => {
+  const rememberNetwork: KnownLogins['rememberNetwork'] = (nameKey, network) => {
     networks.set(`${nameKey} ${network}`, now() + ttlMs);
   };
   return {

@@ -1,8 +1,8 @@
 import { hash as digest } from 'node:crypto';
-import type { Peers } from '../../system/worker-ipc.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { clientNetwork } from '../../http/client-network.ts';
 import { createLockOuts, type LockOut, type LockOutRules } from './lock-outs.ts';
-import { createProvenLogins, type ProvenLogin } from './known-logins.ts';
+import { createKnownLogins, type KnownLogin } from './known-logins.ts';
 import type { SharedLockOuts } from './shared-lock-outs.ts';
 
 /** What a lock-out is for; `repeat`: one name and password, at one address. */
@@ -12,8 +12,8 @@ const kinds: readonly LockOutKind[] = ['address', 'name', 'repeat'];
 
 /** What one process tells the others that serve with it. */
 export type LoginNotice =
-  | ({ readonly kind: 'failed'; readonly isRepeat: boolean } & ProvenLogin)
-  | ({ readonly kind: 'proven' } & ProvenLogin);
+  | ({ readonly kind: 'failed'; readonly isRepeat: boolean } & KnownLogin)
+  | ({ readonly kind: 'proven' } & KnownLogin);
 
 /** A lock-out that has just begun, for logs, metrics and alerts. */
 export type LockOutEvent = {
@@ -35,7 +35,7 @@ export type LoginThrottleEvents = {
 };
 
 /** One password that somebody sends, and that has not been found among those remembered. */
-export type LoginAttempt = ProvenLogin & {
+export type LoginAttempt = KnownLogin & {
   readonly user: string | null;
   /** The very same was right before: nothing keeps it from being checked. */
   readonly isExempt: boolean;
@@ -78,7 +78,7 @@ export type LoginThrottleOptions = {
   readonly provenTtlMs: number;
   readonly maxProven: number;
   /** Processes that serve with this one. */
-  readonly peers?: Peers<LoginNotice> | undefined;
+  readonly ipc?: WorkerIpc<LoginNotice> | undefined;
   /** Counts of all instances; null: there is only this one. */
   readonly shared: SharedLockOuts | null;
   readonly events: LoginThrottleEvents;
@@ -92,21 +92,21 @@ export type LoginThrottleOptions = {
  * password sends it with every request of a push. It is counted by itself, and locks out nothing else.
  */
 export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottle {
-  const { maxEntries, now, peers, shared, events } = options;
+  const { maxEntries, now, ipc, shared, events } = options;
   const addresses = createLockOuts({ ...options.address, maxEntries, now });
   const names = createLockOuts({ ...options.name, maxEntries, now });
   const repeats = createLockOuts({ ...options.repeat, maxEntries, now });
-  const proven = createProvenLogins({
+  const proven = createKnownLogins({
     hashKey: options.hashKey,
     ttlMs: options.provenTtlMs,
     maxEntries: options.maxProven,
     now,
   });
 
-  const lockedByName = ({ nameKey, network }: ProvenLogin): number =>
+  const lockedByName = ({ nameKey, network }: KnownLogin): number =>
     // Strangers who try a name from elsewhere do not lock its user out from where he or she has come from before.
     proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
-  const repeatKey = ({ network, proof }: ProvenLogin) => `${network} ${proof}`;
+  const repeatKey = ({ network, proof }: KnownLogin) => `${network} ${proof}`;
   const lockedBy = (attempt: LoginAttempt): Record<LockOutKind, number> =>
     attempt.isExempt
       ? { address: 0, name: 0, repeat: 0 }
@@ -115,13 +115,13 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
           name: lockedByName(attempt),
           repeat: repeats.remainingMs(repeatKey(attempt)),
         };
-  const count = (login: ProvenLogin, isRepeat: boolean): Record<LockOutKind, LockOut | null> => ({
+  const count = (login: KnownLogin, isRepeat: boolean): Record<LockOutKind, LockOut | null> => ({
     address: isRepeat ? null : addresses.count(login.network),
     name: isRepeat ? null : names.count(login.nameKey),
     repeat: repeats.count(repeatKey(login)),
   });
 
-  peers?.onTold((notice) => {
+  ipc?.subscribe((notice) => {
     switch (notice.kind) {
       case 'failed':
         count(notice, notice.isRepeat);
@@ -167,7 +167,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
       const own = count(attempt, isRepeat);
       const [counted] = await Promise.all([
         isRepeat ? null : shared?.count(network, nameKey),
-        peers?.tell({ kind: 'failed', nameKey, network, proof, isRepeat }),
+        ipc?.publish({ kind: 'failed', nameKey, network, proof, isRepeat }),
       ]);
       if (counted?.address) addresses.adopt(network, counted.address);
       if (counted?.name) names.adopt(nameKey, counted.name);
@@ -180,7 +180,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     succeeded: ({ nameKey, network, proof }) => {
       const login = { nameKey, network, proof };
       proven.remember(login);
-      void peers?.tell({ kind: 'proven', ...login });
+      void ipc?.publish({ kind: 'proven', ...login });
       shared?.remember(network, nameKey);
     },
     close: () => shared?.close(),

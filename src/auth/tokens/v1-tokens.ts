@@ -9,7 +9,7 @@ export function parseTokenCredentials(value: string): string | undefined {
 }
 
 /** A token that upstream handed out through one worker, for the others; `hash` is that of the user's line at the time. */
-export type TokenNotice = { readonly token: string; readonly name: string; readonly hash: string };
+export type V1TokenNotice = { readonly token: string; readonly name: string; readonly hash: string };
 
 /** The tokens that upstream handed to verified users in X-Docker-Token; nothing but their keyed hashes is kept. */
 export type V1Tokens = {

@@ -77,8 +77,8 @@ async function readBack(
 export function judgePush(answer: Pick<Answer, 'status' | 'headers'>, digest: string): Finding {
   const check = 'blob.push';
   if (answer.status !== 201) {
-    const { what, mend } = explainStatus(answer);
-    return broken(check, `A small blob is ${what}.`, mend);
+    const { what, fix } = explainStatus(answer);
+    return broken(check, `A small blob is ${what}.`, fix);
   }
   if (answer.headers['docker-content-digest'] !== digest) {
     return warning(
@@ -106,8 +106,8 @@ export function judgeRead(
     );
   }
   if (whole.status !== 200) {
-    const { what, mend } = explainStatus(whole);
-    return broken(check, `The blob that was pushed is ${what}.`, mend);
+    const { what, fix } = explainStatus(whole);
+    return broken(check, `The blob that was pushed is ${what}.`, fix);
   }
   if (!whole.body.equals(content)) {
     return broken(
@@ -135,6 +135,6 @@ export function judgeDelete(
   if (answer.status === 202 && after.status === 404) {
     return ok(check, 'The blob is deleted, and gone; its bytes wait for the registry to collect garbage.');
   }
-  const { what, mend } = explainStatus(answer);
-  return warning(check, `The deletion of the blob is ${what}, and then there is ${after.status}.`, mend);
+  const { what, fix } = explainStatus(answer);
+  return warning(check, `The deletion of the blob is ${what}, and then there is ${after.status}.`, fix);
 }

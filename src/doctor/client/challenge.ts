@@ -15,7 +15,7 @@ export type VersionCheck = 'auto' | 'open' | 'challenge';
 /** What a status that should not be says, and what to do about it. */
 export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'headers'>): {
   readonly what: string;
-  readonly mend: string;
+  readonly fix: string;
 } {
   const server = headers['server'];
   const by = server === undefined ? '' : ` by "${quoteForeign(String(server))}"`;
@@ -24,43 +24,43 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
     const wait = headers['retry-after'] ?? 'some';
     return {
       what: `${said}: too many passwords from here were wrong`,
-      mend: `wait ${quoteForeign(wait)} seconds`,
+      fix: `wait ${quoteForeign(wait)} seconds`,
     };
   }
   if (status === 502 || status === 504) {
     return {
       what: `${said}: the registry behind does not answer`,
-      mend: 'systemctl status tidegate-registry (or docker-registry); is upstream.url right? (tidegate doctor --config FILE on the server)',
+      fix: 'systemctl status tidegate-registry (or docker-registry); is upstream.url right? (tidegate doctor --config FILE on the server)',
     };
   }
   if (status === 503) {
-    return { what: `${said}: stopping, or overloaded`, mend: 'journalctl -u tidegate says which; try again' };
+    return { what: `${said}: stopping, or overloaded`, fix: 'journalctl -u tidegate says which; try again' };
   }
   if (status === 413) {
     return {
       what: `${said}: something limits the size of bodies`,
-      mend: 'take the limit away in what stands before Tidegate (nginx: client_max_body_size 0;)',
+      fix: 'take the limit away in what stands before Tidegate (nginx: client_max_body_size 0;)',
     };
   }
   if (status === 403) {
     return {
       what: `${said}: the policy does not allow it`,
-      mend: 'name a repository and a user that it allows more, with --repository and --user',
+      fix: 'name a repository and a user that it allows more, with --repository and --user',
     };
   }
   if (status === 404 && headers['docker-distribution-api-version'] !== undefined) {
     return {
       what: `${said}: there is a registry, and no such repository in it for this user`,
-      mend: 'name a repository and a user that the policy allows more, with --repository and --user',
+      fix: 'name a repository and a user that the policy allows more, with --repository and --user',
     };
   }
   if (status === 404) {
     return {
       what: `${said}: no registry there`,
-      mend: 'is this the right host and port, and does what stands before Tidegate pass /v2/ on unchanged?',
+      fix: 'is this the right host and port, and does what stands before Tidegate pass /v2/ on unchanged?',
     };
   }
-  return { what: said, mend: 'journalctl -u tidegate has the request' };
+  return { what: said, fix: 'journalctl -u tidegate has the request' };
 }
 
 /** Judges `GET /v2/` as the Docker engine asks it, without a password; `authority` names the server. */
@@ -76,8 +76,8 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
     );
   }
   if (status !== 401) {
-    const { what, mend } = explainStatus(answer);
-    return broken(check, `Docker at /v2/ is ${what}.`, mend);
+    const { what, fix } = explainStatus(answer);
+    return broken(check, `Docker at /v2/ is ${what}.`, fix);
   }
   const place = parseTokenPlace(challenge);
   if (place !== null && !isHere(place, authority)) {
@@ -147,8 +147,8 @@ export function judgePlainCheck(
       'tidegate reload; or another program than this configuration describes answers',
     );
   }
-  const { what, mend } = explainStatus(answer);
-  return broken(check, `curl at /v2/ is ${what}.`, mend);
+  const { what, fix } = explainStatus(answer);
+  return broken(check, `curl at /v2/ is ${what}.`, fix);
 }
 
 /** Judges the list of a repository's tags, asked without a password; `givesTokens`: a policy may allow that. */
@@ -169,16 +169,16 @@ export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, gives
       'something other than Tidegate answers, or adds a password of its own: let clients reach Tidegate alone',
     );
   }
-  const { what, mend } = explainStatus(answer);
-  return warning(check, `A request without a password is ${what}, and not with 401.`, mend);
+  const { what, fix } = explainStatus(answer);
+  return warning(check, `A request without a password is ${what}, and not with 401.`, fix);
 }
 
 /** Judges the list of a repository's tags, asked with a password that cannot be right. */
 export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): Finding {
   const check = 'password.wrong';
   if (answer.status === 401) return ok(check, 'A wrong password is refused (401).');
-  const { what, mend } = explainStatus(answer);
-  if (answer.status === 429) return skipped(check, `A wrong password is ${what}.`, mend);
+  const { what, fix } = explainStatus(answer);
+  if (answer.status === 429) return skipped(check, `A wrong password is ${what}.`, fix);
   if (answer.status < 300 || answer.status === 404) {
     return broken(
       check,
@@ -186,7 +186,7 @@ export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): 
       'something other than Tidegate answers, or replaces Authorization: let clients reach Tidegate alone',
     );
   }
-  return warning(check, `A wrong password is ${what}, and not with 401.`, mend);
+  return warning(check, `A wrong password is ${what}, and not with 401.`, fix);
 }
 
 /** Judges the version check and the list of a repository's tags, asked with the password that was given. */
@@ -206,6 +206,6 @@ export function judgeRightPassword(
       `tidegate user verify ${name}, with the --file that auth.htpasswd names`,
     );
   }
-  const { what, mend } = explainStatus(version.status === 200 ? tags : version);
-  return broken(check, `With the password of ${name} it is ${what}.`, mend);
+  const { what, fix } = explainStatus(version.status === 200 ? tags : version);
+  return broken(check, `With the password of ${name} it is ${what}.`, fix);
 }

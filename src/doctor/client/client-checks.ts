@@ -7,10 +7,10 @@ import { listRegistryChecks } from './registry-checks.ts';
 export function createClientChecks(options: ClientOptions): Check[] {
   const found: Found = { isVerified: false };
   const checks = [...listConnectionChecks(options, found), ...listRegistryChecks(options)];
-  return checks.map(({ ids, limitMs, mend, needs, run }) => ({
+  return checks.map(({ ids, limitMs, fix, needs, run }) => ({
     ids,
     limitMs,
-    mend,
+    fix,
     run: async (signal) => {
       const reason = findGap(needs, found, options);
       // What is needed is there now; the rest is not touched.

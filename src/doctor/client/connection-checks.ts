@@ -41,7 +41,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['dns'],
       limitMs: 5000,
-      mend: 'is a name server reachable? (/etc/resolv.conf)',
+      fix: 'is a name server reachable? (/etc/resolv.conf)',
       needs: 'nothing',
       run: async () => {
         resolution = await resolve(host);
@@ -51,7 +51,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['port'],
       limitMs: 5000,
-      mend: 'does a firewall drop packets to this port?',
+      fix: 'does a firewall drop packets to this port?',
       needs: 'nothing',
       run: async (_, signal) => {
         const addresses = addressesOf(resolution, target);
@@ -70,7 +70,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['plain-http'],
       limitMs: 4000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'address',
       run: async ({ address }, signal) => [
         judgePlainHttp(
@@ -81,7 +81,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['tls.handshake', 'tls.chain', 'tls.name', 'tls.lifetime', 'tls.key', 'tls.served'],
       limitMs: 6000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'address',
       run: async ({ address }, signal) => {
         const place = { host: address, port: target.port, servername };
@@ -108,7 +108,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['tls.versions'],
       limitMs: 6000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'tls',
       run: async ({ address }, signal) => [
         judgeVersions(await findTlsVersions({ host: address, port: target.port, servername }, signal)),
@@ -117,7 +117,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
     {
       ids: ['http'],
       limitMs: 12_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'tls',
       run: async ({ address }, signal) => {
         const send = createSender({

@@ -35,7 +35,7 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
         'password.wrong',
       ],
       limitMs: 15_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'http',
       run: async ({ send }, signal) => {
         const get = (path: string, headers: Record<string, string>) =>
@@ -54,7 +54,7 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
     {
       ids: ['password.right'],
       limitMs: 15_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'login',
       run: async ({ send }, signal) => {
         const headers = { Authorization: authorizationOf(login), 'User-Agent': dockerAgent };
@@ -74,21 +74,21 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
     {
       ids: [...timingIds],
       limitMs: 10_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'http',
       run: ({ send }, signal) => tryTiming(send, nowMs, signal),
     },
     {
       ids: ['upload.streaming'],
       limitMs: 5000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'http',
       run: async ({ send }, signal) => [await tryStreaming(send, repository, signal)],
     },
     {
       ids: [...uploadIds],
       limitMs: 25_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'login',
       run: ({ send }, signal) => {
         const authorization = authorizationOf(login);
@@ -98,7 +98,7 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
     {
       ids: [...blobIds],
       limitMs: 15_000,
-      mend: wayOut,
+      fix: wayOut,
       needs: 'login',
       run: ({ send }, signal) => {
         const authorization = authorizationOf(login);

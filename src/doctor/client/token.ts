@@ -47,22 +47,18 @@ function readToken({ status, body }: Pick<Answer, 'status' | 'body'>): string | 
 export function judgeToken(name: string, { token, use }: TokenTrial): Finding {
   const check = 'password.right';
   if (use === null) {
-    const { what, mend } = explainStatus(token);
-    return broken(
-      check,
-      `The password of ${name} is accepted, but the request for a token is ${what}.`,
-      mend,
-    );
+    const { what, fix } = explainStatus(token);
+    return broken(check, `The password of ${name} is accepted, but the request for a token is ${what}.`, fix);
   }
   // Nothing that the policy does not allow is in the token; then the answer says so.
   if ([200, 403, 404].includes(use.status))
     return ok(check, `The password of ${name} is accepted, and so is the token that it is given for it.`);
-  const { what, mend } = explainStatus(use);
+  const { what, fix } = explainStatus(use);
   const more =
     use.status === 401 ? ` (${quoteForeign(use.headers['www-authenticate'] ?? 'no challenge')})` : '';
   return broken(
     check,
     `The token that ${name} was given is ${what}${more}.`,
-    use.status === 401 ? 'do all instances have the same auth.tokenKeys, and clocks that agree?' : mend,
+    use.status === 401 ? 'do all instances have the same auth.tokenKeys, and clocks that agree?' : fix,
   );
 }

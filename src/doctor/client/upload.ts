@@ -18,7 +18,7 @@ const chunkBytes = 65_536;
 const uploadLimitMs = 20_000;
 
 const wayOut = 'journalctl -u tidegate has the request';
-const proxyMend =
+const proxyFix =
   'take the limit out of what stands before Tidegate (nginx: client_max_body_size 0; proxy_request_buffering off;)';
 
 /** Someone who may push, and where. */
@@ -37,9 +37,9 @@ export async function tryUpload(
   const headers = { Authorization: authorization };
   const started = await send({ method: 'POST', path: `/v2/${repository}/blobs/uploads/`, headers }, signal);
   if (started.status !== 202) {
-    const { what, mend } = explainStatus(started);
+    const { what, fix } = explainStatus(started);
     return [
-      broken('upload.start', `The beginning of an upload is ${what}.`, mend),
+      broken('upload.start', `The beginning of an upload is ${what}.`, fix),
       ...skipAll(uploadIds.slice(1), 'No upload could be begun.'),
     ];
   }
@@ -77,7 +77,7 @@ async function sendChunks(
   signal: AbortSignal,
 ): Promise<{ readonly chunked: Finding; readonly place: string }> {
   let place = path;
-  const chunked = await attempt('upload.chunked', proxyMend, async () => {
+  const chunked = await attempt('upload.chunked', proxyFix, async () => {
     const patched = await send(
       {
         method: 'PATCH',
@@ -104,10 +104,10 @@ export function judgeLocation(
 ): { readonly finding: Finding; readonly path: string | null } {
   const check = 'upload.location';
   const authority = formatAuthority(target);
-  const mend =
+  const fix =
     'what stands before Tidegate must pass Host on and leave Location alone (nginx: proxy_set_header Host $http_host; proxy_redirect off;); in the registry leave http.host out';
   if (location === undefined || !URL.canParse(location, `https://${authority}`)) {
-    return { finding: broken(check, 'The upload has no Location to send it to.', mend), path: null };
+    return { finding: broken(check, 'The upload has no Location to send it to.', fix), path: null };
   }
   const url = new URL(location, `https://${authority}`);
   const path = url.pathname + url.search;
@@ -117,7 +117,7 @@ export function judgeLocation(
     : broken(
         check,
         `Location points at ${quoteForeign(url.origin)} and not at https://${authority}: clients would send the upload there.`,
-        mend,
+        fix,
       );
   return { finding, path };
 }
@@ -127,7 +127,7 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
   const check = 'upload.chunked';
   if (answer.status === 413) {
     const { what } = explainStatus(answer);
-    return broken(check, `A body of 2 MiB in chunks is ${what}.`, proxyMend);
+    return broken(check, `A body of 2 MiB in chunks is ${what}.`, proxyFix);
   }
   if (answer.status === 411) {
     return broken(
@@ -137,8 +137,8 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
     );
   }
   if (answer.status !== 202) {
-    const { what, mend } = explainStatus(answer);
-    return broken(check, `A body of 2 MiB in chunks is ${what}.`, mend);
+    const { what, fix } = explainStatus(answer);
+    return broken(check, `A body of 2 MiB in chunks is ${what}.`, fix);
   }
   const range = answer.headers.range;
   // Distribution writes "0-N" with N the last byte; older versions "0-LENGTH-1" likewise.
@@ -164,8 +164,8 @@ export function judgeStatus(answer: Pick<Answer, 'status' | 'headers'>): Finding
       'do several registries without a common http.secret and storage stand behind one name?',
     );
   }
-  const { what, mend } = explainStatus(answer);
-  return broken(check, `The question how far the upload is, is ${what}.`, mend);
+  const { what, fix } = explainStatus(answer);
+  return broken(check, `The question how far the upload is, is ${what}.`, fix);
 }
 
 /** Judges the end of an upload that nobody wants any more. */
@@ -183,8 +183,8 @@ export function judgeCancel(
       `The upload that broke off cannot be cancelled (${cancelled.status}): the registry removes it by itself after a week.`,
     );
   }
-  const { what, mend } = explainStatus(cancelled);
-  return warning(check, `The end of the upload is ${what}, and then there is ${after.status}.`, mend);
+  const { what, fix } = explainStatus(cancelled);
+  return warning(check, `The end of the upload is ${what}, and then there is ${after.status}.`, fix);
 }
 
 /**
@@ -221,8 +221,8 @@ export function judgeStreaming(answer: Pick<Answer, 'status' | 'headers'> | null
   }
   if (answer.status === 401)
     return ok(check, 'Bodies are passed on as they come, and refused before they end.');
-  const { what, mend } = explainStatus(answer);
-  return warning(check, `An upload without a password is ${what}, and not with 401.`, mend);
+  const { what, fix } = explainStatus(answer);
+  return warning(check, `An upload without a password is ${what}, and not with 401.`, fix);
 }
 
 function* chunks(): Generator<Buffer> {

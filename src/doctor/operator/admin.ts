@@ -23,7 +23,7 @@ export function createAdminChecks(admin: AdminPlace | null): Check[] {
     {
       ids: [...ids],
       limitMs: 8000,
-      mend: 'systemctl status tidegate',
+      fix: 'systemctl status tidegate',
       run: async (signal) => {
         if (admin === null || admin.port === 0) {
           return [skipped(ids[0], 'There is no admin listener with a known port in the configuration.')];
@@ -68,7 +68,7 @@ export function judgeReady(
     return broken(
       check,
       `Tidegate says that it is not ready: ${said}.`,
-      'mend what it names; journalctl -u tidegate',
+      'fix what it names; journalctl -u tidegate',
     );
   }
   return warning(

@@ -23,32 +23,32 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
     {
       ids: ['files.certificate'],
       limitMs: fileLimitMs,
-      mend: 'tidegate cert show',
+      fix: 'tidegate cert show',
       run: async () => [await checkCertificateFiles(config.tls, now())],
     },
     {
       ids: ['files.content'],
       limitMs: fileLimitMs,
-      mend: 'is the disk or the network file system there?',
+      fix: 'is the disk or the network file system there?',
       run: async () => [judgeFurtherFiles(await checkFurtherFiles(config))],
     },
     {
       ids: ['files.key', 'files.ca-key', 'files.htpasswd', 'files.config'],
       limitMs: fileLimitMs,
-      mend: 'is the disk or the network file system there?',
+      fix: 'is the disk or the network file system there?',
       run: () => checkFileModes(loaded),
     },
     {
       ids: [...htpasswdIds],
       limitMs: fileLimitMs,
-      mend: 'is the disk or the network file system there?',
+      fix: 'is the disk or the network file system there?',
       run: () => checkHtpasswd(config.auth.htpasswd, config.auth),
     },
     ...createUpstreamChecks(config.upstream),
     {
       ids: [...storageIds],
       limitMs: fileLimitMs,
-      mend: 'is the disk or the network file system there?',
+      fix: 'is the disk or the network file system there?',
       run: () => checkStorage(config.upstream.storage),
     },
     ...createRedisChecks(config.cache),
@@ -57,7 +57,7 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
     {
       ids: ['machine.open-files', 'machine.workers', 'machine.clock'],
       limitMs: fileLimitMs,
-      mend: 'is /proc mounted?',
+      fix: 'is /proc mounted?',
       run: () => checkMachine(config),
     },
   ];
@@ -99,7 +99,7 @@ function judgeFurtherFiles({ warnings, problems }: FileFindings): Finding {
 
 /** An operator's error says what is wrong and, after its last colon, what to do. */
 export function judgeSentence(check: string, sentence: string): Finding {
-  const [, what = '', mend = ''] = /^([^]*): ([^]+?)\.?$/.exec(sentence) ?? [];
+  const [, what = '', fix = ''] = /^([^]*): ([^]+?)\.?$/.exec(sentence) ?? [];
   // A colon may also stand behind the name of a file alone.
-  return what.includes(' ') ? broken(check, `${what}.`, mend) : broken(check, sentence, 'tidegate cert show');
+  return what.includes(' ') ? broken(check, `${what}.`, fix) : broken(check, sentence, 'tidegate cert show');
 }

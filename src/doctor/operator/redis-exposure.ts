@@ -16,7 +16,7 @@ export function createRedisExposureChecks(cache: Pick<CacheConfig, 'driver' | 'r
     {
       ids: [check],
       limitMs: 8000,
-      mend: 'in redis.conf: bind 127.0.0.1 -::1',
+      fix: 'in redis.conf: bind 127.0.0.1 -::1',
       run: async (signal) => {
         const place = readPlace(cache.redis.url);
         const address = place === null ? null : (await lookup(place.host)).address;

@@ -32,7 +32,7 @@ export function createRedisChecks(cache: CacheSettings): Check[] {
     {
       ids: [...ids],
       limitMs: 8000,
-      mend: 'systemctl status tidegate-redis (or redis-server); is cache.redis.url right?',
+      fix: 'systemctl status tidegate-redis (or redis-server); is cache.redis.url right?',
       run: async () => {
         if (cache.driver !== 'redis')
           return [skipped(ids[0], `cache.driver is ${cache.driver}: there is no Redis.`)];

@@ -81,13 +81,13 @@ export function judgeSpace(folder: string, { freeBytes, bytes, freeFiles, files 
   const check = 'storage.space';
   const share = bytes === 0 ? 1 : freeBytes / bytes;
   const shown = `${(freeBytes / gibibyte).toFixed(1)} GiB of ${(bytes / gibibyte).toFixed(1)} GiB are free where the images are (${folder})`;
-  const mend =
+  const fix =
     'delete images and collect garbage (docker-registry garbage-collect CONFIG), or take a larger disk';
-  if (freeBytes < gibibyte / 4) return broken(check, `Only ${shown}: pushes fail.`, mend);
+  if (freeBytes < gibibyte / 4) return broken(check, `Only ${shown}: pushes fail.`, fix);
   if (files > 0 && freeFiles === 0)
-    return broken(check, `No more files fit where the images are (${folder}).`, mend);
-  if (share < 0.1 && freeBytes < 20 * gibibyte) return warning(check, `Only ${shown}.`, mend);
+    return broken(check, `No more files fit where the images are (${folder}).`, fix);
+  if (share < 0.1 && freeBytes < 20 * gibibyte) return warning(check, `Only ${shown}.`, fix);
   if (files > 0 && freeFiles / files < 0.05)
-    return warning(check, `Fewer than 5 % of the files that fit into ${folder} are left.`, mend);
+    return warning(check, `Fewer than 5 % of the files that fit into ${folder} are left.`, fix);
   return ok(check, `${shown}.`);
 }

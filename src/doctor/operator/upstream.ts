@@ -13,19 +13,19 @@ import { isLoopback } from './loopback.ts';
 type UpstreamConfig = Config['upstream'];
 
 const unknownDigest = `sha256:${'0'.repeat(64)}`;
-const bindMend =
+const bindFix =
   "in the registry's configuration http.addr: 127.0.0.1:PORT (docker run -p 127.0.0.1:PORT:5000), and restart it";
 
 /** The registry as this machine sees it, and as others might. */
 export function createUpstreamChecks(config: UpstreamConfig): Check[] {
   const place = readPlace(config.url);
   const { host, port } = place;
-  const mend = `systemctl status tidegate-registry (or docker-registry); is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
+  const fix = `systemctl status tidegate-registry (or docker-registry); is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
   return [
     {
       ids: ['upstream.answer', 'upstream.delete'],
       limitMs: 10_000,
-      mend,
+      fix,
       run: async (signal) => {
         const headers = authorizationOf(config);
         const limitMs = 8000;
@@ -40,7 +40,7 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
         } catch (error) {
           const what = `The registry at ${config.url} cannot be reached: ${describeFailure(error)}.`;
           return [
-            broken('upstream.answer', what, mend),
+            broken('upstream.answer', what, fix),
             skipped('upstream.delete', 'The registry is not reached.'),
           ];
         }
@@ -49,7 +49,7 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
     {
       ids: ['upstream.exposed'],
       limitMs: 10_000,
-      mend: bindMend,
+      fix: bindFix,
       run: async (signal) => {
         const address = await addressOf(host).catch(() => null);
         if (address === null) return [skipped('upstream.exposed', `${host} cannot be looked up from here.`)];
@@ -147,7 +147,7 @@ export function judgeExposure(
     return broken(
       check,
       `The registry can be reached around the front door, at ${where}: whoever is in that network pulls, pushes and deletes without a password.`,
-      bindMend,
+      bindFix,
     );
   }
   if (withPassword.length > 0) {
@@ -155,7 +155,7 @@ export function judgeExposure(
     return warning(
       check,
       `The registry can be reached around the front door, at ${where}, and asks for a password of its own there.`,
-      bindMend,
+      bindFix,
     );
   }
   // Another program may have the port at an outer address.
@@ -163,7 +163,7 @@ export function judgeExposure(
     return warning(
       check,
       `The registry's port is open on ${wide.join(', ')}; from here it was not reached there, but others may.`,
-      bindMend,
+      bindFix,
     );
   }
   if (bound?.length === 0) return skipped(check, "Nothing listens on the registry's port.");

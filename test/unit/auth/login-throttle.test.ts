@@ -8,7 +8,7 @@ import {
   type LoginNotice,
   type LoginThrottle,
 } from '../../../src/auth/throttle/login-throttle.ts';
-import type { Peers } from '../../../src/system/worker-ipc.ts';
+import type { WorkerIpc } from '../../../src/system/worker-ipc.ts';
 
 const rules = { windowMs: 60_000, lockMs: 1000, maxLockMs: 8000 };
 const office = '192.0.2.1';
@@ -21,12 +21,12 @@ function setUp({ processes = 1, address = 3, name = 5, repeat = 6 } = {}) {
   const listeners: ((notice: LoginNotice) => void)[] = [];
   const hashKey = createHashKey();
   const throttles = Array.from({ length: processes }, (_, self) => {
-    const peers: Peers<LoginNotice> = {
-      tell: (notice) => {
+    const peers: WorkerIpc<LoginNotice> = {
+      publish: (notice) => {
         for (const [i, listener] of listeners.entries()) if (i !== self) listener(notice);
         return Promise.resolve();
       },
-      onTold: (listener) => listeners.push(listener),
+      subscribe: (listener) => listeners.push(listener),
     };
     return createLoginThrottle({
       address: { ...rules, failures: address },
@@ -36,7 +36,7 @@ function setUp({ processes = 1, address = 3, name = 5, repeat = 6 } = {}) {
       hashKey,
       provenTtlMs: 100_000,
       maxProven: 1000,
-      peers,
+      ipc: peers,
       shared: null,
       events: {
         onThrottled: (kind) => throttled.push(kind),

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { createLockDesk, type LockAnswer } from '../../../src/supervisor/lock-server.ts';
+import { createLockServer, type LockAnswer } from '../../../src/supervisor/lock-server.ts';
 import { createRepositoryLocks, unsettledMs } from '../../../src/locks/repository-locks.ts';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function openDesk() {
-  const desk = createLockDesk('tags', createRepositoryLocks());
+  const desk = createLockServer('tags', createRepositoryLocks());
   const answers: string[] = [];
   const join = (name: string) => {
     const member = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createReportRounds } from '../../../src/supervisor/metrics-collector.ts';
+import { createMetricsCollector } from '../../../src/supervisor/metrics-collector.ts';
 import { counter, gauge } from '../../../src/telemetry/metrics/metric-family.ts';
 import type { ProcessReport } from '../../../src/telemetry/metrics/metrics.ts';
 
@@ -23,7 +23,7 @@ const sum = (reports: readonly ProcessReport[], name: string): number =>
 describe('createReportRounds', () => {
   it('asks each worker once for all who want to know, and waits for all', async () => {
     const asked: string[] = [];
-    const rounds = createReportRounds<string>({ ask: (member) => asked.push(member), limitMs: 60_000 });
+    const rounds = createMetricsCollector<string>({ ask: (member) => asked.push(member), limitMs: 60_000 });
     rounds.join('a');
     rounds.join('b');
     const both = [rounds.collect(), rounds.collect()];
@@ -34,14 +34,14 @@ describe('createReportRounds', () => {
   });
 
   it('takes one that is silent at its last word', async () => {
-    const rounds = createReportRounds<string>({ ask: () => {}, limitMs: 1 });
+    const rounds = createMetricsCollector<string>({ ask: () => {}, limitMs: 1 });
     rounds.join('a');
     rounds.received('a', report(7));
     assert.equal(sum(await rounds.collect(), 'requests'), 7);
   });
 
   it('keeps what those counted that have ended, and no more than that', async () => {
-    const rounds = createReportRounds<number>({ ask: () => {}, limitMs: 60_000 });
+    const rounds = createMetricsCollector<number>({ ask: () => {}, limitMs: 60_000 });
     for (let worker = 0; worker < 100; worker += 1) {
       rounds.join(worker);
       rounds.received(worker, report(worker));
@@ -58,7 +58,7 @@ describe('createReportRounds', () => {
   });
 
   it('does not wait for one that ends meanwhile', async () => {
-    const rounds = createReportRounds<string>({ ask: () => {}, limitMs: 60_000 });
+    const rounds = createMetricsCollector<string>({ ask: () => {}, limitMs: 60_000 });
     rounds.join('a');
     rounds.received('a', report(3));
     const collected = rounds.collect();
@@ -67,7 +67,7 @@ describe('createReportRounds', () => {
   });
 
   it('does not take the word of one that has gone', async () => {
-    const rounds = createReportRounds<string>({ ask: () => {}, limitMs: 1 });
+    const rounds = createMetricsCollector<string>({ ask: () => {}, limitMs: 1 });
     rounds.join('a');
     rounds.received('a', report(3));
     rounds.leave('a');

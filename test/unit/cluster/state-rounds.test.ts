@@ -2,14 +2,17 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import type { ServedState } from '../../../src/app/served-state.ts';
 import type { ToWorker } from '../../../src/supervisor/messages.ts';
-import { createStateRounds, type StateRounds } from '../../../src/supervisor/reload-coordinator.ts';
+import {
+  createReloadCoordinator,
+  type ReloadCoordinator,
+} from '../../../src/supervisor/reload-coordinator.ts';
 import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const first = { pem: { cert: 'first' } } as ServedState;
 const second = { pem: { cert: 'second' } } as ServedState;
 
 /** A worker that does what the test says; `heard` is what it was told. */
-function createMember(rounds: StateRounds) {
+function createMember(rounds: ReloadCoordinator) {
   const heard: (string | undefined)[] = [];
   const member = {
     heard,
@@ -24,11 +27,11 @@ function createMember(rounds: StateRounds) {
 }
 
 describe('createStateRounds', () => {
-  let rounds: StateRounds;
+  let rounds: ReloadCoordinator;
   let one: ReturnType<typeof createMember>;
   let two: ReturnType<typeof createMember>;
   beforeEach(() => {
-    rounds = createStateRounds(first);
+    rounds = createReloadCoordinator(first);
     one = createMember(rounds);
     two = createMember(rounds);
     one.join();

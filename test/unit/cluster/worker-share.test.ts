@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shareConfig } from '../../../src/supervisor/divided-limits.ts';
+import { divideLimits } from '../../../src/supervisor/divided-limits.ts';
 import { loadConfig } from '../../../src/config/load/load.ts';
 
 const share = async (...set: string[]) => {
   const sources = { configPath: undefined, flavor: undefined, env: {}, cwd: '/' };
-  return shareConfig((await loadConfig({ ...sources, set })).config);
+  return divideLimits((await loadConfig({ ...sources, set })).config);
 };
 
 test('limits that hold in all are divided; what is left is as it was', async () => {
@@ -31,5 +31,5 @@ test('limits that hold in all are divided; what is left is as it was', async () 
     cwd: '/',
     set: ['workers=1'],
   });
-  assert.deepEqual(shareConfig(config), config);
+  assert.deepEqual(divideLimits(config), config);
 });

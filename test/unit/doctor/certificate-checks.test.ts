@@ -91,7 +91,7 @@ describe('judgeName', () => {
   }
 
   it('names all names in the command that mends it', () => {
-    const { mend } = judgeName(leaf, parseServerName('new.example.com'));
+    const { fix: mend } = judgeName(leaf, parseServerName('new.example.com'));
     assert.match(mend ?? '', /--host reg\.example\.com,\*\.apps\.example\.com,new\.example\.com /);
   });
 });

@@ -6,7 +6,7 @@ import { ok } from '../../../src/doctor/finding.ts';
 const check = (name: string, run: Check['run'], limitMs = 60_000): Check => ({
   ids: [name, `${name}.rest`],
   limitMs,
-  mend: 'mend it',
+  fix: 'fix it',
   run,
 });
 const never = new AbortController().signal;

@@ -38,7 +38,7 @@ describe('explainStatus', () => {
   it('tells a registry that hides a repository from none', () => {
     const hidden = explainStatus(answer(404, { 'docker-distribution-api-version': 'registry/2.0' }));
     assert.match(hidden.what, /no such repository in it for this user/);
-    assert.match(hidden.mend, /--repository/);
+    assert.match(hidden.fix, /--repository/);
     assert.match(explainStatus(answer(404)).what, /no registry there/);
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { broken, ok, quoteForeign, skipped, warning } from '../../../src/doctor/finding.ts';
+import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../../../src/doctor/finding.ts';
 import { formatJsonReport, formatReport, isAnyBroken } from '../../../src/doctor/report.ts';
 
 const diagnosis = {
@@ -10,7 +10,7 @@ const diagnosis = {
 };
 
 describe('formatReport', () => {
-  it('has columns, and the mend below', () => {
+  it('has columns, and what fixes it below', () => {
     assert.equal(
       formatReport(diagnosis, false),
       [
@@ -41,8 +41,12 @@ describe('formatJsonReport', () => {
   it('has everything, on one line', () => {
     const text = formatJsonReport(diagnosis);
     assert.equal(text.indexOf('\n'), text.length - 1);
+    const withOldName = (findings: readonly Finding[]) =>
+      findings.map((each) => ({ ...each, mend: each.fix }));
     assert.deepEqual(JSON.parse(text), {
-      ...diagnosis,
+      url: diagnosis.url,
+      client: withOldName(diagnosis.client),
+      operator: withOldName(diagnosis.operator),
       summary: { ok: 2, warning: 1, broken: 1, skipped: 1 },
     });
   });
