@@ -18,10 +18,18 @@ if (files.length === 0) {
 const canFollow = fs.existsSync('/proc/self/stat');
 const times = canFollow ? followFiles(files, longestFileMs) : null;
 // The runner's own limit leaves what the file has started.
+const counts = {};
 run({ files, concurrency, ...(canFollow ? {} : { timeout: longestFileMs }) })
   .on('test:fail', () => (process.exitCode = 1))
+  .on('test:diagnostic', ({ message, nesting }) => {
+    const [, what, count] = /^(tests|suites|pass|fail|cancelled|skipped|todo) (\d+)$/.exec(message) ?? [];
+    if (nesting === 0 && what !== undefined) counts[what] = Number(count);
+  })
   .compose(spec)
-  .on('end', showSlowest)
+  .on('end', () => {
+    showSlowest();
+    if (process.env.TEST_COUNTS) fs.writeFileSync(process.env.TEST_COUNTS, JSON.stringify(counts));
+  })
   .pipe(process.stdout);
 
 function showSlowest() {

@@ -1,5 +1,4 @@
-// `npm test`: everything the tests need, then every check. Plain JavaScript, because at first nothing is installed.
-import { spawn } from 'node:child_process';
+// `npm test`, `npm run test:all`, `npm run test:watch`. Plain JavaScript, because at first nothing is installed.
 import fs from 'node:fs';
 import path from 'node:path';
 import {
@@ -10,11 +9,16 @@ import {
   root,
 } from '../src/quickstart/prepare.mjs';
 import { Interruption, PreparationError } from '../src/quickstart/step.mjs';
+import { compileTests, listTestFiles, node } from './compile.mjs';
 
-const usage = `Usage: npm test [-- [--no-install] [--only-tests] [FILE …]]
+const usage = `Usage: npm test [-- OPTION … [FILE …]]           format, lint, types, dead code, generated files, and the short tests
+       npm run test:all [-- OPTION … [FILE …]]   the rest: the long tests, those in test/long/
+       npm run test:watch [-- OPTION … [FILE …]] runs tests again whenever a file of src/, test/ or torture/ changes
+  --everything   the checks, the short tests and the long ones, in one run
   --no-install   install no Debian packages; what is missing is skipped (and is a failure when CI=true)
-  --only-tests   leave out format, lint, types, dead code and generated files
-  FILE …         run only the test files whose path contains one of these texts`;
+  --only-tests   leave out format, lint, dead code and generated files
+  FILE …         run only the test files, short or long, whose path contains one of these texts;
+                 test:watch without one runs the tests of units that import what has changed`;
 
 /** Real programs that the tests talk to, and the Debian packages they come from. */
 const programs = [
@@ -45,68 +49,85 @@ const programs = [
 
 /** Those that take longest, the longest first: begun first, they are not what the others have ended before. */
 const longestFiles = [
-  'e2e/large-bodies',
-  'integration/cache-promise',
-  'integration/doctor-operator',
-  'integration/install',
-  'integration/doctor-client',
-  'e2e/slow-connections',
-  'integration/container-image',
-  'integration/redis-history',
-  'integration/quickstart',
-  'integration/cache-redis-trouble',
-  'integration/redis-trouble',
-  'integration/reload',
-  'integration/storage-transfers',
-  'integration/workers',
-  'torture/quick/attacks',
-  'torture/quick/redis-and-disk',
-  'torture/quick/soak',
-  'integration/streaming-torture',
+  'long/integration/install',
+  'long/e2e/large-bodies',
+  'long/integration/cache-promise',
+  'long/integration/doctor-operator',
+  'long/integration/reload',
+  'long/integration/container-image',
+  'long/integration/doctor-client',
+  'long/e2e/slow-connections',
+  'long/torture/attacks',
+  'long/torture/redis-and-disk',
+  'long/integration/workers',
+  'long/e2e/token-clients',
+  'long/integration/redis-history',
+  'long/torture/soak',
+  'long/integration/streaming-torture',
+  'e2e/docker-engine',
+  'integration/cache-answers',
+  'integration/startup',
 ];
+/** The one mark of a long test: where its file is. */
+const longFolder = `long${path.sep}`;
 
+const flags = ['--everything', '--long', '--no-install', '--only-tests', '--watch'];
 const args = process.argv.slice(2);
-const flags = args.filter((arg) => arg.startsWith('-'));
+const options = args.filter((arg) => arg.startsWith('-'));
 const patterns = args.filter((arg) => !arg.startsWith('-'));
-if (flags.includes('--help')) {
+const has = (flag) => options.includes(flag);
+if (has('--help')) {
   console.log(usage);
   process.exit(0);
 }
-const unknown = flags.filter((flag) => !['--no-install', '--only-tests'].includes(flag));
+const unknown = options.filter((option) => !flags.includes(option));
 if (unknown.length > 0) {
   console.error(`Unknown option ${unknown.join(', ')}.\n${usage}`);
   process.exit(2);
 }
+const title = has('--long') ? 'npm run test:all' : 'npm test';
+const needsChecks = !has('--only-tests') && (has('--everything') || !has('--long'));
+const startedAtMs = performance.now();
 
 ensureNode();
 try {
   await ensureDependencies();
-  await ensureDebianPackages(programs, { install: !flags.includes('--no-install') });
+  await ensureDebianPackages(programs, { install: !has('--no-install') });
   await ensureBuild();
 } catch (error) {
   if (error instanceof Interruption) process.exit(130);
   if (!(error instanceof PreparationError)) throw error;
   console.error(error.message);
-  process.exit(1);
+  finish(1, error.message);
 }
-// Compiled tests of files that are gone must not run.
-fs.rmSync(path.join(root, 'build'), { recursive: true, force: true });
-const passed = await Promise.all([
-  check('Types of the tests', 'node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json'),
-  flags.includes('--only-tests') || checkSources(),
-]);
-if (passed.includes(false)) process.exit(1);
-const found = fs
-  .readdirSync(path.join(root, 'build/test'), { recursive: true })
-  .filter((file) => file.endsWith('.test.js'))
-  .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
-  .sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
-const files = (patterns.length === 0 ? gatherUnits(found) : found).map((file) =>
-  path.join('build/test', file),
-);
+if (has('--watch')) {
+  const { watch } = await import('./watch.mjs');
+  await watch(patterns);
+}
+const passed = await Promise.all([check('Types of the tests', compileTests), !needsChecks || checkSources()]);
+if (passed.includes(false)) finish(1, 'a check failed, no test ran');
+const chosen = choose();
+if (chosen.length === 0) finish(1, 'there is no such test file');
+const files = (patterns.length === 0 ? gatherUnits(chosen) : chosen).map((file) => `build/test/${file}`);
 process.env.TEST_CERTIFICATES = path.join(root, 'build/certificates');
+fs.rmSync(process.env.TEST_CERTIFICATES, { recursive: true, force: true });
 fs.mkdirSync(process.env.TEST_CERTIFICATES);
-process.exitCode = await node('--enable-source-maps', 'test/run-files.mjs', ...files);
+const countsFile = path.join(root, 'build/counts.json');
+fs.rmSync(countsFile, { force: true });
+process.env.TEST_COUNTS = countsFile;
+const code = await node('--enable-source-maps', 'test/run-files.mjs', ...files);
+finish(code, describeCounts());
+
+/** The files of this run, the longest first. */
+function choose() {
+  return listTestFiles()
+    .filter((file) =>
+      patterns.length > 0
+        ? patterns.some((pattern) => file.includes(pattern))
+        : has('--everything') || file.startsWith(longFolder) === has('--long'),
+    )
+    .sort((one, other) => rank(one) - rank(other));
+}
 
 function rank(file) {
   const index = longestFiles.indexOf(file.replace(/\.test\.js$/, ''));
@@ -116,6 +137,7 @@ function rank(file) {
 /** Puts the tests of units into one file, which imports them: the start of a process for each takes longer than most of them. */
 function gatherUnits(all) {
   const units = all.filter((file) => file.startsWith(`unit${path.sep}`));
+  if (units.length === 0) return all;
   const imports = units.map((file) => `import ${JSON.stringify(`./${file.split(path.sep).join('/')}`)};\n`);
   fs.writeFileSync(path.join(root, 'build/test/units.test.js'), imports.join(''));
   return ['units.test.js', ...all.filter((file) => !units.includes(file))];
@@ -125,30 +147,36 @@ function gatherUnits(all) {
 async function checkSources() {
   const prettier = 'node_modules/prettier/bin/prettier.cjs';
   const checks = [
-    await check('Format', prettier, '--check', '--log-level', 'warn', '.'),
-    await check('Lint', 'node_modules/eslint/bin/eslint.js', '.'),
-    await check(
-      'Import rule, and no circles',
-      'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
-      '--config',
-      '.dependency-cruiser.mjs',
-      'src',
-    ),
-    await check('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
-    await check('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
+    await checkWith('Format', prettier, '--check', '--log-level', 'warn', '.'),
+    await checkWith('Lint and import rule', 'node_modules/eslint/bin/eslint.js', '.'),
+    await checkWith('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
+    await checkWith('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
   ];
   return !checks.includes(false);
 }
 
-async function check(title, ...command) {
-  console.log(`${title} …`);
-  const code = await node(...command);
-  if (code !== 0) console.error(`${title}: failed.`);
+function checkWith(name, ...command) {
+  return check(name, () => node(...command));
+}
+
+async function check(name, work) {
+  console.log(`${name} …`);
+  const code = await work();
+  if (code !== 0) console.error(`${name}: failed.`);
   return code === 0;
 }
 
-/** Runs Node in the checkout; gives its exit code. */
-function node(...command) {
-  const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  return new Promise((resolve) => child.once('close', (code) => resolve(code ?? 1)));
+function describeCounts() {
+  if (!fs.existsSync(countsFile)) return 'the run broke off';
+  const { tests, pass, fail, cancelled, skipped } = JSON.parse(fs.readFileSync(countsFile, 'utf8'));
+  return `${chosen.length} files, ${tests} tests: ${pass} passed, ${fail + cancelled} failed, ${skipped} skipped`;
+}
+
+/** Ends with the line that counts; appends it to the file TEST_SUMMARY, for who runs several commands. */
+function finish(code, what) {
+  const seconds = Math.round((performance.now() - startedAtMs) / 1000);
+  const line = `${title}: ${what} (${seconds} s)${code === 0 ? '' : ': FAILED'}\n`;
+  process.stdout.write(`\n${line}`);
+  if (process.env.TEST_SUMMARY) fs.appendFileSync(process.env.TEST_SUMMARY, line);
+  process.exit(code);
 }

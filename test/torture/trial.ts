@@ -1,4 +1,4 @@
-/** How much is tried: `quick` in a minute or two a part, as `npm test` does; `ci` in about five; `long` as the published figures. */
+/** How much is tried: `quick` in a minute or two a part, as `npm run test:all` does; `ci` in about five; `long` as the published figures. */
 export type Form = 'quick' | 'ci' | 'long';
 
 /** One thing that is tried. */

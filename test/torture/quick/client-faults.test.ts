@@ -1,4 +1,0 @@
-import { clientFaults } from '../parts/client-faults.ts';
-import { testPart } from '../test-part.ts';
-
-testPart(clientFaults, 'docker-registry');

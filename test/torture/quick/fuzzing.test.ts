@@ -1,4 +1,0 @@
-import { fuzzing } from '../parts/fuzzing.ts';
-import { testPart } from '../test-part.ts';
-
-testPart(fuzzing);

@@ -1,4 +1,0 @@
-import { tls } from '../parts/tls.ts';
-import { testPart } from '../test-part.ts';
-
-testPart(tls);

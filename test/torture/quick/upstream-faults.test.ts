@@ -1,4 +1,0 @@
-import { upstreamFaults } from '../parts/upstream-faults.ts';
-import { testPart } from '../test-part.ts';
-
-testPart(upstreamFaults, 'docker-registry');

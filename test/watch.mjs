@@ -1,0 +1,81 @@
+// `npm run test:watch`: after each change compiles what has changed, and runs the tests that it touches.
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ensureBuild, root } from '../src/quickstart/prepare.mjs';
+import { PreparationError } from '../src/quickstart/step.mjs';
+import { compileTests, listTestFiles, node } from './compile.mjs';
+
+const watched = ['src', 'test'];
+/** An editor or git writes several files at once; this long after the first of them all are taken together. */
+const settleMs = 150;
+
+/** Never returns: Ctrl-C ends it. */
+export async function watch(patterns) {
+  process.env.TEST_CERTIFICATES = path.join(root, 'build/certificates');
+  const changed = new Set();
+  let wake = () => {};
+  for (const folder of watched)
+    fs.watch(path.join(root, folder), { recursive: true }, (_, name) => {
+      if (!name || !/\.(ts|mjs)$/.test(name)) return;
+      changed.add(path.join(folder, name));
+      wake();
+    });
+  if (patterns.length > 0) await round(patterns, []);
+  for (;;) {
+    if (changed.size === 0) {
+      console.log('\nWaiting for a change. Ctrl-C ends.');
+      await new Promise((resolve) => (wake = resolve));
+    }
+    await delay(settleMs);
+    const files = [...changed];
+    changed.clear();
+    await round(patterns, files);
+  }
+}
+
+async function round(patterns, changed) {
+  const startedAtMs = performance.now();
+  console.log(`\n${changed.join(', ')}`);
+  try {
+    const [code] = await Promise.all([compileTests(), ensureBuild()]);
+    if (code !== 0) return;
+  } catch (error) {
+    if (!(error instanceof PreparationError)) throw error;
+    console.error(error.message);
+    return;
+  }
+  fs.mkdirSync(process.env.TEST_CERTIFICATES, { recursive: true });
+  const files =
+    patterns.length > 0
+      ? listTestFiles().filter((file) => patterns.some((pattern) => file.includes(pattern)))
+      : findTouched(changed);
+  if (files.length === 0) console.log('No test of a unit imports that: name test files, as in "-- cache".');
+  else await node('--enable-source-maps', 'test/run-files.mjs', ...files.map((file) => `build/test/${file}`));
+  console.log(`${files.length} files in ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s.`);
+}
+
+/** The tests among the changed files, and those of units that import one of them, over however many files. */
+function findTouched(changed) {
+  const outputs = new Set(changed.map((file) => path.join(root, 'build', file.replace(/\.ts$/, '.js'))));
+  const imports = new Map();
+  const reaches = (file, seen) => {
+    if (outputs.has(file)) return true;
+    if (seen.has(file)) return false;
+    seen.add(file);
+    if (!imports.has(file)) imports.set(file, readImports(file));
+    return imports.get(file).some((next) => reaches(next, seen));
+  };
+  return listTestFiles().filter((file) => {
+    const output = path.join(root, 'build/test', file);
+    return outputs.has(output) || (file.startsWith(`unit${path.sep}`) && reaches(output, new Set()));
+  });
+}
+
+function readImports(file) {
+  if (!fs.existsSync(file)) return [];
+  const text = fs.readFileSync(file, 'utf8');
+  return [...text.matchAll(/^(?:import|export)\b[^;]*?['"](\.[^'"]+)['"]/gm)].map(([, name]) =>
+    path.resolve(path.dirname(file), name),
+  );
+}
