@@ -43,7 +43,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['test/**/*.ts'],
+    files: ['test/**/*.ts', 'torture/**/*.ts'],
     rules: {
       '@typescript-eslint/no-invalid-void-type': 'off', // a trial may give a number, and most give nothing
       '@typescript-eslint/no-floating-promises': [

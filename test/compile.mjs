@@ -6,7 +6,7 @@ import { root } from '../src/quickstart/prepare.mjs';
 
 const outDir = path.join(root, 'build');
 /** What test/tsconfig.json compiles. */
-const folders = ['src', 'test'];
+const folders = ['src', 'test', 'torture'];
 
 /** Gives the compiler's exit code. Its messages go to this process's output. */
 export async function compileTests() {

@@ -6,7 +6,7 @@ import { ensureBuild, root } from '../src/quickstart/prepare.mjs';
 import { PreparationError } from '../src/quickstart/step.mjs';
 import { compileTests, listTestFiles, node } from './compile.mjs';
 
-const watched = ['src', 'test'];
+const watched = ['src', 'test', 'torture'];
 /** An editor or git writes several files at once; this long after the first of them all are taken together. */
 const settleMs = 150;
 

@@ -4,11 +4,11 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { format, resolveConfig } from 'prettier';
 import { root } from '../support/processes.ts';
-import { loadFindings } from '../torture/findings.ts';
-import { parts } from '../torture/parts.ts';
-import { loadResults, mergeResults, renderPage, type PublishedRun } from '../torture/publication.ts';
+import { loadFindings } from '../../torture/findings.ts';
+import { parts } from '../../torture/parts.ts';
+import { loadResults, mergeResults, renderPage, type PublishedRun } from '../../torture/publication.ts';
 
-const folder = (name: string) => path.join(root, 'test/torture', name);
+const folder = (name: string) => path.join(root, 'torture', name);
 
 describe('the parts of the torture suite', () => {
   test('each has one file, is in the list, and has a test that runs it in its quick form', () => {
@@ -17,7 +17,7 @@ describe('the parts of the torture suite', () => {
     assert.equal(parts.length, files.length);
     assert.equal(new Set(parts.map(({ name }) => name)).size, parts.length);
     for (const file of files) {
-      assert.ok(list.includes(`'./parts/${file}'`), `test/torture/parts.ts does not import ${file}`);
+      assert.ok(list.includes(`'./parts/${file}'`), `torture/parts.ts does not import ${file}`);
       const quick = readFileSync(
         path.join(root, 'test/long/torture', file.replace(/\.ts$/, '.test.ts')),
         'utf8',

@@ -1,4 +1,4 @@
-import { attacks } from '../../torture/parts/attacks.ts';
+import { attacks } from '../../../torture/parts/attacks.ts';
 import { testPart } from './test-part.ts';
 
 testPart(attacks);

@@ -1,4 +1,4 @@
-import { fuzzing } from '../../torture/parts/fuzzing.ts';
+import { fuzzing } from '../../../torture/parts/fuzzing.ts';
 import { testPart } from './test-part.ts';
 
 testPart(fuzzing);

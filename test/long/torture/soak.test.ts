@@ -1,4 +1,4 @@
-import { soak } from '../../torture/parts/soak.ts';
+import { soak } from '../../../torture/parts/soak.ts';
 import { testPart } from './test-part.ts';
 
 testPart(soak);

@@ -1,4 +1,4 @@
-import { supplyChain } from '../../torture/parts/supply-chain.ts';
+import { supplyChain } from '../../../torture/parts/supply-chain.ts';
 import { testPart } from './test-part.ts';
 
 testPart(supplyChain);

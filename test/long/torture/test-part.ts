@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import { unlessInstalled } from '../../support/requirement.ts';
-import type { Part } from '../../torture/trial.ts';
+import type { Part } from '../../../torture/trial.ts';
 
 /** The same in each run of the tests, so that what fails in one fails in the next; `npm run torture` takes another each time. */
 const seed = 1;

@@ -1,4 +1,4 @@
-import { tls } from '../../torture/parts/tls.ts';
+import { tls } from '../../../torture/parts/tls.ts';
 import { testPart } from './test-part.ts';
 
 testPart(tls);
