@@ -122,7 +122,7 @@ function describeLockOut({ kind, network, user }: NonNullable<Facts['lockOuts'][
   return `${name}, tried from ${defuse(network)}`;
 }
 
-/** A stranger may have chosen it: in a chat it must not call people or be a link. */
+/** Anybody may have chosen it: in a chat it must not call people or be a link. */
 function defuse(text: string): string {
   return shorten(text).replace(/[^\p{L}\p{N}.:_/-]/gu, '?');
 }

@@ -127,7 +127,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       const last = current;
       current = next;
       last.retire();
-      if (changesAnswers(last.state, next.state)) store?.renew(next.state.config.cache.tagTtl);
+      if (changesAnswers(last.state, next.state)) store?.clear(next.state.config.cache.tagTtl);
       listener.useAddresses(next.addresses);
       listener.usePipeline(next.pipeline, () => void last.free());
     };

@@ -3,8 +3,8 @@ import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Ask } from '../upstream/request.ts';
-import { createAdmission } from '../pipeline/authenticate/authenticate.ts';
-import { createAuthorization } from '../pipeline/authorize/authorize.ts';
+import { createAuthenticate } from '../pipeline/authenticate/authenticate.ts';
+import { createAuthorize } from '../pipeline/authorize/authorize.ts';
 import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
 import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
 import { createListings } from '../pipeline/authorize/catalog/listings.ts';
@@ -13,14 +13,14 @@ import type { PipelineOptions } from '../pipeline/pipeline.ts';
 import type { EditsFor } from '../pipeline/response-edits.ts';
 import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
 import { createTokenEndpoint } from '../pipeline/authenticate/token-endpoint.ts';
-import { admitTokens, authorizeTokens } from '../pipeline/authenticate/token-stages.ts';
+import { authenticateTokens, authorizeTokens } from '../pipeline/authenticate/token-stages.ts';
 import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
 import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Users } from './users.ts';
 
 /** The stages that find out who asks and decide what that one may do. */
-type AuthStages = Pick<PipelineOptions, 'admit' | 'authorize' | 'challenge' | 'answerToken'>;
+type AuthStages = Pick<PipelineOptions, 'authenticate' | 'authorize' | 'challenge' | 'answerToken'>;
 
 /** How many different lists one client may have waiting: more than any client asks for at once. */
 const waitingWalksOfClient = 4;
@@ -53,15 +53,22 @@ export function createAuthStages({
   const basic = createBasicChallenge(auth.realm);
   const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
   const { versionCheck, challengeAgents, openAgents } = auth;
-  const admit = createAdmission({
-    ...{ authenticator, challenge, admitsStrangers, versionCheck, challengeAgents, openAgents },
+  const authenticate = createAuthenticate({
+    ...{
+      authenticator,
+      challenge,
+      allowsAnonymous: admitsStrangers,
+      versionCheck,
+      challengeAgents,
+      openAgents,
+    },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
   const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
   const authorize =
     policy &&
-    createAuthorization({
+    createAuthorize({
       ...{ policy, challenge, uploads: createUploadOwners(secrets) },
       answerListing: createListings({
         ...{ ask, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
@@ -75,7 +82,7 @@ export function createAuthStages({
         maxPageBytes: limits.catalogPageBytes,
       }),
     });
-  if (!givesTokens) return { admit, authorize, challenge, answerToken: null };
+  if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
   const tokens = createRegistryTokens({
     secrets,
     service: auth.realm,
@@ -86,11 +93,16 @@ export function createAuthStages({
     now: Date.now,
   });
   return {
-    admit: admitTokens(admit, { tokens, challenge, admitsStrangers, versionCheck }),
+    authenticate: authenticateTokens(authenticate, {
+      tokens,
+      challenge,
+      allowsAnonymous: admitsStrangers,
+      versionCheck,
+    }),
     authorize: authorizeTokens(authorize, { challenge }),
     challenge,
     answerToken: createTokenEndpoint({
-      ...{ tokens, admit, authenticator, policy },
+      ...{ tokens, authenticate, authenticator, policy },
       service: auth.realm,
       givesRefreshTokens: auth.refreshTokenTtl > 0,
       keepsKeys: pem.tokenSecrets.length > 0,

@@ -8,7 +8,7 @@ export type BasicCredentials =
 
 /**
  * The longest password that is looked at, in bytes. SHA-crypt's work grows with the square of the length, so
- * an unbounded one would let a stranger choose how long a check takes.
+ * an unbounded one would let anybody choose how long a check takes.
  */
 const maxPasswordBytes = 1024;
 

@@ -213,7 +213,7 @@ export function createAnswerCache({
     const key = JSON.stringify([slot, question.asked]);
     const underWay = flights.get(key);
     const joins = underWay?.ticket === ticket && now() - underWay.askedAtMs < maxJoinMs;
-    const flight = joins ? underWay : takeOff(key, cacheable, slot, ticket, question);
+    const flight = joins ? underWay : startFetch(key, cacheable, slot, ticket, question);
     flight.waiting += 1;
     question.request.whenGone(() => {
       flight.waiting -= 1;
@@ -222,7 +222,7 @@ export function createAnswerCache({
     return flight.answer;
   };
 
-  const takeOff = (
+  const startFetch = (
     key: string,
     cacheable: Cacheable,
     slot: Slot,

@@ -123,7 +123,7 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
       writes.delete(change.id);
       return Promise.resolve(true);
     },
-    renew: (renewedTtlMs) => {
+    clear: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;
       entries.clear();
       written.restart();

@@ -123,7 +123,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       if (!isKnown) await warnWorkers(change);
       return isKnown;
     },
-    renew: (renewedTtlMs) => {
+    clear: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;
       // Coming back ends the epoch, and with it all that is stored.
       trust.lose('the configuration has changed: what was stored is forgotten');

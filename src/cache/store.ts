@@ -54,7 +54,7 @@ export type CacheStore = {
    * Forgets what is stored, and gives what is stored from now on another lifetime, in milliseconds. A fill from before does not land,
    * and a write under way stays so.
    */
-  renew(ttlMs: number): void;
+  clear(ttlMs: number): void;
   /** Whether it answers and fills now; what cannot be is passed by. */
   isUsable(): boolean;
   /** Entries and bytes kept; null when the store cannot be asked. */

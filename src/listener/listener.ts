@@ -13,7 +13,7 @@ import type { ClientAddresses } from '../http/client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from '../pipeline/exchange.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import { answerPlainHttp, answerRaw, describeClientError } from './socket-response.ts';
+import { answerPlainHttp, respondOnSocket, describeClientError } from './socket-response.ts';
 import { checkTls, secureContextOptions, type ListenerTls } from './tls-context.ts';
 
 export type ListenerOptions = {
@@ -226,7 +226,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     const requestId = createRequestId();
     const client = connections.get(socket)?.accepted.peerAddress ?? '';
     logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
-    answerRaw(socket, error, requestId);
+    respondOnSocket(socket, error, requestId);
   };
   server.on('connect', (_req, socket: Socket) => {
     socket.on('error', () => socket.destroy()); // Node has just taken its own listener off

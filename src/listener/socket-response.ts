@@ -16,7 +16,11 @@ export function describeClientError(code: string): OciError {
 }
 
 /** Answers on the socket itself, where there is no request to answer, and closes it. */
-export function answerRaw(socket: Socket, { status, code, message }: OciError, requestId: string): void {
+export function respondOnSocket(
+  socket: Socket,
+  { status, code, message }: OciError,
+  requestId: string,
+): void {
   const body = formatErrorBody(code, message, requestId);
   socket.end(
     `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +

@@ -17,11 +17,11 @@ import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import type { Ask } from '../upstream/request.ts';
 import { buildUpstreamHeaders } from '../upstream/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
-import type { Admission, Admit } from './authenticate/authenticate.ts';
+import type { Authentication, Authenticate } from './authenticate/authenticate.ts';
 import { draining, endAnswer, writeErrorHead } from './error-response.ts';
 import type { Audit, AuditedRequest } from './serve/audit.ts';
-import { isImpersonal, writeWholeHead } from './serve/cache-response.ts';
-import type { Authorize, Passage } from './authorize/authorize.ts';
+import { isShareable, writeWholeHead } from './serve/cache-response.ts';
+import type { Authorize, AuthorizedRequest } from './authorize/authorize.ts';
 import { credentialsNeeded, type Challenge } from './authenticate/challenge.ts';
 import { answerPreflight, type Cors } from './cors.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
@@ -38,7 +38,7 @@ import type { GuardTags } from './serve/immutable-tags/immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
 import { hasReadableForwarded } from '../http/public-name.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
-import { answerFromStorage } from './serve/blob-response.ts';
+import { respondFromStorage } from './serve/blob-response.ts';
 import type { AnswerToken } from './authenticate/token-endpoint.ts';
 import { continueTrace } from '../http/trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
@@ -48,7 +48,7 @@ import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
-  readonly admit: Admit;
+  readonly authenticate: Authenticate;
   /** Null: every verified user may do everything. */
   readonly authorize: Authorize | null;
   /** Null: no tag is immutable. */
@@ -103,8 +103,18 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticator, admit, authorize, challenge, engine, cache, addresses, logger, metrics, now } =
-    options;
+  const {
+    authenticator,
+    authenticate,
+    authorize,
+    challenge,
+    engine,
+    cache,
+    addresses,
+    logger,
+    metrics,
+    now,
+  } = options;
   const { upstreamAuthorization, gate, wholeAnswers } = options;
   const warnings = createUpstreamWarnings(logger, upstreamAuthorization !== null);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
@@ -141,39 +151,40 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       }
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
-      const admission = await admit(exchange, operation);
-      if (admission.identity !== null) recordUser(exchange, admission.identity.name);
-      if (operation.kind === 'outside' && admission.isStranger) throw credentialsNeeded(challenge(exchange));
+      const authentication = await authenticate(exchange, operation);
+      if (authentication.identity !== null) recordUser(exchange, authentication.identity.name);
+      if (operation.kind === 'outside' && authentication.isAnonymous)
+        throw credentialsNeeded(challenge(exchange));
       if (operation.kind === 'outside')
         throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
       checkMethod(exchange.method);
-      // A stranger hears first that credentials are needed, from the policy.
-      if (operation.kind === 'misnamed' && !admission.isStranger)
+      // An anonymous client hears first that credentials are needed, from the policy.
+      if (operation.kind === 'misnamed' && !authentication.isAnonymous)
         throw nameFaultError(operation.fault, exchange.method);
-      const passage: Passage = authorize?.(exchange, operation, target, admission) ?? {
+      const authorized: AuthorizedRequest = authorize?.(exchange, operation, target, authentication) ?? {
         rawTarget: withoutOddSource(exchange.method, target),
         hidesForm: false,
       };
-      if (passage.list) {
-        await answerList(exchange, passage.list, { ...admission, ...passage });
+      if (authorized.list) {
+        await answerList(exchange, authorized.list, { ...authentication, ...authorized });
         return;
       }
       const { reads } = operation;
       const cacheable = cacheableOf(operation, target.path);
-      if (cacheable && (await answerFromCache(exchange, cacheable, admission))) return;
+      if (cacheable && (await answerFromCache(exchange, cacheable, authentication))) return;
       const stored = operation.kind === 'blob' ? operation.stored : null;
-      if (stored && (await answerBlob(exchange, stored, { ...admission, ...passage }))) return;
+      if (stored && (await answerBlob(exchange, stored, { ...authentication, ...authorized }))) return;
       const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
       if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
       const written = writtenOf(operation);
       if (!reads) limitUploads(exchange, operation);
       const sent =
-        passage.rawTarget === target.raw
+        authorized.rawTarget === target.raw
           ? operation
-          : parseOperation(exchange.method, parseTarget(passage.rawTarget), options.openPaths);
+          : parseOperation(exchange.method, parseTarget(authorized.rawTarget), options.openPaths);
       const proceed = async (outlivesClient?: () => boolean) => {
         const audited = reads ? null : ((await options.audit?.begin(exchange, operation, target)) ?? null);
-        const way = { ...admission, ...passage, outlivesClient, operation: sent };
+        const way = { ...authentication, ...authorized, outlivesClient, operation: sent };
         if (exchange.method !== 'DELETE') await forward(exchange, written, way, audited);
         else
           await gate.alone(exchange, sent, (alone) =>
@@ -181,7 +192,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
           );
       };
       if (reads || options.guardTags === null) await proceed();
-      else await options.guardTags(exchange, operation, target, admission, proceed);
+      else await options.guardTags(exchange, operation, target, authentication, proceed);
     } catch (error) {
       // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
       await loopTurn();
@@ -193,10 +204,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const answerFromCache = async (
     exchange: Exchange,
     cacheable: Cacheable,
-    { keepAuthorization }: Admission,
+    { keepAuthorization }: Authentication,
   ): Promise<boolean> => {
     const { req, res, host, rawTarget } = exchange;
-    const shared = cache !== null && !keepAuthorization && isImpersonal(req);
+    const shared = cache !== null && !keepAuthorization && isShareable(req);
     const found: CacheResult = shared
       ? await cache.answer(cacheable, {
           rawTarget,
@@ -227,28 +238,31 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const answerBlob = async (
     exchange: Exchange,
     name: BlobName,
-    admission: Admission & Passage,
+    authentication: Authentication & AuthorizedRequest,
   ): Promise<boolean> => {
     if (options.storage === null || exchange.method !== 'GET') return false;
-    if (admission.keepAuthorization || exchange.expectation !== 'none') return false;
+    if (authentication.keepAuthorization || exchange.expectation !== 'none') return false;
     const { editsFor, refusedBodies } = options;
-    const headers = upstreamHeaders(exchange, admission);
-    return answerFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBodies });
+    const headers = upstreamHeaders(exchange, authentication);
+    return respondFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBodies });
   };
 
   /** Answers with what of a list the client may know of. */
   const answerList = async (
     exchange: Exchange,
-    answerWith: NonNullable<Passage['list']>,
-    admission: Admission & Passage,
+    answerWith: NonNullable<AuthorizedRequest['list']>,
+    authentication: Authentication & AuthorizedRequest,
   ): Promise<void> => {
-    const status = await answerWith(upstreamHeaders(exchange, admission));
+    const status = await answerWith(upstreamHeaders(exchange, authentication));
     if (status === 401) warnings.challenge(exchange);
   };
 
   const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
 
-  const upstreamHeaders = (exchange: Exchange, { keepAuthorization, hidesForm }: Admission & Passage) =>
+  const upstreamHeaders = (
+    exchange: Exchange,
+    { keepAuthorization, hidesForm }: Authentication & AuthorizedRequest,
+  ) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
       publicScheme: exchange.publicName.scheme,
       publicAuthority: exchange.publicName.authority,
@@ -328,7 +342,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     else exchange.reason = end;
   };
 
-  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Admission): Promise<void>[] =>
+  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Authentication): Promise<void>[] =>
     identity === null
       ? []
       : headerValues(rawHeaders, 'x-docker-token').map((token) =>
@@ -359,8 +373,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 }
 
 /** How a request is let through, and to where. */
-type Way = Admission &
-  Passage &
+type Way = Authentication &
+  AuthorizedRequest &
   Pick<ForwardRequest, 'outlivesClient'> & {
     /** What it is to upstream. */
     readonly operation: Operation;

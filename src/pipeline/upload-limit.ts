@@ -21,7 +21,7 @@ export function createUploadLimit(
   return (exchange, operation) => {
     const { res } = exchange;
     if (operation.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
-    // Strangers may push where a policy lets them; no user's name has a line feed.
+    // Anonymous clients may push where a policy lets them; no user's name has a line feed.
     const user = exchange.user ?? `\n${exchange.clientAddress}`;
     const count = underWay.get(user) ?? 0;
     if (count >= maxPerUser) {

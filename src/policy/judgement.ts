@@ -47,15 +47,15 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
   const hasRules = rules !== null;
 
   const judge: Judge['judge'] = ({ asker, action, repository, tag }) => {
-    const verdict = policy.decide(asker, repository);
-    const rule = hasRules ? verdict.rule : null;
+    const decision = policy.decide(asker, repository);
+    const rule = hasRules ? decision.rule : null;
     const index = tag === null ? -1 : tagPatterns.findIndex((pattern) => pattern.matches(repository, tag));
     const immutableBy = index === -1 ? null : index + 1;
-    const keepsTag = action === 'delete' && immutableBy !== null && !verdict.actions.has('overwrite');
-    const has = verdict.actions.has(action);
+    const keepsTag = action === 'delete' && immutableBy !== null && !decision.actions.has('overwrite');
+    const has = decision.actions.has(action);
     const who = nameAsker(asker);
     const by = hasRules ? (rule === null ? 'no rule matches' : `rule ${rule}`) : 'there is no policy';
-    const known = plainActions.filter((other) => verdict.actions.has(other));
+    const known = plainActions.filter((other) => decision.actions.has(other));
     if (has && !keepsTag)
       return {
         allowed: true,

@@ -18,7 +18,7 @@ type Rules = {
 
 /**
  * Looks for what is hardly meant: rules that never decide, names that nobody has, a policy by which nobody may push, and
- * what is allowed to strangers and not to users. Only what is certain is said.
+ * what is allowed to anonymous clients and not to users. Only what is certain is said.
  *
  * @param userNames of those who can log in; null: not known
  */
@@ -132,7 +132,7 @@ function findNoPusher(policy: readonly RuleText[] | null, rules: readonly Number
   return canPush ? [] : [{ path: ['policy'], sentence: 'allows nobody to push' }];
 }
 
-/** `anonymous` does not mean those who log in: what strangers may and a user does not is found by trying it. */
+/** `anonymous` does not mean those who log in: what anonymous clients may and a user does not is found by trying it. */
 function findFavouredStrangers(
   rules: readonly RuleText[],
   groups: Rules['groups'],

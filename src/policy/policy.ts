@@ -18,16 +18,16 @@ export type RuleText = {
 };
 
 /** What someone may do in a repository, and by which rule. */
-export type Verdict = {
+export type Decision = {
   /** The first rule whose `who` and `repositories` match, counted from 1; null: none, and what none matches is denied. */
   readonly rule: number | null;
   readonly actions: ReadonlySet<PolicyAction>;
 };
 
 export type Policy = {
-  decide(asker: Asker, repository: string): Verdict;
+  decide(asker: Asker, repository: string): Decision;
   /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
-  decideForAll(asker: Asker): Verdict;
+  decideForAll(asker: Asker): Decision;
   /** Whether there is any repository where this may be done; true where only the names decide. */
   mayAnywhere(asker: Asker, action: PolicyAction): boolean;
   /** Whether those who do not say who they are may do anything at all. */
@@ -36,12 +36,12 @@ export type Policy = {
 
 type Rule = {
   readonly order: number;
-  readonly verdict: Verdict;
+  readonly decision: Decision;
   readonly who: Who;
   readonly patterns: readonly RepositoryPattern[];
 };
 
-const nothing: Verdict = { rule: null, actions: new Set() };
+const nothing: Decision = { rule: null, actions: new Set() };
 
 /** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
 const maxFiledNames = 1000;
@@ -61,7 +61,7 @@ export function createPolicy(options: {
 }): Policy {
   const groups = compileGroups(options.groups);
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
-  const remembered = new LRUCache<string, Verdict>({ max: maxRemembered });
+  const remembered = new LRUCache<string, Decision>({ max: maxRemembered });
 
   const forStrangers = rules.filter(({ who }) => who.anonymous);
   const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
@@ -73,7 +73,7 @@ export function createPolicy(options: {
   const byLastPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ last }) => last)));
 
   /** Goes through the shortest list that cannot lack the rule. */
-  const find = (asker: Asker, repository: string): Verdict => {
+  const find = (asker: Asker, repository: string): Decision => {
     const candidates: Candidates<Rule>[] = [
       asker === null ? [[], forStrangers] : byName.find(asker),
       byFirstPart.find(repository.slice(0, `${repository}/`.indexOf('/'))),
@@ -82,7 +82,7 @@ export function createPolicy(options: {
     const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
     const matches = (rule: Rule) =>
       rule.who.matches(asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
-    return firstMatch(shortest, matches)?.verdict ?? nothing;
+    return firstMatch(shortest, matches)?.decision ?? nothing;
   };
 
   return {
@@ -91,28 +91,28 @@ export function createPolicy(options: {
       const key = `${asker === null ? '' : `=${asker}`}\n${repository}`;
       const known = remembered.get(key);
       if (known !== undefined) return known;
-      const verdict = find(asker, repository);
-      remembered.set(key, verdict);
-      return verdict;
+      const decision = find(asker, repository);
+      remembered.set(key, decision);
+      return decision;
     },
     decideForAll: (asker) => {
       let actions = new Set<PolicyAction>(policyActions);
       for (const rule of rules) {
         if (!rule.who.matches(asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
-        actions = new Set([...actions].filter((action) => rule.verdict.actions.has(action)));
+        actions = new Set([...actions].filter((action) => rule.decision.actions.has(action)));
         if (actions.size === 0 || rule.patterns.some((pattern) => pattern.matchesAll))
-          return { rule: rule.verdict.rule, actions };
+          return { rule: rule.decision.rule, actions };
       }
       return nothing;
     },
     mayAnywhere: (asker, action) =>
       rules.some(
-        ({ verdict, who, patterns }) =>
-          verdict.actions.has(action) &&
+        ({ decision, who, patterns }) =>
+          decision.actions.has(action) &&
           who.matches(asker) &&
           patterns.some((pattern) => pattern.canMatch(asker)),
       ),
-    hasAnonymous: rules.some(({ who, verdict }) => who.anonymous && verdict.actions.size > 0),
+    hasAnonymous: rules.some(({ who, decision }) => who.anonymous && decision.actions.size > 0),
   };
 }
 
@@ -133,7 +133,7 @@ function compileRule(
 ): Rule {
   return {
     order: number,
-    verdict: { rule: number, actions: new Set(actions) },
+    decision: { rule: number, actions: new Set(actions) },
     who: parseWho(who, groups),
     patterns: repositories.map(parseRepositoryPattern),
   };

@@ -5,7 +5,7 @@ import { isRepositoryName } from './repository-name.ts';
 export type Action = 'pull' | 'push' | 'delete';
 
 /** One thing that has to be allowed. */
-export type Need = { readonly repository: string; readonly action: Action };
+export type Permission = { readonly repository: string; readonly action: Action };
 
 /** What a request asks for, as far as a policy decides about it. */
 export type Access =

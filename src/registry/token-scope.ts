@@ -1,4 +1,4 @@
-import type { Action, Need } from './access.ts';
+import type { Action, Permission } from './access.ts';
 import { isRepositoryName } from './repository-name.ts';
 
 /** Where tokens are fetched; exactly this path. */
@@ -49,12 +49,12 @@ export function formatScope({ type, name, actions: allowed }: Scope): string {
 }
 
 /** The scope to ask for when this is needed: who pushes also looks at what is there already. */
-export function scopeOf({ repository, action }: Need): Scope {
+export function scopeOf({ repository, action }: Permission): Scope {
   return { type: 'repository', name: repository, actions: action === 'push' ? ['pull', 'push'] : [action] };
 }
 
 /** Whether scopes cover what is needed. */
-export function coversNeed(scopes: readonly Scope[], { repository, action }: Need): boolean {
+export function coversPermission(scopes: readonly Scope[], { repository, action }: Permission): boolean {
   return scopes.some(
     (scope) => scope.type === 'repository' && scope.name === repository && scope.actions.includes(action),
   );

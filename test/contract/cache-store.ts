@@ -368,7 +368,7 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
       const change = changeOf({});
       assert.equal(await writer.beginWrite(change), true);
       const stores = new Set([writer, filler, reader]);
-      for (const store of stores) store.renew(limits.ttlMs);
+      for (const store of stores) store.clear(limits.ttlMs);
       for (const store of stores) {
         await until('it can be asked again', async () => (await store.lookup(other)).kind !== 'unavailable');
         assert.equal(await found(store, slot), null);
@@ -383,7 +383,7 @@ export function describeCacheStore(subject: CacheStoreSubject): void {
     it('keeps what is stored after a renewal for the time that came with it', async () => {
       const { filler, reader, writer, pass } = await open();
       const stores = new Set([writer, filler, reader]);
-      for (const store of stores) store.renew(5000);
+      for (const store of stores) store.clear(5000);
       for (const store of stores)
         await until('it can be asked again', async () => (await store.lookup(slot)).kind !== 'unavailable');
       assert.equal(await fill(filler, slot, value), true);

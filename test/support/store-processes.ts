@@ -118,7 +118,7 @@ export async function startStoreProcesses({
       },
     beginWrite: async (change) => (await call(index, 'beginWrite', change)) === true,
     endWrite: async (change) => (await call(index, 'endWrite', change)) === true,
-    renew: (ttlMs) => void call(index, 'renew', ttlMs),
+    clear: (ttlMs) => void call(index, 'clear', ttlMs),
     stats: async () =>
       ((await call(index, 'stats')) as Awaited<ReturnType<CacheStore['stats']>> | undefined) ?? null,
     isUsable: () => true,

@@ -104,7 +104,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
   });
 
   const lockedByName = ({ nameKey, network }: KnownLogin): number =>
-    // Strangers who try a name from elsewhere do not lock its user out from where he or she has come from before.
+    // Others who try a name from elsewhere do not lock its user out from where he or she has come from before.
     proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
   const repeatKey = ({ network, proof }: KnownLogin) => `${network} ${proof}`;
   const lockedBy = (attempt: LoginAttempt): Record<LockOutKind, number> =>

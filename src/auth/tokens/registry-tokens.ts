@@ -78,7 +78,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   const keyedHash = createKeyedHash();
   const remembered = new LRUCache<string, Remembered>({
     max: options.maxRemembered,
-    // Tokens have what their scopes need: strangers, too, can have many of the longest.
+    // Tokens have what their scopes need: anonymous clients, too, can have many of the longest.
     maxSize: options.maxRemembered * usualTokenLength,
   });
 

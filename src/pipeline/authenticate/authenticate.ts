@@ -15,39 +15,44 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from '../exchange.ts';
 
 /** Who asks, once it is known. */
-export type Admission = {
+export type Authentication = {
   /** Null: nobody said. */
   readonly identity: Identity | null;
   /** Nobody said, on a route that is not open to everyone: only a policy can let it pass. */
-  readonly isStranger: boolean;
+  readonly isAnonymous: boolean;
   /** Whether the client's Authorization is upstream's to read. */
   readonly keepAuthorization: boolean;
   /** What the token allows that the request came with; null: it came with none, and only the policy decides. */
   readonly scopes: readonly Scope[] | null;
 };
 
-export type AdmissionOptions = VersionCheckAgents & {
+export type AuthenticateOptions = VersionCheckAgents & {
   readonly authenticator: Authenticator;
   readonly challenge: Challenge;
   /** Whether a policy is asked what those may do who do not say who they are; they are refused otherwise. */
-  readonly admitsStrangers: boolean;
+  readonly allowsAnonymous: boolean;
   /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
   readonly lockedOutDelayMs: number;
   readonly versionCheck: VersionCheckMode;
 };
 
-const everyone: Admission = { identity: null, isStranger: false, keepAuthorization: false, scopes: null };
+const everyone: Authentication = {
+  identity: null,
+  isAnonymous: false,
+  keepAuthorization: false,
+  scopes: null,
+};
 
 /** Finds out who asks. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
-export type Admit = (
+export type Authenticate = (
   exchange: Exchange,
   operation: Pick<Operation, 'kind'>,
   /** The values of Authorization; those of the request when left out. */
   authorization?: readonly string[],
-) => Promise<Admission>;
+) => Promise<Authentication>;
 
 /** Creates the stage that finds out who asks. */
-export function createAdmission(options: AdmissionOptions): Admit {
+export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   const { authenticator, challenge } = options;
   return async (
     exchange,
@@ -72,13 +77,13 @@ export function createAdmission(options: AdmissionOptions): Admit {
       case 'verified':
         return {
           identity: result.identity,
-          isStranger: false,
+          isAnonymous: false,
           keepAuthorization: result.scheme === 'token',
           scopes: null,
         };
       case 'anonymous':
-        if (options.admitsStrangers && operation.kind !== 'version-check')
-          return { ...everyone, isStranger: true };
+        if (options.allowsAnonymous && operation.kind !== 'version-check')
+          return { ...everyone, isAnonymous: true };
         exchange.reason = 'no-credentials';
         throw credentialsNeeded(challenge(exchange));
       case 'locked-out':

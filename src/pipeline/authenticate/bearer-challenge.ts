@@ -1,4 +1,4 @@
-import { accessOf, type Need } from '../../registry/access.ts';
+import { accessOf, type Permission } from '../../registry/access.ts';
 import type { Operation } from '../../registry/operation.ts';
 import { isRepositoryName } from '../../registry/repository-name.ts';
 import { formatScope, scopeOf, tokenPath } from '../../registry/token-scope.ts';
@@ -16,7 +16,7 @@ export function createBearerChallenge(service: string, basic: Challenge): Challe
     // What stands between quotes must not end them; a request with such a Host has been refused before.
     if (operation === null || !isOfV2(operation) || authority === null || !hostPattern.test(authority))
       return basic(exchange, fault);
-    const scope = findNeeds(operation).map(scopeOf).map(formatScope).join(' ');
+    const scope = findPermissions(operation).map(scopeOf).map(formatScope).join(' ');
     const fields = [`realm="${scheme}://${authority}${tokenPath}"`, `service="${service}"`];
     if (scope !== '') fields.push(`scope="${scope}"`);
     if (fault !== undefined) fields.push(`error="${fault}"`);
@@ -43,11 +43,11 @@ function isOfV2(operation: Operation): boolean {
 }
 
 /** All that a request needs in repositories, a mount's source included. */
-function findNeeds(operation: Operation): Need[] {
+function findPermissions(operation: Operation): Permission[] {
   const access = accessOf(operation);
   if (access?.kind !== 'repository') return [];
   const from = operation.kind === 'upload-start' ? (operation.mount?.from ?? null) : null;
-  const source: Need[] =
+  const source: Permission[] =
     from !== null && isRepositoryName(from) ? [{ repository: from, action: 'pull' }] : [];
   return [{ repository: access.repository, action: access.action }, ...source];
 }

@@ -5,7 +5,7 @@ import type { CanonicalTarget } from '../../registry/target.ts';
 import { formatScope, parseScopes, tokenPath, type Scope } from '../../registry/token-scope.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Asker } from '../../policy/asker.ts';
-import type { Admission, Admit } from './authenticate.ts';
+import type { Authentication, Authenticate } from './authenticate.ts';
 import { endAnswer } from '../error-response.ts';
 import { recordUser, type Exchange } from '../exchange.ts';
 import { readForm } from './form.ts';
@@ -25,7 +25,7 @@ export type TokenEndpointOptions = {
    */
   readonly keepsKeys: boolean;
   /** Finds out who asks by a password, or by nothing. */
-  readonly admit: Admit;
+  readonly authenticate: Authenticate;
   readonly authenticator: Pick<Authenticator, 'hashOf'>;
   /** Null: every user may do everything. */
   readonly policy: Policy | null;
@@ -43,10 +43,10 @@ type Order = {
 
 /** Creates the answer to `GET /token` (distribution, "Token Authentication Specification") and `POST /token` ("OAuth2 Token Authentication"; RFC 6749). */
 export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken {
-  const { tokens, service, admit, authenticator, policy } = options;
+  const { tokens, service, authenticate, authenticator, policy } = options;
 
-  /** Whom an admission has proven. */
-  const subjectOf = ({ identity, keepAuthorization }: Admission): TokenSubject => {
+  /** Who was authenticated. */
+  const subjectOf = ({ identity, keepAuthorization }: Authentication): TokenSubject => {
     if (identity === null) return null;
     const hash = authenticator.hashOf(identity);
     // A token of the first protocol proves a user to that protocol's registry alone.
@@ -71,7 +71,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     checkService(query, service, refuse);
     const scopes = readScopes(query, refuse);
     return {
-      subject: subjectOf(await admit(exchange, { kind: 'outside' })),
+      subject: subjectOf(await authenticate(exchange, { kind: 'outside' })),
       scopes,
       wantsRefreshToken: readOnce(query, 'offline_token', refuse) === 'true' && options.keepsKeys,
     };
@@ -116,7 +116,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     const text = name.includes(':') ? '' : `${name}:${password}`;
     const value = `Basic ${Buffer.from(text).toString('base64')}`;
     try {
-      return subjectOf(await admit(exchange, { kind: 'outside' }, [value]));
+      return subjectOf(await authenticate(exchange, { kind: 'outside' }, [value]));
     } catch (error) {
       if (!(error instanceof OciError) || error.code !== 'UNAUTHORIZED') throw error;
       throw oauthError('invalid_grant', error.message);

@@ -3,8 +3,8 @@ import { accessOf } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { VersionCheckMode } from '../../registry/version-check.ts';
-import { coversNeed } from '../../registry/token-scope.ts';
-import type { Admission, Admit } from './authenticate.ts';
+import { coversPermission } from '../../registry/token-scope.ts';
+import type { Authentication, Authenticate } from './authenticate.ts';
 import type { Authorize } from '../authorize/authorize.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 
@@ -12,32 +12,32 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 const bearerForm = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
 const bearerScheme = /^bearer(?: |$)/i;
 
-/** Lets tokens say who asks; whoever brings none is `admit`'s. */
-export function admitTokens(
-  admit: Admit,
+/** Lets tokens say who asks; whoever brings none is `authenticate`'s. */
+export function authenticateTokens(
+  authenticate: Authenticate,
   {
     tokens,
     challenge,
-    admitsStrangers,
+    allowsAnonymous,
     versionCheck,
   }: {
     tokens: Pick<RegistryTokens, 'verify'>;
     challenge: Challenge;
     /** Whether a policy is asked what those may do who do not say who they are. */
-    admitsStrangers: boolean;
+    allowsAnonymous: boolean;
     versionCheck: VersionCheckMode;
   },
-): Admit {
+): Authenticate {
   return async (
     exchange,
     operation,
     authorization = headerValues(exchange.req.rawHeaders, 'authorization'),
-  ): Promise<Admission> => {
+  ): Promise<Authentication> => {
     const [value = '', ...others] = authorization;
     const isOpen =
       operation.kind === 'open' || (operation.kind === 'version-check' && versionCheck === 'open');
     if (others.length > 0 || isOpen || !bearerScheme.test(value))
-      return admit(exchange, operation, authorization);
+      return authenticate(exchange, operation, authorization);
     const token = bearerForm.exec(value)?.[1];
     const found = token === undefined ? 'malformed' : await tokens.verify(token);
     if (typeof found === 'string') {
@@ -46,9 +46,9 @@ export function admitTokens(
       throw new OciError('UNAUTHORIZED', sentence, { headers: challenge(exchange, 'invalid_token') });
     }
     const { identity, scopes } = found;
-    const admission = { identity, isStranger: false, keepAuthorization: false, scopes };
-    if (identity !== null || operation.kind === 'version-check') return admission;
-    if (admitsStrangers) return { ...admission, isStranger: true };
+    const authentication = { identity, isAnonymous: false, keepAuthorization: false, scopes };
+    if (identity !== null || operation.kind === 'version-check') return authentication;
+    if (allowsAnonymous) return { ...authentication, isAnonymous: true };
     exchange.reason = 'no-credentials';
     throw credentialsNeeded(challenge(exchange));
   };
@@ -59,33 +59,37 @@ export function authorizeTokens(
   authorize: Authorize | null,
   { challenge }: { challenge: Challenge },
 ): Authorize {
-  return (exchange, operation, target, admission) => {
-    const passage = authorize?.(exchange, operation, target, admission) ?? {
+  return (exchange, operation, target, authentication) => {
+    const authorized = authorize?.(exchange, operation, target, authentication) ?? {
       rawTarget: target.raw,
       hidesForm: false,
     };
-    const { scopes } = admission;
-    if (scopes === null) return passage;
+    const { scopes } = authentication;
+    if (scopes === null) return authorized;
     const access = accessOf(operation);
     switch (access?.kind) {
       case 'free':
       case 'catalog':
       case 'search':
-        return passage;
+        return authorized;
       case 'repository': {
-        if (!coversNeed(scopes, access)) {
+        if (!coversPermission(scopes, access)) {
           exchange.reason = 'insufficient-scope';
           const sentence = `The token does not allow to ${access.action} ${access.repository}: fetch another for that.`;
           throw new OciError('UNAUTHORIZED', sentence, {
             headers: challenge(exchange, 'insufficient_scope'),
           });
         }
-        if (operation.kind !== 'upload-start') return passage;
+        if (operation.kind !== 'upload-start') return authorized;
         const { mount } = operation;
         const from = mount?.from ?? null;
         const keeps =
-          mount === null || (from !== null && coversNeed(scopes, { repository: from, action: 'pull' }));
-        return { ...passage, rawTarget: keeps ? passage.rawTarget : mount.rawTargetWithout, hidesForm: true };
+          mount === null || (from !== null && coversPermission(scopes, { repository: from, action: 'pull' }));
+        return {
+          ...authorized,
+          rawTarget: keeps ? authorized.rawTarget : mount.rawTargetWithout,
+          hidesForm: true,
+        };
       }
       case 'all-repositories':
       case undefined:

@@ -1,20 +1,20 @@
-import { accessOf, type Need } from '../../registry/access.ts';
+import { accessOf, type Permission } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
 import type { Mount } from '../../registry/mount.ts';
 import { isRepositoryName } from '../../registry/repository-name.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import type { Policy, Verdict } from '../../policy/policy.ts';
+import type { Policy, Decision } from '../../policy/policy.ts';
 import type { Asker } from '../../policy/asker.ts';
 import type { AskedRequest } from '../../upstream/request.ts';
-import type { Admission } from '../authenticate/authenticate.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
 import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
 import type { Exchange } from '../exchange.ts';
 import type { AnswerListing } from './catalog/listings.ts';
 import { unknownUpload, type UploadOwners } from './upload-owners.ts';
 
 /** What of a request goes on to upstream. */
-export type Passage = {
+export type AuthorizedRequest = {
   readonly rawTarget: string;
   /** Whether a form in the body, which upstream would read as if it stood in the query, is to be taken for plain bytes. */
   readonly hidesForm: boolean;
@@ -29,11 +29,11 @@ export type Authorize = (
   exchange: Exchange,
   operation: Operation,
   target: CanonicalTarget,
-  admission: Admission,
-) => Passage;
+  authentication: Authentication,
+) => AuthorizedRequest;
 
 /** Creates the stage that asks the policy. Nothing is looked up anywhere before it has said yes. */
-export function createAuthorization({
+export function createAuthorize({
   policy,
   challenge,
   uploads,
@@ -44,49 +44,51 @@ export function createAuthorization({
   uploads: UploadOwners;
   answerListing: AnswerListing;
 }): Authorize {
-  return (exchange, operation, target, admission) => {
-    const asker = admission.identity?.name ?? null;
+  return (exchange, operation, target, authentication) => {
+    const principal = authentication.identity?.name ?? null;
     const access = accessOf(operation);
     const deny = (error: OciError, reason: string): OciError => {
-      exchange.reason = admission.isStranger ? 'no-credentials' : reason;
-      if (!admission.isStranger) return error;
+      exchange.reason = authentication.isAnonymous ? 'no-credentials' : reason;
+      if (!authentication.isAnonymous) return error;
       return credentialsNeeded(
-        challenge(exchange, admission.scopes === null ? undefined : 'insufficient_scope'),
+        challenge(exchange, authentication.scopes === null ? undefined : 'insufficient_scope'),
       );
     };
-    const whole: Passage = { rawTarget: target.raw, hidesForm: false };
+    const whole: AuthorizedRequest = { rawTarget: target.raw, hidesForm: false };
     if (access === null) throw deny(unknownRequest(exchange.method), 'denied-unknown-request');
     switch (access.kind) {
       case 'free':
-        if (admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
+        if (authentication.isAnonymous) throw deny(unknownRequest(exchange.method), 'no-credentials');
         return whole;
       case 'catalog':
       case 'search': {
-        if (policy.decideForAll(asker).actions.has('pull')) return whole;
-        const seesSome = policy.mayAnywhere(asker, 'pull');
-        if (!seesSome && admission.isStranger) throw deny(unknownRequest(exchange.method), 'no-credentials');
-        const shows = seesSome ? (repository: string) => mayPull(policy, asker, repository) : null;
+        if (policy.decideForAll(principal).actions.has('pull')) return whole;
+        const seesSome = policy.mayAnywhere(principal, 'pull');
+        if (!seesSome && authentication.isAnonymous)
+          throw deny(unknownRequest(exchange.method), 'no-credentials');
+        const shows = seesSome ? (repository: string) => mayPull(policy, principal, repository) : null;
         const { kind } = access;
         return { ...whole, list: (headers) => answerListing(exchange, target, { kind, shows, headers }) };
       }
       case 'all-repositories': {
         const { action } = access;
-        const verdict = policy.decideForAll(asker);
-        if (!verdict.actions.has(action)) throw deny(deniedForAll(asker, action, verdict), reasonOf(verdict));
+        const decision = policy.decideForAll(principal);
+        if (!decision.actions.has(action))
+          throw deny(deniedForAll(principal, action, decision), reasonOf(decision));
         return whole;
       }
       case 'repository': {
         const { repository, action, upload } = access;
-        const verdict = policy.decide(asker, repository);
-        if (!verdict.actions.has(action))
-          throw deny(denied(asker, { repository, action }, verdict), reasonOf(verdict));
+        const decision = policy.decide(principal, repository);
+        if (!decision.actions.has(action))
+          throw deny(denied(principal, { repository, action }, decision), reasonOf(decision));
         if (upload === null) return whole;
-        const editLocation = (location: string) => uploads.mark(location, target.rawPath, asker);
+        const editLocation = (location: string) => uploads.mark(location, target.rawPath, principal);
         if (operation.kind === 'upload-start') {
-          const passage = startUpload(target, operation.mount, (from) => mayPull(policy, asker, from));
-          return { ...passage, editLocation };
+          const upload = startUpload(target, operation.mount, (from) => mayPull(policy, principal, from));
+          return { ...upload, editLocation };
         }
-        const rawTarget = uploads.unmark(target, asker);
+        const rawTarget = uploads.unmark(target, principal);
         if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
         exchange.reason = 'foreign-upload';
         throw unknownUpload();
@@ -95,8 +97,8 @@ export function createAuthorization({
   };
 }
 
-function mayPull(policy: Policy, asker: Asker, repository: string): boolean {
-  return policy.decide(asker, repository).actions.has('pull');
+function mayPull(policy: Policy, principal: Asker, repository: string): boolean {
+  return policy.decide(principal, repository).actions.has('pull');
 }
 
 /**
@@ -107,13 +109,13 @@ function startUpload(
   target: CanonicalTarget,
   mount: Mount | null,
   mayPullFrom: (repository: string) => boolean,
-): Passage {
+): AuthorizedRequest {
   const keeps =
     mount === null || (mount.from !== null && isRepositoryName(mount.from) && mayPullFrom(mount.from));
   return { rawTarget: keeps ? target.raw : mount.rawTargetWithout, hidesForm: true };
 }
 
-function reasonOf({ rule }: Verdict): string {
+function reasonOf({ rule }: Decision): string {
   return rule === null ? 'denied-by-no-rule' : `denied-by-rule-${rule}`;
 }
 
@@ -124,8 +126,8 @@ function unknownRequest(method: string): OciError {
   );
 }
 
-function denied(asker: Asker, { repository, action }: Need, { rule, actions }: Verdict): OciError {
-  const who = asker ?? 'A client without credentials';
+function denied(principal: Asker, { repository, action }: Permission, { rule, actions }: Decision): OciError {
+  const who = principal ?? 'A client without credentials';
   const others = [...actions].filter((other) => other !== 'overwrite');
   if (rule === null || others.length === 0)
     return new OciError('NAME_UNKNOWN', `There is no repository ${repository} that ${who} may know of.`);
@@ -135,8 +137,8 @@ function denied(asker: Asker, { repository, action }: Need, { rule, actions }: V
   );
 }
 
-function deniedForAll(asker: Asker, action: string, { rule }: Verdict): OciError {
-  const who = asker ?? 'A client without credentials';
+function deniedForAll(principal: Asker, action: string, { rule }: Decision): OciError {
+  const who = principal ?? 'A client without credentials';
   const why = rule === null ? 'no rule allows that' : `rule ${rule}`;
   return new OciError(
     'DENIED',

@@ -8,8 +8,8 @@ import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Ask } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
-import { buildOwnHeaders } from './internal-request.ts';
-import { createPushedBodies, type PushedBody } from './manifest-observer.ts';
+import { buildInternalHeaders } from './internal-request.ts';
+import { createManifestObserver, type ObservedManifest } from './manifest-observer.ts';
 
 /** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
 export type Audit = {
@@ -44,7 +44,7 @@ type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
 type Result = 'success' | 'failure' | 'unknown';
 
 export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBytes }: AuditOptions): Audit {
-  const watchPushedBody = createPushedBodies({ maxKeptBytes });
+  const observeManifest = createManifestObserver({ maxKeptBytes });
   // Written at any log.level: who wants no audit has a key for that.
   const lines = logger.child({}, { level: 'info' });
 
@@ -55,7 +55,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
     const timer = setTimeout(stop, oldDigestLimitMs);
     res.once('close', stop);
     try {
-      const headers = buildOwnHeaders(exchange, upstreamAuthorization);
+      const headers = buildInternalHeaders(exchange, upstreamAuthorization);
       const answer = await ask(
         { method: 'HEAD', rawTarget: rawPath, headers },
         { maxBytes: 0, signal: asking.signal },
@@ -74,7 +74,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
     const change = changeOf(operation);
     if (change === null || exchange.res.destroyed) return null;
     const old = change.tag === null || change.isV1 ? null : await askOldDigest(exchange, target);
-    let body: PushedBody | undefined;
+    let body: ObservedManifest | undefined;
     let isWritten = false;
 
     const write = (status: number, result: Result, rawHeaders: RawHeaders) => {
@@ -97,7 +97,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
     };
     return {
       forwarded: () => {
-        if (change.action === 'push') body = watchPushedBody(exchange.req);
+        if (change.action === 'push') body = observeManifest(exchange.req);
         exchange.res.once('close', () => {
           const { errorCode, res } = exchange;
           // A body over the limit is cut off before its end; of anything else upstream may have had all.
@@ -117,7 +117,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
 function describePush(
   change: Change,
   old: OldDigest | null,
-  body: PushedBody | undefined,
+  body: ObservedManifest | undefined,
   result: Result,
   rawHeaders: RawHeaders,
 ): Record<string, unknown> {

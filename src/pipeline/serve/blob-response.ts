@@ -25,7 +25,7 @@ export type StoredAnswerOptions = {
  * @param headers what upstream is told about the request.
  * @throws OciError when upstream gave no answer.
  */
-export async function answerFromStorage(
+export async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
   headers: AskedRequest['headers'],

@@ -17,7 +17,7 @@ const personalFields = [
 ];
 
 /** Whether the request asks for nothing but what anyone would get. */
-export function isImpersonal({ rawHeaders }: IncomingMessage): boolean {
+export function isShareable({ rawHeaders }: IncomingMessage): boolean {
   if (personalFields.some((name) => headerValues(rawHeaders, name).length > 0)) return false;
   return !/\bno-(cache|store)\b/i.test(headerValues(rawHeaders, 'cache-control').join());
 }

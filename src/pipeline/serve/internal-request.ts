@@ -15,7 +15,7 @@ const manifestTypes = [
  * The header fields of what Tidegate itself asks upstream because of a request.
  * @param authorization a whole Authorization value; null for none
  */
-export function buildOwnHeaders(
+export function buildInternalHeaders(
   { host, id, trace }: Exchange,
   authorization: string | null,
 ): Record<string, string> {

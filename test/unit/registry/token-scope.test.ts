@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { coversNeed, formatScope, parseScopes } from '../../../src/registry/token-scope.ts';
+import { coversPermission, formatScope, parseScopes } from '../../../src/registry/token-scope.ts';
 
 describe('parseScopes', () => {
   for (const [texts, expected] of [
@@ -35,9 +35,9 @@ describe('parseScopes', () => {
 
   test('a scope covers its own repository and actions alone', () => {
     const scopes = parseScopes(['repository:a:pull', 'registry:catalog:*']);
-    assert.equal(coversNeed(scopes, { repository: 'a', action: 'pull' }), true);
-    assert.equal(coversNeed(scopes, { repository: 'a', action: 'push' }), false);
-    assert.equal(coversNeed(scopes, { repository: 'a/b', action: 'pull' }), false);
-    assert.equal(coversNeed(scopes, { repository: 'catalog', action: 'pull' }), false);
+    assert.equal(coversPermission(scopes, { repository: 'a', action: 'pull' }), true);
+    assert.equal(coversPermission(scopes, { repository: 'a', action: 'push' }), false);
+    assert.equal(coversPermission(scopes, { repository: 'a/b', action: 'pull' }), false);
+    assert.equal(coversPermission(scopes, { repository: 'catalog', action: 'pull' }), false);
   });
 });

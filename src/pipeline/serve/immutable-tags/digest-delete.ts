@@ -1,17 +1,17 @@
 import { OciError } from '../../../registry/error.ts';
 import { headerValues } from '../../../http/raw-headers.ts';
 import type { TagChange } from '../../../registry/tag-change.ts';
-import type { Admission } from '../../authenticate/authenticate.ts';
+import type { Authentication } from '../../authenticate/authenticate.ts';
 import { whileClientStays } from '../../client-stay.ts';
 import type { Exchange } from '../../exchange.ts';
 import type { KnownContents } from './known-contents.ts';
-import { tryAgain, type InTurn, type Proceed } from './repository-slot.ts';
+import { tryAgain, type InSlot, type Proceed } from './repository-slot.ts';
 import type { TagInquiries } from './tag-inquiries.ts';
-import { clientGone, type TagQuestions } from './tag-lookup.ts';
+import { clientGone, type TagLookup } from './tag-lookup.ts';
 import { findNames, findTagOver } from './tag-reach.ts';
 
 export type DigestDeleteOptions = {
-  readonly inTurn: InTurn;
+  readonly inSlot: InSlot;
   /** Asks upstream on behalf of a request. */
   readonly withQuestions: WithQuestions;
   readonly inquiries: TagInquiries;
@@ -23,9 +23,9 @@ export type DigestDeleteOptions = {
 
 export type WithQuestions = <T>(
   exchange: Exchange,
-  admission: Admission,
+  authentication: Authentication,
   limitMs: number,
-  act: (questions: TagQuestions) => Promise<T>,
+  act: (questions: TagLookup) => Promise<T>,
 ) => Promise<T>;
 
 /** How long it may take to find out what the tags reach, and to look once more while others wait, in milliseconds. */
@@ -37,19 +37,23 @@ export const heldLimitMs = 10_000;
  * is locked, so that nobody waits for it; what has changed since is asked under the lock, in which a new tag cannot appear.
  */
 export function createDigestDelete(options: DigestDeleteOptions) {
-  const { inTurn, withQuestions, inquiries } = options;
+  const { inSlot, withQuestions, inquiries } = options;
   return async (
-    { exchange, admission, proceed }: { exchange: Exchange; admission: Admission; proceed: Proceed },
+    {
+      exchange,
+      authentication,
+      proceed,
+    }: { exchange: Exchange; authentication: Authentication; proceed: Proceed },
     change: Extract<TagChange, { kind: 'delete-digest' }>,
     refuse: (what: string, pattern: number) => OciError,
   ): Promise<void> => {
     checkBodiless(exchange);
     const check = createCheck(options, change, refuse);
-    const leave = await enter(inquiries, exchange, admission);
+    const leave = await enter(inquiries, exchange, authentication);
     try {
-      await withQuestions(exchange, admission, inquiryLimitMs, check);
-      await inTurn(exchange, change.repository, async (proceedInTurn) => {
-        await withQuestions(exchange, admission, heldLimitMs, check);
+      await withQuestions(exchange, authentication, inquiryLimitMs, check);
+      await inSlot(exchange, change.repository, async (proceedInTurn) => {
+        await withQuestions(exchange, authentication, heldLimitMs, check);
         leave();
         await proceedInTurn(proceed);
       });
@@ -64,7 +68,7 @@ function createCheck(
   { known, maxManifestBytes, patternOf }: DigestDeleteOptions,
   { repository, digest, object }: Extract<TagChange, { kind: 'delete-digest' }>,
   refuse: (what: string, pattern: number) => OciError,
-): (questions: TagQuestions) => Promise<void> {
+): (questions: TagLookup) => Promise<void> {
   let names: ReadonlySet<string> | undefined;
   return async (questions) => {
     const tags = await questions.listTags(repository, (tag) => patternOf(repository, tag) !== null);
@@ -80,9 +84,9 @@ function createCheck(
 async function enter(
   inquiries: TagInquiries,
   exchange: Exchange,
-  { identity }: Admission,
+  { identity }: Authentication,
 ): Promise<() => void> {
-  // Strangers may delete where a policy lets them; no user's name has a line feed.
+  // Anonymous clients may delete where a policy lets them; no user's name has a line feed.
   const user = identity?.name ?? `\n${exchange.clientAddress}`;
   const entered = await whileClientStays(exchange, (signal) => inquiries.enter(user, signal));
   switch (entered) {

@@ -8,14 +8,14 @@ import type { CanonicalTarget } from '../../../registry/target.ts';
 import type { Policy } from '../../../policy/policy.ts';
 import { parseTagPattern } from '../../../policy/tag-pattern.ts';
 import { hasFormType } from '../../../upstream/headers.ts';
-import type { Admission } from '../../authenticate/authenticate.ts';
+import type { Authentication } from '../../authenticate/authenticate.ts';
 import { createDigestDelete, heldLimitMs, type WithQuestions } from './digest-delete.ts';
 import type { Exchange } from '../../exchange.ts';
 import { createKnownContents } from './known-contents.ts';
 import { readPushedDigest } from '../pushed-digest.ts';
-import { createTurns, type Proceed, type TurnOptions } from './repository-slot.ts';
+import { createRepositorySlots, type Proceed, type RepositorySlotOptions } from './repository-slot.ts';
 import { createTagInquiries } from './tag-inquiries.ts';
-import { openTagQuestions, type TagQuestions, type TagQuestionsOptions } from './tag-lookup.ts';
+import { openTagLookup, type TagLookup, type TagQuestionsOptions } from './tag-lookup.ts';
 
 /**
  * Calls `proceed`, which forwards a request that is none of GET and HEAD, unless it would move or delete an immutable tag, or what one names.
@@ -25,12 +25,12 @@ export type GuardTags = (
   exchange: Exchange,
   operation: Operation,
   target: CanonicalTarget,
-  admission: Admission,
+  authentication: Authentication,
   proceed: Proceed,
 ) => Promise<void>;
 
 export type ImmutableTagsOptions = TagQuestionsOptions &
-  TurnOptions & {
+  RepositorySlotOptions & {
     /** Patterns of immutable tags, as the configuration has them. */
     readonly patterns: readonly string[];
     /** Says who may overwrite; null: nobody may. */
@@ -53,7 +53,7 @@ type ImmutableTag = { readonly tag: string; readonly pattern: number };
 export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
   const { policy, upstreamAuthorization, lockWaitMs: waitMs, maxWaiting } = options;
   const patterns = options.patterns.map(parseTagPattern);
-  const inTurn = createTurns(options);
+  const inSlot = createRepositorySlots(options);
 
   const patternOf = (repository: string, tag: string): number | null => {
     const index = patterns.findIndex((pattern) => pattern.matches(repository, tag));
@@ -65,9 +65,9 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
       return pattern === null ? [] : [{ tag, pattern }];
     });
 
-  const withQuestions: WithQuestions = async (exchange, admission, limitMs, act) => {
-    const authorization = authorizationOf(exchange, admission);
-    const questions = openTagQuestions(options, exchange, authorization, limitMs);
+  const withQuestions: WithQuestions = async (exchange, authentication, limitMs, act) => {
+    const authorization = authorizationOf(exchange, authentication);
+    const questions = openTagLookup(options, exchange, authorization, limitMs);
     try {
       return await act(questions);
     } finally {
@@ -75,20 +75,20 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     }
   };
   const deleteDigest = createDigestDelete({
-    ...{ inTurn, withQuestions, patternOf },
+    ...{ inSlot, withQuestions, patternOf },
     inquiries: createTagInquiries({ max: options.maxInquiries, waitMs, maxWaiting }),
     known: createKnownContents(options.maxKnownBytes),
     maxManifestBytes: options.maxManifestBytes,
   });
 
-  const guard: GuardTags = async (exchange, operation, target, admission, proceed) => {
+  const guard: GuardTags = async (exchange, operation, target, authentication, proceed) => {
     const change = exchange.method === 'OPTIONS' ? null : tagChangeOf(operation);
     if (change === null) return proceed();
     if (change === 'unknown') throw deny(exchange, unknownRequest(exchange.method));
     const { repository } = change;
     const pattern = patterns.findIndex((each) => each.matchesRepository(repository)) + 1;
     if (pattern === 0) return proceed();
-    const asker = admission.identity?.name ?? null;
+    const asker = authentication.identity?.name ?? null;
     const mayOverwrite = policy?.decide(asker, repository).actions.has('overwrite') === true;
     const refuse = (what: string, number: number): OciError =>
       deny(
@@ -97,7 +97,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
       );
     switch (change.kind) {
       case 'push':
-        return guardPush({ exchange, target, admission, proceed }, change, mayOverwrite, refuse);
+        return guardPush({ exchange, target, authentication, proceed }, change, mayOverwrite, refuse);
       case 'delete-tag': {
         const [immutable] = findImmutable(repository, [change.tag]);
         if (immutable && !mayOverwrite) throw refuse(`delete ${repository}:${change.tag}`, immutable.pattern);
@@ -108,18 +108,18 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         return proceed();
       case 'delete-digest':
         if (mayOverwrite) return proceed();
-        return deleteDigest({ exchange, admission, proceed }, change, refuse);
+        return deleteDigest({ exchange, authentication, proceed }, change, refuse);
     }
   };
 
   type Request = {
     readonly exchange: Exchange;
     readonly target: CanonicalTarget;
-    readonly admission: Admission;
+    readonly authentication: Authentication;
     readonly proceed: Proceed;
   };
   const guardPush = async (
-    { exchange, target, admission, proceed }: Request,
+    { exchange, target, authentication, proceed }: Request,
     { repository, digest, tag, queryTags, isV1 }: Extract<TagChange, { kind: 'push' }>,
     mayOverwrite: boolean,
     refuse: (what: string, pattern: number) => OciError,
@@ -133,11 +133,11 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
         'BAD_REQUEST',
         'A push that names tags in its query has to name a digest in its path.',
       );
-    const existing = await inTurn(exchange, repository, async (proceedInTurn) => {
+    const existing = await inSlot(exchange, repository, async (proceedInTurn) => {
       // Who may overwrite waits for a turn, too: whoever has found a tag absent is not to find it there afterwards.
       const found = mayOverwrite
         ? null
-        : await withQuestions(exchange, admission, heldLimitMs, (questions) =>
+        : await withQuestions(exchange, authentication, heldLimitMs, (questions) =>
             findOther(questions, immutable, digest, (each) =>
               isV1
                 ? (['GET', target.rawPath] as const)
@@ -156,7 +156,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
 
   /** The first of the tags that exists, and does not name this very digest; null: none. */
   const findOther = async (
-    questions: TagQuestions,
+    questions: TagLookup,
     tags: readonly ImmutableTag[],
     digest: string | null,
     questionFor: (tag: string) => readonly ['GET' | 'HEAD', string],
@@ -180,7 +180,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
   };
 
   /** As with what is forwarded: upstream's own credentials, or else a token of the first protocol. */
-  const authorizationOf = ({ req }: Exchange, { keepAuthorization }: Admission): string | null =>
+  const authorizationOf = ({ req }: Exchange, { keepAuthorization }: Authentication): string | null =>
     upstreamAuthorization ??
     (keepAuthorization ? (headerValues(req.rawHeaders, 'authorization')[0] ?? null) : null);
 

@@ -8,16 +8,16 @@ import { clientGone } from './tag-lookup.ts';
 export type Proceed = (outlivesClient?: () => boolean) => Promise<void>;
 
 /** Forwards the request, if it is still its turn. */
-export type ProceedInTurn = (forward: Proceed) => Promise<void>;
+export type ProceedInSlot = (forward: Proceed) => Promise<void>;
 
 /** Acts when it is this write's turn in the repository, which ends when its answer has been sent. @throws OciError UNAVAILABLE */
-export type InTurn = <T>(
+export type InSlot = <T>(
   exchange: Exchange,
   repository: string,
-  act: (proceedInTurn: ProceedInTurn) => Promise<T>,
+  act: (proceedInTurn: ProceedInSlot) => Promise<T>,
 ) => Promise<T>;
 
-export type TurnOptions = {
+export type RepositorySlotOptions = {
   readonly locks: RepositoryLocks;
   /** How long a write waits for those to the same repository before it, in milliseconds. */
   readonly lockWaitMs: number;
@@ -28,14 +28,14 @@ export type TurnOptions = {
 const retryAfterSeconds = 5;
 
 /** Lets writes to a repository with immutable tags have their turn, one after the other. */
-export function createTurns({ locks, lockWaitMs, maxWaiting }: TurnOptions): InTurn {
+export function createRepositorySlots({ locks, lockWaitMs, maxWaiting }: RepositorySlotOptions): InSlot {
   return async (exchange, repository, act) => {
     const { res } = exchange;
     const lock = await whileClientStays(exchange, (signal) =>
       locks.acquire(repository, { waitMs: lockWaitMs, maxWaiting, signal }),
     );
     if (lock === null || lock === 'gone') throw clientGone();
-    if (typeof lock === 'string') throw noTurn(lock, repository);
+    if (typeof lock === 'string') throw noSlot(lock, repository);
     // What goes on without the lock could meet another write.
     const cut = () => {
       exchange.reason = 'lock-lost';
@@ -43,7 +43,7 @@ export function createTurns({ locks, lockWaitMs, maxWaiting }: TurnOptions): InT
     };
     try {
       return await act(async (forward) => {
-        if (!(await lock.isHeld())) throw noTurn('unavailable', repository);
+        if (!(await lock.isHeld())) throw noSlot('unavailable', repository);
         lock.lost?.addEventListener('abort', cut, { once: true });
         // A client that leaves must not free the repository for another while upstream is still at this one's write.
         await forward(() => lock.lost?.aborted !== true);
@@ -58,7 +58,7 @@ export function createTurns({ locks, lockWaitMs, maxWaiting }: TurnOptions): InT
 }
 
 /** Why a write does not get its turn, or a delete is not looked into. */
-export function noTurn(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
+export function noSlot(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
   const why: Record<typeof refusal, string> = {
     late: `Other writes to ${repository}, which has immutable tags, have not ended in time`,
     crowded: `Too many writes to ${repository}, which has immutable tags, wait already`,

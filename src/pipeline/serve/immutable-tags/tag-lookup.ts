@@ -3,7 +3,7 @@ import { headerValues, type RawHeaders } from '../../../http/raw-headers.ts';
 import { tagForm } from '../../../registry/tag.ts';
 import type { Ask, Fetched } from '../../../upstream/request.ts';
 import type { Exchange } from '../../exchange.ts';
-import { buildOwnHeaders } from '../internal-request.ts';
+import { buildInternalHeaders } from '../internal-request.ts';
 
 export type TagQuestionsOptions = {
   readonly ask: Ask;
@@ -19,7 +19,7 @@ export type TagQuestionsOptions = {
  * What upstream is asked because of one request, never a cache. @throws OciError BAD_GATEWAY, GATEWAY_TIMEOUT when it does not say, and
  * DENIED when it would take too many questions.
  */
-export type TagQuestions = {
+export type TagLookup = {
   /** The registry's answer, whatever it is; null: it is larger than a manifest may be. */
   ask(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
   /** What a tag names, asked by its path; null: nothing. `digest` null: upstream does not say which, as in the first protocol. */
@@ -36,14 +36,14 @@ export type TagQuestions = {
  * @param authorization what upstream wants to see of whoever asks, a whole Authorization value; null for nothing
  * @param limitMs how long all questions may take together, in milliseconds
  */
-export function openTagQuestions(
+export function openTagLookup(
   { ask, maxManifestBytes, maxQuestions, maxListBytes }: TagQuestionsOptions,
   exchange: Exchange,
   authorization: string | null,
   limitMs: number,
-): TagQuestions {
+): TagLookup {
   const { res } = exchange;
-  const headers = buildOwnHeaders(exchange, authorization);
+  const headers = buildInternalHeaders(exchange, authorization);
   const asking = new AbortController();
   const { signal } = asking;
   const stop = () => asking.abort();

@@ -4,7 +4,7 @@ import { readManifestContent } from '../../../registry/manifest-content.ts';
 import { headerValues } from '../../../http/raw-headers.ts';
 import type { Fetched } from '../../../upstream/request.ts';
 import type { KnownContents, KnownManifest } from './known-contents.ts';
-import { readDigest, type TagQuestions } from './tag-lookup.ts';
+import { readDigest, type TagLookup } from './tag-lookup.ts';
 
 /*
  * What a tag's content reaches, and so may not be deleted from under it. The digest that is to be deleted is compared with every digest
@@ -15,7 +15,7 @@ import { readDigest, type TagQuestions } from './tag-lookup.ts';
  */
 
 export type TagReachOptions = {
-  readonly questions: TagQuestions;
+  readonly questions: TagLookup;
   readonly known: KnownContents;
   readonly repository: string;
   readonly maxManifestBytes: number;
@@ -193,7 +193,7 @@ function namedInHead({ rawHeaders }: Fetched): string[] {
 }
 
 /** Gives the registry's failure as a value, so that the others are still asked, or a tag can be named. @throws OciError when the client has left, or there are no questions left */
-async function settle<T>(questions: Pick<TagQuestions, 'end'>, ask: () => Promise<T>): Promise<T | OciError> {
+async function settle<T>(questions: Pick<TagLookup, 'end'>, ask: () => Promise<T>): Promise<T | OciError> {
   try {
     return await ask();
   } catch (error) {
