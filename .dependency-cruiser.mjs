@@ -47,7 +47,7 @@ const mayImport = {
     'upstream',
   ],
   admin: ['alerts', 'app', 'config', 'http', 'registry', 'telemetry', 'upstream'],
-  supervisor: ['admin', 'app', 'auth', 'cache', 'config', 'locks', 'system', 'telemetry'],
+  supervisor: ['admin', 'app', 'auth', 'cache', 'config', 'locks', 'redis', 'system', 'telemetry'],
   doctor: ['app', 'auth', 'cache', 'config', 'redis', 'system', 'tls'],
   cli: [
     'admin',

@@ -26,8 +26,9 @@ import { createAuthStages } from './auth-stages.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import { openOwnDeletes, type Deletes } from './open-deletes.ts';
-import { openRepositoryLocks, type OpenRepositoryLocks } from './open-repository-locks.ts';
+import { openRepositoryLocks } from './open-repository-locks.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
+import { createSharedRedis } from '../redis/open.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
 import { createSessionSecret } from './session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
@@ -94,19 +95,19 @@ export async function createApp(options: AppOptions): Promise<App> {
     frees.push(() => metrics.close());
     const descriptors = watchDescriptors(logger);
     frees.push(() => descriptors.close());
-    const store = await openCacheStore(config, pem.redisCa, logger, ipc?.writes);
+    const redis = createSharedRedis(config.cache.redis, pem.redisCa);
+    frees.push(() => redis.close());
+    const store = await openCacheStore(config, redis, logger, ipc?.writes);
     const counters = createCacheCounters();
     frees.push(() => store?.close());
-    const throttle = await openLoginThrottle(options, metrics);
-    frees.push(() => throttle.close());
+    const throttle = await openLoginThrottle({ ...options, redis }, metrics);
     const usersOptions = { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) };
     const users = await openUsers(config.auth, usersOptions);
     const isRemote = config.cache.driver === 'redis';
     const sessionSecret = options.sessionSecret ?? createSessionSecret();
     const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const locks = openRepositoryLocks({ config, pem }, options.locks);
-    frees.push(() => locks.close());
-    const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, logger }));
+    const locks = await openRepositoryLocks({ config, redis }, options.locks);
+    const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, redis, logger }));
     frees.push(() => deletes.close?.());
     const shared = { store, counters, locks, deletes, metrics, logger, sessionSecret };
     let certificateEndMs = pem.notAfterMs;
@@ -201,7 +202,7 @@ type Service = {
 type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
-  readonly locks: OpenRepositoryLocks;
+  readonly locks: RepositoryLocks;
   readonly deletes: Deletes;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -260,7 +261,6 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const cors = createCors(config.cors.origins);
   const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
   const { immutableTags } = config;
-  if (immutableTags.length > 0) await locks.prepare();
   const pipeline = createPipeline({
     authenticator,
     ...createAuthStages({

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { openRedis } from '../redis/open.ts';
+import { openRedis, type SharedRedis } from '../redis/open.ts';
 import { createRedisFreezes, type RedisFreezes } from '../locks/redis-freezes.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { createDeleteTurns } from '../locks/delete-turns.ts';
@@ -21,6 +21,7 @@ export type Deletes = {
 type RedisState = {
   readonly config: Pick<Config, 'cache' | 'upstream'>;
   readonly pem: Pick<PemFiles, 'redisCa'>;
+  readonly redis: SharedRedis;
   readonly logger: Pick<Logger, 'warn'>;
 };
 
@@ -32,12 +33,12 @@ export async function openDeleteTurns(state: RedisState, own: Freezer): Promise<
   const { cache, upstream } = state.config;
   if (cache.driver !== 'redis')
     return { turns: createDeleteTurns(createRepositoryLocks(), own), close: () => Promise.resolve() };
-  const locks = openRepositoryLocks(state, createRepositoryLocks(), 'deletion');
-  await locks.prepare();
+  const locks = await openRepositoryLocks(state, createRepositoryLocks(), 'deletion');
   const { keyPrefix, timeout, instanceTimeout } = cache.redis;
+  const listening = await openRedis(cache.redis, state.pem.redisCa);
   const freezes: RedisFreezes = createRedisFreezes({
-    redis: await openRedis(cache.redis, state.pem.redisCa),
-    listening: await openRedis(cache.redis, state.pem.redisCa),
+    redis: await state.redis.get(),
+    listening,
     ...{ keyPrefix, upstreamUrl: upstream.url, timeoutMs: timeout },
     instanceTimeoutMs: instanceTimeout,
     own,
@@ -48,7 +49,7 @@ export async function openDeleteTurns(state: RedisState, own: Freezer): Promise<
     turns: createDeleteTurns(locks, freezes),
     close: async () => {
       await freezes.close();
-      locks.close();
+      listening.disconnect();
     },
   };
 }

@@ -7,15 +7,14 @@ import {
   type LoginThrottle,
 } from '../auth/throttle/login-throttle.ts';
 import { createSharedLockOuts } from '../auth/throttle/shared-lock-outs.ts';
-import { openRedis } from '../redis/open.ts';
+import type { SharedRedis } from '../redis/open.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
-import type { PemFiles } from './pem-files.ts';
 
 export type LoginThrottleSettings = {
   readonly config: Config;
-  readonly pem: Pick<PemFiles, 'redisCa'>;
+  readonly redis: SharedRedis;
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
   readonly ipc?: { readonly logins: WorkerIpc<LoginNotice> };
@@ -34,7 +33,7 @@ const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
 
 /** Opens what keeps guessers out, as it is configured. */
 export async function openLoginThrottle(
-  { config, pem, logger, ipc, loginKey }: LoginThrottleSettings,
+  { config, redis, logger, ipc, loginKey }: LoginThrottleSettings,
   metrics: Metrics,
 ): Promise<LoginThrottle> {
   const { auth, cache, upstream } = config;
@@ -57,7 +56,7 @@ export async function openLoginThrottle(
     ipc: ipc?.logins,
     shared: shares
       ? createSharedLockOuts({
-          redis: await openRedis(cache.redis, pem.redisCa),
+          redis: await redis.get(),
           keyPrefix: cache.redis.keyPrefix,
           upstreamUrl: upstream.url,
           address,

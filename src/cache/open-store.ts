@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
-import { openRedis, type RedisConfig } from '../redis/open.ts';
+import type { RedisConfig, SharedRedis } from '../redis/open.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore } from './store.ts';
@@ -16,10 +16,10 @@ export type CacheConfig = {
 /** Twice what another instance needs to notice that Redis is back: a pause, an attempt to connect, a turn of the watch. */
 const redisSettleMs = 2000;
 
-/** Opens the store that the configuration names; null for none. `redisCa` is as for openRedis; `peers` are processes that serve with this one. */
+/** Opens the store that the configuration names; null for none. `ipc` reaches the processes that serve with this one. */
 export async function openCacheStore(
   { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
-  redisCa: string | null,
+  redis: SharedRedis,
   logger: Pick<Logger, 'info' | 'warn'>,
   ipc: WorkerIpc<WriteNotice> | undefined,
 ): Promise<CacheStore | null> {
@@ -34,10 +34,9 @@ export async function openCacheStore(
     case 'redis': {
       const { createRedisStore } = await import('./redis-store.ts');
       const { keyPrefix, timeout } = cache.redis;
-      const redis = await openRedis(cache.redis, redisCa);
       return createRedisStore({
         ...limits,
-        redis,
+        redis: await redis.get(),
         keyPrefix,
         upstreamUrl: upstream.url,
         timeoutMs: timeout,

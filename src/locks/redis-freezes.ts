@@ -67,7 +67,6 @@ type Attempt = {
 export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
   const { redis, listening, timeoutMs, instanceTimeoutMs, own, logger } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
-  for (const each of [redis, listening]) each.on('error', () => {}); // tried again by itself
   const instances = createRedisInstances({ redis, key: keys.instances, timeoutMs, instanceTimeoutMs });
   const foreign = new Map<string, Foreign>();
   const attempts = new Map<string, Attempt>();
@@ -221,8 +220,6 @@ export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
       for (const { stop } of attempts.values()) stop();
       await news.tell({ kind: 'bye', id: '', repository: '', at: 0 }).catch(() => {});
       await instances.close();
-      redis.disconnect();
-      listening.disconnect();
       for (const id of foreign.keys()) thawForeign(id);
     },
   };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Cluster, Redis } from 'ioredis';
 import { unsettledMs } from './repository-locks.ts';
-import { within } from '../redis/trust.ts';
+import { ForeignAnswerError, LateError, within } from '../redis/trust.ts';
 
 export type RedisInstancesOptions = {
   readonly redis: Redis | Cluster;
@@ -39,8 +39,8 @@ export type RedisInstances = {
 };
 
 const registerMs = 1000;
-/** After how many failures in a row the connection is made anew. */
-const maxFailures = 3;
+/** After how many questions in a row without a right answer the connection is made anew. */
+const maxUnanswered = 3;
 /** Twice what an instance needs to find Redis back and register: a pause, an attempt to connect, a turn. In milliseconds. */
 const settleMs = 2000;
 const hourMs = 60 * 60 * 1000;
@@ -83,7 +83,7 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
   const seen = new Map<string, { readonly score: number; readonly heardAtMs: number }>();
   let sinceMs = 0;
   let connectedAtMs = performance.now();
-  let failures = 0;
+  let unanswered = 0;
   let isClosed = false;
 
   const silentMs = (id: string) => performance.now() - (seen.get(id)?.heardAtMs ?? -Infinity);
@@ -111,11 +111,13 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
   const register = async (): Promise<void> => {
     try {
       await look();
-      failures = 0;
-    } catch {
-      failures += 1;
-      if (failures < maxFailures || redis.status !== 'ready' || isClosed) return;
-      failures = 0;
+      unanswered = 0;
+    } catch (error) {
+      // An error that Redis answers with, for one that it is full, is no reason to cut off all who use the connection.
+      const isAnswer = !(error instanceof LateError || error instanceof ForeignAnswerError);
+      unanswered = isAnswer ? 0 : unanswered + 1;
+      if (unanswered < maxUnanswered || redis.status !== 'ready' || isClosed) return;
+      unanswered = 0;
       redis.disconnect(true);
     }
   };
@@ -144,7 +146,7 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
 function readReply(reply: unknown): readonly [number, number, ReadonlyMap<string, number>] {
   const [nowMs, since, members] = Array.isArray(reply) ? (reply as unknown[]) : [];
   if (typeof nowMs !== 'number' || typeof since !== 'number' || !Array.isArray(members))
-    throw new Error('this is no list of instances');
+    throw new ForeignAnswerError();
   const listed = new Map<string, number>();
   for (let i = 0; i + 1 < members.length; i += 2) {
     const [id, score] = [String(members[i]), Number(members[i + 1])];

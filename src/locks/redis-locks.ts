@@ -20,7 +20,6 @@ export type RedisLocksOptions = {
 /** Locks that all instances share; one is to be asked for by one at a time in each of them. */
 export type RedisLocks = {
   acquire(repository: string, wish: Omit<LockWish, 'maxWaiting'>): Promise<RepositoryLock | LockRefusal>;
-  close(): void;
 };
 
 /** How long a lock outlives an instance that died with it, in milliseconds. */
@@ -54,7 +53,6 @@ export function createRedisLocks({
   of,
 }: RedisLocksOptions): RedisLocks {
   const keys = createRedisKeys(keyPrefix, upstreamUrl);
-  redis.on('error', () => {}); // the connection is tried again by itself, and who wants a lock hears of it
   redis.setMaxListeners(0); // each lock that is held listens
   const ask = <T>(question: () => Promise<T>): Promise<T> => within(timeoutMs, question());
   const drop = (key: string, token: string) => {
@@ -127,5 +125,5 @@ export function createRedisLocks({
     }
   };
 
-  return { acquire, close: () => redis.disconnect() };
+  return { acquire };
 }

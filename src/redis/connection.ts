@@ -53,6 +53,7 @@ export function parseRedisUrl(url: string): RedisUrl {
 /** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. @throws OperatorError when the URL is none. */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
   const redis = openConnection(options);
+  redis.on('error', () => {}); // the connection is tried again by itself
   if (redis instanceof Cluster) redis.on('+node', contain);
   else contain(redis);
   return redis;

@@ -20,3 +20,20 @@ export async function openRedis(
   const { connectRedis } = await import('./connection.ts'); // and ioredis with it, which other stores do without
   return connectRedis({ url, username, password, ca, connectTimeoutMs });
 }
+
+/** One connection for everything in a process that asks short questions. */
+export type SharedRedis = {
+  /** Gives the connection; the first call opens it. */
+  get(): Promise<Redis | Cluster>;
+  /** Closes it. To be called when nobody uses it any more. */
+  close(): Promise<void>;
+};
+
+/** Creates it; the parameters are those of openRedis. */
+export function createSharedRedis(config: RedisConfig, ca: string | null): SharedRedis {
+  let opened: Promise<Redis | Cluster> | null = null;
+  return {
+    get: () => (opened ??= openRedis(config, ca)),
+    close: async () => (await opened)?.disconnect(),
+  };
+}

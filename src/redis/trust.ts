@@ -176,12 +176,12 @@ export function createRedisTrust({
     close: () => {
       closed = true;
       clearTimeout(timer);
-      redis.disconnect();
     },
   };
 }
 
-class LateError extends Error {}
+/** No answer came in time. */
+export class LateError extends Error {}
 
 /** Something answers in Redis's place, or gives one question the answer to another: nothing on this connection is to be believed. */
 export class ForeignAnswerError extends Error {

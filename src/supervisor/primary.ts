@@ -16,6 +16,7 @@ import type { Address, FromWorker, ToWorker } from './messages.ts';
 import { openDeleteTurns } from '../app/open-deletes.ts';
 import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts';
 import { createRepositoryLocks } from '../locks/repository-locks.ts';
+import { createSharedRedis } from '../redis/open.ts';
 import { createWorkerBroadcast, type BroadcastMember } from './worker-broadcast.ts';
 import { createMetricsCollector } from './metrics-collector.ts';
 import type { Serving } from './serving.ts';
@@ -61,7 +62,8 @@ export async function openWorkers({
   warnOfSmallShare(config, logger);
   const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now });
   const freezer = createFreezer();
-  const deletes = await openDeleteTurns({ config, pem, logger }, freezer);
+  const redis = createSharedRedis(config.cache.redis, pem.redisCa);
+  const deletes = await openDeleteTurns({ config, pem, redis, logger }, freezer);
   const locks = {
     tags: createLockServer('tags', createRepositoryLocks()),
     deletes: createLockServer('deletes', deletes.turns),
@@ -214,6 +216,10 @@ export async function openWorkers({
     return opened;
   };
 
+  const closeDeletes = async () => {
+    await deletes.close();
+    await redis.close();
+  };
   let checks: NodeJS.Timeout | undefined;
   const kill = async ({ process: child }: Worker): Promise<void> => {
     const gone = once(child, 'exit');
@@ -250,7 +256,7 @@ export async function openWorkers({
         await Promise.race([logged, wait(lastLinesMs, undefined, { ref: false })]);
       }),
     );
-    await deletes.close();
+    await closeDeletes();
   };
 
   try {
@@ -277,7 +283,7 @@ export async function openWorkers({
   } catch (error) {
     state = 'stopping';
     await Promise.all([...workers.keys()].map(kill));
-    await deletes.close();
+    await closeDeletes();
     throw error;
   }
 }

@@ -13,8 +13,9 @@ const rules = { failures: 4, windowMs: 1e9, lockMs: 1e8, maxLockMs: 5e8 };
 const never = { ...rules, failures: 0 };
 
 function open(url: string, options: { name?: typeof rules; upstreamUrl?: string } = {}) {
-  return createSharedLockOuts({
-    redis: connectRedis({ url, username: null, password: null, ca: null, connectTimeoutMs: 2000 }),
+  const redis = connectRedis({ url, username: null, password: null, ca: null, connectTimeoutMs: 2000 });
+  const shared = createSharedLockOuts({
+    redis,
     keyPrefix,
     upstreamUrl: options.upstreamUrl ?? 'http://127.0.0.1:5000',
     address: rules,
@@ -23,6 +24,7 @@ function open(url: string, options: { name?: typeof rules; upstreamUrl?: string 
     timeoutMs: 5000,
     now: () => performance.now(),
   });
+  return { ...shared, close: () => redis.disconnect() };
 }
 
 /** Lets time pass for all counts: they lie further back. */
@@ -101,14 +103,15 @@ describe('lock-outs in Redis', { timeout: 120_000, skip: unlessInstalled('redis-
   test('are not asked for longer than the time there is, nor again at once', async () => {
     const redis = await startRedis();
     let nowMs = 0;
+    const connection = connectRedis({
+      url: `redis://${redis.address}`,
+      username: null,
+      password: null,
+      ca: null,
+      connectTimeoutMs: 2000,
+    });
     const shared = createSharedLockOuts({
-      redis: connectRedis({
-        url: `redis://${redis.address}`,
-        username: null,
-        password: null,
-        ca: null,
-        connectTimeoutMs: 2000,
-      }),
+      redis: connection,
       keyPrefix,
       upstreamUrl: 'http://127.0.0.1:5000',
       address: rules,
@@ -131,7 +134,7 @@ describe('lock-outs in Redis', { timeout: 120_000, skip: unlessInstalled('redis-
         return (await shared.count('192.0.2.1', 'name')) !== null;
       });
     } finally {
-      shared.close();
+      connection.disconnect();
       await redis.stop();
     }
   });

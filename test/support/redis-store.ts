@@ -22,16 +22,17 @@ export function openTestStore(options: Partial<RedisStoreOptions> & { address?: 
     if (typeof fields === 'string') log.push({ level, msg: fields });
     else log.push({ level, msg: msg ?? '', ...(fields as { reason?: unknown }) });
   };
-  const store = createRedisStore({
-    redis:
-      options.redis ??
-      connectRedis({
-        url: `redis://${options.address ?? ''}`,
-        username: null,
-        password: null,
-        ca: null,
-        connectTimeoutMs: 2000,
-      }),
+  const redis =
+    options.redis ??
+    connectRedis({
+      url: `redis://${options.address ?? ''}`,
+      username: null,
+      password: null,
+      ca: null,
+      connectTimeoutMs: 2000,
+    });
+  const opened = createRedisStore({
+    redis,
     keyPrefix: 'test:',
     upstreamUrl: 'http://127.0.0.1:5000',
     maxBytes: 1024 * 1024,
@@ -42,6 +43,13 @@ export function openTestStore(options: Partial<RedisStoreOptions> & { address?: 
     logger: { info: note('info'), warn: note('warn') },
     ...options,
   });
+  const store: CacheStore = {
+    ...opened,
+    close: async () => {
+      await opened.close();
+      redis.disconnect();
+    },
+  };
   const isTrusted = async () => (await store.lookup(probe)).kind !== 'unavailable';
   return {
     store,

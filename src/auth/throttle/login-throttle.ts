@@ -63,7 +63,6 @@ export type LoginThrottle = {
   failed(attempt: LoginAttempt): Promise<void>;
   /** To be called when the password was right. */
   succeeded(attempt: LoginAttempt): void;
-  close(): void;
 };
 
 export type LoginThrottleOptions = {
@@ -183,6 +182,5 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
       void ipc?.publish({ kind: 'proven', ...login });
       shared?.remember(network, nameKey);
     },
-    close: () => shared?.close(),
   };
 }

@@ -13,7 +13,6 @@ export type SharedLockOuts = {
   count(network: string, nameKey: string): Promise<{ address: LockOut | null; name: LockOut | null } | null>;
   /** Remembers where a name has succeeded from; nothing waits for it. */
   remember(network: string, nameKey: string): void;
-  close(): void;
 };
 
 export type SharedLockOutsOptions = {
@@ -115,7 +114,6 @@ export function createSharedLockOuts(options: SharedLockOutsOptions): SharedLock
       return null;
     }
   };
-  redis.on('error', () => {}); // the connection is tried again by itself, and the cache says that Redis is away
 
   return {
     find: async (network, nameKey) => {
@@ -133,7 +131,6 @@ export function createSharedLockOuts(options: SharedLockOutsOptions): SharedLock
       const [, , from = ''] = keysOf(network, nameKey);
       void ask(() => redis.set(from, '', 'PX', options.provenTtlMs));
     },
-    close: () => redis.disconnect(),
   };
 }
 

@@ -61,6 +61,14 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
   };
   const untilHit = (tag: string) =>
     until('the cache is in use', async () => (await get(tag)).cache === 'HIT', 30_000);
+  /** How often Redis has refused to run the text of a script. */
+  const refusedScripts = async () => {
+    const line = /cmdstat_eval:.*?rejected_calls=(\d+),failed_calls=(\d+)/.exec(
+      await redis.admin.info('commandstats'),
+    );
+    return Number(line?.[1] ?? 0) + Number(line?.[2] ?? 0);
+  };
+  const cuts = () => frontDoor.log.filter(({ reason }) => reason === 'the connection was closed');
   const said = (words: string) => frontDoor.log.filter(({ msg }) => msg.includes(words)).length;
 
   describe('what is damaged in Redis is asked for again', () => {
@@ -205,6 +213,12 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
       await get('kept');
     }
     assert.equal(said('Redis is full') - before, 1);
+    const [cut, refused] = [cuts(), await refusedScripts()];
+    await until(
+      'the instance has failed to register often',
+      async () => (await refusedScripts()) > refused + 4,
+    );
+    assert.deepEqual(cuts(), cut, 'nobody has cut the connection for that');
     await redis.admin.config('SET', 'maxmemory', '0');
     await untilHit('unstored0');
   });

@@ -70,8 +70,8 @@ describe('guessing passwords at several instances', { timeout: 120_000 }, () => 
   let redis: RedisServer;
   let instances: FrontDoor[] = [];
   const keyPrefix = 'test:';
-  /** Each instance's for its cache, its lock-outs, and three for its deletes; and the test's own. */
-  const connections = 2 * 5 + 1;
+  /** Each instance's for what it asks, and for what it listens to; and the test's own. */
+  const connections = 2 * 2 + 1;
   before(async () => {
     redis = await startRedis();
     instances = await Promise.all(
