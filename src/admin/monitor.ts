@@ -5,7 +5,7 @@ import { openChannels, type ChannelSettings } from '../alerts/channels.ts';
 import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/delivery.ts';
 import { createIncidents } from '../alerts/incidents.ts';
 import type { ServedState } from '../app/served-state.ts';
-import type { Exposition } from '../telemetry/metrics/exposition.ts';
+import { formatExposition, type Exposition } from '../telemetry/metrics/exposition.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { openProcessMetrics } from '../telemetry/metrics/process-metrics.ts';
 import { createAsk } from '../upstream/request.ts';
@@ -97,7 +97,6 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
   let scrape: Promise<Exposition> | undefined;
   const expose = async (): Promise<Exposition> => {
     await firstLook;
-    const { formatExposition } = await import('../telemetry/metrics/exposition.ts'); // and prom-client with it
     return formatExposition([
       ...(await door.reports()).map(({ families }) => families),
       counts.families(door.status(), upstream),

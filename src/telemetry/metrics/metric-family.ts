@@ -1,4 +1,4 @@
-/** One value of a metric, in the form that prom-client adds up. */
+/** One value of a metric; processes send it to each other as JSON. */
 export type MetricValue = {
   readonly labels: Readonly<Record<string, string | number>>;
   readonly value: number;
