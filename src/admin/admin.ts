@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Exposition } from '../telemetry/metrics/exposition.ts';
-import { startInPieces } from '../http/pieces.ts';
+import { startInPieces } from '../http/paced-write.ts';
 import { findAdminRefusal, type AdminNames } from './admin-request.ts';
 import type { Readiness } from './readiness.ts';
 

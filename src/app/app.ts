@@ -19,7 +19,7 @@ import { createAudit } from '../pipeline/serve/audit.ts';
 import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
 import { createCors } from '../pipeline/cors.ts';
 import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
-import { createImmutableTags } from '../pipeline/serve/immutable-tags/immutable-tags.ts';
+import { createImmutableTags } from '../pipeline/immutable-tags/immutable-tags.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createAuthStages } from './auth-stages.ts';

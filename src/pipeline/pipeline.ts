@@ -9,7 +9,7 @@ import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { OciError } from '../registry/error.ts';
 import { withoutOddSource } from '../registry/mount.ts';
 import { nameFaultError } from '../registry/name-fault.ts';
-import { countedAs } from '../registry/counted-as.ts';
+import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type BlobName, type Operation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
 import { tooLarge, type Engine, type ForwardRequest } from '../upstream/forward.ts';
@@ -34,7 +34,7 @@ import {
   type RequestConnection,
 } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
-import type { GuardTags } from './serve/immutable-tags/immutable-tags.ts';
+import type { GuardTags } from './immutable-tags/immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
 import { hasReadableForwarded } from '../http/public-name.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
@@ -143,7 +143,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const target = parseTarget(exchange.rawTarget);
       const operation = parseOperation(exchange.method, target, options.openPaths);
       exchange.operation = operation;
-      exchange.routeKind = countedAs(operation);
+      exchange.routeKind = routeLabelOf(operation);
       if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
       checkFraming(exchange.req, operation);
       if (exchange.expectation === 'unknown') {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { endAnswer } from './error-response.ts';
 import type { Exchange } from './exchange.ts';
-import { startInPieces } from '../http/pieces.ts';
+import { startInPieces } from '../http/paced-write.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
 
 /** Room for answers that are held whole, in bytes. */

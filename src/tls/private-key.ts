@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { OperatorError } from '../system/operator-error.ts';
-import { describeForeignForm, isUtf16 } from './foreign-form.ts';
-import { describeLeftOut, formatLeftOut, type LeftOut } from './left-out.ts';
+import { describeForeignForm, isUtf16 } from './other-formats.ts';
+import { describeLeftOut, formatLeftOut, type LeftOut } from './skipped-blocks.ts';
 import { formatPem, readPemBlocks, type PemBlock } from './pem-blocks.ts';
 import { quote } from './trust.ts';
 

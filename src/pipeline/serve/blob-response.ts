@@ -6,7 +6,7 @@ import { buildClientHeaders } from '../../upstream/headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { FilePart } from '../../storage/file-transfer.ts';
 import { endAnswer } from '../error-response.ts';
-import { whileClientStays } from '../client-stay.ts';
+import { whileClientStays } from '../while-client-stays.ts';
 import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';

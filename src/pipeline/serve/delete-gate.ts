@@ -1,12 +1,12 @@
 import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
-import { raceOf } from '../../registry/race.ts';
+import { deleteConflictOf } from '../../registry/delete-conflict.ts';
 import { parseTarget } from '../../registry/target.ts';
 import type { Ask } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 import type { Exchange } from '../exchange.ts';
-import { clientGone } from './immutable-tags/tag-lookup.ts';
+import { clientGone } from '../immutable-tags/tag-lookup.ts';
 
 /** Keeps deletes apart from whatever they may not meet at upstream. */
 export type DeleteGate = {
@@ -123,19 +123,19 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
 
   return {
     open: (exchange, operation) => {
-      const race = raceOf(operation);
+      const race = deleteConflictOf(operation);
       if (race?.kind !== 'other') return null;
       const hasBody = !exchange.req.complete || exchange.req.readableLength > 0;
       return openPass(exchange, race.repositories, hasBody ? race.from : 'head');
     },
     alone: (exchange, operation, proceed) => {
-      const race = raceOf(operation);
+      const race = deleteConflictOf(operation);
       return race?.kind === 'delete'
         ? alone(exchange, race.repository, proceed)
         : proceed({ answered: () => {}, outlivesClient: () => false });
     },
     guardAsk: (ask) => async (asked, fetchLimits) => {
-      const race = raceOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
+      const race = deleteConflictOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
       if (race?.kind !== 'other') return ask(asked, fetchLimits);
       const { repositories } = race;
       const { signal } = fetchLimits;

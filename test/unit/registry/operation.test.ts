@@ -3,9 +3,9 @@ import { describe, test } from 'node:test';
 import { cacheableOf, writtenOf } from '../../../src/cache/cacheable.ts';
 import { accessOf } from '../../../src/registry/access.ts';
 import { changeOf } from '../../../src/registry/change.ts';
-import { countedAs } from '../../../src/registry/counted-as.ts';
+import { routeLabelOf } from '../../../src/registry/route-label.ts';
 import { parseOperation, type Operation } from '../../../src/registry/operation.ts';
-import { raceOf } from '../../../src/registry/race.ts';
+import { deleteConflictOf } from '../../../src/registry/delete-conflict.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const openPaths = new Set(['/_ping', '/v1/_ping']);
@@ -219,7 +219,7 @@ function describeCache(operation: Operation, path: string): string {
 }
 
 function describeRace(operation: Operation): string {
-  const race = raceOf(operation);
+  const race = deleteConflictOf(operation);
   if (race === null) return '-';
   if (race.kind === 'delete') return `deletes in ${race.repository}`;
   return `${race.from === 'head' ? 'reads' : 'writes'} ${race.repositories.join()}`;
@@ -245,7 +245,7 @@ describe('what a request is to each part of the program', () => {
           describeCache(operation, path),
           describeRace(operation),
           describeAudit(operation),
-          countedAs(operation),
+          routeLabelOf(operation),
         ],
         expected,
       );
@@ -337,7 +337,7 @@ describe('the names in a path', () => {
       const known: Record<string, unknown> = {
         ...operation,
         ...(operation.kind === 'blob' ? operation.stored : {}),
-        kind: countedAs(operation),
+        kind: routeLabelOf(operation),
       };
       for (const [name, value] of Object.entries(expected)) assert.equal(known[name], value, name);
     });

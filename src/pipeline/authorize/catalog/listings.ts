@@ -12,7 +12,7 @@ import type { CanonicalTarget } from '../../../registry/target.ts';
 import type { Ask, AskedRequest, Fetched } from '../../../upstream/request.ts';
 import { writeWholeHead } from '../../serve/cache-response.ts';
 import { collectCatalog, type Refused } from './catalog.ts';
-import { whileClientStays } from '../../client-stay.ts';
+import { whileClientStays } from '../../while-client-stays.ts';
 import type { Exchange } from '../../exchange.ts';
 import type { PageCursors } from './page-cursors.ts';
 import type { EditsFor } from '../../response-edits.ts';

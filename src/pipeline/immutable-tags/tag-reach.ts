@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { OciError } from '../../../registry/error.ts';
-import { readManifestContent } from '../../../registry/manifest-content.ts';
-import { headerValues } from '../../../http/raw-headers.ts';
-import type { Fetched } from '../../../upstream/request.ts';
+import { OciError } from '../../registry/error.ts';
+import { readManifestContent } from '../../registry/manifest-content.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { Fetched } from '../../upstream/request.ts';
 import type { KnownContents, KnownManifest } from './known-contents.ts';
 import { readDigest, type TagLookup } from './tag-lookup.ts';
 

@@ -1,7 +1,7 @@
-import { OciError } from '../../../registry/error.ts';
-import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../../locks/repository-locks.ts';
-import { whileClientStays } from '../../client-stay.ts';
-import type { Exchange } from '../../exchange.ts';
+import { OciError } from '../../registry/error.ts';
+import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
+import { whileClientStays } from '../while-client-stays.ts';
+import type { Exchange } from '../exchange.ts';
 import { clientGone } from './tag-lookup.ts';
 
 /** Forwards the request. @param outlivesClient see ForwardRequest */

@@ -1,9 +1,9 @@
-import { OciError } from '../../../registry/error.ts';
-import { headerValues } from '../../../http/raw-headers.ts';
-import type { TagChange } from '../../../registry/tag-change.ts';
-import type { Authentication } from '../../authenticate/authenticate.ts';
-import { whileClientStays } from '../../client-stay.ts';
-import type { Exchange } from '../../exchange.ts';
+import { OciError } from '../../registry/error.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { TagChange } from '../../registry/tag-change.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import { whileClientStays } from '../while-client-stays.ts';
+import type { Exchange } from '../exchange.ts';
 import type { KnownContents } from './known-contents.ts';
 import { tryAgain, type InSlot, type Proceed } from './repository-slot.ts';
 import type { TagInquiries } from './tag-inquiries.ts';

@@ -1,9 +1,9 @@
-import { OciError } from '../../../registry/error.ts';
-import { headerValues, type RawHeaders } from '../../../http/raw-headers.ts';
-import { tagForm } from '../../../registry/tag.ts';
-import type { Ask, Fetched } from '../../../upstream/request.ts';
-import type { Exchange } from '../../exchange.ts';
-import { buildInternalHeaders } from '../internal-request.ts';
+import { OciError } from '../../registry/error.ts';
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import { tagForm } from '../../registry/tag.ts';
+import type { Ask, Fetched } from '../../upstream/request.ts';
+import type { Exchange } from '../exchange.ts';
+import { buildInternalHeaders } from '../serve/internal-request.ts';
 
 export type TagQuestionsOptions = {
   readonly ask: Ask;

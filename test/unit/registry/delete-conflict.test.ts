@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseOperation } from '../../../src/registry/operation.ts';
-import { raceOf } from '../../../src/registry/race.ts';
+import { deleteConflictOf } from '../../../src/registry/delete-conflict.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -42,7 +42,7 @@ const rows: readonly (readonly [string, string, string | null])[] = [
 
 for (const [method, raw, expected] of rows)
   test(`${method} ${raw}: ${expected ?? 'anything'}`, () => {
-    const race = raceOf(parseOperation(method, parseTarget(raw), new Set()));
+    const race = deleteConflictOf(parseOperation(method, parseTarget(raw), new Set()));
     const text =
       race?.kind === 'delete'
         ? `delete ${race.repository}`
@@ -52,7 +52,7 @@ for (const [method, raw, expected] of rows)
 
 test('a mount that names many sources has but a few looked at', () => {
   const from = Array.from({ length: 1000 }, (_, i) => `from=r${i}`).join('&');
-  const race = raceOf(
+  const race = deleteConflictOf(
     parseOperation('POST', parseTarget(`/v2/app/blobs/uploads/?mount=${digest}&${from}`), new Set()),
   );
   assert.equal(race?.kind === 'other' && race.repositories.length, 8);

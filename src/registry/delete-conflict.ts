@@ -4,7 +4,7 @@ import type { Operation } from './operation.ts';
  * What may not meet at upstream, which does not keep it apart itself: a delete, and what reads or writes in the same repository meanwhile. A
  * tag that moves away from a digest goes with that digest's delete, and what is asked for is remembered as being there.
  */
-export type Race =
+export type DeleteConflict =
   | { readonly kind: 'delete'; readonly repository: string }
   /** `from`: whether upstream may be at it as soon as it has the head, or only when it has all of the body. */
   | { readonly kind: 'other'; readonly repositories: readonly string[]; readonly from: 'head' | 'body' };
@@ -13,7 +13,7 @@ export type Race =
 const maxSources = 8;
 
 /** Names what a request may not meet; null for one that may meet anything (lists, the parts of an upload). */
-export function raceOf(operation: Operation): Race | null {
+export function deleteConflictOf(operation: Operation): DeleteConflict | null {
   const { method, reads } = operation;
   switch (operation.kind) {
     case 'manifest':
