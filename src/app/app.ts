@@ -11,6 +11,7 @@ import type { CacheStore } from '../cache/store.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { watchDescriptors } from '../system/descriptor-watch.ts';
 import { createMetrics, type Metrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
+import { createRelayBudget } from '../upstream/body/relay-budget.ts';
 import { createEngine } from '../upstream/forward.ts';
 import { createAsk, createFetch } from '../upstream/request.ts';
 import { createUpstream } from '../upstream/connections.ts';
@@ -57,8 +58,8 @@ export type App = {
   close(options: { graceMs: number }): Promise<void>;
 };
 
-/** What a stream holds back before it asks its source to wait, in bytes: measured as the best for blobs. */
-const streamBufferBytes = 256 * 1024;
+/** What a stream holds back before it asks its source to wait, in bytes: bodies in full flow have larger buffers of their own. */
+const streamBufferBytes = 16 * 1024;
 
 export type AppOptions = ServedState & {
   readonly logger: Logger;
@@ -214,9 +215,11 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
   const { listen, auth, limits } = config;
   const { store, counters, locks, deletes, metrics, logger, sessionSecret } = shared;
   const { authenticator } = users;
+  const budget = createRelayBudget(limits.relayBytes);
   const upstream = createUpstream({
     ...config.upstream,
     ca: pem.upstreamCa,
+    pieceBytes: budget.pieceBytes,
   });
   const upstreamOptions = {
     upstream,
@@ -288,7 +291,7 @@ async function openService(state: ServedState, users: Users, shared: Shared): Pr
             maxWaiting: limits.tagLockQueue,
           }),
     gate,
-    engine: createEngine(upstreamOptions),
+    engine: createEngine({ ...upstreamOptions, budget }),
     cache,
     storage: blobs === null ? null : { blobs, ask },
     audit: config.log.audit

@@ -21,6 +21,8 @@ export type UpstreamOptions = {
   readonly ca: string | null;
   readonly username: string | null;
   readonly password: string | null;
+  /** How much may be read at a time just now, in bytes; left out: as much as there is. */
+  readonly pieceBytes?: () => number;
 };
 
 /** How long an unused connection to upstream is kept, in milliseconds. */
@@ -29,7 +31,13 @@ const freeSocketTimeoutMs = 30_000;
 const maxFreeSockets = 256;
 
 /** Builds the connection pools. Certificates of an https upstream are always verified, against its own name and not the client's Host. */
-export function createUpstream({ url: urlText, ca, username, password }: UpstreamOptions): Upstream {
+export function createUpstream({
+  url: urlText,
+  ca,
+  username,
+  password,
+  pieceBytes,
+}: UpstreamOptions): Upstream {
   const url = new URL(urlText);
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   const tls = {
@@ -39,7 +47,7 @@ export function createUpstream({ url: urlText, ca, username, password }: Upstrea
   };
   const pool = { keepAlive: true, timeout: freeSocketTimeoutMs, maxFreeSockets, scheduling: 'lifo' as const };
   const secure = url.protocol === 'https:';
-  const keepAliveAgent = secure ? new HttpsAgent({ ...pool, ...tls }) : createDirectAgent(pool);
+  const keepAliveAgent = secure ? new HttpsAgent({ ...pool, ...tls }) : createDirectAgent(pool, pieceBytes);
   const freshAgent = secure
     ? new HttpsAgent({ keepAlive: false, ...tls })
     : new HttpAgent({ keepAlive: false });

@@ -31,6 +31,13 @@ const readers = new WeakMap<Socket, Reader>();
  * a 'data' event, as it would be anyway, until a {@link ByteSink} takes over.
  */
 class DirectAgent extends Agent {
+  readonly #pieceBytes: () => number;
+
+  constructor(options: AgentOptions, pieceBytes: () => number) {
+    super(options);
+    this.#pieceBytes = pieceBytes;
+  }
+
   override createConnection(options: ClientRequestArgs): Duplex {
     const reader: Reader = { sink: undefined, isParsing: false, shared: sharedBuffers.small };
     const socket = connect({
@@ -41,7 +48,8 @@ class DirectAgent extends Agent {
           const bytes = memory.subarray(0, length) as Buffer;
           const sink = sinkOf(reader);
           if (sink) return sink.onBytes(bytes);
-          reader.shared = length === memory.length ? sharedBuffers.large : sharedBuffers.small;
+          const { small, large } = sharedBuffers;
+          reader.shared = length === memory.length && this.#pieceBytes() >= large.length ? large : small;
           reader.isParsing = true;
           // No listener: nobody has asked. A connection with such bytes on it is not one for the next request.
           if (!socket.emit('data', Buffer.from(bytes))) socket.destroy();
@@ -55,9 +63,12 @@ class DirectAgent extends Agent {
   }
 }
 
-/** Builds the agent. On Windows the memory is chosen long before the bytes come, so it can't be shared: there it is an ordinary one. */
-export function createDirectAgent(options: AgentOptions): Agent {
-  return process.platform === 'win32' ? new Agent(options) : new DirectAgent(options);
+/**
+ * Builds the agent. On Windows the memory is chosen long before the bytes come, so it can't be shared: there it is an ordinary one.
+ * @param pieceBytes how much may be read at a time just now
+ */
+export function createDirectAgent(options: AgentOptions, pieceBytes = () => Infinity): Agent {
+  return process.platform === 'win32' ? new Agent(options) : new DirectAgent(options, pieceBytes);
 }
 
 /**

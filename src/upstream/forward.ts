@@ -5,18 +5,25 @@ import { OciError } from '../registry/error.ts';
 import { headerPairs, headerValues } from '../http/raw-headers.ts';
 import { createBodyBuffers } from './body/body-buffers.ts';
 import { relayDirectly, type DirectBody } from './body/direct-body.ts';
+import { relayParsed, type ParsedBody } from './body/parsed-body.ts';
 import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
+import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
 import { silenceDeprecation } from '../system/silence-deprecation.ts';
 import type { Upstream } from './connections.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
 
-export type EngineOptions = {
+export type AskOptions = {
   readonly upstream: Upstream;
   readonly connectTimeoutMs: number;
   /** How long upstream may be silent while it is upstream's turn, in milliseconds. */
   readonly readTimeoutMs: number;
+};
+
+export type EngineOptions = AskOptions & {
+  /** What bodies may keep waiting for slow readers. */
+  readonly budget: RelayBudget;
 };
 
 export type ForwardRequest = {
@@ -55,9 +62,6 @@ export type Transfer = {
 /** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
 export type Engine = { forward(request: ForwardRequest): Transfer };
 
-/** The memory of bodies that go from socket to socket; the largest is the size that was measured as the fastest. */
-const bodyBuffers = { minBytes: 32 * 1024, maxBytes: 512 * 1024, totalBytes: 4 * 1024 * 1024 };
-
 /** One use of http-proxy: what its events are handed to. */
 type Attempt = {
   onRequest(upstreamRequest: ClientRequest): void;
@@ -71,7 +75,7 @@ type WebPass = (...args: unknown[]) => unknown;
  * Builds the engine on http-proxy, which opens the upstream request and begins the request body; everything else that
  * it would do is replaced, because headers, paths, framing, errors and early ends must come through exactly.
  */
-export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Engine {
+export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs, budget }: EngineOptions): Engine {
   silenceDeprecation('DEP0060'); // util._extend, which http-proxy calls
   const proxy = httpProxy.createProxyServer({
     target: {
@@ -89,7 +93,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
   const steps = proxy as unknown as { webPasses: WebPass[] };
   steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
 
-  const openBuffers = createBodyBuffers(bodyBuffers);
+  const openBuffers = createBodyBuffers(budget);
   const attempts = new WeakMap<IncomingMessage, Attempt>();
   proxy.on('proxyReq', (upstreamRequest, req) => attempts.get(req)?.onRequest(upstreamRequest));
   proxy.on('proxyRes', (response, req) => attempts.get(req)?.onResponse(response));
@@ -101,6 +105,12 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
     let upstreamRequest: ClientRequest | undefined;
     let response: IncomingMessage | undefined;
     let direct: DirectBody | undefined;
+    let parsed: ParsedBody | undefined;
+    const openBodyBuffers = () => {
+      const buffers = openBuffers();
+      res.once('close', buffers.forget);
+      return buffers;
+    };
     let settled = false;
     let mayRetry = repeatable;
     let stopTimers = () => {};
@@ -109,7 +119,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
 
     const waitsForClient = (): boolean => {
       if (settled) return true;
-      if (response) return direct ? direct.waitsForClient() : res.writableNeedDrain;
+      if (response) return (direct ?? parsed)?.waitsForClient() ?? false;
       return upstreamRequest !== undefined && !req.complete && requestBody?.waitsForUpstream === false;
     };
 
@@ -242,7 +252,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           direct = relayDirectly({
             incoming,
             res,
-            openBuffers,
+            openBuffers: openBodyBuffers,
             onBytes: (bytes) => (bytesOut += bytes),
             onEnd: () =>
               settle(() => {
@@ -252,7 +262,7 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
           });
           if (direct) return;
         }
-        incoming.on('data', (chunk: Buffer) => (bytesOut += chunk.length));
+        parsed = relayParsed({ incoming, res, budget, onBytes: (bytes) => (bytesOut += bytes) });
         incoming.on('end', () =>
           settle(() => {
             if (incoming.rawTrailers.length > 0 && res.chunkedEncoding)
@@ -261,12 +271,11 @@ export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs }: Engi
             resolve('relayed');
           }),
         );
-        incoming.pipe(res, { end: false });
       };
 
       requestBody = createRequestBody({
         req,
-        openBuffers,
+        openBuffers: openBodyBuffers,
         onBytes: (bytes) => {
           bytesIn += bytes;
           if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));

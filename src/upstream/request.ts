@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { OciError } from '../registry/error.ts';
 import type { RawHeaders } from '../http/raw-headers.ts';
 import { createCollectedBytes } from './body/collected-bytes.ts';
-import type { EngineOptions } from './forward.ts';
+import type { AskOptions } from './forward.ts';
 import { hasForeignCoding } from './headers.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
 import { watchUpstreamSocket } from './upstream-socket.ts';
@@ -64,7 +64,7 @@ export function createFetch(
 }
 
 /** Builds the way upstream is asked for small answers; like every GET, once more when a kept connection was stale. */
-export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: EngineOptions): Ask {
+export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: AskOptions): Ask {
   const isSecure = upstream.url.protocol === 'https:';
   const open = isSecure ? httpsRequest : httpRequest;
 

@@ -375,6 +375,11 @@ const limits = z.strictObject({
     'How many requests are held for one repository while something is deleted there; each worker counts for itself. Further ones are answered with 503.',
   ),
   heldRequests: key(integer(1, 100_000), 2000, 'The same for all repositories together.'),
+  relayBytes: key(
+    size('1MiB', '16GiB'),
+    '16MiB',
+    'How many bytes of bodies on their way may wait for slow clients or for the registry in large pieces, in each worker. As more of it is used, pieces shrink from 512 KiB to 16 KiB; a connection that stalls then holds one small piece.',
+  ),
   wholeAnswerBytes: key(
     size('16MiB', '16GiB'),
     '64MiB',

@@ -1,41 +1,46 @@
+import { maxPieceBytes, minPieceBytes, type RelayBudget } from './relay-budget.ts';
+
 /** The memory of one body on its way. */
 export type BodyBuffers = {
   /** A buffer of the size that is right just now, with anything in it. */
   take(): Buffer;
   /** Gives back a buffer that nothing reads or writes any more. */
   giveBack(buffer: Buffer): void;
-  /** The body is through. */
-  close(): void;
+  /** The connection is over: buffers that were not given back are left to the garbage collector. */
+  readonly forget: () => void;
 };
 
-export type BodyBuffersOptions = {
-  /** The smallest and the largest buffer, in bytes; each size between them is twice the one before. */
-  readonly minBytes: number;
-  readonly maxBytes: number;
-  /** What one buffer of each body should come to in all, in bytes. */
-  readonly totalBytes: number;
-};
-
+/** What a body begins with, where the budget has room for it, in bytes. */
+const firstBytes = 32 * 1024;
 /** How many buffers of one size a body gets before it gets larger ones. */
 const buffersOfSize = 16;
+/** How much of what nobody uses just now is kept, in bytes. */
+const maxFreeBytes = 4 * 1024 * 1024;
 
 /**
  * Builds what hands memory to bodies; its result opens one. Large buffers cost less time, small ones less memory: a body's grow as
- * it proceeds (a client that reads slowly does not get far), and all shrink as bodies become more.
+ * it proceeds (a client that reads slowly does not get far), and all shrink as more waits for slow readers.
  */
-export function createBodyBuffers({ minBytes, maxBytes, totalBytes }: BodyBuffersOptions): () => BodyBuffers {
-  /** What nobody uses just now, at most `totalBytes`; the last given back is at the end. */
+export function createBodyBuffers(budget: RelayBudget): () => BodyBuffers {
+  /** The last given back is at the end. */
   const free: Buffer[] = [];
   let freeBytes = 0;
-  let bodies = 0;
   return () => {
     let taken = 0;
-    bodies += 1;
+    let heldBytes = 0;
+    const release = (bytes: number) => {
+      const counted = Math.min(bytes, heldBytes); // nothing after forget()
+      heldBytes -= counted;
+      budget.give(counted);
+    };
     return {
       take: () => {
-        let bytes = maxBytes;
-        const grownBytes = minBytes * 2 ** Math.floor(taken++ / buffersOfSize);
-        while (bytes > minBytes && (bytes > grownBytes || bytes * bodies > totalBytes)) bytes /= 2;
+        const grownBytes = firstBytes * 2 ** Math.floor(taken++ / buffersOfSize);
+        const mostBytes = Math.min(grownBytes, budget.pieceBytes());
+        let bytes = maxPieceBytes;
+        while (bytes > minPieceBytes && bytes > mostBytes) bytes /= 2;
+        heldBytes += bytes;
+        budget.take(bytes);
         const at = free.findLastIndex(({ length }) => length === bytes);
         const [buffer] = at === -1 ? [] : free.splice(at, 1);
         if (!buffer) return Buffer.allocUnsafeSlow(bytes);
@@ -43,13 +48,12 @@ export function createBodyBuffers({ minBytes, maxBytes, totalBytes }: BodyBuffer
         return buffer;
       },
       giveBack: (buffer) => {
+        release(buffer.length);
         free.push(buffer);
         freeBytes += buffer.length;
-        while (freeBytes > totalBytes) freeBytes -= free.shift()?.length ?? 0;
+        while (freeBytes > maxFreeBytes) freeBytes -= free.shift()?.length ?? 0;
       },
-      close: () => {
-        bodies -= 1;
-      },
+      forget: () => release(heldBytes),
     };
   };
 }

@@ -81,7 +81,6 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
   if (!isDiverted) return undefined;
   const buffers = openBuffers(); // the sink is not called before the response event is over
   const close = () => {
-    if (!isClosed) buffers.close();
     isClosed = true;
   };
   return { waitsForClient: () => waiting > 0, close };

@@ -112,7 +112,6 @@ export function createRequestBody({ req, openBuffers, onBytes, beforeEnd }: Requ
       isStopped = true;
       clearImmediate(flushing);
       req.off('data', onData).off('end', onEnd);
-      buffers?.close();
     };
     waiting = 0;
     if (req.readableEnded) process.nextTick(onEnd);

@@ -40,6 +40,25 @@ function startManifests(bytes: number, repositories: readonly string[] = []): Pr
   });
 }
 
+/** An upstream whose bodies go on for as long as they are read. */
+function startEndlessBodies(framing: 'a length' | 'chunks'): Promise<ScriptedUpstream> {
+  const bytes = Buffer.alloc(64 * 1024, 'x');
+  const chunk = Buffer.concat([Buffer.from('10000\r\n'), bytes, Buffer.from('\r\n')]);
+  return startUpstream({
+    keepsRequests: false,
+    script: (request) => {
+      const { socket } = request;
+      const field = framing === 'chunks' ? 'Transfer-Encoding: chunked' : 'Content-Length: 10000000000';
+      request.answer(head('HTTP/1.1 200 OK', field));
+      const write = () => {
+        while (!socket.destroyed && socket.write(framing === 'chunks' ? chunk : bytes));
+      };
+      socket.on('drain', write);
+      write();
+    },
+  });
+}
+
 /** Asks, and reads nothing after the first bytes of the answer. */
 async function askWithoutReading({ port, ca }: FrontDoor, request: string): Promise<TLSSocket> {
   const socket = connect({ host: '127.0.0.1', port, servername: 'localhost', ca });
@@ -176,4 +195,29 @@ describe('clients that do not read', { timeout: 120_000 }, () => {
       await upstream.close();
     }
   });
+
+  // With more of it held by others, each stalled download holds one small piece, and what TLS makes of it.
+  for (const framing of ['a length', 'chunks'] as const) {
+    test(`a body with ${framing} that its client does not read: a small piece each`, async () => {
+      const upstream = await startEndlessBodies(framing);
+      const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['limits.relayBytes=1MiB'] });
+      const sockets: TLSSocket[] = [];
+      const askMany = async (count: number) => {
+        for (let i = 0; i < count; i += 1)
+          sockets.push(await askWithoutReading(frontDoor, authorized('GET /v2/app/blobs/x')));
+      };
+      try {
+        await askMany(20); // what the process takes once
+        const before = await readMemory(frontDoor.pid);
+        await askMany(200);
+        const { nowBytes } = await readMemory(frontDoor.pid);
+        const kib = Math.round((nowBytes - before.nowBytes) / 200 / 1024);
+        assert.ok(kib < 220, `each of 200 clients that read nothing takes ${kib} KiB`);
+      } finally {
+        for (const socket of sockets) socket.destroy();
+        await frontDoor.stop();
+        await upstream.close();
+      }
+    });
+  }
 });

@@ -1,35 +1,52 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createBodyBuffers } from '../../../src/upstream/body/body-buffers.ts';
+import { createRelayBudget } from '../../../src/upstream/body/relay-budget.ts';
 
-const sizes = { minBytes: 32, maxBytes: 128, totalBytes: 256 };
+const KiB = 1024;
+const roomy = () => createRelayBudget(1024 * 1024 * KiB);
 
 describe('createBodyBuffers', () => {
   test('a body gets small buffers first, then larger ones, up to the largest', () => {
-    const body = createBodyBuffers(sizes)();
-    const lengths = Array.from({ length: 64 }, () => body.take().length);
+    const body = createBodyBuffers(roomy())();
+    const lengths = Array.from({ length: 96 }, () => body.take().length / KiB);
     assert.deepEqual(
-      [0, 15, 16, 31, 32, 63].map((i) => lengths[i]),
-      [32, 32, 64, 64, 128, 128],
+      [0, 15, 16, 31, 32, 63, 64, 95].map((i) => lengths[i]),
+      [32, 32, 64, 64, 128, 256, 512, 512],
     );
   });
 
-  test('the more bodies, the smaller their buffers, down to the smallest', () => {
-    const open = createBodyBuffers(sizes);
+  test('the more waits, the smaller the buffers, down to the smallest; a fast reader costs the others nothing', () => {
+    const budget = createRelayBudget(8192 * KiB);
+    const open = createBodyBuffers(budget);
     const body = open();
-    for (let i = 0; i < 32; i++) body.take();
-    const sizeWith = (others: number) => {
-      const opened = Array.from({ length: others }, open);
-      const { length } = body.take();
-      for (const other of opened) other.close();
-      return length;
+    for (let i = 0; i < 64; i++) body.giveBack(body.take());
+    const sizeWith = (waitingBytes: number) => {
+      budget.take(waitingBytes);
+      const buffer = body.take();
+      body.giveBack(buffer);
+      budget.give(waitingBytes);
+      return buffer.length / KiB;
     };
-    assert.deepEqual([1, 2, 3, 4, 99].map(sizeWith), [128, 64, 64, 32, 32]);
-    assert.equal(sizeWith(0), 128);
+    assert.deepEqual(
+      [0, 1, 4096, 6144, 8192, 99_999].map((kib) => sizeWith(kib * KiB)),
+      [512, 256, 256, 128, 16, 16],
+    );
+  });
+
+  test('what a cut body did not give back waits no more', () => {
+    const budget = createRelayBudget(1024 * KiB);
+    const body = createBodyBuffers(budget)();
+    const taken = Array.from({ length: 64 }, () => body.take());
+    assert.equal(budget.pieceBytes(), 16 * KiB);
+    body.forget();
+    assert.equal(budget.pieceBytes(), 64 * KiB);
+    for (const buffer of taken) body.giveBack(buffer); // late ones are not counted twice
+    assert.equal(budget.pieceBytes(), 64 * KiB);
   });
 
   test('a buffer is handed out to one at a time, and again when it is given back', () => {
-    const open = createBodyBuffers(sizes);
+    const open = createBodyBuffers(roomy());
     const [one, other] = [open(), open()];
     const first = one.take();
     const second = other.take();
@@ -37,15 +54,5 @@ describe('createBodyBuffers', () => {
     one.giveBack(first);
     assert.equal(other.take(), first);
     assert.notEqual(other.take(), first);
-  });
-
-  test('no more than the total is kept', () => {
-    const body = createBodyBuffers(sizes)();
-    const taken = Array.from({ length: 16 }, () => body.take());
-    for (const buffer of taken) body.giveBack(buffer);
-    const other = createBodyBuffers(sizes)();
-    assert.equal(taken.includes(other.take()), false);
-    const again = new Set(Array.from({ length: 15 }, () => body.take()));
-    assert.equal(taken.filter((buffer) => again.has(buffer)).length, 0); // of the next size by now
   });
 });
