@@ -148,7 +148,14 @@ async function checkSources() {
   const prettier = 'node_modules/prettier/bin/prettier.cjs';
   const checks = [
     await checkWith('Format', prettier, '--check', '--log-level', 'warn', '.'),
-    await checkWith('Lint and import rule', 'node_modules/eslint/bin/eslint.js', '.'),
+    await checkWith('Lint', 'node_modules/eslint/bin/eslint.js', '.'),
+    await checkWith(
+      'Import rule, and no circles',
+      'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
+      '--config',
+      '.dependency-cruiser.mjs',
+      'src',
+    ),
     await checkWith('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
     await checkWith('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
   ];
