@@ -23,10 +23,15 @@ export async function checkStorage(folder: string | null): Promise<Finding[]> {
       skipped(storageIds[0], "upstream.storage is not set, so where the registry's files are is not known."),
     ];
   }
-  return [
-    judgeReadable(folder, await tryRead(join(folder, 'docker/registry/v2/blobs'))),
-    await checkSpace(folder),
-  ];
+  return [judgeReadable(folder, await tryStorage(folder)), await checkSpace(folder)];
+}
+
+/** Null when the registry's files can be read, also where there is none yet; else the error's code. */
+async function tryStorage(folder: string): Promise<string | null> {
+  const registry = join(folder, 'docker/registry/v2');
+  const failure = await tryRead(join(registry, 'blobs'));
+  // A registry makes blobs/ when the first upload is complete, and the folder above it when one begins.
+  return failure === 'ENOENT' ? await tryRead(registry) : failure;
 }
 
 /** Null when the folder can be entered and listed, else the error's code. */
@@ -65,7 +70,7 @@ export function judgeReadable(folder: string, failure: string | null): Finding {
   if (failure === 'ENOENT') {
     return warning(
       check,
-      `There is no docker/registry/v2/blobs in ${folder}: nothing has been pushed yet, or upstream.storage is wrong.`,
+      `There is no docker/registry/v2 in ${folder}: nothing has been pushed yet, or upstream.storage is wrong.`,
       "upstream.storage: the registry's storage.filesystem.rootdirectory",
     );
   }

@@ -190,6 +190,16 @@ describe(
       ]);
     });
 
+    it('takes the folder of a registry that has taken no upload to its end yet', async () => {
+      const begun = path.join(folder, 'begun');
+      await mkdir(path.join(begun, 'docker/registry/v2/repositories/tidegate-doctor/_uploads'), {
+        recursive: true,
+      });
+      const { problems, find } = await examine([`upstream.storage=${begun}`]);
+      assert.deepEqual(problems, []);
+      assert.equal(find('storage.readable').state, 'ok');
+    });
+
     it('finds another version check than the configuration says', async () => {
       const { problems } = await examine(['auth.versionCheck=challenge']);
       assert.deepEqual(problems, ['challenge.others: warning']);
