@@ -539,7 +539,7 @@ ExecStart=
 ExecStart=$node_path $program/dist/main.js serve --config config/tidegate.yml
 ExecReload=
 ExecReload=$node_path $program/dist/main.js config check --config config/tidegate.yml
-ExecReload=/bin/kill -HUP \$MAINPID
+ExecReload=/bin/sh -c 'kill -HUP \$MAINPID'
 END
 put 644 root:root /etc/logrotate.d/tidegate <"$here/deploy/tidegate.logrotate"
 put 755 root:root /usr/local/bin/tidegate <<END
