@@ -27,7 +27,7 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
 
   /** One after the other: the order is part of what is said. */
   let last = Promise.resolve();
-  const tell = (...assignments: string[]) => {
+  const tell = (...assignments: string[]): Promise<void> => {
     last = last.then(
       () =>
         new Promise((resolve) => {
@@ -37,17 +37,26 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
           });
         }),
     );
+    return last;
   };
 
   // Half of what is allowed, as sd_watchdog_enabled(3) advises. A timer of this thread shows that it does not hang.
   const watchdogMs = Number(env['WATCHDOG_USEC'] ?? 0) / 2000;
   const isOurs = env['WATCHDOG_PID'] === undefined || env['WATCHDOG_PID'] === String(pid);
-  if (watchdogMs > 0 && isOurs) setInterval(() => tell('WATCHDOG=1'), watchdogMs).unref();
+  // One at a time: on a machine where the program takes longer than the interval, a queue of them would hold up what comes after.
+  let isShowingLife = false;
+  const showLife = async () => {
+    if (isShowingLife) return;
+    isShowingLife = true;
+    await tell('WATCHDOG=1');
+    isShowingLife = false;
+  };
+  if (watchdogMs > 0 && isOurs) setInterval(() => void showLife(), watchdogMs).unref();
 
   return {
-    ready: () => tell('READY=1'),
+    ready: () => void tell('READY=1'),
     // The clock is CLOCK_MONOTONIC, as Type=notify-reload asks for.
-    reloading: () => tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
-    stopping: () => tell('STOPPING=1'),
+    reloading: () => void tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
+    stopping: () => void tell('STOPPING=1'),
   };
 }
