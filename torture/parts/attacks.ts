@@ -71,7 +71,7 @@ const targetsAtATime = 10_000;
 const maxGrowth = 2.2;
 /** Patterns that may grow faster, since nobody but the operator can give them a long text. */
 const boundedElsewhere: ReadonlyMap<string, string> = new Map([
-  ['config/environment.ts', 'the name of one of the environment variables of the process'],
+  ['config/load/environment.ts', 'the name of one of the environment variables of the process'],
 ]);
 
 /** What an attacker would try who knows the program, each against the real one, with others at work beside. */

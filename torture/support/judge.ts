@@ -42,6 +42,8 @@ export function createJudge(): Judge {
       const status = isError ? 0 : failure.status;
       if (trouble && (isError || status === 502 || status === 503)) {
         explained.count(isError ? `connections cut (${trouble.name})` : `${status} (${trouble.name})`);
+      } else if (!isError && status === 503 && what.startsWith('DELETE ') && isUnsureDelete(failure)) {
+        explained.count('503 to deletes (Redis had been away: docs/design/deletes.md)');
       } else if (!isError && status === 500 && what.includes('/manifests/') && !isOurs(failure)) {
         // The registry itself answers 500 where a tag is written and deleted at the same time.
         explained.count("500 of the registry's own (a tag written and deleted at once)");
@@ -56,6 +58,9 @@ export function createJudge(): Judge {
     explained,
   };
 }
+
+/** A delete that could not be alone in its repository for sure is refused, also for a little after Redis is back. */
+const isUnsureDelete = ({ body }: LoadAnswer): boolean => body.includes('so nothing was deleted');
 
 /** Our own errors carry a request id. */
 const isOurs = ({ body }: LoadAnswer): boolean => body.includes('"detail":"request id ');

@@ -197,11 +197,11 @@ function findDifference(method: string, target: CanonicalTarget, registry: Resol
   if (operation.kind === 'manifest') {
     if (operation.repository !== registry.name || operation.reference !== registry.reference) return here;
     const cacheable = cacheableOf({ ...operation, reads: true, hasQuery: false }, target.path);
-    const written = writtenOf(operation.reads ? { ...operation, method: 'PUT', reads: false } : operation);
+    const written = writtenOf({ ...operation, method: 'PUT', reads: false });
     const scope = `v2:${registry.name}`;
     if (cacheable?.scope !== scope || written?.scope !== scope) return 'the cache has another scope';
   }
-  if (operation.kind === 'blob' && operation.digest !== null) {
+  if (operation.kind === 'blob' && operation.reads && operation.stored !== null) {
     if (operation.repository !== registry.name || operation.digest !== registry.digest) return here;
   }
   const change = changeOf(operation);

@@ -116,8 +116,9 @@ export function createRedisFaults(place: RedisFaultsPlace): Trial[] {
       const all = await redis.admin.keys('tidegate:*');
       for (const key of all) {
         const type = await redis.admin.type(key);
-        await redis.admin.del(key);
-        await (type === 'string' ? redis.admin.lpush(key, 'x') : redis.admin.set(key, 'x'));
+        // At once, or the front door could come in between.
+        const replacing = redis.admin.multi().del(key);
+        await (type === 'string' ? replacing.lpush(key, 'x') : replacing.set(key, 'x')).exec();
       }
       await pull('types', digest);
       const latest = await push('types', 'another');
