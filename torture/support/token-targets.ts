@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createRegistryTokens } from '../../src/auth/tokens/registry-tokens.ts';
 import { OciError } from '../../src/registry/error.ts';
+import { parseOperation, type Operation } from '../../src/registry/operation.ts';
 import { isRepositoryName } from '../../src/registry/repository-name.ts';
 import { parseTarget } from '../../src/registry/target.ts';
 import { formatScope, parseScopes, type Scope } from '../../src/registry/token-scope.ts';
@@ -84,17 +85,17 @@ const challenges: FuzzTarget = {
   check: (text) => {
     const [method = '', rawTarget = '', ...rest] = text.split(' ');
     const host = rest.join(' ');
-    const asked = { method, rawTarget, host, publicName: nameByHost(host) } as Exchange;
+    let operation: Operation;
+    try {
+      operation = parseOperation(method, parseTarget(rawTarget), new Set());
+    } catch (error) {
+      // The request is refused before anybody is asked for a token.
+      assert.ok(error instanceof OciError && error.code === 'BAD_REQUEST', String(error));
+      return;
+    }
+    const asked = { method, rawTarget, host, publicName: nameByHost(host), operation } as Exchange;
     for (const fault of [undefined, 'invalid_token', 'insufficient_scope'] as const) {
-      let fields: Record<string, string>;
-      try {
-        fields = challenge(asked, fault);
-      } catch (error) {
-        // The request is refused before anybody is asked for a token.
-        assert.ok(error instanceof OciError && error.code === 'BAD_REQUEST', String(error));
-        assert.throws(() => parseTarget(rawTarget), OciError);
-        return;
-      }
+      const fields = challenge(asked, fault);
       const value = fields['WWW-Authenticate'] ?? '';
       assert.equal(Object.keys(fields).length, 1);
       if (fields === basicField) continue;
