@@ -158,9 +158,14 @@ describe('no process gives an older version than one that was acknowledged', { t
   for (const omission of ['telling', 'acting before it says so'] as const) {
     it(`and it would be found: without ${omission} some do`, async (t) => {
       const stopOne = troubles['one stopped for a while'] ?? assert.fail();
-      const history = await run(omission, stopOne, omission);
-      report(t, history);
-      assert.ok(history.violations.length > 0);
+      let found = 0;
+      // What is broken shows by chance: on a busy machine not in every run.
+      for (let attempt = 0; attempt < 5 && found === 0; attempt++) {
+        const history = await run(omission, stopOne, omission);
+        report(t, history);
+        found = history.violations.length;
+      }
+      assert.ok(found > 0);
     });
   }
 });
