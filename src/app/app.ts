@@ -1,29 +1,16 @@
 import { setDefaultHighWaterMark } from 'node:stream';
-import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
 import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
-import { createAnswerCache, createCacheCounters, type CacheCounters } from '../cache/answer-cache.ts';
+import { createCacheCounters } from '../cache/answer-cache.ts';
 import { openCacheStore } from '../cache/open-store.ts';
 import { createStatsReader } from '../cache/stats-reader.ts';
 import type { WriteNotice } from '../cache/shared-memory-store.ts';
-import type { CacheStore } from '../cache/store.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { watchDescriptors } from '../system/descriptor-watch.ts';
-import { createMetrics, type Metrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
-import { createRelayBudget } from '../upstream/body/relay-budget.ts';
-import { createEngine } from '../upstream/forward.ts';
-import { createAsk, createFetch } from '../upstream/request.ts';
-import { createUpstream } from '../upstream/connections.ts';
-import { createPolicy } from '../policy/policy.ts';
-import { createAudit } from '../pipeline/serve/audit.ts';
-import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
-import { createCors } from '../pipeline/cors.ts';
-import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
-import { createImmutableTags } from '../pipeline/immutable-tags/immutable-tags.ts';
+import { createMetrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
-import { createAuthStages } from './auth-stages.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import { openOwnDeletes, type Deletes } from './open-deletes.ts';
@@ -33,14 +20,9 @@ import { createSharedRedis } from '../redis/open.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
 import { createSessionSecret } from './session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
-import { createPublicNames } from '../pipeline/public-names.ts';
-import { createEditsFor } from '../pipeline/response-edits.ts';
-import { createPipeline, type Pipeline } from '../pipeline/pipeline.ts';
-import { createWholeAnswers } from '../pipeline/whole-answers.ts';
-import { createRefusedBodies } from '../pipeline/refused-bodies.ts';
 import type { ListenerTls } from '../listener/tls-context.ts';
-import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
-import { meansSameUsers, openUsers, type Users } from './users.ts';
+import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
+import { meansSameUsers, openUsers } from './users.ts';
 
 /** A running front door. */
 export type App = {
@@ -187,166 +169,6 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
 }
 
-/** All that answers requests by one state. */
-type Service = {
-  readonly state: ServedState;
-  readonly users: Users;
-  readonly addresses: ClientAddresses;
-  readonly pipeline: Pipeline;
-  /** Another one has taken its place. */
-  retire(): void;
-  /** To be called once, when nothing is under way through it. */
-  free(): Promise<void>;
-};
-
-/** What outlives a service: a write through one must count for the answers of the next. */
-type Shared = {
-  readonly store: CacheStore | null;
-  readonly counters: CacheCounters;
-  readonly locks: RepositoryLocks;
-  readonly deletes: Deletes;
-  readonly metrics: Metrics;
-  readonly logger: Logger;
-  readonly sessionSecret: Buffer;
-};
-
-async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
-  const { config, pem } = state;
-  const { listen, auth, limits } = config;
-  const { store, counters, locks, deletes, metrics, logger, sessionSecret } = shared;
-  const { authenticator } = users;
-  const budget = createRelayBudget(limits.relayBytes);
-  const upstream = createUpstream({
-    ...config.upstream,
-    ca: pem.upstreamCa,
-    pieceBytes: budget.pieceBytes,
-  });
-  const upstreamOptions = {
-    upstream,
-    connectTimeoutMs: config.upstream.connectTimeout,
-    readTimeoutMs: config.upstream.readTimeout,
-  };
-  const gate = createDeleteGate({
-    ...deletes,
-    waitMs: limits.deleteWait,
-    maxDeletes: limits.deleteQueue,
-    maxPerRepository: limits.heldPerRepository,
-    maxInAll: limits.heldRequests,
-  });
-  const ask = gate.guardAsk(createAsk(upstreamOptions));
-  const refusedBodies = createRefusedBodies({
-    maxBytes: limits.refusedBodyBytes,
-    timeoutMs: limits.refusedBodyTimeout,
-    maxAtOnce: limits.refusedBodies,
-  });
-  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
-  const cache =
-    store === null
-      ? null
-      : createAnswerCache({
-          store,
-          counters,
-          maxEntryBytes: config.cache.maxEntryBytes,
-          storedFields: config.cache.headers,
-          fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
-          now: () => performance.now(),
-          logger,
-        });
-  const addresses = createClientAddresses(listen.trustedProxies);
-  const blobs = await openStorage(config.upstream.storage, logger);
-  const now = () => performance.now();
-  const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
-  const publicNames = createPublicNames({
-    certificateNames: pem.names,
-    listenPort: listen.port,
-    upstreamUrl: upstream.url,
-  });
-  const cors = createCors(config.cors.origins);
-  const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
-  const { immutableTags } = config;
-  const pipeline = createPipeline({
-    authenticator,
-    ...createAuthStages({
-      state,
-      users,
-      policy,
-      sessionSecret,
-      ask,
-      editsFor,
-      refusedBodies,
-      wholeAnswers,
-      metrics,
-    }),
-    guardTags:
-      immutableTags.length === 0
-        ? null
-        : createImmutableTags({
-            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
-            maxManifestBytes: limits.manifestBytes,
-            maxQuestions: limits.tagQuestions,
-            maxListBytes: limits.tagListBytes,
-            maxInquiries: limits.tagInquiries,
-            maxKnownBytes: limits.tagContentBytes,
-            lockWaitMs: limits.tagLockWait,
-            maxWaiting: limits.tagLockQueue,
-          }),
-    gate,
-    engine: createEngine({ ...upstreamOptions, budget }),
-    cache,
-    storage: blobs === null ? null : { blobs, ask },
-    audit: config.log.audit
-      ? createAudit({
-          ...{ logger, ask, upstreamAuthorization: upstream.authorization, now },
-          maxKeptBytes: limits.auditedBytes,
-        })
-      : null,
-    addresses,
-    logger,
-    metrics,
-    now,
-    openPaths: new Set(auth.open),
-    editsFor,
-    cors,
-    upstreamAuthorization: upstream.authorization,
-    maxManifestBytes: limits.manifestBytes,
-    uploadsPerUser: limits.uploadsPerUser,
-    ...{ refusedBodies, wholeAnswers },
-  });
-  return {
-    state,
-    users,
-    addresses,
-    pipeline,
-    retire: () => cache?.retire(),
-    free: async () => {
-      await users.release();
-      upstream.close();
-    },
-  };
-}
-
-/** Whether a service of the one state would be as that of the other. */
-function servesAlike(one: ServedState, other: ServedState): boolean {
-  const read = ({ config, pem }: ServedState) => [
-    [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
-    [config.groups, config.policy, config.immutableTags],
-    [pem.upstreamCa, pem.tokenSecrets, pem.names],
-  ];
-  return isDeepStrictEqual(read(one), read(other));
-}
-
-/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
-function changesAnswers(before: ServedState, after: ServedState): boolean {
-  const read = ({ config: { upstream, cache }, pem }: ServedState) => [
-    upstream.url,
-    upstream.username,
-    upstream.password,
-    pem.upstreamCa,
-    cache.tagTtl,
-  ];
-  return !isDeepStrictEqual(read(before), read(after));
-}
-
 function readTls({ config, pem }: ServedState): ListenerTls {
   return { cert: pem.cert, key: pem.key, clientCa: pem.clientCa, minVersion: config.tls.minVersion };
 }
@@ -364,12 +186,4 @@ function readLimits({ limits }: Config): ListenerLimits {
     unprovenBytes: limits.unprovenBytes,
     pipelinedRequests: limits.pipelinedRequests,
   };
-}
-
-/** Opens the registry's folder if there is one; one that cannot be used is for the operator to fix, and no reason not to serve. */
-async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
-  if (root === null) return null;
-  const fault = await findStorageFault(root);
-  if (fault !== null) logger.warn(fault);
-  return createBlobStorage({ root, now: () => performance.now(), logger });
 }

@@ -2,30 +2,27 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
-import type { AnnouncedWrite, AnswerCache, CacheResult } from '../cache/answer-cache.ts';
-import { cacheableOf, writtenOf, type Cacheable, type Written } from '../cache/cacheable.ts';
-import { identifyRequest, writeAccessLog } from '../telemetry/log/access-log.ts';
+import type { AnswerCache } from '../cache/answer-cache.ts';
+import { cacheableOf, writtenOf } from '../cache/cacheable.ts';
+import { writeAccessLog } from '../telemetry/log/access-log.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { OciError } from '../registry/error.ts';
 import { withoutOddSource } from '../registry/mount.ts';
-import { nameFaultError } from '../registry/name-fault.ts';
+import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type BlobName, type Operation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
-import { tooLarge, type Engine, type ForwardRequest } from '../upstream/forward.ts';
-import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
+import { tooLarge, type Engine } from '../upstream/forward.ts';
 import type { Ask } from '../upstream/request.ts';
-import { buildUpstreamHeaders } from '../upstream/headers.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { Authentication, Authenticate } from './authenticate/authenticate.ts';
-import { draining, endAnswer, writeErrorHead } from './error-response.ts';
-import type { Audit, AuditedRequest } from './serve/audit.ts';
-import { isShareable, writeWholeHead } from './serve/cache-response.ts';
+import { draining } from './error-response.ts';
+import type { Audit } from './serve/audit.ts';
 import type { Authorize, AuthorizedRequest } from './authorize/authorize.ts';
 import { credentialsNeeded, type Challenge } from './authenticate/challenge.ts';
 import { answerPreflight, type Cors } from './cors.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
-import type { Alone, DeleteGate, GatePass } from './serve/delete-gate.ts';
+import type { DeleteGate } from './serve/delete-gate.ts';
 import {
   openExchange,
   recordUser,
@@ -36,12 +33,14 @@ import {
 import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags/immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
-import { hasReadableForwarded } from '../http/public-name.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
 import { respondFromStorage } from './serve/blob-response.ts';
 import type { AnswerToken } from './authenticate/token-endpoint.ts';
-import { continueTrace } from '../http/trace-context.ts';
 import { createUploadLimit } from './upload-limit.ts';
+import { createErrorBoundary } from './error-boundary.ts';
+import { createCacheStage } from './serve/cache-stage.ts';
+import { createForwardStage } from './serve/forward-stage.ts';
+import { createUpstreamHeaders } from './upstream-headers.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
 import { addVersionCheckHeaders } from './version-check-headers.ts';
 import type { WholeAnswers } from './whole-answers.ts';
@@ -103,20 +102,13 @@ export type Pipeline = {
 
 /** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const {
-    authenticator,
-    authenticate,
-    authorize,
-    challenge,
-    engine,
-    cache,
-    addresses,
-    logger,
-    metrics,
-    now,
-  } = options;
-  const { upstreamAuthorization, gate, wholeAnswers } = options;
-  const warnings = createUpstreamWarnings(logger, upstreamAuthorization !== null);
+  const { authenticate, authorize, challenge, addresses, logger, metrics, now } = options;
+  const warnings = createUpstreamWarnings(logger, options.upstreamAuthorization !== null);
+  const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization);
+  const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
+  const answerFromCache = createCacheStage({ ...options, warnings });
+  const forward = createForwardStage({ ...options, warnings, upstreamHeaders, maxBodyBytes });
+  const refuse = createErrorBoundary(options);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
   const handle: Pipeline['handle'] = (req, res, { turn, isDraining, ...received }) => {
@@ -185,11 +177,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const proceed = async (outlivesClient?: () => boolean) => {
         const audited = reads ? null : ((await options.audit?.begin(exchange, operation, target)) ?? null);
         const way = { ...authentication, ...authorized, outlivesClient, operation: sent };
-        if (exchange.method !== 'DELETE') await forward(exchange, written, way, audited);
-        else
-          await gate.alone(exchange, sent, (alone) =>
-            forward(exchange, written, joinAlone(way, alone), audited),
-          );
+        await forward(exchange, written, way, audited);
       };
       if (reads || options.guardTags === null) await proceed();
       else await options.guardTags(exchange, operation, target, authentication, proceed);
@@ -198,40 +186,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       await loopTurn();
       refuse(exchange, error);
     }
-  };
-
-  /** Answers from the cache where that is allowed; gives false when upstream is to be asked by this client itself. */
-  const answerFromCache = async (
-    exchange: Exchange,
-    cacheable: Cacheable,
-    { keepAuthorization }: Authentication,
-  ): Promise<boolean> => {
-    const { req, res, host, rawTarget } = exchange;
-    const shared = cache !== null && !keepAuthorization && isShareable(req);
-    const found: CacheResult = shared
-      ? await cache.answer(cacheable, {
-          rawTarget,
-          host,
-          accept: headerValues(req.rawHeaders, 'accept'),
-          isConditional: headerValues(req.rawHeaders, 'if-none-match').length > 0,
-          whenGone: (listener) => {
-            if (res.destroyed) listener();
-            else res.once('close', listener);
-          },
-        })
-      : { kind: 'BYPASS' };
-    // Without room upstream sends it, through this process and not into it.
-    const hasRoom =
-      found.kind === 'BYPASS' || exchange.method === 'HEAD' || wholeAnswers.hold(res, found.answer.body);
-    const result: CacheResult = hasRoom ? found : { kind: 'BYPASS' };
-    exchange.cache = result.kind;
-    exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
-    if (result.kind === 'BYPASS') return false;
-    if (res.destroyed) return true;
-    if (result.answer.status === 401) warnings.challenge(exchange);
-    const edits = options.editsFor(exchange);
-    wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));
-    return true;
   };
 
   /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
@@ -257,137 +211,5 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     if (status === 401) warnings.challenge(exchange);
   };
 
-  const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
-
-  const upstreamHeaders = (
-    exchange: Exchange,
-    { keepAuthorization, hidesForm }: Authentication & AuthorizedRequest,
-  ) =>
-    buildUpstreamHeaders(exchange.req.rawHeaders, {
-      publicScheme: exchange.publicName.scheme,
-      publicAuthority: exchange.publicName.authority,
-      peerAddress: exchange.peerAddress,
-      clientAddress: exchange.clientAddress,
-      peerIsTrusted: exchange.peerIsTrusted,
-      keepsForwarded: exchange.peerIsTrusted && hasReadableForwarded(exchange.req.rawHeaders),
-      ...continueTrace(exchange.id, exchange.trace),
-      keepAuthorization,
-      hidesForm,
-      upstreamAuthorization,
-    });
-
-  /** Lets a request through to upstream, and the cache know what it changes, before and after. */
-  const forward = async (
-    exchange: Exchange,
-    written: Written | null,
-    way: Way,
-    audited: AuditedRequest | null,
-  ): Promise<void> => {
-    const announced = written === null ? undefined : await cache?.announceWrite(written);
-    try {
-      const pass = gate.open(exchange, way.operation);
-      try {
-        const held = pass?.from === 'head' ? pass.enter() : undefined;
-        if (held) await held;
-        await transfer(exchange, { ...way, pass }, announced, audited);
-      } finally {
-        pass?.close();
-      }
-    } finally {
-      await announced?.end();
-    }
-  };
-
-  const transfer = async (
-    exchange: Exchange,
-    way: Way & { readonly pass: GatePass | null },
-    announced: AnnouncedWrite | undefined,
-    audited: AuditedRequest | null,
-  ): Promise<void> => {
-    const { req, res } = exchange;
-    const { pass } = way;
-    if (res.destroyed) return;
-    exchange.connection.readBody();
-    if (exchange.expectation === 'continue') res.writeContinue();
-    const edits = options.editsFor(exchange);
-    const forwarded = engine.forward({
-      req,
-      res,
-      rawTarget: way.rawTarget,
-      headers: upstreamHeaders(exchange, way),
-      edits: { ...edits, editLocation: way.editLocation },
-      maxBodyBytes: maxBodyBytes(way.operation),
-      beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
-      outlivesClient: way.outlivesClient,
-      onResponse: (status, rawHeaders) => {
-        pass?.settled();
-        way.answered?.();
-        audited?.answered(status, rawHeaders);
-        if (status === 401) warnings.challenge(exchange);
-        if (status === 201 || status === 202) warnings.foreignPlace(exchange, rawHeaders, edits.names);
-        const remembered = rememberTokens(rawHeaders, way);
-        if (remembered.length === 0) return announced?.end();
-        return Promise.all([...remembered, announced?.end()]).then(() => {});
-      },
-    });
-    exchange.transfer = forwarded;
-    // The log does not wait for what outlives its client.
-    if (way.outlivesClient)
-      res.once('close', () => {
-        if (!res.writableFinished) exchange.reason ??= 'client-left';
-      });
-    audited?.forwarded();
-    const end = await forwarded.ended;
-    if (end === 'relayed') endAnswer(exchange, options.refusedBodies);
-    else exchange.reason = end;
-  };
-
-  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Authentication): Promise<void>[] =>
-    identity === null
-      ? []
-      : headerValues(rawHeaders, 'x-docker-token').map((token) =>
-          authenticator.rememberToken(token, identity),
-        );
-
-  /** The error boundary: an answer if none has begun, else a cut connection. */
-  const refuse = (exchange: Exchange, thrown: unknown): void => {
-    const { res } = exchange;
-    const error =
-      thrown instanceof OciError
-        ? thrown
-        : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
-    exchange.errorCode = error.code;
-    if (error.status >= 500) {
-      const context = { ...identifyRequest(exchange), code: error.code };
-      if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);
-      else logger.warn(context, describe(error));
-    }
-    if (res.destroyed || res.headersSent) {
-      res.destroy();
-      return;
-    }
-    endAnswer(exchange, options.refusedBodies, writeErrorHead(exchange, error));
-  };
-
   return { handle, answer };
-}
-
-/** How a request is let through, and to where. */
-type Way = Authentication &
-  AuthorizedRequest &
-  Pick<ForwardRequest, 'outlivesClient'> & {
-    /** What it is to upstream. */
-    readonly operation: Operation;
-    /** Called when upstream has answered. */
-    readonly answered?: () => void;
-  };
-
-/** The way of a delete, whose end is waited for by others. */
-function joinAlone(way: Way, { answered, outlivesClient }: Alone): Way {
-  const { outlivesClient: others } = way;
-  return { ...way, answered, outlivesClient: () => outlivesClient() && others?.() !== false };
-}
-
-function describe(error: OciError): string {
-  return error.cause instanceof Error ? `${error.message} ${error.cause.message}` : error.message;
 }

@@ -1,4 +1,4 @@
-import { isRepositoryName } from '../registry/repository-name.ts';
+import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
 import { type Asker } from './asker.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';

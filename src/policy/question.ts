@@ -1,4 +1,5 @@
-import { isRepositoryName } from '../registry/repository-name.ts';
+import { isRepositoryName } from '../registry/names/repository-name.ts';
+import { tagForm } from '../registry/names/tag.ts';
 import type { PolicyAction } from './policy.ts';
 import type { Asker } from './asker.ts';
 
@@ -33,9 +34,6 @@ export function parseRepository(text: string): string {
     throw new RangeError('is no name of a repository: lower case, parts with "/" between, as in team/app');
   return text;
 }
-
-/** distribution-spec, "Pulling manifests". */
-const tagForm = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 /** Checks a tag. @throws RangeError with what is wrong with it, to be put behind it */
 export function parseTag(text: string): string {

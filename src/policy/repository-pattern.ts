@@ -1,4 +1,4 @@
-import { isNameComponent, maxRepositoryNameLength } from '../registry/repository-name.ts';
+import { isNameComponent, maxRepositoryNameLength } from '../registry/names/repository-name.ts';
 import { parseGlob } from './glob.ts';
 import type { Asker } from './asker.ts';
 

@@ -1,5 +1,5 @@
 import type { Operation, V1Part } from './operation.ts';
-import { isRepositoryName } from './repository-name.ts';
+import { isRepositoryName } from './names/repository-name.ts';
 
 /** What is done in a repository. */
 export type Action = 'pull' | 'push' | 'delete';

@@ -1,5 +1,5 @@
 import { parseQuery } from './query.ts';
-import { isRepositoryName } from './repository-name.ts';
+import { isRepositoryName } from './names/repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */

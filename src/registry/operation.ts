@@ -1,8 +1,8 @@
-import { digestForm } from './digest.ts';
-import { findV1Fault, findV2Fault, type NameFault } from './name-fault.ts';
+import { digestForm } from './names/digest.ts';
+import { findV1Fault, findV2Fault, type NameFault } from './names/name-fault.ts';
 import { parseMount, type Mount } from './mount.ts';
 import { parseQuery } from './query.ts';
-import { nameV1Repository } from './repository-name.ts';
+import { nameV1Repository } from './names/repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
 /** What a request is: read once from its method and target. Whatever decides about a request, or counts it, goes by this. */

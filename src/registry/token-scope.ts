@@ -1,5 +1,5 @@
 import type { Action, Permission } from './access.ts';
-import { isRepositoryName } from './repository-name.ts';
+import { isRepositoryName } from './names/repository-name.ts';
 
 /** Where tokens are fetched; exactly this path. */
 export const tokenPath = '/token';

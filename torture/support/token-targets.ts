@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createRegistryTokens } from '../../src/auth/tokens/registry-tokens.ts';
 import { OciError } from '../../src/registry/error.ts';
 import { parseOperation, type Operation } from '../../src/registry/operation.ts';
-import { isRepositoryName } from '../../src/registry/repository-name.ts';
+import { isRepositoryName } from '../../src/registry/names/repository-name.ts';
 import { parseTarget } from '../../src/registry/target.ts';
 import { formatScope, parseScopes, type Scope } from '../../src/registry/token-scope.ts';
 import { createBearerChallenge } from '../../src/pipeline/authenticate/bearer-challenge.ts';

@@ -1,6 +1,6 @@
 import { accessOf, type Permission } from '../../registry/access.ts';
 import type { Operation } from '../../registry/operation.ts';
-import { isRepositoryName } from '../../registry/repository-name.ts';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import { formatScope, scopeOf, tokenPath } from '../../registry/token-scope.ts';
 import { hostPattern } from '../../http/web-address.ts';
 import type { Challenge } from './challenge.ts';

@@ -1,7 +1,7 @@
 import { accessOf, type Permission } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
 import type { Mount } from '../../registry/mount.ts';
-import { isRepositoryName } from '../../registry/repository-name.ts';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy, Decision } from '../../policy/policy.ts';

@@ -1,9 +1,9 @@
-import { digestForm } from '../../registry/digest.ts';
+import { digestForm } from '../../registry/names/digest.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import { tagChangeOf, type TagChange } from '../../registry/tag-change.ts';
-import { tagForm } from '../../registry/tag.ts';
+import { tagForm } from '../../registry/names/tag.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { parseTagPattern } from '../../policy/tag-pattern.ts';

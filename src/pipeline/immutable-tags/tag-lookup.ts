@@ -1,6 +1,6 @@
 import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
-import { tagForm } from '../../registry/tag.ts';
+import { tagForm } from '../../registry/names/tag.ts';
 import type { Ask, Fetched } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
 import { buildInternalHeaders } from '../serve/internal-request.ts';

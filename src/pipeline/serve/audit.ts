@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { identifyRequest, maxTextLength, roundDuration } from '../../telemetry/log/access-log.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { changeOf, type Change } from '../../registry/change.ts';
-import { digestForm } from '../../registry/digest.ts';
+import { digestForm } from '../../registry/names/digest.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';

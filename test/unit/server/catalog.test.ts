@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { formatCatalogQuery, parseCatalogPage, parseCatalogQuery } from '../../../src/registry/catalog.ts';
+import {
+  formatCatalogQuery,
+  parseCatalogPage,
+  parseCatalogQuery,
+} from '../../../src/registry/lists/catalog.ts';
 import { OciError } from '../../../src/registry/error.ts';
 import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
 import { collectCatalog, type CatalogOptions } from '../../../src/pipeline/authorize/catalog/catalog.ts';

@@ -1,6 +1,6 @@
-import { formatCatalogQuery, type CatalogPage, type CatalogQuery } from '../../../registry/catalog.ts';
+import { formatCatalogQuery, type CatalogPage, type CatalogQuery } from '../../../registry/lists/catalog.ts';
 import { readQueryField } from '../../../registry/query.ts';
-import { isRepositoryName } from '../../../registry/repository-name.ts';
+import { isRepositoryName } from '../../../registry/names/repository-name.ts';
 import type { Fetched } from '../../../upstream/request.ts';
 import type { PageCursors } from './page-cursors.ts';
 

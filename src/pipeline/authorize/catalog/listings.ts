@@ -4,10 +4,10 @@ import {
   formatCatalogQuery,
   parseCatalogPage,
   parseCatalogQuery,
-} from '../../../registry/catalog.ts';
+} from '../../../registry/lists/catalog.ts';
 import { OciError } from '../../../registry/error.ts';
 import { headerPairs } from '../../../http/raw-headers.ts';
-import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/search.ts';
+import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/lists/search.ts';
 import type { CanonicalTarget } from '../../../registry/target.ts';
 import type { Ask, AskedRequest, Fetched } from '../../../upstream/request.ts';
 import { writeWholeHead } from '../../serve/cache-response.ts';

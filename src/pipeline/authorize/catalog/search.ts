@@ -1,5 +1,5 @@
-import { isRepositoryName } from '../../../registry/repository-name.ts';
-import type { SearchPage, SearchQuery } from '../../../registry/search.ts';
+import { isRepositoryName } from '../../../registry/names/repository-name.ts';
+import type { SearchPage, SearchQuery } from '../../../registry/lists/search.ts';
 import type { Refused } from './catalog.ts';
 
 export type SearchOptions = {

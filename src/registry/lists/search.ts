@@ -1,7 +1,7 @@
 import { readJsonObject } from './catalog.ts';
-import { readQueryField } from './query.ts';
-import { nameV1Repository } from './repository-name.ts';
-import type { CanonicalTarget } from './target.ts';
+import { readQueryField } from '../query.ts';
+import { nameV1Repository } from '../names/repository-name.ts';
+import type { CanonicalTarget } from '../target.ts';
 
 /** What a client of the first protocol searches for. */
 export type SearchQuery = {

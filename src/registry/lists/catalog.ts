@@ -1,6 +1,6 @@
-import { readQueryField } from './query.ts';
-import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
-import type { CanonicalTarget } from './target.ts';
+import { readQueryField } from '../query.ts';
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import type { CanonicalTarget } from '../target.ts';
 
 /** What a client asks of the list of repositories; of a repeated field the first counts, as with docker-registry. */
 export type CatalogQuery = {

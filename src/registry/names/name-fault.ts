@@ -1,5 +1,5 @@
 import { digestForm, maxDigestLength } from './digest.ts';
-import { OciError } from './error.ts';
+import { OciError } from '../error.ts';
 import { isRepositoryName, maxRepositoryNameLength } from './repository-name.ts';
 import { tagForm } from './tag.ts';
 

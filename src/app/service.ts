@@ -1,0 +1,195 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { createAnswerCache, type CacheCounters } from '../cache/answer-cache.ts';
+import type { CacheStore } from '../cache/store.ts';
+import { type Metrics } from '../telemetry/metrics/metrics.ts';
+import { createRelayBudget } from '../upstream/body/relay-budget.ts';
+import { createEngine } from '../upstream/forward.ts';
+import { createAsk, createFetch } from '../upstream/request.ts';
+import { createUpstream } from '../upstream/connections.ts';
+import { createPolicy } from '../policy/policy.ts';
+import { createAudit } from '../pipeline/serve/audit.ts';
+import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
+import { createCors } from '../pipeline/cors.ts';
+import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
+import { createImmutableTags } from '../pipeline/immutable-tags/immutable-tags.ts';
+import { createAuthStages } from './auth-stages.ts';
+import { type Deletes } from './open-deletes.ts';
+import type { ServedState } from './served-state.ts';
+import type { RepositoryLocks } from '../locks/repository-locks.ts';
+import { createPublicNames } from '../pipeline/public-names.ts';
+import { createEditsFor } from '../pipeline/response-edits.ts';
+import { createPipeline, type Pipeline } from '../pipeline/pipeline.ts';
+import { createWholeAnswers } from '../pipeline/whole-answers.ts';
+import { createRefusedBodies } from '../pipeline/refused-bodies.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
+import { type Users } from './users.ts';
+
+/** All that answers requests by one state. */
+export type Service = {
+  readonly state: ServedState;
+  readonly users: Users;
+  readonly addresses: ClientAddresses;
+  readonly pipeline: Pipeline;
+  /** Another one has taken its place. */
+  retire(): void;
+  /** To be called once, when nothing is under way through it. */
+  free(): Promise<void>;
+};
+
+/** What outlives a service: a write through one must count for the answers of the next. */
+export type Shared = {
+  readonly store: CacheStore | null;
+  readonly counters: CacheCounters;
+  readonly locks: RepositoryLocks;
+  readonly deletes: Deletes;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly sessionSecret: Buffer;
+};
+
+/** Builds what answers requests by a state. */
+export async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
+  const { config, pem } = state;
+  const { listen, auth, limits } = config;
+  const { store, counters, locks, deletes, metrics, logger, sessionSecret } = shared;
+  const { authenticator } = users;
+  const budget = createRelayBudget(limits.relayBytes);
+  const upstream = createUpstream({
+    ...config.upstream,
+    ca: pem.upstreamCa,
+    pieceBytes: budget.pieceBytes,
+  });
+  const upstreamOptions = {
+    upstream,
+    connectTimeoutMs: config.upstream.connectTimeout,
+    readTimeoutMs: config.upstream.readTimeout,
+  };
+  const gate = createDeleteGate({
+    ...deletes,
+    waitMs: limits.deleteWait,
+    maxDeletes: limits.deleteQueue,
+    maxPerRepository: limits.heldPerRepository,
+    maxInAll: limits.heldRequests,
+  });
+  const ask = gate.guardAsk(createAsk(upstreamOptions));
+  const refusedBodies = createRefusedBodies({
+    maxBytes: limits.refusedBodyBytes,
+    timeoutMs: limits.refusedBodyTimeout,
+    maxAtOnce: limits.refusedBodies,
+  });
+  const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
+  const cache =
+    store === null
+      ? null
+      : createAnswerCache({
+          store,
+          counters,
+          maxEntryBytes: config.cache.maxEntryBytes,
+          storedFields: config.cache.headers,
+          fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
+          now: () => performance.now(),
+          logger,
+        });
+  const addresses = createClientAddresses(listen.trustedProxies);
+  const blobs = await openStorage(config.upstream.storage, logger);
+  const now = () => performance.now();
+  const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
+  const publicNames = createPublicNames({
+    certificateNames: pem.names,
+    listenPort: listen.port,
+    upstreamUrl: upstream.url,
+  });
+  const cors = createCors(config.cors.origins);
+  const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
+  const { immutableTags } = config;
+  const pipeline = createPipeline({
+    authenticator,
+    ...createAuthStages({
+      state,
+      users,
+      policy,
+      sessionSecret,
+      ask,
+      editsFor,
+      refusedBodies,
+      wholeAnswers,
+      metrics,
+    }),
+    guardTags:
+      immutableTags.length === 0
+        ? null
+        : createImmutableTags({
+            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
+            maxManifestBytes: limits.manifestBytes,
+            maxQuestions: limits.tagQuestions,
+            maxListBytes: limits.tagListBytes,
+            maxInquiries: limits.tagInquiries,
+            maxKnownBytes: limits.tagContentBytes,
+            lockWaitMs: limits.tagLockWait,
+            maxWaiting: limits.tagLockQueue,
+          }),
+    gate,
+    engine: createEngine({ ...upstreamOptions, budget }),
+    cache,
+    storage: blobs === null ? null : { blobs, ask },
+    audit: config.log.audit
+      ? createAudit({
+          ...{ logger, ask, upstreamAuthorization: upstream.authorization, now },
+          maxKeptBytes: limits.auditedBytes,
+        })
+      : null,
+    addresses,
+    logger,
+    metrics,
+    now,
+    openPaths: new Set(auth.open),
+    editsFor,
+    cors,
+    upstreamAuthorization: upstream.authorization,
+    maxManifestBytes: limits.manifestBytes,
+    uploadsPerUser: limits.uploadsPerUser,
+    ...{ refusedBodies, wholeAnswers },
+  });
+  return {
+    state,
+    users,
+    addresses,
+    pipeline,
+    retire: () => cache?.retire(),
+    free: async () => {
+      await users.release();
+      upstream.close();
+    },
+  };
+}
+
+/** Whether a service of the one state would be as that of the other. */
+export function servesAlike(one: ServedState, other: ServedState): boolean {
+  const read = ({ config, pem }: ServedState) => [
+    [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
+    [config.groups, config.policy, config.immutableTags],
+    [pem.upstreamCa, pem.tokenSecrets, pem.names],
+  ];
+  return isDeepStrictEqual(read(one), read(other));
+}
+
+/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
+export function changesAnswers(before: ServedState, after: ServedState): boolean {
+  const read = ({ config: { upstream, cache }, pem }: ServedState) => [
+    upstream.url,
+    upstream.username,
+    upstream.password,
+    pem.upstreamCa,
+    cache.tagTtl,
+  ];
+  return !isDeepStrictEqual(read(before), read(after));
+}
+
+/** Opens the registry's folder if there is one; one that cannot be used is for the operator to fix, and no reason not to serve. */
+async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
+  if (root === null) return null;
+  const fault = await findStorageFault(root);
+  if (fault !== null) logger.warn(fault);
+  return createBlobStorage({ root, now: () => performance.now(), logger });
+}

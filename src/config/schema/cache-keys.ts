@@ -1,0 +1,72 @@
+import * as z from 'zod';
+import { duration, filePath, key, nullable, oneOf, size, text } from './key-type.ts';
+import { redisUrl } from './redis-url.ts';
+import { fieldNames } from './field-names.ts';
+
+const redis = z.strictObject({
+  url: key(
+    redisUrl(),
+    'redis://127.0.0.1:6379/0',
+    'The Redis that driver redis uses: one server, the sentinels of a group, or nodes of a cluster. Instances that share a registry name it by the same upstream.url and share one Redis.',
+  ),
+  keyPrefix: key(
+    text(/^[\x21-\x7a]{1,100}$/, '1 to 100 printable ASCII characters without space and braces'),
+    'tidegate:',
+    'Beginning of the name of every key. Other keys of a shared Redis are never touched.',
+  ),
+  username: key(
+    nullable(text(/^\P{Cc}+$/u, 'text without control characters')),
+    null,
+    'Name of a Redis ACL user.',
+  ),
+  password: key(
+    { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
+    null,
+    'Password of Redis. Best taken from the environment, never printed.',
+  ),
+  ca: key(
+    nullable(filePath()),
+    null,
+    'PEM file with the CA certificates that a Redis over TLS is verified with, instead of the public ones.',
+  ),
+  instanceTimeout: key(
+    duration('5s', '10m'),
+    '30s',
+    'After how long an instance that shares this Redis and is not heard of any more is taken for gone. Until then deletes wait for it, and are answered with 503 after limits.deleteWait.',
+  ),
+  timeout: key(
+    duration('1ms', '10s'),
+    '100ms',
+    'How long a request waits for Redis. A later answer counts as none, and Redis is left alone until it has recovered.',
+  ),
+});
+
+/** `cache`: what is kept of answers, and where. */
+export const cache = z.strictObject({
+  driver: key(
+    oneOf('memory', 'redis', 'off'),
+    'memory',
+    'Where manifests are cached: in memory, in a Redis that several instances share, or nowhere.',
+  ),
+  redis,
+  maxBytes: key(
+    size('64KiB', '1024GiB'),
+    '64MiB',
+    'How much the cache may hold, in all: with driver memory each worker has an equal part, which should not be less than maxEntryBytes. Beyond it, what was not used for longest goes.',
+  ),
+  maxEntryBytes: key(
+    size('1KiB', '16MiB'),
+    '4MiB',
+    'Largest manifest that is cached. A larger one is passed through.',
+  ),
+  tagTtl: key(
+    duration('1ms', '1d'),
+    '10s',
+    'How long an answer may be given without asking upstream: what is pushed or deleted around Tidegate is seen within it.',
+  ),
+  headers: key(
+    fieldNames(),
+    [],
+    'Header fields of your registry that an answer may be cached with, besides those that registries are known to send. An answer with any other is passed on and not cached; the log names the field.',
+  ),
+});

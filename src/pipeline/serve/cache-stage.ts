@@ -1,0 +1,60 @@
+import type { AnswerCache, CacheResult } from '../../cache/answer-cache.ts';
+import type { Cacheable } from '../../cache/cacheable.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { Exchange } from '../exchange.ts';
+import type { EditsFor } from '../response-edits.ts';
+import type { UpstreamWarnings } from '../upstream-warnings.ts';
+import type { WholeAnswers } from '../whole-answers.ts';
+import { isShareable, writeWholeHead } from './cache-response.ts';
+
+export type CacheStageOptions = {
+  /** Null: every answer is upstream's. */
+  readonly cache: AnswerCache | null;
+  readonly wholeAnswers: WholeAnswers;
+  readonly editsFor: EditsFor;
+  readonly warnings: UpstreamWarnings;
+};
+
+/** Answers from the cache where that is allowed; gives false when upstream is to be asked by this client itself. */
+export type AnswerFromCache = (
+  exchange: Exchange,
+  cacheable: Cacheable,
+  authentication: Pick<Authentication, 'keepAuthorization'>,
+) => Promise<boolean>;
+
+export function createCacheStage({
+  cache,
+  wholeAnswers,
+  editsFor,
+  warnings,
+}: CacheStageOptions): AnswerFromCache {
+  return async (exchange, cacheable, { keepAuthorization }) => {
+    const { req, res, host, rawTarget } = exchange;
+    const shared = cache !== null && !keepAuthorization && isShareable(req);
+    const found: CacheResult = shared
+      ? await cache.answer(cacheable, {
+          rawTarget,
+          host,
+          accept: headerValues(req.rawHeaders, 'accept'),
+          isConditional: headerValues(req.rawHeaders, 'if-none-match').length > 0,
+          whenGone: (listener) => {
+            if (res.destroyed) listener();
+            else res.once('close', listener);
+          },
+        })
+      : { kind: 'BYPASS' };
+    // Without room upstream sends it, through this process and not into it.
+    const hasRoom =
+      found.kind === 'BYPASS' || exchange.method === 'HEAD' || wholeAnswers.hold(res, found.answer.body);
+    const result: CacheResult = hasRoom ? found : { kind: 'BYPASS' };
+    exchange.cache = result.kind;
+    exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
+    if (result.kind === 'BYPASS') return false;
+    if (res.destroyed) return true;
+    if (result.answer.status === 401) warnings.challenge(exchange);
+    const edits = editsFor(exchange);
+    wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));
+    return true;
+  };
+}

@@ -1,0 +1,141 @@
+import type { Authenticator } from '../../auth/authenticator.ts';
+import type { AnnouncedWrite, AnswerCache } from '../../cache/answer-cache.ts';
+import type { Written } from '../../cache/cacheable.ts';
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import type { Operation } from '../../registry/operation.ts';
+import type { Engine, ForwardRequest } from '../../upstream/forward.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
+import { endAnswer } from '../error-response.ts';
+import type { Exchange } from '../exchange.ts';
+import type { RefusedBodies } from '../refused-bodies.ts';
+import type { EditsFor } from '../response-edits.ts';
+import type { UpstreamHeaders } from '../upstream-headers.ts';
+import type { UpstreamWarnings } from '../upstream-warnings.ts';
+import type { AuditedRequest } from './audit.ts';
+import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
+
+export type ForwardStageOptions = {
+  readonly authenticator: Authenticator;
+  readonly engine: Engine;
+  readonly cache: AnswerCache | null;
+  readonly gate: DeleteGate;
+  readonly editsFor: EditsFor;
+  readonly refusedBodies: RefusedBodies;
+  readonly warnings: UpstreamWarnings;
+  readonly upstreamHeaders: UpstreamHeaders;
+  /** The largest body that goes on, in bytes. */
+  readonly maxBodyBytes: (operation: Operation) => number;
+};
+
+/** How a request is let through, and to where. */
+export type Way = Authentication &
+  AuthorizedRequest &
+  Pick<ForwardRequest, 'outlivesClient'> & {
+    /** What it is to upstream. */
+    readonly operation: Operation;
+  };
+
+/** Lets a request through to upstream, and the cache know what it changes, before and after; a delete when it is alone in its repository. */
+export type ForwardStage = (
+  exchange: Exchange,
+  written: Written | null,
+  way: Way,
+  audited: AuditedRequest | null,
+) => Promise<void>;
+
+/** A way with what happens on it. */
+type OpenWay = Way & {
+  /** Called when upstream has answered. */
+  readonly answered?: () => void;
+};
+
+export function createForwardStage(options: ForwardStageOptions): ForwardStage {
+  const { authenticator, engine, cache, gate, editsFor, refusedBodies } = options;
+  const { warnings, upstreamHeaders, maxBodyBytes } = options;
+
+  const forward = async (
+    exchange: Exchange,
+    written: Written | null,
+    way: OpenWay,
+    audited: AuditedRequest | null,
+  ): Promise<void> => {
+    const announced = written === null ? undefined : await cache?.announceWrite(written);
+    try {
+      const pass = gate.open(exchange, way.operation);
+      try {
+        const held = pass?.from === 'head' ? pass.enter() : undefined;
+        if (held) await held;
+        await transfer(exchange, { ...way, pass }, announced, audited);
+      } finally {
+        pass?.close();
+      }
+    } finally {
+      await announced?.end();
+    }
+  };
+
+  const transfer = async (
+    exchange: Exchange,
+    way: OpenWay & { readonly pass: GatePass | null },
+    announced: AnnouncedWrite | undefined,
+    audited: AuditedRequest | null,
+  ): Promise<void> => {
+    const { req, res } = exchange;
+    const { pass } = way;
+    if (res.destroyed) return;
+    exchange.connection.readBody();
+    if (exchange.expectation === 'continue') res.writeContinue();
+    const edits = editsFor(exchange);
+    const forwarded = engine.forward({
+      req,
+      res,
+      rawTarget: way.rawTarget,
+      headers: upstreamHeaders(exchange, way),
+      edits: { ...edits, editLocation: way.editLocation },
+      maxBodyBytes: maxBodyBytes(way.operation),
+      beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
+      outlivesClient: way.outlivesClient,
+      onResponse: (status, rawHeaders) => {
+        pass?.settled();
+        way.answered?.();
+        audited?.answered(status, rawHeaders);
+        if (status === 401) warnings.challenge(exchange);
+        if (status === 201 || status === 202) warnings.foreignPlace(exchange, rawHeaders, edits.names);
+        const remembered = rememberTokens(rawHeaders, way);
+        if (remembered.length === 0) return announced?.end();
+        return Promise.all([...remembered, announced?.end()]).then(() => {});
+      },
+    });
+    exchange.transfer = forwarded;
+    // The log does not wait for what outlives its client.
+    if (way.outlivesClient)
+      res.once('close', () => {
+        if (!res.writableFinished) exchange.reason ??= 'client-left';
+      });
+    audited?.forwarded();
+    const end = await forwarded.ended;
+    if (end === 'relayed') endAnswer(exchange, refusedBodies);
+    else exchange.reason = end;
+  };
+
+  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Authentication): Promise<void>[] =>
+    identity === null
+      ? []
+      : headerValues(rawHeaders, 'x-docker-token').map((token) =>
+          authenticator.rememberToken(token, identity),
+        );
+
+  return (exchange, written, way, audited) =>
+    exchange.method === 'DELETE'
+      ? gate.alone(exchange, way.operation, (alone) =>
+          forward(exchange, written, joinAlone(way, alone), audited),
+        )
+      : forward(exchange, written, way, audited);
+}
+
+/** The way of a delete, whose end is waited for by others. */
+function joinAlone(way: Way, { answered, outlivesClient }: Alone): OpenWay {
+  const { outlivesClient: others } = way;
+  return { ...way, answered, outlivesClient: () => outlivesClient() && others?.() !== false };
+}
