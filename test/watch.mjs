@@ -73,9 +73,7 @@ function findTouched(changed) {
 }
 
 function readImports(file) {
-  if (!fs.existsSync(file)) return [];
-  const text = fs.readFileSync(file, 'utf8');
-  return [...text.matchAll(/^(?:import|export)\b[^;]*?['"](\.[^'"]+)['"]/gm)].map(([, name]) =>
-    path.resolve(path.dirname(file), name),
-  );
+  const text = fs.statSync(file, { throwIfNoEntry: false })?.isFile() ? fs.readFileSync(file, 'utf8') : '';
+  const named = text.matchAll(/^(?:import|export)\b(?:[^;'"]*\bfrom)?\s*['"](\.[^'"]+)['"]/gm);
+  return [...named].map(([, name]) => path.resolve(path.dirname(file), name));
 }

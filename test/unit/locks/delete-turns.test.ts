@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock, beforeEach, afterEach } from 'node:test';
-import { createDeleteTurns } from '../../src/locks/delete-turns.ts';
-import { createFreezer, type FreezeMember } from '../../src/locks/repository-freezer.ts';
-import { createRepositoryLocks, unsettledMs, type RepositoryLock } from '../../src/locks/repository-locks.ts';
+import { createDeleteTurns } from '../../../src/locks/delete-turns.ts';
+import { createFreezer, type FreezeMember } from '../../../src/locks/repository-freezer.ts';
+import {
+  createRepositoryLocks,
+  unsettledMs,
+  type RepositoryLock,
+} from '../../../src/locks/repository-locks.ts';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 

@@ -4,7 +4,7 @@ import {
   createRepositoryActivity,
   type HoldLimits,
   type Leave,
-} from '../../src/locks/repository-activity.ts';
+} from '../../../src/locks/repository-activity.ts';
 
 const limits: HoldLimits = {
   ...{ waitMs: 1000, maxPerRepository: 2, maxInAll: 3 },
