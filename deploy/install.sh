@@ -218,7 +218,8 @@ npm=$(dirname "$node")/npm
 [ -d "$source/src" ] || prebuilt=yes
 if [ -n "$prebuilt" ]; then
   if [ ! -f "$source/dist/main.js" ] || [ ! -d "$source/node_modules" ]; then
-    fail "$source holds no built program (dist/ and node_modules/): run npm ci and npm run build there, or leave out --prebuilt."
+    if [ -d "$source/src" ]; then make='npm ci and npm run build'; else make='npm ci --omit=dev --ignore-scripts'; fi
+    fail "$source holds no built program (dist/ and node_modules/): run $make there first."
   fi
 else
   [ -n "$npm" ] || fail "There is no npm beside $node: install it, or build elsewhere and use --prebuilt."

@@ -99,7 +99,9 @@ async function torture({ form, only, seed, write, render }) {
     await writePage('docs/torture.md', () => publication.renderPage(publication.loadResults(), all));
     return 0;
   }
-  const chosen = parts.filter(({ name }) => only.some((text) => name.includes(text)));
+  const chosen = parts.filter(({ name }) =>
+    only.some((text) => name.toLowerCase().includes(text.toLowerCase())),
+  );
   if (chosen.length === 0) {
     console.error(`There is no such part. There are: ${names.join(', ')}.`);
     return 2;

@@ -28,7 +28,7 @@ export function formatReport({ url, client, operator }: Diagnosis, isColoured: b
 /** For programs: one JSON document. @returns one line, ended. */
 export function formatJsonReport({ url, client, operator }: Diagnosis): string {
   const counts = countStates([...client, ...operator]);
-  // Programs know `fix` by the name that it had before 0.2.0, too.
+  // Programs that read `fix` by its older name go on working.
   const withOldName = (findings: readonly Finding[]) => findings.map((each) => ({ ...each, mend: each.fix }));
   const sections = { client: withOldName(client), operator: withOldName(operator) };
   return `${JSON.stringify({ url, ...sections, summary: counts })}\n`;
