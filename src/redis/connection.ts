@@ -18,6 +18,8 @@ export type RedisConnectionOptions = {
 /** The longest pause between two attempts to connect, in milliseconds: instances are to find a Redis that is back at about the same time. */
 const maxReconnectMs = 300;
 const closeTimeoutMs = 100;
+/** A connection that is not ready so long after it was made is replaced, in milliseconds: what is between may swallow the answers. */
+const handshakeTimeoutMs = 2000;
 const defaultPorts = { '': 6379, '-sentinel': 26379, '-cluster': 6379 } as const;
 const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?@]+)(?:\/(\d+)?)?(?:\?name=([\w.-]+))?$/;
 
@@ -62,6 +64,23 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
 function contain(redis: Redis): void {
   containAnswers(redis);
   containErrors(redis);
+  limitHandshake(redis);
+}
+
+/** Ends the connection whose handshake gets no answer. ioredis bounds only the time until the connection is made, and would wait for ever. */
+function limitHandshake(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis;
+    const isSilent = () => stream.destroy(new Error('it accepts connections and does not answer'));
+    const timer = setTimeout(isSilent, handshakeTimeoutMs).unref();
+    const done = () => {
+      clearTimeout(timer);
+      redis.off('ready', done);
+      stream.off('close', done);
+    };
+    redis.on('ready', done);
+    stream.on('close', done);
+  });
 }
 
 /**
@@ -137,6 +156,7 @@ function openConnection(options: RedisConnectionOptions): Redis | Cluster {
         db,
         enableTLSForSentinelMode: secure,
         ...(secure ? { sentinelTLS: tls } : {}),
+        sentinelCommandTimeout: handshakeTimeoutMs,
         sentinelRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
       });
     case '':

@@ -56,7 +56,6 @@ export function createRedisTrust({
   let state: 'lost' | 'settling' | 'trusted' = 'lost';
   let losses = 0;
   let isReturning = false;
-  let turnsConnecting = 0;
   let turnsRoomy = 0;
   let trouble: 'lost' | 'full' | null = null;
   let connectionError: string | null = null;
@@ -137,12 +136,7 @@ export function createRedisTrust({
   };
 
   const watch = async () => {
-    turnsConnecting = redis.status === 'connect' ? turnsConnecting + 1 : 0;
-    if (turnsConnecting * watchMs > 2 * silentMs) {
-      turnsConnecting = 0;
-      lose('it accepts connections and does not answer');
-      redis.disconnect(true);
-    } else if (state === 'lost') await comeBack();
+    if (state === 'lost') await comeBack();
     else if (trouble === 'full') await lookForRoom();
     else await ask(() => redis.exists(keys.epoch));
   };

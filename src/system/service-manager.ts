@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { Logger } from 'pino';
 
 /** What the service manager that started this process is told, where there is one that listens (sd_notify(3)). */
@@ -15,8 +16,8 @@ export type ServiceManagerOptions = {
   readonly logger: Pick<Logger, 'debug'>;
 };
 
-/** One message has so much time, in milliseconds; the manager that does not take it by then will hear the next. */
-const timeoutMs = 5000;
+/** The longest time of one message, in milliseconds; the manager that does not take it by then will hear the next. */
+const maxTimeoutMs = 5000;
 
 /**
  * Tells systemd by the program `systemd-notify`, since Node has no datagram sockets of the kind that NOTIFY_SOCKET names. The unit
@@ -25,24 +26,24 @@ const timeoutMs = 5000;
 export function createServiceManager({ env, pid, logger }: ServiceManagerOptions): ServiceManager {
   if (!env['NOTIFY_SOCKET']) return { ready: () => {}, reloading: () => {}, stopping: () => {} };
 
-  /** One after the other: the order is part of what is said. */
-  let last = Promise.resolve();
-  const tell = (...assignments: string[]): Promise<void> => {
-    last = last.then(
-      () =>
-        new Promise((resolve) => {
-          execFile('systemd-notify', assignments, { env, timeout: timeoutMs }, (error) => {
-            if (error) logger.debug({ reason: error.message }, 'the service manager was not told');
-            resolve();
-          });
-        }),
-    );
-    return last;
-  };
-
   // Half of what is allowed, as sd_watchdog_enabled(3) advises. A timer of this thread shows that it does not hang.
   const watchdogMs = Number(env['WATCHDOG_USEC'] ?? 0) / 2000;
   const isOurs = env['WATCHDOG_PID'] === undefined || env['WATCHDOG_PID'] === String(pid);
+  const showsLife = watchdogMs > 0 && isOurs;
+  // A message that hangs must not keep the next sign of life back for longer than the manager waits for it.
+  const timeoutMs = showsLife ? Math.min(maxTimeoutMs, Math.ceil(watchdogMs)) : maxTimeoutMs;
+
+  /** One after the other: the order is part of what is said. */
+  let last = Promise.resolve();
+  const tell = (...assignments: string[]): Promise<void> => {
+    last = last
+      .then(() => notify(assignments, env, timeoutMs))
+      .catch((error: unknown) =>
+        logger.debug({ reason: (error as Error).message }, 'the service manager was not told'),
+      );
+    return last;
+  };
+
   // One at a time: on a machine where the program takes longer than the interval, a queue of them would hold up what comes after.
   let isShowingLife = false;
   const showLife = async () => {
@@ -51,7 +52,7 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
     await tell('WATCHDOG=1');
     isShowingLife = false;
   };
-  if (watchdogMs > 0 && isOurs) setInterval(() => void showLife(), watchdogMs).unref();
+  if (showsLife) setInterval(() => void showLife(), watchdogMs).unref();
 
   return {
     ready: () => void tell('READY=1'),
@@ -59,4 +60,21 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
     reloading: () => void tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
     stopping: () => void tell('STOPPING=1'),
   };
+}
+
+/** Runs the program. Nothing of it is waited for but its end, and it ends in time. @throws Error when it cannot be run, or has not told. */
+async function notify(
+  assignments: readonly string[],
+  env: NodeJS.ProcessEnv,
+  timeoutMs: number,
+): Promise<void> {
+  // Also throws by itself, such as for a link that leads to itself, or without memory.
+  const program = spawn('systemd-notify', assignments, {
+    env,
+    stdio: 'ignore',
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  const [code, signal] = (await once(program, 'exit')) as [number | null, NodeJS.Signals | null];
+  if (code !== 0) throw new Error(`systemd-notify ended with ${code ?? signal ?? 'nothing'}`);
 }

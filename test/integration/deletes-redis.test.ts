@@ -132,6 +132,17 @@ describe(
       await until('it hears again', async () => (await remove(0, 'other')).status === 202, 30_000);
     });
 
+    test('one whose new connections get no answer is heard again when later ones do', async () => {
+      assert.equal((await remove(1, 'other')).status, 202);
+      const before = relay.connections();
+      relay.swallow(true);
+      relay.cut();
+      await until('both of its connections are new', () => relay.connections() >= before + 2);
+      relay.swallow(false);
+      for (const i of [0, 1] as const)
+        await until('deletes are back', async () => (await remove(i, 'other')).status === 202, 30_000);
+    });
+
     test('without Redis deletes are refused, and the rest goes on', async () => {
       assert.equal((await remove(0, 'other')).status, 202);
       await redis.kill();

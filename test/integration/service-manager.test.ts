@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { startFrontDoor } from '../support/front-door.ts';
 import { openNotifySocket } from '../support/notify-socket.ts';
@@ -52,3 +55,40 @@ test('a service manager that cannot be told is no reason not to serve', { timeou
   await frontDoor.stop();
   await upstream.close();
 });
+
+/** Programs in systemd-notify's place: what makes them, and what is said of them. */
+const broken: readonly (readonly [string, (file: string) => Promise<void>, RegExp])[] = [
+  ['is a link to itself', (file) => symlink(file, file), /ELOOP/],
+  ['hangs and does not heed SIGTERM', hangingProgram, /SIGKILL/],
+];
+for (const [what, make, reason] of broken) {
+  test(`a systemd-notify that ${what} holds nothing up`, { timeout: 60_000 }, async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'tidegate-notify-'));
+    await make(path.join(folder, 'systemd-notify'));
+    const upstream = await startUpstream({ script: answerOk });
+    const frontDoor = await startFrontDoor({
+      upstreamUrl: upstream.url,
+      set: ['log.level=debug', 'workers=2'],
+      env: { NOTIFY_SOCKET: '/nonexistent/notify', WATCHDOG_USEC: '400000', PATH: folder },
+    });
+    const seen = new Set<object>();
+    while (seen.size < 3) {
+      const isNext = (line: { msg?: unknown }) =>
+        line.msg === 'the service manager was not told' && !seen.has(line);
+      const line = await frontDoor.logged(isNext);
+      seen.add(line);
+      assert.match(String(line['reason']), reason);
+    }
+    await frontDoor.stop();
+    await upstream.close();
+    await rm(folder, { recursive: true });
+  });
+}
+
+async function hangingProgram(file: string): Promise<void> {
+  await writeFile(
+    file,
+    `#!${process.execPath}\nprocess.on('SIGTERM', () => {});setInterval(() => {}, 1000);\n`,
+  );
+  await chmod(file, 0o755);
+}

@@ -229,6 +229,8 @@ export type Relay = {
   flow(): void;
   /** Ends all connections; those of later are accepted. */
   cut(): void;
+  /** While true, connections are accepted that get no answer for as long as they last. */
+  swallow(swallowing: boolean): void;
   /** Ends all connections that there are, and accepts none. */
   refuse(refusing: boolean): void;
   /** How many connections there have been. */
@@ -240,6 +242,7 @@ export async function startRelay(targetPort: number): Promise<Relay> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let stalled = false;
   let refusing = false;
+  let swallowing = false;
   let connections = 0;
   const server = createServer((client) => {
     if (refusing) {
@@ -255,8 +258,9 @@ export async function startRelay(targetPort: number): Promise<Relay> {
       client.destroy();
       target.destroy();
     };
+    const isSwallowed = swallowing;
     for (const [from, to] of [pair, [target, client] as const]) {
-      from.on('data', (chunk: Buffer) => to.write(chunk));
+      from.on('data', (chunk: Buffer) => !(isSwallowed && to === client) && to.write(chunk));
       from.on('error', () => {});
       from.on('close', end);
       if (stalled) from.pause();
@@ -280,6 +284,9 @@ export async function startRelay(targetPort: number): Promise<Relay> {
       for (const pair of pairs) for (const socket of pair) socket.resume();
     },
     cut,
+    swallow: (value) => {
+      swallowing = value;
+    },
     refuse: (value) => {
       refusing = value;
       if (refusing) cut();

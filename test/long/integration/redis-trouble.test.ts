@@ -506,6 +506,17 @@ describe('Redis in trouble', { skip: unlessInstalled('redis-server', 'openssl') 
     assert.deepEqual([warnings(opened).length, recoveries(opened).length], [1, 1]);
   });
 
+  it('asks the next sentinel where one does not answer', async () => {
+    const group = await startSentinelGroup('mymaster');
+    closers.push(() => group.stop());
+    const [silent, other] = group.sentinels;
+    assert.ok(silent && other);
+    const relay = await relayTo(silent);
+    relay.swallow(true);
+    const opened = openAt({ url: `redis-sentinel://${relay.address},${other.address}?name=mymaster` });
+    await opened.trusted();
+  });
+
   it('does not believe a replica that took over and is behind (Cluster)', async () => {
     const cluster = await startCluster({ replicas: true });
     closers.push(() => cluster.stop());
