@@ -42,6 +42,10 @@ function sentence({ body }: Answer): string {
   return errors[0]?.message ?? '';
 }
 
+function errorCodeOf({ body }: Answer): unknown {
+  return (JSON.parse(body.toString()) as { errors: { code: string }[] }).errors[0]?.code;
+}
+
 describe(
   'what the content of an immutable tag reaches',
   {
@@ -228,6 +232,18 @@ describe(
       assert.equal((await place.ask('HEAD', 'blobs', free.layer)).status, 404);
       assert.equal((await place.ask('GET', 'manifests', 'v1')).body.toString(), tagged.body);
       assert.equal((await place.ask('GET', 'blobs', tagged.layer)).body.toString(), 'tagged');
+    });
+
+    test('what the registry takes for no digest is refused as that, and is no fault of the registry', async () => {
+      const place = await open();
+      await pushImage(place, 'tagged', 'v1');
+      const { layer } = await pushImage(place, 'free');
+      const inCapitals = layer.toUpperCase().replace('SHA', 'sha');
+      for (const digest of [inCapitals, 'md5:00', 'a+b:00']) {
+        const refused = await place.ask('DELETE', 'blobs', digest);
+        assert.deepEqual([refused.status, errorCodeOf(refused)], [400, 'DIGEST_INVALID'], digest);
+      }
+      assert.equal((await place.ask('HEAD', 'blobs', layer)).status, 200);
     });
 
     test('an index of layers, as build caches have them, hinders no other delete', async () => {

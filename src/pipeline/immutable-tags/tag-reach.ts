@@ -170,6 +170,11 @@ export async function findNames(
   const head = await questions.ask('HEAD', `/v2/${repository}/blobs/${digest}`);
   if (head?.status === 404) return new Set([own]);
   if (head?.status === 200) return new Set([own, ...namedInHead(head)]);
+  if (head?.status === 400)
+    throw new OciError(
+      'DIGEST_INVALID',
+      `The registry takes ${digest} for no digest: delete by the one that a push or pull shows.`,
+    );
   throw new OciError(
     'BAD_GATEWAY',
     `The registry did not say what ${digest} is, so the request to delete it was not let through: it answered ${head?.status ?? 'with too much'}.`,
