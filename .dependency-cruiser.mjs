@@ -11,7 +11,7 @@ const mayImport = {
   storage: ['registry'],
   tls: ['system'],
   alerts: [],
-  telemetry: ['system'],
+  telemetry: ['registry', 'system'],
   config: ['policy', 'system'],
   auth: ['http', 'registry', 'system'],
   locks: ['redis'],

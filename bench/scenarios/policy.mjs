@@ -16,6 +16,7 @@ export async function measurePolicy(_rig, { rounds }) {
   const groups = Object.fromEntries(
     Array.from({ length: rules }, (_, i) => [`team${i}`, names.filter((_, user) => user % rules === i)]),
   );
+  const principals = names.map((name) => ({ kind: 'user', name }));
   const everyone = { everyone: names };
   const cases = [
     ['each rule for a team and its repositories', groups, (i) => rule(`group:team${i}`, `team${i}/**`)],
@@ -42,7 +43,7 @@ export async function measurePolicy(_rig, { rounds }) {
           : name.includes('own')
             ? `home${rules - 1 - number}/user${i % users}/app${i}`
             : `team${number}/app${i}`;
-      return [names[i % users], repository];
+      return [principals[i % users], repository];
     });
     const fresh = [];
     const remembered = [];
@@ -83,7 +84,7 @@ function rule(who, repositories) {
 /** Microseconds of CPU a decision. */
 function time(asked, decide) {
   const before = process.cpuUsage();
-  for (const [name, repository] of asked) decide(name, repository);
+  for (const [principal, repository] of asked) decide(principal, repository);
   const { user, system } = process.cpuUsage(before);
   return (user + system) / asked.length;
 }

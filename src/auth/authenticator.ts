@@ -1,10 +1,10 @@
 import { OciError } from '../registry/error.ts';
+import type { User } from '../registry/principal.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
 import { createDummyHashChoice } from './password/dummy-hash.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
-import type { Identity } from './identity.ts';
 import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
 import { createV1Tokens, parseTokenCredentials, type V1TokenNotice } from './tokens/v1-tokens.ts';
@@ -20,7 +20,7 @@ export type RefusalReason =
 /** The answer to "who is asking": nobody said, somebody proven, somebody who failed to prove it, or somebody who may not try now. */
 export type AuthenticationResult =
   | { readonly kind: 'anonymous' }
-  | { readonly kind: 'verified'; readonly identity: Identity; readonly scheme: 'basic' | 'token' }
+  | { readonly kind: 'verified'; readonly principal: User; readonly scheme: 'basic' | 'token' }
   | { readonly kind: 'refused'; readonly reason: RefusalReason }
   | { readonly kind: 'locked-out'; readonly forMs: number };
 
@@ -36,11 +36,11 @@ export type Authenticator = {
    * Remembers a token of upstream's X-Docker-Token response header (the first registry protocol); resolves when the
    * processes that serve with this one have, too.
    *
-   * @param identity the very object that {@link authenticate} returned: it is bound to the entry that was verified.
+   * @param principal the very object that {@link authenticate} returned: it is bound to the entry that was verified.
    */
-  rememberToken(token: string, identity: Identity): Promise<void>;
+  rememberToken(token: string, principal: User): Promise<void>;
   /** The hash that a user was verified against, as long as it is the one in his or her line; undefined: no more. */
-  hashOf(identity: Identity): string | undefined;
+  hashOf(principal: User): string | undefined;
   /** Forgets everything and closes the htpasswd file's watch and the password pool; later checks are UNAVAILABLE. */
   close(): Promise<void>;
 };
@@ -74,24 +74,24 @@ export function createAuthenticator(options: {
   const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
   const chooseDummyHash = createDummyHashChoice();
   const flights = new Map<string, Flight>();
-  const verifiedHashes = new WeakMap<Identity, string>();
+  const verifiedHashes = new WeakMap<User, string>();
   let generation = htpasswd.generation();
   let closed = false;
   ipc?.subscribe(({ token, name, hash }) => {
-    const identity = { name };
-    verifiedHashes.set(identity, hash);
-    tokens.remember(token, identity);
+    const principal = { kind: 'user', name } as const;
+    verifiedHashes.set(principal, hash);
+    tokens.remember(token, principal);
   });
 
-  function isCurrent(identity: Identity): boolean {
-    const hash = verifiedHashes.get(identity);
-    return hash !== undefined && htpasswd.lookup(identity.name)?.hash === hash;
+  function isCurrent(principal: User): boolean {
+    const hash = verifiedHashes.get(principal);
+    return hash !== undefined && htpasswd.lookup(principal.name)?.hash === hash;
   }
 
   function checkToken(token: string): AuthenticationResult {
-    const identity = tokens.find(token);
-    return identity !== undefined && isCurrent(identity)
-      ? { kind: 'verified', identity, scheme: 'token' }
+    const principal = tokens.find(token);
+    return principal !== undefined && isCurrent(principal)
+      ? { kind: 'verified', principal, scheme: 'token' }
       : refused('unknown-token');
   }
 
@@ -113,10 +113,10 @@ export function createAuthenticator(options: {
       return refused('wrong-credentials');
     }
     throttle.succeeded(attempt);
-    const identity = credentials.get(valueKey) ?? { name };
-    verifiedHashes.set(identity, hash);
-    credentials.remember(valueKey, identity);
-    return { kind: 'verified', identity, scheme: 'basic' };
+    const principal = credentials.get(valueKey) ?? ({ kind: 'user', name } as const);
+    verifiedHashes.set(principal, hash);
+    credentials.remember(valueKey, principal);
+    return { kind: 'verified', principal, scheme: 'basic' };
   }
 
   /** Gives undefined when all who wait for it have been locked out meanwhile, by those who were before them in the queue. */
@@ -160,7 +160,7 @@ export function createAuthenticator(options: {
       const valueKey = credentials.keyOf(value);
       const remembered = credentials.get(valueKey);
       if (remembered !== undefined && isCurrent(remembered))
-        return { kind: 'verified', identity: remembered, scheme: 'basic' };
+        return { kind: 'verified', principal: remembered, scheme: 'basic' };
       const basic = parseBasicCredentials(value);
       switch (basic.kind) {
         case 'credentials':
@@ -175,12 +175,12 @@ export function createAuthenticator(options: {
         }
       }
     },
-    hashOf: (identity) => (isCurrent(identity) ? verifiedHashes.get(identity) : undefined),
-    async rememberToken(token, identity) {
-      const hash = verifiedHashes.get(identity);
-      if (token.trim() === '' || hash === undefined || !isCurrent(identity)) return;
-      tokens.remember(token, identity);
-      await ipc?.publish({ token, name: identity.name, hash });
+    hashOf: (principal) => (isCurrent(principal) ? verifiedHashes.get(principal) : undefined),
+    async rememberToken(token, principal) {
+      const hash = verifiedHashes.get(principal);
+      if (token.trim() === '' || hash === undefined || !isCurrent(principal)) return;
+      tokens.remember(token, principal);
+      await ipc?.publish({ token, name: principal.name, hash });
     },
     async close() {
       closed = true;

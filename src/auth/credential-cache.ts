@@ -1,13 +1,13 @@
 import { LRUCache } from 'lru-cache';
-import type { Identity } from './identity.ts';
+import type { User } from '../registry/principal.ts';
 import { createKeyedHash } from './keyed-hash.ts';
 
 /** Remembers verified credentials under a keyed hash only; what was refused is never kept. */
 export type CredentialCache = {
   /** The key of these parts, in this order: HMAC-SHA256 under a random key of this cache. */
   keyOf(...parts: readonly string[]): string;
-  get(key: string): Identity | undefined;
-  remember(key: string, identity: Identity): void;
+  get(key: string): User | undefined;
+  remember(key: string, principal: User): void;
   clear(): void;
 };
 
@@ -23,7 +23,7 @@ export function createCredentialCache(options: {
 }): CredentialCache {
   const { ttlMs, maxEntries, now } = options;
   const keyedHash = createKeyedHash();
-  const remembered = new LRUCache<string, { identity: Identity; expiresAtMs: number }>({ max: maxEntries });
+  const remembered = new LRUCache<string, { principal: User; expiresAtMs: number }>({ max: maxEntries });
   return {
     keyOf(...parts) {
       // Each part's length goes first: else ("ab", "c") and ("a", "bc") would be one key.
@@ -34,12 +34,12 @@ export function createCredentialCache(options: {
     get(key) {
       const found = remembered.get(key);
       if (found === undefined) return undefined;
-      if (now() < found.expiresAtMs) return found.identity;
+      if (now() < found.expiresAtMs) return found.principal;
       remembered.delete(key);
       return undefined;
     },
-    remember(key, identity) {
-      remembered.set(key, { identity, expiresAtMs: now() + ttlMs });
+    remember(key, principal) {
+      remembered.set(key, { principal, expiresAtMs: now() + ttlMs });
     },
     clear() {
       remembered.clear();

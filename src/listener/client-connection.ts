@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { OciError } from '../registry/error.ts';
+import { principalText } from '../registry/principal.ts';
 import type { AcceptedConnection } from './acceptor.ts';
 import type { Exchange, RequestConnection } from '../pipeline/exchange.ts';
 import { announcesBody } from '../pipeline/framing.ts';
@@ -88,8 +89,8 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   const isCostly = () => !accepted.isProven() && underWay.size <= 1 && comeBytes() > unprovenBurstBytes;
 
   const createFor = (req: IncomingMessage): RequestConnection => ({
-    prove: (user) => {
-      if (!options.countFor(accepted, user))
+    prove: (principal) => {
+      if (!options.countFor(accepted, principalText(principal)))
         throw new OciError(
           'TOOMANYREQUESTS',
           'You have too many connections open already, each with a request under way: wait for some to end.',

@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheResult } from '../cache/answer-cache.ts';
 import type { OciErrorCode } from '../registry/error.ts';
+import { anonymous, type KnownPrincipal, type Principal } from '../registry/principal.ts';
 import type { Operation } from '../registry/operation.ts';
 import type { Transfer } from '../upstream/forward.ts';
 import { headerValues } from '../http/raw-headers.ts';
@@ -18,7 +19,7 @@ export type RequestConnection = {
    * To be called when it is proven who asks: from then on more may wait on the connection.
    * @throws OciError TOOMANYREQUESTS when that one has too many connections
    */
-  prove(user: string): void;
+  prove(principal: KnownPrincipal): void;
   /** The request's body is read from now on; it is not before, unless somebody was proven. */
   readBody(): void;
   /** Nothing more of it is read. */
@@ -54,7 +55,8 @@ export type Exchange = {
   /** Null until it has been read. */
   operation: Operation | null;
   routeKind: string | null;
-  user: string | null;
+  /** Anonymous until somebody is proven. */
+  principal: Principal;
   errorCode: OciErrorCode | null;
   /** Why credentials were refused or an answer was cut, for the log. */
   reason: string | null;
@@ -109,7 +111,7 @@ export function openExchange(
     answerHeaders: {},
     operation: null,
     routeKind: null,
-    user: null,
+    principal: anonymous,
     errorCode: null,
     reason: null,
     cache: null,
@@ -120,15 +122,15 @@ export function openExchange(
 }
 
 /** Writes down who asks, once that is proven. @throws OciError TOOMANYREQUESTS */
-export function recordUser(exchange: Exchange, user: string): void {
+export function recordPrincipal(exchange: Exchange, principal: KnownPrincipal): void {
   try {
-    exchange.connection.prove(user);
+    exchange.connection.prove(principal);
   } catch (error) {
     exchange.reason = 'too-many-connections';
     exchange.res.shouldKeepAlive = false;
     throw error;
   }
-  exchange.user = user;
+  exchange.principal = principal;
 }
 
 const requestIdBytes = 16;

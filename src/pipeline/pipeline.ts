@@ -25,7 +25,7 @@ import type { ClientAddresses } from '../http/client-address.ts';
 import type { DeleteGate } from './serve/delete-gate.ts';
 import {
   openExchange,
-  recordUser,
+  recordPrincipal,
   type Exchange,
   type Expectation,
   type RequestConnection,
@@ -144,7 +144,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
       const authentication = await authenticate(exchange, operation);
-      if (authentication.identity !== null) recordUser(exchange, authentication.identity.name);
+      const { principal } = authentication;
+      if (principal.kind !== 'anonymous') recordPrincipal(exchange, principal);
       if (operation.kind === 'outside' && authentication.isAnonymous)
         throw credentialsNeeded(challenge(exchange));
       if (operation.kind === 'outside')

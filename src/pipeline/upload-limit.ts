@@ -1,5 +1,6 @@
 import { OciError } from '../registry/error.ts';
 import type { Operation } from '../registry/operation.ts';
+import { principalText } from '../registry/principal.ts';
 import type { Exchange } from './exchange.ts';
 import { announcesBody } from './framing.ts';
 
@@ -21,8 +22,8 @@ export function createUploadLimit(
   return (exchange, operation) => {
     const { res } = exchange;
     if (operation.kind === 'manifest' || !announcesBody(exchange.req) || res.destroyed) return;
-    // Anonymous clients may push where a policy lets them; no user's name has a line feed.
-    const user = exchange.user ?? `\n${exchange.clientAddress}`;
+    // Anonymous clients may push where a policy lets them; no principal's text begins with a line feed.
+    const user = principalText(exchange.principal) ?? `\n${exchange.clientAddress}`;
     const count = underWay.get(user) ?? 0;
     if (count >= maxPerUser) {
       exchange.reason = 'too-many-uploads';

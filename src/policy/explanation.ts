@@ -1,5 +1,5 @@
+import type { Principal } from '../registry/principal.ts';
 import type { RuleText } from './policy.ts';
-import type { Asker } from './asker.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho } from './who.ts';
 
@@ -17,15 +17,15 @@ export type RuleStep = {
 export function explainRules(
   rules: readonly RuleText[],
   groupTexts: Readonly<Record<string, readonly string[]>>,
-  asker: Asker,
+  principal: Principal,
   repository: string,
 ): RuleStep[] {
   const groups = compileGroups(groupTexts);
   const steps: RuleStep[] = [];
   for (const [index, { who, repositories }] of rules.entries()) {
-    const word = who.find((one) => parseWho([one], groups).matches(asker)) ?? null;
+    const word = who.find((one) => parseWho([one], groups).matches(principal)) ?? null;
     const pattern =
-      repositories.find((one) => parseRepositoryPattern(one).matches(repository, asker)) ?? null;
+      repositories.find((one) => parseRepositoryPattern(one).matches(repository, principal)) ?? null;
     steps.push({ rule: index + 1, word, pattern });
     if (word !== null && pattern !== null) break;
   }

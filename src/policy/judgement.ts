@@ -1,5 +1,5 @@
 import { createPolicy, type Policy, type PolicyAction, type RuleText } from './policy.ts';
-import { nameAsker, type Question } from './question.ts';
+import { describePrincipal, type Question } from './question.ts';
 import { parseTagPattern } from './tag-pattern.ts';
 
 /** The keys of the configuration that say who may do what. */
@@ -46,14 +46,14 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
   const tagPatterns = immutableTags.map(parseTagPattern);
   const hasRules = rules !== null;
 
-  const judge: Judge['judge'] = ({ asker, action, repository, tag }) => {
-    const decision = policy.decide(asker, repository);
+  const judge: Judge['judge'] = ({ principal, action, repository, tag }) => {
+    const decision = policy.decide(principal, repository);
     const rule = hasRules ? decision.rule : null;
     const index = tag === null ? -1 : tagPatterns.findIndex((pattern) => pattern.matches(repository, tag));
     const immutableBy = index === -1 ? null : index + 1;
     const keepsTag = action === 'delete' && immutableBy !== null && !decision.actions.has('overwrite');
     const has = decision.actions.has(action);
-    const who = nameAsker(asker);
+    const who = describePrincipal(principal);
     const by = hasRules ? (rule === null ? 'no rule matches' : `rule ${rule}`) : 'there is no policy';
     const known = plainActions.filter((other) => decision.actions.has(other));
     if (has && !keepsTag)
@@ -71,7 +71,11 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
         ? `${who} may ${known.join(' and ')} but not ${action} ${repository} (${by})`
         : `${who} may do nothing in ${repository} (${by})`;
     const answer =
-      asker === null ? '401 UNAUTHORIZED' : known.length === 0 ? '404 NAME_UNKNOWN' : '403 DENIED';
+      principal.kind === 'anonymous'
+        ? '401 UNAUTHORIZED'
+        : known.length === 0
+          ? '404 NAME_UNKNOWN'
+          : '403 DENIED';
     return { allowed: false, rule, immutableBy, isTagKept: has, sentence, answer };
   };
   return { judge, policy, hasRules };

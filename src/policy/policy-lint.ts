@@ -1,6 +1,6 @@
 import { isRepositoryName } from '../registry/names/repository-name.ts';
+import { anonymous as anonymousClient, type Principal } from '../registry/principal.ts';
 import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
-import { type Asker } from './asker.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
@@ -93,7 +93,7 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Rul
 /** Whether for each one who is meant, and whom the pattern can match for, one of these rules decides; they are noted. */
 function isTaken(
   { anonymous, authenticated, names }: Who,
-  canMatch: (asker: Asker) => boolean,
+  canMatch: (principal: Principal) => boolean,
   rules: readonly NumberedRule[],
   takers: Set<number>,
 ): boolean {
@@ -102,12 +102,15 @@ function isTaken(
     if (taker !== undefined) takers.add(taker.number);
     return taker !== undefined;
   };
-  if (anonymous && canMatch(null) && !takes((who) => who.anonymous)) return false;
+  if (anonymous && canMatch(anonymousClient) && !takes((who) => who.anonymous)) return false;
   if (authenticated) return takes((who) => who.authenticated);
   for (const group of names) {
     // A group that an earlier rule names, too, is seen at once, however large it is.
     if (group.size === 0 || takes((who) => who.authenticated || who.names.includes(group))) continue;
-    for (const name of group) if (canMatch(name) && !takes((who) => who.matches(name))) return false;
+    for (const name of group) {
+      const user = { kind: 'user', name } as const;
+      if (canMatch(user) && !takes((who) => who.matches(user))) return false;
+    }
   }
   return true;
 }
@@ -123,7 +126,7 @@ function isWithin(pattern: string, wider: string): boolean {
   if (wider === `${prefix}**`) return pattern.length > prefix.length && pattern.startsWith(prefix);
   // A pattern without stars is one name.
   const isOneName = !/[*$]/.test(pattern);
-  return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, null);
+  return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, anonymousClient);
 }
 
 function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): RuleFault[] {
@@ -145,8 +148,8 @@ function findFavouredStrangers(
     if (!meant.anonymous) return [];
     for (const pattern of repositories) {
       const sample = pattern.replaceAll(/\*+/g, 'sample');
-      if (!isRepositoryName(sample) || policy.decide(null, sample).rule !== number) continue;
-      const own = policy.decide(someone, sample).actions;
+      if (!isRepositoryName(sample) || policy.decide(anonymousClient, sample).rule !== number) continue;
+      const own = policy.decide({ kind: 'user', name: someone }, sample).actions;
       const missing = actions.filter((action: PolicyAction) => !own.has(action));
       if (missing.length > 0)
         return [

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
+import { principalText, type Principal } from '../registry/principal.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
-import type { Asker } from './asker.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
@@ -25,11 +25,11 @@ export type Decision = {
 };
 
 export type Policy = {
-  decide(asker: Asker, repository: string): Decision;
+  decide(principal: Principal, repository: string): Decision;
   /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
-  decideForAll(asker: Asker): Decision;
+  decideForAll(principal: Principal): Decision;
   /** Whether there is any repository where this may be done; true where only the names decide. */
-  mayAnywhere(asker: Asker, action: PolicyAction): boolean;
+  mayAnywhere(principal: Principal, action: PolicyAction): boolean;
   /** Whether those who do not say who they are may do anything at all. */
   readonly hasAnonymous: boolean;
 };
@@ -42,11 +42,12 @@ type Rule = {
 };
 
 const nothing: Decision = { rule: null, actions: new Set() };
+const noCandidates: Candidates<Rule> = [[], []];
 
 /** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
 const maxFiledNames = 1000;
 
-/** Verdicts that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
+/** Decisions that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
 const maxRemembered = 10_000;
 
 /**
@@ -72,45 +73,61 @@ export function createPolicy(options: {
   const byFirstPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ first }) => first)));
   const byLastPart = createRuleIndex(rules, ({ patterns }) => onlyTexts(patterns.map(({ last }) => last)));
 
+  const rulesFor = (principal: Principal): Candidates<Rule> => {
+    switch (principal.kind) {
+      case 'anonymous':
+        return [[], forStrangers];
+      case 'user':
+        return byName.find(principal.name);
+      case 'token':
+      case 'job':
+        return noCandidates;
+    }
+  };
+
   /** Goes through the shortest list that cannot lack the rule. */
-  const find = (asker: Asker, repository: string): Decision => {
+  const find = (principal: Principal, repository: string): Decision => {
     const candidates: Candidates<Rule>[] = [
-      asker === null ? [[], forStrangers] : byName.find(asker),
+      rulesFor(principal),
       byFirstPart.find(repository.slice(0, `${repository}/`.indexOf('/'))),
       byLastPart.find(repository.slice(repository.lastIndexOf('/') + 1)),
     ];
     const shortest = candidates.reduce((best, next) => (count(next) < count(best) ? next : best));
     const matches = (rule: Rule) =>
-      rule.who.matches(asker) && rule.patterns.some((pattern) => pattern.matches(repository, asker));
+      rule.who.matches(principal) && rule.patterns.some((pattern) => pattern.matches(repository, principal));
     return firstMatch(shortest, matches)?.decision ?? nothing;
   };
 
   return {
-    decide: (asker, repository) => {
+    decide: (principal, repository) => {
+      // What a job may do hangs on its claims, which its text leaves out.
+      if (principal.kind === 'job') return find(principal, repository);
       // No name of a repository has a line feed.
-      const key = `${asker === null ? '' : `=${asker}`}\n${repository}`;
+      const text = principalText(principal);
+      const key = text === null ? repository : `${text}\n${repository}`;
       const known = remembered.get(key);
       if (known !== undefined) return known;
-      const decision = find(asker, repository);
+      const decision = find(principal, repository);
       remembered.set(key, decision);
       return decision;
     },
-    decideForAll: (asker) => {
+    decideForAll: (principal) => {
       let actions = new Set<PolicyAction>(policyActions);
       for (const rule of rules) {
-        if (!rule.who.matches(asker) || !rule.patterns.some((pattern) => pattern.canMatch(asker))) continue;
+        if (!rule.who.matches(principal) || !rule.patterns.some((pattern) => pattern.canMatch(principal)))
+          continue;
         actions = new Set([...actions].filter((action) => rule.decision.actions.has(action)));
         if (actions.size === 0 || rule.patterns.some((pattern) => pattern.matchesAll))
           return { rule: rule.decision.rule, actions };
       }
       return nothing;
     },
-    mayAnywhere: (asker, action) =>
+    mayAnywhere: (principal, action) =>
       rules.some(
         ({ decision, who, patterns }) =>
           decision.actions.has(action) &&
-          who.matches(asker) &&
-          patterns.some((pattern) => pattern.canMatch(asker)),
+          who.matches(principal) &&
+          patterns.some((pattern) => pattern.canMatch(principal)),
       ),
     hasAnonymous: rules.some(({ who, decision }) => who.anonymous && decision.actions.size > 0),
   };

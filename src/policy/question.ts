@@ -1,11 +1,11 @@
 import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { tagForm } from '../registry/names/tag.ts';
+import { anonymous, principalText, type Principal } from '../registry/principal.ts';
 import type { PolicyAction } from './policy.ts';
-import type { Asker } from './asker.ts';
 
 /** What somebody wants to know of a policy. */
 export type Question = {
-  readonly asker: Asker;
+  readonly principal: Principal;
   readonly action: PolicyAction;
   readonly repository: string;
   /** Null: none in particular. */
@@ -18,14 +18,14 @@ export type Question = {
  *
  * @throws RangeError with what is wrong with it, to be put behind it
  */
-export function parseAsker(text: string): Asker {
-  if (text === 'anonymous') return null;
+export function parsePrincipal(text: string): Principal {
+  if (text === 'anonymous') return anonymous;
   if (text === 'authenticated' || text.startsWith('group:'))
     throw new RangeError('is nobody in particular: name a user, or write anonymous');
   const name = text.replace(/^user:/, '');
   if (!/^[^:\p{Cc}]{1,255}$/u.test(name))
     throw new RangeError('is no name of a user: write anonymous, a name, or user:NAME');
-  return name;
+  return { kind: 'user', name };
 }
 
 /** Checks a repository's name. @throws RangeError with what is wrong with it, to be put behind it */
@@ -42,6 +42,6 @@ export function parseTag(text: string): string {
 }
 
 /** Who asks, in a sentence. */
-export function nameAsker(asker: Asker): string {
-  return asker ?? 'a client without credentials';
+export function describePrincipal(principal: Principal): string {
+  return principalText(principal) ?? 'a client without credentials';
 }

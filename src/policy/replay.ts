@@ -1,12 +1,13 @@
 import { accessOf } from '../registry/access.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
+import { anonymous, type Principal } from '../registry/principal.ts';
 import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
 import type { Judge } from './judgement.ts';
-import type { Asker } from './asker.ts';
 
 /** What the access log says of a request, as far as a policy could have decided about it. */
 export type LoggedRequest = {
+  /** The text of the principal; null: anonymous. */
   readonly user: string | null;
   readonly method: string;
   /** Without the query; null where the target was no path. */
@@ -19,7 +20,7 @@ export type LoggedRequest = {
 
 /** Requests that a policy decides about alike. */
 export type ReplayRow = {
-  readonly asker: Asker;
+  readonly principal: Principal;
   /** `pull`, `push`, `delete`; the method of a request that a policy does not know. */
   readonly action: string;
   /** A repository, or what stands for one. */
@@ -75,20 +76,28 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
   const read: Replay['read'] = (request) => {
     const before = outcomeOf(request);
     const question = before === null ? 'it was refused for another reason' : readQuestion(request, openPaths);
-    if (typeof question === 'string') {
-      passedOver.set(question, (passedOver.get(question) ?? 0) + 1);
+    const principal = principalOf(request);
+    if (typeof question === 'string' || principal === null) {
+      const why = typeof question === 'string' ? question : 'it came from no user';
+      passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
       return;
     }
-    const now = decide(judge, request.user, question);
+    const now = decide(judge, principal, question);
     judged += 1;
     if (question.kind === 'list') lists += 1;
-    if (before === 'passed' && !now.allowed) refused.add(request.user, question, now.by);
-    if (before === 'refused' && now.allowed) allowed.add(request.user, question, now.by);
+    if (before === 'passed' && !now.allowed) refused.add(principal, question, now.by);
+    if (before === 'refused' && now.allowed) allowed.add(principal, question, now.by);
   };
   return {
     read,
     report: () => ({ judged, refused: refused.list(), allowed: allowed.list(), lists, passedOver }),
   };
+}
+
+/** Null for what a line of the log cannot say enough of: any but a user, whose name has no colon. */
+function principalOf({ user }: LoggedRequest): Principal | null {
+  if (user === null) return anonymous;
+  return user.includes(':') ? null : { kind: 'user', name: user };
 }
 
 /** What was decided when the request came, by who asked; null: nothing was, or not by that. */
@@ -151,22 +160,22 @@ function tagOf(operation: Operation): string | null {
 
 function decide(
   { judge, policy, hasRules }: Judge,
-  asker: Asker,
+  principal: Principal,
   { kind, action, repository, tag }: QuestionOfLine,
 ): { allowed: boolean; by: ReplayDecision } {
   const noRule: ReplayDecision = { rule: null, tagPattern: null };
   switch (kind) {
     case 'unknown':
-      return { allowed: !hasRules && asker !== null, by: noRule };
+      return { allowed: !hasRules && principal.kind === 'user', by: noRule };
     case 'list':
-      return { allowed: asker !== null || policy.hasAnonymous, by: noRule };
+      return { allowed: principal.kind !== 'anonymous' || policy.hasAnonymous, by: noRule };
     case 'all': {
-      const { rule, actions } = policy.decideForAll(asker);
+      const { rule, actions } = policy.decideForAll(principal);
       const by = hasRules ? { rule, tagPattern: null } : noRule;
       return { allowed: actions.has(action as 'pull' | 'push'), by };
     }
     case 'repository': {
-      const question = { asker, action: action as 'pull' | 'push' | 'delete', repository, tag };
+      const question = { principal, action: action as 'pull' | 'push' | 'delete', repository, tag };
       const { allowed, rule, isTagKept, immutableBy } = judge(question);
       return { allowed, by: { rule, tagPattern: isTagKept ? immutableBy : null } };
     }
@@ -174,19 +183,19 @@ function decide(
 }
 
 function createRows(): {
-  add(asker: Asker, question: QuestionOfLine, by: ReplayDecision): void;
+  add(principal: Principal, question: QuestionOfLine, by: ReplayDecision): void;
   list(): Changes;
 } {
   const rows = new Map<string, { row: Omit<ReplayRow, 'requests'>; requests: number }>();
   let all = 0;
   return {
-    add: (asker, { action, repository }, by) => {
+    add: (principal, { action, repository }, by) => {
       all += 1;
-      const key = JSON.stringify([asker, action, repository, by.rule, by.tagPattern]);
+      const key = JSON.stringify([principal, action, repository, by.rule, by.tagPattern]);
       const known = rows.get(key);
       if (known !== undefined) known.requests += 1;
       else if (rows.size < maxReplayRows)
-        rows.set(key, { row: { asker, action, repository, by }, requests: 1 });
+        rows.set(key, { row: { principal, action, repository, by }, requests: 1 });
     },
     list: () => ({
       requests: all,

@@ -1,12 +1,12 @@
 import { isNameComponent, maxRepositoryNameLength } from '../registry/names/repository-name.ts';
+import type { Principal, User } from '../registry/principal.ts';
 import { parseGlob } from './glob.ts';
-import type { Asker } from './asker.ts';
 
-/** A pattern of repositories' names, in which `${user}` stands for the name of who asks. */
+/** A pattern of repositories' names, in which `${user}` stands for the name of the user who asks. */
 export type RepositoryPattern = {
-  matches(repository: string, asker: Asker): boolean;
+  matches(repository: string, principal: Principal): boolean;
   /** Whether it can match anything for this one. */
-  readonly canMatch: (asker: Asker) => boolean;
+  readonly canMatch: (principal: Principal) => boolean;
   /** Whether it matches every name. */
   readonly matchesAll: boolean;
   /** The first part of every name that it matches; null: not always the same. */
@@ -46,14 +46,17 @@ export function parseRepositoryPattern(pattern: string): RepositoryPattern {
     };
   const prefix = pattern.slice(0, pattern.search(/[*$]/));
   return {
-    // A name that is no part of a repository's could be a pattern, or more than one part: it has none of its own.
-    matches: (repository, asker) =>
-      asker !== null &&
+    matches: (repository, principal) =>
       repository.startsWith(prefix) &&
-      isNameComponent(asker) &&
-      parseGlob(pattern.replaceAll(placeholder, () => asker)).matches(repository),
-    canMatch: (asker) => asker !== null && isNameComponent(asker),
+      hasOwnNames(principal) &&
+      parseGlob(pattern.replaceAll(placeholder, () => principal.name)).matches(repository),
+    canMatch: hasOwnNames,
     matchesAll: false,
     ...ends,
   };
+}
+
+/** Whether names can have this one's in them. One that is no part of a repository's could be a pattern, or more than one part. */
+function hasOwnNames(principal: Principal): principal is User {
+  return principal.kind === 'user' && isNameComponent(principal.name);
 }

@@ -1,3 +1,4 @@
+import { anonymous } from '../registry/principal.ts';
 import { parseGlob } from './glob.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 
@@ -21,7 +22,7 @@ export function parseTagPattern(pattern: string): TagPattern {
   if (pattern.includes('$')) throw new RangeError('cannot have "${user}": it holds for everyone');
   const repositories = parseRepositoryPattern(pattern.slice(0, colon));
   const tags = parseGlob(tagPattern);
-  const matchesRepository = (repository: string) => repositories.matches(repository, null);
+  const matchesRepository = (repository: string) => repositories.matches(repository, anonymous);
   return {
     matches: (repository, tag) => matchesRepository(repository) && tags.matches(tag),
     matchesRepository,

@@ -1,11 +1,11 @@
-import type { Asker } from './asker.ts';
+import type { Principal } from '../registry/principal.ts';
 
 /** Whom a rule is for. */
 export type Who = {
-  readonly matches: (asker: Asker) => boolean;
+  readonly matches: (principal: Principal) => boolean;
   /** Whether it is for clients without credentials. */
   readonly anonymous: boolean;
-  /** Whether it is for every verified user. */
+  /** Whether it is for every verified user; no machine token and no job is one. */
   readonly authenticated: boolean;
   /** Sets of users' names; a group's is shared by all rules that name it. */
   readonly names: readonly ReadonlySet<string>[];
@@ -19,7 +19,17 @@ export function parseWho(words: readonly string[], groups: ReadonlyMap<string, R
   const authenticated = words.includes('authenticated') || words.includes('user:${user}');
   const names = [new Set(named('user:')), ...named('group:').flatMap((name) => groups.get(name) ?? [])];
   return {
-    matches: (asker) => (asker === null ? anonymous : authenticated || names.some((some) => some.has(asker))),
+    matches: (principal) => {
+      switch (principal.kind) {
+        case 'anonymous':
+          return anonymous;
+        case 'user':
+          return authenticated || names.some((some) => some.has(principal.name));
+        case 'token':
+        case 'job':
+          return false;
+      }
+    },
     anonymous,
     authenticated,
     names,

@@ -152,7 +152,7 @@ export async function damageTokens(seed: number, count: number): Promise<number>
     hashOf: (name) => users.get(name),
   });
   const right: string[] = [];
-  const subjects = [...users].map(([name, hash]) => ({ identity: { name }, hash }));
+  const subjects = [...users].map(([name, hash]) => ({ principal: { kind: 'user', name } as const, hash }));
   for (const subject of [...subjects, null]) {
     const { token } = await tokens.issue(subject, [{ type: 'repository', name: 'a/b', actions: ['pull'] }]);
     assert.equal(typeof (await tokens.verify(token)), 'object', 'a right one is refused');

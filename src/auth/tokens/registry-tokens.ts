@@ -1,16 +1,16 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT, type JWTPayload, type JWTVerifyResult } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { anonymous, principalText, type Principal, type User } from '../../registry/principal.ts';
 import type { Scope } from '../../registry/token-scope.ts';
-import type { Identity } from '../identity.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
 
 /** Whom a token is for: a user, and the hash in the line of the htpasswd file that proved it; null: one who did not say. */
-export type TokenSubject = { readonly identity: Identity; readonly hash: string } | null;
+export type TokenSubject = { readonly principal: User; readonly hash: string } | null;
 
 /** What a token says that may be used now. */
-export type VerifiedToken = { readonly identity: Identity | null; readonly scopes: readonly Scope[] };
+export type VerifiedToken = { readonly principal: Principal; readonly scopes: readonly Scope[] };
 
 /** Why a token may not be used; for the log. */
 export type TokenFault = 'invalid-token' | 'expired-token';
@@ -65,7 +65,7 @@ const usualTokenLength = 1024;
 
 type Remembered = {
   readonly verified: VerifiedToken;
-  readonly hash: string | null;
+  readonly subject: TokenSubject;
   readonly untilMs: number;
 };
 
@@ -92,7 +92,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       .setProtectedHeader({ alg: algorithm, typ: types[kind], kid: signing.id })
       .setIssuer(issuer)
       .setAudience(service)
-      .setSubject(subject?.identity.name ?? '')
+      .setSubject(principalText(subject?.principal ?? anonymous) ?? '')
       .setIssuedAt(seconds[0])
       .setNotBefore(seconds[0])
       .setExpirationTime(seconds[1])
@@ -133,7 +133,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     if (name === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
     const hash = name === undefined ? undefined : hashOf(name);
     if (name === undefined || set === undefined || hash === undefined) return 'invalid-token';
-    const subject = { identity: { name }, hash };
+    const subject = { principal: { kind: 'user', name } as const, hash };
     return line === bindLine(set, subject) ? { subject, payload } : 'invalid-token';
   };
 
@@ -148,8 +148,8 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       const key = keyedHash(token);
       const known = remembered.get(key);
       if (known !== undefined) {
-        const isCurrent =
-          known.verified.identity === null || hashOf(known.verified.identity.name) === known.hash;
+        const { subject } = known;
+        const isCurrent = subject === null || hashOf(subject.principal.name) === subject.hash;
         if (isCurrent && now() < known.untilMs) return known.verified;
         remembered.delete(key);
       }
@@ -158,9 +158,9 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       const { subject, payload } = found;
       const scopes = readScopes(payload['access']);
       if (scopes === null) return 'invalid-token';
-      const verified = { identity: subject?.identity ?? null, scopes };
+      const verified = { principal: subject?.principal ?? anonymous, scopes };
       const untilMs = ((payload.exp ?? 0) + toleranceSeconds) * 1000;
-      remembered.set(key, { verified, hash: subject?.hash ?? null, untilMs }, { size: token.length });
+      remembered.set(key, { verified, subject, untilMs }, { size: token.length });
       return verified;
     },
     issueRefresh: (subject) => {
@@ -175,10 +175,10 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
 }
 
 /** Ties a token to the user's line: without the line, or with another password, it is good for nothing, wherever it is shown. */
-function bindLine({ line }: TokenKeySet, { identity, hash }: NonNullable<TokenSubject>): string {
+function bindLine({ line }: TokenKeySet, { principal, hash }: NonNullable<TokenSubject>): string {
   // The name's length goes first: else "ab" with "c" and "a" with "bc" would be one.
   return createHmac('sha256', line)
-    .update(`${identity.name.length}:${identity.name}${hash}`)
+    .update(`${principal.name.length}:${principal.name}${hash}`)
     .digest('base64url');
 }
 

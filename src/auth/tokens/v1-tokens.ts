@@ -1,5 +1,5 @@
+import type { User } from '../../registry/principal.ts';
 import { createCredentialCache } from '../credential-cache.ts';
-import type { Identity } from '../identity.ts';
 
 const tokenForm = /^token +(\S.*)$/i;
 
@@ -14,9 +14,9 @@ export type V1TokenNotice = { readonly token: string; readonly name: string; rea
 /** The tokens that upstream handed to verified users in X-Docker-Token; nothing but their keyed hashes is kept. */
 export type V1Tokens = {
   /** Remembers a token, character for character as upstream issued it. */
-  remember(token: string, identity: Identity): void;
+  remember(token: string, principal: User): void;
   /** Whose token this is, as long as `ttlMs` has not passed since it was issued. */
-  find(token: string): Identity | undefined;
+  find(token: string): User | undefined;
   clear(): void;
 };
 
@@ -25,7 +25,7 @@ export function createV1Tokens(options: { ttlMs: number; maxTokens: number; now:
   const { ttlMs, maxTokens, now } = options;
   const cache = createCredentialCache({ ttlMs, maxEntries: maxTokens, now });
   return {
-    remember: (token, identity) => cache.remember(cache.keyOf(token.trim()), identity),
+    remember: (token, principal) => cache.remember(cache.keyOf(token.trim()), principal),
     find: (token) => cache.get(cache.keyOf(token.trim())),
     clear: () => cache.clear(),
   };

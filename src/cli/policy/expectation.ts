@@ -1,5 +1,5 @@
 import { policyActions } from '../../policy/policy.ts';
-import { parseAsker, parseRepository, parseTag, type Question } from '../../policy/question.ts';
+import { parsePrincipal, parseRepository, parseTag, type Question } from '../../policy/question.ts';
 import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
 
@@ -56,15 +56,15 @@ function readRow(node: YamlNode, shown: string, problems: Problem[]): Expectatio
       });
   const read = <T>(name: string, parse: (value: unknown) => T | undefined): T | undefined =>
     readField(node, name, parse, shown, problems);
-  const asker = read('user', (value) => ofText(value, (text) => ({ name: parseAsker(text) })));
+  const principal = read('user', (value) => ofText(value, parsePrincipal));
   const action = read('action', (value) => policyActions.find((one) => one === value));
   const repository = read('repository', (value) => ofText(value, parseRepository));
   const tag = node.entries.has('tag') ? read('tag', (value) => ofText(value, parseTag)) : null;
   const allowed = read('allowed', (value) => (typeof value === 'boolean' ? value : undefined));
   if (problems.length > before) return undefined;
-  if (asker === undefined || action === undefined || repository === undefined) return undefined;
+  if (principal === undefined || action === undefined || repository === undefined) return undefined;
   if (tag === undefined || allowed === undefined) return undefined;
-  return { place, asker: asker.name, action, repository, tag, allowed };
+  return { place, principal, action, repository, tag, allowed };
 }
 
 function ofText<T>(value: unknown, parse: (text: string) => T): T | undefined {

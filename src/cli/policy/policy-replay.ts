@@ -6,7 +6,7 @@ import { readLogLines } from '../../telemetry/log/log-lines.ts';
 import { parseLoggedRequest } from '../../telemetry/log/logged-request.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { OperatorError } from '../../system/operator-error.ts';
-import { nameAsker } from '../../policy/question.ts';
+import { describePrincipal } from '../../policy/question.ts';
 import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '../../policy/replay.ts';
 import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
@@ -82,8 +82,8 @@ function formatRows(
       ? loaded.nameRule(rule)
       : `immutableTags (${findPlace(loaded, ['immutableTags', tagPattern - 1])})`;
   const listed = rows.reduce((sum, row) => sum + row.requests, 0);
-  const cells = rows.map(({ asker, action, repository, by, requests: count }) =>
-    [String(count), nameAsker(asker), action, repository, nameDecision(by)].map(printable),
+  const cells = rows.map(({ principal, action, repository, by, requests: count }) =>
+    [String(count), describePrincipal(principal), action, repository, nameDecision(by)].map(printable),
   );
   return [
     `${title}: ${requests}`,

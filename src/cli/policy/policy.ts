@@ -1,7 +1,13 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { policyActions, type PolicyAction } from '../../policy/policy.ts';
 import { explainRules, type RuleStep } from '../../policy/explanation.ts';
-import { nameAsker, parseAsker, parseRepository, parseTag, type Question } from '../../policy/question.ts';
+import {
+  describePrincipal,
+  parsePrincipal,
+  parseRepository,
+  parseTag,
+  type Question,
+} from '../../policy/question.ts';
 import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { addPolicyReplayCommand } from './policy-replay.ts';
@@ -20,7 +26,7 @@ export function addPolicyCommand(program: Command): void {
     .argument('<action>', policyActions.join(', '), parseAction)
     .argument('<image>', 'REPOSITORY or REPOSITORY:TAG', parseImage);
   addConfigOptions(explain).action(
-    async (asked: Pick<Question, 'asker'>, action: PolicyAction, image: Image) => {
+    async (asked: Pick<Question, 'principal'>, action: PolicyAction, image: Image) => {
       const question: Question = { ...asked, action, ...image };
       const loaded = await loadPolicy(explain);
       const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(question);
@@ -40,20 +46,20 @@ export function addPolicyCommand(program: Command): void {
 
 function explainSteps(
   { config, nameRule }: LoadedPolicy,
-  { asker, repository }: Question,
+  { principal, repository }: Question,
   decides: number | null,
 ): string[] {
   const rules = config.policy ?? [];
   const why = ({ rule, word, pattern }: RuleStep): string => {
     const { who = [], repositories = [], actions = [] } = rules[rule - 1] ?? {};
-    const person = nameAsker(asker);
+    const person = describePrincipal(principal);
     const isNobody = `${person} is not among ${who.join(', ')}`;
     const isNowhere = `${repository} matches none of ${repositories.join(', ')}`;
     if (word === null) return `does not match: ${isNobody}${pattern === null ? `, and ${isNowhere}` : ''}`;
     if (pattern === null) return `does not match: ${isNowhere}`;
     return `decides: "${word}" means ${person}, "${pattern}" matches ${repository}; it allows ${actions.join(', ') || 'nothing'}`;
   };
-  const lines = explainRules(rules, config.groups, asker, repository).map(
+  const lines = explainRules(rules, config.groups, principal, repository).map(
     (step) => `${nameRule(step.rule)} ${why(step)}`,
   );
   const isUndecided = config.policy !== null && decides === null;
@@ -74,22 +80,25 @@ function explainTag(loaded: LoadedPolicy, { action, tag }: Question, immutableBy
   ];
 }
 
-async function noteUsers({ config }: LoadedPolicy, { asker }: Question): Promise<string[]> {
+async function noteUsers({ config }: LoadedPolicy, { principal }: Question): Promise<string[]> {
   const names = await readUserNames(config);
   const file = config.auth.htpasswd;
   if (names === null)
-    return asker === null ? [] : [`note: whether there is such a user is not known: ${file} cannot be read`];
-  if (asker === null)
+    return principal.kind === 'anonymous'
+      ? []
+      : [`note: whether there is such a user is not known: ${file} cannot be read`];
+  if (principal.kind === 'anonymous')
     return names.has('anonymous')
       ? [
           `note: this is about clients without credentials; the user of that name in ${file} is user:anonymous`,
         ]
       : [];
-  return names.has(asker) ? [] : [`note: ${asker} cannot log in at all: ${file} has no such user`];
+  const name = describePrincipal(principal);
+  return names.has(name) ? [] : [`note: ${name} cannot log in at all: ${file} has no such user`];
 }
 
-function parseUser(text: string): Pick<Question, 'asker'> {
-  return { asker: asUsage(text, parseAsker) };
+function parseUser(text: string): Pick<Question, 'principal'> {
+  return { principal: asUsage(text, parsePrincipal) };
 }
 
 function parseAction(text: string): PolicyAction {

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { Authenticator } from '../../auth/authenticator.ts';
 import { hasNoCredentials } from '../../auth/basic-credentials.ts';
-import type { Identity } from '../../auth/identity.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
+import { anonymous, type Principal } from '../../registry/principal.ts';
 import type { Scope } from '../../registry/token-scope.ts';
 import {
   isChallenged,
@@ -16,8 +16,7 @@ import type { Exchange } from '../exchange.ts';
 
 /** Who asks, once it is known. */
 export type Authentication = {
-  /** Null: nobody said. */
-  readonly identity: Identity | null;
+  readonly principal: Principal;
   /** Nobody said, on a route that is not open to everyone: only a policy can let it pass. */
   readonly isAnonymous: boolean;
   /** Whether the client's Authorization is upstream's to read. */
@@ -37,7 +36,7 @@ export type AuthenticateOptions = VersionCheckAgents & {
 };
 
 const everyone: Authentication = {
-  identity: null,
+  principal: anonymous,
   isAnonymous: false,
   keepAuthorization: false,
   scopes: null,
@@ -76,7 +75,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
     switch (result.kind) {
       case 'verified':
         return {
-          identity: result.identity,
+          principal: result.principal,
           isAnonymous: false,
           keepAuthorization: result.scheme === 'token',
           scopes: null,

@@ -1,13 +1,13 @@
 import type { Authenticator } from '../../auth/authenticator.ts';
 import type { RegistryTokens, TokenSubject } from '../../auth/tokens/registry-tokens.ts';
 import { OciError, type OauthError } from '../../registry/error.ts';
+import { anonymous, type Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import { formatScope, parseScopes, tokenPath, type Scope } from '../../registry/token-scope.ts';
 import type { Policy } from '../../policy/policy.ts';
-import type { Asker } from '../../policy/asker.ts';
 import type { Authentication, Authenticate } from './authenticate.ts';
 import { endAnswer } from '../error-response.ts';
-import { recordUser, type Exchange } from '../exchange.ts';
+import { recordPrincipal, type Exchange } from '../exchange.ts';
 import { readForm } from './form.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
 
@@ -46,21 +46,22 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
   const { tokens, service, authenticate, authenticator, policy } = options;
 
   /** Who was authenticated. */
-  const subjectOf = ({ identity, keepAuthorization }: Authentication): TokenSubject => {
-    if (identity === null) return null;
-    const hash = authenticator.hashOf(identity);
+  const subjectOf = ({ principal, keepAuthorization }: Authentication): TokenSubject => {
+    if (principal.kind === 'anonymous') return null;
     // A token of the first protocol proves a user to that protocol's registry alone.
-    if (keepAuthorization || hash === undefined)
+    const hash =
+      principal.kind === 'user' && !keepAuthorization ? authenticator.hashOf(principal) : undefined;
+    if (hash === undefined || principal.kind !== 'user')
       throw new OciError('UNAUTHORIZED', 'A token is given for a name and a password alone.');
-    return { identity, hash };
+    return { principal, hash };
   };
 
   /** Cuts what is asked for down to what the policy allows; at use it is asked once more. */
-  const grant = (asker: Asker, scopes: readonly Scope[]): Scope[] =>
+  const grant = (principal: Principal, scopes: readonly Scope[]): Scope[] =>
     scopes.flatMap((scope) => {
       if (scope.type === 'registry') return [scope];
       const allowed: ReadonlySet<string> | null =
-        policy?.decide(asker, scope.name).actions ?? (asker === null ? new Set() : null);
+        policy?.decide(principal, scope.name).actions ?? (principal.kind === 'user' ? null : new Set());
       const actions = scope.actions.filter((action) => allowed?.has(action) ?? true);
       return actions.length === 0 ? [] : [{ ...scope, actions }];
     });
@@ -129,9 +130,8 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     exchange.routeKind = 'token';
     const order = await (method === 'GET' ? readQuery(exchange, target) : readPosted(exchange));
     const { subject } = order;
-    const asker = subject?.identity.name ?? null;
-    if (asker !== null) recordUser(exchange, asker);
-    const granted = grant(asker, order.scopes);
+    if (subject !== null) recordPrincipal(exchange, subject.principal);
+    const granted = grant(subject?.principal ?? anonymous, order.scopes);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
       subject !== null && options.givesRefreshTokens && order.wantsRefreshToken

@@ -45,9 +45,9 @@ export function authenticateTokens(
       const sentence = 'The token is over, or none that is good here: fetch another, or log in again.';
       throw new OciError('UNAUTHORIZED', sentence, { headers: challenge(exchange, 'invalid_token') });
     }
-    const { identity, scopes } = found;
-    const authentication = { identity, isAnonymous: false, keepAuthorization: false, scopes };
-    if (identity !== null || operation.kind === 'version-check') return authentication;
+    const { principal, scopes } = found;
+    const authentication = { principal, isAnonymous: false, keepAuthorization: false, scopes };
+    if (principal.kind !== 'anonymous' || operation.kind === 'version-check') return authentication;
     if (allowsAnonymous) return { ...authentication, isAnonymous: true };
     exchange.reason = 'no-credentials';
     throw credentialsNeeded(challenge(exchange));

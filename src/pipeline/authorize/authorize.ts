@@ -3,9 +3,9 @@ import { OciError } from '../../registry/error.ts';
 import type { Mount } from '../../registry/mount.ts';
 import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import type { Operation } from '../../registry/operation.ts';
+import { principalText, type Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy, Decision } from '../../policy/policy.ts';
-import type { Asker } from '../../policy/asker.ts';
 import type { AskedRequest } from '../../upstream/request.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
@@ -45,7 +45,7 @@ export function createAuthorize({
   answerListing: AnswerListing;
 }): Authorize {
   return (exchange, operation, target, authentication) => {
-    const principal = authentication.identity?.name ?? null;
+    const { principal } = authentication;
     const access = accessOf(operation);
     const deny = (error: OciError, reason: string): OciError => {
       exchange.reason = authentication.isAnonymous ? 'no-credentials' : reason;
@@ -97,7 +97,7 @@ export function createAuthorize({
   };
 }
 
-function mayPull(policy: Policy, principal: Asker, repository: string): boolean {
+function mayPull(policy: Policy, principal: Principal, repository: string): boolean {
   return policy.decide(principal, repository).actions.has('pull');
 }
 
@@ -126,8 +126,12 @@ function unknownRequest(method: string): OciError {
   );
 }
 
-function denied(principal: Asker, { repository, action }: Permission, { rule, actions }: Decision): OciError {
-  const who = principal ?? 'A client without credentials';
+function denied(
+  principal: Principal,
+  { repository, action }: Permission,
+  { rule, actions }: Decision,
+): OciError {
+  const who = principalText(principal) ?? 'A client without credentials';
   const others = [...actions].filter((other) => other !== 'overwrite');
   if (rule === null || others.length === 0)
     return new OciError('NAME_UNKNOWN', `There is no repository ${repository} that ${who} may know of.`);
@@ -137,8 +141,8 @@ function denied(principal: Asker, { repository, action }: Permission, { rule, ac
   );
 }
 
-function deniedForAll(principal: Asker, action: string, { rule }: Decision): OciError {
-  const who = principal ?? 'A client without credentials';
+function deniedForAll(principal: Principal, action: string, { rule }: Decision): OciError {
+  const who = principalText(principal) ?? 'A client without credentials';
   const why = rule === null ? 'no rule allows that' : `rule ${rule}`;
   return new OciError(
     'DENIED',

@@ -1,21 +1,21 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { parseUploadSession } from '../../registry/operation.ts';
 import { OciError } from '../../registry/error.ts';
+import { principalText, type Principal } from '../../registry/principal.ts';
 import { readQueryField } from '../../registry/query.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import type { Asker } from '../../policy/asker.ts';
 import { deriveKey, type Secrets } from './derived-key.ts';
 
 /** Keeps upload sessions to those who opened them, by a mark in the query of each session's URL; nothing is remembered. */
 export type UploadOwners = {
   /**
-   * Marks a Location that leads to an upload session of this front door as the asker's; any other stays as it is.
+   * Marks a Location that leads to an upload session of this front door as the principal's; any other stays as it is.
    * @param location a relative reference (RFC 3986 section 4.2), or what follows the authority of an absolute one
    * @param requestPath what it is relative to
    */
-  mark(location: string, requestPath: string, asker: Asker): string;
-  /** Gives the request target without the mark, byte for byte otherwise; null unless it has exactly one, and that is the asker's. */
-  unmark(target: CanonicalTarget, asker: Asker): string | null;
+  mark(location: string, requestPath: string, principal: Principal): string;
+  /** Gives the request target without the mark, byte for byte otherwise; null unless it has exactly one, and that is the principal's. */
+  unmark(target: CanonicalTarget, principal: Principal): string | null;
 };
 
 const fieldName = '_owner';
@@ -24,29 +24,29 @@ const origin = 'http://front.door';
 export function createUploadOwners(secrets: Secrets): UploadOwners {
   const keys = secrets.map((secret) => deriveKey(secret, 'upload owner'));
   /** One signature by each key; none for what is no upload session. */
-  const sign = (path: string, asker: Asker): string[] => {
+  const sign = (path: string, principal: Principal): string[] => {
     const upload = parseUploadSession(path);
     if (upload === null) return [];
-    const text = JSON.stringify([asker, upload.repository, upload.session]);
+    const text = JSON.stringify([principalText(principal), upload.repository, upload.session]);
     return keys.map((key) => createHmac('sha256', key).update(text).digest('base64url'));
   };
   return {
-    mark: (location, requestPath, asker) => {
+    mark: (location, requestPath, principal) => {
       const path = resolvePath(location, requestPath);
-      const [owner] = path === null ? [] : sign(path, asker);
+      const [owner] = path === null ? [] : sign(path, principal);
       if (owner === undefined) return location;
       const [, beforeFragment = '', fragment = ''] = /^([^#]*)(.*)$/s.exec(location) ?? [];
       const separator = beforeFragment.includes('?') ? '&' : '?';
       return `${beforeFragment}${separator}${fieldName}=${owner}${fragment}`;
     },
-    unmark: ({ raw, rawPath, path }, asker) => {
+    unmark: ({ raw, rawPath, path }, principal) => {
       // Clients write the query anew, in another order, when they add the digest.
       const texts = raw === rawPath ? [] : raw.slice(rawPath.length + 1).split('&');
       const isMark = (text: string) => readQueryField(text).name === fieldName;
       const [mark, ...furtherMarks] = texts.filter(isMark);
       if (mark === undefined || furtherMarks.length > 0) return null;
       const { value } = readQueryField(mark);
-      if (!sign(path, asker).some((owner) => isEqual(value, owner))) return null;
+      if (!sign(path, principal).some((owner) => isEqual(value, owner))) return null;
       const query = texts.filter((text) => !isMark(text)).join('&');
       return query === '' ? rawPath : `${rawPath}?${query}`;
     },

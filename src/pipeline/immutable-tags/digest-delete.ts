@@ -1,4 +1,5 @@
 import { OciError } from '../../registry/error.ts';
+import { principalText } from '../../registry/principal.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { TagChange } from '../../registry/tag-change.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
@@ -84,10 +85,10 @@ function createCheck(
 async function enter(
   inquiries: TagInquiries,
   exchange: Exchange,
-  { identity }: Authentication,
+  { principal }: Authentication,
 ): Promise<() => void> {
-  // Anonymous clients may delete where a policy lets them; no user's name has a line feed.
-  const user = identity?.name ?? `\n${exchange.clientAddress}`;
+  // Anonymous clients may delete where a policy lets them; no principal's text begins with a line feed.
+  const user = principalText(principal) ?? `\n${exchange.clientAddress}`;
   const entered = await whileClientStays(exchange, (signal) => inquiries.enter(user, signal));
   switch (entered) {
     case null:

@@ -2,6 +2,7 @@ import { digestForm } from '../../registry/names/digest.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
+import { principalText } from '../../registry/principal.ts';
 import { tagChangeOf, type TagChange } from '../../registry/tag-change.ts';
 import { tagForm } from '../../registry/names/tag.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
@@ -88,12 +89,12 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     const { repository } = change;
     const pattern = patterns.findIndex((each) => each.matchesRepository(repository)) + 1;
     if (pattern === 0) return proceed();
-    const asker = authentication.identity?.name ?? null;
-    const mayOverwrite = policy?.decide(asker, repository).actions.has('overwrite') === true;
+    const { principal } = authentication;
+    const mayOverwrite = policy?.decide(principal, repository).actions.has('overwrite') === true;
     const refuse = (what: string, number: number): OciError =>
       deny(
         exchange,
-        `${asker ?? 'A client without credentials'} may not ${what}: pattern ${number} of immutableTags keeps tags there as they were pushed, and ${policy === null ? 'without a policy nobody' : 'only who has the action overwrite'} may change that.`,
+        `${principalText(principal) ?? 'A client without credentials'} may not ${what}: pattern ${number} of immutableTags keeps tags there as they were pushed, and ${policy === null ? 'without a policy nobody' : 'only who has the action overwrite'} may change that.`,
       );
     switch (change.kind) {
       case 'push':

@@ -3,6 +3,7 @@ import { identifyRequest, maxTextLength, roundDuration } from '../../telemetry/l
 import { printable } from '../../telemetry/log/printable.ts';
 import { changeOf, type Change } from '../../registry/change.ts';
 import { digestForm } from '../../registry/names/digest.ts';
+import { principalText } from '../../registry/principal.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
@@ -83,7 +84,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
       lines.info(
         {
           ...identifyRequest(exchange),
-          user: exchange.user,
+          user: principalText(exchange.principal),
           ...(change.action === 'push'
             ? describePush(change, old, body, result, rawHeaders)
             : describeDelete(change, old)),

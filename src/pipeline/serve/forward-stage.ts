@@ -119,12 +119,12 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
     else exchange.reason = end;
   };
 
-  const rememberTokens = (rawHeaders: RawHeaders, { identity }: Authentication): Promise<void>[] =>
-    identity === null
-      ? []
-      : headerValues(rawHeaders, 'x-docker-token').map((token) =>
-          authenticator.rememberToken(token, identity),
-        );
+  const rememberTokens = (rawHeaders: RawHeaders, { principal }: Authentication): Promise<void>[] =>
+    principal.kind === 'user'
+      ? headerValues(rawHeaders, 'x-docker-token').map((token) =>
+          authenticator.rememberToken(token, principal),
+        )
+      : [];
 
   return (exchange, written, way, audited) =>
     exchange.method === 'DELETE'

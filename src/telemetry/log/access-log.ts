@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { principalText, type Principal } from '../../registry/principal.ts';
 import { printable } from './printable.ts';
 
 /** What a client, or whoever it works for, calls a request; null where nothing usable was said. */
@@ -15,7 +16,7 @@ export type LoggedExchange = {
   readonly clientAddress: string;
   readonly userAgent: string;
   readonly routeKind: string | null;
-  readonly user: string | null;
+  readonly principal: Principal;
   readonly errorCode: string | null;
   readonly reason: string | null;
   /** HIT, MISS or BYPASS of a manifest; null for anything else. */
@@ -53,7 +54,7 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
   const { res, transfer, cache, source, errorCode, reason } = exchange;
   const line: Record<string, unknown> = {
     requestId: exchange.id,
-    user: exchange.user,
+    user: principalText(exchange.principal),
     method: exchange.method,
     path: originFormPath(exchange.rawTarget),
     route: exchange.routeKind,

@@ -172,8 +172,8 @@ function countByStatus({ labels, byStatus }: Series): MetricValue[] {
 }
 
 /** What came of the question who asks; null: it was not asked. */
-function authenticationOf({ user, errorCode, reason, routeKind }: LoggedExchange): string | null {
-  if (user !== null) return 'verified';
+function authenticationOf({ principal, errorCode, reason, routeKind }: LoggedExchange): string | null {
+  if (principal.kind !== 'anonymous') return 'verified';
   switch (errorCode) {
     case 'UNAUTHORIZED':
       return reason ?? 'no-credentials';
@@ -191,7 +191,7 @@ function authenticationOf({ user, errorCode, reason, routeKind }: LoggedExchange
 }
 
 /** How upstream failed; null: it did not. */
-function upstreamFaultOf({ errorCode, reason, user }: LoggedExchange, status: number): string | null {
+function upstreamFaultOf({ errorCode, reason, principal }: LoggedExchange, status: number): string | null {
   if (errorCode === 'BAD_GATEWAY') return 'no-answer';
   if (errorCode === 'GATEWAY_TIMEOUT') return 'timeout';
   if (errorCode !== null) return null;
@@ -199,5 +199,5 @@ function upstreamFaultOf({ errorCode, reason, user }: LoggedExchange, status: nu
   if (reason === 'storage-broke') return 'storage-broke';
   // An error that is not Tidegate's own was passed on.
   if (status >= 500) return 'server-error';
-  return status === 401 && user !== null ? 'challenge' : null;
+  return status === 401 && principal.kind !== 'anonymous' ? 'challenge' : null;
 }

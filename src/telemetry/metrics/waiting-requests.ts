@@ -1,3 +1,4 @@
+import { principalText } from '../../registry/principal.ts';
 import { originFormPath, type LoggedExchange } from '../log/access-log.ts';
 
 /** A request that is being answered, for the log. */
@@ -25,7 +26,7 @@ export function describeWaiting(exchanges: Iterable<LoggedExchange>, nowMs: numb
     requestId: exchange.id,
     method: exchange.method,
     path: originFormPath(exchange.rawTarget),
-    user: exchange.user,
+    user: principalText(exchange.principal),
     client: exchange.clientAddress,
     ageMs: Math.round(nowMs - exchange.startedAtMs),
     bytesIn: exchange.transfer?.bytesIn ?? 0,

@@ -8,6 +8,7 @@ import { verifyPassword } from '../../../src/auth/password/password-hash.ts';
 import { createPasswordPool, type PasswordPool } from '../../../src/auth/password/password-pool.ts';
 import { OciError } from '../../../src/registry/error.ts';
 import { createThrottle } from '../../support/throttle.ts';
+import { user } from '../../support/principals.ts';
 
 const sha = (password: string) => `{SHA}${createHash('sha1').update(password).digest('base64')}`;
 const basic = (name: string, password: string) => [
@@ -17,7 +18,7 @@ const bcrypt = '$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'; /
 const apr1 = '$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/'; // myPassword
 const wrong = { kind: 'refused', reason: 'wrong-credentials' };
 const unknownToken = { kind: 'refused', reason: 'unknown-token' };
-const verified = (name: string, scheme = 'basic') => ({ kind: 'verified', identity: { name }, scheme });
+const verified = (name: string, scheme = 'basic') => ({ kind: 'verified', principal: user(name), scheme });
 
 /** An htpasswd file in memory that a test can change, and a pool that records the hashes it computes and can be held. */
 function setUp(
@@ -288,13 +289,13 @@ describe('tokens of the first registry protocol', () => {
     const set = setUp(text, options);
     const result = await set.authenticator.authenticate(basic('alice', 'secret'));
     assert.ok(result.kind === 'verified');
-    return { ...set, identity: result.identity };
+    return { ...set, principal: result.principal };
   }
 
   it('are accepted as upstream issued them, and no others', async () => {
-    const { authenticator, identity } = await logIn();
-    await authenticator.rememberToken(token, identity);
-    await authenticator.rememberToken('opaque', identity);
+    const { authenticator, principal } = await logIn();
+    await authenticator.rememberToken(token, principal);
+    await authenticator.rememberToken('opaque', principal);
     const check = (value: string) => authenticator.authenticate([value]);
     assert.deepEqual(await check(`Token ${token}`), verified('alice', 'token'));
     assert.deepEqual(await check(`token ${token}`), verified('alice', 'token'));
@@ -315,15 +316,15 @@ describe('tokens of the first registry protocol', () => {
   });
 
   it('end with their TTL', async () => {
-    const { authenticator, identity, pass } = await logIn();
-    await authenticator.rememberToken(token, identity);
+    const { authenticator, principal, pass } = await logIn();
+    await authenticator.rememberToken(token, principal);
     pass(1000);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
   it('end when the user changes or goes, not when another does', async () => {
-    const { authenticator, identity, change } = await logIn();
-    await authenticator.rememberToken(token, identity);
+    const { authenticator, principal, change } = await logIn();
+    await authenticator.rememberToken(token, principal);
     change(`alice:${sha('secret')}\nbob:${sha('x')}\n`);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), verified('alice', 'token'));
     change(`alice:${sha('other')}\n`);
@@ -331,21 +332,21 @@ describe('tokens of the first registry protocol', () => {
   });
 
   it('issued to a request that began before the change are not taken', async () => {
-    const { authenticator, identity, change } = await logIn();
+    const { authenticator, principal, change } = await logIn();
     change(`alice:${sha('other')}\n`);
-    await authenticator.rememberToken(token, identity);
+    await authenticator.rememberToken(token, principal);
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
-  it('need an identity that was verified here', async () => {
+  it('need a principal that was verified here', async () => {
     const { authenticator } = await logIn();
-    await authenticator.rememberToken(token, { name: 'alice' });
+    await authenticator.rememberToken(token, user('alice'));
     assert.deepEqual(await authenticator.authenticate([`Token ${token}`]), unknownToken);
   });
 
   it('are bounded in number', async () => {
-    const { authenticator, identity } = await logIn(undefined, { maxCredentials: 2 });
-    for (const value of ['t1', 't2', 't3']) await authenticator.rememberToken(value, identity);
+    const { authenticator, principal } = await logIn(undefined, { maxCredentials: 2 });
+    for (const value of ['t1', 't2', 't3']) await authenticator.rememberToken(value, principal);
     assert.deepEqual(await authenticator.authenticate(['Token t1']), unknownToken);
     assert.deepEqual(await authenticator.authenticate(['Token t3']), verified('alice', 'token'));
   });

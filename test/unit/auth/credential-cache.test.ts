@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createCredentialCache } from '../../../src/auth/credential-cache.ts';
+import { user } from '../../support/principals.ts';
 
 describe('createCredentialCache', () => {
   let nowMs = 0;
@@ -11,20 +12,20 @@ describe('createCredentialCache', () => {
     const cache = create();
     const key = cache.keyOf('alice', 'secret', 'hash');
     assert.equal(cache.get(key), undefined);
-    cache.remember(key, { name: 'alice' });
+    cache.remember(key, user('alice'));
     nowMs += 600;
-    assert.deepEqual(cache.get(key), { name: 'alice' });
+    assert.deepEqual(cache.get(key), user('alice'));
     nowMs += 399;
-    assert.deepEqual(cache.get(key), { name: 'alice' });
+    assert.deepEqual(cache.get(key), user('alice'));
     nowMs += 1;
     assert.equal(cache.get(key), undefined);
   });
 
   it('holds no more than maxEntries, the least recently used goes first', () => {
     const cache = create(1000, 2);
-    for (const name of ['a', 'b']) cache.remember(cache.keyOf(name), { name });
+    for (const name of ['a', 'b']) cache.remember(cache.keyOf(name), user(name));
     cache.get(cache.keyOf('a'));
-    cache.remember(cache.keyOf('c'), { name: 'c' });
+    cache.remember(cache.keyOf('c'), user('c'));
     assert.deepEqual(
       ['a', 'b', 'c'].map((name) => cache.get(cache.keyOf(name))?.name),
       ['a', undefined, 'c'],
@@ -50,7 +51,7 @@ describe('createCredentialCache', () => {
 
   it('clear forgets everything', () => {
     const cache = create();
-    cache.remember(cache.keyOf('a'), { name: 'a' });
+    cache.remember(cache.keyOf('a'), user('a'));
     cache.clear();
     assert.equal(cache.get(cache.keyOf('a')), undefined);
   });

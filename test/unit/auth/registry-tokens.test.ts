@@ -7,6 +7,8 @@ import {
 } from '../../../src/auth/tokens/registry-tokens.ts';
 import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
 import type { Scope } from '../../../src/registry/token-scope.ts';
+import { anonymous } from '../../../src/registry/principal.ts';
+import { user } from '../../support/principals.ts';
 
 const secret = 'a secret of thirty-two or more bytes';
 const scopes: readonly Scope[] = [{ type: 'repository', name: 'a/b', actions: ['pull'] }];
@@ -22,7 +24,7 @@ function setUp(options: Partial<RegistryTokensOptions> = {}) {
     now: () => nowMs,
     ...options,
   });
-  const alice = { identity: { name: 'alice' }, hash: 'h1' };
+  const alice = { principal: user('alice'), hash: 'h1' };
   return {
     ...{ tokens, alice },
     issue: async () => (await tokens.issue(alice, scopes)).token,
@@ -44,7 +46,7 @@ const forge = (header: Part, payload: Part, key: Uint8Array = deriveTokenKeys(se
   const text = `${encode(header)}.${encode(payload)}`;
   return `${text}.${createHmac('sha256', key).update(text).digest('base64url')}`;
 };
-const verified = { identity: { name: 'alice' }, scopes };
+const verified = { principal: user('alice'), scopes };
 
 describe('registry tokens', () => {
   test('say all that the specification wants of them', async () => {
@@ -85,7 +87,7 @@ describe('registry tokens', () => {
     const { tokens } = setUp();
     const { token } = await tokens.issue(null, []);
     assert.equal(read(token).payload['sub'], '');
-    assert.deepEqual(await tokens.verify(token), { identity: null, scopes: [] });
+    assert.deepEqual(await tokens.verify(token), { principal: anonymous, scopes: [] });
   });
 
   for (const [what, edit] of [

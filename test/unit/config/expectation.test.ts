@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseExpectations } from '../../../src/cli/policy/expectation.ts';
 import { formatProblem } from '../../../src/config/load/problem.ts';
+import { anonymous } from '../../../src/registry/principal.ts';
+import { user } from '../../support/principals.ts';
 
 function problemsOf(text: string): string[] {
   const { rows, problems } = parseExpectations(text, 't.yml');
@@ -24,7 +26,7 @@ describe('a table of expectations', () => {
       rows: [
         {
           place: 't.yml:2',
-          asker: null,
+          principal: anonymous,
           action: 'pull',
           repository: 'public/app',
           tag: null,
@@ -32,7 +34,7 @@ describe('a table of expectations', () => {
         },
         {
           place: 't.yml:3',
-          asker: 'anonymous',
+          principal: user('anonymous'),
           action: 'overwrite',
           repository: 'app',
           tag: 'v1',

@@ -10,6 +10,7 @@ import { OciError } from '../../../src/registry/error.ts';
 import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
 import { collectCatalog, type CatalogOptions } from '../../../src/pipeline/authorize/catalog/catalog.ts';
 import { createPageCursors } from '../../../src/pipeline/authorize/catalog/page-cursors.ts';
+import { principalOf } from '../../support/principals.ts';
 
 type AskPage = CatalogOptions['askPage'];
 
@@ -96,9 +97,9 @@ test('whatever the rules, the pages and the registry, the pages together are wha
       fc.integer({ min: 3, max: 9 }),
       fc.integer({ min: 1, max: 4 }),
       fc.constantFrom('1', '2', '3', null),
-      async (names, rules, asker, createUpstream, upstreamSize, maxPages, n) => {
+      async (names, rules, user, createUpstream, upstreamSize, maxPages, n) => {
         const policy = createPolicy({ rules, groups: {} });
-        const shows = (name: string) => policy.decide(asker, name).actions.has('pull');
+        const shows = (name: string) => policy.decide(principalOf(user), name).actions.has('pull');
         const upstream = createUpstream(names, upstreamSize);
         let asked = 0;
         const askPage: AskPage = async (query) => {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { parseTarget } from '../../../src/registry/target.ts';
 import { createUploadOwners } from '../../../src/pipeline/authorize/upload-owners.ts';
+import { deriveKey } from '../../../src/pipeline/authorize/derived-key.ts';
+import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 
 const owners = createUploadOwners([Buffer.alloc(32, 1)]);
+const alice = user('alice');
 const requestPath = '/v2/team/app/blobs/uploads/';
 const session = '/v2/team/app/blobs/uploads/0123-abc';
-const mark = (location: string, asker: string | null = 'alice', of = owners) =>
-  of.mark(location, requestPath, asker);
+const mark = (location: string, name: string | null = 'alice', of = owners) =>
+  of.mark(location, requestPath, principalOf(name));
 const ownerOf = (location: string) => /_owner=([\w-]+)/.exec(location)?.[1] ?? '';
 const owner = ownerOf(mark(session));
 
@@ -39,7 +43,7 @@ describe('a Location is left alone', () => {
   }
 });
 
-test('a mark is of one user, repository, session and key', () => {
+test('a mark is of one principal, repository, session and key', () => {
   const others = [
     mark(session, 'bob'),
     mark(session, null),
@@ -48,9 +52,16 @@ test('a mark is of one user, repository, session and key', () => {
     mark('/v2/team/app2/blobs/uploads/0123-abc'),
     mark('/v2/team/app/blobs/uploads/0123-abd'),
     mark(session, 'alice', createUploadOwners([Buffer.alloc(32, 2)])),
+    ...machinesNamed('alice').map((machine) => owners.mark(session, requestPath, machine)),
   ];
   assert.equal(new Set([owner, ...others.map(ownerOf)]).size, others.length + 1);
   assert.match(owner, /^[\w-]{43}$/);
+});
+
+test('a mark of the version before is still that of its user', () => {
+  const key = deriveKey(Buffer.alloc(32, 1), 'upload owner');
+  const text = JSON.stringify(['alice', 'team/app', '0123-abc']);
+  assert.equal(owner, createHmac('sha256', key).update(text).digest('base64url'));
 });
 
 describe('a mark is taken off, wherever it stands', () => {
@@ -63,13 +74,13 @@ describe('a mark is taken off, wherever it stands', () => {
     [`/v2/team/app/blobs/uploads/0123%2Dabc?_owner=OWNER`, '/v2/team/app/blobs/uploads/0123%2Dabc'],
   ] as const) {
     test(target, () => {
-      assert.equal(owners.unmark(parseTarget(target.replace('OWNER', owner)), 'alice'), rest);
+      assert.equal(owners.unmark(parseTarget(target.replace('OWNER', owner)), alice), rest);
     });
   }
 });
 
 describe('an upload is unknown', () => {
-  for (const [name, target, asker] of [
+  for (const [name, target, whose] of [
     ['to another', `${session}?_owner=${owner}`, 'bob'],
     ['to a client without credentials', `${session}?_owner=${owner}`, null],
     ['without a mark', `${session}?_state=x`, 'alice'],
@@ -82,15 +93,15 @@ describe('an upload is unknown', () => {
     ['in another repository', `/v2/team/other/blobs/uploads/0123-abc?_owner=${owner}`, 'alice'],
     ['under another name', `/v2/team/app/blobs/uploads/other?_owner=${owner}`, 'alice'],
   ] as const) {
-    test(name, () => assert.equal(owners.unmark(parseTarget(target), asker), null));
+    test(name, () => assert.equal(owners.unmark(parseTarget(target), principalOf(whose)), null));
   }
 });
 
 test('a secret is exchanged by putting the new one first, and the old one is good until it is removed', () => {
   const [older, newer] = [Buffer.alloc(32, 1), 'a new secret of more than thirty-two bytes'];
   const both = createUploadOwners([newer, older]);
-  assert.equal(both.unmark(parseTarget(mark(session)), 'alice'), session);
+  assert.equal(both.unmark(parseTarget(mark(session)), alice), session);
   const marked = mark(session, 'alice', both);
-  assert.equal(createUploadOwners([newer]).unmark(parseTarget(marked), 'alice'), session);
-  assert.equal(owners.unmark(parseTarget(marked), 'alice'), null);
+  assert.equal(createUploadOwners([newer]).unmark(parseTarget(marked), alice), session);
+  assert.equal(owners.unmark(parseTarget(marked), alice), null);
 });

@@ -4,7 +4,8 @@ import * as fc from 'fast-check';
 import { explainRules } from '../../../src/policy/explanation.ts';
 import { createJudge, type PolicyTexts } from '../../../src/policy/judgement.ts';
 import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
-import { parseAsker, parseRepository, parseTag } from '../../../src/policy/question.ts';
+import { parsePrincipal, parseRepository, parseTag } from '../../../src/policy/question.ts';
+import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 
 const texts: PolicyTexts = {
   groups: { admins: ['root'], team: ['bob'] },
@@ -20,7 +21,7 @@ const texts: PolicyTexts = {
 };
 
 type Row = readonly [
-  asker: string | null,
+  name: string | null,
   action: PolicyAction,
   image: string,
   sentence: string,
@@ -63,10 +64,10 @@ const rows: readonly Row[] = [
 
 describe('a judgement', () => {
   const { judge } = createJudge(texts);
-  for (const [asker, action, image, sentence, answer, immutableBy = null] of rows) {
+  for (const [name, action, image, sentence, answer, immutableBy = null] of rows) {
     it(sentence, () => {
       const [repository = '', tag = null] = image.split(':');
-      const judgement = judge({ asker, action, repository, tag });
+      const judgement = judge({ principal: principalOf(name), action, repository, tag });
       assert.deepEqual(
         [judgement.allowed, judgement.sentence, judgement.answer, judgement.immutableBy],
         [answer === null, sentence, answer, immutableBy],
@@ -74,10 +75,26 @@ describe('a judgement', () => {
     });
   }
 
+  it('names a machine token and a job by their texts, and tells them what it tells a user', () => {
+    const [token, job] = machinesNamed('bob').map((principal) =>
+      judge({ principal, action: 'pull', repository: 'team/app', tag: null }),
+    );
+    assert.deepEqual(
+      [token?.sentence, token?.answer],
+      ['token:bob may do nothing in team/app (no rule matches)', '404 NAME_UNKNOWN'],
+    );
+    assert.equal(job?.sentence, 'job:bob may do nothing in team/app (no rule matches)');
+  });
+
   it('is that of no policy where there is none: everything for users, but for immutable tags', () => {
     const none = createJudge({ ...texts, policy: null });
-    const ask = (asker: string | null, action: PolicyAction, tag: string | null = null) => {
-      const { allowed, rule } = none.judge({ asker, action, repository: 'team/app', tag });
+    const ask = (name: string | null, action: PolicyAction, tag: string | null = null) => {
+      const { allowed, rule } = none.judge({
+        principal: principalOf(name),
+        action,
+        repository: 'team/app',
+        tag,
+      });
       assert.equal(rule, null);
       return allowed;
     };
@@ -95,7 +112,7 @@ describe('a judgement', () => {
 
 describe('the explanation', () => {
   it('names of each rule what does not match, and ends with the one that decides', () => {
-    assert.deepEqual(explainRules(texts.policy ?? [], texts.groups, 'bob', 'public/app'), [
+    assert.deepEqual(explainRules(texts.policy ?? [], texts.groups, user('bob'), 'public/app'), [
       { rule: 1, word: null, pattern: '**' },
       { rule: 2, word: 'group:team', pattern: null },
       { rule: 3, word: null, pattern: null },
@@ -121,11 +138,11 @@ describe('the explanation', () => {
     fc.assert(
       fc.property(
         fc.array(rule, { maxLength: 6 }),
-        fc.constantFrom(null, 'a', 'b', 'C'),
+        fc.constantFrom(...[null, 'a', 'b', 'C'].map(principalOf), ...machinesNamed('a')),
         fc.constantFrom('a', 'b', 'a/b', 'a/b/b', 'x/y', 'b/x'),
-        (rules: RuleText[], asker, repository) => {
-          const { rule: decides } = createPolicy({ rules, groups }).decide(asker, repository);
-          const steps = explainRules(rules, groups, asker, repository);
+        (rules: RuleText[], principal, repository) => {
+          const { rule: decides } = createPolicy({ rules, groups }).decide(principal, repository);
+          const steps = explainRules(rules, groups, principal, repository);
           const found = steps.filter(({ word, pattern }) => word !== null && pattern !== null);
           assert.deepEqual(
             found.map((step) => step.rule),
@@ -142,12 +159,12 @@ describe('a question', () => {
   it('names a user, or clients without credentials', () => {
     assert.deepEqual(
       ['anonymous', 'user:anonymous', 'bob', 'user:bob', 'user:authenticated', 'böb', '${user}'].map(
-        parseAsker,
+        parsePrincipal,
       ),
-      [null, 'anonymous', 'bob', 'bob', 'authenticated', 'böb', '${user}'],
+      [null, 'anonymous', 'bob', 'bob', 'authenticated', 'böb', '${user}'].map(principalOf),
     );
     for (const text of ['', 'user:', 'authenticated', 'group:x', 'a:b', 'user:a:b', 'a\nb'])
-      assert.throws(() => parseAsker(text), RangeError, text);
+      assert.throws(() => parsePrincipal(text), RangeError, text);
   });
 
   it('names a repository and a tag of the grammar', () => {

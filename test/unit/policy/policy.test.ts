@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
-import { type Asker } from '../../../src/policy/asker.ts';
 import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
 import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
+import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 
 const rule = (who: string, repositories: string, actions: string): RuleText => ({
   who: who.split(' '),
@@ -23,7 +23,7 @@ const groups = { ci: ['builder', 'anonymous', 'a.b'], admins: ['alice'], authent
 const policy = createPolicy({ rules, groups });
 
 describe('the first rule that matches decides', () => {
-  for (const [asker, repository, number, actions] of [
+  for (const [name, repository, number, actions] of [
     ['alice', 'anything/at/all', 1, 'pull push delete overwrite'],
     ['builder', 'team-a/x/y', 3, 'pull push'],
     ['dora', 'base/x', 3, 'pull push'],
@@ -53,19 +53,47 @@ describe('the first rule that matches decides', () => {
     ['mallory', 'team-a/x', null, ''],
     ['', 'public/x', null, ''],
     [null, 'home/null/x', null, ''],
-  ] as const satisfies (readonly [Asker, string, number | null, string])[]) {
-    test(`${String(asker)} in ${repository}`, () => {
+  ] as const satisfies (readonly [string | null, string, number | null, string])[]) {
+    test(`${String(name)} in ${repository}`, () => {
       for (const time of ['first', 'remembered']) {
-        const verdict = policy.decide(asker, repository);
-        assert.deepEqual([verdict.rule, [...verdict.actions].join(' ')], [number, actions], time);
+        const decision = policy.decide(principalOf(name), repository);
+        assert.deepEqual([decision.rule, [...decision.actions].join(' ')], [number, actions], time);
       }
     });
   }
 });
 
+describe('a machine token and a job are no users', () => {
+  const every = rule(
+    'authenticated user:${user} user:ci group:ci',
+    '** ${user} home/${user}/**',
+    'pull push',
+  );
+  const all = createPolicy({ rules: [every], groups: { ci: ['ci'] } });
+  for (const machine of machinesNamed('ci')) {
+    test(`no rule means a ${machine.kind} by a user's name, nor as one who did not say who it is`, () => {
+      assert.equal(all.decide(user('ci'), 'ci').rule, 1);
+      for (const each of [all, policy])
+        for (const repository of ['ci', 'home/ci/x', 'public/x', 'team-a/x']) {
+          assert.deepEqual(each.decide(machine, repository), { rule: null, actions: new Set() });
+        }
+      assert.deepEqual([...all.decideForAll(machine).actions], []);
+      assert.equal(all.mayAnywhere(machine, 'pull'), false);
+    });
+
+    test(`what is remembered of a user is not a ${machine.kind}'s`, () => {
+      const some = createPolicy({ rules: [rule('authenticated', '**', 'pull')], groups: {} });
+      assert.deepEqual(
+        [user('ci'), machine, user('ci'), machine].map((each) => some.decide(each, 'a').rule),
+        [1, null, 1, null],
+      );
+    });
+  }
+});
+
 describe('what names no repository', () => {
-  const forAll = (asker: Asker, ...texts: RuleText[]) => [
-    ...createPolicy({ rules: texts, groups }).decideForAll(asker).actions,
+  const forAll = (name: string | null, ...texts: RuleText[]) => [
+    ...createPolicy({ rules: texts, groups }).decideForAll(principalOf(name)).actions,
   ];
   test('asks for every rule up to the one of all repositories', () => {
     const all = rule('authenticated', '**', 'pull push');
@@ -114,10 +142,10 @@ test('any rules, however they are filed, mean what a model says', () => {
           ? { ...drawn.groups, g: [...(drawn.groups['g'] ?? []), ...crowd] }
           : drawn.groups;
         const compiled = createPolicy({ rules: drawn.policy, groups: all });
-        for (const asker of [null, ...users, 'user7']) {
-          for (const name of names) {
-            const expected = mayDo({ groups: all, policy: drawn.policy }, asker, name);
-            assert.deepEqual([...compiled.decide(asker, name).actions], expected);
+        for (const name of [null, ...users, 'user7']) {
+          for (const repository of names) {
+            const expected = mayDo({ groups: all, policy: drawn.policy }, name, repository);
+            assert.deepEqual([...compiled.decide(principalOf(name), repository).actions], expected);
           }
         }
       },

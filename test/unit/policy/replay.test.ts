@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createJudge } from '../../../src/policy/judgement.ts';
 import { createReplay, maxReplayRows, type LoggedRequest } from '../../../src/policy/replay.ts';
+import { principalText } from '../../../src/registry/principal.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const judge = createJudge({
@@ -31,7 +32,7 @@ function outcome(request: Partial<LoggedRequest>): string {
   if (row === undefined) return lists === 1 ? 'list' : 'as before';
   const by = row.by.tagPattern === null ? `rule ${row.by.rule ?? 'none'}` : `tag ${row.by.tagPattern}`;
   const change = refused.requests === 1 ? 'refused' : 'allowed';
-  return `${change}: ${row.asker ?? 'nobody'} ${row.action} ${row.repository} by ${by}`;
+  return `${change}: ${principalText(row.principal) ?? 'nobody'} ${row.action} ${row.repository} by ${by}`;
 }
 
 const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string])[] = [
@@ -120,6 +121,7 @@ const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string
     { path: '/v2/private/a/tags/list', status: 400, code: 'BAD_REQUEST' },
     'it was refused for another reason',
   ],
+  [{ user: 'token:bob', path: '/v2/team/app/manifests/1' }, 'it came from no user'],
   [{ user: null, path: '/_ping' }, 'it needs no right in a repository'],
   [{ user: null, path: '/v2/' }, 'it needs no right in a repository'],
   [{ path: '/token' }, 'it asked for a token'],
@@ -143,7 +145,7 @@ describe('a replay', () => {
     assert.equal(judged, 6);
     assert.equal(refused.requests, 6);
     assert.deepEqual(
-      refused.rows.map(({ asker, action, requests }) => [asker, action, requests]),
+      refused.rows.map(({ principal, action, requests }) => [principalText(principal), action, requests]),
       [
         ['bob', 'pull', 3],
         ['bob', 'push', 2],

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
 import { findRuleFaults } from '../../../src/policy/policy-lint.ts';
+import { principalOf } from '../../support/principals.ts';
 
 const groups = { ci: ['b1', 'b2'], empty: [] };
 
@@ -82,13 +83,15 @@ describe('rules that never decide', () => {
       repositories: fc.array(pattern, { minLength: 1, maxLength: 2 }),
       actions: fc.constant(['push'] as const),
     });
-    const askers = [null, 'a', 'B', 'b1', 'b2', 'other'];
+    const principals = [null, 'a', 'B', 'b1', 'b2', 'other'].map(principalOf);
     const repositories = ['a', 'b', 'a/b', 'a/c', 'a/b/b', 'ab/b', 'b1/x', 'other/x/y', 'B/x', 'c/d/b'];
     fc.assert(
       fc.property(fc.array(some, { maxLength: 5 }), (rules: RuleText[]) => {
         const policy = createPolicy({ rules, groups });
         const decided = new Set(
-          askers.flatMap((asker) => repositories.map((repository) => policy.decide(asker, repository).rule)),
+          principals.flatMap((principal) =>
+            repositories.map((repository) => policy.decide(principal, repository).rule),
+          ),
         );
         for (const { path, sentence } of findRuleFaults({ policy: rules, groups }, null))
           if (sentence.includes('can never decide')) assert.ok(!decided.has(Number(path[1]) + 1), sentence);

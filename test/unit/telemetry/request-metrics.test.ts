@@ -3,6 +3,8 @@ import { describe, it } from 'node:test';
 import type { LoggedExchange } from '../../../src/telemetry/log/access-log.ts';
 import type { MetricFamily } from '../../../src/telemetry/metrics/metric-family.ts';
 import { createRequestMetrics } from '../../../src/telemetry/metrics/request-metrics.ts';
+import { anonymous } from '../../../src/registry/principal.ts';
+import { user } from '../../support/principals.ts';
 
 const usual: LoggedExchange = {
   id: 'x',
@@ -14,7 +16,7 @@ const usual: LoggedExchange = {
   clientAddress: '192.0.2.1',
   userAgent: '',
   routeKind: 'manifest',
-  user: 'alice',
+  principal: user('alice'),
   errorCode: null,
   reason: null,
   cache: null,
@@ -76,16 +78,25 @@ describe('createRequestMetrics', () => {
     assert.equal(values['manifest GET +Inf'], 4);
   });
 
-  const refused = (reason: string) => ({ user: null, errorCode: 'UNAUTHORIZED', reason, ...answered(401) });
+  const refused = (reason: string) => ({
+    principal: anonymous,
+    errorCode: 'UNAUTHORIZED',
+    reason,
+    ...answered(401),
+  });
   for (const [name, exchange, result] of [
     ['somebody verified', {}, 'verified'],
-    ['an open path', { user: null, routeKind: 'open' }, 'not-needed'],
+    ['an open path', { principal: anonymous, routeKind: 'open' }, 'not-needed'],
     ['no credentials', refused('no-credentials'), 'no-credentials'],
     ['wrong ones', refused('wrong-credentials'), 'wrong-credentials'],
     ['a reason that nobody has heard of', refused('because'), 'other'],
-    ['not decided', { user: null, errorCode: 'UNAVAILABLE', ...answered(503) }, 'undecided'],
-    ['throttled', { user: null, errorCode: 'TOOMANYREQUESTS', ...answered(429) }, 'throttled'],
-    ['a bad target', { user: null, routeKind: null, errorCode: 'BAD_REQUEST', ...answered(400) }, null],
+    ['not decided', { principal: anonymous, errorCode: 'UNAVAILABLE', ...answered(503) }, 'undecided'],
+    ['throttled', { principal: anonymous, errorCode: 'TOOMANYREQUESTS', ...answered(429) }, 'throttled'],
+    [
+      'a bad target',
+      { principal: anonymous, routeKind: null, errorCode: 'BAD_REQUEST', ...answered(400) },
+      null,
+    ],
   ] as const) {
     it(`tells what was found out about who asks: ${name}`, () => {
       const expected = result === null ? {} : { [result]: 1 };
@@ -103,7 +114,7 @@ describe('createRequestMetrics', () => {
     ['a client that left', { reason: 'client-left' }, null],
     [
       'an error of the front door',
-      { user: null, errorCode: 'UNAUTHORIZED', reason: 'no-credentials', ...answered(401) },
+      { principal: anonymous, errorCode: 'UNAUTHORIZED', reason: 'no-credentials', ...answered(401) },
       null,
     ],
     ['the front door itself failed', { errorCode: 'UNKNOWN', ...answered(500) }, null],

@@ -6,6 +6,7 @@ import {
   parseCatalogQuery,
 } from '../../../registry/lists/catalog.ts';
 import { OciError } from '../../../registry/error.ts';
+import { principalText } from '../../../registry/principal.ts';
 import { headerPairs } from '../../../http/raw-headers.ts';
 import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/lists/search.ts';
 import type { CanonicalTarget } from '../../../registry/target.ts';
@@ -69,9 +70,10 @@ export function createListings(options: ListingsOptions): AnswerListing {
   return async (exchange, target, listing) => {
     const { kind, shows, headers } = listing;
     const shared = Object.entries(headers).filter(([name]) => !ofOneRequest.test(name));
-    const { user, clientAddress } = exchange;
-    const key = JSON.stringify([kind, user, target.raw, shared]);
-    // No user's name has a line feed.
+    const { principal, clientAddress } = exchange;
+    const key = JSON.stringify([kind, principal, target.raw, shared]);
+    const user = principalText(principal);
+    // No principal's text begins with a line feed.
     const walker = { group: user ?? '\n', client: user ?? `\n${clientNetwork(clientAddress)}` };
     const answer = await whileClientStays(exchange, (left) => {
       const walk = (signal: AbortSignal) => collect(target, listing, signal);
