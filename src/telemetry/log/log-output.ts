@@ -5,10 +5,8 @@ import { promisify } from 'node:util';
 /** Where log lines go: a stream that never fails and never blocks. */
 export type LogOutput = {
   readonly stream: Writable;
-  /** Resolves to whether all has been written within `timeoutMs` milliseconds. */
-  flush(timeoutMs: number): Promise<boolean>;
-  /** Whether the kernel has been asked to write and has not answered yet: for a pipe that nobody reads, that can be for ever. */
-  readonly isWriting: boolean;
+  /** Resolves to whether all has been written within `timeoutMs` milliseconds. With `isLast`, lines that come later are dropped. */
+  flush(timeoutMs: number, options?: { readonly isLast: boolean }): Promise<boolean>;
   /** The longest line that is written whole: all are, unless other processes write to the same pipe. */
   readonly maxLineBytes: number;
   /** Goes on in the file that has this path now, with a whole line. Rejects, and goes on as before, when it cannot be opened. */
@@ -116,16 +114,27 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
     if (first) writeAll(wholly(first), () => writeOneByOne(others, done));
     else done();
   };
+  let isEnding = false;
+  let hasEnded = false;
+  const writeLines = (lines: readonly string[], done: () => void): void => {
+    const finish = () => {
+      // Before the lines that have come meanwhile: none is begun that the process would not live to end.
+      if (isEnding && lines.includes('')) hasEnded = true;
+      done();
+    };
+    const { maxWriteBytes } = target;
+    if (hasEnded) done();
+    else if (maxWriteBytes < Infinity) writeOneByOne(joinUpTo(maxWriteBytes, lines), finish);
+    else writeAll(wholly(Buffer.from(lines.join(''))), finish);
+  };
   const stream = new Writable({
     decodeStrings: false,
-    write: (line: string, _encoding, done) =>
-      setTimeout(() => writeAll(wholly(Buffer.from(line)), done), gatherMs),
-    writev: (chunks: { chunk: string }[], done) => {
-      const lines = chunks.map(({ chunk }) => chunk);
-      const { maxWriteBytes } = target;
-      if (maxWriteBytes < Infinity) writeOneByOne(joinUpTo(maxWriteBytes, lines), done);
-      else writeAll(wholly(Buffer.from(lines.join(''))), done);
-    },
+    write: (line: string, _encoding, done) => setTimeout(() => writeLines([line], done), gatherMs),
+    writev: (chunks: { chunk: string }[], done) =>
+      writeLines(
+        chunks.map(({ chunk }) => chunk),
+        done,
+      ),
   });
 
   const exchange = async (path: string): Promise<void> => {
@@ -139,11 +148,9 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
     get maxLineBytes() {
       return target.maxWriteBytes;
     },
-    get isWriting() {
-      return writing !== undefined;
-    },
-    flush: (timeoutMs) =>
+    flush: (timeoutMs, { isLast } = { isLast: false }) =>
       new Promise((resolve) => {
+        isEnding ||= isLast;
         const timer = setTimeout(() => resolve(false), timeoutMs);
         stream.write('', () => {
           clearTimeout(timer);

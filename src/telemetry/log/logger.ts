@@ -76,9 +76,9 @@ export async function createLogger(options: LoggerOptions): Promise<LogSink> {
   const exit = async (code: number): Promise<never> => {
     await setImmediate(); // lines for people pass through another stream first
     const outputs = [...sinks.values()].map(({ output }) => output);
-    await Promise.all(outputs.map((output) => output.flush(lastLinesMs)));
+    const flushed = await Promise.all(outputs.map((output) => output.flush(lastLinesMs, { isLast: true })));
     // process.exit() would wait for a write that hangs, and that for ever.
-    if (outputs.some(({ isWriting }) => isWriting)) process.kill(process.pid, 'SIGKILL');
+    if (flushed.includes(false)) process.kill(process.pid, 'SIGKILL');
     return process.exit(code);
   };
   return { logger, exit, passOn: (lines) => open(null).passOn(lines) };

@@ -31,6 +31,21 @@ for (const isShared of [false, true]) {
   });
 }
 
+for (const isShared of [false, true]) {
+  test(`nothing is begun behind the last flush, ${isShared ? 'by several processes' : 'by one'}`, async () => {
+    const file = path.join(folder, `last-${isShared}`);
+    const output = createLogOutput(openLogFile(file), { isShared });
+    output.stream.write('before\n');
+    const flushed = output.flush(5000, { isLast: true });
+    // The stream has begun a write of the first; this one is in its next.
+    const later = new Promise((resolve) => output.stream.write('later\n', resolve));
+    assert.equal(await flushed, true);
+    const last = new Promise((resolve) => output.stream.write('last\n', resolve));
+    await Promise.all([later, last]);
+    assert.ok(['before\n', 'before\nlater\n'].includes(readFileSync(file, 'utf8')));
+  });
+}
+
 test('a full disk is no error, only a flush that does not end in time', async () => {
   const fd = openSync('/dev/full', 'w');
   const output = createLogOutput(fd, { isShared: false });
