@@ -1,0 +1,117 @@
+import type { Logger } from 'pino';
+import { openDeleteTurns } from '../app/open-deletes.ts';
+import type { ServedState } from '../app/served-state.ts';
+import { createSessionSecret } from '../app/session-secret.ts';
+import { createHashKey } from '../auth/keyed-hash.ts';
+import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts';
+import { createRepositoryLocks } from '../locks/repository-locks.ts';
+import { createSharedRedis } from '../redis/open.ts';
+import { divideLimits } from './divided-limits.ts';
+import { createLockServer } from './lock-server.ts';
+import type { FromWorker } from './messages.ts';
+import { createMetricsCollector } from './metrics-collector.ts';
+import { createReloadCoordinator } from './reload-coordinator.ts';
+import type { Serving } from './serving.ts';
+import { createWorkerBroadcast, type BroadcastMember } from './worker-broadcast.ts';
+
+/**
+ * How long a worker may take to act on a write through another, in milliseconds. One that hangs for longer is killed, and only
+ * then the write goes on: else it could answer older manifests later.
+ */
+const actLimitMs = 5000;
+/** How long a worker may take to report what it counts; after that its last report counts, in milliseconds. */
+const reportLimitMs = 1000;
+
+/** A worker as all services see it. */
+export type WorkerMember = BroadcastMember & FreezeMember;
+
+/** What a worker says of itself, and not to a service. */
+type OfItself = Extract<FromWorker, { kind: 'ready' | 'listening' | 'failed' | 'waiting' }>;
+
+/** What the primary process does for the workers together: their news, reloads, locks, deletes and counts. */
+export type SharedServices = Pick<Serving, 'reports' | 'prepare'> & {
+  /** Takes in a worker that hears messages, and sends it what it starts with. */
+  join(member: WorkerMember): void;
+  /** The worker serves: it counts from now on. */
+  listening(member: WorkerMember): void;
+  /** The worker is gone. */
+  leave(member: WorkerMember): void;
+  receive(member: WorkerMember, message: Exclude<FromWorker, OfItself>): void;
+  /** Asks each worker for a sign of life; one that gives none in time is given up. */
+  check(): void;
+  close(): Promise<void>;
+};
+
+export async function openSharedServices({
+  config,
+  pem,
+  logger,
+}: ServedState & { logger: Logger }): Promise<SharedServices> {
+  const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now: () => performance.now() });
+  const freezer = createFreezer();
+  const redis = createSharedRedis(config.cache.redis, pem.redisCa);
+  const deletes = await openDeleteTurns({ config, pem, redis, logger }, freezer);
+  const locks = {
+    tags: createLockServer('tags', createRepositoryLocks()),
+    deletes: createLockServer('deletes', deletes.turns),
+  };
+  const reloads = createReloadCoordinator({ config: divideLimits(config), pem });
+  const metrics = createMetricsCollector<WorkerMember>({
+    ask: (member) => member.send({ kind: 'report' }),
+    limitMs: reportLimitMs,
+  });
+  const secrets = {
+    loginKey: createHashKey().toString('base64'),
+    sessionSecret: createSessionSecret().toString('base64'),
+  };
+  return {
+    join: (member) => {
+      freezer.join(member);
+      reloads.join(member, (state) => {
+        const underWay = broadcast.join(member);
+        member.send({ kind: 'start', state, underWay, logins: broadcast.logins(), ...secrets });
+      });
+    },
+    listening: (member) => metrics.join(member),
+    leave: (member) => {
+      broadcast.leave(member);
+      reloads.leave(member);
+      locks.tags.leave(member);
+      locks.deletes.leave(member);
+      freezer.leave(member);
+      metrics.leave(member);
+    },
+    receive: (member, message) => {
+      switch (message.kind) {
+        case 'prepared':
+        case 'committed':
+          reloads.heard(member, message);
+          break;
+        case 'publish':
+          broadcast.publish(member, message.number, message.notice);
+          break;
+        case 'acknowledged':
+          broadcast.acknowledged(member, message.number);
+          break;
+        case 'report':
+          metrics.received(member, message.report);
+          break;
+        case 'lock':
+        case 'unlock':
+          locks[message.of].heard(member, message);
+          break;
+        case 'quiet':
+          freezer.quiet(member, message.id);
+          break;
+      }
+    },
+    check: () => broadcast.check(),
+    reports: () => metrics.collect(),
+    prepare: (next, options) =>
+      reloads.prepare({ config: divideLimits(next.config), pem: next.pem }, options),
+    close: async () => {
+      await deletes.close();
+      await redis.close();
+    },
+  };
+}

@@ -1,0 +1,145 @@
+import cluster, { type Worker } from 'node:cluster';
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import type { LogSink } from '../telemetry/log/logger.ts';
+import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
+import type { Address, FromWorker, ToWorker } from './messages.ts';
+import type { SharedServices, WorkerMember } from './shared-services.ts';
+
+/** How much longer than the transfers under way a worker may take to end, in milliseconds. */
+const endLimitMs = 5000;
+/** How long the last lines of a worker's log are waited for, when nobody reads the log, in milliseconds. */
+const lastLinesMs = 2000;
+
+/** How a worker ended. `reason`: what it said itself, or why it could not be started. */
+export type WorkerExit = {
+  readonly workerPid: number | undefined;
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly reason: string;
+};
+
+export type WorkerProcessOptions = {
+  readonly services: SharedServices;
+  readonly passOn: LogSink['passOn'];
+  readonly logger: Pick<Logger, 'error'>;
+  readonly onListening: (address: Address, workerPid: number | undefined) => void;
+  /** It has said what it waits for: its end has begun. */
+  readonly onWaiting: () => void;
+  readonly onExit: (exit: WorkerExit) => void;
+};
+
+export type WorkerProcess = {
+  isListening(): boolean;
+  /** The requests under way, once the end has begun; null: not known yet. */
+  waiting(): WaitingRequests | null;
+  reopenLogs(): void;
+  /** Lets the requests under way finish for `graceMs` milliseconds; resolves when the worker has ended. */
+  stop(graceMs: number): Promise<void>;
+  kill(): Promise<void>;
+};
+
+/** Sets up how workers are started; once, before the first. */
+export function setUpWorkers(): void {
+  // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  cluster.setupPrimary({
+    exec: fileURLToPath(new URL('./worker.js', import.meta.url)),
+    args: [],
+    // Their lines come here, to be written by one process: no line is torn, and a write holds many.
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+}
+
+/** Starts a worker and connects it with the services. @throws Error when no process can be made (ENOMEM); other failures are exits. */
+export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess {
+  const { services, passOn, logger } = options;
+  const worker = cluster.fork();
+  const { process: child } = worker;
+  const logged = child.stdout ? passOn(child.stdout) : Promise.resolve();
+  const member = createMember(worker, logger);
+  let isReady = false;
+  let isListening = false;
+  let waiting: WaitingRequests | null = null;
+  let reason = '';
+
+  worker.on('message', (message: FromWorker) => {
+    switch (message.kind) {
+      case 'ready':
+        isReady = true;
+        services.join(member);
+        break;
+      case 'listening':
+        isListening = true;
+        services.listening(member);
+        options.onListening(message.address, child.pid);
+        break;
+      case 'failed':
+        reason = message.sentence;
+        break;
+      case 'waiting':
+        ({ waiting } = message);
+        options.onWaiting();
+        break;
+      default:
+        services.receive(member, message);
+        break;
+    }
+  });
+  // One that cannot be told of writes must not answer anything.
+  worker.on('disconnect', () => void child.kill('SIGKILL'));
+  worker.on('error', (error) => {
+    reason = `A worker process failed: ${error.message}.`;
+    // Node gives no 'exit' for a process that could not even be started (no memory, no process left, no program).
+    if (child.pid === undefined) child.emit('exit', child.exitCode, null);
+  });
+  worker.on('exit', (code: number | null, signal: string | null) => {
+    services.leave(member);
+    options.onExit({ workerPid: child.pid, code, signal: signal === '' ? null : signal, reason });
+  });
+
+  const kill = async (): Promise<void> => {
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  };
+  return {
+    isListening: () => isListening,
+    waiting: () => waiting,
+    // One that is not ready has no files yet, and would take the signal for the debugger's.
+    reopenLogs: () => {
+      if (isReady) child.kill('SIGUSR1');
+    },
+    kill,
+    stop: async (graceMs) => {
+      if (!isListening) return kill();
+      const gone = once(worker, 'exit');
+      const impatient = setTimeout(() => child.kill('SIGKILL'), graceMs + endLimitMs);
+      sendTo(worker, { kind: 'stop', graceMs });
+      await gone;
+      clearTimeout(impatient);
+      await Promise.race([logged, wait(lastLinesMs, undefined, { ref: false })]);
+    },
+  };
+}
+
+function createMember(worker: Worker, logger: Pick<Logger, 'error'>): WorkerMember {
+  const { process: child } = worker;
+  return {
+    send: (message) => sendTo(worker, message),
+    freeze: (repository, id) => sendTo(worker, { kind: 'freeze', id, repository }),
+    thaw: (repository, id) => sendTo(worker, { kind: 'thaw', id, repository }),
+    giveUp: () => {
+      if (child.killed) return;
+      logger.error({ workerPid: child.pid }, 'a worker process does not answer: it is killed');
+      child.kill('SIGKILL');
+    },
+  };
+}
+
+/** A worker that has just died is not told; its end is on its way. */
+function sendTo(worker: Worker, message: ToWorker): void {
+  if (worker.isConnected()) worker.send(message, undefined, undefined, () => {});
+}
