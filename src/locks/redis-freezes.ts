@@ -1,20 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { leaseMs, createLeasedFreezes } from './leased-freezes.ts';
 import type { Freeze, Freezer } from './repository-freezer.ts';
-import { createRedisInstances } from './redis-instances.ts';
+import { createRedisInstances, type RedisInstances } from './redis-instances.ts';
 import { createRedisKeys } from '../redis/keys.ts';
-import { createRedisNews, type News } from './redis-news.ts';
+import { createRedisMessages, type Message, type RedisMessages } from './redis-messages.ts';
 
 export type RedisFreezesOptions = {
   readonly redis: Redis | Cluster;
-  /** Another connection, on which it is listened. */
+  /** Another connection, for reads that block. */
   readonly listening: Redis | Cluster;
   readonly keyPrefix: string;
   readonly upstreamUrl: string;
   /** How long anything waits for Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** After how long an instance that says nothing is taken for gone, in milliseconds. */
+  /** After how long a silent instance counts as gone, in milliseconds. */
   readonly instanceTimeoutMs: number;
   /** Freezes this instance's own processes. */
   readonly own: Freezer;
@@ -23,206 +24,220 @@ export type RedisFreezesOptions = {
 
 /** Freezes repositories in all instances that share a Redis. */
 export type RedisFreezes = Freezer & {
-  /** Waits until this instance is registered and knows what is frozen; no longer than a second. */
+  /** Waits until this instance is registered and knows what is frozen, at most a second. */
   ready(): Promise<void>;
-  /** Signs this instance off: nobody waits for it any more. */
+  /** Signs this instance off: the others no longer wait for it. */
   close(): Promise<void>;
 };
 
-/** How long a freeze of another instance lasts without a word from it, in milliseconds. */
-const leaseMs = 10_000;
-/** How often that word is said, and looked for the answers, in milliseconds. */
-const keepMs = 3000;
-/** So much earlier than an instance may end its freeze who deletes takes it for lost, in milliseconds. */
+/** How often a freeze is announced anew, in milliseconds. */
+const announceMs = 3000;
+/** The deleter counts an answer as expired so much earlier than the instance that gave it ends its freeze, in milliseconds. */
 const marginMs = 1000;
-const lookMs = 250;
+/** How often answers and their expiry are looked at, in milliseconds. */
+const pollMs = 250;
 /** How long a start waits for Redis, in milliseconds. */
 const readyMs = 1000;
 const thawTries = 3;
-/** An instance that has not answered for so long is worth a line in the log, in milliseconds. */
+/** A freeze that was held for so long without an answer from every instance is worth a line in the log, in milliseconds. */
 const longMs = 4000;
-/** How many freezes of others are acted on at one time. */
-const maxForeign = 1000;
-
-type Foreign = {
-  readonly freeze: Freeze;
-  readonly timer: NodeJS.Timeout;
-  /** The last word of who deletes. */
-  at: number;
-  isQuiet: boolean;
-};
-/** A freeze of this instance's own. */
-type Attempt = {
-  readonly hear: (from: string, at: number) => void;
-  /** An instance is gone. If it has not answered, what it has left at upstream is waited for. */
-  readonly leave: (from: string) => void;
-  readonly stop: () => void;
-};
 
 /**
- * Who deletes says `freeze` again and again, and each of the others `quiet`, with the time of the word that it answers: for `leaseMs` from then
- * on it surely lets nothing through. A message that is lost, an instance that does not answer, and a list of instances that may not be whole
- * all come to the same: it does not become quiet, and nothing is deleted.
+ * The deleter announces its freeze with `freeze` again and again; each other instance answers `quiet`, with the time of the message that it
+ * answers: it lets nothing through for `leaseMs` from then on. A lost message, an instance that does not answer and a list of instances that may
+ * be incomplete all have one outcome: the repository does not become quiet, and nothing is deleted.
  */
 export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
   const { redis, listening, timeoutMs, instanceTimeoutMs, own, logger } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
   const instances = createRedisInstances({ redis, key: keys.instances, timeoutMs, instanceTimeoutMs });
-  const foreign = new Map<string, Foreign>();
   const attempts = new Map<string, Attempt>();
   let lastNumber = 0;
 
-  const thawForeign = (id: string) => {
-    const found = foreign.get(id);
-    if (found === undefined) return;
-    foreign.delete(id);
-    clearTimeout(found.timer);
-    found.freeze.thaw();
-  };
-  const freezeForeign = ({ id, repository, at }: News) => {
-    const known = foreign.get(id);
-    const answer = (held: Foreign) => {
-      if (foreign.get(id) !== held) return;
-      news.tell({ kind: 'quiet', id, repository, at: held.at }).catch(() => {}); // it is said anew, or tried again
-    };
-    if (known !== undefined) {
-      known.at = at;
-      known.timer.refresh();
-      if (known.isQuiet) answer(known);
-    } else if (foreign.size < maxForeign) {
-      const freeze = own.freeze(repository, leaseMs);
-      const timer = setTimeout(() => thawForeign(id), leaseMs).unref();
-      const held: Foreign = { freeze, timer, at, isQuiet: false };
-      foreign.set(id, held);
-      void freeze.quiet.then(() => {
-        held.isQuiet = true;
-        answer(held);
-      });
-    }
-  };
-  const onNews = (said: News) => {
-    const { kind, id, from } = said;
+  const leased = createLeasedFreezes(own, (notice) => {
+    messages.publish({ kind: 'quiet', ...notice }).catch(() => {}); // the deleter announces it anew, or tries again
+  });
+  const onMessage = (message: Message) => {
+    const { kind, id, from, at } = message;
     if (from === instances.me) return;
-    if (kind === 'freeze') freezeForeign(said);
-    if (kind === 'thaw') thawForeign(id);
-    if (kind === 'quiet') attempts.get(id)?.hear(from, Math.min(said.at, performance.now()));
-    if (kind === 'bye') for (const { leave } of attempts.values()) leave(from);
+    if (kind === 'freeze') leased.renew({ id, repository: message.repository, at });
+    if (kind === 'thaw') leased.end(id);
+    if (kind === 'quiet') attempts.get(id)?.answers.add(from, Math.min(at, performance.now()));
+    if (kind === 'bye') for (const { answers } of attempts.values()) answers.keep(from);
   };
-  const news = createRedisNews({
+  const messages = createRedisMessages({
     ...{ redis, listening, key: keys.freezes, timeoutMs, instances },
-    ...{ backMs: leaseMs, onNews },
+    ...{ backMs: leaseMs, onMessage },
   });
 
-  const thawOthers = async (id: string, repository: string): Promise<void> => {
-    for (let tries = 1; tries <= thawTries; tries += 1) {
-      try {
-        await news.tell({ kind: 'thaw', id, repository, at: 0 });
-        return;
-      } catch {
-        await delay(keepMs / thawTries, undefined, { ref: false }); // it ends by itself
-      }
+  return {
+    freeze: (repository, holdMs) => {
+      const id = `${instances.me}/${++lastNumber}`;
+      const attempt = startAttempt({ id, repository, holdMs }, { own, instances, messages, logger });
+      attempts.set(id, attempt);
+      attempt.over.signal.addEventListener('abort', () => attempts.delete(id));
+      return attempt;
+    },
+    ready: () => waitAtMost(readyMs, messages.caughtUp),
+    close: async () => {
+      messages.close();
+      for (const { over } of attempts.values()) over.abort();
+      await messages.publish({ kind: 'bye', id: '', repository: '', at: 0 }).catch(() => {});
+      await instances.close();
+      leased.endAll();
+    },
+  };
+}
+
+type FreezeWish = { readonly id: string; readonly repository: string; readonly holdMs: number };
+type Connected = Pick<RedisFreezesOptions, 'own' | 'logger'> & {
+  readonly instances: RedisInstances;
+  readonly messages: RedisMessages;
+};
+/** A freeze of this instance's own. */
+type Attempt = Freeze & {
+  readonly answers: QuietAnswers;
+  /** Aborted: nobody waits for it any more. */
+  readonly over: AbortController;
+};
+
+/** Freezes a repository in this instance's processes, then in all other instances. */
+function startAttempt({ id, repository, holdMs }: FreezeWish, connected: Connected): Attempt {
+  const { own, instances, messages, logger } = connected;
+  const answers = createQuietAnswers(instances);
+  const over = new AbortController();
+  const lost = new AbortController();
+  const { signal } = over;
+  let ours: Freeze | undefined;
+
+  const announce = () =>
+    messages.publish({ kind: 'freeze', id, repository, at: Math.floor(performance.now()) });
+  const loseIfExpired = () => {
+    if (performance.now() > answers.validUntilMs() - marginMs) lost.abort();
+  };
+  const reach = async (): Promise<boolean> => {
+    // Nobody is held for what cannot be agreed upon.
+    if (!(await untilListIsSure(instances, signal))) return false;
+    ours = own.freeze(repository, holdMs);
+    every(announceMs, () => void announce().catch(() => {}), signal);
+    await announce();
+    if (!(await untilAllQuiet(ours, answers, instances, signal))) return false;
+    every(pollMs, loseIfExpired, signal);
+    return true;
+  };
+  const thaw = () => {
+    if (signal.aborted) return;
+    const silent = answers.missing();
+    over.abort();
+    if (ours === undefined) return;
+    if (holdMs >= longMs && silent.length > 0) {
+      const waitsFor =
+        'another instance has not said in time that nothing is under way: a delete waits for it';
+      logger.warn({ repository, instances: silent }, waitsFor);
     }
+    ours.thaw();
+    void publishThaw(messages, id, repository);
   };
 
-  const freeze: Freezer['freeze'] = (repository, holdMs) => {
-    const id = `${instances.me}/${++lastNumber}`;
-    /** Until when, less `leaseMs`, each of the others surely lets nothing through. */
-    const answers = new Map<string, number>();
-    const losing = new AbortController();
-    let isOver = false;
-    let ours: Freeze | undefined;
-    const timers: NodeJS.Timeout[] = [];
-    let look = () => {};
-    const every = (ms: number, act: () => void) => timers.push(setInterval(act, ms).unref());
-    const say = () => news.tell({ kind: 'freeze', id, repository, at: Math.floor(performance.now()) });
-    const missing = () => instances.others().filter((each) => !answers.has(each));
-    const watch = () => {
-      const untilMs = Math.min(...answers.values()) + leaseMs - marginMs;
-      if (performance.now() > untilMs) losing.abort();
-    };
-    const answered = () =>
-      new Promise<void>((resolve) => {
-        look = () => {
-          if (isOver || missing().length === 0) resolve();
-        };
-        look();
-      });
-    const isSure = async (): Promise<boolean> => {
-      while (!isOver) {
-        if ((await instances.look()).isSure) return true;
-        await delay(lookMs, undefined, { ref: false });
-      }
-      return false;
-    };
-    const begin = async (): Promise<boolean> => {
-      // Nobody is held for what cannot be agreed upon.
-      if (!(await isSure()) || ended()) return false;
-      ours = own.freeze(repository, holdMs);
-      attempts.set(id, {
-        hear: (from, at) => {
-          answers.set(from, Math.max(at, answers.get(from) ?? 0));
-          look();
-        },
-        leave: (from) => {
-          if (answers.has(from)) answers.set(from, Infinity);
-        },
-        stop,
-      });
-      every(keepMs, () => void say().catch(() => {}));
-      every(lookMs, () => look());
-      await say();
-      while (!ended()) {
-        await Promise.all([answered(), ours.quiet]);
-        // Looked at once more: one that has come since is among them, or has read of the freeze before it serves.
-        if (!(await instances.look()).isSure) return false;
-        if (missing().length > 0) continue;
-        every(lookMs, watch);
-        return true;
-      }
-      return false;
-    };
-    const ended = () => isOver;
-    const stop = () => {
-      isOver = true;
-      for (const timer of timers) clearInterval(timer);
-      attempts.delete(id);
-      look();
-    };
-    return {
-      quiet: resolveWhen(begin()),
-      lost: losing.signal,
-      thaw: () => {
-        if (isOver) return;
-        const silent = missing();
-        stop();
-        if (ours === undefined) return;
-        if (holdMs >= longMs && silent.length > 0) {
-          const waitsFor =
-            'another instance has not said in time that nothing is under way: a delete waits for it';
-          logger.warn({ repository, instances: silent }, waitsFor);
-        }
-        ours.thaw();
-        void thawOthers(id, repository);
-      },
-    };
-  };
+  return { quiet: resolveWhen(reach()), lost: lost.signal, thaw, answers, over };
+}
+
+/** Gives false when it is over before all instances that reach Redis are surely known. @throws Error when Redis does not answer. */
+async function untilListIsSure(instances: RedisInstances, over: AbortSignal): Promise<boolean> {
+  while (!over.aborted) {
+    const { isSure } = await instances.look();
+    if (isSure) return !over.aborted;
+    await delay(pollMs, undefined, { ref: false });
+  }
+  return false;
+}
+
+/** Gives false when it is over before, or when instances may be missing in the list. @throws Error when Redis does not answer. */
+async function untilAllQuiet(
+  ours: Freeze,
+  answers: QuietAnswers,
+  instances: RedisInstances,
+  over: AbortSignal,
+): Promise<boolean> {
+  while (!over.aborted) {
+    await Promise.all([answers.complete(over), ours.quiet]);
+    // Looked at once more: an instance that has started since is in the list now, or has read of the freeze before it serves.
+    if (!(await instances.look()).isSure) return false;
+    if (answers.missing().length === 0) return !over.aborted;
+  }
+  return false;
+}
+
+/** The freeze in the other instances ends by itself when no message gets through. */
+async function publishThaw(messages: RedisMessages, id: string, repository: string): Promise<void> {
+  for (let tries = 1; tries <= thawTries; tries += 1) {
+    try {
+      await messages.publish({ kind: 'thaw', id, repository, at: 0 });
+      return;
+    } catch {
+      await delay(announceMs / thawTries, undefined, { ref: false });
+    }
+  }
+}
+
+/** What the other instances have answered to one freeze. */
+type QuietAnswers = {
+  /** @param at when the message was sent that is answered, by this process's clock */
+  add(from: string, at: number): void;
+  /** An instance is gone: an answer that it gave holds for good. If it gave none, what it has left at upstream is waited for. */
+  keep(from: string): void;
+  /** The instances that have not answered. */
+  missing(): readonly string[];
+  /** Resolves when none is missing, or when it is over. */
+  complete(over: AbortSignal): Promise<void>;
+  /** Until when each instance that has answered lets nothing through. */
+  validUntilMs(): number;
+};
+
+function createQuietAnswers(instances: Pick<RedisInstances, 'others'>): QuietAnswers {
+  /** When the message was sent that each has answered. */
+  const answeredAtMs = new Map<string, number>();
+  let onAnswer = () => {};
+  const missing = () => instances.others().filter((id) => !answeredAtMs.has(id));
 
   return {
-    freeze,
-    ready: async () => {
-      const over = new AbortController();
-      const late = delay(readyMs, undefined, { signal: over.signal }).catch(() => {});
-      await Promise.race([news.caughtUp, late]);
-      over.abort();
+    add: (from, at) => {
+      answeredAtMs.set(from, Math.max(at, answeredAtMs.get(from) ?? 0));
+      onAnswer();
     },
-    close: async () => {
-      news.close();
-      for (const { stop } of attempts.values()) stop();
-      await news.tell({ kind: 'bye', id: '', repository: '', at: 0 }).catch(() => {});
-      await instances.close();
-      for (const id of foreign.keys()) thawForeign(id);
+    keep: (from) => {
+      if (answeredAtMs.has(from)) answeredAtMs.set(from, Infinity);
     },
+    missing,
+    complete: (over) =>
+      new Promise((resolve) => {
+        const check = () => {
+          if (!over.aborted && missing().length > 0) return;
+          clearInterval(polling);
+          resolve();
+        };
+        // An instance also stops missing when it counts as gone, which nothing tells.
+        const polling = setInterval(check, pollMs).unref();
+        over.addEventListener('abort', check, { once: true });
+        onAnswer = check;
+        check();
+      }),
+    validUntilMs: () => Math.min(...answeredAtMs.values()) + leaseMs,
   };
+}
+
+/** Acts again and again until it is over. */
+function every(ms: number, act: () => void, over: AbortSignal): void {
+  if (over.aborted) return;
+  const timer = setInterval(act, ms).unref();
+  over.addEventListener('abort', () => clearInterval(timer), { once: true });
+}
+
+async function waitAtMost(ms: number, promise: Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const late = delay(ms, undefined, { signal: over.signal }).catch(() => {});
+  await Promise.race([promise, late]);
+  over.abort();
 }
 
 /** Resolves when it has come true; else never. */

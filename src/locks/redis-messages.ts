@@ -3,52 +3,52 @@ import type { Cluster, Redis } from 'ioredis';
 import type { RedisInstances } from './redis-instances.ts';
 import { within } from '../redis/trust.ts';
 
-/** What an instance says to the others. */
-export type News = {
-  /** `freeze`: let nothing more through to a repository; again and again. `quiet`: the answer. `thaw`: go on. `bye`: an end. */
+/** What an instance publishes to the others. */
+export type Message = {
+  /** `freeze`: let nothing more through to a repository, published again and again. `quiet`: its answer. `thaw`: go on. `bye`: the instance ends. */
   readonly kind: string;
   readonly id: string;
   readonly repository: string;
-  /** When the `freeze` was said that this is, or answers, by the clock of who said it, in milliseconds. */
+  /** When the `freeze` was published that this is, or answers, by its publisher's clock, in milliseconds. */
   readonly at: number;
   readonly from: string;
 };
 
-export type RedisNewsOptions = {
+export type RedisMessagesOptions = {
   readonly redis: Redis | Cluster;
-  /** Another connection, on which it is listened. */
+  /** Another connection, for reads that block. */
   readonly listening: Redis | Cluster;
   /** The key of the stream. */
   readonly key: string;
   /** How long anything waits for Redis, in milliseconds. */
   readonly timeoutMs: number;
   readonly instances: RedisInstances;
-  /** How far back what was said before counts, in milliseconds. */
+  /** How old a message may be that is read at the start, in milliseconds. */
   readonly backMs: number;
-  readonly onNews: (news: News) => void;
+  readonly onMessage: (message: Message) => void;
 };
 
-/** What instances tell each other: a stream, and not pub/sub, which deploy/install.sh does not allow its user. */
-export type RedisNews = {
+/** Messages between instances: a stream, and not pub/sub, which deploy/install.sh does not allow its user. */
+export type RedisMessages = {
   /** @throws Error when Redis has not taken it. */
-  tell(news: Omit<News, 'from'>): Promise<void>;
-  /** Resolves when all that was said before has been read. */
+  publish(message: Omit<Message, 'from'>): Promise<void>;
+  /** Resolves when everything published before has been read. */
   readonly caughtUp: Promise<void>;
   close(): void;
 };
 
-/** How long one look for news waits at Redis, and how much longer its answer may take, in milliseconds. */
+/** How long one read waits at Redis for a message, and how much longer its answer may take, in milliseconds. */
 const blockMs = 2000;
 const silentMs = 1000;
 const retryMs = 50;
-const maxNews = 10_000;
-const pageNews = 500;
+const maxMessages = 10_000;
+const pageMessages = 500;
 const streamTtlMs = 60 * 60 * 1000;
 /** The longest part of a message that is believed. */
 const maxPartLength = 1024;
 
-export function createRedisNews(options: RedisNewsOptions): RedisNews {
-  const { redis, listening, key, timeoutMs, instances, backMs, onNews } = options;
+export function createRedisMessages(options: RedisMessagesOptions): RedisMessages {
+  const { redis, listening, key, timeoutMs, instances, backMs, onMessage } = options;
   let isClosed = false;
   let last = '';
   let readSinceMs = 0;
@@ -56,16 +56,16 @@ export function createRedisNews(options: RedisNewsOptions): RedisNews {
   let catchUp = () => {};
   const caughtUp = new Promise<void>((resolve) => (catchUp = resolve));
 
-  const ask = async () => {
+  const readPage = async () => {
     try {
       return isUpToDate
         ? await within(
             blockMs + silentMs,
-            listening.xread('COUNT', pageNews, 'BLOCK', blockMs, 'STREAMS', key, last),
+            listening.xread('COUNT', pageMessages, 'BLOCK', blockMs, 'STREAMS', key, last),
           )
-        : await within(timeoutMs, listening.xread('COUNT', pageNews, 'STREAMS', key, last));
+        : await within(timeoutMs, listening.xread('COUNT', pageMessages, 'STREAMS', key, last));
     } catch (error) {
-      // One that is blocked for ever would hold up the next question, too.
+      // A read that is blocked for ever would hold up the next one, too.
       if (!isClosed && listening.status === 'ready') listening.disconnect(true);
       throw error;
     }
@@ -79,11 +79,11 @@ export function createRedisNews(options: RedisNewsOptions): RedisNews {
       isUpToDate = false;
     }
     if (listening.status !== 'ready') throw new Error('not connected');
-    const reply = await ask();
+    const reply = await readPage();
     for (const [entry, fields] of reply?.[0]?.[1] ?? []) {
       last = entry;
-      const news = readNews(fields);
-      if (news !== null) onNews(news);
+      const message = parseMessage(fields);
+      if (message !== null) onMessage(message);
     }
     if (reply !== null) return;
     isUpToDate = true;
@@ -102,10 +102,10 @@ export function createRedisNews(options: RedisNewsOptions): RedisNews {
 
   return {
     caughtUp,
-    tell: async ({ kind, id, repository, at }) => {
+    publish: async ({ kind, id, repository, at }) => {
       const fields = ['kind', kind, 'id', id, 'repository', repository, 'at', at, 'from', instances.me];
-      const told = redis.xadd(key, 'MAXLEN', '~', maxNews, '*', ...fields);
-      await within(timeoutMs, Promise.all([told, redis.pexpire(key, streamTtlMs)]));
+      const added = redis.xadd(key, 'MAXLEN', '~', maxMessages, '*', ...fields);
+      await within(timeoutMs, Promise.all([added, redis.pexpire(key, streamTtlMs)]));
     },
     close: () => {
       isClosed = true;
@@ -113,12 +113,13 @@ export function createRedisNews(options: RedisNewsOptions): RedisNews {
   };
 }
 
-function readNews(fields: readonly string[]): News | null {
+function parseMessage(fields: readonly string[]): Message | null {
   const parts = new Map<string, string>();
   for (let i = 0; i + 1 < fields.length; i += 2) parts.set(fields[i] ?? '', fields[i + 1] ?? '');
   const part = (name: string) => parts.get(name) ?? '';
-  const news = { kind: part('kind'), id: part('id'), repository: part('repository'), from: part('from') };
+  const message = { kind: part('kind'), id: part('id'), repository: part('repository'), from: part('from') };
   const at = Number(part('at'));
-  const isSound = Object.values(news).every(({ length }) => length <= maxPartLength) && Number.isFinite(at);
-  return isSound && news.from !== '' ? { ...news, at } : null;
+  const isSound =
+    Object.values(message).every(({ length }) => length <= maxPartLength) && Number.isFinite(at);
+  return isSound && message.from !== '' ? { ...message, at } : null;
 }
