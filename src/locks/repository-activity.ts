@@ -1,4 +1,4 @@
-/** Why a held request does not go on: too long a wait, too many held already, or whoever sent it has left. */
+/** Why a held request does not go on: it waited too long, too many are held already, or its client has left. */
 export type HoldRefusal = 'late' | 'crowded' | 'gone';
 
 export type HoldLimits = {
@@ -7,134 +7,153 @@ export type HoldLimits = {
   /** How many may be held for one repository, and in all. */
   readonly maxPerRepository: number;
   readonly maxInAll: number;
-  /** Ends the waiting. */
+  /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
 };
 
-/** Ends what has been entered; at once, or after so many milliseconds when upstream may be at it still. Does nothing a second time. */
+/** Counts what has entered as over, at once, or after `lingerMs` when upstream may be at it still. Does nothing a second time. */
 export type Leave = (lingerMs?: number) => void;
 
-/** What a process has under way with upstream in each repository that may not meet a delete there. */
+/** Counts what one process has under way with upstream in each repository, and holds requests where a delete has frozen it. */
 export type RepositoryActivity = {
-  /** Enters what is about to be sent to upstream; null: one of the repositories is frozen. */
+  /** Counts a request that is about to be sent to upstream; null: one of its repositories is frozen. */
   readonly enter: (repositories: readonly string[]) => Leave | null;
-  /** The same, once none of them is frozen; never rejects. */
+  /** Does the same once none of them is frozen; never rejects. */
   readonly wait: (repositories: readonly string[], limits: HoldLimits) => Promise<Leave | HoldRefusal>;
-  /** Lets nobody enter until the thaw of the same id, and calls back once when nobody is in. */
+  /** Lets nothing enter until the thaw of the same id; calls back once, when nothing is in. */
   readonly freeze: (repository: string, id: string, onQuiet: () => void) => void;
-  /** Those who were held go on, before anybody else. */
+  /** Lets held requests go on, before any other. */
   readonly thaw: (repository: string, id: string) => void;
 };
 
 type Held = { readonly repositories: readonly string[]; readonly go: (leave: Leave) => void };
 type Place = {
   active: number;
-  /** What to call for each freeze when nobody is in; null: it has been called. */
+  /** What to call for each freeze when nothing is in; null: it has been called. */
   readonly freezes: Map<string, (() => void) | null>;
   readonly held: Set<Held>;
 };
 
 /** Creates the activity of one process. Without a delete, entering and leaving cost a look into a map each. */
 export function createRepositoryActivity(): RepositoryActivity {
-  /** Repositories in which something is under way, frozen or held. */
-  const places = new Map<string, Place>();
+  const places = createPlaces();
   let heldInAll = 0;
 
-  const placeOf = (repository: string): Place => {
-    let place = places.get(repository);
-    if (place === undefined) {
-      place = { active: 0, freezes: new Map(), held: new Set() };
-      places.set(repository, place);
-    }
-    return place;
-  };
-  const tidy = (repository: string, { active, freezes, held }: Place) => {
-    if (active === 0 && freezes.size === 0 && held.size === 0) places.delete(repository);
-  };
-  const findFrozen = (repositories: readonly string[]): Place | undefined => {
-    for (const repository of repositories) {
-      const place = places.get(repository);
-      if (place !== undefined && place.freezes.size > 0) return place;
-    }
-    return undefined;
-  };
-  const tellQuiet = ({ freezes }: Place) => {
-    for (const [id, onQuiet] of freezes) {
-      freezes.set(id, null);
-      onQuiet?.();
-    }
-  };
   const leave = (repositories: readonly string[]) => {
     for (const repository of repositories) {
-      const place = placeOf(repository);
+      const place = places.get(repository);
       place.active -= 1;
       if (place.active > 0) continue;
-      tellQuiet(place);
-      tidy(repository, place);
+      callQuiet(place);
+      places.tidy(repository);
     }
   };
-
   const enter: RepositoryActivity['enter'] = (repositories) => {
-    if (findFrozen(repositories) !== undefined) return null;
-    for (const repository of repositories) placeOf(repository).active += 1;
-    let isOver = false;
-    return (lingerMs = 0) => {
-      if (isOver) return;
-      isOver = true;
-      if (lingerMs === 0) leave(repositories);
-      else setTimeout(() => leave(repositories), lingerMs).unref();
-    };
+    if (repositories.some((repository) => places.isFrozen(repository))) return null;
+    for (const repository of repositories) places.get(repository).active += 1;
+    return leaveOnce(() => leave(repositories));
   };
 
-  const wait: RepositoryActivity['wait'] = (repositories, limits) =>
+  const isCrowded = (repositories: readonly string[], { maxPerRepository, maxInAll }: HoldLimits) =>
+    heldInAll >= maxInAll ||
+    repositories.some((repository) => places.countHeld(repository) >= maxPerRepository);
+  const hold = (repositories: readonly string[], limits: HoldLimits): Promise<Leave | HoldRefusal> =>
     new Promise((resolve) => {
-      const { waitMs, maxPerRepository, maxInAll, signal } = limits;
-      const entered = enter(repositories);
-      if (entered !== null || signal.aborted) {
-        resolve(entered ?? 'gone');
-        return;
-      }
-      const queues = () => repositories.map((repository) => placeOf(repository).held);
-      if (heldInAll >= maxInAll || queues().some(({ size }) => size >= maxPerRepository)) {
-        resolve('crowded');
-        return;
-      }
-      heldInAll += 1;
+      const stopWaiting = onRefusal(limits, (refusal) => end(refusal));
+      const held: Held = { repositories, go: (entered) => end(entered) };
       const end = (outcome: Leave | HoldRefusal) => {
         heldInAll -= 1;
-        clearTimeout(timer);
-        signal.removeEventListener('abort', gone);
+        stopWaiting();
         for (const repository of repositories) {
-          const place = placeOf(repository);
-          place.held.delete(held);
-          tidy(repository, place);
+          places.get(repository).held.delete(held);
+          places.tidy(repository);
         }
         resolve(outcome);
       };
-      const held: Held = { repositories, go: end };
-      const gone = () => end('gone');
-      const timer = setTimeout(() => end('late'), waitMs);
-      signal.addEventListener('abort', gone, { once: true });
-      for (const queue of queues()) queue.add(held);
+      heldInAll += 1;
+      for (const repository of repositories) places.get(repository).held.add(held);
     });
+  const wait: RepositoryActivity['wait'] = async (repositories, limits) => {
+    const entered = enter(repositories);
+    if (entered !== null) return entered;
+    if (limits.signal.aborted) return 'gone';
+    return isCrowded(repositories, limits) ? 'crowded' : hold(repositories, limits);
+  };
 
   return {
     enter,
     wait,
     freeze: (repository, id, onQuiet) => {
-      const place = placeOf(repository);
+      const place = places.get(repository);
       place.freezes.set(id, onQuiet);
-      if (place.active === 0) tellQuiet(place);
+      if (place.active === 0) callQuiet(place);
     },
     thaw: (repository, id) => {
-      const place = placeOf(repository);
+      const place = places.get(repository);
       place.freezes.delete(id);
-      // One that waits for another repository, too, may have to wait on.
+      // A request that waits for another repository, too, may have to wait on.
       for (const held of [...place.held]) {
         const entered = enter(held.repositories);
         if (entered !== null) held.go(entered);
       }
-      tidy(repository, place);
+      places.tidy(repository);
     },
+  };
+}
+
+/** Repositories in which something is under way, frozen or held; of others nothing is kept. */
+type Places = {
+  /** Begins a place where there is none: whoever calls it leaves something there, or tidies. */
+  get(repository: string): Place;
+  tidy(repository: string): void;
+  isFrozen(repository: string): boolean;
+  countHeld(repository: string): number;
+};
+
+function createPlaces(): Places {
+  const places = new Map<string, Place>();
+  return {
+    get: (repository) => {
+      let place = places.get(repository);
+      if (place === undefined) {
+        place = { active: 0, freezes: new Map(), held: new Set() };
+        places.set(repository, place);
+      }
+      return place;
+    },
+    tidy: (repository) => {
+      const place = places.get(repository);
+      if (place?.active === 0 && place.freezes.size === 0 && place.held.size === 0) places.delete(repository);
+    },
+    isFrozen: (repository) => (places.get(repository)?.freezes.size ?? 0) > 0,
+    countHeld: (repository) => places.get(repository)?.held.size ?? 0,
+  };
+}
+
+function callQuiet({ freezes }: Place): void {
+  for (const [id, onQuiet] of freezes) {
+    freezes.set(id, null);
+    onQuiet?.();
+  }
+}
+
+function leaveOnce(leave: () => void): Leave {
+  let hasLeft = false;
+  return (lingerMs = 0) => {
+    if (hasLeft) return;
+    hasLeft = true;
+    if (lingerMs === 0) leave();
+    else setTimeout(leave, lingerMs).unref();
+  };
+}
+
+/** Calls back when it has waited too long, or its client has left. Gives what stops both. */
+function onRefusal({ waitMs, signal }: HoldLimits, refuse: (refusal: HoldRefusal) => void): () => void {
+  const onGone = () => refuse('gone');
+  const timer = setTimeout(() => refuse('late'), waitMs);
+  signal.addEventListener('abort', onGone, { once: true });
+  return () => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onGone);
   };
 }
