@@ -65,12 +65,12 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     names: string[],
     args: (string | Buffer)[],
     parse: (reply: unknown) => T,
-  ): Promise<T> => trust.ask(async () => parse(await runScript(redis, script, names, args)));
+  ): Promise<T> => trust.run(async () => parse(await runScript(redis, script, names, args)));
 
   const keysOf = (slot: Slot) => [keys.epoch, keys.words, keys.entry(slot), keys.index];
 
   const write = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
-    if (!trust.answers()) return false;
+    if (!trust.isReachable()) return false;
     try {
       const named = items === 'all' ? [] : items.map((item) => itemWord(scope, item));
       await run(script, [keys.words], [nonce(), id, maxWords, ...scopeWords(scope), ...named], parseWritten);

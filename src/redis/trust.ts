@@ -8,86 +8,67 @@ export type RedisTrustOptions = {
   readonly keys: RedisKeys;
   /** How long anything waits for Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** For how long Redis has to answer before it is trusted, in milliseconds: every other instance has found it by then. */
+  /** How long Redis has to answer before it is trusted, in milliseconds: every other instance has found it by then. */
   readonly settleMs: number;
-  /** What Redis is to be told when it is back; may reject. */
+  /** Runs when Redis is back, before it is trusted; may reject. */
   readonly onReturn: () => Promise<void>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 };
 
 /** Whether Redis may be used, and the one way to use it. */
 export type RedisTrust = {
-  /** Whether Redis answers: it is to be told of writes. */
-  answers(): boolean;
-  /** Whether what it answers may be believed. */
+  /** Whether Redis answers, trusted or not: writes are sent to it. */
+  isReachable(): boolean;
+  /** Whether its answers may be believed. */
   isTrusted(): boolean;
-  /** Changes whenever trust ends: an answer that was asked for before is not to be believed. */
+  /** How often trust has ended. An answer to a command from before the last time must not be believed. */
   losses(): number;
-  /** Asks within the timeout. Any failure but a full Redis ends the trust. @throws Error after that. */
-  ask<T>(question: () => Promise<T>): Promise<T>;
-  /** Ends the trust for a reason that another process has found. */
+  /** Runs a command within the timeout. Any failure but a full Redis ends the trust. @throws Error after that. */
+  run<T>(command: () => Promise<T>): Promise<T>;
+  /** Ends the trust. */
   lose(reason: string): void;
   close(): void;
 };
 
-/** How often Redis is asked whether it is alive, and brought back into use, in milliseconds. */
-const watchMs = 500;
-/** A connection that is silent for this long is replaced: the one at its other end may have gone without a word. */
+/** How often Redis is probed, and brought back into use, in milliseconds. */
+const probeMs = 500;
+/** A connection that is silent for this long is replaced: its other end may have gone without a sign. */
 const silentMs = 1000;
-/** How often in a row a full Redis must be found to have room before it is said, since it fills up again at once. */
-const roomyTurns = 4;
+/** How many probes in a row must find room before a full Redis counts as having room: it fills up again at once. */
+const roomyProbes = 4;
 
 /**
  * Redis is lost, settling or trusted.
  *
- * Any failure, a late answer included, loses it at once, since a write's word may have been lost in it; then nothing
+ * Any failure, a late answer included, loses it at once, since it may have kept Redis from hearing of a write; then nothing
  * waits for it. As soon as it answers again the epoch is deleted, so that nobody believes what was stored before, and
- * from then on it is told of writes. It is believed only when it has answered for `settleMs`: an instance that finds it
+ * from then on writes are sent to it. It is believed only when it has answered for `settleMs`: an instance that finds it
  * later, after a restart or a failover, takes writes meanwhile that Redis does not hear of. A new instance begins likewise.
  */
-export function createRedisTrust({
-  redis,
-  keys,
-  timeoutMs,
-  settleMs,
-  onReturn,
-  logger,
-}: RedisTrustOptions): RedisTrust {
+export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
+  const { redis, keys, timeoutMs, settleMs, onReturn } = options;
+  const trouble = createTroubleLog(options.logger);
   let state: 'lost' | 'settling' | 'trusted' = 'lost';
   let losses = 0;
   let isReturning = false;
-  let turnsRoomy = 0;
-  let trouble: 'lost' | 'full' | null = null;
-  let connectionError: string | null = null;
-  let closed = false;
+  let isClosed = false;
 
   const lose = (reason: string) => {
     const wasLost = state === 'lost';
     state = 'lost';
-    if (closed) return;
-    if (trouble !== 'lost') {
-      trouble = 'lost';
-      logger.warn({ reason }, 'Redis cannot be used: the cache is passed by until it is back');
-    }
+    if (isClosed) return;
+    trouble.lost(reason);
     if (wasLost) return;
     losses += 1;
     void comeBack();
   };
-
-  const fill = (reason: string) => {
-    turnsRoomy = 0;
-    if (trouble !== null) return;
-    trouble = 'full';
-    logger.warn({ reason }, 'Redis is full: nothing new is cached until it has room');
-  };
-
-  const ask: RedisTrust['ask'] = async (question) => {
+  const run: RedisTrust['run'] = async (command) => {
     try {
-      return await within(timeoutMs, question());
+      return await within(timeoutMs, command());
     } catch (error) {
       const { message } = error as Error;
-      // A full Redis keeps its word: it only stores nothing new.
-      if (isFull(message)) fill(message);
+      // A full Redis still answers for what it has: it only stores nothing new.
+      if (isFull(message)) trouble.full(message);
       else lose(message);
       if (error instanceof ForeignAnswerError) redis.disconnect(true);
       throw error;
@@ -95,89 +76,149 @@ export function createRedisTrust({
   };
 
   const comeBack = async () => {
-    if (closed || isReturning || redis.status !== 'ready') return;
+    if (isClosed || isReturning || redis.status !== 'ready') return;
     isReturning = true;
+    const isReached = await reach().finally(() => (isReturning = false));
+    if (!isReached) return;
+    state = 'settling';
+    if (!(await settle())) return;
+    state = 'trusted';
+    trouble.back();
+  };
+  /** Deletes the epoch; a connection that stays silent is replaced. */
+  const reach = async (): Promise<boolean> => {
     try {
       await within(timeoutMs + silentMs, redis.del(keys.epoch));
-      state = 'settling';
+      return true;
     } catch (error) {
       lose((error as Error).message);
       if (error instanceof LateError) redis.disconnect(true);
-      return;
-    } finally {
-      isReturning = false;
+      return false;
     }
+  };
+  /** Gives whether Redis has answered all the while. */
+  const settle = async (): Promise<boolean> => {
     const before = losses;
     try {
-      // Once more, for the writes of which it was not told because that answer was still on its way.
-      await ask(() => redis.del(keys.epoch));
+      // Once more, for the writes that were not sent to it because that answer was still on its way.
+      await run(() => redis.del(keys.epoch));
       await onReturn();
       await delay(settleMs, undefined, { ref: false });
-      // The writes of which others did not tell it, because they had not found it yet.
-      if (losses === before) await ask(() => redis.del(keys.epoch));
+      // The writes that others did not send to it, because they had not found it yet.
+      if (losses === before) await run(() => redis.del(keys.epoch));
     } catch {
-      return;
+      return false;
     }
-    if (losses !== before) return;
-    state = 'trusted';
-    if (trouble === 'lost') {
-      trouble = null;
-      logger.info('Redis is back: the cache is in use again');
-    }
+    return losses === before;
   };
 
-  /** Refused for as long as Redis is full. */
-  const lookForRoom = async () => {
-    await ask(() => redis.set(keys.probe, '', 'PX', watchMs));
-    turnsRoomy += 1;
-    if (turnsRoomy < roomyTurns || trouble !== 'full') return;
-    trouble = null;
-    logger.info('Redis has room again: the cache is in use again');
-  };
-
-  const watch = async () => {
+  const probe = async () => {
     if (state === 'lost') await comeBack();
-    else if (trouble === 'full') await lookForRoom();
-    else await ask(() => redis.exists(keys.epoch));
+    else if (!trouble.isFull()) await run(() => redis.exists(keys.epoch));
+    else {
+      // Refused for as long as Redis is full.
+      await run(() => redis.set(keys.probe, '', 'PX', probeMs));
+      trouble.roomFound();
+    }
   };
-
-  let timer: NodeJS.Timeout;
-  const scheduleWatch = () => {
-    timer = setTimeout(() => {
-      void watch()
-        .catch(() => {}) // it has been noted by whoever asked
-        .finally(() => {
-          if (!closed) scheduleWatch();
-        });
-    }, watchMs).unref();
-  };
-  redis.on('error', (error: Error) => (connectionError = error.message));
-  redis.on('close', () => lose(connectionError ?? 'the connection was closed'));
-  // In a cluster: a node has gone.
-  redis.on('-node', () => lose(connectionError ?? 'the connection to a node was closed'));
-  redis.on('ready', () => {
-    connectionError = null;
-    void comeBack();
-  });
-  scheduleWatch();
+  onConnectionChange(redis, { lose, comeBack });
+  const stopProbing = repeat(probeMs, probe);
 
   return {
-    answers: () => state !== 'lost',
+    isReachable: () => state !== 'lost',
     isTrusted: () => state === 'trusted',
     losses: () => losses,
-    ask,
+    run,
     lose,
     close: () => {
-      closed = true;
-      clearTimeout(timer);
+      isClosed = true;
+      stopProbing();
     },
+  };
+}
+
+/** Logs each trouble once, and its end. */
+type TroubleLog = {
+  lost(reason: string): void;
+  back(): void;
+  full(reason: string): void;
+  isFull(): boolean;
+  /** A probe has found room. */
+  roomFound(): void;
+};
+
+function createTroubleLog(logger: RedisTrustOptions['logger']): TroubleLog {
+  let trouble: 'lost' | 'full' | null = null;
+  /** Probes in a row that have found room. */
+  let roomy = 0;
+  return {
+    lost: (reason) => {
+      if (trouble === 'lost') return;
+      trouble = 'lost';
+      logger.warn({ reason }, 'Redis cannot be used: the cache is passed by until it is back');
+    },
+    back: () => {
+      if (trouble !== 'lost') return;
+      trouble = null;
+      logger.info('Redis is back: the cache is in use again');
+    },
+    full: (reason) => {
+      roomy = 0;
+      if (trouble !== null) return;
+      trouble = 'full';
+      logger.warn({ reason }, 'Redis is full: nothing new is cached until it has room');
+    },
+    isFull: () => trouble === 'full',
+    roomFound: () => {
+      roomy += 1;
+      if (roomy < roomyProbes || trouble !== 'full') return;
+      trouble = null;
+      logger.info('Redis has room again: the cache is in use again');
+    },
+  };
+}
+
+/** Loses Redis when a connection closes, and comes back when it is ready. */
+function onConnectionChange(
+  redis: Redis | Cluster,
+  act: { lose: (reason: string) => void; comeBack: () => Promise<void> },
+): void {
+  /** Comes before the end of the connection that it explains. */
+  let lastError: string | null = null;
+  redis.on('error', (error: Error) => (lastError = error.message));
+  redis.on('close', () => act.lose(lastError ?? 'the connection was closed'));
+  // In a cluster: a node has gone.
+  redis.on('-node', () => act.lose(lastError ?? 'the connection to a node was closed'));
+  redis.on('ready', () => {
+    lastError = null;
+    void act.comeBack();
+  });
+}
+
+/** Runs a step again and again, with a pause before each; gives what stops it. A step that rejects has dealt with it. */
+function repeat(pauseMs: number, step: () => Promise<void>): () => void {
+  let isStopped = false;
+  let timer: NodeJS.Timeout;
+  const schedule = () => {
+    timer = setTimeout(() => {
+      void step()
+        .catch(() => {})
+        .finally(() => {
+          if (!isStopped) schedule();
+        });
+    }, pauseMs).unref();
+  };
+  schedule();
+  return () => {
+    isStopped = true;
+    clearTimeout(timer);
   };
 }
 
 /** No answer came in time. */
 export class LateError extends Error {}
 
-/** Something answers in Redis's place, or gives one question the answer to another: nothing on this connection is to be believed. */
+/** Something answers in Redis's place, or gives one command the answer to another: nothing on this connection may be believed. */
 export class ForeignAnswerError extends Error {
   constructor() {
     super('it does not answer as Redis does');
@@ -188,7 +229,7 @@ function isFull(message: string): boolean {
   return /(^|\s)-?OOM\s/.test(message);
 }
 
-/** The same, or an error when it takes longer than so many milliseconds. @throws Error also as the promise does. */
+/** Awaits a promise for so many milliseconds at most. @throws LateError after that; as the promise does */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
