@@ -2,64 +2,120 @@ import { Worker } from 'node:worker_threads';
 import { OciError } from '../../registry/error.ts';
 import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 
-/** Checks passwords on threads of its own, so that no hash ever runs on the thread that streams. */
+/** Checks passwords on its own threads, so that no hash runs on the thread that streams. */
 export type PasswordPool = {
   /**
-   * @param order isWanted: asked when a thread is free for it, what is not wanted any more is not computed, and gives undefined;
-   * isFirst: to be done before all that are not, which make room for it in a full queue
+   * Gives whether the password matches; undefined when the check was no longer wanted.
    * @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close
    */
-  verify(
-    password: string,
-    hash: string,
-    order?: { isWanted: () => boolean; isFirst: boolean },
-  ): Promise<boolean | undefined>;
-  /** How many checks wait, and how many are under way. */
+  verify(password: string, hash: string, order?: CheckOrder): Promise<boolean | undefined>;
+  /** How many checks wait, and how many run. */
   readonly load: { readonly queued: number; readonly running: number };
-  /** Ends the threads; checks still under way fail with UNAVAILABLE. */
+  /** Ends the threads; running checks fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
 
-type Job = PasswordRequest & {
-  readonly queuedAtMs: number;
+type CheckOrder = {
+  /** Asked when a thread is free: a check that is no longer wanted is not computed. */
   readonly isWanted: () => boolean;
+  /** Goes before all checks that are not first; in a full queue the last of them makes room for it. */
   readonly isFirst: boolean;
-  readonly resolve: (matches: boolean | undefined) => void;
-  readonly reject: (error: OciError) => void;
 };
+
+type PasswordPoolOptions = {
+  /** How many checks run at the same time. */
+  threads: number;
+  /** How many more may wait. */
+  maxQueued: number;
+  /** Called when a check begins, with how long it has waited, in milliseconds. */
+  onWaited?: (waitedMs: number) => void;
+  /** Called for each check that was refused because too many waited. */
+  onRejected?: () => void;
+};
+
+type Job = PasswordRequest &
+  CheckOrder & {
+    readonly queuedAtMs: number;
+    readonly resolve: (matches: boolean | undefined) => void;
+    readonly reject: (error: OciError) => void;
+  };
 
 const maxBackOffMs = 5000;
 
-/**
- * Creates a pool; threads start when they are first needed and never keep the process alive.
- *
- * @param options threads: checks at the same time; maxQueued: checks that may wait besides; onWaited: called when a check begins, with how long it has waited, in milliseconds; onRejected: called for each that was refused because too many waited
- */
-export function createPasswordPool(options: {
-  threads: number;
-  maxQueued: number;
-  onWaited?: (waitedMs: number) => void;
-  onRejected?: () => void;
-}): PasswordPool {
-  const workers = new Map<Worker, Job | undefined>();
+/** Creates a pool; threads start when they are first needed and never keep the process alive. */
+export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
   const queue: Job[] = [];
-  let crashesInARow = 0;
-  let mayStartAtMs = 0;
-  let closed = false;
+  const threads = createThreads(options.threads, dispatch);
+  let isClosed = false;
 
-  function recordCrash(): void {
-    // The first crash is fixed at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
-    crashesInARow += 1;
-    const backOffMs = crashesInARow === 1 ? 0 : Math.min(maxBackOffMs, 100 * 2 ** (crashesInARow - 2));
-    mayStartAtMs = performance.now() + backOffMs;
+  function dispatch(): void {
+    for (let job = queue[0]; job !== undefined; job = queue[0]) {
+      if (!job.isWanted()) job.resolve(undefined);
+      else if (threads.run(job)) options.onWaited?.(performance.now() - job.queuedAtMs);
+      else break;
+      queue.shift();
+    }
+    // With no thread alive nothing would ever take the queue up again: fail now instead of hanging.
+    if (threads.count() === 0) rejectAll(queue, 'no password thread could be started');
   }
 
-  function start(): Worker | undefined {
+  function enqueue(job: Job): void {
+    insert(queue, job);
+    dispatch();
+    if (queue.length <= options.maxQueued) return;
+    options.onRejected?.();
+    queue.pop()?.reject(unavailable(`${options.maxQueued} password checks are waiting already`));
+  }
+
+  return {
+    verify(password, hash, order = { isWanted: () => true, isFirst: false }) {
+      return new Promise<boolean | undefined>((resolve, reject) => {
+        if (isClosed) reject(unavailable('the password pool is closed'));
+        else enqueue({ password, hash, ...order, queuedAtMs: performance.now(), resolve, reject });
+      });
+    },
+    get load() {
+      return { queued: queue.length, running: threads.countRunning() };
+    },
+    async close() {
+      isClosed = true;
+      rejectAll(queue, 'the password pool is closed');
+      await threads.end();
+    },
+  };
+}
+
+/** Puts a job behind all others, or, when it is first, behind the last that is first too. */
+function insert(queue: Job[], job: Job): void {
+  const after = job.isFirst ? queue.findIndex(({ isFirst }) => !isFirst) : -1;
+  queue.splice(after === -1 ? queue.length : after, 0, job);
+}
+
+function rejectAll(queue: Job[], reason: string): void {
+  for (const job of queue.splice(0)) job.reject(unavailable(reason));
+}
+
+/** The threads of a pool, each with the job that it runs. */
+type Threads = {
+  /** Runs a job on an idle thread or a new one; false: there is none now. */
+  run(job: Job): boolean;
+  count(): number;
+  countRunning(): number;
+  end(): Promise<void>;
+};
+
+/** @param onChange called when a thread has become idle or has ended */
+function createThreads(max: number, onChange: () => void): Threads {
+  const workers = new Map<Worker, Job | undefined>();
+  const backOff = createBackOff();
+  let isEnding = false;
+
+  const start = (): Worker | undefined => {
     let worker: Worker;
     try {
       worker = new Worker(new URL('./password-worker.js', import.meta.url), { name: 'password' });
     } catch {
-      recordCrash(); // no thread or memory to be had
+      backOff.crashed(); // no thread or memory to be had
       return undefined;
     }
     workers.set(worker, undefined);
@@ -67,84 +123,69 @@ export function createPasswordPool(options: {
     worker.on('message', (reply: PasswordReply) => {
       const job = workers.get(worker);
       workers.set(worker, undefined);
-      crashesInARow = 0;
+      backOff.worked();
       if ('matches' in reply) job?.resolve(reply.matches);
-      else job?.reject(unavailable(new Error(reply.failure)));
-      dispatch();
+      else job?.reject(unavailable(reply.failure));
+      onChange();
     });
     worker.on('error', (error) => (failure = error));
     worker.on('exit', () => {
       const job = workers.get(worker);
       workers.delete(worker);
       job?.reject(unavailable(failure));
-      if (closed) return;
-      recordCrash();
-      dispatch();
+      if (isEnding) return;
+      backOff.crashed();
+      onChange();
     });
     worker.unref(); // after the listeners: adding one for messages refs the thread again
     return worker;
-  }
-
-  function findOrStartIdle(): Worker | undefined {
+  };
+  const findOrStartIdle = (): Worker | undefined => {
     for (const [worker, job] of workers) if (job === undefined) return worker;
-    return workers.size < options.threads && performance.now() >= mayStartAtMs ? start() : undefined;
-  }
-
-  function dispatch(): void {
-    while (queue.length > 0) {
-      if (queue[0]?.isWanted() === false) {
-        queue.shift()?.resolve(undefined);
-        continue;
-      }
-      const worker = findOrStartIdle();
-      if (worker === undefined) break;
-      const job = queue.shift();
-      if (job === undefined) break;
-      workers.set(worker, job);
-      options.onWaited?.(performance.now() - job.queuedAtMs);
-      worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
-    }
-    // With no thread alive nobody would ever take the queue up again: fail now instead of hanging.
-    if (workers.size === 0) rejectQueue('no password thread could be started');
-  }
-
-  function rejectQueue(reason: string): void {
-    for (const job of queue.splice(0)) job.reject(unavailable(new Error(reason)));
-  }
+    return workers.size < max && backOff.isOver() ? start() : undefined;
+  };
 
   return {
-    verify(password, hash, order = { isWanted: () => true, isFirst: false }) {
-      return new Promise<boolean | undefined>((resolve, reject) => {
-        if (closed) {
-          reject(unavailable(new Error('the password pool is closed')));
-          return;
-        }
-        const after = order.isFirst ? queue.findIndex(({ isFirst }) => !isFirst) : -1;
-        const at = after === -1 ? queue.length : after;
-        queue.splice(at, 0, { password, hash, ...order, queuedAtMs: performance.now(), resolve, reject });
-        dispatch();
-        if (queue.length > options.maxQueued) {
-          options.onRejected?.();
-          const reason = `${options.maxQueued} password checks are waiting already`;
-          queue.pop()?.reject(unavailable(new Error(reason)));
-        }
-      });
+    run: (job) => {
+      const worker = findOrStartIdle();
+      if (worker === undefined) return false;
+      workers.set(worker, job);
+      worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
+      return true;
     },
-    get load() {
-      const running = [...workers.values()].filter((job) => job !== undefined).length;
-      return { queued: queue.length, running };
-    },
-    async close() {
-      closed = true;
-      rejectQueue('the password pool is closed');
+    count: () => workers.size,
+    countRunning: () => [...workers.values()].filter((job) => job !== undefined).length,
+    end: async () => {
+      isEnding = true;
       await Promise.all([...workers.keys()].map((worker) => worker.terminate()));
     },
   };
 }
 
+/** How long no thread is started after crashes. */
+type BackOff = { crashed(): void; worked(): void; isOver(): boolean };
+
+function createBackOff(): BackOff {
+  let crashesInARow = 0;
+  let untilMs = 0;
+  return {
+    crashed: () => {
+      // The first crash is fixed at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
+      crashesInARow += 1;
+      const waitMs = crashesInARow === 1 ? 0 : Math.min(maxBackOffMs, 100 * 2 ** (crashesInARow - 2));
+      untilMs = performance.now() + waitMs;
+    },
+    worked: () => {
+      crashesInARow = 0;
+    },
+    isOver: () => performance.now() >= untilMs,
+  };
+}
+
+/** @param cause what happened, or a sentence about it */
 function unavailable(cause: unknown): OciError {
   return new OciError('UNAVAILABLE', 'Passwords cannot be checked right now; try again in a moment.', {
     headers: { 'Retry-After': '1' },
-    cause,
+    cause: typeof cause === 'string' ? new Error(cause) : cause,
   });
 }
