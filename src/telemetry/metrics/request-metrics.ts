@@ -2,14 +2,14 @@ import { STATUS_CODES } from 'node:http';
 import type { LoggedExchange } from '../log/access-log.ts';
 import { createHistogram, type Histogram } from './histogram.ts';
 import { counter, gauge, histogram, type MetricFamily, type MetricValue } from './metric-family.ts';
-import { createTally } from './tally.ts';
+import { createTally, type Tally } from './tally.ts';
 
-/** A request that is being answered. */
+/** A request that has not ended yet. */
 export type RequestUnderWay = Pick<LoggedExchange, 'method' | 'routeKind' | 'transfer' | 'bytesOut'>;
 
-/** What requests came to: counted in plain numbers as they end, and made into metrics when somebody asks. */
+/** Counts requests as they end, in plain numbers; makes metrics of them only when asked. */
 export type RequestMetrics = {
-  /** Counts a request whose answer has ended, at a time of the clock that `startedAtMs` is from. */
+  /** Counts a request whose answer has ended; `nowMs` is of the clock that `startedAtMs` is from. */
   readonly finished: (exchange: LoggedExchange, nowMs: number) => void;
   families(underWay: readonly RequestUnderWay[]): MetricFamily[];
 };
@@ -47,119 +47,158 @@ type Series = {
   readonly byStatus: Float64Array;
   bytesIn: number;
   bytesOut: number;
-  /** What was shown last: with those under way, which are about to be counted as ended. */
+  /** What was shown last: with the bytes of those under way, which are counted above when they end. */
   shownIn: number;
   shownOut: number;
 };
 
-/** A status has three digits, in whatever upstream says too. */
+/** A status has three digits, also in what upstream answers. */
 const statuses = 1000;
 
 export function createRequestMetrics(): RequestMetrics {
-  const series = new Map<string, Map<string, Series>>();
-  const authentications = createTally(authenticationResults);
-  const cacheAnswers = createTally(cacheResults);
-  const faults = createTally(upstreamFaults);
-
-  const seriesOf = ({ routeKind, method }: Pick<LoggedExchange, 'routeKind' | 'method'>): Series => {
-    const known = series.get(routeKind ?? noRoute)?.get(method);
-    if (known) return known;
-    const route = routeKind ?? noRoute;
-    const ofRoute = series.get(route) ?? new Map<string, Series>();
-    series.set(route, ofRoute);
-    // A client may name any method: those that are not known are one.
-    const name = methods.has(method) ? method : 'other';
-    const fresh = ofRoute.get(name) ?? {
-      labels: { route, method: name },
-      durations: createHistogram(durationBoundsSeconds),
-      byStatus: new Float64Array(statuses),
-      bytesIn: 0,
-      bytesOut: 0,
-      shownIn: 0,
-      shownOut: 0,
-    };
-    ofRoute.set(name, fresh);
-    return fresh;
+  const series = createSeriesTable();
+  const tallies: Tallies = {
+    authentications: createTally(authenticationResults),
+    cacheAnswers: createTally(cacheResults),
+    faults: createTally(upstreamFaults),
   };
 
-  const finished: RequestMetrics['finished'] = (exchange, nowMs) => {
-    const { res, transfer, cache, errorCode } = exchange;
-    const own = seriesOf(exchange);
-    const status = res.headersSent ? res.statusCode : 0;
-    own.byStatus[status] = (own.byStatus[status] ?? 0) + 1;
-    own.durations.observe((nowMs - exchange.startedAtMs) / 1000);
-    own.bytesIn += transfer?.bytesIn ?? 0;
-    own.bytesOut += transfer?.bytesOut ?? exchange.bytesOut;
-    if (cache !== null) cacheAnswers.count(cache);
-    const authentication = authenticationOf(exchange);
-    if (authentication !== null) authentications.count(authentication);
-    if (errorCode === null && exchange.reason === null && status < 500 && status !== 401) return;
-    const fault = upstreamFaultOf(exchange, status);
-    if (fault !== null) faults.count(fault);
+  return {
+    finished: (exchange, nowMs) => {
+      const { res, cache, errorCode } = exchange;
+      const status = res.headersSent ? res.statusCode : 0;
+      countRequest(series.of(exchange), exchange, status, nowMs);
+      if (cache !== null) tallies.cacheAnswers.count(cache);
+      const authentication = authenticationOf(exchange);
+      if (authentication !== null) tallies.authentications.count(authentication);
+      if (errorCode === null && exchange.reason === null && status < 500 && status !== 401) return;
+      const fault = upstreamFaultOf(exchange, status);
+      if (fault !== null) tallies.faults.count(fault);
+    },
+    families: (underWay) => {
+      const moving = sumBytes(underWay, series);
+      const all = series.all();
+      for (const own of all) show(own, moving.get(own));
+      return listFamilies(all, underWay, tallies);
+    },
   };
-
-  const families: RequestMetrics['families'] = (underWay) => {
-    const moving = new Map<Series, { bytesIn: number; bytesOut: number }>();
-    for (const request of underWay) {
-      const own = seriesOf(request);
-      const sum = moving.get(own) ?? { bytesIn: 0, bytesOut: 0 };
-      sum.bytesIn += request.transfer?.bytesIn ?? 0;
-      sum.bytesOut += request.transfer?.bytesOut ?? request.bytesOut;
-      moving.set(own, sum);
-    }
-    const all = [...series.values()].flatMap((ofRoute) => [...ofRoute.values()]);
-    for (const own of all) {
-      const sum = moving.get(own);
-      // A request that has just ended is under way no more, and may be counted an instant later: a counter never falls.
-      own.shownIn = Math.max(own.shownIn, own.bytesIn + (sum?.bytesIn ?? 0));
-      own.shownOut = Math.max(own.shownOut, own.bytesOut + (sum?.bytesOut ?? 0));
-    }
-    return [
-      counter('tidegate_requests_total', 'Requests answered.', all.flatMap(countByStatus)),
-      histogram(
-        'tidegate_request_duration_seconds',
-        "From the request's head to the end of its answer.",
-        all.flatMap(({ labels, durations }) => durations.values('tidegate_request_duration_seconds', labels)),
-      ),
-      counter(
-        'tidegate_received_bytes_total',
-        'Bytes of bodies that came from clients and went on to the registry.',
-        all.map(({ labels, shownIn }) => ({ labels, value: shownIn })),
-      ),
-      counter(
-        'tidegate_sent_bytes_total',
-        "Bytes of bodies sent to clients, but for Tidegate's own errors.",
-        all.map(({ labels, shownOut }) => ({ labels, value: shownOut })),
-      ),
-      gauge('tidegate_requests_in_flight', 'Requests under way.', 'sum', underWay.length),
-      gauge(
-        'tidegate_transfers_in_flight',
-        'Requests under way whose bodies go between client and registry.',
-        'sum',
-        underWay.filter(({ transfer }) => transfer !== null).length,
-      ),
-      counter(
-        'tidegate_authentications_total',
-        'Requests by what was found out about who asks.',
-        authentications.values('result'),
-      ),
-      counter(
-        'tidegate_cache_requests_total',
-        'Requests that a cache could answer, by whether it did.',
-        cacheAnswers.values('result'),
-      ),
-      counter(
-        'tidegate_upstream_errors_total',
-        'Requests that the registry failed to answer well.',
-        faults.values('kind'),
-      ),
-    ];
-  };
-
-  return { finished, families };
 }
 
-/** What upstream may answer has a thousand values: those without a meaning are shown by their class. */
+/** A series for each route and method; neither a client nor upstream makes it longer. */
+type SeriesTable = {
+  /** Begins the series where there is none. */
+  of(request: Pick<LoggedExchange, 'routeKind' | 'method'>): Series;
+  all(): readonly Series[];
+};
+
+function createSeriesTable(): SeriesTable {
+  const byRoute = new Map<string, Map<string, Series>>();
+  return {
+    of: ({ routeKind, method }) => {
+      const route = routeKind ?? noRoute;
+      const ofRoute = byRoute.get(route) ?? new Map<string, Series>();
+      const known = ofRoute.get(method);
+      if (known !== undefined) return known;
+      byRoute.set(route, ofRoute);
+      // A client may invent methods: all that are not known share one series.
+      const name = methods.has(method) ? method : 'other';
+      const series = ofRoute.get(name) ?? startSeries({ route, method: name });
+      ofRoute.set(name, series);
+      return series;
+    },
+    all: () => [...byRoute.values()].flatMap((ofRoute) => [...ofRoute.values()]),
+  };
+}
+
+function startSeries(labels: Series['labels']): Series {
+  return {
+    labels,
+    durations: createHistogram(durationBoundsSeconds),
+    byStatus: new Float64Array(statuses),
+    ...{ bytesIn: 0, bytesOut: 0, shownIn: 0, shownOut: 0 },
+  };
+}
+
+function countRequest(series: Series, exchange: LoggedExchange, status: number, nowMs: number): void {
+  series.byStatus[status] = (series.byStatus[status] ?? 0) + 1;
+  series.durations.observe((nowMs - exchange.startedAtMs) / 1000);
+  series.bytesIn += exchange.transfer?.bytesIn ?? 0;
+  series.bytesOut += exchange.transfer?.bytesOut ?? exchange.bytesOut;
+}
+
+type Bytes = { bytesIn: number; bytesOut: number };
+
+/** The bytes that requests under way have moved so far, by series. */
+function sumBytes(underWay: readonly RequestUnderWay[], series: SeriesTable): ReadonlyMap<Series, Bytes> {
+  const sums = new Map<Series, Bytes>();
+  for (const request of underWay) {
+    const own = series.of(request);
+    const sum = sums.get(own) ?? { bytesIn: 0, bytesOut: 0 };
+    sum.bytesIn += request.transfer?.bytesIn ?? 0;
+    sum.bytesOut += request.transfer?.bytesOut ?? request.bytesOut;
+    sums.set(own, sum);
+  }
+  return sums;
+}
+
+/** A request that has just ended is no longer under way, and may be counted an instant later: a counter never falls. */
+function show(series: Series, moving: Bytes = { bytesIn: 0, bytesOut: 0 }): void {
+  series.shownIn = Math.max(series.shownIn, series.bytesIn + moving.bytesIn);
+  series.shownOut = Math.max(series.shownOut, series.bytesOut + moving.bytesOut);
+}
+
+type Tallies = Readonly<Record<'authentications' | 'cacheAnswers' | 'faults', Tally>>;
+
+function listFamilies(
+  series: readonly Series[],
+  underWay: readonly RequestUnderWay[],
+  { authentications, cacheAnswers, faults }: Tallies,
+): MetricFamily[] {
+  return [
+    counter('tidegate_requests_total', 'Requests answered.', series.flatMap(countByStatus)),
+    histogram(
+      'tidegate_request_duration_seconds',
+      "From the request's head to the end of its answer.",
+      series.flatMap(({ labels, durations }) =>
+        durations.values('tidegate_request_duration_seconds', labels),
+      ),
+    ),
+    counter(
+      'tidegate_received_bytes_total',
+      'Bytes of bodies that came from clients and went on to the registry.',
+      series.map(({ labels, shownIn }) => ({ labels, value: shownIn })),
+    ),
+    counter(
+      'tidegate_sent_bytes_total',
+      "Bytes of bodies sent to clients, but for Tidegate's own errors.",
+      series.map(({ labels, shownOut }) => ({ labels, value: shownOut })),
+    ),
+    gauge('tidegate_requests_in_flight', 'Requests under way.', 'sum', underWay.length),
+    gauge(
+      'tidegate_transfers_in_flight',
+      'Requests under way whose bodies go between client and registry.',
+      'sum',
+      underWay.filter(({ transfer }) => transfer !== null).length,
+    ),
+    counter(
+      'tidegate_authentications_total',
+      'Requests by what was found out about who asks.',
+      authentications.values('result'),
+    ),
+    counter(
+      'tidegate_cache_requests_total',
+      'Requests that a cache could answer, by whether it did.',
+      cacheAnswers.values('result'),
+    ),
+    counter(
+      'tidegate_upstream_errors_total',
+      'Requests that the registry failed to answer well.',
+      faults.values('kind'),
+    ),
+  ];
+}
+
+/** A status that upstream made up is shown by its class: there are a thousand. */
 function countByStatus({ labels, byStatus }: Series): MetricValue[] {
   const counts = new Map<string, number>();
   byStatus.forEach((count, status) => {
@@ -171,7 +210,7 @@ function countByStatus({ labels, byStatus }: Series): MetricValue[] {
   return [...counts].map(([status, value]) => ({ labels: { ...labels, status }, value }));
 }
 
-/** What came of the question who asks; null: it was not asked. */
+/** The outcome of authentication; null: it did not take place. */
 function authenticationOf({ principal, errorCode, reason, routeKind }: LoggedExchange): string | null {
   if (principal.kind !== 'anonymous') return 'verified';
   switch (errorCode) {
@@ -197,7 +236,7 @@ function upstreamFaultOf({ errorCode, reason, principal }: LoggedExchange, statu
   if (errorCode !== null) return null;
   if (reason === 'upstream-broke') return 'broke-off';
   if (reason === 'storage-broke') return 'storage-broke';
-  // An error that is not Tidegate's own was passed on.
+  // Not Tidegate's own error: it was passed on.
   if (status >= 500) return 'server-error';
   return status === 401 && principal.kind !== 'anonymous' ? 'challenge' : null;
 }
