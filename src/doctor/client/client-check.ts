@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import type { Resolution } from './addresses.ts';
 import type { Check } from '../check.ts';
 import type { VersionCheck } from './challenge.ts';
 import type { Finding } from '../finding.ts';
@@ -7,7 +8,7 @@ import type { Sender } from './http-sender.ts';
 import type { Target } from './target.ts';
 import type { Trust } from './trust.ts';
 
-/** Who looks at what, and with which CAs. */
+/** What is checked, as which user, and with which CAs. */
 export type ClientOptions = {
   readonly target: Target;
   readonly trust: Trust;
@@ -22,18 +23,19 @@ export type ClientOptions = {
   readonly nowMs: () => number;
 };
 
-/** What has to be there before a check makes sense. */
+/** What a check cannot do without. */
 export type Need = 'nothing' | 'address' | 'tls' | 'http' | 'login';
 
 /** What checks have found that later ones need. */
 export type Found = {
+  resolution?: Resolution;
   address?: string;
   handshake?: Handshake;
   isVerified: boolean;
   send?: Sender;
 };
 
-/** A check that counts on what earlier ones have found. */
+/** A check that uses what earlier ones have found. */
 export type ClientCheck = Omit<Check, 'run'> & {
   readonly needs: Need;
   readonly run: (found: Required<Found>, signal: AbortSignal) => Promise<readonly Finding[]>;

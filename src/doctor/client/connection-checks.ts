@@ -19,7 +19,7 @@ import { skipAll } from '../check.ts';
 import { wayOut, type ClientCheck, type ClientOptions, type Found } from './client-check.ts';
 import { describeFailure, wantsClientCertificate } from '../failure.ts';
 import { broken, ok, skipped, type Finding } from '../finding.ts';
-import { findTlsVersions, shakeHands, type Handshake } from './handshake.ts';
+import { findTlsVersions, shakeHands, type Handshake, type TlsPlace } from './handshake.ts';
 import { createSender, type Sender } from './http-sender.ts';
 import { exchangePlainly } from './plain-exchange.ts';
 import { formatPlainRequest, judgePlainHttp } from './plain-http.ts';
@@ -30,12 +30,14 @@ const connectLimitMs = 4000;
 
 /** From the name to an answered request; fills in what later checks need. */
 export function listConnectionChecks(options: ClientOptions, found: Found): ClientCheck[] {
-  const { target, trust, clientCertificate, nowMs } = options;
-  const host = target.name.value;
-  const authority = formatAuthority(target);
-  const servername = target.name.kind === 'dns' ? host : '';
-  const credentials: SecureContextOptions = { ca: [...trust.ca], ...clientCertificate };
-  let resolution: Resolution | undefined;
+  const { target, trust, clientCertificate } = options;
+  const subject: Subject = {
+    options,
+    found,
+    authority: formatAuthority(target),
+    servername: target.name.kind === 'dns' ? target.name.value : '',
+    credentials: { ca: [...trust.ca], ...clientCertificate },
+  };
 
   return [
     {
@@ -43,67 +45,28 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
       limitMs: 5000,
       fix: 'is a name server reachable? (/etc/resolv.conf)',
       needs: 'nothing',
-      run: async () => {
-        resolution = await resolve(host);
-        return [judgeResolution(target, resolution)];
-      },
+      run: async () => [await resolveName(subject)],
     },
     {
       ids: ['port'],
       limitMs: 5000,
       fix: 'does a firewall drop packets to this port?',
       needs: 'nothing',
-      run: async (_, signal) => {
-        const addresses = addressesOf(resolution, target);
-        if (addresses.length === 0) return [skipped('port', 'There is no address to connect to.')];
-        const limit = createTimeLimit(signal, connectLimitMs);
-        const tries = addresses.map(
-          async (address) => [address, await tryConnect(address, target.port, limit.signal)] as const,
-        );
-        const failures = new Map(await Promise.all(tries));
-        limit.end();
-        const reached = addresses.find((address) => failures.get(address) === null);
-        if (reached !== undefined) found.address = reached;
-        return [judgePort(target.port, failures)];
-      },
+      run: async (_, signal) => [await tryPort(subject, signal)],
     },
     {
       ids: ['plain-http'],
       limitMs: 4000,
       fix: wayOut,
       needs: 'address',
-      run: async ({ address }, signal) => [
-        judgePlainHttp(
-          await exchangePlainly({ host: address, port: target.port }, formatPlainRequest(authority), signal),
-        ),
-      ],
+      run: async ({ address }, signal) => [await tryPlainHttp(subject, address, signal)],
     },
     {
       ids: ['tls.handshake', 'tls.chain', 'tls.name', 'tls.lifetime', 'tls.key', 'tls.served'],
       limitMs: 6000,
       fix: wayOut,
       needs: 'address',
-      run: async ({ address }, signal) => {
-        const place = { host: address, port: target.port, servername };
-        const shaken = await tryHandshake(() => shakeHands(place, credentials, signal));
-        if ('failure' in shaken) return shaken.failure;
-        found.handshake = shaken;
-        const { chain, protocol, ms } = shaken;
-        const verdicts = [
-          judgeChain(shaken, trust),
-          judgeName(chain[0], target.name),
-          judgeLifetime(chain, new Date(nowMs())),
-        ];
-        found.isVerified = verdicts.every(({ state }) => state !== 'broken');
-        return [
-          ok('tls.handshake', `TLS is spoken (${protocol}), the handshake took ${Math.round(ms)} ms.`),
-          ...verdicts,
-          judgeKey(chain[0]),
-          options.onDisk === null
-            ? skipped('tls.served', 'There is no certificate of a configuration to compare with.')
-            : judgeServed(chain[0], options.onDisk.leaf, options.onDisk.path),
-        ];
-      },
+      run: ({ address }, signal) => tryHandshake(subject, address, signal),
     },
     {
       ids: ['tls.versions'],
@@ -111,7 +74,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
       fix: wayOut,
       needs: 'tls',
       run: async ({ address }, signal) => [
-        judgeVersions(await findTlsVersions({ host: address, port: target.port, servername }, signal)),
+        judgeVersions(await findTlsVersions(tlsPlaceOf(subject, address), signal)),
       ],
     },
     {
@@ -119,23 +82,24 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
       limitMs: 12_000,
       fix: wayOut,
       needs: 'tls',
-      run: async ({ address }, signal) => {
-        const send = createSender({
-          address,
-          port: target.port,
-          authority,
-          tls: {
-            servername,
-            secureContext: createSecureContext(credentials),
-            rejectUnauthorized: found.isVerified,
-            checkServerIdentity: (_: string, certificate: PeerCertificate) =>
-              found.isVerified ? checkServerIdentity(host, certificate) : undefined,
-          },
-        });
-        return [await tryHttp(send, found, clientCertificate !== null, signal)];
-      },
+      run: async ({ address }, signal) => [await tryHttps(subject, address, signal)],
     },
   ];
+}
+
+/** What these checks look at. */
+type Subject = {
+  readonly options: ClientOptions;
+  readonly found: Found;
+  readonly authority: string;
+  /** Empty for an IP address (RFC 6066 section 3). */
+  readonly servername: string;
+  readonly credentials: SecureContextOptions;
+};
+
+async function resolveName({ options: { target }, found }: Subject): Promise<Finding> {
+  found.resolution = await resolve(target.name.value);
+  return judgeResolution(target, found.resolution);
 }
 
 async function resolve(host: string): Promise<Resolution> {
@@ -147,6 +111,20 @@ async function resolve(host: string): Promise<Resolution> {
   }
 }
 
+async function tryPort({ options: { target }, found }: Subject, signal: AbortSignal): Promise<Finding> {
+  const addresses = addressesOf(found.resolution, target);
+  if (addresses.length === 0) return skipped('port', 'There is no address to connect to.');
+  const limit = createTimeLimit(signal, connectLimitMs);
+  const tries = addresses.map(
+    async (address) => [address, await tryConnect(address, target.port, limit.signal)] as const,
+  );
+  const failures = new Map(await Promise.all(tries));
+  limit.end();
+  const reached = addresses.find((address) => failures.get(address) === null);
+  if (reached !== undefined) found.address = reached;
+  return judgePort(target.port, failures);
+}
+
 function addressesOf(
   resolution: Resolution | undefined,
   { name, fallbackAddress }: Target,
@@ -156,9 +134,27 @@ function addressesOf(
   return fallbackAddress === null ? [] : [fallbackAddress];
 }
 
-async function tryHandshake(shake: () => Promise<Handshake>): Promise<Handshake | { failure: Finding[] }> {
+async function tryPlainHttp(
+  { options: { target }, authority }: Subject,
+  address: string,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const request = formatPlainRequest(authority);
+  return judgePlainHttp(await exchangePlainly({ host: address, port: target.port }, request, signal));
+}
+
+function tlsPlaceOf({ options, servername }: Subject, address: string): TlsPlace {
+  return { host: address, port: options.target.port, servername };
+}
+
+async function tryHandshake(
+  subject: Subject,
+  address: string,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  let handshake: Handshake;
   try {
-    return await shake();
+    handshake = await shakeHands(tlsPlaceOf(subject, address), subject.credentials, signal);
   } catch (error) {
     const rest = ['tls.chain', 'tls.name', 'tls.lifetime', 'tls.key', 'tls.served'];
     const first = broken(
@@ -166,12 +162,55 @@ async function tryHandshake(shake: () => Promise<Handshake>): Promise<Handshake 
       `No TLS connection comes about: ${describeFailure(error)}.`,
       'does Tidegate listen on this port, or another program? (ss -ltnp)',
     );
-    return { failure: [first, ...skipAll(rest, 'There is no TLS connection.')] };
+    return [first, ...skipAll(rest, 'There is no TLS connection.')];
   }
+  subject.found.handshake = handshake;
+  return judgeHandshake(subject, handshake);
+}
+
+function judgeHandshake({ options, found }: Subject, handshake: Handshake): Finding[] {
+  const { chain, protocol, ms } = handshake;
+  const { target, trust, nowMs, onDisk } = options;
+  const verdicts = [
+    judgeChain(handshake, trust),
+    judgeName(chain[0], target.name),
+    judgeLifetime(chain, new Date(nowMs())),
+  ];
+  found.isVerified = verdicts.every(({ state }) => state !== 'broken');
+  return [
+    ok('tls.handshake', `TLS is spoken (${protocol}), the handshake took ${Math.round(ms)} ms.`),
+    ...verdicts,
+    judgeKey(chain[0]),
+    onDisk === null
+      ? skipped('tls.served', 'There is no certificate of a configuration to compare with.')
+      : judgeServed(chain[0], onDisk.leaf, onDisk.path),
+  ];
+}
+
+function tryHttps(
+  { options, found, authority, servername, credentials }: Subject,
+  address: string,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { target, clientCertificate } = options;
+  const { isVerified } = found;
+  const send = createSender({
+    address,
+    port: target.port,
+    authority,
+    tls: {
+      servername,
+      secureContext: createSecureContext(credentials),
+      rejectUnauthorized: isVerified,
+      checkServerIdentity: (_: string, certificate: PeerCertificate) =>
+        isVerified ? checkServerIdentity(target.name.value, certificate) : undefined,
+    },
+  });
+  return trySender(send, found, clientCertificate !== null, signal);
 }
 
 /** With TLS 1.3 a server says only after the handshake that it misses a client certificate. */
-async function tryHttp(
+async function trySender(
   send: Sender,
   found: Found,
   showsCertificate: boolean,
