@@ -43,6 +43,9 @@ export type App = {
 /** What a stream holds back before it asks its source to wait, in bytes: bodies in full flow have larger buffers of their own. */
 const streamBufferBytes = 16 * 1024;
 
+/** Notes what is to be freed at the end. */
+type OnFree = (free: () => void | Promise<void>) => void;
+
 export type AppOptions = ServedState & {
   readonly logger: Logger;
   /** The other processes that serve with this one; none when left out. */
@@ -66,7 +69,6 @@ export type AppOptions = ServedState & {
  * @throws OperatorError when a file or the address is not as it must be.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, pem, logger, ipc } = options;
   setDefaultHighWaterMark(false, streamBufferBytes);
   /** What is open. It is freed in the opposite order, also when the start fails on the way: a connection to Redis would keep the process. */
   const frees: (() => void | Promise<void>)[] = [];
@@ -74,99 +76,107 @@ export async function createApp(options: AppOptions): Promise<App> {
     for (const each of frees.toReversed()) await each();
   };
   try {
-    const metrics = createMetrics();
-    frees.push(() => metrics.close());
-    const descriptors = watchDescriptors(logger);
-    frees.push(() => descriptors.close());
-    const redis = createSharedRedis(config.cache.redis, pem.redisCa);
-    frees.push(() => redis.close());
-    const store = await openCacheStore(config, redis, logger, ipc?.writes);
-    const counters = createCacheCounters();
-    frees.push(() => store?.close());
-    const throttle = await openLoginThrottle({ ...options, redis }, metrics);
-    const usersOptions = { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) };
-    const users = await openUsers(config.auth, usersOptions);
-    const isRemote = config.cache.driver === 'redis';
-    const sessionSecret = options.sessionSecret ?? createSessionSecret();
-    const readStats = store && createStatsReader(store, { isRemote, now: () => performance.now() });
-    const locks = await openRepositoryLocks({ config, redis }, options.locks);
-    const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, redis, logger }));
-    frees.push(() => deletes.close?.());
-    const shared = { store, counters, locks, deletes, metrics, logger, sessionSecret };
-    let certificateEndMs = pem.notAfterMs;
-    let current = await openService({ config, pem }, users, shared);
-    frees.push(() => current.free());
-    const listener = await openListener({
-      host: config.listen.host,
-      port: config.listen.port,
-      tls: readTls({ config, pem }),
-      limits: readLimits(config),
-      proxyProtocol: config.listen.proxyProtocol === 'on',
-      addresses: current.addresses,
-      pipeline: current.pipeline,
-      metrics,
-      logger,
-    });
-    const use = (next: Service) => {
-      const last = current;
-      current = next;
-      last.retire();
-      if (changesAnswers(last.state, next.state)) store?.clear(next.state.config.cache.tagTtl);
-      listener.useAddresses(next.addresses);
-      listener.usePipeline(next.pipeline, () => void last.free());
-    };
-    const prepare: App['prepare'] = async (state, { rereads }) => {
-      const { users: present, state: before } = current;
-      const keeps = meansSameUsers(state.config.auth, before.config.auth);
-      const reread = keeps && rereads ? await present.htpasswd.reread() : null;
-      const open = async () =>
-        openService(
-          state,
-          keeps ? present.share() : await openUsers(state.config.auth, usersOptions),
-          shared,
-        );
-      listener.checkTls(readTls(state));
-      const next = servesAlike(state, before) ? null : await open();
-      return {
-        changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
-        commit: () => {
-          reread?.use();
-          listener.useTls(readTls(state));
-          certificateEndMs = state.pem.notAfterMs;
-          listener.useLimits(readLimits(state.config));
-          if (next) use(next);
-        },
-        abandon: async () => next?.free(),
-      };
-    };
-    return {
-      address: listener.address,
-      report: async () =>
-        metrics.report({
-          connections: listener.connections,
-          underWay: listener.underWay,
-          passwords: current.users.pool.load,
-          certificateEndMs,
-          cache: store && {
-            isUsable: store.isUsable(),
-            isShared: isRemote,
-            counters,
-            stats: (await readStats?.()) ?? null,
-          },
-        }),
-      waiting: () => listener.waiting(),
-      prepare,
-      close: async ({ graceMs }) => {
-        logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
-        await listener.close(graceMs);
-        if (store) logger.info({ ...counters }, 'cache counters');
-        await free();
-      },
-    };
+    return await openApp(options, (each) => frees.push(each), free);
   } catch (error) {
     await free();
     throw error;
   }
+}
+
+async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<void>): Promise<App> {
+  const { config, pem, logger } = options;
+  const { shared, usersOptions } = await openShared(options, onFree);
+  const { store, counters, metrics } = shared;
+  const users = await openUsers(config.auth, usersOptions);
+  let certificateEndMs = pem.notAfterMs;
+  let current = await openService({ config, pem }, users, shared);
+  onFree(() => current.free());
+  const listener = await openListener({
+    host: config.listen.host,
+    port: config.listen.port,
+    tls: readTls({ config, pem }),
+    limits: readLimits(config),
+    proxyProtocol: config.listen.proxyProtocol === 'on',
+    addresses: current.addresses,
+    pipeline: current.pipeline,
+    metrics,
+    logger,
+  });
+  const use = (next: Service) => {
+    const last = current;
+    current = next;
+    last.retire();
+    if (changesAnswers(last.state, next.state)) store?.clear(next.state.config.cache.tagTtl);
+    listener.useAddresses(next.addresses);
+    listener.usePipeline(next.pipeline, () => void last.free());
+  };
+  const prepare: App['prepare'] = async (state, { rereads }) => {
+    const { users: present, state: before } = current;
+    const keeps = meansSameUsers(state.config.auth, before.config.auth);
+    const reread = keeps && rereads ? await present.htpasswd.reread() : null;
+    const open = async () => {
+      const nextUsers = keeps ? present.share() : await openUsers(state.config.auth, usersOptions);
+      return openService(state, nextUsers, shared);
+    };
+    listener.checkTls(readTls(state));
+    const next = servesAlike(state, before) ? null : await open();
+    return {
+      changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
+      commit: () => {
+        reread?.use();
+        listener.useTls(readTls(state));
+        certificateEndMs = state.pem.notAfterMs;
+        listener.useLimits(readLimits(state.config));
+        if (next) use(next);
+      },
+      abandon: async () => next?.free(),
+    };
+  };
+  const isShared = config.cache.driver === 'redis';
+  const readStats = store && createStatsReader(store, { isRemote: isShared, now: () => performance.now() });
+  const reportCache = async () =>
+    store && { isUsable: store.isUsable(), isShared, counters, stats: (await readStats?.()) ?? null };
+  return {
+    address: listener.address,
+    report: async () =>
+      metrics.report({
+        connections: listener.connections,
+        underWay: listener.underWay,
+        passwords: current.users.pool.load,
+        certificateEndMs,
+        cache: await reportCache(),
+      }),
+    waiting: () => listener.waiting(),
+    prepare,
+    close: async ({ graceMs }) => {
+      logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
+      await listener.close(graceMs);
+      if (store) logger.info({ ...counters }, 'cache counters');
+      await free();
+    },
+  };
+}
+
+/** Opens what outlives a reload. */
+async function openShared(options: AppOptions, onFree: OnFree) {
+  const { config, pem, logger, ipc } = options;
+  const metrics = createMetrics();
+  onFree(() => metrics.close());
+  const descriptors = watchDescriptors(logger);
+  onFree(() => descriptors.close());
+  const redis = createSharedRedis(config.cache.redis, pem.redisCa);
+  onFree(() => redis.close());
+  const store = await openCacheStore(config, redis, logger, ipc?.writes);
+  onFree(() => store?.close());
+  const throttle = await openLoginThrottle({ ...options, redis }, metrics);
+  const locks = await openRepositoryLocks({ config, redis }, options.locks);
+  const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, redis, logger }));
+  onFree(() => deletes.close?.());
+  const sessionSecret = options.sessionSecret ?? createSessionSecret();
+  return {
+    shared: { store, counters: createCacheCounters(), locks, deletes, metrics, logger, sessionSecret },
+    usersOptions: { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) },
+  };
 }
 
 function readTls({ config, pem }: ServedState): ListenerTls {

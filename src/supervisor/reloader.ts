@@ -67,48 +67,27 @@ export function createReloader({
       if (closed) throw new OperatorError('Tidegate is shutting down.');
       const loaded = await load();
       const merged = mergeReloaded(inEffect.config, loaded.config);
-      const { config } = merged;
-      // Without what it said, everything would be as by default: other doors open, and another upstream.
-      if (configPath !== null && merged.changed.length + merged.needRestart.length > 0) {
-        const lost = loaded.configPath === null ? 'is gone' : loaded.isEmpty ? 'is empty' : null;
-        if (lost !== null)
-          throw new OperatorError(
-            `The configuration file ${configPath} ${lost}: restore it, or restart where the defaults are meant.`,
-          );
-      }
-      triedPaths = listFiles(loaded.configPath, config);
-      const { pem: found, warnings } = await loadPemFiles(config, new Date());
-      // Connections to Redis outlive a reload, and those of a worker that is replaced are to be as the others'.
-      const pem = { ...found, redisCa: inEffect.pem.redisCa };
-      const waiting = inOrder([
-        ...merged.needRestart,
-        ...(found.redisCa === pem.redisCa ? [] : ['cache.redis.ca']),
-      ]);
-      const changed = [...merged.changed, ...listChangedPem(inEffect.pem, pem)];
+      if (configPath !== null && merged.changed.length + merged.needRestart.length > 0)
+        checkNotLost(configPath, loaded);
+      triedPaths = listFiles(loaded.configPath, merged.config);
+      const next = await loadFilesOf(merged, inEffect);
+      const changed = [...next.changed];
       if (rereads || changed.length > 0) {
-        const prepared = await serving.prepare({ config, pem }, { rereads });
-        for (const warning of warnings) logger.warn(warning);
+        const prepared = await serving.prepare(next.state, { rereads });
+        for (const warning of next.warnings) logger.warn(warning);
         await prepared.commit();
         changed.push(...prepared.changed);
-        inEffect = { config, pem };
+        inEffect = next.state;
       }
       effectivePaths = triedPaths;
-      return { ok: true, changed: inOrder(changed), needRestart: waiting };
+      return { ok: true, changed: inOrder(changed), needRestart: next.needRestart };
     } catch (error) {
-      if (error instanceof OperatorError) return { ok: false, sentence: error.message };
-      logger.error({ err: error }, 'a reload failed');
-      return { ok: false, sentence: `The reload failed: ${(error as Error).message}.` };
+      if (!(error instanceof OperatorError)) logger.error({ err: error }, 'a reload failed');
+      return { ok: false, sentence: describeFailure(error as Error) };
     }
   };
 
-  /** One at a time: what is asked for meanwhile begins when the one under way is over. */
-  let last: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
-    const done = last.then(act);
-    last = done;
-    return done;
-  };
-
+  const inTurn = createQueue();
   const logDone = (trigger: Trigger, outcome: Extract<ReloadOutcome, { ok: true }>) => {
     const { changed } = outcome;
     ({ needRestart } = outcome);
@@ -133,30 +112,26 @@ export function createReloader({
       return outcome;
     }));
 
-  const watched = () => [...new Set([...effectivePaths, ...triedPaths])];
-  let failingSinceMs: number | undefined;
-  let saidSentence: string | undefined;
+  const listWatched = () => [...new Set([...effectivePaths, ...triedPaths])];
+  const patience = createPatience();
   const watch = watchFiles({
-    paths: watched,
+    paths: listWatched,
     actedOn: undefined, // looked at once more: they may have changed since they were read
     act: (signature) =>
       inTurn(async () => {
         const outcome = await attempt(false);
-        const nowMs = performance.now();
-        if (outcome.ok) {
-          const isNews = outcome.changed.length > 0 || !sameKeys(outcome.needRestart, needRestart);
-          if (isNews) logDone('files', outcome);
-          else if (saidSentence !== undefined) logger.info('The files are as what is in effect again.');
-          failingSinceMs = undefined;
-          saidSentence = undefined;
-          const after = await readStatuses(watched());
-          return after === null || after.isRecent || after.signature !== signature ? undefined : signature;
+        if (!outcome.ok) {
+          const verdict = patience.failed(outcome.sentence);
+          if (verdict === 'wait') return undefined;
+          if (verdict === 'refuse' && !closed) logRefused('files', outcome.sentence);
+          return signature;
         }
-        failingSinceMs ??= nowMs;
-        if (nowMs - failingSinceMs < patienceMs) return undefined;
-        if (outcome.sentence !== saidSentence && !closed) logRefused('files', outcome.sentence);
-        saidSentence = outcome.sentence;
-        return signature;
+        const isNews = outcome.changed.length > 0 || !sameKeys(outcome.needRestart, needRestart);
+        const wasRefused = patience.succeeded();
+        if (isNews) logDone('files', outcome);
+        else if (wasRefused) logger.info('The files are as what is in effect again.');
+        const after = await readStatuses(listWatched());
+        return after === null || after.isRecent || after.signature !== signature ? undefined : signature;
       }),
   });
 
@@ -167,6 +142,69 @@ export function createReloader({
       closed = true;
       watch.close();
     },
+  };
+}
+
+/** Runs one at a time: what is asked for meanwhile begins when the one under way is over. None may reject. */
+function createQueue() {
+  let last: Promise<unknown> = Promise.resolve();
+  return <T>(act: () => Promise<T>): Promise<T> => {
+    const done = last.then(act);
+    last = done;
+    return done;
+  };
+}
+
+function describeFailure(error: Error): string {
+  return error instanceof OperatorError ? error.message : `The reload failed: ${error.message}.`;
+}
+
+/** Decides when files that cannot be used are refused, and that each reason is said once. */
+function createPatience() {
+  let failingSinceMs: number | undefined;
+  let saidSentence: string | undefined;
+  return {
+    failed: (sentence: string): 'wait' | 'refuse' | 'said' => {
+      const nowMs = performance.now();
+      failingSinceMs ??= nowMs;
+      if (nowMs - failingSinceMs < patienceMs) return 'wait';
+      const isNews = sentence !== saidSentence;
+      saidSentence = sentence;
+      return isNews ? 'refuse' : 'said';
+    },
+    /** Gives whether something has been refused since the last success. */
+    succeeded: (): boolean => {
+      const wasRefused = saidSentence !== undefined;
+      failingSinceMs = undefined;
+      saidSentence = undefined;
+      return wasRefused;
+    },
+  };
+}
+
+/** Without what the file said, everything would be as by default: other doors open, and another upstream. @throws OperatorError */
+function checkNotLost(path: string, loaded: Pick<LoadedConfig, 'configPath' | 'isEmpty'>): void {
+  const lost = loaded.configPath === null ? 'is gone' : loaded.isEmpty ? 'is empty' : null;
+  if (lost !== null)
+    throw new OperatorError(
+      `The configuration file ${path} ${lost}: restore it, or restart where the defaults are meant.`,
+    );
+}
+
+/** Loads the files that the next configuration names, and compares it with what is in effect. @throws OperatorError for a file that cannot be used */
+async function loadFilesOf(merged: ReturnType<typeof mergeReloaded>, inEffect: ServedState) {
+  const { config } = merged;
+  const { pem: found, warnings } = await loadPemFiles(config, new Date());
+  // Connections to Redis outlive a reload, and those of a worker that is replaced are to be as the others'.
+  const pem = { ...found, redisCa: inEffect.pem.redisCa };
+  return {
+    state: { config, pem },
+    warnings,
+    changed: [...merged.changed, ...listChangedPem(inEffect.pem, pem)],
+    needRestart: inOrder([
+      ...merged.needRestart,
+      ...(found.redisCa === pem.redisCa ? [] : ['cache.redis.ca']),
+    ]),
   };
 }
 

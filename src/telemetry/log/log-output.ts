@@ -62,11 +62,7 @@ type Rest = {
  * be written now (EAGAIN, a full disk, a reader that is gone) is tried again until it can: a log that fails must not stop the service.
  */
 export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOptions): LogOutput {
-  const toTarget = (opened: number): Target => ({
-    fd: opened,
-    maxWriteBytes: isShared && !fstatSync(opened).isFile() ? maxSharedWriteBytes : Infinity,
-  });
-  let target = toTarget(fd);
+  let target = toTarget(fd, isShared);
   let writing: Target | undefined;
   /** Where the last write came to nothing, or not to its end. */
   let failedIn: Target | undefined;
@@ -138,7 +134,7 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
   });
 
   const exchange = async (path: string): Promise<void> => {
-    const opened = toTarget(await openFile(path, openFlags, fileMode));
+    const opened = toTarget(await openFile(path, openFlags, fileMode), isShared);
     const old = target;
     target = opened;
     closeUnused(old);
@@ -164,6 +160,10 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
       return result;
     },
   };
+}
+
+function toTarget(fd: number, isShared: boolean): Target {
+  return { fd, maxWriteBytes: isShared && !fstatSync(fd).isFile() ? maxSharedWriteBytes : Infinity };
 }
 
 const wholly = (bytes: Buffer): Rest => ({ bytes, begunBytes: 0, begunIn: undefined });
