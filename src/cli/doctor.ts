@@ -1,18 +1,17 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { checkUserName } from '../auth/htpasswd/htpasswd-editor.ts';
-import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
 import { diagnose } from '../doctor/doctor.ts';
 import { formatJsonReport, formatReport, isAnyBroken } from '../doctor/report.ts';
 import { parseTarget, type Target } from '../doctor/client/target.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
+import { addPasswordOption, readPassword, type PasswordOption } from './password.ts';
 
-type Options = {
+type Options = PasswordOption & {
   readonly config?: string;
   readonly flavor?: string;
   readonly set: readonly string[];
   readonly user?: string;
-  readonly passwordStdin?: true;
   readonly ca?: string;
   readonly clientCert?: string;
   readonly clientKey?: string;
@@ -32,13 +31,12 @@ export function addDoctorCommand(program: Command): void {
       'https://HOST[:PORT] as clients name it; left out: what the configuration describes',
       asUsage(parseTarget),
     );
-  addConfigOptions(command)
-    .option(
-      '--user <name>',
-      'user whose password is tried; without one nothing is uploaded',
-      asUsage(parseUser),
-    )
-    .option('--password-stdin', 'read the password from the standard input (left out: asked on the terminal)')
+  addConfigOptions(command).option(
+    '--user <name>',
+    'user whose password is tried (asked for, or one line on the standard input); without one nothing is uploaded',
+    asUsage(parseUser),
+  );
+  addPasswordOption(command)
     .option('--ca <file>', 'PEM file of the CA to verify the certificate with, and no other')
     .option('--client-cert <file>', 'PEM file of a client certificate, for a server that demands one')
     .option('--client-key <file>', 'PEM file of its key')
@@ -60,17 +58,18 @@ async function runDoctor(target: Target | undefined, command: Command): Promise<
   if ((clientCert === undefined) !== (clientKey === undefined)) {
     command.error('error: --client-cert and --client-key belong together');
   }
-  if (user !== undefined && passwordStdin !== true && !process.stdin.isTTY) {
-    command.error('error: there is no terminal to ask for the password: pipe it in with --password-stdin');
+  const password = user === undefined ? '' : await readPassword([`Password of ${user}: `], { passwordStdin });
+  if (user !== undefined && password === '') {
+    command.error(
+      'error: no password was given: pipe one line in (--password-stdin), or run this on a terminal',
+    );
   }
-  const login =
-    user === undefined ? null : { name: user, password: await readPassword(user, passwordStdin === true) };
   const progress = createProgress();
   const diagnosis = await diagnose({
     sources: readConfigOptions(command),
     namesConfig: config.config !== undefined || config.flavor !== undefined || config.set.length > 0,
     target: target ?? null,
-    login,
+    login: user === undefined ? null : { name: user, password },
     repository,
     caPath: ca,
     clientCertificatePaths:
@@ -83,17 +82,6 @@ async function runDoctor(target: Target | undefined, command: Command): Promise<
   const report = json === true ? formatJsonReport(diagnosis) : formatReport(diagnosis, isColoured);
   // A name server that does not answer would hold the process for longer than the whole may take.
   process.stdout.write(report, () => process.exit(isAnyBroken(diagnosis) ? 1 : 0));
-}
-
-async function readPassword(user: string, isPiped: boolean): Promise<string> {
-  if (isPiped) return readFirstLine(process.stdin);
-  const answers = await askHidden([`Password of ${user}: `], {
-    input: process.stdin,
-    output: process.stderr,
-  });
-  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
-  if (answers === undefined) process.exit(130);
-  return answers[0] ?? '';
 }
 
 /** What is being looked at, on one line of a terminal. */

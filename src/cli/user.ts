@@ -4,8 +4,8 @@ import { addUser, checkUserName, removeUser } from '../auth/htpasswd/htpasswd-ed
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
 import type { Htpasswd } from '../auth/htpasswd/htpasswd.ts';
 import { verifyPassword } from '../auth/password/password-hash.ts';
-import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
 import { OperatorError } from '../system/operator-error.ts';
+import { addPasswordOption, readPassword, type PasswordOption } from './password.ts';
 
 type FileOption = { file: string };
 
@@ -16,11 +16,11 @@ const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
 export function addUserCommand(program: Command): void {
   const user = program.command('user').description('edit the htpasswd file: who may log in');
 
-  withFile(user.command('add').argument('<name>', 'user name'))
+  addPasswordOption(withFile(user.command('add').argument('<name>', 'user name')))
     .description('add a user or set a new password (asked for, or one line on the standard input)')
-    .action(async (name: string, { file }: FileOption) => {
+    .action(async (name: string, { file, ...input }: FileOption & PasswordOption) => {
       checkUserName(name);
-      const password = await readPassword(['New password: ', 'Again: ']);
+      const password = await readPassword(['New password: ', 'Again: '], input);
       const outcome = await addUser({ file, name, password });
       print(
         outcome === 'added' ? `Added ${name} to ${file}.` : `Changed the password of ${name} in ${file}.`,
@@ -43,11 +43,11 @@ export function addUserCommand(program: Command): void {
       for (const { line, reason } of problems) print(`(line ${line} is not used: ${reason})`);
     });
 
-  withFile(user.command('verify').argument('<name>', 'user name'))
+  addPasswordOption(withFile(user.command('verify').argument('<name>', 'user name')))
     .description('check a password (asked for, or one line on the standard input)')
-    .action(async (name: string, { file }: FileOption) => {
+    .action(async (name: string, { file, ...input }: FileOption & PasswordOption) => {
       const entry = (await loadHtpasswd(file)).entries.get(name);
-      const password = await readPassword(['Password: ']);
+      const password = await readPassword(['Password: '], input);
       if (entry === undefined) throw new OperatorError(`There is no user ${name} in ${file} who can log in.`);
       if (!verifyPassword(password, entry.hash)) {
         throw new OperatorError(`The password of ${name} in ${file} is another.`);
@@ -66,19 +66,6 @@ async function loadHtpasswd(file: string): Promise<Htpasswd> {
   } catch (error) {
     throw explainReadError(file, error);
   }
-}
-
-/** Asks on a terminal (twice where there are two questions), else reads one line of the standard input. */
-async function readPassword(questions: readonly string[]): Promise<string> {
-  if (!process.stdin.isTTY) return readFirstLine(process.stdin);
-  const answers = await askHidden(questions, { input: process.stdin, output: process.stderr });
-  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
-  if (answers === undefined) process.exit(130);
-  const [password = ''] = answers;
-  if (answers.some((answer) => answer !== password)) {
-    throw new OperatorError('The two passwords are not the same: nothing was changed.');
-  }
-  return password;
 }
 
 /** Names come from a file that others may write: an escape sequence in one must not reach the terminal. */

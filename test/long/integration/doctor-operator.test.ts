@@ -88,9 +88,9 @@ describe(
       );
     });
 
-    it('says the same for people, a line a finding, and no password', async () => {
+    it('says the same for people, a line a finding, and no password, which a pipe is read for', async () => {
       const args = ['doctor', `https://127.0.0.1:${frontDoor.port}`, ...asFlags(settings())];
-      const { code, stdout, stderr } = await tidegate([...args, '--user', 'alice', '--password-stdin'], {
+      const { code, stdout, stderr } = await tidegate([...args, '--user', 'alice'], {
         input: password,
         cwd: folder,
       });
@@ -383,7 +383,7 @@ describe('tidegate doctor as a command', () => {
     ['a port that is none', ['https://localhost:70000'], /https:\/\/HOST/],
     ['two addresses', ['https://a.example', 'https://b.example'], /too many arguments/],
     ['a password without a user', ['--password-stdin'], /needs --user/],
-    ['a user without a password', ['--user', 'alice'], /--password-stdin/],
+    ['a user without a password', ['--user', 'alice'], /no password was given.*--password-stdin/],
     ['half a client certificate', ['--client-cert', 'a.crt'], /belong together/],
     ['a repository that is none', ['--repository', '../x'], /lower case/],
     ['a user name that is none', ['--user', 'a:b', '--password-stdin'], /colon/],

@@ -79,6 +79,8 @@ describe('tidegate user', () => {
     await fails(1, /There is no user bob/, ['verify', 'bob'], 'secret\n');
     assert.match(await succeeds(['add', 'alice'], 'second'), /Changed the password of alice/);
     assert.match(await succeeds(['verify', 'alice'], 'second\nignored\n'), /is right/);
+    assert.match(await succeeds(['add', 'alice', '--password-stdin'], 'third\n'), /Changed the password/);
+    assert.match(await succeeds(['verify', 'alice', '--password-stdin'], 'third\n'), /is right/);
     assert.match(await succeeds(['remove', 'alice']), /Removed alice/);
     await fails(1, /^There is no user alice in .*\.\n$/, ['remove', 'alice']);
     assert.deepEqual(names(), ['zoë']);

@@ -1,0 +1,29 @@
+import type { Command } from 'commander';
+import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
+import { OperatorError } from '../system/operator-error.ts';
+
+export type PasswordOption = { readonly passwordStdin?: true | undefined };
+
+/** A pipe is read without it too; with it, what is typed on a terminal is not hidden. */
+export function addPasswordOption(command: Command): Command {
+  return command.option(
+    '--password-stdin',
+    'read the password from the standard input, as is done anyway where that is no terminal',
+  );
+}
+
+/** Asks on a terminal (twice where there are two questions), else reads one line of the standard input. */
+export async function readPassword(
+  questions: readonly string[],
+  { passwordStdin }: PasswordOption,
+): Promise<string> {
+  if (passwordStdin === true || !process.stdin.isTTY) return readFirstLine(process.stdin);
+  const answers = await askHidden(questions, { input: process.stdin, output: process.stderr });
+  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
+  if (answers === undefined) process.exit(130);
+  const [password = ''] = answers;
+  if (answers.some((answer) => answer !== password)) {
+    throw new OperatorError('The two passwords are not the same: nothing was changed.');
+  }
+  return password;
+}
