@@ -4,11 +4,11 @@ const pollMs = 500;
 
 /**
  * Follows the processes of test files, which are this process's children: how long each takes, and what it starts. One that takes
- * longer than the limit is named, and ended with everything it has started, also what is a child of nobody any more (Linux, /proc).
+ * longer than its limit is named, and ended with everything it has started, also what is a child of nobody any more (Linux, /proc).
  * @param {readonly string[]} files
- * @param {number} limitMs
+ * @param {(file: string) => number} limitOf in milliseconds
  */
-export function followFiles(files, limitMs) {
+export function followFiles(files, limitOf) {
   /** @type {Map<string, Run>} */
   const running = new Map();
   /** @type {{ file: string, ms: number, isOver: boolean }[]} */
@@ -27,9 +27,9 @@ export function followFiles(files, limitMs) {
       if (!isThere(run.id, processes)) {
         finished.push({ file, ms: now - run.startedMs, isOver: run.isOver });
         running.delete(file);
-      } else if (now - run.startedMs > limitMs && !run.isOver) {
+      } else if (now - run.startedMs > limitOf(file) && !run.isOver) {
         run.isOver = true;
-        console.error(`${file} took longer than ${limitMs / 1000} s, and is ended.`);
+        console.error(`${file} took longer than ${limitOf(file) / 1000} s, and is ended.`);
         endAll(run.ids, processes);
       }
     }

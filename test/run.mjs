@@ -45,10 +45,13 @@ const programs = [
   { program: 'promtool', package: 'prometheus' },
   { program: 'sslscan', package: 'sslscan' },
   { program: 'strace', package: 'strace' },
+  { program: 'systemd-nspawn', package: 'systemd-container' },
+  { program: 'mmdebstrap', package: 'mmdebstrap' },
 ];
 
 /** Those that take longest, the longest first: begun first, they are not what the others have ended before. */
 const longestFiles = [
+  'long/integration/systemd',
   'long/integration/install',
   'long/e2e/large-bodies',
   'long/integration/cache-promise',

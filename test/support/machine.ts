@@ -50,11 +50,26 @@ export function unlessMachine(): string | false {
   return unlessPossible(tried.status === 0, 'root, and a system that lets it make namespaces and mounts');
 }
 
-/** What `find` and `sha256sum` say of it. passwd-, group- and their like are backups that useradd(8) makes. */
-const list = `cd /
-find etc opt var/lib var/log usr/sbin usr/local/bin ! -name .pwd.lock ! -path 'etc/*-' ! -type d -printf '%p\\t%M %u %g %l\\n'
-find etc opt var/lib var/log usr/sbin usr/local/bin -type d -printf '%p\\t%M %u %g\\n'
-find etc opt var/lib var/log -type f ! -path 'etc/*-' -print0 | xargs -0 -r sha256sum | sed 's/^\\([0-9a-f]*\\) [ *]\\(.*\\)/\\2\\t\\1/'`;
+/**
+ * The commands that describe each file, folder and link of these folders; `except` is for find(1). passwd-, group- and their like
+ * are backups that useradd(8) makes.
+ */
+export const describeFiles = (folders: string, except = ''): string => `cd /
+find ${folders} ! -name .pwd.lock ! -path 'etc/*-' ${except} ! -type d -printf '%p\\t%M %u %g %l\\n'
+find ${folders} ${except} -type d -printf '%p\\t%M %u %g\\n'
+find ${folders} -type f ! -path 'etc/*-' ${except} -print0 | xargs -0 -r sha256sum | sed 's/^\\([0-9a-f]*\\) [ *]\\(.*\\)/\\2\\t\\1/'`;
+
+/** Reads what they print: path to description. */
+export function parseSnapshot(printed: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const line of printed.split('\n')) {
+    const [name = '', description = ''] = line.split('\t');
+    if (name !== '') found.set(name, `${found.get(name) ?? ''} ${description}`.trim());
+  }
+  return found;
+}
+
+const list = describeFiles('etc opt var/lib var/log usr/sbin usr/local/bin');
 
 export async function openMachine(): Promise<Machine> {
   const holder = spawn('unshare', [...unshareArgs, ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -84,14 +99,7 @@ export async function openMachine(): Promise<Machine> {
   };
   return {
     run: runInside,
-    snapshot: async () => {
-      const found = new Map<string, string>();
-      for (const line of (await must(list)).split('\n')) {
-        const [path = '', description = ''] = line.split('\t');
-        if (path !== '') found.set(path, `${found.get(path) ?? ''} ${description}`.trim());
-      }
-      return found;
-    },
+    snapshot: async () => parseSnapshot(await must(list)),
     processes: () =>
       must(`for each in /proc/[0-9]*; do
         words=$(tr '\\0' ' ' <"$each/cmdline") && [ -n "$words" ] && echo "$(stat -c %U "$each") $words"
