@@ -194,6 +194,7 @@ function readLimits({ limits }: Config): ListenerLimits {
     connectionsPerAddress: limits.connectionsPerAddress,
     connectionsPerUser: limits.connectionsPerUser,
     unprovenBytes: limits.unprovenBytes,
+    waitingBytes: limits.waitingBytes,
     pipelinedRequests: limits.pipelinedRequests,
   };
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { clientNetwork } from '../http/client-network.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { canonicalAddress, normalizeAddress } from '../http/client-address.ts';
+import { createByteBudget } from './byte-budget.ts';
 import {
   createConnectionGate,
   type GateEvent,
@@ -10,10 +11,14 @@ import {
   type GateLimits,
 } from './connection-gate.ts';
 import { readProxyHeader } from './proxied-socket.ts';
-import { createUnprovenBudget } from './unproven-budget.ts';
 
-/** How many connections there may be, and what those without a user may hold together, in bytes. */
-type AcceptorLimits = GateLimits & { readonly unprovenBytes: number };
+/** How many connections there may be, and what they may hold together, in bytes. */
+export type AcceptorLimits = GateLimits & {
+  /** Those on which nobody has shown a right password. */
+  readonly unprovenBytes: number;
+  /** The others, of requests that wait. */
+  readonly waitingBytes: number;
+};
 
 export type AcceptorOptions = {
   readonly limits: AcceptorLimits & { readonly handshakeTimeoutMs: number };
@@ -33,6 +38,8 @@ export type AcceptedConnection = GatedConnection & {
   peerAddress: string;
   /** What has come on it and is held, in bytes: the handshake, as long as nobody else says. */
   heldBytes: () => number;
+  /** What of it waits: requests behind another, and bodies that nobody reads yet. */
+  waitingBytes: () => number;
   /** Whether it waits for its next request. */
   isIdle: () => boolean;
   /** Sends these bytes past TLS, in clear, and ends the TCP connection. */
@@ -49,6 +56,8 @@ export type Acceptor = {
   readonly prove: (connection: AcceptedConnection, user: string) => boolean;
   /** More has come on one on which nobody has. */
   readonly noteMore: () => void;
+  /** Something begins to wait on one on which somebody has, or nothing does any more. */
+  readonly noteWaiting: (connection: AcceptedConnection, waits: boolean) => void;
   /** For the connections from now on. */
   useLimits(limits: AcceptorLimits): void;
   /** Looks after nothing any more. */
@@ -67,15 +76,24 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     },
   });
   const proven = new WeakSet<AcceptedConnection>();
-  const warnOfBytes = everyMinute((limit: string) =>
-    logger.warn(
-      { limit },
-      'limits.unprovenBytes is reached: of the connections on which nobody has shown a right password, those that hold the most are closed',
-    ),
-  );
-  const budget = createUnprovenBudget<AcceptedConnection>(limits.unprovenBytes, () => {
-    metrics.throttled('connections');
-    warnOfBytes('limits.unprovenBytes');
+  const overLimit = (key: 'unprovenBytes' | 'waitingBytes') => {
+    const warn = everyMinute((limit: string) =>
+      logger.warn({ limit }, `${limit} is reached: ${overSentence[key]}`),
+    );
+    return () => {
+      metrics.throttled('connections');
+      warn(`limits.${key}`);
+    };
+  };
+  const unproven = createByteBudget<AcceptedConnection>({
+    maxBytes: limits.unprovenBytes,
+    heldBytes: (connection) => connection.heldBytes(),
+    onOver: overLimit('unprovenBytes'),
+  });
+  const waiting = createByteBudget<AcceptedConnection>({
+    maxBytes: limits.waitingBytes,
+    heldBytes: (connection) => connection.waitingBytes(),
+    onOver: overLimit('waitingBytes'),
   });
   const warnOfStranger = everyMinute((client: string) =>
     logger.warn({ client }, 'connections refused: their address is not in listen.trustedProxies'),
@@ -108,6 +126,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       peerAddress,
       isProven: () => proven.has(connection),
       heldBytes: () => socket.bytesRead,
+      waitingBytes: () => 0,
       isIdle: () => false,
       close: () => socket.destroy(),
       endInClear: (bytes) => socket.end(bytes),
@@ -119,10 +138,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     }
     const name = nameOf(socket);
     accepted.set(name, connection);
-    budget.enter(connection);
+    unproven.enter(connection);
     socket.once('close', () => {
       gate.leave(connection);
-      budget.leave(connection);
+      unproven.leave(connection);
+      waiting.leave(connection);
       if (accepted.get(name) === connection) accepted.delete(name);
     });
     if (proxyProtocol) beginProxied(socket, connection);
@@ -138,15 +158,23 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         return false;
       }
       proven.add(connection);
-      budget.leave(connection);
+      unproven.leave(connection);
       return true;
     },
-    noteMore: budget.noteMore,
+    noteMore: unproven.noteMore,
+    noteWaiting: (connection, waits) => {
+      if (waits) waiting.enter(connection);
+      else waiting.leave(connection);
+    },
     useLimits: (next) => {
       gate.useLimits(next);
-      budget.useLimit(next.unprovenBytes);
+      unproven.useLimit(next.unprovenBytes);
+      waiting.useLimit(next.waitingBytes);
     },
-    close: budget.close,
+    close: () => {
+      unproven.close();
+      waiting.close();
+    },
   };
 }
 
@@ -154,6 +182,13 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
 function nameOf({ remoteAddress = '', remotePort = 0, localAddress = '' }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
+
+const overSentence = {
+  unprovenBytes:
+    'of the connections on which nobody has shown a right password, those that hold the most are closed',
+  waitingBytes:
+    'of the connections with requests that wait, those on which the most waits are closed; no client of a registry sends requests before it has the answer to the last',
+} as const;
 
 const fullSentence: Readonly<Record<GateEvent['closed'], string>> = {
   oldest: 'for each new connection the oldest is closed on which nobody has shown a right password',

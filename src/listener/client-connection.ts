@@ -4,6 +4,7 @@ import { OciError } from '../registry/error.ts';
 import { principalText } from '../registry/principal.ts';
 import type { AcceptedConnection } from './acceptor.ts';
 import type { Exchange, RequestConnection } from '../pipeline/exchange.ts';
+import { headerValues } from '../http/raw-headers.ts';
 import { announcesBody } from '../pipeline/framing.ts';
 import { controlReading } from './reading.ts';
 
@@ -20,6 +21,8 @@ export type ClientConnectionOptions = {
   readonly countFor: (connection: AcceptedConnection, user: string) => boolean;
   /** Called when more has come on it, and nobody has shown a right password there. */
   readonly onUnproven: () => void;
+  /** Called when something begins to wait on it although somebody has, and when nothing does any more. */
+  readonly onWaiting: (connection: AcceptedConnection, waits: boolean) => void;
 };
 
 /** A TLS connection, and its requests that wait or are being answered. */
@@ -44,6 +47,12 @@ const unprovenBurstBytes = 16 * 1024;
 /** What a request that waits takes beside its bytes: the objects that stand for it. */
 const waitingBytes = 8 * 1024;
 
+/** What the name or the value of a field takes beside its bytes, of which it may have one. */
+const fieldTextBytes = 32;
+
+/** A body up to this is read before it is wanted, in bytes: so a client that leaves meanwhile is noticed. */
+const readAheadBytes = 16 * 1024;
+
 /** When a user who has too many connections is to come again, in seconds. */
 const retryAfterS = 5;
 
@@ -61,7 +70,17 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     const streaming = [...underWay].reduce((sum, { transfer }) => sum + (transfer?.bytesIn ?? 0), 0);
     return Math.max(0, socket.bytesRead - idleAtBytes - streamedBytes - streaming);
   };
-  accepted.heldBytes = () => comeBytes() + Math.max(0, underWay.size - 1) * waitingBytes;
+  accepted.heldBytes = () =>
+    [...underWay].reduce((sum, { req }) => sum + fieldBytes(req), comeBytes() + objectBytes(underWay));
+  accepted.waitingBytes = () => {
+    const [first] = underWay;
+    let sum = objectBytes(underWay);
+    for (const exchange of underWay) {
+      if (exchange !== first) sum += headBytes(exchange.req) + fieldBytes(exchange.req);
+      if (exchange.transfer === null) sum += exchange.req.readableLength;
+    }
+    return sum;
+  };
   accepted.isIdle = () => underWay.size === 0;
 
   const waitsTooMuch = (): boolean => {
@@ -88,7 +107,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   // Not before the last of those that wait: one of them may come with a right password.
   const isCostly = () => !accepted.isProven() && underWay.size <= 1 && comeBytes() > unprovenBurstBytes;
 
-  const createFor = (req: IncomingMessage): RequestConnection => ({
+  const createFor = (req: IncomingMessage, hasBody: boolean): RequestConnection => ({
     prove: (principal) => {
       if (!options.countFor(accepted, principalText(principal)))
         throw new OciError(
@@ -96,7 +115,8 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
           'You have too many connections open already, each with a request under way: wait for some to end.',
           { headers: { 'Retry-After': String(retryAfterS) } },
         );
-      readBodyOf(req);
+      if (hasBody && isReadAhead(req)) readBodyOf(req);
+      if (hasBody || underWay.size > 1) options.onWaiting(accepted, true);
       readOn();
     },
     readBody: () => readBodyOf(req),
@@ -109,8 +129,11 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     underWay,
     open: (req) => {
       if (underWay.size >= limits().pipelinedRequests) return null;
-      if (!accepted.isProven() && announcesBody(req)) leaveBodyOf(req);
-      return createFor(req);
+      const hasBody = announcesBody(req);
+      const isProven = accepted.isProven();
+      if (hasBody && !(isProven && isReadAhead(req))) leaveBodyOf(req);
+      if (isProven && (hasBody || underWay.size > 0)) options.onWaiting(accepted, true);
+      return createFor(req, hasBody);
     },
     begin: (exchange) => {
       // Its client may have read an answer before this side knows that it was through: what asked for it is held no more.
@@ -130,12 +153,29 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       readOn();
       streamedBytes += exchange.transfer?.bytesIn ?? 0;
       if (underWay.size > 0) return false;
+      options.onWaiting(accepted, false);
       const wasCostly = isCostly();
       idleAtBytes = socket.bytesRead;
       streamedBytes = 0;
       return wasCostly;
     },
   };
+}
+
+/** Whether a request's body is so short that it is read as soon as it is known who sends it. */
+function isReadAhead({ rawHeaders }: IncomingMessage): boolean {
+  const [length = 'Infinity'] = headerValues(rawHeaders, 'content-length');
+  return Number(length) <= readAheadBytes;
+}
+
+/** What stands for the requests behind the first. */
+function objectBytes({ size }: ReadonlySet<Exchange>): number {
+  return Math.max(0, size - 1) * waitingBytes;
+}
+
+/** What a head takes beside its bytes. */
+function fieldBytes({ rawHeaders }: IncomingMessage): number {
+  return rawHeaders.length * fieldTextBytes;
 }
 
 function headBytes({ url = '', rawHeaders }: IncomingMessage): number {

@@ -7,10 +7,11 @@ import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { describeWaiting, type WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { OciError } from '../registry/error.ts';
 import { headerValues } from '../http/raw-headers.ts';
-import { createAcceptor, type AcceptedConnection } from './acceptor.ts';
-import { openClientConnection, type ClientConnection } from './client-connection.ts';
+import { createAcceptor, type AcceptedConnection, type AcceptorLimits } from './acceptor.ts';
+import { openClientConnection, type ClientConnection, type ConnectionLimits } from './client-connection.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
 import { createRequestId, type Exchange, type Expectation } from '../pipeline/exchange.ts';
+import { GatheredRequest } from './gathered-request.ts';
 import { listen } from './listen.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { answerPlainHttp, respondOnSocket, describeClientError } from './socket-response.ts';
@@ -30,21 +31,16 @@ export type ListenerOptions = {
   readonly logger: Logger;
 };
 
-export type ListenerLimits = {
-  /** Taken when the listener opens, and not later. */
-  readonly headerBytes: number;
-  readonly headerTimeoutMs: number;
-  /** Taken when the listener opens, and not later. */
-  readonly handshakeTimeoutMs: number;
-  readonly keepAliveTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly connections: number;
-  readonly connectionsPerAddress: number;
-  readonly connectionsPerUser: number;
-  /** What connections on which nobody has shown a right password may hold, all of them together. */
-  readonly unprovenBytes: number;
-  readonly pipelinedRequests: number;
-};
+export type ListenerLimits = AcceptorLimits &
+  ConnectionLimits & {
+    /** Taken when the listener opens, and not later. */
+    readonly headerBytes: number;
+    readonly headerTimeoutMs: number;
+    /** Taken when the listener opens, and not later. */
+    readonly handshakeTimeoutMs: number;
+    readonly keepAliveTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+  };
 
 export type Listener = {
   readonly address: { readonly host: string; readonly port: number };
@@ -87,6 +83,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let { tls, limits, addresses } = options;
   let serving: Serving = { pipeline: options.pipeline, active: 0, whenIdle: null };
   const server = createServer({
+    IncomingMessage: GatheredRequest,
     ...secureContextOptions(tls),
     ...(tls.clientCa === null ? {} : { requestCert: true, rejectUnauthorized: true }),
     ALPNProtocols: ['http/1.1', 'http/1.0'],
@@ -158,6 +155,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       limits: () => limits,
       countFor: acceptor.prove,
       onUnproven: acceptor.noteMore,
+      onWaiting: acceptor.noteWaiting,
     });
     connections.set(socket, client);
     socket.once('close', () => {

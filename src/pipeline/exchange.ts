@@ -20,7 +20,7 @@ export type RequestConnection = {
    * @throws OciError TOOMANYREQUESTS when that one has too many connections
    */
   prove(principal: KnownPrincipal): void;
-  /** The request's body is read from now on; it is not before, unless somebody was proven. */
+  /** The request's body is read from now on; it is not before, unless it is short and somebody was proven. */
   readBody(): void;
   /** Nothing more of it is read. */
   leaveBody(): void;

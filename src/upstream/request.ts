@@ -2,7 +2,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { request as httpsRequest } from 'node:https';
 import { OciError } from '../registry/error.ts';
 import type { RawHeaders } from '../http/raw-headers.ts';
-import { createCollectedBytes } from './body/collected-bytes.ts';
+import { createCollectedBytes } from '../system/collected-bytes.ts';
 import type { AskOptions } from './forward.ts';
 import { hasForeignCoding } from './headers.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';

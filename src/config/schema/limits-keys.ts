@@ -36,6 +36,11 @@ export const limits = z.strictObject({
     '32MiB',
     'What connections on which nobody has shown a right password may make one worker hold, all of them together: handshakes, heads, bodies that nobody wants yet. The memory for it may be three times as large. Beyond it those that hold the most are closed; none that holds 4 KiB or less.',
   ),
+  waitingBytes: key(
+    size('1MiB', '64GiB'),
+    '32MiB',
+    'What requests that wait may make one worker hold on all other connections together: requests behind another on their connection, and bodies that came before they are wanted. The memory for it may be three times as large. Beyond it the connections on which the most waits are closed; none on which 4 KiB or less wait.',
+  ),
   uploadsPerUser: key(
     integer(1, 1_000_000),
     500,

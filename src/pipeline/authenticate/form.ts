@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
+import { createCollectedBytes } from '../../system/collected-bytes.ts';
 import type { Exchange } from '../exchange.ts';
 
 /**
@@ -30,18 +31,16 @@ function readBody(
   { maxBytes, timeoutMs }: { readonly maxBytes: number; readonly timeoutMs: number },
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const parts: Buffer[] = [];
-    let length = 0;
+    const body = createCollectedBytes(); // not a list, in which each byte of a body that comes byte by byte would be a buffer
     const finish = (error: OciError | null) => {
       clearTimeout(timer);
       req.off('data', take).off('end', end).off('close', leave);
-      if (error === null) resolve(Buffer.concat(parts));
+      if (error === null) resolve(body.read());
       else reject(error);
     };
     const take = (part: Buffer) => {
-      length += part.length;
-      if (length > maxBytes) finish(tooLarge(maxBytes));
-      else parts.push(part);
+      if (body.length + part.length > maxBytes) finish(tooLarge(maxBytes));
+      else body.add(part);
     };
     const end = () => finish(null);
     const leave = () => finish(new OciError('BAD_REQUEST', 'The body did not come whole.'));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { createCollectedBytes, type CollectedBytes } from '../../upstream/body/collected-bytes.ts';
+import { createCollectedBytes, type CollectedBytes } from '../../system/collected-bytes.ts';
 
 /** A manifest that is being pushed, as it passes. */
 export type ObservedManifest = {

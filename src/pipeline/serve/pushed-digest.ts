@@ -8,7 +8,7 @@ import type { Exchange } from '../exchange.ts';
  * @throws OciError SIZE_INVALID when it has more than `maxBytes`
  */
 export function readPushedDigest(
-  { req, res, expectation }: Exchange,
+  { req, res, connection, expectation }: Exchange,
   { algorithm, maxBytes }: { algorithm: 'sha256' | 'sha512'; maxBytes: number },
 ): { readonly digest: Promise<string | null>; readonly transfer: Exchange['transfer'] } {
   const hash = createHash(algorithm);
@@ -33,6 +33,7 @@ export function readPushedDigest(
     if (expectation === 'continue') res.writeContinue();
     req.on('data', onData).on('end', onEnd);
     res.on('close', onClose);
+    connection.readBody();
   });
   // For as long as it is read it is the client's turn, and one that is silent is cut off.
   const transfer = {

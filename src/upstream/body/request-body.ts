@@ -27,6 +27,9 @@ export type RequestBody = {
   stop(): void;
 };
 
+/** Smaller pieces are left to the garbage collector, in bytes: a list of them would take more than they do. */
+const minFreedBytes = 1024;
+
 /** How many pieces may wait for upstream. */
 const maxWaiting = 2;
 
@@ -86,7 +89,7 @@ export function createRequestBody({ req, openBuffers, onBytes, beforeEnd }: Requ
         filledBytes += copiedBytes;
         if (filledBytes === memory.length && !(at === bytes.length && keepsBack())) send(memory, buffers);
       }
-      spent.push(bytes);
+      if (bytes.length >= minFreedBytes) spent.push(bytes);
       flushing ??= setImmediate(flush);
     };
     const end = () => {

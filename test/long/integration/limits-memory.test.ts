@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { countOpen, openCrowd, steadyBytes } from '../../support/crowd.ts';
 import { startFrontDoor, user, type FrontDoor } from '../../support/front-door.ts';
-import { anonymous, authorized, connectClient, exchange, type RawClient } from '../../support/raw-client.ts';
-import { readMemory } from '../../support/process-status.ts';
+import { anonymous, authorized, connectClient, exchange } from '../../support/raw-client.ts';
 import { until } from '../../support/redis.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../../support/scripted-upstream.ts';
 
@@ -12,23 +11,10 @@ const crowdSize = 200;
 const ten = 10_000_000_000;
 
 const kilobytes = (count: number) => 'x'.repeat(count * KiB);
+const inChunksOfOne = (bytes: number) => '1\r\nx\r\n'.repeat(bytes);
 const wrong = (number: number | string) => `Authorization: Basic ${btoa(`${user}:wrong ${number}`)}`;
 const padded = anonymous('GET /v2/app/blobs/x', `X-Padding: ${kilobytes(30)}`);
 const locked = (requestLine: string, ...lines: string[]) => anonymous(requestLine, wrong('again'), ...lines);
-
-/** The memory of a process, when it has become steady. */
-async function steadyBytes(pid: number): Promise<number> {
-  let last = 0;
-  let unchanged = 0;
-  await until('memory is steady', async () => {
-    const { nowBytes } = await readMemory(pid);
-    unchanged = Math.abs(nowBytes - last) < 256 * KiB ? unchanged + 1 : 0;
-    last = nowBytes;
-    await delay(100);
-    return unchanged >= 5;
-  });
-  return last;
-}
 
 describe('what clients without a right password make the process hold', { timeout: 300_000 }, () => {
   let upstream: ScriptedUpstream;
@@ -56,18 +42,6 @@ describe('what clients without a right password make the process hold', { timeou
     }
   };
 
-  /** Opens so many connections that send this, and keeps those that the front door keeps. */
-  const crowd = async (frontDoor: FrontDoor, size: number, bytes: string): Promise<RawClient[]> => {
-    const clients: RawClient[] = [];
-    for (let i = 0; i < size; i++) {
-      const client = await connectClient(frontDoor);
-      client.socket.on('error', () => {}).resume();
-      client.send(bytes);
-      clients.push(client);
-    }
-    return clients;
-  };
-
   // An idle one takes 36 KiB, one that has sent a whole piece of the kernel's memory (64 KiB) up to 128 KiB more.
   for (const [what, bytes, mostKiB] of [
     ['heads of 30 KiB behind an answer that is held back', locked('GET /v2/x') + padded.repeat(15), 330],
@@ -77,6 +51,20 @@ describe('what clients without a right password make the process hold', { timeou
       300,
     ],
     [
+      'a body in chunks of one byte behind such an answer',
+      locked('POST /v2/app/blobs/uploads/', 'Transfer-Encoding: chunked') + inChunksOfOne(20 * KiB),
+      600,
+    ],
+    [
+      'a form in chunks of one byte',
+      anonymous(
+        'POST /token',
+        'Content-Type: application/x-www-form-urlencoded',
+        'Transfer-Encoding: chunked',
+      ) + inChunksOfOne(30 * KiB),
+      600,
+    ],
+    [
       'a body that was refused',
       anonymous('POST /v2/app/blobs/uploads/', `Content-Length: ${ten}`) + kilobytes(768),
       250,
@@ -84,13 +72,13 @@ describe('what clients without a right password make the process hold', { timeou
   ] as const) {
     test(`${what}: no more of it than a piece of the kernel's`, () =>
       withFrontDoor(['limits.unprovenBytes=1GiB'], async (frontDoor) => {
-        for (const client of await crowd(frontDoor, 40, anonymous('GET /v2/x'))) client.leave();
+        for (const client of await openCrowd(frontDoor, 40, anonymous('GET /v2/x'))) client.leave();
         const before = await steadyBytes(frontDoor.pid);
-        const clients = await crowd(frontDoor, crowdSize, bytes);
+        const clients = await openCrowd(frontDoor, crowdSize, bytes);
         assert.equal((await exchange(frontDoor, authorized('GET /v2/app/blobs/x'))).status, 200);
         const kib = ((await steadyBytes(frontDoor.pid)) - before) / crowdSize / KiB;
         assert.ok(kib < mostKiB, `${Math.round(kib)} KiB for each of ${crowdSize} connections`);
-        assert.equal(clients.filter(({ socket }) => !socket.destroyed).length, crowdSize);
+        assert.equal(countOpen(clients), crowdSize);
         for (const client of clients) client.leave();
       }));
   }
@@ -99,11 +87,8 @@ describe('what clients without a right password make the process hold', { timeou
     withFrontDoor(['limits.unprovenBytes=1MiB'], async (frontDoor) => {
       const [small, idle] = [await connectClient(frontDoor), await connectClient(frontDoor)];
       small.send(locked('GET /v2/x'));
-      const clients = await crowd(frontDoor, 100, padded.slice(0, 20 * KiB));
-      await until('what is left fits', () => {
-        const left = clients.filter(({ socket }) => !socket.destroyed).length;
-        return left * 20 * KiB <= 1024 * KiB;
-      });
+      const clients = await openCrowd(frontDoor, 100, padded.slice(0, 20 * KiB));
+      await until('what is left fits', () => countOpen(clients) * 20 * KiB <= 1024 * KiB);
       await frontDoor.logged(({ msg }) => msg.startsWith('limits.unprovenBytes is reached'));
       assert.equal(small.socket.readyState, 'open');
       idle.send(authorized('GET /v2/app/blobs/x'));

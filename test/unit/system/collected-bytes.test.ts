@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createCollectedBytes } from '../../../src/upstream/body/collected-bytes.ts';
+import { createCollectedBytes } from '../../../src/system/collected-bytes.ts';
 
 test('gives back what came, in whatever pieces, and holds at most twice as much', () => {
   fc.assert(

@@ -1,20 +1,20 @@
-/** A connection of which nobody knows yet whose it is. */
-export type UnprovenConnection = {
-  /** Once true, always true. */
-  isProven(): boolean;
-  /** What has come on it and is held, in bytes, as far as can be seen: the process may need three times as much for it. */
-  heldBytes(): number;
-  close(): void;
-};
-
-/** Bounds what connections without a user hold, all of them together. */
-export type UnprovenBudget<Connection> = {
+/** Bounds what some connections hold, all of them together. */
+export type ByteBudget<Connection> = {
+  /** Counts a connection from now on; one that is in already stays. */
   enter(connection: Connection): void;
   leave(connection: Connection): void;
-  /** To be called when more has come on one. */
+  /** Call it when more has come on one. */
   readonly noteMore: () => void;
   useLimit(maxBytes: number): void;
   readonly close: () => void;
+};
+
+export type ByteBudgetOptions<Connection> = {
+  readonly maxBytes: number;
+  /** What one holds, in bytes, as far as can be seen: the process may need three times as much for it. */
+  readonly heldBytes: (connection: Connection) => number;
+  /** Called for each that is closed, before that. */
+  readonly onOver: () => void;
 };
 
 /** So often all are looked at, in milliseconds, and after so much has happened. A look at one costs less than a microsecond, a handshake a thousand times that. */
@@ -24,14 +24,12 @@ const lookAfterEvents = 64;
 /** The head of an honest client's request, and more than that: who holds no more is never closed for it. */
 const sparedBytes = 4096;
 
-/**
- * Creates an empty budget. When it is exceeded, those go that hold the most: who sends what an honest client sends is not among them.
- * @param onOver called for each that is closed
- */
-export function createUnprovenBudget<Connection extends UnprovenConnection>(
-  maxBytes: number,
-  onOver: () => void,
-): UnprovenBudget<Connection> {
+/** Creates an empty budget. When it is exceeded, those go that hold the most: who sends what an honest client sends is not among them. */
+export function createByteBudget<Connection extends { close(): void }>({
+  maxBytes,
+  heldBytes,
+  onOver,
+}: ByteBudgetOptions<Connection>): ByteBudget<Connection> {
   let limitBytes = maxBytes;
   let events = 0;
   const inside = new Set<Connection>();
@@ -41,11 +39,7 @@ export function createUnprovenBudget<Connection extends UnprovenConnection>(
     let sum = 0;
     const holding: { connection: Connection; bytes: number }[] = [];
     for (const connection of inside) {
-      if (connection.isProven()) {
-        inside.delete(connection);
-        continue;
-      }
-      const bytes = connection.heldBytes();
+      const bytes = heldBytes(connection);
       sum += bytes;
       if (bytes > sparedBytes) holding.push({ connection, bytes });
     }
