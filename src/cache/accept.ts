@@ -13,7 +13,7 @@ export function parseAccept(values: readonly string[]): Accept {
     .map((range) => range.replace(/\s+/g, '').toLowerCase())
     .filter((range) => range !== '');
   const named = new Set(
-    ranges.filter((range) => !/;q=0(\.0*)?(;|$)/.test(range)).map((range) => range.replace(/;.*$/s, '')),
+    ranges.filter((range) => !/;q=0(\.0*)?(;|$)/.test(range)).map((range) => range.replace(/;.*/s, '')),
   );
   return {
     normalized: [...new Set(ranges)].sort().join(','),
@@ -22,5 +22,5 @@ export function parseAccept(values: readonly string[]): Accept {
 }
 
 function essenceOf(mediaType: string): string {
-  return mediaType.replace(/;.*$/s, '').trim().toLowerCase();
+  return mediaType.replace(/;.*/s, '').trim().toLowerCase();
 }

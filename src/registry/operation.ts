@@ -211,7 +211,7 @@ function parseV1(path: string, queryTags: readonly string[]): OperationSubject {
   const space = path.startsWith('/v1/repositories/') ? 'v1-repositories' : 'other';
   if (name === undefined) return { kind: 'unknown', space };
   const inTags = word === 'tags' && rest !== undefined && rest !== '';
-  const [tag = null, below = ''] = inTags ? (/^([^/]+)(.*)$/s.exec(rest)?.slice(1) ?? []) : [];
+  const [tag = null, below = ''] = inTags ? (/^([^/]+)(.*)/s.exec(rest)?.slice(1) ?? []) : [];
   const fault = findV1Fault(tag === null ? { repository: name } : { repository: name, tag });
   if (fault !== null) return { kind: 'misnamed', fault, space };
   return {

@@ -22,7 +22,7 @@ type LocationParts = {
   readonly rest: string;
 };
 
-const absoluteUrl = /^(?:(https?):)?\/\/([^/?#]*)(.*)$/is;
+const absoluteUrl = /^(?:(https?):)?\/\/([^/?#]*)(.*)/is;
 
 /** Parses an absolute Location, or one without a scheme (RFC 3986 section 4.2); null for one relative to the request. */
 function parseLocation(location: string): LocationParts | null {
@@ -35,7 +35,7 @@ function parseLocation(location: string): LocationParts | null {
 function placeOf({ address, authority, rest }: LocationParts, names: LocationNames): Place {
   // A registry that was told no name writes https:///v2/…, which some clients read as a host named v2.
   if (authority === '') return 'here';
-  return address === null ? 'elsewhere' : names.findPlace(address, rest.replace(/[?#].*$/s, ''));
+  return address === null ? 'elsewhere' : names.findPlace(address, rest.replace(/[?#].*/s, ''));
 }
 
 /**

@@ -1,15 +1,12 @@
 import path from 'node:path';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { root } from '../../test/support/processes.ts';
 import { atOnce } from '../support/at-once.ts';
 import { stuffCredentials, throwHashBombs, throwMemoryBombs, timeNames } from '../support/bombs.ts';
 import { listOddFiles, playTrick, preparedFolders, type FileTrick } from '../support/file-tricks.ts';
 import { forgeHosts, injectFields } from '../support/forgery.ts';
 import { injectIntoLog } from '../support/log-injection.ts';
 import { openConfusionRig } from '../support/path-confusion.ts';
-import { findWorstGrowth } from '../support/pattern-steps.ts';
-import { findPatterns } from '../support/regular-expressions.ts';
 import { listCases, openSmugglingRig } from '../support/smuggling.ts';
 import { forgeTokens } from '../support/token-forgery.ts';
 import { requestTokens } from '../support/token-requests.ts';
@@ -67,13 +64,6 @@ const amounts: Readonly<Record<Form, Amounts>> = {
 const casesPerRig = 6000;
 const targetsAtATime = 10_000;
 
-/** Twice the text may take twice the steps, and a little for where it begins; its square would be four times. */
-const maxGrowth = 2.2;
-/** Patterns that may grow faster, since nobody but the operator can give them a long text. */
-const boundedElsewhere: ReadonlyMap<string, string> = new Map([
-  ['config/load/environment.ts', 'the name of one of the environment variables of the process'],
-]);
-
 /** What an attacker would try who knows the program, each against the real one, with others at work beside. */
 export const attacks: Part = {
   name: 'attacks',
@@ -125,10 +115,6 @@ export const attacks: Part = {
         name: `log injection (${format}): one line for each request, whole, and nothing in it that acts`,
         run: () => injectIntoLog(format, seed, amount.logged),
       })),
-      {
-        name: 'patterns: twice the text takes about twice the steps, for every regular expression of the program',
-        run: () => Promise.resolve(growPatterns()),
-      },
       { name: 'memory bombs: passed on byte for byte, and not held', run: throwMemoryBombs },
       { name: 'hash bombs in the htpasswd file: never computed', run: throwHashBombs },
       {
@@ -210,23 +196,6 @@ async function confuse(seed: number, count: number): Promise<number> {
   }
   if (mounted === 0) throw new Error('no blob was mounted even where it may be: nothing was tried');
   return tried;
-}
-
-function growPatterns(): number {
-  const faults: string[] = [];
-  let tried = 0;
-  for (const { place, pattern } of findPatterns(path.join(root, 'src'))) {
-    const growth = findWorstGrowth(pattern);
-    tried += growth.tried;
-    if (growth.ratio > maxGrowth && !boundedElsewhere.has(place.replace(/:\d+$/, '')))
-      faults.push(
-        `${place} ${String(pattern)} takes ${growth.ratio} times the steps for twice of ${JSON.stringify(growth.text)}`,
-      );
-  }
-  // What the check itself must find.
-  for (const slow of [/^(a+)+$/, /a*a*b/, /[ ]+$/, /^(?:a|a)*$/, /;.*$/])
-    if (findWorstGrowth(slow).ratio <= maxGrowth) faults.push(`${String(slow)} was not found to be slow`);
-  return report(faults, tried);
 }
 
 async function stuff(seed: number, addresses: number): Promise<number> {

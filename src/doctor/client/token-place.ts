@@ -3,7 +3,7 @@ export type TokenPlace = { readonly realm: URL; readonly service: string };
 
 /** Reads a Bearer challenge (distribution, "Token Authentication Specification"); null: it is none, or names no place. */
 export function parseTokenPlace(challenge: string | undefined): TokenPlace | null {
-  const [, fields] = /^bearer\s+(.*)$/is.exec(challenge ?? '') ?? [];
+  const [, fields] = /^bearer\s(.*)/is.exec(challenge ?? '') ?? [];
   if (fields === undefined) return null;
   const [, realm = ''] = /(?:^|,)\s*realm="([^"]*)"/i.exec(fields) ?? [];
   const [, service = ''] = /(?:^|,)\s*service="([^"]*)"/i.exec(fields) ?? [];

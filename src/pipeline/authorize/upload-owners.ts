@@ -35,7 +35,7 @@ export function createUploadOwners(secrets: Secrets): UploadOwners {
       const path = resolvePath(location, requestPath);
       const [owner] = path === null ? [] : sign(path, principal);
       if (owner === undefined) return location;
-      const [, beforeFragment = '', fragment = ''] = /^([^#]*)(.*)$/s.exec(location) ?? [];
+      const [, beforeFragment = '', fragment = ''] = /^([^#]*)(.*)/s.exec(location) ?? [];
       const separator = beforeFragment.includes('?') ? '&' : '?';
       return `${beforeFragment}${separator}${fieldName}=${owner}${fragment}`;
     },

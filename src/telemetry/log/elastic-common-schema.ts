@@ -36,7 +36,7 @@ const ecsForms: Readonly<Record<string, (value: unknown) => Record<string, unkno
     'trace.id': id,
     'span.id': String(id).slice(0, spanIdLength),
   }),
-  client: (address) => ({ 'client.address': address, 'client.ip': String(address).replace(/%.*$/s, '') }),
+  client: (address) => ({ 'client.address': address, 'client.ip': String(address).replace(/%.*/s, '') }),
   tag: (tag) => ({ 'container.image.tag': [tag] }),
   digest: (digest) => ({ 'container.image.hash.all': [digest] }),
 };
