@@ -7,12 +7,12 @@ const redis = z.strictObject({
   url: key(
     redisUrl(),
     'redis://127.0.0.1:6379/0',
-    'The Redis that driver redis uses: one server, the sentinels of a group, or nodes of a cluster. Instances that share a registry name it by the same upstream.url and share one Redis.',
+    'Redis for driver redis: one server, the sentinels of a group, or nodes of a cluster. Instances that share a registry use the same upstream.url and the same Redis.',
   ),
   keyPrefix: key(
     text(/^[\x21-\x7a]{1,100}$/, '1 to 100 printable ASCII characters without space and braces'),
     'tidegate:',
-    'Beginning of the name of every key. Other keys of a shared Redis are never touched.',
+    'Prefix of every key. Other keys of a shared Redis are never touched.',
   ),
   username: key(
     nullable(text(/^\P{Cc}+$/u, 'text without control characters')),
@@ -46,27 +46,27 @@ export const cache = z.strictObject({
   driver: key(
     oneOf('memory', 'redis', 'off'),
     'memory',
-    'Where manifests are cached: in memory, in a Redis that several instances share, or nowhere.',
+    'Where manifests are cached: in memory, in a Redis that instances share, or nowhere.',
   ),
   redis,
   maxBytes: key(
     size('64KiB', '1024GiB'),
     '64MiB',
-    'How much the cache may hold, in all: with driver memory each worker has an equal part, which should not be less than maxEntryBytes. Beyond it, what was not used for longest goes.',
+    "Size of the cache. With driver memory it is divided among the workers; a worker's part should not be less than maxEntryBytes. Beyond it the least recently used entries go.",
   ),
   maxEntryBytes: key(
     size('1KiB', '16MiB'),
     '4MiB',
-    'Largest manifest that is cached. A larger one is passed through.',
+    'Largest manifest that is cached. Larger ones are passed through.',
   ),
   tagTtl: key(
     duration('1ms', '1d'),
     '10s',
-    'How long an answer may be given without asking upstream: what is pushed or deleted around Tidegate is seen within it.',
+    'How long an answer is served without asking the upstream. Changes made around Tidegate are seen after this time.',
   ),
   headers: key(
     fieldNames(),
     [],
-    'Header fields of your registry that an answer may be cached with, besides those that registries are known to send. An answer with any other is passed on and not cached; the log names the field.',
+    'Header fields of your registry that a cached answer may have, besides the usual ones. An answer with any other field is passed on and not cached; the log names the field.',
   ),
 });

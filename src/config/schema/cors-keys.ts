@@ -6,7 +6,7 @@ export const cors = z.strictObject({
   origins: key(
     listOf(findFault, 'a list of origins such as https://ui.example.com or http://localhost:8080'),
     [],
-    'Origins of web pages that may use the registry from a browser, such as a user interface on another host: their preflights (OPTIONS without credentials) are answered, and answers to them can be read. A page may then do all that the user may whose password it has. Empty: none, and no header of this kind is touched.',
+    'Origins of web pages that may use the registry from a browser, such as a user interface on another host. Their preflights (OPTIONS without credentials) are answered, and they may read the answers. A page can then do all that its user may. Empty: none, and no CORS header is touched.',
   ),
 });
 

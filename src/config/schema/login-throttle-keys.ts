@@ -6,33 +6,33 @@ export const loginThrottle = z.strictObject({
   addressFailures: key(
     integer(0, 1_000_000),
     10,
-    'Wrong passwords from one client address, or one IPv6 /64 network, that begin a lock-out: further ones from there are answered with 429 unseen. 0: none ever does.',
+    'Wrong passwords from one client address, or one IPv6 /64 network, that start a lock-out: further attempts from there get 429 without a check. 0: never.',
   ),
   nameFailures: key(
     integer(0, 1_000_000),
     30,
-    'Wrong passwords under one name, from anywhere, that begin a lock-out of that name. 0: none ever does.',
+    'Wrong passwords for one name, from anywhere, that start a lock-out of that name. 0: never.',
   ),
   repeatFailures: key(
     integer(0, 1_000_000),
     30,
-    'How often the very same wrong name and password may come from one address until just that is locked out there. It counts for the address and the name once only. 0: every time, and is not locked out by itself.',
+    'How often the same wrong name and password may come from one address before that pair is locked out there. It counts only once for the address and the name. 0: it counts every time, and the pair is never locked out by itself.',
   ),
-  window: key(duration('1s', '1d'), '10m', 'The time within which wrong passwords are counted together.'),
+  window: key(duration('1s', '1d'), '10m', 'Period over which wrong passwords are counted.'),
   lockTime: key(
     duration('1s', '1d'),
     '1m',
-    'How long the first lock-out lasts. Each further one lasts twice as long, until there has been none for a day.',
+    'Length of the first lock-out. Each further one lasts twice as long, until a day passes without one.',
   ),
-  maxLockTime: key(duration('1s', '1d'), '1h', 'How long a lock-out lasts at most.'),
+  maxLockTime: key(duration('1s', '1d'), '1h', 'Longest lock-out.'),
   answerDelay: key(
     duration('0', '1m'),
     '1s',
-    'How long the 429 to an attempt that is locked out is held back: answered at once, those who try without pause would slow everybody down. 0: not at all.',
+    'How long the 429 of a locked-out attempt is held back, so that clients which retry without a pause slow nobody down. 0: not at all.',
   ),
   entries: key(
     integer(100, 10_000_000),
     100_000,
-    'How many addresses, and how many names, are counted, by each worker. Beyond it those that failed least recently are forgotten.',
+    'How many addresses and how many names each worker counts. Beyond it the ones that failed least recently are forgotten.',
   ),
 });

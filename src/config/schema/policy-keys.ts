@@ -26,7 +26,7 @@ export const groups = key(
     'a mapping of names of groups, each with a list of names of users',
   ),
   {},
-  'Groups of users, for rules: { ci: [builder1, builder2] }. A group that a rule names must be here.',
+  'Groups of users for rules, such as { ci: [builder1, builder2] }. Every group that a rule names must be listed here.',
 );
 
 /** `policy`: who may do what. */
@@ -36,14 +36,14 @@ export const policy = key(
     'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME; actions: pull, push, delete, overwrite',
   ),
   null,
-  'Who may do what where. The first rule whose who and repositories match decides, by its actions; what no rule matches is denied. Without the key every verified user may do everything.',
+  'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything.',
 );
 
 /** `immutableTags`: what stays as it was pushed. */
 export const immutableTags = key(
   tree(z.array(pattern(parseTagPattern)), 'a list of patterns REPOSITORIES:TAGS, such as "team/**:v*"'),
   [],
-  'Tags that cannot be moved or deleted once they are pushed, except by whom a rule allows to overwrite.',
+  'Tags that nobody can move or delete after the push, except users whom a rule allows to overwrite.',
 );
 
 /** A rule with a group that there is not: its name is misspelt, and the rule would mean fewer than it says. */

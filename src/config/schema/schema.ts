@@ -30,18 +30,18 @@ const listen = z
     host: key(
       listenHost(),
       '::',
-      'Address to listen on. "::" serves IPv6 and IPv4; where there is no IPv6, 0.0.0.0 is taken instead.',
+      'Address to listen on. "::" serves IPv6 and IPv4; without IPv6 on the machine, 0.0.0.0 is used.',
     ),
     port: key(integer(0, 65535), 443, 'Port to listen on. 0 takes any free one.'),
     trustedProxies: key(
       networks(),
       [],
-      'Load balancers whose X-Forwarded-For, -Host, -Proto, -Port and Forwarded are believed. These are dropped when they come from anyone else.',
+      'Load balancers whose Forwarded and X-Forwarded-For, -Host, -Proto and -Port headers are believed. From all other clients these headers are dropped.',
     ),
     proxyProtocol: key(
       oneOf('off', 'on'),
       'off',
-      'Whether every connection must begin with a header of the PROXY protocol, version 1 or 2, that names the client. With on, only listen.trustedProxies may connect.',
+      'Whether every connection must begin with a PROXY protocol header, version 1 or 2, that names the client. With on, only listen.trustedProxies may connect.',
     ),
   })
   .refine(({ proxyProtocol, trustedProxies }) => proxyProtocol !== 'on' || trustedProxies.length > 0, {
@@ -61,11 +61,11 @@ const tls = z.strictObject({
     'certs/server.key',
     "PEM file with the certificate's private key, not password-protected.",
   ),
-  minVersion: key(oneOf('TLSv1.2', 'TLSv1.3'), 'TLSv1.2', 'Oldest TLS version that is spoken.'),
+  minVersion: key(oneOf('TLSv1.2', 'TLSv1.3'), 'TLSv1.2', 'Oldest TLS version that clients may use.'),
   clientCa: key(
     nullable(filePath()),
     null,
-    'PEM file with CA certificates. When set, a client must show a certificate signed by one of them.',
+    'PEM file with CA certificates. When set, a client must present a certificate signed by one of them.',
   ),
 });
 
@@ -79,34 +79,34 @@ const upstream = z
     ca: key(
       nullable(filePath()),
       null,
-      'PEM file with the CA certificates that an https upstream is verified with, instead of the public ones.',
+      'PEM file with the CA certificates that verify an https upstream, instead of the public ones.',
     ),
     username: key(
       // RFC 7617 section 2: the first colon ends the name.
       nullable(text(/^[^:\p{Cc}]+$/u, 'a name without colon and control characters')),
       null,
-      'Name for an upstream that asks for a password of its own. Needs upstream.password.',
+      'User name for an upstream that requires credentials. Needs upstream.password.',
     ),
     password: key(
       { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
       null,
-      'Password that belongs to upstream.username. Best taken from the environment, never printed.',
+      'Password for upstream.username. Take it from the environment; it is never printed.',
     ),
     storage: key(
       nullable(folderPath()),
       null,
-      "The registry's storage.filesystem.rootdirectory, where it is on this machine and may be read: blobs are sent from there, once the registry has said yes to each.",
+      "The registry's storage.filesystem.rootdirectory, if it is on this machine and readable. Blobs are then sent from there, after the registry has allowed each.",
     ),
-    connectTimeout: key(duration('1ms'), '5s', 'How long a connection to the upstream may take.'),
+    connectTimeout: key(duration('1ms'), '5s', 'Longest time to connect to the upstream.'),
     readTimeout: key(
       duration('1ms'),
       '900s',
-      'How long the upstream may stay silent. A transfer that moves is never cut.',
+      'Longest silence of the upstream. A transfer that makes progress is never cut.',
     ),
     probeInterval: key(
       duration('100ms', '1h'),
       '5s',
-      'How often the upstream is asked whether it answers (GET /v2/), for /readyz, metrics and alerts. Only with an admin listener or alerts.',
+      'How often the upstream is probed (GET /v2/) for /readyz, metrics and alerts. Only used with an admin listener or alerts.',
     ),
   })
   .refine(({ username, password }) => !(typeof username === 'string' && password === null), {
@@ -125,12 +125,12 @@ const auth = z.strictObject({
     // A quoted-string of RFC 9110 section 5.6.4 that needs no escaping.
     text(/^[ !#-[\]-~]{1,128}$/, '1 to 128 printable ASCII characters without quote and backslash'),
     'Registry',
-    'Name that clients show when they ask for a password.',
+    'Realm name that clients show when they ask for a password.',
   ),
   htpasswd: key(
     filePath(),
     'config/htpasswd',
-    'File with names and password hashes. A change takes effect without restart.',
+    'htpasswd file with user names and password hashes. Changes take effect without a restart.',
   ),
   open: key(
     openPaths(),
@@ -140,42 +140,42 @@ const auth = z.strictObject({
   versionCheck: key(
     oneOf('auto', 'open', 'challenge'),
     'auto',
-    'Answer to /v2/ without credentials: "open" 200 for all, "challenge" 401 for all, "auto" 200 for known health checks, browsers and curl, and for HEAD, and 401 for everyone else (clients need it to log in).',
+    'Answer to /v2/ without credentials. "open": 200 for all. "challenge": 401 for all. "auto": 200 for HEAD and for known health checks, browsers and curl; 401 for everyone else, because clients need it to log in.',
   ),
   openAgents: key(
     userAgents(),
     [],
-    'Further programs that get the 200 under versionCheck auto, such as a health check of your own: each is a text that the User-Agent contains, in upper or lower case.',
+    'More programs that get the 200 under versionCheck auto, such as your own health check. Each is a text that the User-Agent contains, case ignored.',
   ),
   challengeAgents: key(
     userAgents(),
     [],
-    'Programs that get the 401 under versionCheck auto whatever else they are known as: each is a text that the User-Agent contains, in upper or lower case. Overrules openAgents.',
+    'Programs that always get the 401 under versionCheck auto. Each is a text that the User-Agent contains, case ignored. Overrules openAgents.',
   ),
   passwordThreads: key(
     autoOrNumber(64, chooseThreads),
     'auto',
-    'Threads that check passwords, in all: workers share them, and each has at least one. "auto" is one fewer than there are cores, at least one.',
+    'Threads that check passwords, shared by all workers, with at least one each. "auto": one fewer than cores, at least one.',
   ),
   passwordQueue: key(
     integer(1, 65536),
     256,
-    'Password checks that may wait for a thread, in all: each worker has an equal part. Further ones are answered with 503.',
+    'Password checks that may wait for a thread, divided among the workers. Further requests get 503.',
   ),
   credentialTtl: key(
     duration('1s'),
     '10m',
-    'How long a password that was right is remembered. It is forgotten at once when the htpasswd file changes.',
+    'How long a correct password is remembered. A change of the htpasswd file clears it at once.',
   ),
   credentialEntries: key(
     integer(1, 1_000_000),
     10_000,
-    'How many passwords that were right are remembered, by each worker, and how many tokens.',
+    'How many correct passwords each worker remembers, and how many tokens.',
   ),
   maxBcryptCost: key(
     integer(4, 31),
     14,
-    'Costliest bcrypt hash that is checked. Lines with a higher cost never match.',
+    'Highest bcrypt cost that is checked. Lines with a higher cost never match.',
   ),
   ...tokenKeys,
   throttle: loginThrottle,
@@ -183,55 +183,47 @@ const auth = z.strictObject({
     // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
     integer(1000, 999_999_999),
     500_000,
-    'Most rounds of a SHA-256 or SHA-512 crypt hash that is checked. Lines with more never match.',
+    'Highest number of rounds of a SHA-256 or SHA-512 crypt hash that is checked. Lines with more never match.',
   ),
 });
 
 const shutdown = z.strictObject({
-  timeout: key(
-    duration('0'),
-    '3600s',
-    'How long transfers under way may take to end after SIGTERM. 0 cuts them at once.',
-  ),
+  timeout: key(duration('0'), '3600s', 'How long transfers may continue after SIGTERM. 0 cuts them at once.'),
 });
 
 const log = z.strictObject({
   level: key(
     oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
     'info',
-    'Least important kind of line that is logged.',
+    'Lowest level that is logged.',
   ),
   format: key(
     oneOf('json', 'pretty', 'ecs'),
     'json',
-    'Form of the log: JSON lines, coloured text for people, or JSON lines with the names of the Elastic Common Schema. Where it is not set and standard output is a terminal, "pretty". Files hold JSON lines instead of "pretty" ones.',
+    'Format of the log: JSON lines, coloured text for people, or JSON lines with Elastic Common Schema names. The default is "pretty" if standard output is a terminal. Files get JSON lines instead of "pretty" ones.',
   ),
   accessFile: key(
     nullable(filePath()),
     null,
-    'File for the line of each request; null: standard output. Opened again on SIGUSR1, like the other files.',
+    'File for the access log; null: standard output. Reopened on SIGUSR1, as all log files.',
   ),
   errorFile: key(
     nullable(filePath()),
     null,
-    'File for everything that is neither the line of a request nor of the audit; null: standard output.',
+    'File for everything but access and audit lines; null: standard output.',
   ),
   audit: key(
     boolean(),
     true,
-    "Whether each push and each delete leaves a line of its own, at any log.level. The registry is asked for a tag's old digest first.",
+    "Whether each push and delete gets an audit line, at any log.level. The registry is asked for a tag's old digest first.",
   ),
-  auditFile: key(
-    nullable(filePath()),
-    null,
-    'File for the lines of pushes and deletes; null: where the lines of requests go.',
-  ),
+  auditFile: key(nullable(filePath()), null, 'File for audit lines; null: where the access log goes.'),
 });
 
 const workers = key(
   autoOrNumber(maxWorkers, chooseWorkers),
   'auto',
-  'Processes that serve clients. With more than one there is another that starts them, and replaces one that dies. "auto" is as many as there are cores.',
+  'Worker processes that serve clients; "auto" starts one per core. With more than one, a primary process starts them and replaces one that dies.',
 );
 
 /** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */

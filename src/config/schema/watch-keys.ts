@@ -7,17 +7,17 @@ export const admin = z.strictObject({
   host: key(
     listenHost(),
     '127.0.0.1',
-    'Address of the admin listener: plain HTTP for /livez, /readyz, /metrics. It asks for no password: leave it on loopback, or on a network where only those are who may read it.',
+    'Address of the admin listener: plain HTTP for /livez, /readyz, /metrics, without a password. Keep it on loopback, or on a network where everyone may read them.',
   ),
   port: key(
     nullable(integer(0, 65535)),
     9090,
-    'Its port. 0 takes any free one, null switches it off. One that is taken is said in the log, and Tidegate serves without it.',
+    'Its port. 0 takes any free one, null turns the listener off. If the port is in use, Tidegate logs that and serves without it.',
   ),
   names: key(
     hostNames(),
     [],
-    'Further names by which it may be asked, such as that of a container. Any other Host than its address or localhost is refused.',
+    'More host names for the admin listener, such as that of a container. A Host other than these, its address and localhost is refused.',
   ),
 });
 
@@ -26,38 +26,38 @@ export const alerts = z.strictObject({
   upstreamDownFor: key(
     duration('1ms'),
     '60s',
-    'How long the upstream must have been silent before it is an alert.',
+    'How long the upstream must be silent before an alert is sent.',
   ),
-  certificateDays: key(integer(1, 365), 14, 'How many days before its end the certificate is an alert.'),
+  certificateDays: key(integer(1, 365), 14, 'How many days before the certificate expires an alert is sent.'),
   webhook: key(
     { ...nullable(webhookUrl()), isSecret: true },
     null,
-    'URL that each alert is sent to as JSON (POST). Often a secret, never printed.',
+    'URL that receives each alert as JSON (POST). Often a secret, so it is never printed.',
   ),
   ca: key(
     nullable(filePath()),
     null,
-    'PEM file with the CA certificates that webhook and mail server are verified with, instead of the public ones.',
+    'PEM file with the CA certificates that verify webhook and mail server, instead of the public ones.',
   ),
   smtp: z
     .strictObject({
       url: key(
         nullable(smtpUrl()),
         null,
-        'Mail server for alerts. smtp is STARTTLS (port 587), smtps TLS from the first byte (465); only to a server on this machine mail goes in clear, unless alerts.ca is set.',
+        'Mail server for alerts. smtp is STARTTLS (port 587), smtps TLS from the first byte (465). Only a server on this machine may be used without TLS, and not if alerts.ca is set.',
       ),
       username: key(
         nullable(text(/^\P{Cc}+$/u, 'text without control characters')),
         null,
-        'Name for a mail server that asks for a password.',
+        'User name for a mail server that requires credentials.',
       ),
       password: key(
         { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
         null,
-        'Password that belongs to alerts.smtp.username. Best taken from the environment, never printed.',
+        'Password for alerts.smtp.username. Take it from the environment; it is never printed.',
       ),
-      from: key(nullable(mailAddress()), null, 'Address that alerts are sent from.'),
-      to: key(mailAddresses(), [], 'Addresses that alerts are sent to.'),
+      from: key(nullable(mailAddress()), null, 'Sender address of alerts.'),
+      to: key(mailAddresses(), [], 'Recipients of alerts.'),
     })
     .refine(({ url, from }) => typeof url !== 'string' || from !== null, {
       path: ['url'],
