@@ -13,6 +13,7 @@ import {
   root,
 } from '../src/quickstart/prepare.mjs';
 import { Interruption, PreparationError } from '../src/quickstart/step.mjs';
+import { partNames } from './part-names.mjs';
 
 const forms = ['quick', 'ci', 'long'];
 const usage = `Usage: npm run torture [-- FLAGS]
@@ -73,12 +74,21 @@ function parseSettings() {
     const { form = 'ci', only = '', seed = String(randomInt(2 ** 31)), write, render } = values;
     if (!forms.includes(form)) throw new Error(`--form wants one of ${forms.join(', ')}.`);
     if (!/^\d{1,10}$/.test(seed)) throw new Error('--seed wants a whole number.');
+    const chosen = choose(only.split(','));
     const install = !values['no-install'];
-    return { form, only: only.split(','), seed: Number(seed), write, render, install };
+    return { form, chosen, seed: Number(seed), write, render, install };
   } catch (error) {
     console.error(`${error.message}\n${usage}`);
     return 2;
   }
+}
+
+function choose(texts) {
+  const matches = (name, text) => name.toLowerCase().includes(text.toLowerCase());
+  const unknown = texts.filter((text) => !partNames.some((name) => matches(name, text)));
+  if (unknown.length > 0)
+    throw new Error(`There is no part ${unknown.join(', ')}. There are: ${partNames.join(', ')}.`);
+  return partNames.filter((name) => texts.some((text) => matches(name, text)));
 }
 
 async function compileTests() {
@@ -88,24 +98,17 @@ async function compileTests() {
   return new Promise((resolve) => child.once('close', (code) => resolve(code === 0)));
 }
 
-async function torture({ form, only, seed, write, render }) {
+async function torture({ form, chosen: names, seed, write, render }) {
   const built = (file) => import(path.join(root, 'build/torture', file));
   const [{ parts }, { runParts }, { loadFindings }, { renderTable }, publication] = await Promise.all(
     ['parts.js', 'run-parts.js', 'findings.js', 'report.js', 'publication.js'].map(built),
   );
   const all = loadFindings();
-  const names = parts.map(({ name }) => name);
   if (render) {
     await writePage('docs/torture.md', () => publication.renderPage(publication.loadResults(), all));
     return 0;
   }
-  const chosen = parts.filter(({ name }) =>
-    only.some((text) => name.toLowerCase().includes(text.toLowerCase())),
-  );
-  if (chosen.length === 0) {
-    console.error(`There is no such part. There are: ${names.join(', ')}.`);
-    return 2;
-  }
+  const chosen = parts.filter(({ name }) => names.includes(name));
   const interruption = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.once(signal, () => interruption.abort(new Error(signal)));
@@ -123,7 +126,7 @@ async function torture({ form, only, seed, write, render }) {
     for (const sentence of broke) console.log(`\nBroke: ${name}: ${sentence}`);
   if (interruption.signal.aborted) return 130;
   if (write) {
-    const published = publication.mergeResults(names, results, await describeRun({ form, seed, load }));
+    const published = publication.mergeResults(partNames, results, await describeRun({ form, seed, load }));
     await writePage(path.relative(root, publication.resultsPath), () => JSON.stringify(published));
     await writePage('docs/torture.md', () => publication.renderPage(published, all));
   }

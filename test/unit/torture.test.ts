@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { format, resolveConfig } from 'prettier';
-import { root } from '../support/processes.ts';
+import { root, run } from '../support/processes.ts';
 import { loadFindings } from '../../torture/findings.ts';
 import { parts } from '../../torture/parts.ts';
 import { loadResults, mergeResults, renderPage, type PublishedRun } from '../../torture/publication.ts';
@@ -24,6 +24,15 @@ describe('the parts of the torture suite', () => {
       );
       assert.ok(quick.includes(`/torture/parts/${file}'`), `test/long/torture has no test of ${file}`);
     }
+  });
+
+  test('a part that there is not is refused before anything is compiled, with the names of those that there are', async () => {
+    const { code, stdout, stderr } = await run(process.execPath, ['torture/run.mjs', '--only', 'soak,soap'], {
+      cwd: root,
+    });
+    assert.deepEqual([code, stdout], [2, '']);
+    const names = parts.map(({ name }) => name).join(', ');
+    assert.equal(stderr.split('\n')[0], `There is no part soap. There are: ${names}.`);
   });
 
   test('docs/torture.md says what was published last: else npm run torture -- --render', async () => {
