@@ -13,6 +13,7 @@ import { parseArguments } from './arguments.mjs';
 import { describeMachine } from './machine.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
+import { describeRounds } from './statistics.mjs';
 import { measureCopies } from './scenarios/copies.mjs';
 import { measureDownloads } from './scenarios/downloads.mjs';
 import { measureFlood } from './scenarios/flood.mjs';
@@ -129,7 +130,7 @@ async function measureAll(rig, { quick, rounds, only, plots }) {
 
 function describeRun({ quick, rounds }) {
   return [
-    `Medians of ${rounds} rounds (least and most)${quick ? '. **A quick run: bodies are smaller and measurements shorter than in a full one.**' : ''}`,
+    `${describeRounds(rounds)} In brackets are the least and the most. Another number of rounds stands below its table.${quick ? ' **A quick run: bodies are smaller and measurements shorter than in a full one.**' : ''}`,
   ];
 }
 

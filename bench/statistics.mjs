@@ -23,6 +23,11 @@ export function spread(values) {
   return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
+/** How often something was measured, as the pages say it. */
+export function describeRounds(rounds) {
+  return rounds === 1 ? 'Measured once.' : `Medians of ${rounds} rounds.`;
+}
+
 /**
  * Measures each subject once a round. Subjects take turns, each round beginning with another one, so that whatever else
  * the machine does falls on all alike.

@@ -1,6 +1,6 @@
 import { curl } from '../curl.mjs';
 import { atMost } from '../report.mjs';
-import { digits, median, spread, takeTurns } from '../statistics.mjs';
+import { describeRounds, digits, median, spread, takeTurns } from '../statistics.mjs';
 import { startWrk } from '../wrk.mjs';
 
 const doors = ['nginx', 'caddy', 'haproxy', 'registry-tls', 'tidegate'];
@@ -20,6 +20,7 @@ export async function measureFlood(rig, { quick, rounds }) {
   const { paths } = await rig.image();
   const beginning = Buffer.from('bench:').toString('base64');
   const longestSeconds = quick ? 6 : 30;
+  const usedRounds = quick ? 1 : rounds;
   /** The seconds that it took, or as many as it was given. */
   const download = async (subject) => {
     const startedAtMs = performance.now();
@@ -35,7 +36,7 @@ export async function measureFlood(rig, { quick, rounds }) {
     }
     return (done.endedAtMs - done.startedAtMs) / 1000;
   };
-  const results = await takeTurns(subjects, quick ? 1 : rounds, async (subject) => {
+  const results = await takeTurns(subjects, usedRounds, async (subject) => {
     await curl(rig, subject, paths.digest); // its password is known from here on, where that is remembered
     const alone = await download(subject);
     const flood = startWrk(subject, {
@@ -66,7 +67,7 @@ export async function measureFlood(rig, { quick, rounds }) {
       },
     ],
     notes: [
-      `A download is given up after ${longestSeconds} s.`,
+      `${describeRounds(usedRounds)} A download is given up after ${longestSeconds} s.`,
       'Each wrong password is another one, for a name that exists, with a hash of bcrypt cost 10. The hashes, the download and the clients share the cores of this machine: with two of them, whoever hashes on more than one takes time from the download.',
     ],
     targets: [atMost('download under wrong passwords, time ×', median(of('tidegate', 'ratio')), 1.3)],

@@ -4,7 +4,7 @@ import https from 'node:https';
 import { createCredentials } from '../credentials.mjs';
 import { askForManifest, loadManifest } from '../manifest-load.mjs';
 import { memoryMiB } from '../process-tree.mjs';
-import { digits, median, takeTurns } from '../statistics.mjs';
+import { describeRounds, digits, median, takeTurns } from '../statistics.mjs';
 import { renderPlots } from '../svg-plot.mjs';
 import { clientHeaders, startWrk } from '../wrk.mjs';
 
@@ -73,7 +73,7 @@ export async function measureGrowth(rig, { quick, rounds }) {
       ]),
     })),
     notes: [
-      `Manifest GETs by digest with name and password; RSS of all processes under this load; medians of ${usedRounds}. nginx has plain-text passwords and \`proxy_cache\`.`,
+      `Manifest GETs by digest with name and password; RSS of all processes under this load. ${describeRounds(usedRounds)} nginx has plain-text passwords and \`proxy_cache\`.`,
       `Connections: the rate is counted in the log, once each connection has had some answers; wrk begins all of them at once, and Tidegate's \`limits.handshakeTimeout\` is raised to 60 s for that, which is nginx's, and \`limits.connectionsPerAddress\` with it, since all come from one. Requests that were not answered 200 are counted as failed, over the whole time, and not in the rate. Users: they take turns over 32 connections, each with a password of bcrypt cost 4 that has been used once before. Repositories: one manifest in each, asked for in turns; what is cached is forgotten after 10 s by both, so that of very many some are always asked for again.`,
     ],
     targets: [],

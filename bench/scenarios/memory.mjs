@@ -23,7 +23,7 @@ export async function measureMemory(rig, { quick }) {
     title: 'Memory',
     tables: [slow.table, mixed.table],
     notes: [
-      `First table: ${readers} downloads of a large blob at once, each read at some hundred KiB a second. Added up over all processes: RSS counts shared pages in each of them, PSS divides them by who shares them. Each front door is started anew before.`,
+      `Measured once. First table: ${readers} downloads of a large blob at once, each read at some hundred KiB a second. Added up over all processes: RSS counts shared pages in each of them, PSS divides them by who shares them. Each front door is started anew before.`,
       `Second table: ${count.toLocaleString('en')} requests of many kinds (pulls, pushes, refusals), one in ten given up by the client in the middle; RSS after each tenth of them. Growth is from the median of the 3rd to 5th to that of the 8th to 10th. nginx has plain-text passwords there. Left open are sockets and files, beside those before; as many connections to the registry as there were clients at once (${atOnce}) may be kept.`,
     ],
     targets: [
