@@ -78,23 +78,12 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   const comeBack = async () => {
     if (isClosed || isReturning || redis.status !== 'ready') return;
     isReturning = true;
-    const isReached = await reach().finally(() => (isReturning = false));
+    const isReached = await reach(options, lose).finally(() => (isReturning = false));
     if (!isReached) return;
     state = 'settling';
     if (!(await settle())) return;
     state = 'trusted';
     trouble.back();
-  };
-  /** Deletes the epoch; a connection that stays silent is replaced. */
-  const reach = async (): Promise<boolean> => {
-    try {
-      await within(timeoutMs + silentMs, redis.del(keys.epoch));
-      return true;
-    } catch (error) {
-      lose((error as Error).message);
-      if (error instanceof LateError) redis.disconnect(true);
-      return false;
-    }
   };
   /** Gives whether Redis has answered all the while. */
   const settle = async (): Promise<boolean> => {
@@ -115,11 +104,8 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   const probe = async () => {
     if (state === 'lost') await comeBack();
     else if (!trouble.isFull()) await run(() => redis.exists(keys.epoch));
-    else {
-      // Refused for as long as Redis is full.
-      await run(() => redis.set(keys.probe, '', 'PX', probeMs));
-      trouble.roomFound();
-    }
+    // Refused for as long as Redis is full.
+    else await run(() => redis.set(keys.probe, '', 'PX', probeMs)).then(() => trouble.roomFound());
   };
   onConnectionChange(redis, { lose, comeBack });
   const stopProbing = repeat(probeMs, probe);
@@ -135,6 +121,21 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
       stopProbing();
     },
   };
+}
+
+/** Deletes the epoch; false: Redis is lost. A connection that stays silent is replaced. */
+async function reach(
+  { redis, keys, timeoutMs }: RedisTrustOptions,
+  lose: RedisTrust['lose'],
+): Promise<boolean> {
+  try {
+    await within(timeoutMs + silentMs, redis.del(keys.epoch));
+    return true;
+  } catch (error) {
+    lose((error as Error).message);
+    if (error instanceof LateError) redis.disconnect(true);
+    return false;
+  }
 }
 
 /** Logs each trouble once, and its end. */
