@@ -130,7 +130,7 @@ const auth = z.strictObject({
   htpasswd: key(
     filePath(),
     'config/htpasswd',
-    'htpasswd file with user names and password hashes. Changes take effect without a restart.',
+    'File with user names and password hashes (htpasswd). Changes take effect without a restart.',
   ),
   open: key(
     openPaths(),
