@@ -86,6 +86,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
           store,
           counters,
           maxEntryBytes: config.cache.maxEntryBytes,
+          room: wholeAnswers.room,
           storedFields: config.cache.headers,
           fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
           now: () => performance.now(),

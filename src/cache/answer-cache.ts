@@ -1,10 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
+import { headerValues } from '../http/raw-headers.ts';
 import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
+import { createLookups, type LookupRoom } from './lookups.ts';
+import { isShareable } from './shareable.ts';
 import { createSharedAnswers } from './shared-answers.ts';
 import { createStorable } from './storable.ts';
 import type { CacheStore, Slot, Ticket } from './store.ts';
@@ -51,6 +53,8 @@ export type AnswerCacheOptions = {
   /** Counted in; likewise. */
   readonly counters: CacheCounters;
   readonly maxEntryBytes: number;
+  /** For large answers on their way from the store. */
+  readonly room: LookupRoom;
   /** Fields that an answer may be stored with besides those that are known. */
   readonly storedFields: readonly string[];
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
@@ -107,6 +111,7 @@ export function createAnswerCache({
   store,
   counters,
   maxEntryBytes,
+  room,
   storedFields,
   fetch,
   now,
@@ -124,6 +129,7 @@ export function createAnswerCache({
   /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
   const decoded = new WeakMap<Buffer, Answer>();
   const share = createSharedAnswers();
+  const lookUp = createLookups(store, room);
   let retired = false;
 
   const bypass = (): CacheResult => {
@@ -177,7 +183,8 @@ export function createAnswerCache({
     const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
     const accepts = ({ rawHeaders }: Answer) =>
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
-    const found = await store.lookup(slot);
+    const found = await lookUp(slot);
+    if (found.kind === 'crowded') return bypass();
     if (found.kind === 'unavailable') {
       counters.errors += 1;
       return bypass();
@@ -283,18 +290,6 @@ export function createAnswerCache({
   };
 
   return { answer, announceWrite, counters, retire };
-}
-
-/** Whether everyone who asked the same may get it: the whole, or an error, and nothing that upstream meant for one client. */
-function isShareable({ status, rawHeaders }: Answer): boolean {
-  if ((status !== 200 && status < 400) || has(rawHeaders, 'set-cookie', 'x-docker-token')) return false;
-  const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
-  if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
-  return !/\bprivate\b/i.test(headerValues(rawHeaders, 'cache-control').join());
-}
-
-function has(rawHeaders: RawHeaders, ...names: string[]): boolean {
-  return names.some((name) => headerValues(rawHeaders, name).length > 0);
 }
 
 function hash(parts: readonly string[]): string {

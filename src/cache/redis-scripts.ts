@@ -74,7 +74,7 @@ local function supersede(words)
 end
 `;
 
-/** KEYS epoch words entry index; ARGV nonce any all item. Gives the ticket, the value or nil, and the nonce: so no answer is taken for that to another question. */
+/** KEYS epoch words entry index; ARGV nonce any all item maxBytes. Gives the ticket, the value, its size where it is larger, or nil, and the nonce: so no answer is taken for that to another question. */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -107,6 +107,7 @@ if added == 1 then
   redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
   redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
 end
+if #value - #stamp > tonumber(ARGV[5]) then return { ticket, #value - #stamp, ARGV[1] } end
 return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
 

@@ -25,6 +25,9 @@ export type RedisStoreOptions = StoreLimits &
     readonly ipc?: WorkerIpc<WriteNotice> | undefined;
   };
 
+/** More than any value has, in bytes. */
+const anySize = 2 ** 40;
+
 /** How many ends of writes are kept for a Redis that is away. */
 const maxMissedEnds = 1000;
 
@@ -84,16 +87,20 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const warnWorkers = async (change: Change) => ipc?.publish({ phase: 'end', change });
 
   return {
-    lookup: async (slot) => {
+    lookup: async (slot, maxBytes = anySize) => {
       if (!trust.isTrusted()) return { kind: 'unavailable' };
       const before = trust.losses();
       try {
         const sent = nonce();
         const [, ...words] = wordsOf(slot);
-        const [ticket, value] = await run(lookupScript, keysOf(slot), [sent, ...words], (reply) =>
-          parseFound(reply, sent),
+        const [ticket, value] = await run(
+          lookupScript,
+          keysOf(slot),
+          [sent, ...words, String(maxBytes)],
+          (reply) => parseFound(reply, sent),
         );
         if (trust.losses() !== before) return { kind: 'unavailable' };
+        if (typeof value === 'number') return { kind: 'large', bytes: value, ticket: ticket.toString() };
         return value === null
           ? { kind: 'absent', ticket: ticket.toString() }
           : { kind: 'found', value, ticket: ticket.toString() };
@@ -143,9 +150,10 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
 
 const asList = (reply: unknown): readonly unknown[] => (Array.isArray(reply) ? reply : []);
 
-function parseFound(reply: unknown, sent: string): readonly [ticket: Buffer, value: Buffer | null] {
+function parseFound(reply: unknown, sent: string): readonly [ticket: Buffer, value: Buffer | number | null] {
   const [ticket, value, echo] = asList(reply);
-  const isFormed = Buffer.isBuffer(ticket) && (value === null || Buffer.isBuffer(value));
+  const isFormed =
+    Buffer.isBuffer(ticket) && (value === null || typeof value === 'number' || Buffer.isBuffer(value));
   if (!isFormed || !Buffer.isBuffer(echo) || echo.toString() !== sent) throw new ForeignAnswerError();
   return [ticket, value];
 }

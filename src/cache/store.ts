@@ -14,6 +14,8 @@ export type Lookup =
   /** The stored bytes, or null; and the ticket to fill with. */
   | { readonly kind: 'found'; readonly value: Buffer; readonly ticket: Ticket }
   | { readonly kind: 'absent'; readonly ticket: Ticket }
+  /** It has more than the bytes that were asked for at most. */
+  | { readonly kind: 'large'; readonly bytes: number; readonly ticket: Ticket }
   /** The store cannot be trusted or reached now: neither answer from it nor fill it. */
   | { readonly kind: 'unavailable' };
 
@@ -34,8 +36,11 @@ export type StoreStats = { readonly entries: number; readonly bytes: number };
  * store's timeout.
  */
 export type CacheStore = {
-  /** Leaves nothing behind, whatever is looked for: names that a client makes up cost no memory. */
-  lookup(slot: Slot): Promise<Lookup>;
+  /**
+   * Leaves nothing behind, whatever is looked for: names that a client makes up cost no memory.
+   * @param maxBytes of a larger value only the size is given, by a store that makes a copy for each lookup; left out: any
+   */
+  lookup(slot: Slot, maxBytes?: number): Promise<Lookup>;
   /**
    * Stores unless the ticket is out of date, a write is under way, or the value is too old. `ageMs` is for how long it
    * may have been out of date already: the time since it was asked for. Gives whether it was stored, and how many were evicted for it.

@@ -8,7 +8,7 @@ import { startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { head, values } from '../../support/http-message.ts';
 import { readMemory } from '../../support/process-status.ts';
 import { authorized, connectClient, errorCode, exchange, type RawClient } from '../../support/raw-client.ts';
-import { startRedis, until } from '../../support/redis.ts';
+import { startRedis, until, type RedisServer } from '../../support/redis.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 import { startUpstream, type ScriptedUpstream } from '../../support/scripted-upstream.ts';
 
@@ -68,10 +68,14 @@ async function askWithoutReading({ port, ca }: FrontDoor, request: string): Prom
   return socket;
 }
 
+/** What a Redis has sent to all its clients. */
+const sentBytes = async ({ admin }: RedisServer) =>
+  Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
+
 const cacheOf = ({ headers }: { headers: RawHeadersOf }) => values({ headers }, 'x-cache').join();
 type RawHeadersOf = Parameters<typeof values>[0]['headers'];
 
-describe('clients that do not read', { timeout: 120_000 }, () => {
+describe('clients that do not read', { timeout: 240_000 }, () => {
   for (const driver of ['memory', 'redis'] as const) {
     const skip = driver === 'redis' && unlessInstalled('redis-server');
     test(`a cached manifest is held once for all of them (${driver})`, { skip }, async () => {
@@ -123,6 +127,48 @@ describe('clients that do not read', { timeout: 120_000 }, () => {
       }
     });
   }
+
+  // Each who asks at that moment would get bytes of its own from Redis, before they are found to be the same.
+  test(
+    'many ask for a large manifest at one moment: Redis sends it a few times',
+    { skip: unlessInstalled('redis-server') },
+    async () => {
+      const redis = await startRedis();
+      const upstream = await startManifests(3.5 * MiB);
+      const frontDoor = await startFrontDoor({
+        upstreamUrl: upstream.url,
+        set: [
+          ...['cache.driver=redis', `cache.redis.url=redis://${redis.address}/0`],
+          ...['cache.redis.timeout=10s', 'cache.tagTtl=1h'],
+        ],
+      });
+      const client = createCacheClient(frontDoor);
+      const clients: RawClient[] = [];
+      try {
+        await until('it is cached', async () => {
+          const answer = await client.ask('GET', '/v2/app/manifests/v1', accepting);
+          return answer.header('x-cache') === 'HIT';
+        });
+        for (let i = 0; i < 100; i += 1) clients.push(await connectClient(frontDoor));
+        const before = await readMemory(frontDoor.pid);
+        const sentBefore = await sentBytes(redis);
+        for (const each of clients) each.send(ask('/v2/app/manifests/v1'));
+        const answers = await Promise.all(clients.map((each) => each.responseHead()));
+        assert.deepEqual(new Set(answers.map(cacheOf)), new Set(['HIT']));
+        const { peakBytes } = await readMemory(frontDoor.pid);
+        const grownMiB = Math.round((peakBytes - before.nowBytes) / MiB);
+        assert.ok(grownMiB < 150, `100 clients that ask at one moment take ${grownMiB} MiB`);
+        const sentMiB = ((await sentBytes(redis)) - sentBefore) / MiB;
+        assert.ok(sentMiB < 60, `Redis has sent ${Math.round(sentMiB)} MiB`);
+      } finally {
+        for (const each of clients) each.leave();
+        client.close();
+        await frontDoor.stop();
+        await upstream.close();
+        await redis.stop();
+      }
+    },
+  );
 
   test('manifests of more bytes than limits.wholeAnswerBytes pass through, and are cached again later', async () => {
     const upstream = await startManifests(15 * MiB);

@@ -1,0 +1,14 @@
+import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
+import type { Answer } from './entry.ts';
+
+/** Whether everyone who asked the same may get it: the whole, or an error, and nothing that upstream meant for one client. */
+export function isShareable({ status, rawHeaders }: Answer): boolean {
+  if ((status !== 200 && status < 400) || has(rawHeaders, 'set-cookie', 'x-docker-token')) return false;
+  const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));
+  if (vary.some((name) => name.trim().toLowerCase() !== 'accept')) return false;
+  return !/\bprivate\b/i.test(headerValues(rawHeaders, 'cache-control').join());
+}
+
+function has(rawHeaders: RawHeaders, ...names: string[]): boolean {
+  return names.some((name) => headerValues(rawHeaders, name).length > 0);
+}
