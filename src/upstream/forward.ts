@@ -1,27 +1,14 @@
-import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http';
-import type { Stream } from 'node:stream';
-import httpProxy from 'http-proxy';
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { OciError } from '../registry/error.ts';
-import { headerPairs, headerValues } from '../http/raw-headers.ts';
-import { createBodyBuffers } from './body/body-buffers.ts';
-import { relayDirectly, type DirectBody } from './body/direct-body.ts';
-import { relayParsed, type ParsedBody } from './body/parsed-body.ts';
-import { buildClientHeaders, hasForeignCoding, type ResponseEdits } from './headers.ts';
+import { relayAnswer, type AnswerRelay } from './answer-relay.ts';
+import { createBodyBuffers, type BodyBuffers } from './body/body-buffers.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
-import { watchUpstreamSocket } from './upstream-socket.ts';
-import { silenceDeprecation } from '../system/silence-deprecation.ts';
-import type { Upstream } from './connections.ts';
-import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
+import { sendHead, type ResponseEdits } from './headers.ts';
+import { createProxiedRequests, type OpenProxied } from './proxied-requests.ts';
+import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from './upstream-request.ts';
 
-export type AskOptions = {
-  readonly upstream: Upstream;
-  readonly connectTimeoutMs: number;
-  /** How long upstream may be silent while it is upstream's turn, in milliseconds. */
-  readonly readTimeoutMs: number;
-};
-
-export type EngineOptions = AskOptions & {
+export type EngineOptions = UpstreamAccess & {
   /** What bodies may keep waiting for slow readers. */
   readonly budget: RelayBudget;
 };
@@ -62,259 +49,172 @@ export type Transfer = {
 /** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
 export type Engine = { forward(request: ForwardRequest): Transfer };
 
-/** One use of http-proxy: what its events are handed to. */
-type Attempt = {
-  onRequest(upstreamRequest: ClientRequest): void;
-  onResponse(response: IncomingMessage): void;
+/** What all transfers of an engine share. */
+type EngineParts = {
+  readonly access: UpstreamAccess;
+  readonly budget: RelayBudget;
+  readonly openBuffers: () => BodyBuffers;
+  readonly openProxied: OpenProxied;
 };
 
-/** http-proxy's list of steps, which its types leave out. */
-type WebPass = (...args: unknown[]) => unknown;
-
-/**
- * Builds the engine on http-proxy, which opens the upstream request and begins the request body; everything else that
- * it would do is replaced, because headers, paths, framing, errors and early ends must come through exactly.
- */
-export function createEngine({ upstream, connectTimeoutMs, readTimeoutMs, budget }: EngineOptions): Engine {
-  silenceDeprecation('DEP0060'); // util._extend, which http-proxy calls
-  const proxy = httpProxy.createProxyServer({
-    target: {
-      protocol: upstream.url.protocol,
-      hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
-      port: upstream.url.port,
-    } as httpProxy.ProxyTarget & object,
-    selfHandleResponse: true,
-    // The path is set in onRequest, raw: http-proxy's own joining would turn `//` and `\` into `/`.
-    toProxy: true,
-    ignorePath: true,
-  });
-  // Only the step that streams. Among the others, deleteLength gives a DELETE with a chunked body a content-length of 0,
-  // so that the body becomes the next request on the connection.
-  const steps = proxy as unknown as { webPasses: WebPass[] };
-  steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
-
-  const openBuffers = createBodyBuffers(budget);
-  const attempts = new WeakMap<IncomingMessage, Attempt>();
-  proxy.on('proxyReq', (upstreamRequest, req) => attempts.get(req)?.onRequest(upstreamRequest));
-  proxy.on('proxyRes', (response, req) => attempts.get(req)?.onResponse(response));
-
-  const forward = (request: ForwardRequest): Transfer => {
-    const { req, res, rawTarget, headers, edits, maxBodyBytes } = request;
-    const repeatable = req.method === 'GET' || req.method === 'HEAD';
-    let requestBody: RequestBody | undefined;
-    let upstreamRequest: ClientRequest | undefined;
-    let response: IncomingMessage | undefined;
-    let direct: DirectBody | undefined;
-    let parsed: ParsedBody | undefined;
-    const openBodyBuffers = () => {
-      const buffers = openBuffers();
-      res.once('close', buffers.forget);
-      return buffers;
-    };
-    let settled = false;
-    let mayRetry = repeatable;
-    let stopTimers = () => {};
-    let bytesIn = 0;
-    let bytesOut = 0;
-
-    const waitsForClient = (): boolean => {
-      if (settled) return true;
-      if (response) return (direct ?? parsed)?.waitsForClient() ?? false;
-      return upstreamRequest !== undefined && !req.complete && requestBody?.waitsForUpstream === false;
-    };
-
-    const ended = new Promise<TransferEnd>((resolve, reject) => {
-      const settle = (act: () => void) => {
-        if (settled) return;
-        settled = true;
-        stopTimers();
-        direct?.close();
-        attempts.delete(req);
-        res.off('close', onClientClose);
-        act();
-      };
-      const dropUpstream = () => {
-        if (!upstreamRequest) return;
-        requestBody?.stop();
-        upstreamRequest.destroy();
-      };
-      const fail = (error: OciError) =>
-        settle(() => {
-          dropUpstream();
-          reject(error);
-        });
-      const cut = (end: TransferEnd) =>
-        settle(() => {
-          dropUpstream();
-          res.destroy();
-          resolve(end);
-        });
-      const onClientClose = () => {
-        const waits = !response && upstreamRequest?.writableEnded === true && request.outlivesClient?.();
-        if (!waits) cut('client-left');
-      };
-
-      const holdEnd = (held: Promise<void> | undefined) => {
-        held?.catch((error: unknown) => fail(error as OciError));
-        return held;
-      };
-
-      const onFailure = (error: Error & { code?: string }) => {
-        if (settled || response) return;
-        if (mayRetry && isStale(upstreamRequest?.reusedSocket === true, error)) {
-          mayRetry = false;
-          stopTimers();
-          start(false);
-        } else fail(describeUpstreamFailure(error));
-      };
-
-      const onRequest = (opened: ClientRequest) => {
-        upstreamRequest = opened;
-        const { socket } = opened;
-        if (settled || opened.headersSent || socket === null) {
-          opened.destroy();
-          return;
-        }
-        opened.path = rawTarget;
-        // Here and not by http-proxy: Node's constructor would send the fields of an object in reverse.
-        for (const [name, value] of Object.entries(headers)) opened.setHeader(name, value);
-        // A 101 comes as neither response nor error; without this Node would close the socket and say nothing.
-        opened.once('upgrade', (_response, socket) => {
-          socket.destroy();
-          fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
-        });
-        // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
-        setImmediate(() => {
-          if (!settled && !req.complete) sendHead(opened);
-        });
-        stopTimers = watchUpstreamSocket(socket, {
-          connectTimeoutMs,
-          readTimeoutMs,
-          isNew: !opened.reusedSocket,
-          isSecure: upstream.url.protocol === 'https:',
-          onConnectTimeout: () =>
-            fail(
-              new OciError(
-                'GATEWAY_TIMEOUT',
-                `The registry could not be reached within ${connectTimeoutMs} ms.`,
-              ),
-            ),
-          onIdle: () => {
-            if (waitsForClient() || requestBody?.isHeld === true) return;
-            if (response) cut('upstream-broke');
-            else fail(new OciError('GATEWAY_TIMEOUT', `The registry was silent for ${readTimeoutMs} ms.`));
-          },
-        });
-      };
-
-      const onResponse = (incoming: IncomingMessage) => {
-        if (settled) {
-          incoming.destroy();
-          return;
-        }
-        response = incoming;
-        incoming.on('error', () => {}); // 'close' follows, and decides
-        incoming.on('close', () => cut('upstream-broke')); // does nothing once 'end' has settled
-        const hold = request.onResponse(incoming.statusCode ?? 0, incoming.rawHeaders);
-        if (hold === undefined) relay(incoming);
-        else void hold.then(() => relay(incoming));
-      };
-
-      const relay = (incoming: IncomingMessage) => {
-        if (settled) return;
-        if (res.destroyed) {
-          cut('client-left');
-          return;
-        }
-        try {
-          if (hasForeignCoding(incoming.rawHeaders))
-            throw new Error('its Transfer-Encoding is not "chunked"');
-          const inChunks = headerValues(incoming.rawHeaders, 'transfer-encoding').length > 0;
-          // An answer that comes before the whole request has been read ends the connection after it.
-          if (!req.complete) res.shouldKeepAlive = false;
-          res.writeHead(
-            incoming.statusCode ?? 0,
-            incoming.statusMessage ?? '',
-            buildClientHeaders(incoming.rawHeaders, {
-              ...edits,
-              mayHaveTrailers: inChunks && req.method !== 'HEAD' && req.httpVersion === '1.1',
-            }),
-          );
-        } catch (cause) {
-          fail(new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause }));
-          return;
-        }
-        // The head goes out with the first of the body when that is already here, and alone when it is not.
-        setImmediate(() => {
-          if (!settled && bytesOut === 0) sendHead(res);
-        });
-        if (req.method === 'GET' && req.complete) {
-          direct = relayDirectly({
-            incoming,
-            res,
-            openBuffers: openBodyBuffers,
-            onBytes: (bytes) => (bytesOut += bytes),
-            onEnd: () =>
-              settle(() => {
-                dropUpstream();
-                resolve('relayed');
-              }),
-          });
-          if (direct) return;
-        }
-        parsed = relayParsed({ incoming, res, budget, onBytes: (bytes) => (bytesOut += bytes) });
-        incoming.on('end', () =>
-          settle(() => {
-            if (incoming.rawTrailers.length > 0 && res.chunkedEncoding)
-              res.addTrailers([...headerPairs(incoming.rawTrailers)]);
-            if (!req.complete) dropUpstream();
-            resolve('relayed');
-          }),
-        );
-      };
-
-      requestBody = createRequestBody({
-        req,
-        openBuffers: openBodyBuffers,
-        onBytes: (bytes) => {
-          bytesIn += bytes;
-          if (bytesIn > maxBodyBytes) fail(tooLarge(maxBodyBytes));
-        },
-        beforeEnd: request.beforeEnd && (() => holdEnd(request.beforeEnd?.())),
-      });
-      const buffer = requestBody as unknown as Stream; // http-proxy only calls its pipe
-      const start = (reuse: boolean) =>
-        proxy.web(
-          req,
-          res,
-          { agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent, buffer },
-          onFailure,
-        );
-
-      req.headers = {}; // http-proxy would send these; onRequest sets what is sent
-      attempts.set(req, { onRequest, onResponse });
-      res.on('close', onClientClose);
-      start(repeatable);
-    });
-
-    return {
-      ended,
-      waitsForClient,
-      get bytesIn() {
-        return bytesIn;
-      },
-      get bytesOut() {
-        return bytesOut;
-      },
-    };
-  };
-
-  return { forward };
+export function createEngine({ budget, ...access }: EngineOptions): Engine {
+  const openProxied = createProxiedRequests(access.upstream.url);
+  const parts = { access, budget, openBuffers: createBodyBuffers(budget), openProxied };
+  return { forward: (request) => new ForwardTransfer(parts, request) };
 }
 
-/** Sends a head without anything of its body. Node's flushHeaders would encode it as UTF-8, and change bytes above ASCII. */
-function sendHead(message: OutgoingMessage): void {
-  message.write('', 'latin1');
+/** Sends the client's request on, relays upstream's answer, and ends once, whichever side ends it. */
+class ForwardTransfer implements Transfer {
+  readonly ended: Promise<TransferEnd>;
+  bytesIn = 0;
+  bytesOut = 0;
+  readonly #parts: EngineParts;
+  readonly #request: ForwardRequest;
+  readonly #requestBody: RequestBody;
+  readonly #upstreamRequest: UpstreamRequest;
+  #answer: IncomingMessage | undefined;
+  #relay: AnswerRelay | undefined;
+  #isOver = false;
+  #resolve: (end: TransferEnd) => void = () => {};
+  #reject: (error: OciError) => void = () => {};
+
+  constructor(parts: EngineParts, request: ForwardRequest) {
+    this.#parts = parts;
+    this.#request = request;
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#requestBody = this.#createRequestBody();
+    this.#upstreamRequest = this.#openUpstreamRequest();
+    request.res.on('close', this.#onClientClose);
+  }
+
+  waitsForClient(): boolean {
+    if (this.#isOver) return true;
+    if (this.#answer) return this.#relay?.waitsForClient() ?? false;
+    const isOpen = this.#upstreamRequest.current !== undefined;
+    return isOpen && !this.#request.req.complete && !this.#requestBody.waitsForUpstream;
+  }
+
+  #createRequestBody(): RequestBody {
+    const { req, maxBodyBytes, beforeEnd } = this.#request;
+    return createRequestBody({
+      req,
+      openBuffers: this.#openBuffers,
+      onBytes: (bytes) => {
+        this.bytesIn += bytes;
+        if (this.bytesIn > maxBodyBytes) this.#fail(tooLarge(maxBodyBytes));
+      },
+      beforeEnd:
+        beforeEnd &&
+        (() => {
+          const held = beforeEnd();
+          held?.catch((error: unknown) => this.#fail(error as OciError));
+          return held;
+        }),
+    });
+  }
+
+  #openUpstreamRequest(): UpstreamRequest {
+    const { req } = this.#request;
+    return openUpstreamRequest(this.#parts.access, {
+      open: (agent, events) => this.#parts.openProxied(this.#request, this.#requestBody, agent, events),
+      isRepeatable: req.method === 'GET' || req.method === 'HEAD',
+      onSocket: (upstreamRequest) => this.#writeRequestHead(upstreamRequest),
+      isUpstreamsTurn: () => !this.waitsForClient() && !this.#requestBody.isHeld,
+      onResponse: (answer) => this.#onAnswer(answer),
+      onFailure: (error) => {
+        if (!this.#answer) this.#fail(error);
+      },
+      onSilence: (error) => {
+        if (this.#answer) this.#cut('upstream-broke');
+        else this.#fail(error);
+      },
+    });
+  }
+
+  #writeRequestHead(upstreamRequest: ClientRequest): void {
+    const { req, rawTarget, headers } = this.#request;
+    if (upstreamRequest.headersSent) {
+      upstreamRequest.destroy();
+      return;
+    }
+    upstreamRequest.path = rawTarget;
+    // Here and not by http-proxy: Node's constructor would send the fields of an object in reverse.
+    for (const [name, value] of Object.entries(headers)) upstreamRequest.setHeader(name, value);
+    // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
+    setImmediate(() => {
+      if (!this.#isOver && !req.complete) sendHead(upstreamRequest);
+    });
+  }
+
+  #onAnswer(answer: IncomingMessage): void {
+    this.#answer = answer;
+    answer.on('error', () => {}); // 'close' follows, and decides
+    answer.on('close', () => this.#cut('upstream-broke')); // does nothing once 'end' has ended it
+    const hold = this.#request.onResponse(answer.statusCode ?? 0, answer.rawHeaders);
+    if (hold === undefined) this.#startRelay(answer);
+    else void hold.then(() => this.#startRelay(answer));
+  }
+
+  #startRelay(answer: IncomingMessage): void {
+    const { req, res, edits } = this.#request;
+    if (this.#isOver) return;
+    if (res.destroyed) {
+      this.#cut('client-left');
+      return;
+    }
+    try {
+      this.#relay = relayAnswer({
+        ...{ answer, req, res, edits },
+        budget: this.#parts.budget,
+        openBuffers: this.#openBuffers,
+        onBytes: (bytes) => (this.bytesOut += bytes),
+        onEnd: (keepsUpstream) => {
+          if (this.#end(keepsUpstream)) this.#resolve('relayed');
+        },
+      });
+    } catch (error) {
+      this.#fail(error as OciError);
+    }
+  }
+
+  readonly #openBuffers = (): BodyBuffers => {
+    const buffers = this.#parts.openBuffers();
+    this.#request.res.once('close', buffers.forget);
+    return buffers;
+  };
+
+  readonly #onClientClose = (): void => {
+    const hasAll = this.#upstreamRequest.current?.writableEnded === true;
+    const waits = !this.#answer && hasAll && this.#request.outlivesClient?.() === true;
+    if (!waits) this.#cut('client-left');
+  };
+
+  #fail(error: OciError): void {
+    if (this.#end(false)) this.#reject(error);
+  }
+
+  #cut(end: TransferEnd): void {
+    if (!this.#end(false)) return;
+    this.#request.res.destroy();
+    this.#resolve(end);
+  }
+
+  /** Gives false when it is over already. */
+  #end(keepsUpstream: boolean): boolean {
+    if (this.#isOver) return false;
+    this.#isOver = true;
+    this.#relay?.close();
+    this.#request.res.off('close', this.#onClientClose);
+    if (keepsUpstream) this.#upstreamRequest.release();
+    else {
+      this.#requestBody.stop();
+      this.#upstreamRequest.destroy();
+    }
+    return true;
+  }
 }
 
 /** The 413 for a manifest over the limit. */

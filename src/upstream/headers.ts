@@ -1,3 +1,4 @@
+import type { OutgoingMessage } from 'node:http';
 import { headerPairs, headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { rewriteLocation, type LocationNames } from './location.ts';
 
@@ -162,4 +163,9 @@ function namedByConnection(rawHeaders: RawHeaders): Set<string> {
     }
   }
   return named;
+}
+
+/** Sends a head without anything of its body. Node's flushHeaders would encode it as UTF-8, and change bytes above ASCII. */
+export function sendHead(message: OutgoingMessage): void {
+  message.write('', 'latin1');
 }

@@ -1,12 +1,11 @@
-import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { OciError } from '../registry/error.ts';
 import type { RawHeaders } from '../http/raw-headers.ts';
 import { createCollectedBytes } from '../system/collected-bytes.ts';
-import type { AskOptions } from './forward.ts';
 import { hasForeignCoding } from './headers.ts';
-import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
-import { watchUpstreamSocket } from './upstream-socket.ts';
+import { describeUpstreamFailure } from './upstream-failure.ts';
+import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequestOptions } from './upstream-request.ts';
 
 export type AskedRequest = {
   readonly method: 'GET' | 'HEAD';
@@ -63,103 +62,100 @@ export function createFetch(
   };
 }
 
-/** Builds the way upstream is asked for small answers; like every GET, once more when a kept connection was stale. */
-export function createAsk({ upstream, connectTimeoutMs, readTimeoutMs }: AskOptions): Ask {
-  const isSecure = upstream.url.protocol === 'https:';
-  const open = isSecure ? httpsRequest : httpRequest;
+/** Builds the way upstream is asked for small answers. */
+export function createAsk(access: UpstreamAccess): Ask {
+  const { url } = access.upstream;
+  const openRequest = url.protocol === 'https:' ? httpsRequest : httpRequest;
 
-  const attempt = (asked: AskedRequest, limits: FetchLimits, reuse: boolean): Promise<Fetched | null> =>
+  return (asked, limits) =>
     new Promise((resolve, reject) => {
-      const request: ClientRequest = open({
-        hostname: upstream.url.hostname.replace(/^\[|\]$/g, ''),
-        port: upstream.url.port,
-        method: asked.method,
-        path: asked.rawTarget,
-        agent: reuse ? upstream.keepAliveAgent : upstream.freshAgent,
-        signal: limits.signal,
-        headers: asked.headers,
-      });
-      let stopTimers = () => {};
-      /** A request that is destroyed fails once more, in a way that looks like a stale connection. */
-      let settled = false;
-      let takenBytes = 0;
-      const settle = (act: () => void) => {
-        if (settled) return;
-        settled = true;
-        stopTimers();
-        limits.room?.give(takenBytes);
-        act();
+      const open: UpstreamRequestOptions['open'] = (agent, events) => {
+        const request = openRequest({
+          hostname: url.hostname.replace(/^\[|\]$/g, ''),
+          port: url.port,
+          method: asked.method,
+          path: asked.rawTarget,
+          agent,
+          signal: limits.signal,
+          headers: asked.headers,
+        });
+        request.on('socket', () => events.onSocket(request));
+        request.on('error', events.onError).on('response', events.onResponse);
+        request.end();
       };
-      const fail = (error: OciError) =>
-        settle(() => {
-          request.destroy();
-          reject(error);
-        });
-      request.on('socket', (socket) => {
-        stopTimers = watchUpstreamSocket(socket, {
-          connectTimeoutMs,
-          readTimeoutMs,
-          isNew: !request.reusedSocket,
-          isSecure,
-          onConnectTimeout: () =>
-            fail(
-              new OciError(
-                'GATEWAY_TIMEOUT',
-                `The registry could not be reached within ${connectTimeoutMs} ms.`,
-              ),
-            ),
-          onIdle: () =>
-            fail(new OciError('GATEWAY_TIMEOUT', `The registry was silent for ${readTimeoutMs} ms.`)),
-        });
+      const fail = (error: OciError): void => {
+        upstreamRequest.destroy();
+        reject(error);
+      };
+      const upstreamRequest = openUpstreamRequest(access, {
+        open,
+        isRepeatable: true,
+        onResponse: (answer) =>
+          collectAnswer(answer, limits, {
+            onWhole: (fetched) => {
+              upstreamRequest.release();
+              resolve(fetched);
+            },
+            onTooLarge: () => {
+              upstreamRequest.destroy();
+              resolve(null);
+            },
+            onBroken: fail,
+          }),
+        onFailure: fail,
+        onSilence: fail,
       });
-      request.on('error', (error: Error & { code?: string }) => {
-        settle(() => {
-          if (reuse && isStale(request.reusedSocket, error)) resolve(attempt(asked, limits, false));
-          else reject(describeUpstreamFailure(error));
-        });
-      });
-      request.once('upgrade', (_response, socket) => {
-        socket.destroy();
-        fail(describeUpstreamFailure(new Error('it answered 101 Switching Protocols unasked')));
-      });
-      request.on('response', (response: IncomingMessage) => {
-        if (hasForeignCoding(response.rawHeaders)) {
-          fail(describeUpstreamFailure(new Error('its Transfer-Encoding is not "chunked"')));
-          return;
-        }
-        const body = createCollectedBytes();
-        const takesRoom = (more: number): boolean => {
-          if (limits.room?.take(more) === false) return false;
-          takenBytes += more;
-          return true;
-        };
-        response.on('error', () => {}); // 'close' follows
-        response.on('data', (chunk: Buffer) => {
-          if (body.length + chunk.length <= limits.maxBytes && takesRoom(chunk.length)) {
-            body.add(chunk);
-            return;
-          }
-          settle(() => {
-            request.destroy();
-            resolve(null);
-          });
-        });
-        response.on('end', () => {
-          settle(() =>
-            resolve({
-              status: response.statusCode ?? 0,
-              reason: response.statusMessage ?? '',
-              rawHeaders: response.rawHeaders,
-              body: body.read(),
-            }),
-          );
-        });
-        response.on('close', () => {
-          if (!response.complete) fail(new OciError('BAD_GATEWAY', 'The registry broke off its answer.'));
-        });
-      });
-      request.end();
     });
+}
 
-  return (asked, limits) => attempt(asked, limits, true);
+/** Reads an answer to its end, and tells once what became of it. */
+function collectAnswer(
+  answer: IncomingMessage,
+  { maxBytes, room }: FetchLimits,
+  events: {
+    readonly onWhole: (fetched: Fetched) => void;
+    /** It is over a limit, or there is no room for it. */
+    readonly onTooLarge: () => void;
+    readonly onBroken: (error: OciError) => void;
+  },
+): void {
+  if (hasForeignCoding(answer.rawHeaders)) {
+    events.onBroken(describeUpstreamFailure(new Error('its Transfer-Encoding is not "chunked"')));
+    return;
+  }
+  const body = createCollectedBytes();
+  let takenBytes = 0;
+  let isOver = false;
+  const end = (act: () => void): void => {
+    if (isOver) return;
+    isOver = true;
+    room?.give(takenBytes);
+    act();
+  };
+  const takesRoom = (more: number): boolean => {
+    if (room?.take(more) === false) return false;
+    takenBytes += more;
+    return true;
+  };
+  answer.on('error', () => {}); // 'close' follows
+  answer.on('data', (chunk: Buffer) => {
+    if (isOver) return;
+    if (body.length + chunk.length <= maxBytes && takesRoom(chunk.length)) body.add(chunk);
+    else end(events.onTooLarge);
+  });
+  answer.on('end', () =>
+    end(() =>
+      events.onWhole({
+        status: answer.statusCode ?? 0,
+        reason: answer.statusMessage ?? '',
+        rawHeaders: answer.rawHeaders,
+        body: body.read(),
+      }),
+    ),
+  );
+  answer.on('close', () => end(() => events.onBroken(brokenOff())));
+}
+
+function brokenOff(): OciError {
+  return new OciError('BAD_GATEWAY', 'The registry broke off its answer.');
 }

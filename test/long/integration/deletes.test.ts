@@ -225,6 +225,19 @@ describe('deletes have their repository for themselves', { timeout: 180_000 }, (
     assert.equal((await pull.response('HEAD')).status, 200);
   });
 
+  test('a delete that loses its client and then the registry holds up nobody for long', async () => {
+    const removed = await send(1, deleted);
+    const removal = await arrived('DELETE');
+    removed.leave();
+    await frontDoor.logged(({ method }) => method === 'DELETE');
+    const pull = await send(0, headOf('app'));
+    removal.socket.resetAndDestroy();
+    const line = await frontDoor.logged(({ code, msg }) => code === 'BAD_GATEWAY' && msg !== 'request');
+    assert.match(line.msg, /it closed the connection before it answered/);
+    (await arrived('HEAD')).answer(ok);
+    assert.equal((await pull.response('HEAD')).status, 200);
+  });
+
   test('a worker that starts during a delete holds, too; one that dies with it holds up nobody for long', async () => {
     const [bystander = 0, deleter = 0] = pids;
     await send(1, deleted);

@@ -1,0 +1,53 @@
+import type { Agent, IncomingMessage, ServerResponse } from 'node:http';
+import type { Stream } from 'node:stream';
+import httpProxy from 'http-proxy';
+import { silenceDeprecation } from '../system/silence-deprecation.ts';
+import type { RequestBody } from './body/request-body.ts';
+import type { RequestEvents } from './upstream-request.ts';
+
+/** Opens a client's request to upstream on http-proxy. */
+export type OpenProxied = (
+  client: { readonly req: IncomingMessage; readonly res: ServerResponse },
+  body: Pick<RequestBody, 'pipe'>,
+  agent: Agent,
+  events: RequestEvents,
+) => void;
+
+/** http-proxy's list of steps, which its types leave out. */
+type WebPass = (...args: unknown[]) => unknown;
+
+/**
+ * Sets http-proxy up, which opens the upstream request and begins the request body; everything else that it would do is replaced,
+ * because headers, paths, framing, errors and early ends must come through exactly.
+ */
+export function createProxiedRequests(url: URL): OpenProxied {
+  silenceDeprecation('DEP0060'); // util._extend, which http-proxy calls
+  const proxy = httpProxy.createProxyServer({
+    target: {
+      protocol: url.protocol,
+      hostname: url.hostname.replace(/^\[|\]$/g, ''),
+      port: url.port,
+    } as httpProxy.ProxyTarget & object,
+    selfHandleResponse: true,
+    // The path is set raw when there is a connection: http-proxy's own joining would turn `//` and `\` into `/`.
+    toProxy: true,
+    ignorePath: true,
+  });
+  // Only the step that streams. Among the others, deleteLength gives a DELETE with a chunked body a content-length of 0,
+  // so that the body becomes the next request on the connection.
+  const steps = proxy as unknown as { webPasses: WebPass[] };
+  steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
+
+  const listeners = new WeakMap<IncomingMessage, RequestEvents>();
+  proxy.on('proxyReq', (request, req) => listeners.get(req)?.onSocket(request));
+  proxy.on('proxyRes', (response, req) => listeners.get(req)?.onResponse(response));
+  // In place of the callback's error, where the client has left.
+  proxy.on('econnreset', (error, req) => listeners.get(req)?.onError(error));
+
+  return ({ req, res }, body, agent, events) => {
+    req.headers = {}; // http-proxy would send these, and Node's constructor the fields of an object in reverse
+    listeners.set(req, events);
+    const buffer = body as unknown as Stream; // it only calls its pipe
+    proxy.web(req, res, { agent, buffer }, events.onError);
+  };
+}
