@@ -1,19 +1,25 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { readRedisStats } from './redis-admin.ts';
-import { createRedisKeys } from '../redis/keys.ts';
-import { runScript } from '../redis/run-script.ts';
+import { createRedisKeys, type RedisKeys } from '../redis/keys.ts';
+import { runScript, type Script } from '../redis/run-script.ts';
 import { beginWriteScript, endWriteScript, fillScript, lookupScript, returnScript } from './redis-scripts.ts';
-import { type Script } from '../redis/run-script.ts';
-import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from '../redis/trust.ts';
+import {
+  createRedisTrust,
+  ForeignAnswerError,
+  type RedisTrust,
+  type RedisTrustOptions,
+} from '../redis/trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import {
   maxWordBytes,
   wordBytes,
   type CacheStore,
   type Change,
+  type Lookup,
   type Slot,
   type StoreLimits,
+  type Ticket,
 } from './store.ts';
 
 export type RedisStoreOptions = StoreLimits &
@@ -21,7 +27,7 @@ export type RedisStoreOptions = StoreLimits &
     readonly keyPrefix: string;
     /** What the entries are copies of: upstreams do not share entries. */
     readonly upstreamUrl: string;
-    /** Other processes of this front door: they hear of a write of which Redis could not be told. */
+    /** Other processes of this instance: they hear of a write that could not be sent to Redis. */
     readonly ipc?: WorkerIpc<WriteNotice> | undefined;
   };
 
@@ -36,43 +42,130 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const { redis, maxBytes, ipc } = options;
   let { ttlMs } = options;
   const keys = createRedisKeys(options.keyPrefix, options.upstreamUrl);
-  const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
-  /** Writes of whose end Redis could not be told. It may know of their beginning, which would keep fills out for a minute. */
-  const missedEnds = new Set<Change>();
-  const tellEnds = async () => {
-    for (const change of missedEnds) {
-      if (!(await write(endWriteScript, change))) return;
-      missedEnds.delete(change);
-    }
-  };
-  /** Whether it is a Redis at all that answers is seen here, before anything of it is believed. */
-  const tryOut = async () => {
-    const sent = nonce();
-    await run(returnScript, [keys.epoch, keys.index], [sent], (reply) => {
-      const [echo, one] = asList(reply);
-      if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw new ForeignAnswerError();
-    });
-  };
   const trust = createRedisTrust({
     ...options,
     keys,
     onReturn: async () => {
-      await tryOut();
-      await tellEnds();
+      await proveRedis(commands);
+      await writes.sendMissedEnds();
     },
   });
+  const commands: Commands = {
+    keys,
+    trust,
+    run: (script, names, args, parse) =>
+      trust.run(async () => parse(await runScript(redis, script, names, args))),
+  };
+  const writes = createWriteSender(commands, maxBytes, ipc);
   ipc?.subscribe(() => trust.lose('another worker could not tell it of a write'));
-  /** An answer that `parse` refuses ends the trust, as none does. */
-  const run = <T>(
+
+  return {
+    lookup: (slot, largestBytes) => lookUp(commands, slot, largestBytes),
+    fill: (slot, ticket, value, ageMs) =>
+      fill(commands, slot, { ticket, value, leftMs: Math.floor(ttlMs - ageMs), maxBytes }),
+    beginWrite: writes.begin,
+    endWrite: writes.end,
+    clear: (renewedTtlMs) => {
+      ttlMs = renewedTtlMs;
+      // Coming back ends the epoch, and with it all that is stored.
+      trust.lose('the configuration has changed: what was stored is forgotten');
+    },
+    isUsable: () => trust.isTrusted(),
+    stats: async () => {
+      if (!trust.isTrusted()) return null;
+      const ask = (...asked: [Script, string[], string[]]) => commands.run(...asked, (reply) => reply);
+      return readRedisStats(ask, keys).catch(() => null);
+    },
+    close: () => {
+      trust.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** How the store's operations run. */
+type Commands = {
+  readonly keys: RedisKeys;
+  readonly trust: RedisTrust;
+  /** Runs a script. A reply that `parse` refuses ends the trust, like no reply. @throws Error after that. */
+  readonly run: <T>(
     script: Script,
     names: string[],
     args: (string | Buffer)[],
     parse: (reply: unknown) => T,
-  ): Promise<T> => trust.run(async () => parse(await runScript(redis, script, names, args)));
+  ) => Promise<T>;
+};
 
-  const keysOf = (slot: Slot) => [keys.epoch, keys.words, keys.entry(slot), keys.index];
+/** Sees whether it is a Redis at all that answers, before anything of it is believed. @throws Error when it is none. */
+async function proveRedis({ keys, run }: Commands): Promise<void> {
+  const sent = nonce();
+  await run(returnScript, [keys.epoch, keys.index], [sent], (reply) => {
+    const [echo, one] = asList(reply);
+    if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw new ForeignAnswerError();
+  });
+}
 
-  const write = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
+async function lookUp({ keys, trust, run }: Commands, slot: Slot, largestBytes = anySize): Promise<Lookup> {
+  if (!trust.isTrusted()) return { kind: 'unavailable' };
+  const before = trust.losses();
+  try {
+    const sent = nonce();
+    const [, ...words] = wordsOf(slot);
+    const args = [sent, ...words, String(largestBytes)];
+    const [ticket, value] = await run(lookupScript, keysOf(keys, slot), args, (reply) =>
+      parseFound(reply, sent),
+    );
+    if (trust.losses() !== before) return { kind: 'unavailable' };
+    if (typeof value === 'number') return { kind: 'large', bytes: value, ticket: ticket.toString() };
+    return value === null
+      ? { kind: 'absent', ticket: ticket.toString() }
+      : { kind: 'found', value, ticket: ticket.toString() };
+  } catch {
+    return { kind: 'unavailable' };
+  }
+}
+
+type Filling = {
+  readonly ticket: Ticket;
+  readonly value: Buffer;
+  /** How much longer the entry may be answered, in milliseconds. */
+  readonly leftMs: number;
+  readonly maxBytes: number;
+};
+
+async function fill(
+  { keys, trust, run }: Commands,
+  slot: Slot,
+  { ticket, value, leftMs, maxBytes }: Filling,
+): ReturnType<CacheStore['fill']> {
+  if (!trust.isTrusted() || leftMs <= 0) return { stored: false, evicted: 0 };
+  try {
+    const args = [ticket, value, String(leftMs), String(maxBytes), ...wordsOf(slot)];
+    const [stored, evicted] = await run(fillScript, keysOf(keys, slot), args, parseStored);
+    return { stored: stored === 1, evicted };
+  } catch {
+    return { stored: false, evicted: 0 };
+  }
+}
+
+/** Sends writes to Redis, and those that Redis does not take to the other workers. Its operations never reject. */
+type WriteSender = {
+  readonly begin: CacheStore['beginWrite'];
+  readonly end: CacheStore['endWrite'];
+  /** Redis may know of a write's beginning alone, which would keep fills out for a minute. */
+  readonly sendMissedEnds: () => Promise<void>;
+};
+
+function createWriteSender(
+  { keys, trust, run }: Commands,
+  maxBytes: number,
+  ipc: RedisStoreOptions['ipc'],
+): WriteSender {
+  const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
+  const missedEnds = new Set<Change>();
+
+  /** False: Redis may not have taken it. */
+  const send = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
     if (!trust.isReachable()) return false;
     try {
       const named = items === 'all' ? [] : items.map((item) => itemWord(scope, item));
@@ -82,68 +175,26 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       return false;
     }
   };
-
   /** An end in either phase: nothing is to be kept for a worker that starts later, since it begins without trust. */
   const warnWorkers = async (change: Change) => ipc?.publish({ phase: 'end', change });
 
   return {
-    lookup: async (slot, maxBytes = anySize) => {
-      if (!trust.isTrusted()) return { kind: 'unavailable' };
-      const before = trust.losses();
-      try {
-        const sent = nonce();
-        const [, ...words] = wordsOf(slot);
-        const [ticket, value] = await run(
-          lookupScript,
-          keysOf(slot),
-          [sent, ...words, String(maxBytes)],
-          (reply) => parseFound(reply, sent),
-        );
-        if (trust.losses() !== before) return { kind: 'unavailable' };
-        if (typeof value === 'number') return { kind: 'large', bytes: value, ticket: ticket.toString() };
-        return value === null
-          ? { kind: 'absent', ticket: ticket.toString() }
-          : { kind: 'found', value, ticket: ticket.toString() };
-      } catch {
-        return { kind: 'unavailable' };
-      }
-    },
-    fill: async (slot, ticket, value, ageMs) => {
-      const leftMs = Math.floor(ttlMs - ageMs);
-      if (!trust.isTrusted() || leftMs <= 0) return { stored: false, evicted: 0 };
-      try {
-        const args = [ticket, value, String(leftMs), String(maxBytes), ...wordsOf(slot)];
-        const [stored, evicted] = await run(fillScript, keysOf(slot), args, parseStored);
-        return { stored: stored === 1, evicted };
-      } catch {
-        return { stored: false, evicted: 0 };
-      }
-    },
-    beginWrite: async (change) => {
-      const isKnown = await write(beginWriteScript, change);
+    begin: async (change) => {
+      const isKnown = await send(beginWriteScript, change);
       if (!isKnown) await warnWorkers(change);
       return isKnown;
     },
-    endWrite: async (change) => {
-      const isKnown = await write(endWriteScript, change);
+    end: async (change) => {
+      const isKnown = await send(endWriteScript, change);
       if (!isKnown && missedEnds.size < maxMissedEnds) missedEnds.add(change);
       if (!isKnown) await warnWorkers(change);
       return isKnown;
     },
-    clear: (renewedTtlMs) => {
-      ttlMs = renewedTtlMs;
-      // Coming back ends the epoch, and with it all that is stored.
-      trust.lose('the configuration has changed: what was stored is forgotten');
-    },
-    isUsable: () => trust.isTrusted(),
-    stats: async () => {
-      if (!trust.isTrusted()) return null;
-      const ask = (...asked: [Script, string[], string[]]) => run(...asked, (reply) => reply);
-      return readRedisStats(ask, keys).catch(() => null);
-    },
-    close: () => {
-      trust.close();
-      return Promise.resolve();
+    sendMissedEnds: async () => {
+      for (const change of missedEnds) {
+        if (!(await send(endWriteScript, change))) return;
+        missedEnds.delete(change);
+      }
     },
   };
 }
@@ -168,11 +219,15 @@ function parseWritten(reply: unknown): void {
   if (reply !== 1) throw new ForeignAnswerError();
 }
 
+function keysOf(keys: RedisKeys, slot: Slot): string[] {
+  return [keys.epoch, keys.words, keys.entry(slot), keys.index];
+}
+
 function nonce(): string {
   return randomBytes(8).toString('hex');
 }
 
-/** A name that is as short for every scope and item: 96 bits of a hash, of which two that are the same cost only an entry. */
+/** Makes every scope and item equally short: 96 bits of a hash. Two that are the same cost only an entry. */
 function shorten(...names: string[]): string {
   return createHash('sha256').update(JSON.stringify(names)).digest('base64url').slice(0, 16);
 }
