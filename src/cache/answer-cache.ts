@@ -1,17 +1,17 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { headerValues } from '../http/raw-headers.ts';
-import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable, Written } from './cacheable.ts';
 import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
 import { createLookups, type LookupRoom } from './lookups.ts';
 import { isShareable } from './shareable.ts';
 import { createSharedAnswers } from './shared-answers.ts';
-import { createStorable } from './storable.ts';
+import { createSharedFetches, type Fetched } from './shared-fetches.ts';
+import { createStorable, type Storable } from './storable.ts';
 import type { CacheStore, Slot, Ticket } from './store.ts';
+import { createVariantReader } from './variants.ts';
 
-/** What upstream is asked on behalf of everyone who waits for the answer; nothing of a single client is in it. */
+/** A request to upstream on behalf of everyone who waits for the answer; nothing of a single client is in it. */
 export type SharedRequest = {
   readonly rawTarget: string;
   /** Host as the client sent it; null for none. */
@@ -26,10 +26,10 @@ export type SharedRequest = {
 
 export type CacheResult =
   | { readonly kind: 'HIT' | 'MISS'; readonly answer: Answer }
-  /** Upstream has to be asked by this client itself. */
+  /** This client's own request has to go to upstream. */
   | { readonly kind: 'BYPASS' };
 
-/** A write that has been announced; `end` is to be awaited before its answer is sent. */
+/** A write that has been announced. Await `end` before its answer is sent. */
 export type AnnouncedWrite = { end(): Promise<void> };
 
 export type CacheCounters = Record<
@@ -43,19 +43,19 @@ export type AnswerCache = {
   answer(cacheable: Cacheable, request: SharedRequest): Promise<CacheResult>;
   announceWrite(written: Written): Promise<AnnouncedWrite>;
   readonly counters: Readonly<CacheCounters>;
-  /** Nothing that is asked through it is stored any more: another one has taken its place. */
+  /** Stores nothing more: another cache has taken its place. */
   retire(): void;
 };
 
 export type AnswerCacheOptions = {
-  /** Shared by those that take each other's place, so that a write through one counts for all. */
+  /** Shared with the caches before and after it, so that a write through one counts for all. */
   readonly store: CacheStore;
-  /** Counted in; likewise. */
+  /** Shared likewise. */
   readonly counters: CacheCounters;
   readonly maxEntryBytes: number;
   /** For large answers on their way from the store. */
   readonly room: LookupRoom;
-  /** Fields that an answer may be stored with besides those that are known. */
+  /** Header fields that an answer may have and be stored, besides the known ones. */
   readonly storedFields: readonly string[];
   /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
   readonly fetch: (
@@ -67,119 +67,47 @@ export type AnswerCacheOptions = {
   readonly logger: Pick<Logger, 'warn'>;
 };
 
-/** One question to upstream, for everyone who waits for it. */
-type Flight = {
+/** A request to upstream, and what decides over storing its answer. */
+type Fetch = {
+  readonly cacheable: Cacheable;
+  readonly slot: Slot;
   readonly ticket: Ticket;
-  readonly askedAtMs: number;
-  /** Null: not for sharing. */
-  readonly answer: Promise<Answer | null>;
-  readonly abandon: () => void;
-  waiting: number;
-};
-
-/** What upstream is asked, by whoever asks first. */
-type Question = {
   readonly request: SharedRequest;
-  readonly asked: string;
-  /** Whether who asks named the answer's type. */
+  /** Whether the request named the answer's type. */
   readonly accepts: (answer: Answer) => boolean;
 };
 
-/** What of a request tells one answer to an item from another. */
-type Variant = {
-  readonly accept: Accept;
-  readonly variant: string;
-  /** The same for the same Accept: one digest has one slot, and yet upstream may refuse it to one Accept and give it to another. */
-  readonly asked: string;
-};
-
-/** What the texts of Accept and Host take that are remembered, in bytes; what is read of them takes a few times as much. */
-const maxVariantBytes = 256 * 1024;
-const maxVariantKeyLength = 4096;
-/** How often a stored answer that is none is logged, in milliseconds. */
+/** How often a damaged stored answer is logged, in milliseconds. */
 const damageLogMs = 10_000;
 
-/** A question that has no answer for longer is not joined: another one may fare better. In milliseconds. */
-const maxJoinMs = 5000;
-
-/** Counters that begin with none. */
+/** Creates counters that are all 0. */
 export function createCacheCounters(): CacheCounters {
   return { hit: 0, miss: 0, bypass: 0, store: 0, evict: 0, errors: 0, bytesServed: 0 };
 }
 
-export function createAnswerCache({
-  store,
-  counters,
-  maxEntryBytes,
-  room,
-  storedFields,
-  fetch,
-  now,
-  logger,
-}: AnswerCacheOptions): AnswerCache {
-  const flights = new Map<string, Flight>();
-  /** The few Accept headers that a registry's clients send, read once. */
-  const variants = new LRUCache<string, Variant>({
-    maxSize: maxVariantBytes,
-    sizeCalculation: (_variant, key) => key.length + 100,
-  });
-  const storable = createStorable(storedFields);
-  let warnedOfField = false;
-  let damageLoggedAtMs = -Infinity;
-  /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
-  const decoded = new WeakMap<Buffer, Answer>();
+export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
+  const { store, counters, maxEntryBytes, now } = options;
+  const readVariant = createVariantReader();
+  const storable = createStorable(options.storedFields);
   const share = createSharedAnswers();
-  const lookUp = createLookups(store, room);
-  let retired = false;
+  const decode = createDecoder(storable, share);
+  const lookUp = createLookups(store, options.room);
+  const fetches = createSharedFetches(now);
+  const warnings = createWarnings(options);
+  let isRetired = false;
 
   const bypass = (): CacheResult => {
     counters.bypass += 1;
     return { kind: 'BYPASS' };
   };
-
-  const readVariant = (kind: Cacheable['kind'], { host, accept: values }: SharedRequest): Variant => {
-    // A line feed stands in none of them.
-    const key = `${kind}\n${host ?? ''}\n${values.join('\n')}`;
-    const known = variants.get(key);
-    if (known) return known;
-    const accept = parseAccept(values);
-    const read = {
-      accept,
-      variant: hash([host?.toLowerCase() ?? '', kind === 'tag' ? accept.normalized : '']),
-      asked: hash([accept.normalized]),
-    };
-    if (key.length <= maxVariantKeyLength) variants.set(key, read);
-    return read;
-  };
-
-  /** What is given by a digest is compared with it, and what comes by a tag with the digest that it names. */
-  const decodeOnce = (value: Buffer, cacheable: Cacheable): Answer | null => {
-    const known = decoded.get(value);
-    if (known) return known;
-    const read = decodeEntry(value);
-    if (read === null || !storable.couldBe(cacheable, read)) return null;
-    const answer = share(value, read);
-    decoded.set(value, answer);
-    return answer;
-  };
-
-  const warnOfDamage = ({ scope, item }: Slot) => {
-    if (now() - damageLoggedAtMs < damageLogMs) return;
-    damageLoggedAtMs = now();
-    logger.warn({ scope, item }, 'a cached answer was damaged: upstream is asked again');
-  };
-
-  const warnOfField = (field: string) => {
-    if (warnedOfField) return;
-    warnedOfField = true;
-    logger.warn(
-      { field: field.slice(0, 100) },
-      'answers of the registry are not cached: they have a header field that is not in cache.headers',
-    );
+  const hit = (answer: Answer): CacheResult => {
+    counters.hit += 1;
+    counters.bytesServed += answer.body.length;
+    return { kind: 'HIT', answer };
   };
 
   const answer: AnswerCache['answer'] = async (cacheable, request) => {
-    const { accept, variant, asked } = readVariant(cacheable.kind, request);
+    const { accept, variant, acceptHash } = readVariant(cacheable.kind, request);
     const slot: Slot = { scope: cacheable.scope, item: cacheable.item, variant };
     const accepts = ({ rawHeaders }: Answer) =>
       cacheable.kind === 'v1' || accept.names(headerValues(rawHeaders, 'content-type')[0] ?? '');
@@ -189,109 +117,114 @@ export function createAnswerCache({
       counters.errors += 1;
       return bypass();
     }
+    const { ticket } = found;
     if (found.kind === 'found') {
-      const stored = decodeOnce(found.value, cacheable);
-      if (stored && !accepts(stored)) return bypass();
-      if (stored) {
-        counters.hit += 1;
-        counters.bytesServed += stored.body.length;
-        return { kind: 'HIT', answer: stored };
-      }
+      const stored = decode(found.value, cacheable);
+      if (stored !== null) return accepts(stored) ? hit(stored) : bypass();
       counters.errors += 1;
-      warnOfDamage(slot);
+      warnings.damage(slot);
     }
     if (request.isConditional) return bypass();
-    const fetched = await fetchOnce(cacheable, slot, found.ticket, { request, asked, accepts });
+    const fetched = await fetches.join(
+      JSON.stringify([slot, acceptHash]),
+      ticket,
+      request.whenGone,
+      (signal) => fetchAndStore({ cacheable, slot, ticket, request, accepts }, signal),
+    );
     if (fetched === null) return bypass();
     counters.miss += 1;
     return { kind: 'MISS', answer: fetched };
   };
 
-  /**
-   * Asks upstream once for all who ask now. Only a question of the same ticket may be joined: with another one, a write
-   * has been acknowledged since it was asked, and its answer may be older.
-   */
-  const fetchOnce = (
-    cacheable: Cacheable,
-    slot: Slot,
-    ticket: Ticket,
-    question: Question,
-  ): Promise<Answer | null> => {
-    const key = JSON.stringify([slot, question.asked]);
-    const underWay = flights.get(key);
-    const joins = underWay?.ticket === ticket && now() - underWay.askedAtMs < maxJoinMs;
-    const flight = joins ? underWay : startFetch(key, cacheable, slot, ticket, question);
-    flight.waiting += 1;
-    question.request.whenGone(() => {
-      flight.waiting -= 1;
-      if (flight.waiting === 0) flight.abandon();
-    });
-    return flight.answer;
-  };
-
-  const startFetch = (
-    key: string,
-    cacheable: Cacheable,
-    slot: Slot,
-    ticket: Ticket,
-    { request, accepts }: Question,
-  ): Flight => {
-    const askedAtMs = now();
-    const abandoning = new AbortController();
-    const { signal } = abandoning;
-    let filled: Promise<void> | undefined;
-    const receive = (got: Answer | null): Answer | null => {
-      if (got === null || !isShareable(got)) return null;
-      const kept = !retired && accepts(got) ? storable.take(cacheable, got, warnOfField) : null;
-      if (kept === null) return got;
-      const stored = encodeEntry(kept);
-      filled = fill(slot, ticket, stored, askedAtMs);
-      // Those who wait now and those who find it stored are sent the same memory: the body is what an entry ends with.
-      return share(stored, { ...kept, body: stored.subarray(stored.length - kept.body.length) });
-    };
-    const answer = fetch(request, { maxBytes: maxEntryBytes, signal }).then(receive, (error: unknown) => {
+  const fetchAndStore = async (fetch: Fetch, signal: AbortSignal): Promise<Fetched> => {
+    const startedAtMs = now();
+    const limits = { maxBytes: maxEntryBytes, signal };
+    const got = await options.fetch(fetch.request, limits).catch((error: unknown) => {
       if (signal.aborted) return null;
       throw error;
     });
-    const land = () => {
-      if (flights.get(key) === flight) flights.delete(key);
-    };
-    const abandon = () => {
-      land();
-      abandoning.abort();
-    };
-    const flight: Flight = { ticket, askedAtMs, answer, abandon, waiting: 0 };
-    flights.set(key, flight);
-    // Until it is stored, who asks next would not find it there.
-    void answer.then(() => filled).then(land, land);
-    return flight;
+    if (got === null || !isShareable(got)) return { answer: null };
+    const kept =
+      !isRetired && fetch.accepts(got) ? storable.take(fetch.cacheable, got, warnings.field) : null;
+    if (kept === null) return { answer: got };
+    const entry = encodeEntry(kept);
+    const stored = fill(options, fetch, entry, startedAtMs);
+    // Those who wait now and those who find it stored are sent the same memory: the body is what an entry ends with.
+    const body = entry.subarray(entry.length - kept.body.length);
+    return { answer: share(entry, { ...kept, body }), stored };
   };
 
-  const fill = async (slot: Slot, ticket: Ticket, entry: Buffer, askedAtMs: number) => {
-    const { stored, evicted } = await store.fill(slot, ticket, entry, now() - askedAtMs);
-    if (stored) counters.store += 1;
-    counters.evict += evicted;
+  return {
+    answer,
+    announceWrite: (written) => announceWrite(options, written),
+    counters,
+    retire: () => {
+      isRetired = true;
+    },
   };
-
-  const announceWrite: AnswerCache['announceWrite'] = async (written) => {
-    const change = { ...written, id: randomBytes(8).toString('hex') };
-    if (!(await store.beginWrite(change))) counters.errors += 1;
-    let ended: Promise<void> | undefined;
-    return {
-      end: () =>
-        (ended ??= store.endWrite(change).then((isKnown) => {
-          if (!isKnown) counters.errors += 1;
-        })),
-    };
-  };
-
-  const retire = () => {
-    retired = true;
-  };
-
-  return { answer, announceWrite, counters, retire };
 }
 
-function hash(parts: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+async function fill(
+  { store, counters, now }: Pick<AnswerCacheOptions, 'store' | 'counters' | 'now'>,
+  { slot, ticket }: Fetch,
+  entry: Buffer,
+  startedAtMs: number,
+): Promise<void> {
+  const { stored, evicted } = await store.fill(slot, ticket, entry, now() - startedAtMs);
+  if (stored) counters.store += 1;
+  counters.evict += evicted;
+}
+
+async function announceWrite(
+  { store, counters }: Pick<AnswerCacheOptions, 'store' | 'counters'>,
+  written: Written,
+): Promise<AnnouncedWrite> {
+  const change = { ...written, id: randomBytes(8).toString('hex') };
+  if (!(await store.beginWrite(change))) counters.errors += 1;
+  let ended: Promise<void> | undefined;
+  return {
+    end: () =>
+      (ended ??= store.endWrite(change).then((isKnown) => {
+        if (!isKnown) counters.errors += 1;
+      })),
+  };
+}
+
+/** Creates what decodes stored answers; null: it is damaged, or could not have been stored for this item. */
+function createDecoder(
+  storable: Storable,
+  share: (stored: Buffer, answer: Answer) => Answer,
+): (value: Buffer, cacheable: Cacheable) => Answer | null {
+  /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
+  const decoded = new WeakMap<Buffer, Answer>();
+  return (value, cacheable) => {
+    const known = decoded.get(value);
+    if (known) return known;
+    const read = decodeEntry(value);
+    if (read === null || !storable.couldBe(cacheable, read)) return null;
+    const answer = share(value, read);
+    decoded.set(value, answer);
+    return answer;
+  };
+}
+
+/** Warns of damage from time to time, and of a field once. */
+function createWarnings({ logger, now }: Pick<AnswerCacheOptions, 'logger' | 'now'>) {
+  let damageLoggedAtMs = -Infinity;
+  let hasWarnedOfField = false;
+  return {
+    damage: ({ scope, item }: Slot): void => {
+      if (now() - damageLoggedAtMs < damageLogMs) return;
+      damageLoggedAtMs = now();
+      logger.warn({ scope, item }, 'a cached answer was damaged: upstream is asked again');
+    },
+    field: (field: string): void => {
+      if (hasWarnedOfField) return;
+      hasWarnedOfField = true;
+      logger.warn(
+        { field: field.slice(0, 100) },
+        'answers of the registry are not cached: they have a header field that is not in cache.headers',
+      );
+    },
+  };
 }

@@ -256,9 +256,9 @@ const omissions = [
   },
   {
     isLong: true,
-    what: 'a question is joined whatever was written since it was asked',
+    what: 'a fetch is joined whatever was written since it began',
     driver: 'memory',
-    file: 'cache/answer-cache.js',
+    file: 'cache/shared-fetches.js',
     from: 'underWay?.ticket === ticket',
     to: 'underWay !== undefined',
   },
