@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Cluster, Redis } from 'ioredis';
-import { openRedis } from '../redis/open.ts';
+import { onConnectionError, openRedis } from '../redis/open.ts';
 import { flushRedis, readRedisStats } from '../cache/redis-admin.ts';
 import { createRedisKeys, type RedisKeys } from '../redis/keys.ts';
 import { runScript } from '../redis/run-script.ts';
@@ -47,8 +47,8 @@ async function withRedis(
   }
   const ca = settings.ca === null ? null : (await loadRedisCa(settings.ca)).pem;
   const redis = await openRedis(settings, ca);
-  let lastError = new Error('no answer');
-  redis.on('error', (error: Error) => (lastError = error));
+  let lastError = new Error('it accepted no connection in time');
+  onConnectionError(redis, (error) => (lastError = error));
   try {
     await whenReady(redis);
     process.stdout.write(

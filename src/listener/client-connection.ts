@@ -60,15 +60,17 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   const { accepted, limits } = options;
   const underWay = new Set<Exchange>();
   const reading = controlReading(socket);
-  /** What had come when it was idle last, and what of it went on as a body of those that are over. */
+  /** What had come when it was idle last, and what of that is held no more: bodies that went on, and heads of requests that were over before the last came. */
   let idleAtBytes = socket.bytesRead;
-  let streamedBytes = 0;
+  let releasedBytes = 0;
+  /** The heads of requests that ended since the last one came. */
+  let endedBytes = 0;
   const answered = new WeakSet<Exchange>();
 
   /** What has come since and did not go on. */
   const comeBytes = (): number => {
     const streaming = [...underWay].reduce((sum, { transfer }) => sum + (transfer?.bytesIn ?? 0), 0);
-    return Math.max(0, socket.bytesRead - idleAtBytes - streamedBytes - streaming);
+    return Math.max(0, socket.bytesRead - idleAtBytes - releasedBytes - streaming);
   };
   accepted.heldBytes = () =>
     [...underWay].reduce((sum, { req }) => sum + fieldBytes(req), comeBytes() + objectBytes(underWay));
@@ -140,8 +142,10 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       for (const each of underWay)
         if (each.res.writableEnded && !answered.has(each)) {
           answered.add(each);
-          streamedBytes += wireBytes(each.req);
+          releasedBytes += wireBytes(each.req);
         }
+      releasedBytes += endedBytes;
+      endedBytes = 0;
       underWay.add(exchange);
       readOn();
       if (!accepted.isProven()) options.onUnproven();
@@ -151,12 +155,14 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       // One that was answered before its body was whole ends the connection, and the rest stays unread.
       if (exchange.req.complete) readBodyOf(exchange.req);
       readOn();
-      streamedBytes += exchange.transfer?.bytesIn ?? 0;
+      releasedBytes += exchange.transfer?.bytesIn ?? 0;
+      if (!answered.has(exchange)) endedBytes += wireBytes(exchange.req);
       if (underWay.size > 0) return false;
       options.onWaiting(accepted, false);
       const wasCostly = isCostly();
       idleAtBytes = socket.bytesRead;
-      streamedBytes = 0;
+      releasedBytes = 0;
+      endedBytes = 0;
       return wasCostly;
     },
   };

@@ -21,6 +21,16 @@ export async function openRedis(
   return connectRedis({ url, username, password, ca, connectTimeoutMs });
 }
 
+/**
+ * Calls back with what goes wrong with a connection. Behind that, once it is to be made anew, ioredis tells of commands of its own
+ * which that connection did not take: these say nothing.
+ */
+export function onConnectionError(redis: Redis | Cluster, listener: (error: Error) => void): void {
+  redis.on('error', (error: Error) => {
+    if (redis.isCluster || redis.status !== 'reconnecting') listener(error);
+  });
+}
+
 /** One connection for everything in a process that asks short questions. */
 export type SharedRedis = {
   /** Gives the connection; the first call opens it. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { RedisKeys } from './keys.ts';
+import { onConnectionError } from './open.ts';
 
 export type RedisTrustOptions = {
   readonly redis: Redis | Cluster;
@@ -186,7 +187,7 @@ function onConnectionChange(
 ): void {
   /** Comes before the end of the connection that it explains. */
   let lastError: string | null = null;
-  redis.on('error', (error: Error) => (lastError = error.message));
+  onConnectionError(redis, (error) => (lastError = error.message));
   redis.on('close', () => act.lose(lastError ?? 'the connection was closed'));
   // In a cluster: a node has gone.
   redis.on('-node', () => act.lose(lastError ?? 'the connection to a node was closed'));

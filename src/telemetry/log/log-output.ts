@@ -1,12 +1,13 @@
 import { close, constants, fstatSync, open, openSync, write } from 'node:fs';
 import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 /** Where log lines go: a stream that never fails and never blocks. */
 export type LogOutput = {
   readonly stream: Writable;
-  /** Resolves to whether all has been written within `timeoutMs` milliseconds. With `isLast`, lines that come later are dropped. */
-  flush(timeoutMs: number, options?: { readonly isLast: boolean }): Promise<boolean>;
+  /** Writes what there is within `timeoutMs` milliseconds, and drops what is left or comes later. Resolves to whether no write hangs. */
+  end(timeoutMs: number): Promise<boolean>;
   /** The longest line that is written whole: all are, unless other processes write to the same pipe. */
   readonly maxLineBytes: number;
   /** Goes on in the file that has this path now, with a whole line. Rejects, and goes on as before, when it cannot be opened. */
@@ -73,7 +74,13 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
     if (old !== target && old !== writing && !standardFds.has(old.fd)) close(old.fd, () => {});
   };
 
+  let isEnding = false;
+  let hasEnded = false;
   const writeAll = ({ bytes, begunBytes, begunIn }: Rest, done: () => void): void => {
+    if (hasEnded) {
+      done();
+      return;
+    }
     const to = target;
     const goesOn = begunIn === to && !isShared;
     // Where a line may have been begun that another process has yet to end, or this one, none may be put behind it.
@@ -110,8 +117,6 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
     if (first) writeAll(wholly(first), () => writeOneByOne(others, done));
     else done();
   };
-  let isEnding = false;
-  let hasEnded = false;
   const writeLines = (lines: readonly string[], done: () => void): void => {
     const finish = () => {
       // Before the lines that have come meanwhile: none is begun that the process would not live to end.
@@ -119,8 +124,7 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
       done();
     };
     const { maxWriteBytes } = target;
-    if (hasEnded) done();
-    else if (maxWriteBytes < Infinity) writeOneByOne(joinUpTo(maxWriteBytes, lines), finish);
+    if (maxWriteBytes < Infinity) writeOneByOne(joinUpTo(maxWriteBytes, lines), finish);
     else writeAll(wholly(Buffer.from(lines.join(''))), finish);
   };
   const stream = new Writable({
@@ -144,15 +148,20 @@ export function createLogOutput(fd: number, { isShared, onFailure }: LogOutputOp
     get maxLineBytes() {
       return target.maxWriteBytes;
     },
-    flush: (timeoutMs, { isLast } = { isLast: false }) =>
-      new Promise((resolve) => {
-        isEnding ||= isLast;
-        const timer = setTimeout(() => resolve(false), timeoutMs);
+    end: async (timeoutMs) => {
+      isEnding = true;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs);
         stream.write('', () => {
           clearTimeout(timer);
-          resolve(true);
+          resolve();
         });
-      }),
+      });
+      hasEnded = true;
+      // One that is tried again and again on a full disk is no write that hangs.
+      if (writing !== undefined) await delay(retryMs);
+      return writing === undefined;
+    },
     reopen: (path) => {
       // One after the other: the file of the last call is the one to stay.
       const result = reopened.then(() => exchange(path));

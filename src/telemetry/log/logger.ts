@@ -76,9 +76,9 @@ export async function createLogger(options: LoggerOptions): Promise<LogSink> {
   const exit = async (code: number): Promise<never> => {
     await setImmediate(); // lines for people pass through another stream first
     const outputs = [...sinks.values()].map(({ output }) => output);
-    const flushed = await Promise.all(outputs.map((output) => output.flush(lastLinesMs, { isLast: true })));
+    const ended = await Promise.all(outputs.map((output) => output.end(lastLinesMs)));
     // process.exit() would wait for a write that hangs, and that for ever.
-    if (flushed.includes(false)) process.kill(process.pid, 'SIGKILL');
+    if (ended.includes(false)) process.kill(process.pid, 'SIGKILL');
     return process.exit(code);
   };
   return { logger, exit, passOn: (lines) => open(null).passOn(lines) };

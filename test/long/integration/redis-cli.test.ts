@@ -126,7 +126,7 @@ describe(
         const silent = await startRedis();
         const relay = await startRelay(silent.port);
         relay.stall();
-        assertSentence(await cache(command, [`cache.redis.url=redis://${relay.address}`]), /no answer/);
+        assertSentence(await cache(command, [`cache.redis.url=redis://${relay.address}`]), /does not answer/);
         await relay.close();
         await silent.stop();
       });

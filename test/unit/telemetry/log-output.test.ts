@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -12,10 +14,20 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { createLogOutput, openLogFile } from '../../../src/telemetry/log/log-output.ts';
+import { createLogOutput, openLogFile, type LogOutput } from '../../../src/telemetry/log/log-output.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'tidegate-log-output-'));
 after(() => rmSync(folder, { recursive: true }));
+
+/** Whether all that was given is written within so many milliseconds. */
+const flush = ({ stream }: LogOutput, timeoutMs: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    stream.write('', () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
 
 for (const isShared of [false, true]) {
   test(`lines are written in order, ${isShared ? 'by several processes' : 'by one'}`, async () => {
@@ -24,7 +36,7 @@ for (const isShared of [false, true]) {
     const output = createLogOutput(fd, { isShared });
     const lines = Array.from({ length: 1000 }, (_, i) => `${'x'.repeat((i * 7) % 5000)}${i}\n`);
     for (const line of lines) output.stream.write(line);
-    assert.equal(await output.flush(5000), true);
+    assert.equal(await flush(output, 5000), true);
     assert.equal(readFileSync(file, 'utf8'), lines.join(''));
     closeSync(fd);
     rmSync(file);
@@ -36,7 +48,7 @@ for (const isShared of [false, true]) {
     const file = path.join(folder, `last-${isShared}`);
     const output = createLogOutput(openLogFile(file), { isShared });
     output.stream.write('before\n');
-    const flushed = output.flush(5000, { isLast: true });
+    const flushed = output.end(5000);
     // The stream has begun a write of the first; this one is in its next.
     const later = new Promise((resolve) => output.stream.write('later\n', resolve));
     assert.equal(await flushed, true);
@@ -50,7 +62,7 @@ test('a full disk is no error, only a flush that does not end in time', async ()
   const fd = openSync('/dev/full', 'w');
   const output = createLogOutput(fd, { isShared: false });
   output.stream.write('line\n');
-  assert.equal(await output.flush(300), false);
+  assert.equal(await flush(output, 300), false);
   assert.equal(output.stream.errored, null);
 });
 
@@ -64,13 +76,13 @@ for (const isShared of [false, true]) {
     for (const [i, line] of lines.entries()) {
       if (i === lines.length - 1) await Promise.all(reopened);
       output.stream.write(line);
-      if (i % 1000 === 250) assert.equal(await output.flush(5000), true);
+      if (i % 1000 === 250) assert.equal(await flush(output, 5000), true);
       if (i % 1000 !== 500) continue;
       await Promise.all(reopened);
       renameSync(file, `${file}.${++rotations}`);
       reopened.push(output.reopen(file));
     }
-    assert.equal(await output.flush(5000), true);
+    assert.equal(await flush(output, 5000), true);
     const files = [...Array.from({ length: rotations }, (_, i) => `${file}.${i + 1}`), file];
     assert.equal(files.map((name) => readFileSync(name, 'utf8')).join(''), lines.join(''));
     for (const name of files) assert.notEqual(readFileSync(name, 'utf8'), '');
@@ -84,8 +96,26 @@ test('a file that cannot be opened again is an error for the caller, and the ope
   mkdirSync(file);
   await assert.rejects(output.reopen(file), { code: 'EISDIR' });
   output.stream.write('line\n');
-  assert.equal(await output.flush(5000), true);
+  assert.equal(await flush(output, 5000), true);
   assert.equal(readFileSync(`${file}.1`, 'utf8'), 'line\n');
+});
+
+test('a full disk does not make the end hang', async () => {
+  for (const isShared of [false, true]) {
+    const output = createLogOutput(openSync('/dev/full', 'w'), { isShared });
+    output.stream.write('line\n');
+    assert.equal(await output.end(300), true);
+  }
+});
+
+test('a pipe that nobody reads does', async () => {
+  const fifo = path.join(folder, 'fifo');
+  assert.equal(spawnSync('mkfifo', [fifo]).status, 0);
+  const fd = openSync(fifo, 'r+'); // not a reader that could be gone, and not an opening that waits
+  const output = createLogOutput(fd, { isShared: false });
+  output.stream.write(`${'x'.repeat(100_000)}\n`);
+  assert.equal(await output.end(300), false);
+  readSync(fd, Buffer.alloc(100_000)); // the thread that writes is let go
 });
 
 test('lines that a full disk does not take go into the file that is opened after it', async () => {
@@ -95,11 +125,11 @@ test('lines that a full disk does not take go into the file that is opened after
     onFailure: ({ code }) => failures.push(code),
   });
   output.stream.write('line\n');
-  assert.equal(await output.flush(300), false);
+  assert.equal(await flush(output, 300), false);
   assert.deepEqual(failures, ['ENOSPC']);
   const file = path.join(folder, 'after-full');
   await output.reopen(file);
-  assert.equal(await output.flush(5000), true);
+  assert.equal(await flush(output, 5000), true);
   assert.equal(readFileSync(file, 'utf8'), 'line\n');
 });
 
@@ -111,9 +141,9 @@ test('a file is made for its owner and group, and what is in it stays', async ()
   assert.equal(statSync(file).mode & 0o777, 0o640);
   const output = createLogOutput(openLogFile(file), { isShared: false });
   output.stream.write('first\n');
-  await output.flush(5000);
+  await flush(output, 5000);
   const other = createLogOutput(openLogFile(file), { isShared: false });
   other.stream.write('second\n');
-  assert.equal(await other.flush(5000), true);
+  assert.equal(await flush(other, 5000), true);
   assert.equal(readFileSync(file, 'utf8'), 'first\nsecond\n');
 });
