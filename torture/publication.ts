@@ -22,14 +22,14 @@ export type PublishedRun = {
   readonly machine: readonly string[];
 };
 
-/** Where results are kept from run to run: a part that is run alone leaves those of the others as they are. */
+/** Holds results from run to run: a part that runs alone keeps the results of the others. */
 export const resultsPath = path.join(root, 'torture/results.json');
 
-/** What has been published so far. */
+/** Reads the published results. */
 export const loadResults = (): PublishedResult[] =>
   existsSync(resultsPath) ? (JSON.parse(readFileSync(resultsPath, 'utf8')) as PublishedResult[]) : [];
 
-/** What is published with a run, in the order of `names`; parts that there are no more are left out. */
+/** Merges a run into the published results, in the order of `names`; drops parts that no longer exist. */
 export function mergeResults(
   names: readonly string[],
   results: readonly PartResult[],
@@ -43,7 +43,7 @@ export function mergeResults(
   });
 }
 
-/** The page `docs/torture.md`. */
+/** Renders the page `docs/torture.md`. */
 export function renderPage(published: readonly PublishedResult[], findings: readonly Finding[]): string {
   const runs = published.map(({ name, form, seconds, seed, load, version, date }) =>
     ['', name, form, describeDuration(seconds), seed, load.toFixed(2), version, date, ''].join(' | ').trim(),
@@ -53,7 +53,7 @@ export function renderPage(published: readonly PublishedResult[], findings: read
 
 <!-- Written by "npm run torture -- --write". -->
 
-Attempts to break Tidegate, and what it survived. "Tried" and "survived" are cases of each part's last published run; "found" and "fixed" count from the beginning. What the parts do is in [torture/parts](../torture/parts). \`npm run torture\` repeats it in about half an hour on two cores; \`-- --help\` says how to run one part, or for hours.
+Results of attempts to break Tidegate. "Tried" and "survived" count the cases of each part's last published run; "found" and "fixed" count from the beginning. [torture/parts](../torture/parts) says what each part does. \`npm run torture\` repeats it in about half an hour on two cores; \`-- --help\` says how to run one part, or for hours.
 
 ${renderTable(published, findings)}
 
@@ -63,7 +63,7 @@ ${renderTable(published, findings)}
 | --- | --- | --: | --: | --: | --- | --- |
 ${runs.join('\n')}
 
-A load above a quarter of the cores before the start means that something else was running. Clients, Tidegate and the registry share one machine.
+A load above a quarter of the cores means that something else was running before the start. Clients, Tidegate and the registry share one machine.
 
 ${machines.map((line) => `- ${line}`).join('\n')}
 
@@ -77,7 +77,7 @@ ${renderFindings(published, findings)}
 `;
 }
 
-/** In words; whole minutes from two on. */
+/** Formats a duration in words; in whole minutes from two minutes on. */
 export function describeDuration(seconds: number): string {
   return seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;
 }

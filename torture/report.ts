@@ -1,12 +1,12 @@
 import type { Finding } from './findings.ts';
 import type { PartResult } from './run-parts.ts';
 
-/** The table of a run as Markdown: what was tried and survived in it, and what has been found and fixed so far. */
+/** Renders a run as a Markdown table: cases tried and survived, and faults found and fixed so far. */
 export function renderTable(results: readonly PartResult[], findings: readonly Finding[]): string {
   const counts = results.map(({ name, tried, survived, broke }) => {
     const known = findings.filter(({ part }) => part === name);
-    const mended = known.filter((finding) => finding.mended !== null).length;
-    return { name, numbers: [tried, survived, known.length + broke.length, mended] };
+    const fixed = known.filter((finding) => finding.fixed !== null).length;
+    return { name, numbers: [tried, survived, known.length + broke.length, fixed] };
   });
   const sums = [0, 1, 2, 3].map((column) =>
     counts.reduce((sum, { numbers }) => sum + (numbers[column] ?? 0), 0),
@@ -32,11 +32,11 @@ export function renderTable(results: readonly PartResult[], findings: readonly F
   return [lines[0], `| ${rule.join(' | ')} |`, ...lines.slice(1)].join('\n');
 }
 
-/** What has been found so far as a list in Markdown, and what broke in this run. */
+/** Renders all findings, and what broke in this run, as a Markdown list. */
 export function renderFindings(results: readonly PartResult[], findings: readonly Finding[]): string {
-  const known = findings.map(({ part, found, mended, commit }) => {
+  const known = findings.map(({ part, found, fixed, commit }) => {
     const fate =
-      mended === null ? 'Stands.' : `Fixed: ${mended}${commit === undefined ? '' : ` (${commit})`}`;
+      fixed === null ? 'Not fixed.' : `Fixed: ${fixed}${commit === undefined ? '' : ` (${commit})`}`;
     return `- **${part}.** ${found} ${fate}`;
   });
   const open = results.flatMap(({ name, broke }) =>

@@ -19,10 +19,10 @@ const forms = ['quick', 'ci', 'long'];
 const usage = `Usage: npm run torture [-- FLAGS]
   --form FORM    quick (minutes), ci (the default; half an hour or so), long (hours)
   --only A,B     only the parts whose names contain one of these texts
-  --seed N       what is chosen at random is chosen as in the run that printed N
-  --write        write what these parts did into docs/torture.md; what the others did last stays
-  --render       only write these pages anew, from torture/results.json and findings.json
-  --no-install   install no Debian packages; what is missing breaks the trials that need it`;
+  --seed N       use the random seed that an earlier run printed
+  --write        write the results of these parts into docs/torture.md; keep those of the others
+  --render       only render the page again, from torture/results.json and findings.json
+  --no-install   install no Debian packages; trials that lack one fail`;
 
 /** Real programs that stand behind and beside the front door, and the Debian packages they come from. */
 const programs = [

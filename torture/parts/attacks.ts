@@ -166,7 +166,7 @@ async function smuggle(seed: number, amount: Amounts): Promise<Measured> {
     tried += report(faults, some.items.length);
     isDone = some.isLast;
   }
-  const figure = `Beside request smuggling victims got ${answered} right answers, ${exposed} of them over connections to upstream that an attacker had used.`;
+  const figure = `During request smuggling other clients got ${answered} right answers, ${exposed} of them over upstream connections that an attacker had used.`;
   return { cases: tried, figure };
 }
 

@@ -67,7 +67,7 @@ async function runCrowd(rig: ClientRig): Promise<Measured> {
     await untilBack(frontDoor.pid, { ...before, bytes: 2 * full.bytes });
     await bystander.stop();
     const mib = ({ bytes }: Holdings) => Math.round(bytes / 2 ** 20);
-    const figure = `Memory with ${size} connections that do nothing, half of them with TLS: ${mib(full)} MiB, ${mib(before)} before; when all have left at once: ${mib(await readHoldings(frontDoor.pid))} MiB.`;
+    const figure = `Memory with ${size} idle connections, half of them TLS: ${mib(full)} MiB, ${mib(before)} before; after all have closed at once: ${mib(await readHoldings(frontDoor.pid))} MiB.`;
     return { cases: size, figure };
   } finally {
     for (const socket of sockets) socket.destroy();

@@ -222,7 +222,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
     if (leaves) {
       await client.leaveUpload({ ...asked, authorization: pusher }, pick([10, body.length]) ?? 0);
       for (const end of ends) end(false);
-      operations.count('pushes left');
+      operations.count('aborted pushes');
       return;
     }
     const done = await ask(client, asked, 201);
@@ -303,7 +303,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
   };
 
   const leave = async (client: LoadClient, g: Generation): Promise<void> => {
-    operations.count('transfers left');
+    operations.count('aborted transfers');
     const [tag, pushed] = pick([...g.newest]) ?? [];
     const last = pushed?.at(-1);
     if (last && random() < 0.6) {
@@ -335,7 +335,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
 
   /** What the policy denies is denied, whatever is cached, and whatever is being reloaded. */
   const trespass = async (client: LoadClient, g: Generation): Promise<void> => {
-    operations.count('trespasses');
+    operations.count('forbidden requests');
     const repository = inGeneration(pick(places) ?? '', g);
     const isPublic = repository.startsWith('public/');
     const tag = pick(tags) ?? '';
