@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { chunkFaults } from '../support/cases/framing.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { chunked } from '../support/http-message.ts';
 import { authorized, connectClient } from '../support/raw-client.ts';
@@ -20,18 +21,7 @@ describe('smuggling in chunked bodies, on raw sockets', { timeout: 60_000 }, () 
     await upstream.close();
   });
 
-  for (const [what, body] of [
-    ['a chunk size with 0x', '0x3\r\nabc\r\n0\r\n\r\n'],
-    ['a negative chunk size', '-3\r\nabc\r\n0\r\n\r\n'],
-    ['a chunk size beyond 2^64', '10000000000000003\r\nabc\r\n0\r\n\r\n'],
-    ['a chunk size with a space before it', ' 3\r\nabc\r\n0\r\n\r\n'],
-    ['no chunk size', '\r\nabc\r\n0\r\n\r\n'],
-    ['a chunk longer than its size', '3\r\nabcd\r\n0\r\n\r\n'],
-    ['a chunk size ended by a bare LF', '3\nabc\r\n0\r\n\r\n'],
-    ['a chunk ended by a bare LF', '3\r\nabc\n0\r\n\r\n'],
-    ['a chunk extension with a bare LF', '3;a\n\r\nabc\r\n0\r\n\r\n'],
-    ['a chunk extension with a bare CR', '3;a\rb\r\nabc\r\n0\r\n\r\n'],
-  ] as const) {
+  for (const [what, body] of chunkFaults) {
     test(`${what}: upstream gets no whole request, and nothing after it`, async () => {
       const path = `/v2/app/blobs/uploads/${encodeURIComponent(what)}`;
       const client = await connectClient(frontDoor);

@@ -16,6 +16,7 @@ import { createPublicNames } from '../../src/pipeline/public-names.ts';
 import { nameByHost } from '../../src/http/public-name.ts';
 import { createClientAddresses } from '../../src/http/client-address.ts';
 import { readTraceContext } from '../../src/http/trace-context.ts';
+import { canonicalTargets, refusedTargets, targetPieces } from '../../test/support/cases/targets.ts';
 import type { FuzzTarget } from './fuzz-target.ts';
 import {
   anyByte,
@@ -37,9 +38,10 @@ const methods = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS'];
 const rawTarget = oneOf(
   registryPath,
   inOrder(registryPath, '?', registryQuery),
-  inOrder('/', repeated(oneOf(anyByte, encodedByte, '/', '.', '%', '%25', ';', 'v2', '\\', '?', '#'), 0, 24)),
+  inOrder('/', repeated(oneOf(anyByte, encodedByte, oneOf(...targetPieces)), 0, 24)),
   repeated(anyByte, 0, 12),
   inOrder(oneOf('http://', 'https:', '//', '*', '/\\'), registryPath),
+  damaged(oneOf(...refusedTargets.map(([target]) => target), ...canonicalTargets), 2),
 );
 
 const canonicalPath: FuzzTarget = {

@@ -1,3 +1,4 @@
+import { chunkFaults, framingAttacks } from '../../test/support/cases/framing.ts';
 import { basic } from '../../test/support/front-door.ts';
 import type { Random } from './random.ts';
 
@@ -370,6 +371,7 @@ export function listForms(random: Random, maxSingles: number, maxPairs: number):
       })),
     ),
     ...headEndings.map((headEnding) => ({ headEnding, framing: [contentLength(' #')], body: 'abc' })),
+    ...chunkFaults.map(([, body]) => ({ ...inChunks, body })),
     ...sizes.map((size) => ({ ...inChunks, body: chunkedBody(size) })),
     ...dataEndings.map((ending) => ({ ...inChunks, body: chunkedBody('3', ending) })),
     ...lastChunks.map((last) => ({ ...inChunks, body: chunkedBody('3', '\r\n', last) })),
@@ -426,6 +428,14 @@ export function drawForms(random: Random): Parts {
     body: body(),
     isAnonymous: random.onceIn(8),
   };
+}
+
+/** The attacks that the tests of security have names for, numbered from 0. */
+export function listNamed(): SmugglingCase[] {
+  return framingAttacks('/').map(([name], number) => {
+    const bytes = framingAttacks(caseRoot(number))[number]?.slice(2).join('') ?? '';
+    return { name, bytes, cutAt: bytes.length };
+  });
 }
 
 /** Writes the forms out, and behind most what an attacker would like to see arrive as a request: with or without a password. */

@@ -5,7 +5,14 @@ import { atOnce } from './at-once.ts';
 import { readHoldings, untilBack } from './leak-check.ts';
 import { createRandom } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
-import { caseRoot, drawForms, listForms, writeCase, type SmugglingCase } from './smuggling-cases.ts';
+import {
+  caseRoot,
+  drawForms,
+  listForms,
+  writeCase,
+  listNamed,
+  type SmugglingCase,
+} from './smuggling-cases.ts';
 import {
   readAnswers,
   readRequests,
@@ -142,14 +149,16 @@ export async function openSmugglingRig(): Promise<SmugglingRig> {
   };
 }
 
-/** Forms by themselves and pairs, as many as are wanted, and then several at once. */
+/** The attacks with names, forms by themselves and pairs, as many as are wanted, and then several at once. */
 export function* listCases(
   seed: number,
   { singles, pairs, drawn }: { singles: number; pairs: number; drawn: number },
 ): Generator<SmugglingCase, void> {
   const random = createRandom(seed);
   const forms = listForms(random, singles, pairs);
-  let number = 0;
+  const named = listNamed();
+  yield* named;
+  let number = named.length;
   for (const parts of forms) yield writeCase(number++, parts);
   for (let i = 0; i < drawn; i += 1) {
     yield writeCase(number, drawForms(random.fork(number)));

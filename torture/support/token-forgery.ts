@@ -1,57 +1,23 @@
-import { createHmac, generateKeyPairSync, randomUUID, sign as signWith } from 'node:crypto';
+import { createHmac } from 'node:crypto';
+import {
+  draftToken,
+  keyFor,
+  kinds,
+  makeToken,
+  secrets,
+  service,
+  users,
+  type Draft,
+  type Kind,
+  type Part,
+} from '../../test/support/cases/token-draft.ts';
+import { showingFlaws, spellings, tokenFlaws, type Flaw } from '../../test/support/cases/token-flaws.ts';
 import { head } from '../../test/support/http-message.ts';
 import { clientHost } from '../../test/support/raw-client.ts';
 import { atOnce } from './at-once.ts';
 import { createRandom, type Random } from './random.ts';
 import { grantOf, repositories, wordsOf, type AskedScopes } from './token-model.ts';
-import { flaws, spellings, type Flaw } from './token-flaws.ts';
-import {
-  drawProbe,
-  hash,
-  keyFor,
-  keyId,
-  kinds,
-  lineOf,
-  mayDo,
-  openTokenRig,
-  secrets,
-  service,
-  users,
-  type Bearer,
-  type Kind,
-  type TokenRig,
-} from './token-rig.ts';
-
-type Part = Record<string, unknown>;
-
-/** A token before it is made, and how it is shown. What is right at first, and is spoilt in one place. */
-export type Draft = {
-  readonly kind: Kind;
-  readonly who: string | null;
-  /** Which secret it is of. */
-  readonly secret: string;
-  header: Part;
-  claims: Part;
-  key: Buffer | string;
-  /** What the header and the claims are written as. */
-  write: { header: (text: string) => string | Buffer; claims: (text: string) => string | Buffer };
-  sign: (text: string, key: Buffer | string) => Buffer;
-  /** The token as it is shown, from the one that was made. */
-  spell: (token: string) => string;
-  /** The lines of a head that show an access token. */
-  lines: (token: string) => string[];
-  /** What of it is shown in the query. */
-  query: (token: string) => string;
-};
-
-const encode = (part: string | Buffer) => Buffer.from(part).toString('base64url');
-const same = (text: string) => text;
-
-function makeToken(draft: Draft): string {
-  const { header, claims, write } = draft;
-  const text = `${encode(write.header(JSON.stringify(header)))}.${encode(write.claims(JSON.stringify(claims)))}`;
-  return draft.spell(`${text}.${draft.sign(text, draft.key).toString('base64url')}`);
-}
+import { drawProbe, mayDo, openTokenRig, type Bearer, type TokenRig } from './token-rig.ts';
 
 const scopeNames = [...repositories, '', '*', '**', 'team/*', '__proto__', 'TEAM/APP', 'team/app/'];
 const actionLists = [
@@ -77,24 +43,7 @@ function drawScopes(random: Random, who: string | null): Part[] {
 
 function drawDraft(random: Random, kind: Kind): Draft {
   const who = kind === 'refresh' ? random.pick(users) : random.pick([...users, ...users, null]);
-  const secret = random.pick(secrets);
-  const nowS = Math.floor(Date.now() / 1000);
-  return {
-    ...{ kind, who, secret },
-    header: { alg: 'HS256', typ: kinds[kind].typ, kid: keyId(secret) },
-    claims: {
-      ...(kind === 'access' ? { access: drawScopes(random, who) } : {}),
-      ...(who === null ? {} : { line: lineOf(secret, who, hash) }),
-      ...{ iss: 'tidegate', aud: service, sub: who ?? '', iat: nowS, nbf: nowS, exp: nowS + 300 },
-      jti: randomUUID(),
-    },
-    key: keyFor(secret, kinds[kind].use),
-    write: { header: same, claims: same },
-    sign: (text, key) => createHmac('sha256', key).update(text).digest(),
-    spell: same,
-    lines: (token) => [`Authorization: Bearer ${token}`],
-    query: () => '',
-  };
+  return draftToken(kind, who, random.pick(secrets), drawScopes(random, who));
 }
 
 export type Forgeries = {
@@ -109,10 +58,7 @@ export async function forgeTokens(seed: number, count: number): Promise<Forgerie
   const rig = await openTokenRig();
   const faults: string[] = [];
   let [tried, taken, refused] = [0, 0, 0];
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const listed = flaws(rig.url, (text) =>
-    signWith('sha256', Buffer.from(text), { key: privateKey, dsaEncoding: 'ieee-p1363' }),
-  );
+  const listed = [...tokenFlaws(rig.url), ...showingFlaws];
   const all = spellings();
   const random = createRandom(seed);
   const tryOne = async (number: number, kind: Kind, flaw: Flaw | null): Promise<void> => {
@@ -121,8 +67,7 @@ export async function forgeTokens(seed: number, count: number): Promise<Forgerie
     const words = new Set(wordsOf(draft.claims['access'] ?? []));
     const mayBeSpelled = flaw?.isUnseen !== true && one.onceIn(2);
     const spelling = mayBeSpelled ? one.pick(all.filter(({ only = kind }) => only === kind)) : null;
-    spelling?.change(draft, one);
-    flaw?.change(draft, one);
+    for (const change of [spelling?.change, flaw?.change]) change?.(draft, (limit) => one.below(limit));
     const token = makeToken(draft);
     const bearer: Bearer | null =
       flaw === null ? { who: draft.who, words } : flaw.isUnseen === true ? { who: null, words: null } : null;

@@ -1,4 +1,5 @@
 import { parse } from 'node:querystring';
+import { service, userPassword, users } from '../../test/support/cases/token-draft.ts';
 import { head, values } from '../../test/support/http-message.ts';
 import { clientHost, type Response } from '../../test/support/raw-client.ts';
 import { basicOf, type TokenAnswer } from '../../test/support/tokens.ts';
@@ -7,7 +8,7 @@ import { anyByte, characters, damaged, inOrder, oneOf, repeated, usually, type R
 import { createRandom, type Random } from './random.ts';
 import { readToken } from './token-forgery.ts';
 import { grantOf, readScopes, repositories, wordsOf } from './token-model.ts';
-import { drawProbe, openTokenRig, service, userPassword, users, type TokenRig } from './token-rig.ts';
+import { drawProbe, openTokenRig, type TokenRig } from './token-rig.ts';
 
 const name = usually(
   oneOf(...repositories),

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { createHmac, hkdfSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { hash, secrets, users } from '../../test/support/cases/token-draft.ts';
 import { startFrontDoor } from '../../test/support/front-door.ts';
 import { head, values } from '../../test/support/http-message.ts';
 import {
@@ -16,35 +16,6 @@ import type { Random } from './random.ts';
 import { startRecordingUpstream } from './recording-upstream.ts';
 import { repositories, rightsOf, rules, type Need } from './token-model.ts';
 import { within } from './within.ts';
-
-export const service = 'Registry';
-/** What each kind of token says that it is, and the use of a secret that its key is for. */
-export const kinds = {
-  access: { typ: 'at+jwt', use: 'access token' },
-  refresh: { typ: 'rt+jwt', use: 'refresh token' },
-} as const;
-export type Kind = keyof typeof kinds;
-
-/** bcrypt of "x" and of another password at cost 4. */
-export const hash = '$2b$04$FuEylWli37OTeB820a9yzuk/GjIj0fJW8WMBLcku14bwBoidUGjK2';
-export const oldHash = '$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm';
-export const userPassword = 'x';
-export const users = ['alice', 'bob', 'carol'];
-/** The first signs. */
-export const secrets = [
-  'the first secret of tokens that are tried',
-  'the second secret of tokens that are tried',
-];
-
-/** The key for one use of a secret, as ARCHITECTURE.md has it. */
-export const keyFor = (secret: string, use: string, bytes = 32): Buffer =>
-  Buffer.from(hkdfSync('sha256', secret, '', `tidegate ${use}`, bytes));
-export const keyId = (secret: string): string => keyFor(secret, 'token key id', 9).toString('base64url');
-/** What ties a token to a line of the htpasswd file. */
-export const lineOf = (secret: string, name: string, hashOfName: string): string =>
-  createHmac('sha256', keyFor(secret, 'htpasswd line'))
-    .update(`${name.length}:${name}${hashOfName}`)
-    .digest('base64url');
 
 /** A request of whoever is to be found out, and what it needs; `mark` finds it again at upstream. */
 export type Probe = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import {
   createRegistryTokens,
@@ -8,6 +8,15 @@ import {
 import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
 import type { Scope } from '../../../src/registry/token-scope.ts';
 import { anonymous } from '../../../src/registry/principal.ts';
+import {
+  draftToken,
+  hash as userHash,
+  makeToken,
+  secrets as tokenSecrets,
+  service,
+  users,
+} from '../../support/cases/token-draft.ts';
+import { spellings, tokenFlaws, type Flaw } from '../../support/cases/token-flaws.ts';
 import { user } from '../../support/principals.ts';
 
 const secret = 'a secret of thirty-two or more bytes';
@@ -90,49 +99,46 @@ describe('registry tokens', () => {
     assert.deepEqual(await tokens.verify(token), { principal: anonymous, scopes: [] });
   });
 
-  for (const [what, edit] of [
-    ['an unsigned one', (h, p) => `${encode({ ...h, alg: 'none' })}.${encode(p)}.`],
-    ['one without a signature', (h, p) => `${encode(h)}.${encode(p)}.`],
-    ['another algorithm of the same key', (h, p) => forge({ ...h, alg: 'HS512' }, p)],
-    [
-      'one with a key pair',
-      (h, p) => {
-        const text = `${encode({ ...h, alg: 'RS256' })}.${encode(p)}`;
-        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-        return `${text}.${sign('sha256', Buffer.from(text), privateKey).toString('base64url')}`;
-      },
-    ],
-    ['another key', (h, p) => forge(h, p, deriveTokenKeys(`${secret}!`).access)],
-    ['a key of another kind', (h, p) => forge(h, p, deriveTokenKeys(secret).refresh)],
-    ['an unknown key id', (h, p) => forge({ ...h, kid: 'x' }, p)],
-    ['no key id', (h, p) => forge({ ...h, kid: undefined }, p)],
-    ['another type', (h, p) => forge({ ...h, typ: 'JWT' }, p)],
-    ['a refresh token', (h, p) => forge({ ...h, typ: 'rt+jwt' }, p)],
-    ['a critical header that nobody knows', (h, p) => forge({ ...h, crit: ['x'], x: 1 }, p)],
-    ['another issuer', (h, p) => forge(h, { ...p, iss: 'other' })],
-    ['another audience', (h, p) => forge(h, { ...p, aud: 'Other' })],
-    ['nobody', (h, p) => forge(h, { ...p, sub: undefined })],
-    ['another user', (h, p) => forge(h, { ...p, sub: 'bob' })],
-    ['an unknown user', (h, p) => forge(h, { ...p, sub: 'carol' })],
-    ['a stranger with a line', (h, p) => forge(h, { ...p, sub: '' })],
-    ['a user without a line', (h, p) => forge(h, { ...p, line: undefined })],
-    ['no end', (h, p) => forge(h, { ...p, exp: undefined })],
-    ['no beginning', (h, p) => forge(h, { ...p, nbf: undefined })],
-    ['a beginning far ahead', (h, p) => forge(h, { ...p, nbf: startMs / 1000 + 31 })],
-    ['access that is none', (h, p) => forge(h, { ...p, access: 'repository:a/b:pull' })],
-    ['access with a scope that is none', (h, p) => forge(h, { ...p, access: [{ type: 'repository' }] })],
-    ['what is no token', () => 'a.b.c'],
-    ['nothing', () => ''],
-    ['what is too long', (h, p) => forge(h, { ...p, x: 'x'.repeat(16_384) })],
-  ] as readonly (readonly [string, (header: Part, payload: Part) => string])[]) {
-    test(`refuses ${what}`, async () => {
-      const { tokens, issue } = setUp();
-      const { header, payload } = read(await issue());
-      // The very same, made the same way, is good.
-      assert.deepEqual(await tokens.verify(forge(header, payload)), verified);
-      assert.equal(await tokens.verify(edit(header, payload)), 'invalid-token');
+  for (const kind of ['access', 'refresh'] as const) {
+    test(`a forged ${kind} token is refused, whatever is forged, and a right one in another spelling is taken`, async () => {
+      const [first = '', ...others] = tokenSecrets;
+      const { tokens } = setUp({
+        secrets: [first, ...others],
+        service,
+        hashOf: (name) => (users.includes(name) ? userHash : undefined),
+        now: Date.now,
+      });
+      const isTaken = async ({ change }: Flaw, secret: string) => {
+        const draft = draftToken(kind, 'alice', secret, scopes);
+        change(draft, (limit) => limit >> 1);
+        const token = makeToken(draft);
+        const verified = await (kind === 'access' ? tokens.verify(token) : tokens.verifyRefresh(token));
+        return typeof verified === 'object' && verified !== null;
+      };
+      for (const secret of tokenSecrets) {
+        const nothing: Flaw = { what: 'nothing', change: () => {} };
+        for (const [listed, areTaken] of [
+          [tokenFlaws('https://127.0.0.1:1'), false],
+          [[nothing, ...spellings()], true],
+        ] as const)
+          for (const flaw of listed.filter(({ only = kind }) => only === kind))
+            assert.equal(await isTaken(flaw, secret), areTaken, flaw.what);
+      }
     });
   }
+
+  test('are not taken before they begin, but for clocks that differ', async () => {
+    const { tokens, issue } = setUp();
+    const { header, payload } = read(await issue());
+    for (const [aheadS, expected] of [
+      [30, verified],
+      [31, 'invalid-token'],
+    ] as const)
+      assert.deepEqual(
+        await tokens.verify(forge(header, { ...payload, nbf: startMs / 1000 + aheadS })),
+        expected,
+      );
+  });
 
   test('end in time, remembered or not, and a little later for clocks that differ', async () => {
     const { tokens, issue, at } = setUp({ maxRemembered: 1 });

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { OciError } from '../../../src/registry/error.ts';
 import { parseTarget } from '../../../src/registry/target.ts';
+import { canonicalTargets, refusedTargets, targetPieces } from '../../support/cases/targets.ts';
 
 const parse = (raw: string) => {
   try {
@@ -24,26 +25,17 @@ describe('parseTarget', () => {
     assert.equal(parseTarget('/?').rawPath, '/');
   });
 
+  test('refuses what two readers could read in two ways', () => {
+    for (const [target, attack] of refusedTargets) assert.equal(parse(target), null, `${target} ${attack}`);
+  });
+
+  test('takes what is canonical, as it is', () => {
+    for (const target of canonicalTargets) assert.equal(parse(target)?.raw, target);
+  });
+
   const byte = fc.integer({ min: 0, max: 255 });
   const piece = fc.oneof(
-    fc.constantFrom(
-      '/',
-      '.',
-      '..',
-      '%2e',
-      '%2E',
-      '%2f',
-      '%5C',
-      '\\',
-      '%',
-      '%25',
-      '%252e',
-      ';',
-      '?',
-      '#',
-      'v2',
-      'é',
-    ),
+    fc.constantFrom(...targetPieces),
     byte.map((code) => String.fromCharCode(code)),
     byte.map((code) => `%${code.toString(16).padStart(2, '0')}`),
   );

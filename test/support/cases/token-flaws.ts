@@ -1,7 +1,5 @@
-import { createHmac } from 'node:crypto';
-import { basicOf } from '../../test/support/tokens.ts';
-import type { Random } from './random.ts';
-import type { Draft } from './token-forgery.ts';
+import { createHmac, generateKeyPairSync, sign as signWith } from 'node:crypto';
+import { basicOf } from '../tokens.ts';
 import {
   hash,
   keyFor,
@@ -13,13 +11,15 @@ import {
   service,
   userPassword,
   users,
+  type Draft,
   type Kind,
-} from './token-rig.ts';
+} from './token-draft.ts';
 
 /** One thing that is wrong with a token. */
 export type Flaw = {
   readonly what: string;
-  readonly change: (draft: Draft, random: Random) => void;
+  /** `below` draws a number below another. */
+  readonly change: (draft: Draft, below: (limit: number) => number) => void;
   /** The kind that it can be wrong with; both when left out. */
   readonly only?: Kind;
   /** Whether it is shown where nobody looks: the request is of one who did not say who he is. */
@@ -76,7 +76,21 @@ const algorithms: Flaw[] = [
   })),
   // The signature stays that of HMAC: as if the secret were a public key.
   ...wrongValues('header', 'alg', [
-    ...['RS256', 'RS512', 'ES256', 'PS256', 'EdDSA', 'none', 'hs256', 'HS256 ', 'HS256\0', 'dir', 'A128KW'],
+    ...[
+      'HS384',
+      'HS512',
+      'RS256',
+      'RS512',
+      'ES256',
+      'PS256',
+      'EdDSA',
+      'none',
+      'hs256',
+      'HS256 ',
+      'HS256\0',
+      'dir',
+      'A128KW',
+    ],
     ...['__proto__', 'constructor', '', ['HS256'], ...notStrings],
   ]),
 ];
@@ -135,8 +149,8 @@ const keys: Flaw[] = (
   },
 }));
 
-/** Keys that the token itself names or brings. */
-const broughtKeys = (url: string, signOwn: (text: string) => Buffer): Flaw[] => {
+/** Keys that the token itself names or brings, and key pairs; `url`: where a key could be fetched. */
+const broughtKeys = (url: string): Flaw[] => {
   const own = 'a key of my own, which is long enough';
   const brought: readonly Record<string, unknown>[] = [
     { jwk: { kty: 'oct', k: Buffer.from(own).toString('base64url'), alg: 'HS256' } },
@@ -152,12 +166,20 @@ const broughtKeys = (url: string, signOwn: (text: string) => Buffer): Flaw[] => 
         Object.assign(draft, { header: { ...draft.header, ...fields }, key: own });
       },
     })),
-    ...[{}, { jku: `${url}/keys` }].map((fields): Flaw => ({
-      what: `a key pair of its own ${show(fields)}`,
-      change: (draft) => {
-        Object.assign(draft, { header: { ...draft.header, alg: 'ES256', ...fields }, sign: signOwn });
-      },
-    })),
+    ...(
+      [
+        ['ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
+        ['RS256', generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
+      ] as const
+    ).flatMap(([alg, key]) =>
+      [{}, { jku: `${url}/keys` }].map((fields): Flaw => ({
+        what: `a key pair of its own for ${alg} ${show(fields)}`,
+        change: (draft) => {
+          draft.header = { ...draft.header, alg, ...fields };
+          draft.sign = (text) => signWith('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+        },
+      })),
+    ),
   ];
 };
 
@@ -233,6 +255,7 @@ const claims: Flaw[] = [
     'Tidegate',
     'tidegate ',
     'https://tidegate',
+    'other',
     ['tidegate'],
     ...notStrings,
   ]),
@@ -241,6 +264,7 @@ const claims: Flaw[] = [
     'registry',
     ' Registry',
     'Registr',
+    'Other',
     ['Other'],
     [[service]],
     { 0: service },
@@ -366,12 +390,12 @@ const people: Flaw[] = [
 /** A bit of one part exchanged: one that is there, since the last letter may have some to spare. */
 const flip = (part: number): Flaw => ({
   what: `a bit exchanged in part ${part + 1}`,
-  change: (draft, random) => {
+  change: (draft, below) => {
     draft.spell = (token) => {
       const parts = token.split('.');
       const bytes = Buffer.from(parts[part] ?? '', 'base64url');
-      const at = random.below(bytes.length);
-      bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8));
+      const at = below(bytes.length);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
       parts[part] = bytes.toString('base64url');
       return parts.join('.');
     };
@@ -410,6 +434,7 @@ const spelled: Flaw[] = (
       'a token as the claims of another',
       (h, c, s) => `${h}.${Buffer.from(`${h}.${c}.${s}`).toString('base64url')}.${s}`,
     ],
+    ['letters alone', () => 'a.b.c'],
     ['nothing', () => ''],
   ] as readonly (readonly [string, (h: string, c: string, s: string) => string])[]
 ).map(([what, spell]) => ({
@@ -425,14 +450,14 @@ const nextLetter = (letter: string) => letters.charAt(letters.indexOf(letter) | 
 
 const tooLong: Flaw = {
   what: 'longer than any',
-  change: (draft, random) => {
+  change: (draft, below) => {
     // Longer than a token may be, and shorter than a head.
-    draft.claims['x'] = 'x'.repeat(12_300 + random.below(6000));
+    draft.claims['x'] = 'x'.repeat(12_300 + below(6000));
   },
 };
 
 /** Ways to show a right token that are none. */
-const shown: Flaw[] = [
+export const showingFlaws: readonly Flaw[] = [
   ...(
     [
       ['in two fields', (token) => [`Authorization: Bearer ${token}`, `Authorization: Bearer ${token}`]],
@@ -482,10 +507,10 @@ const shown: Flaw[] = [
   })),
 ];
 
-/** Everything that may be wrong; `url`: where a key could be fetched, `signOwn`: with a private key of the forger's. */
-export const flaws = (url: string, signOwn: (text: string) => Buffer): Flaw[] => [
-  ...[...algorithms, ...keyIds, ...keys, ...broughtKeys(url, signOwn), ...headers, ...claims, ...people],
-  ...[flip(0), flip(1), flip(2), flip(2), ...spelled, tooLong, ...shown],
+/** Everything that may be wrong with a token itself; `url`: where a key could be fetched. */
+export const tokenFlaws = (url: string): readonly Flaw[] => [
+  ...[...algorithms, ...keyIds, ...keys, ...broughtKeys(url), ...headers, ...claims, ...people],
+  ...[flip(0), flip(1), flip(2), flip(2), ...spelled, tooLong],
 ];
 
 /** What is another spelling of a right token, and no more. */
