@@ -1,5 +1,6 @@
 // `npm run test:watch`: after each change compiles what has changed, and runs the tests that it touches.
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ensureBuild, root } from '../src/quickstart/prepare.mjs';
@@ -12,6 +13,7 @@ const settleMs = 150;
 
 /** Never returns: Ctrl-C ends it. */
 export async function watch(patterns) {
+  removeTemporaryFolderAtEnd();
   process.env.TEST_CERTIFICATES = path.join(root, 'build/certificates');
   const changed = new Set();
   let wake = () => {};
@@ -21,7 +23,10 @@ export async function watch(patterns) {
       changed.add(path.join(folder, name));
       wake();
     });
-  if (patterns.length > 0) await round(patterns, []);
+  let underWay = Promise.resolve();
+  // The terminal has told the tests as well: they are to end first.
+  process.once('SIGINT', () => void underWay.then(() => process.exit(130)));
+  if (patterns.length > 0) await (underWay = round(patterns, []));
   for (;;) {
     if (changed.size === 0) {
       console.log('\nWaiting for a change. Ctrl-C ends.');
@@ -30,8 +35,23 @@ export async function watch(patterns) {
     await delay(settleMs);
     const files = [...changed];
     changed.clear();
-    await round(patterns, files);
+    await (underWay = round(patterns, files));
   }
+}
+
+/**
+ * Tests that Ctrl-C ends leave their temporary folders behind: here all are in one, which goes when the tests have ended. Others may
+ * write to it too, since some tests become another user.
+ */
+function removeTemporaryFolderAtEnd() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tg-')); // short: the paths of sockets in it have a limit
+  fs.chmodSync(folder, 0o1777);
+  process.env.TMPDIR = folder;
+  process.on('exit', () => {
+    // What is mounted below could be anything.
+    const mounts = fs.existsSync('/proc/self/mounts') ? fs.readFileSync('/proc/self/mounts', 'utf8') : '';
+    if (!mounts.includes(`${folder}/`)) fs.rmSync(folder, { recursive: true, force: true });
+  });
 }
 
 async function round(patterns, changed) {
