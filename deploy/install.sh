@@ -45,7 +45,7 @@ fail() {
   exit 1
 }
 misused() {
-  printf '%s\n%s\n' "$*" "(--help shows how it is used)" >&2
+  printf '%s\n%s\n' "$*" "(--help shows the usage)" >&2
   exit 2
 }
 say() { printf '%s\n' "$*"; }

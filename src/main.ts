@@ -23,7 +23,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const program = new Command('tidegate')
     .description('The HTTPS front door of a private container registry')
     .version(version)
-    .showHelpAfterError('(add --help to see how it is used)')
+    .showHelpAfterError('(add --help for the usage)')
     .exitOverride();
   const asked = commands.get(argv[0] ?? '');
   for (const load of asked ? [asked] : commands.values()) (await load())(program);

@@ -87,9 +87,10 @@ export async function openAdminListener(options: AdminOptions): Promise<AdminLis
     const refusal = findAdminRefusal(req, options);
     if (refusal !== null) return toJson(403, { error: refusal });
     const route = routes.get(pathOf(req));
-    if (!route) return toJson(404, { error: `There is only ${[...routes.keys()].join(', ')} here.` });
+    if (!route)
+      return toJson(404, { error: `The admin listener has only ${[...routes.keys()].join(', ')}.` });
     if (!route.methods.includes(req.method ?? ''))
-      return toJson(405, { error: `Here only ${route.methods.join(' and ')} will do.` });
+      return toJson(405, { error: `Use ${route.methods.join(' or ')} here.` });
     return route.answer();
   };
 

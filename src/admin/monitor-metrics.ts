@@ -32,30 +32,35 @@ export function createMonitorMetrics(): MonitorMetrics {
         'min',
         upstream === null ? null : Number(upstream.kind === 'up'),
       ),
-      gauge('tidegate_draining', 'Whether it ends, and takes nothing new: 1 or 0.', 'max', Number(draining)),
+      gauge(
+        'tidegate_draining',
+        'Whether it drains and accepts nothing new: 1 or 0.',
+        'max',
+        Number(draining),
+      ),
       gauge('tidegate_workers', 'Processes that serve clients, and how many there should be.', 'sum', [
         { labels: { state: 'wanted' }, value: workers.wanted },
         { labels: { state: 'serving' }, value: workers.serving },
       ]),
       counter(
         'tidegate_worker_restarts_total',
-        'Worker processes that ended and were started anew.',
+        'Worker processes that ended and were replaced.',
         workers.restarts,
       ),
       gauge(
         'tidegate_worker_crash_loop',
-        'Whether a worker ends again and again: 1 or 0.',
+        'Whether a worker is in a crash loop: 1 or 0.',
         'max',
         Number(workers.crashLoop),
       ),
       counter(
         'tidegate_reloads_total',
-        'Times that the configuration and its files were read anew.',
+        'Reloads of the configuration and its files.',
         reloads.values('result'),
       ),
       counter(
         'tidegate_alerts_total',
-        'Alerts by what came of them.',
+        'Alerts, by result.',
         Object.entries(alerts).flatMap(([channel, tally]) =>
           tally.values('result').map((each) => ({ ...each, labels: { channel, ...each.labels } })),
         ),

@@ -28,7 +28,7 @@ export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness 
     upstream: judgeUpstream(facts.upstream),
     certificate: judgeCertificate(facts.certificateEndMs, nowMs),
     workers: { ok: workers.serving > 0, detail: `${workers.serving} of ${workers.wanted} serve` },
-    draining: { ok: !isDraining, detail: isDraining ? 'it ends, and takes nothing new' : 'no' },
+    draining: { ok: !isDraining, detail: isDraining ? 'it drains, and accepts nothing new' : 'no' },
   };
   return {
     ready: Object.values(checks).every(({ ok }) => ok),
@@ -38,7 +38,7 @@ export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness 
 }
 
 function judgeUpstream(state: UpstreamState | null): ReadinessCheck {
-  if (state === null) return { ok: false, detail: 'not asked yet' };
+  if (state === null) return { ok: false, detail: 'not probed yet' };
   return state.kind === 'up'
     ? { ok: true, detail: `it answers (${state.status})` }
     : { ok: false, detail: `no answer for ${Math.round(state.forMs / 1000)} s: ${state.reason}` };

@@ -50,7 +50,7 @@ export function createIncidents(options: {
     if (count > knownLockOuts) lockedOutAtMs = nowMs;
     knownLockOuts = count;
     if (nowMs - lockedOutAtMs >= lockOutsOverMs) return null;
-    const who = latest === null ? '' : `, lately ${describeLockOut(latest)}`;
+    const who = latest === null ? '' : `, most recently ${describeLockOut(latest)}`;
     return `After too many wrong passwords somebody was locked out${who}. The log has the attempts, with their addresses.`;
   };
 
@@ -108,17 +108,17 @@ function describeEnding(
 ): string | null {
   if (certificateEndMs === null || certificateEndMs - nowMs > certificateDays * dayMs) return null;
   const days = Math.max(0, Math.floor((certificateEndMs - nowMs) / dayMs));
-  return `The certificate ends in ${days} ${days === 1 ? 'day' : 'days'}, on ${new Date(certificateEndMs).toISOString()}: renew it.`;
+  return `The certificate expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${new Date(certificateEndMs).toISOString()}: renew it.`;
 }
 
 function describeEnded({ certificateEndMs }: Facts, nowMs: number): string | null {
   if (certificateEndMs === null || certificateEndMs > nowMs) return null;
-  return `The certificate has ended on ${new Date(certificateEndMs).toISOString()}: no client accepts it any more. Renew it now.`;
+  return `The certificate expired on ${new Date(certificateEndMs).toISOString()}: no client accepts it any more. Renew it now.`;
 }
 
 function describeLockOut({ kind, network, user }: NonNullable<Facts['lockOuts']['latest']>): string {
   if (kind === 'address') return `the address ${defuse(network)}`;
-  const name = user === null ? 'a name that nobody has' : `the name ${defuse(user)}`;
+  const name = user === null ? 'an unknown name' : `the name ${defuse(user)}`;
   return `${name}, tried from ${defuse(network)}`;
 }
 

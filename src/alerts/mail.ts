@@ -20,8 +20,8 @@ const timeoutMs = 60_000;
 
 const titles: Readonly<Record<AlertKind, string>> = {
   'upstream-down': 'the registry does not answer',
-  'certificate-ending': 'the certificate ends soon',
-  'certificate-ended': 'the certificate has ended',
+  'certificate-ending': 'the certificate expires soon',
+  'certificate-ended': 'the certificate has expired',
   'crash-loop': 'a worker process ends again and again',
   'lock-outs': 'wrong passwords, somebody was locked out',
   test: 'test',

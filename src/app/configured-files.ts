@@ -89,7 +89,7 @@ async function checkFile({ key, path, read }: Named): Promise<FileFindings> {
   const state = await findAccess(path);
   if (state === 'missing') return { warnings: [], problems: [] };
   if (state === 'forbidden') {
-    const warning = `${key}: ${path} can't be read by this user and was not looked at: run the check as the user of the service.`;
+    const warning = `${key}: ${path} can't be read by this user and was not checked: run the check as the user of the service.`;
     return { warnings: [warning], problems: [] };
   }
   return gather(() => read(path));

@@ -57,7 +57,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
       trust.run(async () => parse(await runScript(redis, script, names, args))),
   };
   const writes = createWriteSender(commands, maxBytes, ipc);
-  ipc?.subscribe(() => trust.lose('another worker could not tell it of a write'));
+  ipc?.subscribe(() => trust.lose('another worker could not tell Redis of a write'));
 
   return {
     lookup: (slot, largestBytes) => lookUp(commands, slot, largestBytes),
@@ -68,7 +68,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     clear: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;
       // Coming back ends the epoch, and with it all that is stored.
-      trust.lose('the configuration has changed: what was stored is forgotten');
+      trust.lose('the configuration has changed: the cache is emptied');
     },
     isUsable: () => trust.isTrusted(),
     stats: async () => {

@@ -9,8 +9,8 @@ import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `alert test`: whether alerts arrive, before they have to. */
 export function addAlertCommand(program: Command): void {
-  const alert = program.command('alert').description('try how alerts are sent');
-  const test = alert.command('test').description('send one test message by each way that is configured');
+  const alert = program.command('alert').description('test the alerts');
+  const test = alert.command('test').description('send one test message through each configured channel');
   addConfigOptions(test).action(async () => {
     const { config } = await loadConfig(readConfigOptions(test));
     const { alerts } = config;

@@ -11,8 +11,8 @@ import { addConfigOptions, readConfigOptions } from './config.ts';
 
 /** Adds `cache stats` and `cache flush`: what is in the Redis that the instances share, and how to empty it. */
 export function addCacheCommand(program: Command): void {
-  const cache = program.command('cache').description('look at or empty the cache in Redis');
-  const stats = cache.command('stats').description('how many answers are kept, and their size');
+  const cache = program.command('cache').description('show or empty the cache in Redis');
+  const stats = cache.command('stats').description('show how many answers are cached, and their size');
   addConfigOptions(stats).action(() =>
     withRedis(stats, async (redis, keys, maxBytes) => {
       const { entries, bytes } = await readRedisStats(

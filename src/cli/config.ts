@@ -33,7 +33,7 @@ export function addConfigCommand(program: Command): void {
   const check = config
     .command('check')
     .description(
-      'report every problem of the configuration and of the files that it names, or say ok, what is hardly meant, and where the files are',
+      'check the configuration and the files that it names: report every problem, or ok with warnings and the paths of the files',
     );
   addConfigOptions(check).action(async () => {
     const loaded = await loadConfig(readConfigOptions(check));

@@ -24,11 +24,11 @@ export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
     .description(
-      'find out what is wrong with a front door, and how to fix it; exits with 1 when something is broken',
+      'find out what is wrong with a running Tidegate, and how to fix it; exits with 1 when something is broken',
     )
     .argument(
       '[url]',
-      'https://HOST[:PORT] as clients name it; left out: what the configuration describes',
+      'https://HOST[:PORT] that clients use (default: what the configuration describes)',
       asUsage(parseTarget),
     );
   addConfigOptions(command).option(

@@ -9,12 +9,12 @@ import { addConfigOptions, readConfigOptions } from './config.ts';
 export function addReloadCommand(program: Command): void {
   const command = program
     .command('reload')
-    .description('check the configuration, and have the running front door take it and its files anew');
+    .description('check the configuration, and make the running Tidegate reload it and its files');
   addConfigOptions(command).action(async () => {
     const { config } = await loadConfig(readConfigOptions(command));
     const outcome = parseOutcome(await post(findAdmin(config.admin)));
     if (!outcome.ok)
-      throw new OperatorError(`Refused, and what was in effect serves on. ${outcome.sentence}`);
+      throw new OperatorError(`Refused: the previous configuration stays in effect. ${outcome.sentence}`);
     process.stdout.write(formatOutcome(outcome));
   });
 }
@@ -28,7 +28,8 @@ type Admin = { readonly host: string; readonly port: number };
 
 /** The address at which the admin listener is reached from here. */
 function findAdmin({ host, port }: { readonly host: string; readonly port: number | null }): Admin {
-  if (port === null) throw new OperatorError(`admin.port is null, so there is nobody to ask: ${otherWays}.`);
+  if (port === null)
+    throw new OperatorError(`admin.port is null, so the running Tidegate cannot be reached: ${otherWays}.`);
   if (port === 0) throw new OperatorError(`admin.port is 0, so the port is not known here: ${otherWays}.`);
   const everywhere: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
   return { host: everywhere[host] ?? host, port };
@@ -40,7 +41,7 @@ function post({ host, port }: Admin): Promise<string> {
     const fail = (reason: string) =>
       reject(
         new OperatorError(
-          `The front door cannot be asked at ${where} (${reason}): is it running, and with this configuration? Else ${otherWays}.`,
+          `Tidegate cannot be reached at ${where} (${reason}): is it running, and with this configuration? Else ${otherWays}.`,
         ),
       );
     const asked = request(
@@ -72,15 +73,15 @@ function parseOutcome(text: string): ReloadOutcome {
   } catch {
     // said below
   }
-  throw new OperatorError('What answered is not the front door: check admin.host and admin.port.');
+  throw new OperatorError('Another program answered: check admin.host and admin.port.');
 }
 
 function formatOutcome({ changed, needRestart }: Extract<ReloadOutcome, { ok: true }>): string {
   return [
     changed.length > 0
       ? `Reloaded: ${changed.join(', ')}.`
-      : 'Reloaded; what the files say was in effect already.',
-    ...(needRestart.length > 0 ? [`As it was until the next start: ${needRestart.join(', ')}.`] : []),
+      : 'Reloaded; what the files say was already in effect.',
+    ...(needRestart.length > 0 ? [`Unchanged until the next start: ${needRestart.join(', ')}.`] : []),
     '',
   ].join('\n');
 }

@@ -50,9 +50,9 @@ export function addUserCommand(program: Command): void {
       const password = await readPassword(['Password: '], input);
       if (entry === undefined) throw new OperatorError(`There is no user ${name} in ${file} who can log in.`);
       if (!verifyPassword(password, entry.hash)) {
-        throw new OperatorError(`The password of ${name} in ${file} is another.`);
+        throw new OperatorError(`This is not the password of ${name} in ${file}.`);
       }
-      print(`The password of ${name} in ${file} is right.`);
+      print(`This is the password of ${name} in ${file}.`);
     });
 }
 

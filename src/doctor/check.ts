@@ -21,7 +21,7 @@ export async function runChecks(
   const findings: Finding[] = [];
   for (const check of checks) {
     if (deadline.aborted) {
-      findings.push(...skipAll(check.ids, 'There was no time left for it.'));
+      findings.push(...skipAll(check.ids, 'There was no time left to run it.'));
       continue;
     }
     onStart(check.ids[0]);
@@ -50,11 +50,11 @@ async function runCheck(
 ): Promise<readonly Finding[]> {
   const { signal, end } = createTimeLimit(deadline, limitMs);
   const startedMs = performance.now();
-  const fail = (what: string) => [broken(ids[0], what, fix), ...skipAll(ids.slice(1), 'It was not got to.')];
+  const fail = (what: string) => [broken(ids[0], what, fix), ...skipAll(ids.slice(1), 'It was not run.')];
   const late = new Promise<readonly Finding[]>((resolve) => {
     signal.addEventListener('abort', () => {
       const seconds = Math.round((performance.now() - startedMs) / 1000);
-      resolve(fail(`It had not ended after ${seconds} s.`));
+      resolve(fail(`It did not end within ${seconds} s.`));
     });
   });
   const done = run(signal).catch((error: unknown) =>

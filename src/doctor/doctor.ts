@@ -73,7 +73,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
 
 const noTarget = skipAll(
   ['client'],
-  'Which front door to look at is not known: the configuration names no certificate with a host name, or no fixed port.',
+  'The address to check is not known: the configuration names no certificate with a host name, or no fixed port.',
   'tidegate doctor https://HOST:PORT',
 );
 

@@ -132,7 +132,7 @@ function startAttempt({ id, repository, holdMs }: FreezeWish, connected: Connect
     if (ours === undefined) return;
     if (holdMs >= longMs && silent.length > 0) {
       const waitsFor =
-        'another instance has not said in time that nothing is under way: a delete waits for it';
+        'a delete waits for another instance, which has not said in time that its requests have ended';
       logger.warn({ repository, instances: silent }, waitsFor);
     }
     ours.thaw();

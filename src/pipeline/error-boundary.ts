@@ -20,7 +20,7 @@ export function createErrorBoundary({
     const error =
       thrown instanceof OciError
         ? thrown
-        : new OciError('UNKNOWN', 'The front door failed.', { cause: thrown });
+        : new OciError('UNKNOWN', 'Tidegate failed to handle the request.', { cause: thrown });
     exchange.errorCode = error.code;
     if (error.status >= 500) {
       const context = { ...identifyRequest(exchange), code: error.code };

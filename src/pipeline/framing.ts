@@ -26,7 +26,7 @@ const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
 export function checkFraming(req: IncomingMessage, operation: Operation): void {
   // Node's parser takes 0.9 and 2.0 as well.
   if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
-    throw new OciError('BAD_REQUEST', 'The only versions of HTTP understood here are 1.1 and 1.0.');
+    throw new OciError('BAD_REQUEST', 'Only HTTP/1.1 and HTTP/1.0 are supported.');
   }
   const hosts = headerValues(req.rawHeaders, 'host');
   if (hosts.length > 1) throw new OciError('BAD_REQUEST', 'The request has more than one Host header.');
@@ -44,14 +44,11 @@ export function checkFraming(req: IncomingMessage, operation: Operation): void {
     throw new OciError('BAD_REQUEST', 'The request states the length of its body twice.');
   }
   if (lengths[0] !== undefined && !lengthPattern.test(lengths[0])) {
-    throw new OciError('BAD_REQUEST', 'The Content-Length is not that of any body.');
+    throw new OciError('BAD_REQUEST', 'The Content-Length is not valid.');
   }
   if (codings.length > 0) {
     if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked' || req.httpVersion !== '1.1') {
-      throw new OciError(
-        'BAD_REQUEST',
-        'The only Transfer-Encoding understood here is "chunked", over HTTP/1.1.',
-      );
+      throw new OciError('BAD_REQUEST', 'The only supported Transfer-Encoding is "chunked", over HTTP/1.1.');
     }
     if (bodilessMethods.has(req.method ?? '')) {
       throw new OciError('LENGTH_REQUIRED', `A ${req.method ?? ''} request cannot have a chunked body here.`);

@@ -28,13 +28,9 @@ export function createUploadLimit(
     if (count >= maxPerUser) {
       exchange.reason = 'too-many-uploads';
       onRefused();
-      throw new OciError(
-        'TOOMANYREQUESTS',
-        `You have ${count} uploads under way already: wait for some to end.`,
-        {
-          headers: { 'Retry-After': String(retryAfterS) },
-        },
-      );
+      throw new OciError('TOOMANYREQUESTS', `You have ${count} uploads in progress: wait for some to end.`, {
+        headers: { 'Retry-After': String(retryAfterS) },
+      });
     }
     underWay.set(user, count + 1);
     res.once('close', () => {

@@ -26,7 +26,7 @@ export function createUpstreamWarnings(logger: Logger, sendsCredentials: boolean
       if (place === null) return;
       logger.warn(
         { ...identifyRequest(exchange), place },
-        "the registry sends clients that push to another place than this front door: take http.host out of the registry's configuration, or give it a name there that is in the certificate",
+        "the registry sends clients that push to another place than Tidegate: remove http.host from the registry's configuration, or set it to a name in the certificate",
       );
     },
   };

@@ -75,7 +75,7 @@ export function createWholeAnswers({ maxBytes, refusedBodies }: WholeAnswersOpti
 export function noRoom(): OciError {
   return new OciError(
     'UNAVAILABLE',
-    'Too many long answers are on their way to clients just now; try again in a moment.',
+    'Too many long answers are being sent to clients; try again in a moment.',
     { headers: { 'Retry-After': String(retryAfterS) } },
   );
 }

@@ -155,7 +155,7 @@ function findFavouredStrangers(
         return [
           {
             path,
-            sentence: `rule ${number} lets clients without credentials ${missing.join(' and ')} ${sample}, and a user whom no other rule names may not: "anonymous" does not mean those who log in, so add "authenticated" to its who`,
+            sentence: `rule ${number} lets clients without credentials ${missing.join(' and ')} ${sample}, but not a user whom no other rule names: "anonymous" does not mean users who log in, so add "authenticated" to its who`,
           },
         ];
     }

@@ -24,20 +24,23 @@ export function parsePrincipal(text: string): Principal {
     throw new RangeError('is nobody in particular: name a user, or write anonymous');
   const name = text.replace(/^user:/, '');
   if (!/^[^:\p{Cc}]{1,255}$/u.test(name))
-    throw new RangeError('is no name of a user: write anonymous, a name, or user:NAME');
+    throw new RangeError('is not the name of a user: write anonymous, a name, or user:NAME');
   return { kind: 'user', name };
 }
 
 /** Checks a repository's name. @throws RangeError with what is wrong with it, to be put behind it */
 export function parseRepository(text: string): string {
   if (!isRepositoryName(text))
-    throw new RangeError('is no name of a repository: lower case, parts with "/" between, as in team/app');
+    throw new RangeError(
+      'is not the name of a repository: lower case, parts with "/" between, as in team/app',
+    );
   return text;
 }
 
 /** Checks a tag. @throws RangeError with what is wrong with it, to be put behind it */
 export function parseTag(text: string): string {
-  if (!tagForm.test(text)) throw new RangeError('is no tag: letters, digits, ".", "_" and "-", 128 at most');
+  if (!tagForm.test(text))
+    throw new RangeError('is not a tag: letters, digits, ".", "_" and "-", 128 at most');
   return text;
 }
 

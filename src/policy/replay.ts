@@ -122,17 +122,17 @@ function readQuestion(
   { method, path }: LoggedRequest,
   openPaths: ReadonlySet<string>,
 ): QuestionOfLine | string {
-  if (path === null) return 'it was no path of a registry';
+  if (path === null) return 'it was not a path of a registry';
   if (path.length >= maxLoggedPath) return 'its path is cut in the log';
   let target: CanonicalTarget;
   try {
     target = parseTarget(path);
   } catch {
-    return 'it was no path of a registry';
+    return 'it was not a path of a registry';
   }
   if (path === tokenPath) return 'it asked for a token';
   const operation = parseOperation(method, target, openPaths);
-  if (operation.kind === 'outside') return 'it was no path of a registry';
+  if (operation.kind === 'outside') return 'it was not a path of a registry';
   const access = accessOf(operation);
   if (access === null)
     return { kind: 'unknown', action: method, repository: '(a request of no known kind)', tag: null };

@@ -25,16 +25,18 @@ export async function mayTakeFound({ url, varDir, confirm }: FoundRegistryOption
   print(describe(url, owner));
   const howTo = `write it into config/tidegate.yml (upstream: { url: "${url}" }), or set TIDEGATE_UPSTREAM_URL=${url}`;
   if (confirm === null) {
-    print(`  It is not taken, as nobody can be asked here. To have it taken, ${howTo}.\n`);
+    print(`  It is not used, since there is no terminal to ask on. To use it, ${howTo}.\n`);
     return false;
   }
   if (!(await confirm('  Put Tidegate in front of it? [y/N] '))) {
-    print('  It is not taken.\n');
+    print('  It is not used.\n');
     return false;
   }
   await mkdir(varDir, { recursive: true });
   await writeFile(file, `${JSON.stringify({ url, uid: owner.uid })}\n`, { mode: 0o600 });
-  print(`  It is taken, and will be as long as the same user listens there. To settle it, ${howTo}.\n`);
+  print(
+    `  It is used, now and at later starts, as long as the same user listens there. To make this permanent, ${howTo}.\n`,
+  );
   return true;
 }
 
@@ -44,7 +46,7 @@ function print(text: string): void {
 
 function describe(url: string, { description }: PortOwner): string {
   const whose = description === null ? '' : ` It is ${description}.`;
-  return `  Something answers like a registry at ${url}, and no configuration says that it is yours.${whose}\n  Any user of this machine can listen there, and would be sent everything that is pushed.\n`;
+  return `  Something answers like a registry at ${url}, and no configuration names it.${whose}\n  Any user of this machine can listen there, and would receive everything that is pushed.\n`;
 }
 
 const acceptedForm = z.object({ url: z.string(), uid: z.number().nullable() });

@@ -9,7 +9,7 @@ const substitutePorts = Array.from({ length: 100 }, (_, index) => 8443 + index);
 export async function pickFreePort(host: string): Promise<number> {
   const bound = await bind(host, 0);
   if (typeof bound === 'number') return bound;
-  throw new OperatorError(`No port can be had on ${host} (${bound.code}): check this machine's network.`);
+  throw new OperatorError(`No port is available on ${host} (${bound.code}): check this machine's network.`);
 }
 
 /**

@@ -76,7 +76,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
     const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
     const frontDoor = await open({ ...served, logger, passOn, load: loadServed }, user);
     stop = (signal) => {
-      process.stdout.write('\nStopping; once more ends everything at once.\n');
+      process.stdout.write('\nStopping; a second signal ends everything at once.\n');
       // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
       void frontDoor
         .close(signal === 'SIGINT' ? { graceMs: 0 } : {})

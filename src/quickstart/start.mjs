@@ -10,10 +10,10 @@ import { Interruption, PreparationError, step } from './step.mjs';
 
 const usage = `Usage: npm start -- [options]
 
-Installs what is missing, makes a certificate and a first user, finds or starts a registry, and runs Tidegate before it.
+Installs what is missing, makes a certificate and a first user, finds or starts a registry, and runs Tidegate in front of it.
 
   --host NAME[,NAME…]  names or addresses under which clients reach this machine (its own name)
-  --port N             port to listen on (443, or 8443 and up when 443 cannot be had)
+  --port N             port to listen on (443, or from 8443 when 443 is not available)
   --no-install         do not install Debian packages
   --help               show this text
 `;

@@ -71,9 +71,9 @@ export async function findUpstream(options: UpstreamOptions): Promise<() => Prom
     const title = 'Registry in a container of the Docker engine';
     return () => start(title, (say) => startContainer(options, say), options);
   }
-  const why = answers ? `the one at ${configured.url} is not taken` : `none answers at ${configured.url}`;
+  const why = answers ? `the one at ${configured.url} is not used` : `none answers at ${configured.url}`;
   throw new OperatorError(
-    `There is no registry to stand in front of: ${why}, there is no docker-registry or registry program on PATH, and no Docker engine answers. ${refusal ?? ''} Or start a Docker engine, or name a running registry as upstream.url in config/tidegate.yml.`,
+    `There is no registry to run in front of: ${why}, there is no docker-registry or registry program on PATH, and no Docker engine answers. ${refusal ?? ''} Or start a Docker engine, or name a running registry as upstream.url in config/tidegate.yml.`,
   );
 }
 

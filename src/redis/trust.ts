@@ -157,7 +157,7 @@ function createTroubleLog(logger: RedisTrustOptions['logger']): TroubleLog {
     lost: (reason) => {
       if (trouble === 'lost') return;
       trouble = 'lost';
-      logger.warn({ reason }, 'Redis cannot be used: the cache is passed by until it is back');
+      logger.warn({ reason }, 'Redis cannot be used: the cache is bypassed until it is back');
     },
     back: () => {
       if (trouble !== 'lost') return;

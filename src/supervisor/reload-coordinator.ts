@@ -71,7 +71,9 @@ export function createReloadCoordinator(initial: ServedState): ReloadCoordinator
       const changed = new Set<string>();
       for (const reply of replies) {
         const refusal =
-          reply?.kind === 'prepared' ? reply.sentence : 'A worker process ended while it was getting ready.';
+          reply?.kind === 'prepared'
+            ? reply.sentence
+            : 'A worker process ended while it prepared the reload.';
         if (refusal !== null) {
           abandon();
           throw new OperatorError(refusal);

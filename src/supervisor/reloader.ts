@@ -96,7 +96,10 @@ export function createReloader({
   };
   const logRefused = (trigger: Trigger, sentence: string) => {
     const reason = sentence.replaceAll('\n', '; ');
-    logger.error({ trigger }, `The reload is refused, and what was in effect serves on: ${reason}`);
+    logger.error(
+      { trigger },
+      `The reload is refused, and the previous configuration stays in effect: ${reason}`,
+    );
     onReload('refused');
   };
 
@@ -129,7 +132,7 @@ export function createReloader({
         const isNews = outcome.changed.length > 0 || !sameKeys(outcome.needRestart, needRestart);
         const wasRefused = patience.succeeded();
         if (isNews) logDone('files', outcome);
-        else if (wasRefused) logger.info('The files are as what is in effect again.');
+        else if (wasRefused) logger.info('The files match what is in effect again.');
         const after = await readStatuses(listWatched());
         return after === null || after.isRecent || after.signature !== signature ? undefined : signature;
       }),

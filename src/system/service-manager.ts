@@ -39,7 +39,7 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
     last = last
       .then(() => notify(assignments, env, timeoutMs))
       .catch((error: unknown) =>
-        logger.debug({ reason: (error as Error).message }, 'the service manager was not told'),
+        logger.debug({ reason: (error as Error).message }, 'the service manager could not be notified'),
       );
     return last;
   };

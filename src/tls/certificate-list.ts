@@ -60,7 +60,7 @@ export function readCertificateList(text: string, path: string, options: ReadOpt
   if (nul !== -1) {
     const line = text.slice(0, nul).split(/\r\n|\r|\n/).length;
     throw new OperatorError(
-      `${path}: line ${line} holds bytes that are no text (UTF-16, or binary): put the file together again from PEM files.`,
+      `${path}: line ${line} holds bytes that are not text (UTF-16, or binary): put the file together again from PEM files.`,
     );
   }
   return {
@@ -87,12 +87,12 @@ function parseBlock({ label, line, der, isEncrypted }: PemBlock, path: string): 
   if (isEncrypted) throw damaged(path, line, 'it is encrypted');
   const length = derLength(der);
   if (length === null) throw damaged(path, line, 'it was cut off');
-  if (label !== trustedLabel && length < der.length) throw damaged(path, line, 'something stands behind it');
+  if (label !== trustedLabel && length < der.length) throw damaged(path, line, 'bytes follow it');
   try {
     if (length < der.length) new X509Certificate(formatPem(trustedLabel, der)); // what is said of its trust is in order
     return new X509Certificate(der.subarray(0, length));
   } catch (cause) {
-    throw damaged(path, line, 'it is no certificate', cause);
+    throw damaged(path, line, 'it is not a certificate', cause);
   }
 }
 

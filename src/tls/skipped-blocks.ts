@@ -12,7 +12,7 @@ const kinds: readonly (readonly [RegExp, string])[] = [
   [/PRIVATE KEY$/, 'a private key'],
   [/^(?:X509 |TRUSTED )?CERTIFICATE$/, 'a certificate'],
   [/^(?:NEW )?CERTIFICATE REQUEST$/, 'a certificate request'],
-  [/^X509 CRL$/, 'a revocation list, which is not looked at'],
+  [/^X509 CRL$/, 'a revocation list, which is not used'],
   [/^(?:PKCS ?#?7.*|CMS)$/, 'PKCS#7'],
   [/PARAMETERS$/, 'parameters'],
   [/PUBLIC KEY$/, 'a public key'],

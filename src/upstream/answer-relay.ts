@@ -82,6 +82,6 @@ function writeHead({ answer, req, res, edits }: AnswerRelayOptions): void {
       }),
     );
   } catch (cause) {
-    throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
+    throw new OciError('BAD_GATEWAY', 'The registry sent an answer that is not valid HTTP.', { cause });
   }
 }

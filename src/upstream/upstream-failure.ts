@@ -39,12 +39,12 @@ export function describeUpstreamFailure(error: Error & { code?: string }): OciEr
   const code = error.code ?? '';
   if (shortages.has(code)) {
     const headers = { 'Retry-After': '1' };
-    return new OciError('UNAVAILABLE', 'This front door has too much to do; try again in a moment.', {
+    return new OciError('UNAVAILABLE', 'Tidegate is overloaded; try again in a moment.', {
       headers,
       cause: error,
     });
   }
   const hint = hints[code] ?? (code.startsWith('HPE_') ? 'its answer is not valid HTTP' : undefined);
   const cause = new Error(hint === undefined ? error.message : `${error.message}: ${hint}`);
-  return new OciError('BAD_GATEWAY', 'The registry behind this front door did not answer.', { cause });
+  return new OciError('BAD_GATEWAY', 'The registry behind Tidegate did not answer.', { cause });
 }

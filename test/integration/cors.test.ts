@@ -174,11 +174,11 @@ describe('cors.origins', { timeout: 120_000 }, () => {
     const refused = [
       ['"*"', 'would let any web page act'],
       ['"null"', 'would let any web page act'],
-      ['"ui.example"', 'is no origin: write scheme, host and port'],
-      ['"https://ui.example/"', 'is no origin'],
-      ['"https://*.example"', 'is no origin'],
-      ['"ftp://ui.example"', 'is no origin'],
-      ['"https://u@ui.example"', 'is no origin'],
+      ['"ui.example"', 'is not an origin: write only scheme, host and port'],
+      ['"https://ui.example/"', 'is not an origin'],
+      ['"https://*.example"', 'is not an origin'],
+      ['"ftp://ui.example"', 'is not an origin'],
+      ['"https://u@ui.example"', 'is not an origin'],
     ] as const;
     const origins = refused.map(([origin]) => JSON.parse(origin) as string).join();
     const checked = await tidegate(['config', 'check', '--set', `cors.origins=${origins}`], { cwd: '/' });

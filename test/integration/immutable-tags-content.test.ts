@@ -278,7 +278,7 @@ describe(
       assert.equal(refused.status, 502);
       assert.equal(
         sentence(refused),
-        `It cannot be told what the immutable tag ${place.repository}:v-broken names: the registry answered 500. So nothing that it may need is deleted: who has the action overwrite may; or repair the tag, or take it away at the registry.`,
+        `It cannot be told what the immutable tag ${place.repository}:v-broken names: the registry answered 500. So nothing that it may need is deleted. A user with the action overwrite may delete it; or repair the tag, or remove it at the registry.`,
       );
       // What another tag surely has is refused for that.
       assert.equal((await place.ask('DELETE', 'manifests', three.digest)).status, 403);

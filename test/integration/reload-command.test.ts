@@ -39,20 +39,20 @@ describe('tidegate reload', { timeout: 60_000 }, () => {
       body: JSON.stringify({ ok: true, changed: ['tls.cert', 'tls.key'], needRestart: ['workers'] }),
     };
     const { code, stdout } = await reload(`admin.port=${port}`);
-    assert.equal(stdout, 'Reloaded: tls.cert, tls.key.\nAs it was until the next start: workers.\n');
+    assert.equal(stdout, 'Reloaded: tls.cert, tls.key.\nUnchanged until the next start: workers.\n');
     assert.equal(code, 0);
     assert.deepEqual(asked, [`POST /reload 127.0.0.1:${port} undefined`]);
     answer = { status: 200, body: JSON.stringify({ ok: true, changed: [], needRestart: [] }) };
     assert.equal(
       (await reload(`admin.port=${port}`)).stdout,
-      'Reloaded; what the files say was in effect already.\n',
+      'Reloaded; what the files say was already in effect.\n',
     );
   });
 
   test('says why it was refused, exit code 1', async () => {
     answer = { status: 422, body: JSON.stringify({ ok: false, sentence: 'server.key is damaged.' }) };
     const { code, stdout, stderr } = await reload(`admin.port=${port}`);
-    assert.equal(stderr, 'Refused, and what was in effect serves on. server.key is damaged.\n');
+    assert.equal(stderr, 'Refused: the previous configuration stays in effect. server.key is damaged.\n');
     assert.deepEqual([code, stdout], [1, '']);
   });
 
@@ -69,10 +69,10 @@ describe('tidegate reload', { timeout: 60_000 }, () => {
     const nobody = await freePort();
     answer = { status: 404, body: 'Not found' };
     const cases: [setting: string, sentence: RegExp][] = [
-      [`admin.port=${nobody}`, /cannot be asked at http:\/\/127\.0\.0\.1:\d+ \(.*ECONNREFUSED.*SIGHUP/],
+      [`admin.port=${nobody}`, /cannot be reached at http:\/\/127\.0\.0\.1:\d+ \(.*ECONNREFUSED.*SIGHUP/],
       ['admin.port=', /admin\.port is null.*SIGHUP/],
       ['admin.port=0', /admin\.port is 0.*SIGHUP/],
-      [`admin.port=${port}`, /cannot be asked .*it answered 404/],
+      [`admin.port=${port}`, /cannot be reached .*it answered 404/],
     ];
     for (const [setting, sentence] of cases) {
       const { code, stderr } = await reload(setting);
@@ -83,7 +83,7 @@ describe('tidegate reload', { timeout: 60_000 }, () => {
     for (const body of ['<html>', '[]', '{"ok":true}', '{"ok":false}', 'null']) {
       answer = { status: 200, body };
       const { code, stderr } = await reload(`admin.port=${port}`);
-      assert.match(stderr, /^What answered is not the front door.*\n$/, body);
+      assert.match(stderr, /^Another program answered.*\n$/, body);
       assert.equal(code, 1);
     }
   });

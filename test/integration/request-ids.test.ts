@@ -119,7 +119,7 @@ describe('ids of requests', { timeout: 60_000 }, () => {
     assert.deepEqual(errors, [
       {
         code: 'BAD_GATEWAY',
-        message: 'The registry behind this front door did not answer.',
+        message: 'The registry behind Tidegate did not answer.',
         detail: `request id ${requestId}`,
       },
     ]);

@@ -50,7 +50,7 @@ test('a service manager that cannot be told is no reason not to serve', { timeou
     set: ['log.level=debug'],
     env: { NOTIFY_SOCKET: '/nonexistent/notify' },
   });
-  const line = await frontDoor.logged(({ msg }) => msg === 'the service manager was not told');
+  const line = await frontDoor.logged(({ msg }) => msg === 'the service manager could not be notified');
   assert.equal(line['level'], 20);
   await frontDoor.stop();
   await upstream.close();
@@ -74,7 +74,7 @@ for (const [what, make, reason] of broken) {
     const seen = new Set<object>();
     while (seen.size < 3) {
       const isNext = (line: { msg?: unknown }) =>
-        line.msg === 'the service manager was not told' && !seen.has(line);
+        line.msg === 'the service manager could not be notified' && !seen.has(line);
       const line = await frontDoor.logged(isNext);
       seen.add(line);
       assert.match(String(line['reason']), reason);

@@ -9,7 +9,8 @@ export function listenToLog(frontDoor: FrontDoor): FrontDoor['logged'] {
   return (matches) => frontDoor.logged((line) => frontDoor.log.indexOf(line) >= from && matches(line));
 }
 
-export const isRefusal = ({ msg }: LogLine): boolean => msg.startsWith('The reload is refused, and what');
+export const isRefusal = ({ msg }: LogLine): boolean =>
+  msg.startsWith('The reload is refused, and the previous');
 
 export const changedKeys = (line: LogLine): string[] => line['changed'] as string[];
 

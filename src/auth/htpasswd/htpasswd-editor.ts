@@ -84,7 +84,7 @@ function checkNewPassword(password: string): void {
   if (password === '') throw new OperatorError('The password is empty: choose another.');
   if (Buffer.byteLength(password) > maxBcryptPasswordBytes) {
     throw new OperatorError(
-      `The password is longer than ${maxBcryptPasswordBytes} bytes, which is all that bcrypt looks at: choose another.`,
+      `The password is longer than ${maxBcryptPasswordBytes} bytes, which is all that bcrypt reads: choose another.`,
     );
   }
   if (notUtf8.test(password)) {

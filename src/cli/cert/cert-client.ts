@@ -22,7 +22,11 @@ export function addCertClientCommand(cert: Command): void {
     .argument('<names>', 'names of people or machines, comma-separated', collect(parseClientName))
     .option(...outOption)
     .option('--days <days>', 'lifetime of the certificates', parseDays, defaultClientDays)
-    .option('--host <name>', 'the host name that clients use; left out: of the server certificate', parseHost)
+    .option(
+      '--host <name>',
+      'the host name that clients use (default: that of the server certificate)',
+      parseHost,
+    )
     .option('--port <port>', 'the port that clients use', parsePort, 443)
     .action(runClient);
 }
@@ -42,8 +46,8 @@ async function runClient(names: string[], options: Options): Promise<void> {
     ...(madeCa ? [`Made a CA for client certificates, valid to ${caNotAfter.toISOString()}.`] : []),
     ...clients.map(formatClient),
     '',
-    `Tidegate demands such a certificate of every client, health checks included, with  tls.clientCa: ${resolve(caPath)}`,
-    `${resolve(join(out, 'client-ca.key'))} can make more of them: keep it from everyone, best on another machine.`,
+    `To demand such a certificate of every client, health checks included, set  tls.clientCa: ${resolve(caPath)}`,
+    `${resolve(join(out, 'client-ca.key'))} can issue more of them: keep it secret, best on another machine.`,
     '',
     formatClientSteps({
       certPath: resolve(first.certPath),

@@ -17,16 +17,14 @@ const whenNoCa = 'run "tidegate cert create --host NAME" first, or name its fold
 
 /** Adds `cert create`, `cert show`, `cert trust` and `cert client`. */
 export function addCertCommand(program: Command): void {
-  const cert = program.command('cert').description('make, show and hand out the certificates');
+  const cert = program.command('cert').description('create, show and distribute the certificates');
 
   const create = cert
     .command('create')
-    .description(
-      'make a CA and a server certificate, or renew the server certificate under the CA that is there',
-    )
+    .description('make a CA and a server certificate, or renew the server certificate under the existing CA')
     .option(
       '--host <names>',
-      'host names that clients use, comma-separated; left out: those of the present one',
+      'host names that clients use, comma-separated (default: those of the present one)',
       collect((text) => parseServerName(text).value),
     )
     .option(
@@ -56,7 +54,7 @@ export function addCertCommand(program: Command): void {
     .option(...outOption)
     .option(
       '--host <name>',
-      'the host name that clients use; left out: all of the server certificate',
+      'the host name that clients use (default: all of the server certificate)',
       parseHost,
     )
     .option('--port <port>', 'the port that clients use', parsePort, 443)
@@ -89,7 +87,7 @@ async function runCreate(options: CreateOptions, command: Command): Promise<void
     `  tls.key     ${made.keyPath}`,
     made.created === 'ca-and-leaf'
       ? 'What clients need to trust it: tidegate cert trust'
-      : 'A running "tidegate serve" that was told of these files takes it within seconds, for new connections.',
+      : 'A running "tidegate serve" with these files uses it within seconds, for new connections.',
   ]);
 }
 
@@ -127,7 +125,7 @@ async function chooseHosts(certPath: string, host: ServerName | undefined): Prom
   if (host !== undefined) {
     if (leaf !== null && leaf[host.kind === 'ip' ? 'checkIP' : 'checkHost'](host.value) === undefined) {
       throw new OperatorError(
-        `${certPath} is not valid for ${host.value}: make it so with "tidegate cert create --host" and all its names.`,
+        `${certPath} is not valid for ${host.value}: renew it with "tidegate cert create --host" and all its names.`,
       );
     }
     return [host.value];

@@ -40,7 +40,7 @@ function readRow(node: YamlNode, shown: string, problems: Problem[]): Expectatio
   if (node.kind !== 'mapping') {
     problems.push({
       place,
-      wrong: `a ${node.kind} is no expectation`,
+      wrong: `a ${node.kind} is not an expectation`,
       allowed: Object.keys(fields).join(', '),
     });
     return undefined;

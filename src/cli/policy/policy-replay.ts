@@ -20,11 +20,11 @@ export function addPolicyReplayCommand(policy: Command): void {
   const replay = policy
     .command('replay')
     .description(
-      'say what of the logged traffic the rules would refuse, and what they would newly allow; exits with 1 when they would refuse something',
+      'say which logged requests the rules would refuse or newly allow; exits with 1 when they would refuse one',
     )
     .argument(
       '<logs...>',
-      'access logs in the form json or ecs, packed with gzip or not; - for the standard input',
+      'access logs in the format json or ecs, compressed with gzip or not; - for the standard input',
     );
   addConfigOptions(replay).action(async (files: string[]) => {
     const loaded = await loadPolicy(replay);
@@ -59,13 +59,11 @@ function formatReport(loaded: LoadedPolicy, report: ReplayReport, counts: Counts
   const { judged, refused, allowed, lists, passedOver } = report;
   return [
     `requests: ${counts.requests}, in ${counts.lines} lines; the rules decide about ${judged} of them`,
-    ...(counts.broken > 0 ? [`lines that are none of a log in the form json or ecs: ${counts.broken}`] : []),
+    ...(counts.broken > 0 ? [`lines that are not of a log in the format json or ecs: ${counts.broken}`] : []),
     ...[...passedOver].map(([why, requests]) => `not judged: ${requests}, since ${why}`),
-    ...(lists > 0
-      ? [`lists of repositories: ${lists}; a user sees in them what may be pulled, and nothing else`]
-      : []),
-    'The log has no queries: whether a mount (from=) or a tag in ?tag= would be refused cannot be said,',
-    'nor whether a tag was there when it was pushed.',
+    ...(lists > 0 ? [`lists of repositories: ${lists}; users see in them only what they may pull`] : []),
+    'The log has no queries, so mounts (from=) and tags in ?tag= cannot be judged,',
+    'nor whether a tag existed when it was pushed.',
     ...formatRows('would be refused now', refused, loaded),
     ...formatRows('was refused and would pass now', allowed, loaded),
   ];
@@ -88,7 +86,7 @@ function formatRows(
   return [
     `${title}: ${requests}`,
     ...formatTable([['requests', 'who', 'what', 'where', 'by'], ...cells]),
-    ...(listed < requests ? [`  and ${requests - listed} requests more, of too many kinds to list`] : []),
+    ...(listed < requests ? [`  and ${requests - listed} more requests, of too many kinds to list`] : []),
   ];
 }
 

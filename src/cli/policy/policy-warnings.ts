@@ -18,7 +18,7 @@ export async function findPolicyWarnings(
   const letsStrangersIn = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
   if (letsStrangersIn && config.auth.tokens === 'off')
     lines.push(
-      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, and without tokens Docker pulls nothing before a login: let it be auto.`,
+      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, but without tokens Docker cannot pull before a login: set it to auto.`,
     );
   return lines;
 }

@@ -18,7 +18,9 @@ type Image = Pick<Question, 'repository' | 'tag'>;
 
 /** Adds `policy explain`, `policy test` and `policy replay`: what the rules say, without any request. */
 export function addPolicyCommand(program: Command): void {
-  const policy = program.command('policy').description('ask who may do what by the rules, before they serve');
+  const policy = program
+    .command('policy')
+    .description('check who may do what under the rules, before they serve');
   const explain = policy
     .command('explain')
     .description('say which rule decides, and why; exits with 0 when it is allowed, and with 1 when not')
@@ -74,7 +76,7 @@ function explainTag(loaded: LoadedPolicy, { action, tag }: Question, immutableBy
     ];
   const pattern = loaded.config.immutableTags[immutableBy - 1] ?? '';
   const place = findPlace(loaded, ['immutableTags', immutableBy - 1]);
-  const once = action === 'push' ? '; push is enough as long as it is not there' : '';
+  const once = action === 'push' ? '; push is enough as long as it does not exist' : '';
   return [
     `the tag ${tag} is immutable by "${pattern}" (${place}): to move or delete it needs overwrite${once}`,
   ];
@@ -86,7 +88,7 @@ async function noteUsers({ config }: LoadedPolicy, { principal }: Question): Pro
   if (names === null)
     return principal.kind === 'anonymous'
       ? []
-      : [`note: whether there is such a user is not known: ${file} cannot be read`];
+      : [`note: it is not known whether this user exists: ${file} cannot be read`];
   if (principal.kind === 'anonymous')
     return names.has('anonymous')
       ? [

@@ -19,7 +19,7 @@ for (const { name, content } of files) {
     await writeFile(url, content);
   } else if ((await readFile(url, 'utf8').catch(() => undefined)) !== content) {
     process.stderr.write(
-      `${name} is not what src/config/schema.ts says: run "npm run generate" and commit it.\n`,
+      `${name} is not what src/config/schema/ says: run "npm run generate" and commit it.\n`,
     );
     process.exitCode = 1;
   }

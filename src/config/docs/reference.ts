@@ -4,7 +4,7 @@ import { describeRestart } from '../schema/restart-keys.ts';
 
 const introduction = `# Configuration reference
 
-<!-- Generated from src/config/schema.ts by "npm run generate": edit there. -->
+<!-- Generated from src/config/schema/ by "npm run generate": edit there. -->
 
 A configuration is a YAML file of the sections below, and of keys outside them; every key has a default, so that a file holds only what differs.
 Three sources are read and the later wins: the file, environment variables, \`--set KEY=VALUE\` flags. Unknown keys,
@@ -14,12 +14,12 @@ without starting anything, \`tidegate config show\` prints what is in effect.
 - Without \`--config\` the file is \`config/tidegate.yml\` where that exists, else there is none.
 - Relative paths are relative to the folder above the file's when the file lies in a folder named \`config\`, else to
   the working directory.
-- A running front door takes a change at once, when the file is saved, on SIGHUP or by \`tidegate reload\`; where a restart is needed, the
+- A running Tidegate applies a change when the file is saved, on SIGHUP or by \`tidegate reload\`; where a restart is needed, the
   key's line says so. So does a change of the environment, which a running process cannot see.
 - A value, or an item of a list, may be \`_env:NAME\` or \`_env:NAME:default\`: the text of an environment variable.
 - In environment, flags and \`_env:\` a list is written with commas, and empty text means null where null is allowed.
 - A file may hold flavors instead of sections: mappings such as \`common\`, \`dev\` and \`prod\`, each with sections
-  in it. The one that \`--flavor\`, else \`TIDEGATE_FLAVOR\`, else \`SETTINGS_FLAVOR\`, else \`dev\` names is taken and
+  in it. The flavor named by \`--flavor\`, else \`TIDEGATE_FLAVOR\`, else \`SETTINGS_FLAVOR\`, else \`dev\` is used, and
   \`common\` is merged under it: mappings key by key, while lists are replaced.
 `;
 

@@ -32,7 +32,7 @@ const redis = z.strictObject({
   instanceTimeout: key(
     duration('5s', '10m'),
     '30s',
-    'After how long an instance that shares this Redis and is not heard of any more is taken for gone. Until then deletes wait for it, and are answered with 503 after limits.deleteWait.',
+    'How long an instance that shares this Redis may be silent before it counts as gone. Until then deletes wait for it, and get 503 after limits.deleteWait.',
   ),
   timeout: key(
     duration('1ms', '10s'),

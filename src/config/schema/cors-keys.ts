@@ -20,5 +20,5 @@ function findFault(text: string): string | undefined {
     (url.protocol === 'https:' || url.protocol === 'http:') &&
     !url.hostname.includes('*') &&
     /^https?:\/\/[^/?#@\\\s]+$/i.test(text);
-  return isOrigin ? undefined : `${shown} is no origin: write scheme, host and port alone, without a path`;
+  return isOrigin ? undefined : `${shown} is not an origin: write only scheme, host and port, without a path`;
 }

@@ -8,7 +8,7 @@ const never =
 export function fieldNames() {
   return listOf((name) => {
     if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/.test(name))
-      return `${JSON.stringify(name.slice(0, 40))} is no header field's name`;
+      return `${JSON.stringify(name.slice(0, 40))} is not the name of a header field`;
     return never.test(name) ? `answers with ${name} are never cached` : undefined;
   }, 'a list of names of header fields');
 }

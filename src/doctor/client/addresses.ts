@@ -29,13 +29,13 @@ export function judgeResolution({ name, fallbackAddress }: Target, resolution: R
   if (loopback.length < addresses.length) {
     return warning(
       check,
-      `${shown}: addresses of this machine alone and others, so clients may ask either.`,
+      `${shown}: loopback and other addresses, so clients may use either.`,
       `leave one kind for ${host} in /etc/hosts and in the DNS`,
     );
   }
   return ok(
     check,
-    `${shown}, which is so on this machine only.`,
+    `${shown}, but only on this machine.`,
     `other machines ask the DNS: run tidegate doctor https://${host} on one of them too`,
   );
 }
@@ -68,7 +68,7 @@ export function judgePort(port: number, failures: ReadonlyMap<string, string | n
     return broken(
       check,
       `Port ${port} cannot be reached (${unreached.join('; ')}).`,
-      'systemctl status tidegate; if it runs: does listen.port say this port, and does a firewall let it through?',
+      'systemctl status tidegate; if it runs: is listen.port this port, and does a firewall allow it?',
     );
   }
   if (unreached.length > 0) {

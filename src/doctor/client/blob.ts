@@ -24,7 +24,7 @@ export async function tryBlob(
   const blobs = `/v2/${repository}/blobs`;
   const probe = await send({ method: 'DELETE', path: `${blobs}/${unknownDigest}`, headers }, signal);
   if (probe.status !== 404 && probe.status !== 202) {
-    const why = probe.status === 405 ? 'the registry deletes nothing' : explainStatus(probe).what;
+    const why = probe.status === 405 ? 'the registry does not allow deletes' : explainStatus(probe).what;
     return skipAll(blobIds, `Nothing is pushed that could not be deleted again (${why}).`);
   }
   const content = Buffer.from(`tidegate doctor ${createHash('sha256').update(machine).digest('hex')}\n`);
@@ -83,11 +83,11 @@ export function judgePush(answer: Pick<Answer, 'status' | 'headers'>, digest: st
   if (answer.headers['docker-content-digest'] !== digest) {
     return warning(
       check,
-      'A small blob is taken, but Docker-Content-Digest does not come with the answer.',
-      'let what stands before Tidegate pass all headers of answers on',
+      'A small blob is accepted, but the answer lacks Docker-Content-Digest.',
+      'let the proxy before Tidegate forward all response headers',
     );
   }
-  return ok(check, 'A small blob is taken, and its digest confirmed.');
+  return ok(check, 'A small blob is accepted, and its digest confirmed.');
 }
 
 /** Judges a blob that is read whole and in part. */
@@ -102,7 +102,7 @@ export function judgeRead(
     const origin = URL.canParse(place) ? new URL(place).origin : 'nowhere';
     return skipped(
       check,
-      `The registry sends clients to ${quoteForeign(origin)} for blobs, which is not looked at.`,
+      `The registry sends clients to ${quoteForeign(origin)} for blobs, which is not checked.`,
     );
   }
   if (whole.status !== 200) {
@@ -113,14 +113,14 @@ export function judgeRead(
     return broken(
       check,
       'The blob that was pushed comes back with other bytes.',
-      'something between changes bodies: turn compression and rewriting off there',
+      'a proxy in between changes bodies: turn off compression and rewriting there',
     );
   }
   if (part.status !== 206 || !part.body.equals(content.subarray(0, 8))) {
     return warning(
       check,
-      `The blob comes back right, but not in part (${part.status} and not 206): clients cannot take up a pull again.`,
-      'let what stands before Tidegate pass Range on',
+      `The blob comes back whole, but not in part (${part.status}, not 206): clients cannot resume a pull.`,
+      'let the proxy before Tidegate forward Range',
     );
   }
   return ok(check, 'The blob comes back byte for byte, whole and in part.');
@@ -136,5 +136,9 @@ export function judgeDelete(
     return ok(check, 'The blob is deleted, and gone; its bytes wait for the registry to collect garbage.');
   }
   const { what, fix } = explainStatus(answer);
-  return warning(check, `The deletion of the blob is ${what}, and then there is ${after.status}.`, fix);
+  return warning(
+    check,
+    `The deletion of the blob is ${what}; afterwards the blob gets ${after.status}.`,
+    fix,
+  );
 }

@@ -33,12 +33,12 @@ export function judgeChain({ chain, fault }: Pick<Handshake, 'chain' | 'fault'>,
   if (fault === 'DEPTH_ZERO_SELF_SIGNED_CERT') {
     return broken(
       check,
-      `The certificate is signed by itself and not known to ${trust.shown}.`,
+      `The certificate is self-signed and not known to ${trust.shown}.`,
       'name it with --ca FILE, or make a CA and a certificate under it: tidegate cert create --host NAME --force',
     );
   }
   if (unknownIssuerFaults.includes(fault) || dateFaults.includes(fault)) {
-    const alone = chain.length === 1 ? 'The server shows its own certificate alone, and its' : 'The';
+    const alone = chain.length === 1 ? 'The server sends only its own certificate, and its' : 'The';
     return broken(
       check,
       `${alone} issuer "${issuer}" is not known to ${trust.shown}.`,
@@ -122,7 +122,7 @@ export function judgeVersions(spoken: ReadonlyMap<TlsVersion, boolean | null>): 
     return warning(
       check,
       `It speaks ${all}, and ${old.join(' and ')} ${old.length === 1 ? 'is' : 'are'} not safe any more (RFC 8996).`,
-      'it is not Tidegate that ends TLS here: in nginx ssl_protocols TLSv1.2 TLSv1.3;',
+      'something other than Tidegate terminates TLS here; in nginx: ssl_protocols TLSv1.2 TLSv1.3;',
     );
   }
   const unknown = names(null);
@@ -136,7 +136,7 @@ export function judgeServed(served: X509Certificate, onDisk: X509Certificate, pa
   if (served.fingerprint256 === onDisk.fingerprint256) return ok(check, `It is the certificate of ${path}.`);
   return warning(
     check,
-    `It is another certificate than that of ${path}: not loaded yet, or something else ends TLS before Tidegate.`,
+    `It is not the certificate of ${path}: not loaded yet, or something else terminates TLS before Tidegate.`,
     'tidegate reload',
   );
 }

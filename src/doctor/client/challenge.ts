@@ -23,7 +23,7 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
   if (status === 429) {
     const wait = headers['retry-after'] ?? 'some';
     return {
-      what: `${said}: too many passwords from here were wrong`,
+      what: `${said}: too many wrong passwords from here`,
       fix: `wait ${quoteForeign(wait)} seconds`,
     };
   }
@@ -39,25 +39,25 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
   if (status === 413) {
     return {
       what: `${said}: something limits the size of bodies`,
-      fix: 'take the limit away in what stands before Tidegate (nginx: client_max_body_size 0;)',
+      fix: 'remove the limit in the proxy before Tidegate (nginx: client_max_body_size 0;)',
     };
   }
   if (status === 403) {
     return {
       what: `${said}: the policy does not allow it`,
-      fix: 'name a repository and a user that it allows more, with --repository and --user',
+      fix: 'name a repository and a user that it allows this, with --repository and --user',
     };
   }
   if (status === 404 && headers['docker-distribution-api-version'] !== undefined) {
     return {
-      what: `${said}: there is a registry, and no such repository in it for this user`,
-      fix: 'name a repository and a user that the policy allows more, with --repository and --user',
+      what: `${said}: a registry answers, but has no such repository for this user`,
+      fix: 'name a repository and a user that the policy allows this, with --repository and --user',
     };
   }
   if (status === 404) {
     return {
       what: `${said}: no registry there`,
-      fix: 'is this the right host and port, and does what stands before Tidegate pass /v2/ on unchanged?',
+      fix: 'is this the right host and port, and does the proxy before Tidegate forward /v2/ unchanged?',
     };
   }
   return { what: said, fix: 'journalctl -u tidegate has the request' };
@@ -71,8 +71,8 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
   if (status === 200) {
     return broken(
       check,
-      'Docker is not asked for a password at /v2/: docker login takes any, and every push fails.',
-      'auth.versionCheck: auto; and what stands before Tidegate must pass User-Agent on',
+      'Docker is not asked for a password at /v2/: docker login accepts any, and every push fails.',
+      'auth.versionCheck: auto; and a proxy before Tidegate must forward User-Agent',
     );
   }
   if (status !== 401) {
@@ -84,7 +84,7 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
     return broken(
       check,
       `Docker is told to send its password to ${quoteForeign(place.realm.origin)} and not to https://${authority}.`,
-      'what stands before Tidegate must pass Host on (nginx: proxy_set_header Host $http_host;)',
+      'a proxy before Tidegate must forward Host (nginx: proxy_set_header Host $http_host;)',
     );
   }
   if (place !== null || /^basic\s+realm=/i.test(challenge)) {
@@ -93,8 +93,8 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
       ? ok(check, `Docker is asked for its password at /v2/ (401 with a ${kind} challenge).`)
       : warning(
           check,
-          'The challenge has no header Docker-Distribution-Api-Version: older clients take it for no registry.',
-          'let what stands before Tidegate pass all headers of answers on',
+          'The challenge has no header Docker-Distribution-Api-Version: older clients do not recognise a registry.',
+          'let the proxy before Tidegate forward all response headers',
         );
   }
   return broken(
@@ -102,7 +102,7 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
     challenge === ''
       ? 'The 401 at /v2/ has no WWW-Authenticate, so no client knows how to log in.'
       : `The 401 at /v2/ asks for something other than Basic or a token (${quoteForeign(challenge)}).`,
-    'let Tidegate answer, and what stands before it pass WWW-Authenticate on',
+    'let Tidegate answer, and a proxy before it forward WWW-Authenticate',
   );
 }
 
@@ -116,17 +116,17 @@ export function judgeNamelessChallenge(
   if (status === 401) {
     return ok(
       check,
-      'A client of an unknown name is asked for its password at /v2/ (401); a health check of such a name takes HEAD, or auth.openAgents.',
+      'A client with an unknown User-Agent is asked for its password at /v2/ (401); a health check with one needs HEAD, or auth.openAgents.',
     );
   }
   if (status === 200 && docker.status !== 200) {
     return warning(
       check,
-      `A client of an unknown name (${namelessAgent}: nerdctl, Watchtower) is not asked for a password at /v2/: its login takes any, and its pulls fail.`,
-      'take what its User-Agent contains out of auth.openAgents, and let the health check that it was for use HEAD',
+      `A client with an unknown User-Agent (${namelessAgent}: nerdctl, Watchtower) is not asked for a password at /v2/: its login accepts any, and its pulls fail.`,
+      'remove the text that its User-Agent contains from auth.openAgents, and let the health check use HEAD',
     );
   }
-  return skipped(check, `A client of an unknown name gets ${status} at /v2/, as Docker does.`);
+  return skipped(check, `A client with an unknown User-Agent gets ${status} at /v2/, as Docker does.`);
 }
 
 /** Judges `GET /v2/` as curl or a known health check asks it; `expected` is auth.versionCheck where it is known. */
@@ -159,18 +159,18 @@ export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, gives
     return warning(
       check,
       `This repository can be read without a password (${answer.status}).`,
-      'if no rule of the policy is meant to allow it to anonymous, take that rule away',
+      'remove the rule of the policy that allows it to anonymous, unless you mean it',
     );
   }
   if (answer.status < 300 || answer.status === 404) {
     return broken(
       check,
       `Repositories can be read without a password (${answer.status}).`,
-      'something other than Tidegate answers, or adds a password of its own: let clients reach Tidegate alone',
+      'something other than Tidegate answers, or adds a password: let clients reach only Tidegate',
     );
   }
   const { what, fix } = explainStatus(answer);
-  return warning(check, `A request without a password is ${what}, and not with 401.`, fix);
+  return warning(check, `A request without a password is ${what}, not with 401.`, fix);
 }
 
 /** Judges the list of a repository's tags, asked with a password that cannot be right. */
@@ -183,10 +183,10 @@ export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): 
     return broken(
       check,
       `A wrong password is accepted (${answer.status}).`,
-      'something other than Tidegate answers, or replaces Authorization: let clients reach Tidegate alone',
+      'something other than Tidegate answers, or replaces Authorization: let clients reach only Tidegate',
     );
   }
-  return warning(check, `A wrong password is ${what}, and not with 401.`, fix);
+  return warning(check, `A wrong password is ${what}, not with 401.`, fix);
 }
 
 /** Judges the version check and the list of a repository's tags, asked with the password that was given. */
@@ -207,5 +207,5 @@ export function judgeRightPassword(
     );
   }
   const { what, fix } = explainStatus(version.status === 200 ? tags : version);
-  return broken(check, `With the password of ${name} it is ${what}.`, fix);
+  return broken(check, `A request with the password of ${name} is ${what}.`, fix);
 }

@@ -159,7 +159,7 @@ async function tryHandshake(
     const rest = ['tls.chain', 'tls.name', 'tls.lifetime', 'tls.key', 'tls.served'];
     const first = broken(
       'tls.handshake',
-      `No TLS connection comes about: ${describeFailure(error)}.`,
+      `No TLS connection can be made: ${describeFailure(error)}.`,
       'does Tidegate listen on this port, or another program? (ss -ltnp)',
     );
     return [first, ...skipAll(rest, 'There is no TLS connection.')];

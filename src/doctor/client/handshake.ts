@@ -36,7 +36,7 @@ export async function shakeHands(
   const socket = await openTls({ ...place, ...credentials }, signal);
   try {
     const [leaf, ...rest] = readChain(socket);
-    if (leaf === undefined) throw Object.assign(new Error('it shows no certificate'), { code: 'EPROTO' });
+    if (leaf === undefined) throw Object.assign(new Error('it sends no certificate'), { code: 'EPROTO' });
     return {
       chain: [leaf, ...rest],
       // Typed as an Error, but it is OpenSSL's code.

@@ -15,8 +15,8 @@ export function judgePlainHttp(text: string): Finding {
     return broken(
       check,
       `The port answers plain HTTP (${line}): passwords would cross the network in clear.`,
-      'let Tidegate itself listen on this port, or end TLS in what stands before it',
+      'let Tidegate itself listen on this port, or terminate TLS in the proxy before it',
     );
   }
-  return ok(check, `Plain HTTP is turned away on this port (${status}).`);
+  return ok(check, `Plain HTTP is refused on this port (${status}).`);
 }

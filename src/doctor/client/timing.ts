@@ -66,11 +66,10 @@ export function judgeLatency(allMs: readonly number[]): Finding {
 /** Judges whether the answers after the first came over the same connection. */
 export function judgeKeepAlive(answers: readonly Pick<TimedAnswer, 'isReused'>[]): Finding {
   const check = 'keep-alive';
-  if (answers.every(({ isReused }) => isReused))
-    return ok(check, 'One connection serves one request after the other.');
+  if (answers.every(({ isReused }) => isReused)) return ok(check, 'One connection serves several requests.');
   return warning(
     check,
     'The connection is closed after a request, and each request needs a new handshake.',
-    'what stands before Tidegate should keep connections (nginx: keepalive_timeout 75s;), if the server is not just stopping',
+    'a proxy before Tidegate should keep connections (nginx: keepalive_timeout 75s;), unless the server is stopping',
   );
 }

@@ -52,7 +52,7 @@ export function judgeToken(name: string, { token, use }: TokenTrial): Finding {
   }
   // Nothing that the policy does not allow is in the token; then the answer says so.
   if ([200, 403, 404].includes(use.status))
-    return ok(check, `The password of ${name} is accepted, and so is the token that it is given for it.`);
+    return ok(check, `The password of ${name} is accepted, and so is the token issued for it.`);
   const { what, fix } = explainStatus(use);
   const more =
     use.status === 401 ? ` (${quoteForeign(use.headers['www-authenticate'] ?? 'no challenge')})` : '';

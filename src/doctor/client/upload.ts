@@ -19,7 +19,7 @@ const uploadLimitMs = 20_000;
 
 const wayOut = 'journalctl -u tidegate has the request';
 const proxyFix =
-  'take the limit out of what stands before Tidegate (nginx: client_max_body_size 0; proxy_request_buffering off;)';
+  'remove the limit in the proxy before Tidegate (nginx: client_max_body_size 0; proxy_request_buffering off;)';
 
 /** Someone who may push, and where. */
 export type Upload = {
@@ -39,14 +39,14 @@ export async function tryUpload(
   if (started.status !== 202) {
     const { what, fix } = explainStatus(started);
     return [
-      broken('upload.start', `The beginning of an upload is ${what}.`, fix),
-      ...skipAll(uploadIds.slice(1), 'No upload could be begun.'),
+      broken('upload.start', `The start of an upload is ${what}.`, fix),
+      ...skipAll(uploadIds.slice(1), 'No upload could be started.'),
     ];
   }
-  const findings = [ok('upload.start', `An upload to ${repository} can be begun (202).`)];
+  const findings = [ok('upload.start', `An upload to ${repository} can be started (202).`)];
   const { finding, path } = judgeLocation(started.headers.location, target);
   findings.push(finding);
-  if (path === null) return [...findings, ...skipAll(uploadIds.slice(2), 'The upload has no address.')];
+  if (path === null) return [...findings, ...skipAll(uploadIds.slice(2), 'The upload has no Location.')];
 
   const { chunked, place } = await sendChunks(send, path, target, headers, signal);
   findings.push(chunked);
@@ -105,9 +105,9 @@ export function judgeLocation(
   const check = 'upload.location';
   const authority = formatAuthority(target);
   const fix =
-    'what stands before Tidegate must pass Host on and leave Location alone (nginx: proxy_set_header Host $http_host; proxy_redirect off;); in the registry leave http.host out';
+    "a proxy before Tidegate must forward Host and leave Location alone (nginx: proxy_set_header Host $http_host; proxy_redirect off;); leave http.host out of the registry's configuration";
   if (location === undefined || !URL.canParse(location, `https://${authority}`)) {
-    return { finding: broken(check, 'The upload has no Location to send it to.', fix), path: null };
+    return { finding: broken(check, 'The answer has no Location to send the upload to.', fix), path: null };
   }
   const url = new URL(location, `https://${authority}`);
   const path = url.pathname + url.search;
@@ -133,7 +133,7 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
     return broken(
       check,
       'A body in chunks is refused (411), which is how clients push.',
-      'something before Tidegate does not speak HTTP/1.1 to it (nginx: proxy_http_version 1.1;)',
+      'a proxy before Tidegate does not speak HTTP/1.1 to it (nginx: proxy_http_version 1.1;)',
     );
   }
   if (answer.status !== 202) {
@@ -155,17 +155,17 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
 export function judgeStatus(answer: Pick<Answer, 'status' | 'headers'>): Finding {
   const check = 'upload.status';
   if (answer.status === 204 && answer.headers.range === `0-${uploadBytes - 1}`) {
-    return ok(check, 'The upload under way can be asked how far it is (204, Range right).');
+    return ok(check, 'The progress of the upload is reported (204, Range right).');
   }
   if (answer.status === 204) {
     return warning(
       check,
-      `The upload under way says it has "${quoteForeign(answer.headers.range ?? 'no Range')}" of ${uploadBytes} bytes: clients cannot take it up again.`,
-      'do several registries without a common http.secret and storage stand behind one name?',
+      `The upload reports "${quoteForeign(answer.headers.range ?? 'no Range')}" of ${uploadBytes} bytes: clients cannot resume it.`,
+      'do several registries share one name, but not http.secret and storage?',
     );
   }
   const { what, fix } = explainStatus(answer);
-  return broken(check, `The question how far the upload is, is ${what}.`, fix);
+  return broken(check, `The request for the upload's progress is ${what}.`, fix);
 }
 
 /** Judges the end of an upload that nobody wants any more. */
@@ -180,11 +180,15 @@ export function judgeCancel(
   if (!wasSent) {
     return skipped(
       check,
-      `The upload that broke off cannot be cancelled (${cancelled.status}): the registry removes it by itself after a week.`,
+      `The interrupted upload cannot be cancelled (${cancelled.status}): the registry removes it by itself after a week.`,
     );
   }
   const { what, fix } = explainStatus(cancelled);
-  return warning(check, `The end of the upload is ${what}, and then there is ${after.status}.`, fix);
+  return warning(
+    check,
+    `The cancellation of the upload is ${what}; afterwards the upload gets ${after.status}.`,
+    fix,
+  );
 }
 
 /**
@@ -215,14 +219,13 @@ export function judgeStreaming(answer: Pick<Answer, 'status' | 'headers'> | null
   if (answer === null) {
     return warning(
       check,
-      'Something takes in whole bodies before it passes them on: pushes are slow, and fill its disk.',
-      'turn that off in what stands before Tidegate (nginx: proxy_request_buffering off; proxy_http_version 1.1;)',
+      'A proxy before Tidegate buffers whole bodies: pushes are slow, and fill its disk.',
+      'turn that off in the proxy before Tidegate (nginx: proxy_request_buffering off; proxy_http_version 1.1;)',
     );
   }
-  if (answer.status === 401)
-    return ok(check, 'Bodies are passed on as they come, and refused before they end.');
+  if (answer.status === 401) return ok(check, 'Bodies are streamed, and refused before they end.');
   const { what, fix } = explainStatus(answer);
-  return warning(check, `An upload without a password is ${what}, and not with 401.`, fix);
+  return warning(check, `An upload without a password is ${what}, not with 401.`, fix);
 }
 
 function* chunks(): Generator<Buffer> {

@@ -58,7 +58,7 @@ export function judgeReady(
   if (typeof answer === 'string') {
     return warning(
       check,
-      `The admin listener on ${host}, port ${port}, is not there: ${answer}.`,
+      `The admin listener on ${host}, port ${port}, does not answer: ${answer}.`,
       'is tidegate running, and the port free? journalctl -u tidegate; or admin.port: null for none',
     );
   }
@@ -91,12 +91,12 @@ export function judgeAdminExposure({ host, port }: AdminPlace, { bound, reached 
     return warning(
       check,
       `The admin listener can be reached at ${where}, and has no password.`,
-      `let only the monitoring through to port ${port} (firewall, NetworkPolicy), or admin.host: 127.0.0.1`,
+      `let only the monitoring reach port ${port} (firewall, NetworkPolicy), or admin.host: 127.0.0.1`,
     );
   }
   return broken(
     check,
     `Port ${port} of the admin listener is open at ${where}, though admin.host is ${host}.`,
-    'find what passes it on or listens there: ss -ltnp',
+    'find what forwards it or listens there: ss -ltnp',
   );
 }

@@ -19,7 +19,7 @@ export async function findConfiguration(
       return {
         finding: skipped(
           'config',
-          'There is no configuration here, so nothing is looked at as an operator.',
+          'There is no configuration here, so the checks as an operator are skipped.',
           'run it on the server too, in the folder of the service or with --config FILE',
         ),
         loaded: null,

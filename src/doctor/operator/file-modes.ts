@@ -53,7 +53,7 @@ export function judgeSecret(check: string, name: string, path: string, mode: Fil
   if (gap !== null) return gap;
   const bits = Number(mode);
   if ((bits & (othersRead | othersWrite)) === 0) {
-    return ok(check, `The ${name} ${path} is not for others (${octal(bits)}).`);
+    return ok(check, `The ${name} ${path} is closed to other users (${octal(bits)}).`);
   }
   return broken(
     check,
@@ -71,7 +71,7 @@ export function judgeCaKey(path: string, mode: FileMode): Finding {
   return ok(
     check,
     `${verdict.what.slice(0, -1)}, but lies on the server.`,
-    `it is needed only to renew: keep ${path} elsewhere, since who has it can be any server`,
+    `it is needed only to renew: keep ${path} elsewhere, since whoever has it can pose as any server`,
   );
 }
 
@@ -84,7 +84,7 @@ export function judgeHtpasswdMode(path: string, mode: FileMode): Finding {
   if ((bits & othersWrite) !== 0) {
     return broken(
       check,
-      `The htpasswd file ${path} can be changed by every user of this machine (${octal(bits)}): they can let themselves in.`,
+      `The htpasswd file ${path} can be changed by every user of this machine (${octal(bits)}): they can add themselves.`,
       `chmod o= ${path}, and see that nobody has been added: tidegate user list --file ${path}`,
     );
   }
@@ -95,7 +95,7 @@ export function judgeHtpasswdMode(path: string, mode: FileMode): Finding {
       `chgrp tidegate ${path} && chmod 640 ${path}`,
     );
   }
-  return ok(check, `The htpasswd file ${path} is not for others (${octal(bits)}).`);
+  return ok(check, `The htpasswd file ${path} is closed to other users (${octal(bits)}).`);
 }
 
 /** Judges the mode of the configuration file; `hasSecret` when a password stands in it. */
@@ -114,7 +114,7 @@ export function judgeConfigMode(path: string, mode: FileMode, hasSecret: boolean
   if (hasSecret && (bits & othersRead) !== 0) {
     return broken(
       check,
-      `A password stands in ${path}, which every user of this machine can read (${octal(bits)}).`,
+      `${path} holds a password, and every user of this machine can read it (${octal(bits)}).`,
       'write _env:NAME in its place and give the service the variable (EnvironmentFile=), then choose another password',
     );
   }
@@ -125,7 +125,7 @@ function judgeGap(check: string, name: string, path: string, mode: FileMode): Fi
   // That it is needed is said by the checks of its content.
   if (mode === null) return skipped(check, `The ${name} ${path} does not exist.`);
   if (typeof mode === 'number') return null;
-  return skipped(check, `The ${name} ${path} cannot be looked at (${mode.failure}).`, 'run it as root');
+  return skipped(check, `The ${name} ${path} cannot be checked (${mode.failure}).`, 'run it as root');
 }
 
 function octal(bits: number): string {

@@ -52,8 +52,7 @@ export function judgeOpenFiles(hardLimit: number | null, { workers, limits }: Ma
 export function judgeWorkers({ workers, cache }: MachineConfig, cores: number): Finding {
   const check = 'machine.workers';
   const shown = `${count(workers, 'worker')} on ${count(cores, 'core')}`;
-  if (workers > 2 * cores)
-    return warning(check, `${shown}: more than twice as many as can run.`, 'workers: auto');
+  if (workers > 2 * cores) return warning(check, `${shown}: more than two for each core.`, 'workers: auto');
   const share = Math.floor(cache.maxBytes / workers);
   if (cache.driver === 'memory' && share < cache.maxEntryBytes) {
     return warning(
@@ -71,10 +70,10 @@ export function judgeClockService(service: string | null): Finding {
   return service === null
     ? skipped(
         check,
-        'Nothing was found that keeps the clock; in a container the host does.',
+        'Nothing was found that synchronizes the clock; in a container the host does.',
         'timedatectl set-ntp true',
       )
-    : ok(check, `The clock is kept by ${service}.`);
+    : ok(check, `The clock is synchronized by ${service}.`);
 }
 
 async function findClockService(): Promise<string | null> {

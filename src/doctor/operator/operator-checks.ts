@@ -94,7 +94,7 @@ function judgeFurtherFiles({ warnings, problems }: FileFindings): Finding {
   if (first !== undefined && others.length === 0) return judgeSentence(check, first);
   if (first !== undefined) return broken(check, problems.join(' '), 'tidegate config check');
   if (warnings.length > 0) return warning(check, warnings.join(' '), 'tidegate config check');
-  return ok(check, 'What else the configuration names of CAs and secrets can be used.');
+  return ok(check, 'The other CAs and secrets that the configuration names can be used.');
 }
 
 /** An operator's error says what is wrong and, after its last colon, what to do. */

@@ -43,7 +43,7 @@ export function judgeRedisExposure(replies: ReadonlyMap<string, string>): Findin
   if (open.length > 0) {
     return broken(
       check,
-      `Redis can be used at ${open.join(', ')} without a password: whoever is in that network chooses what is pulled by tag.`,
+      `Redis can be used at ${open.join(', ')} without a password: anyone in that network can change what a tag pulls.`,
       'in redis.conf: bind 127.0.0.1 -::1 (or a password, and TLS: see deploy/redis.conf)',
     );
   }

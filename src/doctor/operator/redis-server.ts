@@ -71,7 +71,7 @@ async function lookAt(redis: Redis | Cluster, cache: CacheSettings): Promise<Fin
       reachable,
       ...skipAll(
         ids.slice(1, -1),
-        `Redis does not let this user ask for it: ${info}.`,
+        `Redis does not let this user run INFO: ${info}.`,
         'give the user +info (see deploy/redis.conf)',
       ),
       latency,
@@ -140,7 +140,7 @@ export function judgeVersion(info: RedisInfo): Finding {
     ? ok(check, `It is Redis ${shown}.`)
     : warning(
         check,
-        `It is Redis ${shown}; Tidegate is tried with 7.`,
+        `It is Redis ${shown}; Tidegate is tested with 7.`,
         'take Redis 7 or newer (apt-get install redis-server)',
       );
 }
@@ -182,7 +182,7 @@ export function judgeEviction(info: RedisInfo): Finding {
   if (!isLimited) return ok(check, `Redis has no limit at which it would evict anything (${shown}).`);
   return warning(
     check,
-    `When its memory is full Redis evicts (${shown}), and not answers alone: locks of immutable tags and counts of wrong passwords can go as well.`,
+    `When its memory is full, Redis evicts keys (${shown}): not only cached answers, but also locks of immutable tags and counts of wrong passwords.`,
     'in redis.conf: maxmemory-policy noeviction, with maxmemory at twice cache.maxBytes or more',
   );
 }

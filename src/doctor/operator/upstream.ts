@@ -86,7 +86,7 @@ export function judgeUpstream(
     return username === null
       ? broken(
           check,
-          `The registry at ${url} wants a password of its own (401).`,
+          `The registry at ${url} requires a password of its own (401).`,
           'upstream.username: NAME and upstream.password: _env:REGISTRY_PASSWORD, or take auth out of its configuration',
         )
       : broken(
@@ -118,11 +118,11 @@ export function judgeUpstream(
 /** Judges the answer to the deletion of a blob that there is not: a registry that deletes nothing says 405. */
 export function judgeDeletes({ status }: Pick<Answer, 'status'>): Finding {
   const check = 'upstream.delete';
-  if (status === 404 || status === 202) return ok(check, 'The registry deletes what it is asked to.');
+  if (status === 404 || status === 202) return ok(check, 'The registry allows deletes.');
   if (status === 405) {
     return ok(
       check,
-      'The registry deletes nothing, so its disk only fills.',
+      'The registry does not allow deletes, so its disk only fills.',
       "if images are to be deleted, in the registry's configuration storage.delete.enabled: true",
     );
   }
@@ -146,7 +146,7 @@ export function judgeExposure(
     const where = open.map(({ address }) => address).join(', ');
     return broken(
       check,
-      `The registry can be reached around the front door, at ${where}: whoever is in that network pulls, pushes and deletes without a password.`,
+      `The registry can be reached around Tidegate, at ${where}: anyone in that network pulls, pushes and deletes without a password.`,
       bindFix,
     );
   }
@@ -154,7 +154,7 @@ export function judgeExposure(
     const where = withPassword.map(({ address }) => address).join(', ');
     return warning(
       check,
-      `The registry can be reached around the front door, at ${where}, and asks for a password of its own there.`,
+      `The registry can be reached around Tidegate, at ${where}, and asks for a password of its own there.`,
       bindFix,
     );
   }
@@ -162,7 +162,7 @@ export function judgeExposure(
   if (outer.length === 0 && wide.length > 0) {
     return warning(
       check,
-      `The registry's port is open on ${wide.join(', ')}; from here it was not reached there, but others may.`,
+      `The registry's port is open on ${wide.join(', ')}; it was not reached from here, but others may reach it.`,
       bindFix,
     );
   }

@@ -17,7 +17,7 @@ export async function readForm(
   if (!/^application\/x-www-form-urlencoded *(?:;|$)/i.test(type))
     throw new OciError(
       'BAD_REQUEST',
-      'A request for a token has a body of application/x-www-form-urlencoded.',
+      'A request for a token needs a body of the type application/x-www-form-urlencoded.',
     );
   if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits.maxBytes);
   if (expectation === 'continue') res.writeContinue();
@@ -43,9 +43,9 @@ function readBody(
       else body.add(part);
     };
     const end = () => finish(null);
-    const leave = () => finish(new OciError('BAD_REQUEST', 'The body did not come whole.'));
+    const leave = () => finish(new OciError('BAD_REQUEST', 'The body is not complete.'));
     const timer = setTimeout(() => {
-      finish(new OciError('REQUEST_TIMEOUT', 'The body took too long to come.'));
+      finish(new OciError('REQUEST_TIMEOUT', 'The body took too long to arrive.'));
     }, timeoutMs);
     req.on('data', take).on('end', end).on('close', leave);
   });

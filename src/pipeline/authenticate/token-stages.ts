@@ -42,7 +42,7 @@ export function authenticateTokens(
     const found = token === undefined ? 'malformed' : await tokens.verify(token);
     if (typeof found === 'string') {
       exchange.reason = found;
-      const sentence = 'The token is over, or none that is good here: fetch another, or log in again.';
+      const sentence = 'The token has expired, or is not valid here: fetch another, or log in again.';
       throw new OciError('UNAUTHORIZED', sentence, { headers: challenge(exchange, 'invalid_token') });
     }
     const { principal, scopes } = found;
@@ -75,7 +75,7 @@ export function authorizeTokens(
       case 'repository': {
         if (!coversPermission(scopes, access)) {
           exchange.reason = 'insufficient-scope';
-          const sentence = `The token does not allow to ${access.action} ${access.repository}: fetch another for that.`;
+          const sentence = `The token does not allow you to ${access.action} ${access.repository}: fetch another for that.`;
           throw new OciError('UNAUTHORIZED', sentence, {
             headers: challenge(exchange, 'insufficient_scope'),
           });
@@ -94,7 +94,7 @@ export function authorizeTokens(
       case 'all-repositories':
       case undefined:
         exchange.reason = 'denied-unknown-request';
-        throw new OciError('DENIED', 'This is no request that a token can be for: send name and password.');
+        throw new OciError('DENIED', 'A token cannot allow this request: send name and password.');
     }
   };
 }

@@ -122,7 +122,7 @@ function reasonOf({ rule }: Decision): string {
 function unknownRequest(method: string): OciError {
   return new OciError(
     'DENIED',
-    `This ${method} is no request of a registry's API that the policy could decide on.`,
+    `The policy cannot decide on this ${method}: it is not a request of the registry API.`,
   );
 }
 

@@ -71,5 +71,5 @@ function isEqual(one: string, other: string): boolean {
 
 /** The 404 for a session of another. */
 export function unknownUpload(): OciError {
-  return new OciError('BLOB_UPLOAD_UNKNOWN', 'You have no such upload under way here: begin it anew.');
+  return new OciError('BLOB_UPLOAD_UNKNOWN', 'You have no such upload here: start it again.');
 }

@@ -97,7 +97,7 @@ async function enter(
     case 'late':
       throw tryAgain('Other deletes beside immutable tags have not ended in time');
     case 'crowded':
-      throw tryAgain('Too many deletes of yours beside immutable tags wait already');
+      throw tryAgain('Too many of your deletes beside immutable tags are waiting');
     default:
       return entered;
   }

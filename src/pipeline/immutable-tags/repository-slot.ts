@@ -61,8 +61,8 @@ export function createRepositorySlots({ locks, lockWaitMs, maxWaiting }: Reposit
 export function noSlot(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
   const why: Record<typeof refusal, string> = {
     late: `Other writes to ${repository}, which has immutable tags, have not ended in time`,
-    crowded: `Too many writes to ${repository}, which has immutable tags, wait already`,
-    unavailable: `It could not be made sure that no other write to ${repository}, which has immutable tags, is under way`,
+    crowded: `Too many writes to ${repository}, which has immutable tags, are waiting`,
+    unavailable: `Other writes to ${repository}, which has immutable tags, could not be ruled out`,
   };
   return tryAgain(why[refusal]);
 }

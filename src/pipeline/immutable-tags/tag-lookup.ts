@@ -64,7 +64,7 @@ export function openTagLookup(
     questionsLeft -= 1;
     if (questionsLeft < 0)
       throw unclear(
-        `that takes more than the ${maxQuestions} questions that limits.tagQuestions lets the registry be asked for one request. What was learned is kept, so try again; where the repository has more immutable tags than that, raise the limit`,
+        `that takes more than the ${maxQuestions} requests to the registry that limits.tagQuestions allows. What was learned is kept, so try again; if the repository has more immutable tags than that, raise the limit`,
       );
     try {
       return await ask({ method, rawTarget: path, headers }, { maxBytes, signal });
@@ -78,7 +78,7 @@ export function openTagLookup(
   /** Null: there is no such thing. */
   const get = async (method: 'GET' | 'HEAD', path: string, maxBytes: number): Promise<Fetched | null> => {
     const answer = await question(method, path, maxBytes);
-    if (answer === null) throw unclear(`what the registry says has more than ${maxBytes} bytes`);
+    if (answer === null) throw unclear(`the registry's answer has more than ${maxBytes} bytes`);
     if (answer.status === 404) return null;
     if (answer.status !== 200)
       throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it answered ${answer.status}.`);
@@ -99,7 +99,7 @@ export function openTagLookup(
         const page = await question('GET', path + query, bytesLeft);
         if (page === null)
           throw unclear(
-            `its list of tags has more than the ${maxListBytes} bytes that limits.tagListBytes lets it have`,
+            `its list of tags has more than the ${maxListBytes} bytes that limits.tagListBytes allows`,
           );
         if (page.status === 404) break;
         if (page.status !== 200)
@@ -122,7 +122,7 @@ export function openTagLookup(
   };
 }
 
-const whatFor = 'what its immutable tags name, so the request was not let through';
+const whatFor = 'what its immutable tags name, so the request was refused';
 
 /** For the log: nobody reads it. */
 export function clientGone(): OciError {
@@ -148,7 +148,7 @@ function parseTagList(body: Buffer): string[] {
   // A repository whose last tag has gone has null.
   if (tags === null) return [];
   if (!Array.isArray(tags) || !tags.every(isTag))
-    throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it gave no list of tags.`);
+    throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it sent no list of tags.`);
   return tags;
 }
 

@@ -173,11 +173,11 @@ export async function findNames(
   if (head?.status === 400)
     throw new OciError(
       'DIGEST_INVALID',
-      `The registry takes ${digest} for no digest: delete by the one that a push or pull shows.`,
+      `The registry does not accept ${digest} as a digest: delete by the one that a push or pull shows.`,
     );
   throw new OciError(
     'BAD_GATEWAY',
-    `The registry did not say what ${digest} is, so the request to delete it was not let through: it answered ${head?.status ?? 'with too much'}.`,
+    `The registry did not say what ${digest} is, so the request to delete it was refused: it answered ${head?.status ?? 'with too much'}.`,
   );
 }
 
@@ -217,6 +217,6 @@ function unanswerable(
   const through = tag === reference ? '' : ` (in it ${reference})`;
   return new OciError(
     code,
-    `It cannot be told what the immutable tag ${repository}:${tag} names${through}: ${what}. So nothing that it may need is deleted: who has the action overwrite may; or repair the tag, or take it away at the registry.`,
+    `It cannot be told what the immutable tag ${repository}:${tag} names${through}: ${what}. So nothing that it may need is deleted. A user with the action overwrite may delete it; or repair the tag, or remove it at the registry.`,
   );
 }

@@ -64,7 +64,7 @@ export function writeWholeHead(exchange: Exchange, answer: Answer, edits: Respon
       res.writeHead(answer.status, answer.reason, headers);
     }
   } catch (cause) {
-    throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
+    throw new OciError('BAD_GATEWAY', 'The registry sent an answer that is not valid HTTP.', { cause });
   }
   if (notModified || method === 'HEAD') return undefined;
   return answer.body;

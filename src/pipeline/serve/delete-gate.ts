@@ -169,13 +169,11 @@ function refuseDelete(refusal: LockRefusal, repository: string): OciError {
     case 'gone':
       return clientGone();
     case 'late':
-      return unavailable(`What is under way in ${repository} has not ended in time for a delete`);
+      return unavailable(`The requests in progress in ${repository} have not ended in time for a delete`);
     case 'crowded':
-      return unavailable(`Too many deletes in ${repository} wait already`);
+      return unavailable(`Too many deletes in ${repository} are waiting`);
     case 'unavailable':
-      return unavailable(
-        `It could not be made sure that nothing else is under way in ${repository}, so nothing was deleted`,
-      );
+      return unavailable(`Other requests in ${repository} could not be ruled out, so nothing was deleted`);
   }
 }
 

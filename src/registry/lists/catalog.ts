@@ -42,7 +42,7 @@ export function parseCatalogPage(rawHeaders: RawHeaders, body: Buffer): CatalogP
   // Go writes an empty list as null.
   const names: unknown = repositories === null ? [] : repositories;
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
-    throw new RangeError('its list of repositories is no list of names');
+    throw new RangeError('its list of repositories is not a list of names');
   return { names, next: parseNext(headerValues(rawHeaders, 'link')) };
 }
 
@@ -52,10 +52,10 @@ export function readJsonObject(body: Buffer): Record<string, unknown> {
   try {
     value = JSON.parse(body.toString());
   } catch {
-    throw new RangeError('it is no JSON');
+    throw new RangeError('it is not JSON');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new RangeError('it is no JSON object');
+    throw new RangeError('it is not a JSON object');
   return value as Record<string, unknown>;
 }
 

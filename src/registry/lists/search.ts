@@ -57,7 +57,7 @@ export function readSearchedText({ raw, rawPath }: CanonicalTarget): string {
 export function parseSearchPage(body: Buffer): SearchPage {
   const { query, results, num_pages: pageCount } = readJsonObject(body);
   const entries: unknown = results === null ? [] : results;
-  if (!Array.isArray(entries)) throw new RangeError('its results are no list');
+  if (!Array.isArray(entries)) throw new RangeError('its results are not a list');
   return {
     query,
     results: entries.map((entry: unknown) => ({ repository: readRepository(entry), entry })),

@@ -47,7 +47,7 @@ export function nameFaultError(fault: NameFault, method: string): OciError {
     case 'repository':
       return new OciError(
         'NAME_INVALID',
-        `This is no repository's name: up to ${maxRepositoryNameLength} lower-case letters, digits, ".", "_" and "-" in parts that "/" separates.`,
+        `This is not a repository's name: up to ${maxRepositoryNameLength} lower-case letters, digits, ".", "_" and "-" in parts that "/" separates.`,
       );
     case 'reference':
       // Whoever looks for it learns that it is not there (the spec's conformance tests ask for that); registries say the same.
@@ -58,13 +58,13 @@ export function nameFaultError(fault: NameFault, method: string): OciError {
             'This is neither a tag (up to 128 letters, digits, ".", "_", "-") nor a digest.',
           );
     case 'tag':
-      return new OciError('TAG_INVALID', 'This is no tag: up to 128 letters, digits, ".", "_" and "-".');
+      return new OciError('TAG_INVALID', 'This is not a tag: up to 128 letters, digits, ".", "_" and "-".');
     case 'digest':
-      return new OciError('DIGEST_INVALID', 'This is no digest: it is too long.');
+      return new OciError('DIGEST_INVALID', 'This is not a digest: it is too long.');
     case 'image':
       return new OciError(
         'NAME_INVALID',
-        'This is no image\'s id: up to 128 letters, digits, ".", "_" and "-".',
+        'This is not an image\'s id: up to 128 letters, digits, ".", "_" and "-".',
       );
   }
 }

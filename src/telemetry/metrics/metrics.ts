@@ -89,7 +89,7 @@ export function createMetrics(): Metrics {
         gauge('tidegate_connections', 'Connections of clients.', 'sum', connections),
         counter(
           'tidegate_throttled_total',
-          'Requests and connections refused because their client did too much.',
+          'Requests and connections refused by a lock-out or a limit.',
           throttles.values('kind'),
         ),
         counter(
@@ -116,7 +116,7 @@ export function createMetrics(): Metrics {
         ),
         gauge(
           'tidegate_certificate_expiry_timestamp_seconds',
-          'When the certificate ends, since the epoch.',
+          'When the certificate expires, since the epoch.',
           'min',
           certificateEndMs / 1000,
         ),
@@ -137,17 +137,13 @@ function describeCache({ isUsable, isShared, counters, stats }: CacheGauges): Me
   return [
     gauge(
       'tidegate_cache_usable',
-      "Whether the cache's store can be used: 1, or 0 when it is passed by.",
+      "Whether the cache's store can be used: 1, or 0 when it is bypassed.",
       'min',
       isUsable ? 1 : 0,
     ),
     counter('tidegate_cache_stores_total', 'Answers stored in the cache.', counters.store),
-    counter('tidegate_cache_evictions_total', 'Answers that the cache dropped to have room.', counters.evict),
-    counter(
-      'tidegate_cache_errors_total',
-      'Times that the cache could not be used as it was wanted.',
-      counters.errors,
-    ),
+    counter('tidegate_cache_evictions_total', 'Answers that the cache evicted to make room.', counters.evict),
+    counter('tidegate_cache_errors_total', 'Operations of the cache that failed.', counters.errors),
     gauge('tidegate_cache_entries', 'Answers in the cache.', aggregator, stats?.entries ?? null),
     gauge('tidegate_cache_bytes', 'Size of the cache.', aggregator, stats?.bytes ?? null),
   ];

@@ -43,7 +43,7 @@ export function openProcessMetrics(): ProcessMetrics {
       return [
         gauge(
           'tidegate_event_loop_lag_seconds',
-          'How late work begins in the slowest process, within 10 seconds.',
+          'Event loop lag of the slowest process, within 10 seconds.',
           'max',
           Object.entries(lag ?? read()).map(([stat, value]) => ({ labels: { stat }, value })),
         ),
@@ -53,11 +53,7 @@ export function openProcessMetrics(): ProcessMetrics {
           'sum',
           readResidentBytes(),
         ),
-        counter(
-          'tidegate_cpu_seconds_total',
-          'Processor time of all processes together.',
-          (user + system) / 1e6,
-        ),
+        counter('tidegate_cpu_seconds_total', 'CPU time of all processes together.', (user + system) / 1e6),
         gauge(
           'tidegate_start_time_seconds',
           'When the oldest process was started, since the epoch.',

@@ -165,36 +165,32 @@ function listFamilies(
     ),
     counter(
       'tidegate_received_bytes_total',
-      'Bytes of bodies that came from clients and went on to the registry.',
+      'Bytes of bodies forwarded from clients to the registry.',
       series.map(({ labels, shownIn }) => ({ labels, value: shownIn })),
     ),
     counter(
       'tidegate_sent_bytes_total',
-      "Bytes of bodies sent to clients, but for Tidegate's own errors.",
+      "Bytes of bodies sent to clients, except Tidegate's own errors.",
       series.map(({ labels, shownOut }) => ({ labels, value: shownOut })),
     ),
-    gauge('tidegate_requests_in_flight', 'Requests under way.', 'sum', underWay.length),
+    gauge('tidegate_requests_in_flight', 'Requests in progress.', 'sum', underWay.length),
     gauge(
       'tidegate_transfers_in_flight',
-      'Requests under way whose bodies go between client and registry.',
+      'Requests in progress whose bodies pass between client and registry.',
       'sum',
       underWay.filter(({ transfer }) => transfer !== null).length,
     ),
     counter(
       'tidegate_authentications_total',
-      'Requests by what was found out about who asks.',
+      'Requests, by result of authentication.',
       authentications.values('result'),
     ),
     counter(
       'tidegate_cache_requests_total',
-      'Requests that a cache could answer, by whether it did.',
+      'Requests that the cache may answer, by result.',
       cacheAnswers.values('result'),
     ),
-    counter(
-      'tidegate_upstream_errors_total',
-      'Requests that the registry failed to answer well.',
-      faults.values('kind'),
-    ),
+    counter('tidegate_upstream_errors_total', 'Failures of the registry, by kind.', faults.values('kind')),
   ];
 }
 

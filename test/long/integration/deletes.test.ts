@@ -188,8 +188,8 @@ describe('deletes have their repository for themselves', { timeout: 180_000 }, (
       messages.push(refused.body.toString());
     }
     const count = (form: RegExp) => messages.filter((message) => form.test(message)).length;
-    assert.equal(count(/Too many deletes in app wait already/), 1);
-    assert.equal(count(/has not ended in time for a delete/), 2);
+    assert.equal(count(/Too many deletes in app are waiting/), 1);
+    assert.equal(count(/have not ended in time for a delete/), 2);
     assert.equal(waiting.length, 1);
     waiting[0]?.answer(ok);
     assert.equal((await pull.response('HEAD')).status, 200);

@@ -41,7 +41,7 @@ describe('policy explain', () => {
     assert.deepEqual(allowed.stdout.split('\n'), [
       'rule 1 (config/tidegate.yml:3) does not match: team/app matches none of public/**',
       'rule 2 (config/tidegate.yml:4) decides: "group:team" means bob, "team/**" matches team/app; it allows pull, push, delete',
-      'the tag v1 is immutable by "**:v*" (config/tidegate.yml:8): to move or delete it needs overwrite; push is enough as long as it is not there',
+      'the tag v1 is immutable by "**:v*" (config/tidegate.yml:8): to move or delete it needs overwrite; push is enough as long as it does not exist',
       'allowed: bob may push team/app (rule 2)',
       '',
     ]);
@@ -169,8 +169,8 @@ describe('policy replay', { timeout: 60_000 }, () => {
     assert.deepEqual(report.split('\n'), [
       'requests: 7, in 10 lines; the rules decide about 6 of them',
       'not judged: 1, since it was refused for another reason',
-      'The log has no queries: whether a mount (from=) or a tag in ?tag= would be refused cannot be said,',
-      'nor whether a tag was there when it was pushed.',
+      'The log has no queries, so mounts (from=) and tags in ?tag= cannot be judged,',
+      'nor whether a tag existed when it was pushed.',
       'would be refused now: 3',
       '  requests  who  what  where       by',
       '  2         bob  push  public/app  rule 1 (config/tidegate.yml:3)',
@@ -190,7 +190,7 @@ describe('policy replay', { timeout: 60_000 }, () => {
     });
     assert.match(
       both.stdout,
-      /^requests: 14, in 21 lines; [^]*^lines that are none of a log .*: 1$[^]*^ {2}4 +bob +push/m,
+      /^requests: 14, in 21 lines; [^]*^lines that are not of a log .*: 1$[^]*^ {2}4 +bob +push/m,
     );
   });
 
@@ -234,7 +234,7 @@ describe('what is hardly meant', { timeout: 60_000 }, () => {
       const { code, stderr } = await tidegate(['config', 'check', ...settings], { cwd: folder });
       assert.equal(code, 0, stderr);
       assert.equal(
-        stderr.includes('without tokens Docker pulls nothing before a login'),
+        stderr.includes('without tokens Docker cannot pull before a login'),
         isHardlyMeant,
         stderr,
       );

@@ -92,7 +92,7 @@ describe(
       assert.doesNotMatch(output(), /\u001b/, 'what a process calls itself is only shown');
       assert.match(
         output(),
-        /It is not taken, .* config\/tidegate\.yml .* TIDEGATE_UPSTREAM_URL=http:\/\/127\.0\.0\.1:5000/,
+        /It is not used, .* config\/tidegate\.yml .* TIDEGATE_UPSTREAM_URL=http:\/\/127\.0\.0\.1:5000/,
       );
       assert.ok(!output().includes(question));
       assert.match(output(), /^upstream +http:\/\/127\.0\.0\.1:(?!5000)\d+, .*registry/m);
@@ -106,7 +106,7 @@ describe(
         await untilAsked(asked);
         asked.type(answer);
         assert.equal(await asked.exitCode, 1);
-        assert.match(asked.output(), /the one at http:\/\/127\.0\.0\.1:5000 is not taken/);
+        assert.match(asked.output(), /the one at http:\/\/127\.0\.0\.1:5000 is not used/);
       });
     }
 
@@ -131,14 +131,14 @@ describe(
       const again = begin();
       await again.ready;
       assert.match(again.output(), taken);
-      assert.doesNotMatch(again.output(), /no configuration says/);
+      assert.doesNotMatch(again.output(), /no configuration names/);
       assert.equal(await again.interrupt(), 0);
 
       if (stranger) await stop(stranger);
       await listenAs(0);
       const other = begin();
       assert.equal(await other.exitCode, 1);
-      assert.match(other.output(), /of the user root\.[^]* is not taken/);
+      assert.match(other.output(), /of the user root\.[^]* is not used/);
       await rm(path.join(checkout, 'var/accepted-registry.json'));
     });
 
@@ -153,7 +153,7 @@ describe(
       const fromFile = begin();
       await fromFile.ready;
       assert.match(fromFile.output(), taken);
-      assert.doesNotMatch(fromFile.output(), /no configuration says/);
+      assert.doesNotMatch(fromFile.output(), /no configuration names/);
       assert.equal(await fromFile.interrupt(), 0);
       await rm(file);
       assert.throws(() => readFileSync(path.join(checkout, 'var/accepted-registry.json')), {

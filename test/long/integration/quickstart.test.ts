@@ -149,7 +149,7 @@ describe('npm start', { skip }, () => {
       PATH: '/nonexistent',
     });
     assert.equal(await started.exitCode, 1);
-    assert.match(started.output(), /There is no registry to stand in front of: .* docker-registry/);
+    assert.match(started.output(), /There is no registry to run in front of: .* docker-registry/);
   });
 
   const wrong = [

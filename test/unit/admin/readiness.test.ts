@@ -15,7 +15,7 @@ for (const [name, facts, failing] of [
   ['all is well', {}, []],
   ['it is not known whether the registry answers', { upstream: null }, ['upstream']],
   ['it does not', { upstream: { kind: 'down', reason: 'x', forMs: 1 } }, ['upstream']],
-  ['the certificate has ended', { certificateEndMs: nowMs }, ['certificate']],
+  ['the certificate has expired', { certificateEndMs: nowMs }, ['certificate']],
   ['no process has told of its certificate', { certificateEndMs: null }, ['certificate']],
   ['nobody serves', { workers: { wanted: 2, serving: 0 } }, ['workers']],
   ['it ends', { isDraining: true }, ['draining']],

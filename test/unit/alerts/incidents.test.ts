@@ -82,7 +82,7 @@ describe('createIncidents', () => {
       'certificate-ended firing',
       'certificate-ending resolved, certificate-ended resolved',
     ]);
-    assert.match(alerts[0]?.text ?? '', /ends in 13 days, on 2026-01-16T00:00:00.000Z/);
+    assert.match(alerts[0]?.text ?? '', /expires in 13 days, on 2026-01-16T00:00:00.000Z/);
   });
 
   it('says nothing about a certificate that it does not know', () => {
@@ -111,8 +111,8 @@ describe('createIncidents', () => {
   });
 
   for (const [user, text] of [
-    ['alice', /lately the name alice, tried from 2001:db8::\/64\./],
-    [null, /lately a name that nobody has, tried from 2001:db8::\/64\./],
+    ['alice', /most recently the name alice, tried from 2001:db8::\/64\./],
+    [null, /most recently an unknown name, tried from 2001:db8::\/64\./],
   ] as const) {
     it(`tells of a name that is locked out: ${user}`, () => {
       const latest = { kind: 'name', network: '2001:db8::/64', user };

@@ -57,9 +57,9 @@ describe('a table of expectations', () => {
       [
         't.yml:1: allow: there is no such field',
         't.yml:1: action: "pus" is not allowed',
-        't.yml:1: repository: "A" is no name of a repository: lower case, parts with "/" between, as in team/app',
+        't.yml:1: repository: "A" is not the name of a repository: lower case, parts with "/" between, as in team/app',
         't.yml:1: allowed: is missing',
-        't.yml:2: a scalar is no expectation',
+        't.yml:2: a scalar is not an expectation',
         't.yml:3: user: "group:x" is nobody in particular: name a user, or write anonymous',
         't.yml:5: repository: must be a value, not a list',
         't.yml:6: tag: 1.2 is not text: quote it',

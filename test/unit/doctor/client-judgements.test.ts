@@ -37,7 +37,7 @@ const answer = (status: number, headers: IncomingHttpHeaders = {}) => ({ status,
 describe('explainStatus', () => {
   it('tells a registry that hides a repository from none', () => {
     const hidden = explainStatus(answer(404, { 'docker-distribution-api-version': 'registry/2.0' }));
-    assert.match(hidden.what, /no such repository in it for this user/);
+    assert.match(hidden.what, /no such repository for this user/);
     assert.match(hidden.fix, /--repository/);
     assert.match(explainStatus(answer(404)).what, /no registry there/);
   });
@@ -106,13 +106,13 @@ testJudgements('judgeResolution', [
     'this machine’s own name',
     resolved('https://a.example', at('127.0.1.1')),
     'ok',
-    /on this machine only.*run tidegate doctor https:\/\/a\.example/,
+    /only on this machine.*run tidegate doctor https:\/\/a\.example/,
   ],
   [
     'loopback and others',
     resolved('https://a.example', at('127.0.1.1', '192.0.2.1')),
     'warning',
-    /clients may ask either/,
+    /clients may use either/,
   ],
   [
     'nothing',
@@ -194,7 +194,7 @@ testJudgements('judgeDockerChallenge', [
 const nameless = (status: number, docker: number) => judgeNamelessChallenge(answer(status), answer(docker));
 testJudgements('judgeNamelessChallenge', [
   ['401', nameless(401, 401), 'ok', /auth\.openAgents/],
-  ['200 where Docker is asked', nameless(200, 401), 'warning', /its login takes any/],
+  ['200 where Docker is asked', nameless(200, 401), 'warning', /its login accepts any/],
   ['200 where Docker is not asked either', nameless(200, 200), 'skipped'],
   ['502', nameless(502, 502), 'skipped'],
 ]);
@@ -223,7 +223,7 @@ testJudgements('judgeAnonymous', [
 
 testJudgements('judgeWrongPassword', [
   ['401', judgeWrongPassword(answer(401)), 'ok'],
-  ['429', judgeWrongPassword(answer(429)), 'skipped', /too many passwords/],
+  ['429', judgeWrongPassword(answer(429)), 'skipped', /too many wrong passwords/],
   ['404', judgeWrongPassword(answer(404)), 'broken', /is accepted/],
   ['200', judgeWrongPassword(answer(200)), 'broken'],
   ['503', judgeWrongPassword(answer(503)), 'warning'],
@@ -237,7 +237,7 @@ testJudgements('judgeRightPassword', [
   ['200, and a policy that says no', right(200, 403), 'ok'],
   ['200 unchecked, and 401', right(200, 401), 'broken', /refused/],
   ['502', right(502, 502), 'broken', /registry behind/],
-  ['429', right(429, 429), 'broken', /too many passwords/],
+  ['429', right(429, 429), 'broken', /too many wrong passwords/],
 ]);
 
 const trial = (token: number, use: number | null, headers: IncomingHttpHeaders = {}) =>

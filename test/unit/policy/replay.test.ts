@@ -126,9 +126,9 @@ const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string
   [{ user: null, path: '/v2/' }, 'it needs no right in a repository'],
   [{ path: '/token' }, 'it asked for a token'],
   [{ user: null, path: '/token', method: 'POST' }, 'it asked for a token'],
-  [{ path: '/elsewhere' }, 'it was no path of a registry'],
-  [{ path: '/v2/a/../b/manifests/1' }, 'it was no path of a registry'],
-  [{ path: null }, 'it was no path of a registry'],
+  [{ path: '/elsewhere' }, 'it was not a path of a registry'],
+  [{ path: '/v2/a/../b/manifests/1' }, 'it was not a path of a registry'],
+  [{ path: null }, 'it was not a path of a registry'],
   [{ path: `/v2/${'a'.repeat(600)}`.slice(0, 512) }, 'its path is cut in the log'],
 ];
 

@@ -131,7 +131,7 @@ describe('what is hardly meant', () => {
       rule('authenticated', 'x', 'pull'),
     );
     assert.deepEqual(others, []);
-    assert.match(fault ?? '', /^policy\.0: rule 1 lets clients without credentials pull public\/sample, and/);
+    assert.match(fault ?? '', /^policy\.0: rule 1 lets clients without credentials pull public\/sample, but/);
     assert.deepEqual(faults(rule('anonymous authenticated', 'public/**', 'pull')), []);
     assert.deepEqual(faults(rule('anonymous', 'public/**', 'pull'), rule('authenticated', '**', 'pull')), []);
     assert.deepEqual(

@@ -73,7 +73,7 @@ describe('createStateRounds', () => {
     const preparing = prepare();
     one.isReady();
     two.leave();
-    await assert.rejects(preparing, /ended while it was getting ready/);
+    await assert.rejects(preparing, /ended while it prepared the reload/);
     assert.deepEqual(one.heard, ['start first', 'prepare', 'abandon']);
   });
 

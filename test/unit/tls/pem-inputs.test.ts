@@ -73,7 +73,7 @@ const certificateCases: readonly (readonly [what: string, text: string, outcome:
   [
     'a revocation list',
     `${a}-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n`,
-    { used: 'a', warning: /a revocation list, which is not looked at/ },
+    { used: 'a', warning: /a revocation list, which is not used/ },
   ],
   [
     'something unknown',
@@ -126,7 +126,7 @@ const certificateCases: readonly (readonly [what: string, text: string, outcome:
   [
     'UTF-16 behind a good one',
     a + utf16(b),
-    { refused: new RegExp(`line ${lineOf(a)} holds bytes that are no text`) },
+    { refused: new RegExp(`line ${lineOf(a)} holds bytes that are not text`) },
   ],
   [
     'PEM in Base64',
@@ -176,17 +176,17 @@ const certificateCases: readonly (readonly [what: string, text: string, outcome:
   [
     'something behind it',
     formatPem('CERTIFICATE', Buffer.concat([new X509Certificate(a).raw, Buffer.from('x')])),
-    { refused: /something stands behind it/ },
+    { refused: /bytes follow it/ },
   ],
   [
     'trust that is none',
     formatPem('TRUSTED CERTIFICATE', Buffer.concat([new X509Certificate(a).raw, Buffer.from('x')])),
-    { refused: /it is no certificate/ },
+    { refused: /it is not a certificate/ },
   ],
   [
     'another structure',
     formatPem('CERTIFICATE', Buffer.from('300302010a', 'hex')),
-    { refused: /it is no certificate/ },
+    { refused: /it is not a certificate/ },
   ],
   ['nothing within', '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----', { refused: /it is empty/ }],
   ['a PEM text within', formatPem('CERTIFICATE', Buffer.from(a)), { refused: /is damaged/ }],

@@ -161,7 +161,7 @@ function describeNothing(kind: ListingKind, target: CanonicalTarget): Fetched {
 }
 
 function unreadable(reason: string): OciError {
-  return new OciError('BAD_GATEWAY', 'The registry gave no list of repositories that can be read here.', {
+  return new OciError('BAD_GATEWAY', 'The registry sent no list of repositories that can be read here.', {
     cause: new Error(reason),
   });
 }

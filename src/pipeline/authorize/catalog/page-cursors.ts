@@ -46,7 +46,10 @@ export function createPageCursors(secrets: Secrets): PageCursors {
         const [query = '', after = ''] = opened.split('\n');
         return { query, after: after === '' ? null : after };
       }
-      throw new OciError('BAD_REQUEST', 'This "last" is not known here (any more): ask for the list anew.');
+      throw new OciError(
+        'BAD_REQUEST',
+        'This "last" is not valid here, or no longer: ask for the list again.',
+      );
     },
   };
 }

@@ -66,7 +66,7 @@ export function createWalks(options: WalksOptions): Walks {
       throw refusal('TOOMANYREQUESTS', 'You ask for too many lists of repositories at once: wait for some.');
     }
     if (waiting.length >= maxWaiting)
-      throw refusal('UNAVAILABLE', 'Too many lists of repositories are asked for; try again in a moment.');
+      throw refusal('UNAVAILABLE', 'Too many lists of repositories are being built; try again in a moment.');
     const leaving = new AbortController();
     let begin = () => {};
     const turn = new Promise<void>((resolve) => (begin = resolve));
