@@ -3,9 +3,9 @@ import type { User } from '../registry/principal.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
-import { createDummyHashChoice } from './password/dummy-hash.ts';
+import { createPasswordCheck } from './password-check.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
-import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
+import type { LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
 import { createV1Tokens, parseTokenCredentials, type V1TokenNotice } from './tokens/v1-tokens.ts';
 
@@ -64,7 +64,6 @@ export function createAuthenticator(options: {
   const {
     htpasswd,
     pool,
-    throttle,
     credentialTtlMs: ttlMs,
     maxCredentials,
     now = () => performance.now(),
@@ -72,76 +71,35 @@ export function createAuthenticator(options: {
   } = options;
   const credentials = createCredentialCache({ ttlMs, maxEntries: maxCredentials, now });
   const tokens = createV1Tokens({ ttlMs, maxTokens: maxCredentials, now });
-  const chooseDummyHash = createDummyHashChoice();
-  const flights = new Map<string, Flight>();
-  const verifiedHashes = new WeakMap<User, string>();
+  const proofs = createProofs(htpasswd);
+  const checkPassword = createPasswordCheck({ ...options, keyOf: credentials.keyOf });
   let generation = htpasswd.generation();
   let closed = false;
   ipc?.subscribe(({ token, name, hash }) => {
     const principal = { kind: 'user', name } as const;
-    verifiedHashes.set(principal, hash);
+    proofs.bind(principal, hash);
     tokens.remember(token, principal);
   });
 
-  function isCurrent(principal: User): boolean {
-    const hash = verifiedHashes.get(principal);
-    return hash !== undefined && htpasswd.lookup(principal.name)?.hash === hash;
-  }
-
   function checkToken(token: string): AuthenticationResult {
     const principal = tokens.find(token);
-    return principal !== undefined && isCurrent(principal)
+    return principal !== undefined && proofs.hashOf(principal) !== undefined
       ? { kind: 'verified', principal, scheme: 'token' }
       : refused('unknown-token');
   }
 
-  async function checkPassword(
-    { name, password }: { name: string; password: string },
+  async function checkBasic(
+    login: { name: string; password: string },
     address: string,
     valueKey: string,
   ): Promise<AuthenticationResult> {
-    const entry = htpasswd.lookup(name);
-    // An unknown name takes the same way as a known one, queue and joined flights included; only its end is fixed.
-    const hash = entry?.hash ?? chooseDummyHash(name, htpasswd.usable());
-    const attempt = await throttle.begin({ address, name, password, hash, isUser: entry !== undefined });
-    if (throttle.lockedMs(attempt) > 0) return lockedOut(attempt);
-    const matches = await verifyOnce(credentials.keyOf(name, password, hash), password, hash, attempt);
-    if (matches === undefined) return lockedOut(attempt);
-    // The user may have been removed or given another password while the hash was computed.
-    if (!matches || entry === undefined || htpasswd.lookup(name)?.hash !== hash) {
-      await throttle.failed(attempt);
-      return refused('wrong-credentials');
-    }
-    throttle.succeeded(attempt);
-    const principal = credentials.get(valueKey) ?? ({ kind: 'user', name } as const);
-    verifiedHashes.set(principal, hash);
+    const result = await checkPassword(login, address);
+    if (result.kind === 'locked-out') return result;
+    if (result.kind === 'wrong') return refused('wrong-credentials');
+    const principal = credentials.get(valueKey) ?? ({ kind: 'user', name: login.name } as const);
+    proofs.bind(principal, result.hash);
     credentials.remember(valueKey, principal);
     return { kind: 'verified', principal, scheme: 'basic' };
-  }
-
-  /** Gives undefined when all who wait for it have been locked out meanwhile, by those who were before them in the queue. */
-  function verifyOnce(
-    key: string,
-    password: string,
-    hash: string,
-    attempt: LoginAttempt,
-  ): Promise<boolean | undefined> {
-    const joined = flights.get(key);
-    if (joined !== undefined) {
-      joined.attempts.push(attempt);
-      return joined.matches;
-    }
-    const attempts = [attempt];
-    const isWanted = () => attempts.some((waiting) => throttle.lockedMs(waiting) === 0);
-    const order = { isWanted, isFirst: attempt.isExempt };
-    const matches = pool.verify(password, hash, order).finally(() => flights.delete(key));
-    flights.set(key, { matches, attempts });
-    return matches;
-  }
-
-  function lockedOut(attempt: LoginAttempt): AuthenticationResult {
-    throttle.refused(attempt);
-    return { kind: 'locked-out', forMs: throttle.lockedMs(attempt) };
   }
 
   function forgetAfterChange(): void {
@@ -159,12 +117,12 @@ export function createAuthenticator(options: {
       forgetAfterChange();
       const valueKey = credentials.keyOf(value);
       const remembered = credentials.get(valueKey);
-      if (remembered !== undefined && isCurrent(remembered))
+      if (remembered !== undefined && proofs.hashOf(remembered) !== undefined)
         return { kind: 'verified', principal: remembered, scheme: 'basic' };
       const basic = parseBasicCredentials(value);
       switch (basic.kind) {
         case 'credentials':
-          return checkPassword(basic, clientAddress, valueKey);
+          return checkBasic(basic, clientAddress, valueKey);
         case 'nobody':
           return { kind: 'anonymous' };
         case 'malformed':
@@ -175,10 +133,10 @@ export function createAuthenticator(options: {
         }
       }
     },
-    hashOf: (principal) => (isCurrent(principal) ? verifiedHashes.get(principal) : undefined),
+    hashOf: proofs.hashOf,
     async rememberToken(token, principal) {
-      const hash = verifiedHashes.get(principal);
-      if (token.trim() === '' || hash === undefined || !isCurrent(principal)) return;
+      const hash = proofs.hashOf(principal);
+      if (token.trim() === '' || hash === undefined) return;
       tokens.remember(token, principal);
       await ipc?.publish({ token, name: principal.name, hash });
     },
@@ -192,8 +150,23 @@ export function createAuthenticator(options: {
   };
 }
 
-/** One check under way, and all attempts that wait for it. */
-type Flight = { readonly matches: Promise<boolean | undefined>; readonly attempts: LoginAttempt[] };
+/** Which hash each verified user was proven by. */
+type Proofs = {
+  bind(principal: User, hash: string): void;
+  /** The hash that a user was verified against, as long as it is the one in his or her line; undefined: no more. */
+  readonly hashOf: (principal: User) => string | undefined;
+};
+
+function createProofs(htpasswd: Pick<HtpasswdFile, 'lookup'>): Proofs {
+  const verifiedHashes = new WeakMap<User, string>();
+  return {
+    bind: (principal, hash) => verifiedHashes.set(principal, hash),
+    hashOf: (principal) => {
+      const hash = verifiedHashes.get(principal);
+      return hash !== undefined && htpasswd.lookup(principal.name)?.hash === hash ? hash : undefined;
+    },
+  };
+}
 
 function refused(reason: RefusalReason): AuthenticationResult {
   return { kind: 'refused', reason };

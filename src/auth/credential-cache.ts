@@ -5,7 +5,7 @@ import { createKeyedHash } from './keyed-hash.ts';
 /** Remembers verified credentials under a keyed hash only; what was refused is never kept. */
 export type CredentialCache = {
   /** The key of these parts, in this order: HMAC-SHA256 under a random key of this cache. */
-  keyOf(...parts: readonly string[]): string;
+  readonly keyOf: (...parts: readonly string[]) => string;
   get(key: string): User | undefined;
   remember(key: string, principal: User): void;
   clear(): void;
