@@ -45,22 +45,25 @@ export type Authenticator = {
   close(): Promise<void>;
 };
 
+export type AuthenticatorOptions = {
+  readonly htpasswd: Omit<HtpasswdFile, 'reread'>;
+  readonly pool: PasswordPool;
+  readonly throttle: LoginThrottle;
+  /** How long a success is remembered. */
+  readonly credentialTtlMs: number;
+  /** How many are. */
+  readonly maxCredentials: number;
+  /** A monotonic clock in milliseconds. */
+  readonly now?: () => number;
+  /** Processes that serve with this one. */
+  readonly ipc?: WorkerIpc<V1TokenNotice> | undefined;
+};
+
 /**
  * Creates the one place that decides who is asking: Basic credentials of the htpasswd file, and tokens that upstream
  * itself issued to users so verified; nothing else passes.
- *
- * @param options credentialTtlMs: how long a success is remembered; maxCredentials: how many; now: a monotonic clock in milliseconds
  */
-export function createAuthenticator(options: {
-  htpasswd: Omit<HtpasswdFile, 'reread'>;
-  pool: PasswordPool;
-  throttle: LoginThrottle;
-  credentialTtlMs: number;
-  maxCredentials: number;
-  now?: () => number;
-  /** Processes that serve with this one. */
-  ipc?: WorkerIpc<V1TokenNotice> | undefined;
-}): Authenticator {
+export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const {
     htpasswd,
     pool,

@@ -1,5 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { errors, jwtVerify, SignJWT, type JWTPayload, type JWTVerifyResult } from 'jose';
+import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { anonymous, principalText, type Principal, type User } from '../../registry/principal.ts';
 import type { Scope } from '../../registry/token-scope.ts';
@@ -51,6 +51,7 @@ const issuer = 'tidegate';
 const algorithm = 'HS256';
 /** The header's `typ` (RFC 8725 section 3.11); each kind has a key of its own besides. */
 const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
+type TokenKind = keyof typeof types;
 /** What the clocks of instances may differ by; also how long after its end a token is taken that was sent in time. */
 const toleranceSeconds = 30;
 /** More than a token of 32 scopes has. */
@@ -74,7 +75,8 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   const { service, hashOf, now } = options;
   const [first, ...others] = options.secrets;
   const signing = deriveTokenKeys(first);
-  const keys = new Map([signing, ...others.map(deriveTokenKeys)].map((set) => [set.id, set]));
+  const keySets = [signing, ...others.map(deriveTokenKeys)];
+  const verifySignature = createSignatureCheck(keySets, service, now);
   const keyedHash = createKeyedHash();
   const remembered = new LRUCache<string, Remembered>({
     max: options.maxRemembered,
@@ -83,7 +85,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   });
 
   const sign = (
-    kind: keyof typeof types,
+    kind: TokenKind,
     subject: TokenSubject,
     claims: JWTPayload,
     seconds: [from: number, to: number],
@@ -101,40 +103,18 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
 
   /** Whom a token of that kind is for, and its claims. */
   const read = async (
-    kind: keyof typeof types,
+    kind: TokenKind,
     token: string,
   ): Promise<{ subject: TokenSubject; payload: JWTPayload } | TokenFault> => {
-    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
-    let set: TokenKeySet | undefined;
-    let result: JWTVerifyResult;
-    try {
-      result = await jwtVerify(
-        token,
-        ({ kid = '' }) => {
-          set = keys.get(kid);
-          if (set === undefined) throw new errors.JWKSNoMatchingKey();
-          return set[kind];
-        },
-        {
-          algorithms: [algorithm],
-          ...{ typ: types[kind], issuer, audience: service },
-          requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
-          clockTolerance: toleranceSeconds,
-          currentDate: new Date(now()),
-        },
-      );
-    } catch (error) {
-      if (error instanceof errors.JWTExpired) return 'expired-token';
-      if (error instanceof errors.JOSEError) return 'invalid-token';
-      throw error;
-    }
-    const { payload } = result;
+    const signed = await verifySignature(kind, token);
+    if (typeof signed === 'string') return signed;
+    const { payload, keySet } = signed;
     const { sub: name, line } = payload;
     if (name === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
     const hash = name === undefined ? undefined : hashOf(name);
-    if (name === undefined || set === undefined || hash === undefined) return 'invalid-token';
+    if (name === undefined || hash === undefined) return 'invalid-token';
     const subject = { principal: { kind: 'user', name } as const, hash };
-    return line === bindLine(set, subject) ? { subject, payload } : 'invalid-token';
+    return line === bindLine(keySet, subject) ? { subject, payload } : 'invalid-token';
   };
 
   return {
@@ -171,6 +151,43 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       const found = await read('refresh', token);
       return typeof found === 'string' ? null : found.subject;
     },
+  };
+}
+
+/** A token that one of our keys has signed, for this service, and that is not over; whom it is for is yet to be found. */
+type SignedToken = { readonly payload: JWTPayload; readonly keySet: TokenKeySet };
+
+function createSignatureCheck(
+  keySets: readonly TokenKeySet[],
+  service: string,
+  now: () => number,
+): (kind: TokenKind, token: string) => Promise<SignedToken | TokenFault> {
+  const byId = new Map(keySets.map((keySet) => [keySet.id, keySet]));
+  return async (kind, token) => {
+    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
+    let keySet: TokenKeySet | undefined;
+    try {
+      const { payload } = await jwtVerify(
+        token,
+        ({ kid = '' }) => {
+          keySet = byId.get(kid);
+          if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
+          return keySet[kind];
+        },
+        {
+          algorithms: [algorithm],
+          ...{ typ: types[kind], issuer, audience: service },
+          requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
+          clockTolerance: toleranceSeconds,
+          currentDate: new Date(now()),
+        },
+      );
+      return keySet === undefined ? 'invalid-token' : { payload, keySet };
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) return 'expired-token';
+      if (error instanceof errors.JOSEError) return 'invalid-token';
+      throw error;
+    }
   };
 }
 
