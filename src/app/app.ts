@@ -149,7 +149,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     waiting: () => listener.waiting(),
     prepare,
     close: async ({ graceMs }) => {
-      logger.info({ activeRequests: listener.active, graceMs }, 'shutting down');
+      logger.info({ activeRequests: listener.underWay.length, graceMs }, 'shutting down');
       await listener.close(graceMs);
       if (store) logger.info({ ...counters }, 'cache counters');
       await free();

@@ -1,8 +1,62 @@
+import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import { createRequestId } from '../pipeline/exchange.ts';
 import { formatErrorBody, OciError } from '../registry/error.ts';
+import type { Acceptor } from './acceptor.ts';
+import type { OpenConnections } from './open-connections.ts';
+
+type ClientError = Error & { readonly code?: string };
+
+/** Refuses on the socket itself what never becomes a request: CONNECT, what Node's parser or its timers refuse, and plain HTTP. */
+export function refuseOnSockets(
+  server: Server,
+  {
+    connections,
+    acceptor,
+    logger,
+  }: {
+    readonly connections: Pick<OpenConnections, 'get'>;
+    readonly acceptor: Pick<Acceptor, 'find'>;
+    readonly logger: Logger;
+  },
+): void {
+  const refuse = (socket: Socket, error: OciError, reason: string) => {
+    const requestId = createRequestId();
+    const client = connections.get(socket)?.accepted.peerAddress ?? '';
+    logger.info({ requestId, client, status: error.status, code: error.code, reason }, 'bad request');
+    respondOnSocket(socket, error, requestId);
+  };
+  server.on('connect', (_req, socket: Socket) => {
+    socket.on('error', () => socket.destroy()); // Node has just taken its own listener off
+    if (connections.get(socket)?.underWay.size === 0)
+      refuse(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT');
+    else socket.destroy(); // an earlier request waits for its answer: this one must not come in its place
+  });
+  server.on('clientError', (error: ClientError, socket: Socket) => {
+    const underWay = connections.get(socket)?.underWay; // undefined: the handshake failed, or took too long
+    // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
+    const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
+    // Node closes the TCP connection of a failed handshake when this event is over, and what is written now is sent before.
+    if (underWay === undefined)
+      answerPlainHttp(error.code ?? '', (bytes) => acceptor.find(socket)?.endInClear(bytes));
+    if (underWay === undefined || answering || !socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy();
+    } else refuse(socket, describeClientError(error.code ?? ''), error.code ?? error.message);
+  });
+  server.on('tlsClientError', (error: ClientError, socket) => {
+    logger.debug(
+      {
+        client: acceptor.find(socket)?.peerAddress ?? socket.remoteAddress,
+        reason: error.code ?? error.message,
+      },
+      'TLS handshake failed',
+    );
+  });
+}
 
 /** What Node's parser or its timers refused before there was a request to answer. */
-export function describeClientError(code: string): OciError {
+function describeClientError(code: string): OciError {
   if (code === 'HPE_HEADER_OVERFLOW') {
     return new OciError(
       'HEADERS_TOO_LARGE',
@@ -16,11 +70,7 @@ export function describeClientError(code: string): OciError {
 }
 
 /** Answers on the socket itself, where there is no request to answer, and closes it. */
-export function respondOnSocket(
-  socket: Socket,
-  { status, code, message }: OciError,
-  requestId: string,
-): void {
+function respondOnSocket(socket: Socket, { status, code, message }: OciError, requestId: string): void {
   const body = formatErrorBody(code, message, requestId);
   socket.end(
     `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
@@ -40,6 +90,6 @@ const plainHttpAnswer =
   `Content-Length: ${plainHttpSentence.length}\r\nConnection: close\r\n\r\n${plainHttpSentence}`;
 
 /** Answers a client whose handshake failed because it speaks HTTP without TLS. `end` writes past TLS, in clear, and ends the connection. */
-export function answerPlainHttp(handshakeError: string, end: (bytes: string) => void): void {
+function answerPlainHttp(handshakeError: string, end: (bytes: string) => void): void {
   if (plainHttpCodes.has(handshakeError)) end(plainHttpAnswer);
 }

@@ -1,5 +1,7 @@
 import { constants } from 'node:crypto';
+import type { Server, ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import { OperatorError } from '../system/operator-error.ts';
 import { keyExchangeGroups } from './key-exchange-groups.ts';
 
@@ -28,11 +30,53 @@ const ciphers = [
 ].join(':');
 
 /** What node:tls makes the context of a handshake from. */
-export function secureContextOptions({ cert, key, minVersion, clientCa }: ListenerTls): SecureContextOptions {
+function secureContextOptions({ cert, key, minVersion, clientCa }: ListenerTls): SecureContextOptions {
   // In TLS 1.2 a client may ask for a new handshake on its connection, which costs the server a signature and serves nobody here.
   const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
   const ca = clientCa === null ? {} : { ca: clientCa };
   return { cert, key, minVersion, ciphers, ecdhCurve: keyExchangeGroups, secureOptions, ...ca };
+}
+
+/** What an HTTPS server makes its handshakes from. */
+export function tlsServerOptions(tls: ListenerTls): ServerOptions {
+  return {
+    ...secureContextOptions(tls),
+    ...(tls.clientCa === null ? {} : { requestCert: true, rejectUnauthorized: true }),
+    ALPNProtocols: ['http/1.1', 'http/1.0'],
+  };
+}
+
+/** What a server's handshakes demand of clients, and which connections met it. */
+export type TlsDemands = {
+  /** To be called as a connection's handshake begins. */
+  begin(connection: object): void;
+  /** Whether as much was demanded when its handshake began as is now: if not, it may have no certificate, or one of a CA that is trusted no more. */
+  areMet(connection: object): boolean;
+  /** For the handshakes from now on. Gives whether they demand more than those before. */
+  use(next: ListenerTls): boolean;
+};
+
+export function followTlsDemands(server: Server, first: ListenerTls): TlsDemands {
+  let tls = first;
+  /** How often more has come to be demanded, and how often it had when a connection's handshake began. */
+  let times = 0;
+  const timesAtStart = new WeakMap<object, number>();
+  return {
+    begin: (connection) => timesAtStart.set(connection, times),
+    areMet: (connection) => timesAtStart.get(connection) === times,
+    use: (next) => {
+      // A new context forgets the sessions that clients would resume.
+      if (isDeepStrictEqual(next, tls)) return false;
+      const demandsMore =
+        (next.clientCa !== null && next.clientCa !== tls.clientCa) || next.minVersion > tls.minVersion;
+      server.setSecureContext(secureContextOptions(next));
+      // What node:tls looks at for each connection; setSecureContext does not set it.
+      Object.assign(server, { requestCert: next.clientCa !== null });
+      tls = next;
+      if (demandsMore) times += 1;
+      return demandsMore;
+    },
+  };
 }
 
 /** @throws OperatorError when no handshake could be made with it. */
