@@ -4,12 +4,8 @@ import { clientNetwork } from '../http/client-network.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { canonicalAddress, normalizeAddress } from '../http/client-address.ts';
 import { createByteBudget } from './byte-budget.ts';
-import {
-  createConnectionGate,
-  type GateEvent,
-  type GatedConnection,
-  type GateLimits,
-} from './connection-gate.ts';
+import { createConnectionGate, type GatedConnection, type GateLimits } from './connection-gate.ts';
+import { createConnectionWarnings } from './connection-warnings.ts';
 import { readProxyHeader } from './proxied-socket.ts';
 
 /** How many connections there may be, and what they may hold together, in bytes. */
@@ -67,37 +63,19 @@ export type Acceptor = {
 export function createAcceptor(options: AcceptorOptions): Acceptor {
   const { limits, proxyProtocol, startTls, metrics, logger } = options;
   const accepted = new Map<string, AcceptedConnection>();
-  const warnOfFull = createFullWarning(logger);
-  const gate = createConnectionGate<AcceptedConnection>({
-    limits,
-    onFull: (event) => {
-      metrics.throttled('connections');
-      warnOfFull(event);
-    },
-  });
   const proven = new WeakSet<AcceptedConnection>();
-  const overLimit = (key: 'unprovenBytes' | 'waitingBytes') => {
-    const warn = everyMinute((limit: string) =>
-      logger.warn({ limit }, `${limit} is reached: ${overSentence[key]}`),
-    );
-    return () => {
-      metrics.throttled('connections');
-      warn(`limits.${key}`);
-    };
-  };
+  const warn = createConnectionWarnings(logger, metrics);
+  const gate = createConnectionGate<AcceptedConnection>({ limits, onFull: warn.full });
   const unproven = createByteBudget<AcceptedConnection>({
     maxBytes: limits.unprovenBytes,
     heldBytes: (connection) => connection.heldBytes(),
-    onOver: overLimit('unprovenBytes'),
+    onOver: () => warn.over('unprovenBytes'),
   });
   const waiting = createByteBudget<AcceptedConnection>({
     maxBytes: limits.waitingBytes,
     heldBytes: (connection) => connection.waitingBytes(),
-    onOver: overLimit('waitingBytes'),
+    onOver: () => warn.over('waitingBytes'),
   });
-  const warnOfStranger = everyMinute((client: string) =>
-    logger.warn({ client }, 'connections refused: their address is not in listen.trustedProxies'),
-  );
 
   const begin = (socket: Socket, connection: AcceptedConnection, network: string | null) => {
     if (network === null || gate.assign(connection, network)) startTls(socket);
@@ -121,16 +99,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const peerAddress = normalizeAddress(socket.remoteAddress ?? '');
     const isTrusted = options.isTrusted(peerAddress);
     const isStranger = proxyProtocol && !isTrusted;
-    if (isStranger) warnOfStranger(peerAddress);
-    const connection: AcceptedConnection = {
-      peerAddress,
-      isProven: () => proven.has(connection),
-      heldBytes: () => socket.bytesRead,
-      waitingBytes: () => 0,
-      isIdle: () => false,
-      close: () => socket.destroy(),
-      endInClear: (bytes) => socket.end(bytes),
-    };
+    if (isStranger) warn.untrusted(peerAddress);
+    const connection = openAccepted(socket, peerAddress, () => proven.has(connection));
     // Without an address it is gone already.
     if (isStranger || peerAddress === '' || !gate.enter(connection)) {
       socket.destroy();
@@ -178,42 +148,20 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 }
 
+/** A connection of which nothing is known yet but where it comes from. */
+function openAccepted(socket: Socket, peerAddress: string, isProven: () => boolean): AcceptedConnection {
+  return {
+    peerAddress,
+    isProven,
+    heldBytes: () => socket.bytesRead,
+    waitingBytes: () => 0,
+    isIdle: () => false,
+    close: () => socket.destroy(),
+    endInClear: (bytes) => socket.end(bytes),
+  };
+}
+
 /** What no two connections have in common at one time; a TLS socket has it from the TCP socket below. */
 function nameOf({ remoteAddress = '', remotePort = 0, localAddress = '' }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
-}
-
-const overSentence = {
-  unprovenBytes:
-    'of the connections on which nobody has shown a right password, those that hold the most are closed',
-  waitingBytes:
-    'of the connections with requests that wait, those on which the most waits are closed; no client of a registry sends requests before it has the answer to the last',
-} as const;
-
-const fullSentence: Readonly<Record<GateEvent['closed'], string>> = {
-  oldest: 'for each new connection the oldest is closed on which nobody has shown a right password',
-  idle: 'for each new connection an idle one is closed, of the user who has the most of them',
-  newest: 'new connections are closed',
-};
-
-function createFullWarning(logger: Logger): (event: GateEvent) => void {
-  const warn = (event: GateEvent) =>
-    logger.warn(
-      { limit: `limits.${event.limit}` },
-      `limits.${event.limit} is reached, or a part of it that one worker has: ${fullSentence[event.closed]}`,
-    );
-  const warnings = {
-    connections: { oldest: everyMinute(warn), idle: everyMinute(warn), newest: everyMinute(warn) },
-    connectionsPerAddress: { oldest: everyMinute(warn), idle: everyMinute(warn), newest: everyMinute(warn) },
-  };
-  return (event) => warnings[event.limit][event.closed](event);
-}
-
-function everyMinute<Argument>(act: (argument: Argument) => void): (argument: Argument) => void {
-  let quietUntilMs = 0;
-  return (argument) => {
-    if (Date.now() < quietUntilMs) return;
-    quietUntilMs = Date.now() + 60_000;
-    act(argument);
-  };
 }

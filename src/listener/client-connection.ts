@@ -6,6 +6,7 @@ import type { AcceptedConnection } from './acceptor.ts';
 import type { Exchange, RequestConnection } from '../pipeline/exchange.ts';
 import { headerValues } from '../http/raw-headers.ts';
 import { announcesBody } from '../pipeline/framing.ts';
+import { followHeldBytes, headBytes } from './held-bytes.ts';
 import { controlReading } from './reading.ts';
 
 export type ConnectionLimits = {
@@ -44,12 +45,6 @@ const unprovenUnderWay = 2;
 /** What may come with one request, in bytes: more on a connection without a user, and the connection ends with the answer. */
 const unprovenBurstBytes = 16 * 1024;
 
-/** What a request that waits takes beside its bytes: the objects that stand for it. */
-const waitingBytes = 8 * 1024;
-
-/** What the name or the value of a field takes beside its bytes, of which it may have one. */
-const fieldTextBytes = 32;
-
 /** A body up to this is read before it is wanted, in bytes: so a client that leaves meanwhile is noticed. */
 const readAheadBytes = 16 * 1024;
 
@@ -60,29 +55,9 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   const { accepted, limits } = options;
   const underWay = new Set<Exchange>();
   const reading = controlReading(socket);
-  /** What had come when it was idle last, and what of that is held no more: bodies that went on, and heads of requests that were over before the last came. */
-  let idleAtBytes = socket.bytesRead;
-  let releasedBytes = 0;
-  /** The heads of requests that ended since the last one came. */
-  let endedBytes = 0;
-  const answered = new WeakSet<Exchange>();
-
-  /** What has come since and did not go on. */
-  const comeBytes = (): number => {
-    const streaming = [...underWay].reduce((sum, { transfer }) => sum + (transfer?.bytesIn ?? 0), 0);
-    return Math.max(0, socket.bytesRead - idleAtBytes - releasedBytes - streaming);
-  };
-  accepted.heldBytes = () =>
-    [...underWay].reduce((sum, { req }) => sum + fieldBytes(req), comeBytes() + objectBytes(underWay));
-  accepted.waitingBytes = () => {
-    const [first] = underWay;
-    let sum = objectBytes(underWay);
-    for (const exchange of underWay) {
-      if (exchange !== first) sum += headBytes(exchange.req) + fieldBytes(exchange.req);
-      if (exchange.transfer === null) sum += exchange.req.readableLength;
-    }
-    return sum;
-  };
+  const held = followHeldBytes(socket, underWay);
+  accepted.heldBytes = held.held;
+  accepted.waitingBytes = held.waiting;
   accepted.isIdle = () => underWay.size === 0;
 
   const waitsTooMuch = (): boolean => {
@@ -107,7 +82,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     reading.hold('body');
   };
   // Not before the last of those that wait: one of them may come with a right password.
-  const isCostly = () => !accepted.isProven() && underWay.size <= 1 && comeBytes() > unprovenBurstBytes;
+  const isCostly = () => !accepted.isProven() && underWay.size <= 1 && held.come() > unprovenBurstBytes;
 
   const createFor = (req: IncomingMessage, hasBody: boolean): RequestConnection => ({
     prove: (principal) => {
@@ -138,14 +113,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       return createFor(req, hasBody);
     },
     begin: (exchange) => {
-      // Its client may have read an answer before this side knows that it was through: what asked for it is held no more.
-      for (const each of underWay)
-        if (each.res.writableEnded && !answered.has(each)) {
-          answered.add(each);
-          releasedBytes += wireBytes(each.req);
-        }
-      releasedBytes += endedBytes;
-      endedBytes = 0;
+      held.begin();
       underWay.add(exchange);
       readOn();
       if (!accepted.isProven()) options.onUnproven();
@@ -155,14 +123,11 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       // One that was answered before its body was whole ends the connection, and the rest stays unread.
       if (exchange.req.complete) readBodyOf(exchange.req);
       readOn();
-      releasedBytes += exchange.transfer?.bytesIn ?? 0;
-      if (!answered.has(exchange)) endedBytes += wireBytes(exchange.req);
+      held.end(exchange);
       if (underWay.size > 0) return false;
       options.onWaiting(accepted, false);
       const wasCostly = isCostly();
-      idleAtBytes = socket.bytesRead;
-      releasedBytes = 0;
-      endedBytes = 0;
+      held.restart();
       return wasCostly;
     },
   };
@@ -172,23 +137,4 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
 function isReadAhead({ rawHeaders }: IncomingMessage): boolean {
   const [length = 'Infinity'] = headerValues(rawHeaders, 'content-length');
   return Number(length) <= readAheadBytes;
-}
-
-/** What stands for the requests behind the first. */
-function objectBytes({ size }: ReadonlySet<Exchange>): number {
-  return Math.max(0, size - 1) * waitingBytes;
-}
-
-/** What a head takes beside its bytes. */
-function fieldBytes({ rawHeaders }: IncomingMessage): number {
-  return rawHeaders.length * fieldTextBytes;
-}
-
-function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
-  return rawHeaders.reduce((sum, text) => sum + text.length, url.length);
-}
-
-/** A head as it came (RFC 9112 section 3), but for odd white space. */
-function wireBytes(req: IncomingMessage): number {
-  return headBytes(req) + (req.method?.length ?? 0) + ' HTTP/1.1 \r\n\r\n'.length + 2 * req.rawHeaders.length;
 }
