@@ -10,7 +10,7 @@ import { OciError } from '../registry/error.ts';
 import { withoutOddSource } from '../registry/mount.ts';
 import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
-import { parseOperation, type BlobName, type Operation } from '../registry/operation.ts';
+import { parseOperation, type Operation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
 import { tooLarge, type Engine } from '../upstream/forward.ts';
 import type { Ask } from '../upstream/request.ts';
@@ -34,7 +34,7 @@ import { checkFraming, checkMethod } from './framing.ts';
 import type { GuardTags } from './immutable-tags/immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
-import { respondFromStorage } from './serve/blob-response.ts';
+import { createStorageStage } from './serve/blob-response.ts';
 import type { AnswerToken } from './authenticate/token-endpoint.ts';
 import { createUploadLimit } from './upload-limit.ts';
 import { createErrorBoundary } from './error-boundary.ts';
@@ -107,6 +107,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization);
   const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
   const answerFromCache = createCacheStage({ ...options, warnings });
+  const answerFromStorage = createStorageStage({ ...options, upstreamHeaders });
   const forward = createForwardStage({ ...options, warnings, upstreamHeaders, maxBodyBytes });
   const refuse = createErrorBoundary(options);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
@@ -134,26 +135,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (isDraining) throw draining();
       const target = parseTarget(exchange.rawTarget);
       const operation = parseOperation(exchange.method, target, options.openPaths);
-      exchange.operation = operation;
-      exchange.routeKind = routeLabelOf(operation);
-      if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
+      recordOperation(exchange, operation);
       checkFraming(exchange.req, operation);
-      if (exchange.expectation === 'unknown') {
-        throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
-      }
+      checkExpectation(exchange);
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
       const authentication = await authenticate(exchange, operation);
       const { principal } = authentication;
       if (principal.kind !== 'anonymous') recordPrincipal(exchange, principal);
-      if (operation.kind === 'outside' && authentication.isAnonymous)
-        throw credentialsNeeded(challenge(exchange));
-      if (operation.kind === 'outside')
-        throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
-      checkMethod(exchange.method);
-      // An anonymous client hears first that credentials are needed, from the policy.
-      if (operation.kind === 'misnamed' && !authentication.isAnonymous)
-        throw nameFaultError(operation.fault, exchange.method);
+      checkExists(exchange, operation, authentication, challenge);
       const authorized: AuthorizedRequest = authorize?.(exchange, operation, target, authentication) ?? {
         rawTarget: withoutOddSource(exchange.method, target),
         hidesForm: false,
@@ -166,7 +156,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const cacheable = cacheableOf(operation, target.path);
       if (cacheable && (await answerFromCache(exchange, cacheable, authentication))) return;
       const stored = operation.kind === 'blob' ? operation.stored : null;
-      if (stored && (await answerBlob(exchange, stored, { ...authentication, ...authorized }))) return;
+      if (stored && (await answerFromStorage(exchange, stored, { ...authentication, ...authorized }))) return;
       const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
       if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
       const written = writtenOf(operation);
@@ -189,19 +179,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     }
   };
 
-  /** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
-  const answerBlob = async (
-    exchange: Exchange,
-    name: BlobName,
-    authentication: Authentication & AuthorizedRequest,
-  ): Promise<boolean> => {
-    if (options.storage === null || exchange.method !== 'GET') return false;
-    if (authentication.keepAuthorization || exchange.expectation !== 'none') return false;
-    const { editsFor, refusedBodies } = options;
-    const headers = upstreamHeaders(exchange, authentication);
-    return respondFromStorage(exchange, name, headers, { ...options.storage, editsFor, refusedBodies });
-  };
-
   /** Answers with what of a list the client may know of. */
   const answerList = async (
     exchange: Exchange,
@@ -213,4 +190,30 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 
   return { handle, answer };
+}
+
+function recordOperation(exchange: Exchange, operation: Operation): void {
+  exchange.operation = operation;
+  exchange.routeKind = routeLabelOf(operation);
+  if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
+}
+
+function checkExpectation({ expectation }: Exchange): void {
+  if (expectation === 'unknown')
+    throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
+}
+
+/** Refuses what no registry has. @throws OciError */
+function checkExists(
+  exchange: Exchange,
+  operation: Operation,
+  { isAnonymous }: Authentication,
+  challenge: Challenge,
+): void {
+  if (operation.kind === 'outside' && isAnonymous) throw credentialsNeeded(challenge(exchange));
+  if (operation.kind === 'outside')
+    throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
+  checkMethod(exchange.method);
+  // An anonymous client hears first that credentials are needed, from the policy.
+  if (operation.kind === 'misnamed' && !isAnonymous) throw nameFaultError(operation.fault, exchange.method);
 }

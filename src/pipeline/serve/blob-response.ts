@@ -5,18 +5,48 @@ import type { Ask, AskedRequest } from '../../upstream/request.ts';
 import { buildClientHeaders } from '../../upstream/headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { FilePart } from '../../storage/file-transfer.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { endAnswer } from '../error-response.ts';
 import { whileClientStays } from '../while-client-stays.ts';
 import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
+import type { UpstreamHeaders } from '../upstream-headers.ts';
 
-export type StoredAnswerOptions = {
+type StoredAnswerOptions = {
   readonly blobs: BlobStorage;
   readonly ask: Ask;
   readonly editsFor: EditsFor;
   readonly refusedBodies: RefusedBodies;
 };
+
+export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refusedBodies'> & {
+  /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
+  readonly storage: Pick<StoredAnswerOptions, 'blobs' | 'ask'> | null;
+  readonly upstreamHeaders: UpstreamHeaders;
+};
+
+/** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
+export type AnswerFromStorage = (
+  exchange: Exchange,
+  name: BlobName,
+  request: Authentication & AuthorizedRequest,
+) => Promise<boolean>;
+
+export function createStorageStage({
+  storage,
+  editsFor,
+  refusedBodies,
+  upstreamHeaders,
+}: StorageStageOptions): AnswerFromStorage {
+  const answering = storage && { ...storage, editsFor, refusedBodies };
+  return async (exchange, name, request) => {
+    if (answering === null || exchange.method !== 'GET') return false;
+    if (request.keepAuthorization || exchange.expectation !== 'none') return false;
+    return respondFromStorage(exchange, name, upstreamHeaders(exchange, request), answering);
+  };
+}
 
 /**
  * Answers a GET of a blob with the head that the registry itself gives to a HEAD of the same, and with the bytes that it would send,
@@ -25,7 +55,7 @@ export type StoredAnswerOptions = {
  * @param headers what upstream is told about the request.
  * @throws OciError when upstream gave no answer.
  */
-export async function respondFromStorage(
+async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
   headers: AskedRequest['headers'],

@@ -1,0 +1,124 @@
+import { OciError } from '../../registry/error.ts';
+import { digestForm } from '../../registry/names/digest.ts';
+import { tagForm } from '../../registry/names/tag.ts';
+import type { TagChange } from '../../registry/tag-change.ts';
+import type { CanonicalTarget } from '../../registry/target.ts';
+import { hasFormType } from '../../upstream/headers.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { Exchange } from '../exchange.ts';
+import { readPushedDigest } from '../serve/pushed-digest.ts';
+import { heldLimitMs, type WithQuestions } from './digest-delete.ts';
+import type { InSlot, Proceed } from './repository-slot.ts';
+import type { TagLookup } from './tag-lookup.ts';
+
+export type TagPushOptions = {
+  readonly inSlot: InSlot;
+  readonly withQuestions: WithQuestions;
+  readonly maxManifestBytes: number;
+  /** The number of the pattern by which a tag is immutable; null: it is not. */
+  readonly patternOf: (repository: string, tag: string) => number | null;
+};
+
+/** A push of a manifest, and what it comes with. */
+export type PushRequest = {
+  readonly exchange: Exchange;
+  readonly target: CanonicalTarget;
+  readonly authentication: Authentication;
+  readonly mayOverwrite: boolean;
+  readonly proceed: Proceed;
+};
+
+/** As many as the distribution-spec lets a client name in one request ("Pushing Manifests With Tags"). */
+const maxQueryTags = 10;
+
+/** A tag that is immutable by the pattern of this number, counted from 1. */
+type ImmutableTag = { readonly tag: string; readonly pattern: number };
+
+/**
+ * Creates what forwards a push unless it would move an immutable tag. The same manifest once more is answered here: it changes nothing.
+ */
+export function createTagPush({ inSlot, withQuestions, maxManifestBytes, patternOf }: TagPushOptions) {
+  return async (
+    { exchange, target, authentication, mayOverwrite, proceed }: PushRequest,
+    { repository, digest, tag, queryTags, isV1 }: Extract<TagChange, { kind: 'push' }>,
+    refuse: (what: string, pattern: number) => OciError,
+  ): Promise<void> => {
+    checkQueryTags(exchange, queryTags);
+    const immutable = (tag === null ? queryTags : [tag, ...queryTags]).flatMap((each) => {
+      const pattern = patternOf(repository, each);
+      return pattern === null ? [] : [{ tag: each, pattern }];
+    });
+    const [first] = immutable;
+    if (!first) return proceed();
+    if (tag !== null && queryTags.length > 0)
+      throw new OciError(
+        'BAD_REQUEST',
+        'A push that names tags in its query has to name a digest in its path.',
+      );
+    const existing = await inSlot(exchange, repository, async (proceedInTurn) => {
+      // Who may overwrite waits for a turn, too: whoever has found a tag absent is not to find it there afterwards.
+      const found = mayOverwrite
+        ? null
+        : await withQuestions(exchange, authentication, heldLimitMs, (questions) =>
+            findOther(questions, immutable, digest, (each) =>
+              isV1
+                ? (['GET', target.rawPath] as const)
+                : (['HEAD', `/v2/${repository}/manifests/${each}`] as const),
+            ),
+          );
+      if (found === null) await proceedInTurn(proceed);
+      return found;
+    });
+    if (existing === null) return;
+    const isSame = digest === null && !isV1 && (await hasDigest(exchange, existing.digest, maxManifestBytes));
+    if (exchange.res.destroyed) return;
+    if (!isSame) throw refuse(`move ${repository}:${existing.tag}`, existing.pattern);
+    answerCreated(exchange, repository, existing.digest ?? '');
+  };
+}
+
+/** The first of the tags that exists, and does not name this very digest; null: none. */
+async function findOther(
+  questions: TagLookup,
+  tags: readonly ImmutableTag[],
+  digest: string | null,
+  questionFor: (tag: string) => readonly ['GET' | 'HEAD', string],
+): Promise<(ImmutableTag & { readonly digest: string | null }) | null> {
+  for (const each of tags) {
+    const found = await questions.find(...questionFor(each.tag));
+    if (found !== null && (digest === null || found.digest !== digest))
+      return { ...each, digest: found.digest };
+  }
+  return null;
+}
+
+/** Whether what is being pushed is what is there already, as when a job runs once more. */
+async function hasDigest(exchange: Exchange, digest: string | null, maxBytes: number): Promise<boolean> {
+  const algorithm = digest?.split(':')[0];
+  if (algorithm !== 'sha256' && algorithm !== 'sha512') return false;
+  const pushed = readPushedDigest(exchange, { algorithm, maxBytes });
+  exchange.transfer = pushed.transfer;
+  return (await pushed.digest) === digest;
+}
+
+/** What could mean other tags to upstream than to whoever reads it here. @throws OciError BAD_REQUEST */
+function checkQueryTags({ req }: Exchange, tags: readonly string[]): void {
+  if (tags.length > maxQueryTags)
+    throw new OciError('BAD_REQUEST', `A push can name at most ${maxQueryTags} tags in its query.`);
+  if (!tags.every((tag) => tagForm.test(tag)))
+    throw new OciError('BAD_REQUEST', 'The query names something as a tag that is none.');
+  if (hasFormType(req.rawHeaders))
+    throw new OciError('BAD_REQUEST', 'A manifest is no form: send its own media type as Content-Type.');
+}
+
+function answerCreated(exchange: Exchange, repository: string, digest: string): void {
+  exchange.reason = 'pushed-before';
+  exchange.res.writeHead(201, {
+    ...exchange.answerHeaders,
+    'Docker-Distribution-Api-Version': 'registry/2.0',
+    ...(digestForm.test(digest) ? { 'Docker-Content-Digest': digest } : {}),
+    Location: `/v2/${repository}/manifests/${digest}`,
+    'Content-Length': 0,
+  });
+  exchange.res.end();
+}
