@@ -1,6 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { createAnswerCache, type CacheCounters } from '../cache/answer-cache.ts';
+import {
+  createAnswerCache,
+  type AnswerCache,
+  type AnswerCacheOptions,
+  type CacheCounters,
+} from '../cache/answer-cache.ts';
+import type { Config } from '../config/schema/schema.ts';
 import type { CacheStore } from '../cache/store.ts';
 import { type Metrics } from '../telemetry/metrics/metrics.ts';
 import { createRelayBudget } from '../upstream/body/relay-budget.ts';
@@ -11,8 +17,12 @@ import { createPolicy } from '../policy/policy.ts';
 import { createAudit } from '../pipeline/serve/audit.ts';
 import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
 import { createCors } from '../pipeline/cors.ts';
-import { createDeleteGate } from '../pipeline/serve/delete-gate.ts';
-import { createImmutableTags } from '../pipeline/immutable-tags/immutable-tags.ts';
+import { createDeleteGate, type DeleteGate } from '../pipeline/serve/delete-gate.ts';
+import {
+  createImmutableTags,
+  type GuardTags,
+  type ImmutableTagsOptions,
+} from '../pipeline/immutable-tags/immutable-tags.ts';
 import { createAuthStages } from './auth-stages.ts';
 import { type Deletes } from './open-deletes.ts';
 import type { ServedState } from './served-state.ts';
@@ -52,7 +62,7 @@ export type Shared = {
 export async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
-  const { store, counters, locks, deletes, metrics, logger, sessionSecret } = shared;
+  const { metrics, logger, sessionSecret } = shared;
   const { authenticator } = users;
   const budget = createRelayBudget(limits.relayBytes);
   const upstream = createUpstream({
@@ -65,13 +75,8 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     connectTimeoutMs: config.upstream.connectTimeout,
     readTimeoutMs: config.upstream.readTimeout,
   };
-  const gate = createDeleteGate({
-    ...deletes,
-    waitMs: limits.deleteWait,
-    maxDeletes: limits.deleteQueue,
-    maxPerRepository: limits.heldPerRepository,
-    maxInAll: limits.heldRequests,
-  });
+  const { authorization: upstreamAuthorization } = upstream;
+  const gate = openDeleteGate(config, shared.deletes);
   const ask = gate.guardAsk(createAsk(upstreamOptions));
   const refusedBodies = createRefusedBodies({
     maxBytes: limits.refusedBodyBytes,
@@ -79,19 +84,9 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     maxAtOnce: limits.refusedBodies,
   });
   const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
-  const cache =
-    store === null
-      ? null
-      : createAnswerCache({
-          store,
-          counters,
-          maxEntryBytes: config.cache.maxEntryBytes,
-          room: wholeAnswers.room,
-          storedFields: config.cache.headers,
-          fetch: createFetch(ask, upstream.authorization, wholeAnswers.room),
-          now: () => performance.now(),
-          logger,
-        });
+  const { room } = wholeAnswers;
+  const fetch = createFetch(ask, upstreamAuthorization, room);
+  const cache = openAnswerCache(config, shared, { fetch, room });
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
   const now = () => performance.now();
@@ -103,7 +98,6 @@ export async function openService(state: ServedState, users: Users, shared: Shar
   });
   const cors = createCors(config.cors.origins);
   const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
-  const { immutableTags } = config;
   const pipeline = createPipeline({
     authenticator,
     ...createAuthStages({
@@ -117,26 +111,14 @@ export async function openService(state: ServedState, users: Users, shared: Shar
       wholeAnswers,
       metrics,
     }),
-    guardTags:
-      immutableTags.length === 0
-        ? null
-        : createImmutableTags({
-            ...{ patterns: immutableTags, policy, locks, ask, upstreamAuthorization: upstream.authorization },
-            maxManifestBytes: limits.manifestBytes,
-            maxQuestions: limits.tagQuestions,
-            maxListBytes: limits.tagListBytes,
-            maxInquiries: limits.tagInquiries,
-            maxKnownBytes: limits.tagContentBytes,
-            lockWaitMs: limits.tagLockWait,
-            maxWaiting: limits.tagLockQueue,
-          }),
+    guardTags: openImmutableTags(config, { policy, ask, upstreamAuthorization, locks: shared.locks }),
     gate,
     engine: createEngine({ ...upstreamOptions, budget }),
     cache,
     storage: blobs === null ? null : { blobs, ask },
     audit: config.log.audit
       ? createAudit({
-          ...{ logger, ask, upstreamAuthorization: upstream.authorization, now },
+          ...{ logger, ask, upstreamAuthorization, now },
           maxKeptBytes: limits.auditedBytes,
         })
       : null,
@@ -147,7 +129,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     openPaths: new Set(auth.open),
     editsFor,
     cors,
-    upstreamAuthorization: upstream.authorization,
+    upstreamAuthorization,
     maxManifestBytes: limits.manifestBytes,
     uploadsPerUser: limits.uploadsPerUser,
     ...{ refusedBodies, wholeAnswers },
@@ -163,6 +145,48 @@ export async function openService(state: ServedState, users: Users, shared: Shar
       upstream.close();
     },
   };
+}
+
+function openDeleteGate({ limits }: Config, deletes: Deletes): DeleteGate {
+  return createDeleteGate({
+    ...deletes,
+    waitMs: limits.deleteWait,
+    maxDeletes: limits.deleteQueue,
+    maxPerRepository: limits.heldPerRepository,
+    maxInAll: limits.heldRequests,
+  });
+}
+
+function openAnswerCache(
+  { cache }: Config,
+  { store, counters, logger }: Shared,
+  parts: Pick<AnswerCacheOptions, 'fetch' | 'room'>,
+): AnswerCache | null {
+  if (store === null) return null;
+  return createAnswerCache({
+    ...{ ...parts, store, counters, logger },
+    maxEntryBytes: cache.maxEntryBytes,
+    storedFields: cache.headers,
+    now: () => performance.now(),
+  });
+}
+
+function openImmutableTags(
+  { immutableTags: patterns, limits }: Config,
+  parts: Pick<ImmutableTagsOptions, 'policy' | 'locks' | 'ask' | 'upstreamAuthorization'>,
+): GuardTags | null {
+  if (patterns.length === 0) return null;
+  return createImmutableTags({
+    ...parts,
+    patterns,
+    maxManifestBytes: limits.manifestBytes,
+    maxQuestions: limits.tagQuestions,
+    maxListBytes: limits.tagListBytes,
+    maxInquiries: limits.tagInquiries,
+    maxKnownBytes: limits.tagContentBytes,
+    lockWaitMs: limits.tagLockWait,
+    maxWaiting: limits.tagLockQueue,
+  });
 }
 
 /** Whether a service of the one state would be as that of the other. */
