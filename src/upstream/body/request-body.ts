@@ -37,104 +37,130 @@ const maxWaiting = 2;
  * Builds what passes a request's body on in fewer and larger pieces than it came in, a TLS record of 16 KiB each: what has come in
  * one turn of the event loop goes on together at its end. Where chunks end carries no meaning (RFC 9112 section 7.1).
  */
-export function createRequestBody({ req, openBuffers, onBytes, beforeEnd }: RequestBodyOptions): RequestBody {
-  let stop = () => {};
-  let waiting = 0;
-  let isHeld = false;
-  /** With a length, upstream has all of a body as soon as it has its last byte. */
-  const lastByteAt = beforeEnd ? Number(headerValues(req.rawHeaders, 'content-length')[0] ?? NaN) : NaN;
-
-  const pipe = (upstreamRequest: ClientRequest) => {
-    let isStopped = false;
-    let buffers: BodyBuffers | undefined;
-    /** What has come and not gone on, and the pieces that it was copied from. */
-    let memory: Buffer | undefined;
-    let filledBytes = 0;
-    let spent: Buffer[] = [];
-    let flushing: NodeJS.Immediate | undefined;
-    let receivedBytes = 0;
-    let mayEnd = false;
-    const keepsBack = () => !mayEnd && receivedBytes >= lastByteAt;
-
-    const send = (piece: Buffer, from: BodyBuffers) => {
-      const bytes = piece.subarray(0, filledBytes);
-      memory = undefined;
-      filledBytes = 0;
-      waiting += 1;
-      if (waiting >= maxWaiting) req.pause();
-      upstreamRequest.write(bytes, (error) => {
-        if (error) return; // its memory may be in use still; upstream's failure is told elsewhere
-        from.giveBack(piece);
-        if (isStopped) return;
-        waiting -= 1;
-        req.resume();
-      });
-    };
-    const flush = () => {
-      clearImmediate(flushing);
-      flushing = undefined;
-      if (memory && buffers && !keepsBack()) send(memory, buffers);
-      if (spent.length > 0) freeMemory(spent);
-      spent = [];
-    };
-    const onData = (bytes: Buffer) => {
-      onBytes(bytes.length);
-      if (isStopped) return;
-      receivedBytes += bytes.length;
-      buffers ??= openBuffers();
-      for (let at = 0; at < bytes.length;) {
-        memory ??= buffers.take();
-        const copiedBytes = bytes.copy(memory, filledBytes, at);
-        at += copiedBytes;
-        filledBytes += copiedBytes;
-        if (filledBytes === memory.length && !(at === bytes.length && keepsBack())) send(memory, buffers);
-      }
-      if (bytes.length >= minFreedBytes) spent.push(bytes);
-      flushing ??= setImmediate(flush);
-    };
-    const end = () => {
-      isHeld = false;
-      if (isStopped) return;
-      mayEnd = true;
-      flush();
-      stop();
-      upstreamRequest.end();
-    };
-    const onEnd = () => {
-      const held = beforeEnd?.();
-      if (held === undefined) {
-        end();
-        return;
-      }
-      isHeld = true;
-      flush();
-      held.then(end, () => {}); // who holds it ends the request
-    };
-    stop = () => {
-      if (isStopped) return;
-      isStopped = true;
-      clearImmediate(flushing);
-      req.off('data', onData).off('end', onEnd);
-    };
-    waiting = 0;
-    if (req.readableEnded) process.nextTick(onEnd);
-    req.on('data', onData).on('end', onEnd).resume();
-  };
-
+export function createRequestBody(options: RequestBodyOptions): RequestBody {
+  const { req } = options;
+  let passage: BodyPassage | undefined;
   return {
     pipe: (upstreamRequest) => {
-      stop(); // an attempt that failed
-      pipe(upstreamRequest);
+      passage?.stop(); // an attempt that failed
+      passage = new BodyPassage(options, upstreamRequest);
     },
     get waitsForUpstream() {
-      return waiting >= maxWaiting;
+      return passage?.waitsForUpstream === true;
     },
     get isHeld() {
-      return isHeld;
+      return passage?.isHeld === true;
     },
     stop: () => {
-      stop();
+      passage?.stop();
       req.pause();
     },
   };
+}
+
+/** Passes a body on to one request to upstream. */
+class BodyPassage {
+  isHeld = false;
+  readonly #options: RequestBodyOptions;
+  readonly #upstreamRequest: ClientRequest;
+  /** With a length, upstream has all of a body as soon as it has its last byte. */
+  readonly #lastByteAt: number;
+  #receivedBytes = 0;
+  #waiting = 0;
+  #mayEnd = false;
+  #isStopped = false;
+  #buffers: BodyBuffers | undefined;
+  /** What has come and not gone on, and the pieces that it was copied from. */
+  #memory: Buffer | undefined;
+  #filledBytes = 0;
+  #spent: Buffer[] = [];
+  #flushing: NodeJS.Immediate | undefined;
+
+  constructor(options: RequestBodyOptions, upstreamRequest: ClientRequest) {
+    const { req, beforeEnd } = options;
+    this.#options = options;
+    this.#upstreamRequest = upstreamRequest;
+    this.#lastByteAt = beforeEnd ? Number(headerValues(req.rawHeaders, 'content-length')[0] ?? NaN) : NaN;
+    if (req.readableEnded) process.nextTick(this.#onEnd);
+    req.on('data', this.#onData).on('end', this.#onEnd).resume();
+  }
+
+  get waitsForUpstream(): boolean {
+    return this.#waiting >= maxWaiting;
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    clearImmediate(this.#flushing);
+    this.#options.req.off('data', this.#onData).off('end', this.#onEnd);
+  }
+
+  readonly #onData = (bytes: Buffer): void => {
+    this.#options.onBytes(bytes.length);
+    if (this.#isStopped) return;
+    this.#receivedBytes += bytes.length;
+    this.#buffers ??= this.#options.openBuffers();
+    for (let at = 0; at < bytes.length;) {
+      this.#memory ??= this.#buffers.take();
+      const copiedBytes = bytes.copy(this.#memory, this.#filledBytes, at);
+      at += copiedBytes;
+      this.#filledBytes += copiedBytes;
+      const isFull = this.#filledBytes === this.#memory.length;
+      if (isFull && !(at === bytes.length && this.#keepsBack())) this.#send(this.#memory, this.#buffers);
+    }
+    if (bytes.length >= minFreedBytes) this.#spent.push(bytes);
+    this.#flushing ??= setImmediate(this.#flush);
+  };
+
+  readonly #onEnd = (): void => {
+    const held = this.#options.beforeEnd?.();
+    if (held === undefined) {
+      this.#end();
+      return;
+    }
+    this.isHeld = true;
+    this.#flush();
+    held.then(
+      () => this.#end(),
+      () => {}, // who holds it ends the request
+    );
+  };
+
+  #end(): void {
+    this.isHeld = false;
+    if (this.#isStopped) return;
+    this.#mayEnd = true;
+    this.#flush();
+    this.stop();
+    this.#upstreamRequest.end();
+  }
+
+  #keepsBack(): boolean {
+    return !this.#mayEnd && this.#receivedBytes >= this.#lastByteAt;
+  }
+
+  readonly #flush = (): void => {
+    clearImmediate(this.#flushing);
+    this.#flushing = undefined;
+    if (this.#memory && this.#buffers && !this.#keepsBack()) this.#send(this.#memory, this.#buffers);
+    if (this.#spent.length > 0) freeMemory(this.#spent);
+    this.#spent = [];
+  };
+
+  #send(piece: Buffer, from: BodyBuffers): void {
+    const { req } = this.#options;
+    const bytes = piece.subarray(0, this.#filledBytes);
+    this.#memory = undefined;
+    this.#filledBytes = 0;
+    this.#waiting += 1;
+    if (this.waitsForUpstream) req.pause();
+    this.#upstreamRequest.write(bytes, (error) => {
+      if (error) return; // its memory may be in use still; upstream's failure is told elsewhere
+      from.giveBack(piece);
+      if (this.#isStopped) return;
+      this.#waiting -= 1;
+      req.resume();
+    });
+  }
 }
