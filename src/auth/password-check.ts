@@ -1,4 +1,5 @@
-import { createDummyHashChoice } from './password/dummy-hash.ts';
+import { createHmac, randomBytes } from 'node:crypto';
+import type { HtpasswdEntry } from './htpasswd/htpasswd.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
@@ -13,6 +14,9 @@ export type PasswordResult =
 export type CheckPassword = (login: Login, address: string) => Promise<PasswordResult>;
 
 type Login = { readonly name: string; readonly password: string };
+
+/** A bcrypt hash of cost 10 of a random password that nobody knows, for a file without any usable user. */
+const hashForNobody = '$2y$10$Y4KQRe03G3r3CxuEtoOXFOVVZ6L72/Py4lPjle1WGHfzICPmyD31.';
 
 /** Creates the check of passwords against the lines of an htpasswd file, for those who are not locked out. */
 export function createPasswordCheck(options: {
@@ -46,6 +50,20 @@ export function createPasswordCheck(options: {
     }
     throttle.succeeded(attempt);
     return { kind: 'right', hash };
+  };
+}
+
+/**
+ * Creates the choice of the hash that an unknown name is checked against, so that it costs what a known one does.
+ *
+ * A fixed hash would tell them apart as soon as a file mixes kinds. The choice is spread over the usable entries by a
+ * keyed hash of the name: always the same for one name, not to be foretold, and as often slow or fast as the users are.
+ */
+function createDummyHashChoice(): (name: string, usable: readonly HtpasswdEntry[]) => string {
+  const secret = randomBytes(32);
+  return (name, usable) => {
+    const number = createHmac('sha256', secret).update(name).digest().readUIntBE(0, 6);
+    return usable[number % usable.length]?.hash ?? hashForNobody;
   };
 }
 

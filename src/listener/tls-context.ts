@@ -3,7 +3,6 @@ import type { Server, ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import { OperatorError } from '../system/operator-error.ts';
-import { keyExchangeGroups } from './key-exchange-groups.ts';
 
 export type ListenerTls = {
   readonly cert: string;
@@ -28,6 +27,25 @@ const ciphers = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
+
+/** With it a recording of today stays secret from tomorrow's quantum computers; OpenSSL has it from 3.5 on. */
+const hybrid = 'X25519MLKEM768';
+
+/**
+ * The groups for the key exchange, in the form of node:tls' ecdhCurve: those that cost the server about as little as the
+ * client. OpenSSL's own list goes on to ffdhe8192, with which a client that computes nothing itself has the server
+ * compute for a tenth of a second (CVE-2002-20001). Every client of TLS 1.3 knows P-256 (RFC 8446 section 9.1).
+ */
+const keyExchangeGroups = [...(isKnown(hybrid) ? [hybrid] : []), 'X25519', 'P-256', 'P-384'].join(':');
+
+function isKnown(group: string): boolean {
+  try {
+    createSecureContext({ ecdhCurve: group });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** What node:tls makes the context of a handshake from. */
 function secureContextOptions({ cert, key, minVersion, clientCa }: ListenerTls): SecureContextOptions {

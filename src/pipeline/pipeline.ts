@@ -42,7 +42,6 @@ import { createCacheStage } from './serve/cache-stage.ts';
 import { createForwardStage } from './serve/forward-stage.ts';
 import { createUpstreamHeaders } from './upstream-headers.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
-import { addVersionCheckHeaders } from './version-check-headers.ts';
 import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
@@ -196,6 +195,17 @@ function recordOperation(exchange: Exchange, operation: Operation): void {
   exchange.operation = operation;
   exchange.routeKind = routeLabelOf(operation);
   if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
+}
+
+/** Every answer to a version check depends on who asks, and must not be kept. */
+function addVersionCheckHeaders(exchange: Exchange): void {
+  const { answerHeaders } = exchange;
+  exchange.answerHeaders = {
+    ...answerHeaders,
+    'Docker-Distribution-Api-Version': 'registry/2.0',
+    Vary: ['User-Agent', ...(answerHeaders['Vary'] === undefined ? [] : [answerHeaders['Vary']])].join(', '),
+    'Cache-Control': 'no-store',
+  };
 }
 
 function checkExpectation({ expectation }: Exchange): void {
