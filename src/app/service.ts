@@ -7,7 +7,7 @@ import {
   type CacheCounters,
 } from '../cache/answer-cache.ts';
 import type { Config } from '../config/schema/schema.ts';
-import type { CacheStore } from '../cache/store.ts';
+import type { CacheStore } from '../cache/stores/store.ts';
 import { type Metrics } from '../telemetry/metrics/metrics.ts';
 import { createRelayBudget } from '../upstream/body/relay-budget.ts';
 import { createEngine } from '../upstream/forward.ts';

@@ -8,7 +8,7 @@ import { isShareable } from './shareable.ts';
 import { createSharedAnswers } from './shared-answers.ts';
 import { createSharedFetches, type Fetched } from './shared-fetches.ts';
 import { createStorable, type Storable } from './storable.ts';
-import type { CacheStore, Slot, Ticket } from './store.ts';
+import type { CacheStore, Slot, Ticket } from './stores/store.ts';
 import { createVariantReader } from './variants.ts';
 
 /** A request to upstream on behalf of everyone who waits for the answer; nothing of a single client is in it. */

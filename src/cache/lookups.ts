@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { CacheStore, Lookup, Slot } from './store.ts';
+import type { CacheStore, Lookup, Slot } from './stores/store.ts';
 
 /** Room for values on their way from a store, in bytes. */
 export type LookupRoom = {

@@ -1,5 +1,5 @@
 import type { Answer } from './entry.ts';
-import type { Ticket } from './store.ts';
+import type { Ticket } from './stores/store.ts';
 
 export type Fetched = {
   /** Null: not for everyone who waits. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Cluster, Redis } from 'ioredis';
 import { onConnectionError, openRedis } from '../redis/open.ts';
-import { flushRedis, readRedisStats } from '../cache/redis-admin.ts';
+import { flushRedis, readRedisStats } from '../cache/stores/redis-admin.ts';
 import { createRedisKeys, type RedisKeys } from '../redis/keys.ts';
 import { runScript } from '../redis/run-script.ts';
 import { loadConfig } from '../config/load/load.ts';

@@ -10,7 +10,7 @@ import {
   type Change,
   type Slot,
   type StoreLimits,
-} from '../../src/cache/store.ts';
+} from '../../src/cache/stores/store.ts';
 import { until } from '../support/redis.ts';
 
 /** What is asked through `reader` and told through `writer` is the same store, in one process or in several. */

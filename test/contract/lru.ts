@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { CacheStore, Slot } from '../../src/cache/store.ts';
+import type { CacheStore, Slot } from '../../src/cache/stores/store.ts';
 
 /** One request of a trace: which entry, and how large it is. */
 export type TraceStep = { readonly slot: Slot; readonly bytes: number };

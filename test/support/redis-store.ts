@@ -1,6 +1,6 @@
 import { connectRedis } from '../../src/redis/connection.ts';
-import { createRedisStore, type RedisStoreOptions } from '../../src/cache/redis-store.ts';
-import type { CacheStore } from '../../src/cache/store.ts';
+import { createRedisStore, type RedisStoreOptions } from '../../src/cache/stores/redis-store.ts';
+import type { CacheStore } from '../../src/cache/stores/store.ts';
 import { until } from './redis.ts';
 
 export type TestStore = {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { CacheStore, Slot, Ticket } from '../../src/cache/store.ts';
+import type { CacheStore, Slot, Ticket } from '../../src/cache/stores/store.ts';
 
 /**
  * Upstream as the stores' clients see it: one newest version per item. A version is a number that only grows, so that

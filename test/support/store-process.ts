@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createMemoryStore } from '../../src/cache/memory-store.ts';
-import { createSharedMemoryStore } from '../../src/cache/shared-memory-store.ts';
-import type { CacheStore } from '../../src/cache/store.ts';
+import { createMemoryStore } from '../../src/cache/stores/memory-store.ts';
+import { createSharedMemoryStore } from '../../src/cache/stores/shared-memory-store.ts';
+import type { CacheStore } from '../../src/cache/stores/store.ts';
 import { createWorkerChannel } from '../../src/supervisor/worker-channel.ts';
 import type { FromParent, FromStore } from './store-processes.ts';
 

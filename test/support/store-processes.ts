@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { CacheStore, Change, StoreLimits } from '../../src/cache/store.ts';
+import type { CacheStore, Change, StoreLimits } from '../../src/cache/stores/store.ts';
 import type { FromWorker, ToWorker } from '../../src/supervisor/messages.ts';
 import { createWorkerBroadcast, type BroadcastMember } from '../../src/supervisor/worker-broadcast.ts';
 

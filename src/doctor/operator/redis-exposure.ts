@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import type { CacheConfig } from '../../cache/open-store.ts';
+import type { CacheConfig } from '../../cache/stores/open-store.ts';
 import type { Check } from '../check.ts';
 import { broken, ok, skipped, type Finding } from '../finding.ts';
 import { findExposure, outerAddresses } from './listening-sockets.ts';

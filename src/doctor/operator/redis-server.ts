@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis';
-import { type CacheConfig } from '../../cache/open-store.ts';
+import { type CacheConfig } from '../../cache/stores/open-store.ts';
 import { openRedis } from '../../redis/open.ts';
 import { loadRedisCa } from '../../app/pem-files.ts';
 import { skipAll, type Check } from '../check.ts';

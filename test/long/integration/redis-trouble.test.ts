@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Redis } from 'ioredis';
 import { createRedisKeys } from '../../../src/redis/keys.ts';
 import { connectRedis, type RedisConnectionOptions } from '../../../src/redis/connection.ts';
-import type { WriteNotice } from '../../../src/cache/shared-memory-store.ts';
-import type { CacheStore, Slot } from '../../../src/cache/store.ts';
+import type { WriteNotice } from '../../../src/cache/stores/shared-memory-store.ts';
+import type { CacheStore, Slot } from '../../../src/cache/stores/store.ts';
 import type { WorkerIpc } from '../../../src/system/worker-ipc.ts';
 import { openTestStore, type TestStore } from '../../support/redis-store.ts';
 import {

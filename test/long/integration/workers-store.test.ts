@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { CacheStore, Change, Slot, StoreLimits } from '../../../src/cache/store.ts';
+import type { CacheStore, Change, Slot, StoreLimits } from '../../../src/cache/stores/store.ts';
 import { createRandom } from '../../contract/lru.ts';
 import { describeCacheStore } from '../../contract/cache-store.ts';
 import { recordHistory, type History } from '../../support/store-history.ts';

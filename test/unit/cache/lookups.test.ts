@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createLookups, smallBytes, type LookedUp } from '../../../src/cache/lookups.ts';
-import type { Lookup, Slot } from '../../../src/cache/store.ts';
+import type { Lookup, Slot } from '../../../src/cache/stores/store.ts';
 
 const slot: Slot = { scope: 'app', item: 'v1', variant: '' };
 const large = 4 * smallBytes;

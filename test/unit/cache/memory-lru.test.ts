@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { createMemoryStore } from '../../../src/cache/memory-store.ts';
+import { createMemoryStore } from '../../../src/cache/stores/memory-store.ts';
 import { createTrace, perfectHitRatio, playTrace } from '../../contract/lru.ts';
 
 const maxBytes = 1024 * 1024;

@@ -1,4 +1,4 @@
-import { createMemoryStore } from '../../../src/cache/memory-store.ts';
+import { createMemoryStore } from '../../../src/cache/stores/memory-store.ts';
 import { describeCacheStore } from '../../contract/cache-store.ts';
 
 describeCacheStore({

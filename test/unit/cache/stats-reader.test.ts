@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { createMemoryStore } from '../../../src/cache/memory-store.ts';
-import { createStatsReader } from '../../../src/cache/stats-reader.ts';
-import type { CacheStore, StoreStats } from '../../../src/cache/store.ts';
+import { createMemoryStore } from '../../../src/cache/stores/memory-store.ts';
+import { createStatsReader } from '../../../src/cache/stores/stats-reader.ts';
+import type { CacheStore, StoreStats } from '../../../src/cache/stores/store.ts';
 
 const memory = createMemoryStore({ maxBytes: 1000, ttlMs: 1000 }, () => 0);
 

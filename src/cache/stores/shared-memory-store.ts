@@ -1,4 +1,4 @@
-import type { WorkerIpc } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import type { CacheStore, Change } from './store.ts';
 
 /** The beginning or the end of a write through one worker, for the stores of the others. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Script } from '../redis/run-script.ts';
+import type { Script } from '../../redis/run-script.ts';
 import { abandonedWriteMs, entryOverheadBytes, wordBytes } from './store.ts';
 
 /*

@@ -1,15 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { WorkerIpc } from '../system/worker-ipc.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { readRedisStats } from './redis-admin.ts';
-import { createRedisKeys, type RedisKeys } from '../redis/keys.ts';
-import { runScript, type Script } from '../redis/run-script.ts';
+import { createRedisKeys, type RedisKeys } from '../../redis/keys.ts';
+import { runScript, type Script } from '../../redis/run-script.ts';
 import { beginWriteScript, endWriteScript, fillScript, lookupScript, returnScript } from './redis-scripts.ts';
 import {
   createRedisTrust,
   ForeignAnswerError,
   type RedisTrust,
   type RedisTrustOptions,
-} from '../redis/trust.ts';
+} from '../../redis/trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import {
   maxWordBytes,

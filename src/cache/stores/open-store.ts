@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { WorkerIpc } from '../system/worker-ipc.ts';
-import type { RedisConfig, SharedRedis } from '../redis/open.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
+import type { RedisConfig, SharedRedis } from '../../redis/open.ts';
 import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore } from './store.ts';

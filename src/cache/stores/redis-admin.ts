@@ -1,8 +1,8 @@
 import type { Cluster, Redis } from 'ioredis';
-import { type RedisKeys } from '../redis/keys.ts';
-import { runScript } from '../redis/run-script.ts';
+import { type RedisKeys } from '../../redis/keys.ts';
+import { runScript } from '../../redis/run-script.ts';
 import { flushScript, forgetWordsScript, pageEntries, statsScript } from './redis-scripts.ts';
-import { type Script } from '../redis/run-script.ts';
+import { type Script } from '../../redis/run-script.ts';
 import type { StoreStats } from './store.ts';
 
 /** More than there are in any cache of ours: whatever answers, the asking ends. */
