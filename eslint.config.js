@@ -36,7 +36,7 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['src/registry/operation.ts', 'src/config/schema/open-path.ts', 'src/doctor/**'],
+    ignores: ['src/registry/operation.ts', 'src/config/schema/types/open-path.ts', 'src/doctor/**'],
     rules: {
       'no-restricted-syntax': [
         'error',

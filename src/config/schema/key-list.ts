@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { keyDescriptions, type KeyType } from './key-type.ts';
+import { keyDescriptions, type KeyType } from './types/key-type.ts';
 import { findNearName } from '../load/near-name.ts';
 import { configSchema, type Config } from './schema.ts';
 

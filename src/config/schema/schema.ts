@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { chooseThreads, chooseWorkers, maxWorkers } from './automatic.ts';
+import { chooseThreads, chooseWorkers, maxWorkers } from './types/automatic.ts';
 import {
   autoOrNumber,
   boolean,
@@ -13,17 +13,17 @@ import {
   nullable,
   oneOf,
   text,
-} from './key-type.ts';
-import { cache } from './cache-keys.ts';
-import { cors } from './cors-keys.ts';
-import { limits } from './limits-keys.ts';
-import { loginThrottle } from './login-throttle-keys.ts';
-import { openPaths } from './open-path.ts';
-import { findUnknownGroups, groups, immutableTags, policy } from './policy-keys.ts';
-import { tokenKeys } from './token-keys.ts';
-import { upstreamUrl } from './upstream-url.ts';
-import { userAgents } from './user-agents.ts';
-import { admin, alerts } from './watch-keys.ts';
+} from './types/key-type.ts';
+import { cache } from './keys/cache-keys.ts';
+import { cors } from './keys/cors-keys.ts';
+import { limits } from './keys/limits-keys.ts';
+import { loginThrottle } from './keys/login-throttle-keys.ts';
+import { openPaths } from './types/open-path.ts';
+import { findUnknownGroups, groups, immutableTags, policy } from './keys/policy-keys.ts';
+import { tokenKeys } from './keys/token-keys.ts';
+import { upstreamUrl } from './types/upstream-url.ts';
+import { userAgents } from './types/user-agents.ts';
+import { admin, alerts } from './keys/watch-keys.ts';
 
 const listen = z
   .strictObject({

@@ -1,4 +1,4 @@
-import { duration, filePaths, key, lifetime, oneOf } from './key-type.ts';
+import { duration, filePaths, key, lifetime, oneOf } from '../types/key-type.ts';
 
 /** Keys of `auth` for tokens (distribution, "Token Authentication"): they stand beside the others there. */
 export const tokenKeys = {

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { duration, integer, key } from './key-type.ts';
+import { duration, integer, key } from '../types/key-type.ts';
 
 /** `auth.throttle`: against guessing passwords. */
 export const loginThrottle = z.strictObject({

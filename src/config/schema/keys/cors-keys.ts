@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { key, listOf } from './key-type.ts';
+import { key, listOf } from '../types/key-type.ts';
 
 /** `cors`: whose pages may use the registry. */
 export const cors = z.strictObject({

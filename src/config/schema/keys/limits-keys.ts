@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { duration, integer, key, size } from './key-type.ts';
+import { duration, integer, key, size } from '../types/key-type.ts';
 
 /** `limits`: what clients may make the process hold, and for how long. */
 export const limits = z.strictObject({

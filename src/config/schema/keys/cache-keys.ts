@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { duration, filePath, key, nullable, oneOf, size, text } from './key-type.ts';
-import { redisUrl } from './redis-url.ts';
-import { fieldNames } from './field-names.ts';
+import { duration, filePath, key, nullable, oneOf, size, text } from '../types/key-type.ts';
+import { redisUrl } from '../types/redis-url.ts';
+import { fieldNames } from '../types/field-names.ts';
 
 const redis = z.strictObject({
   url: key(

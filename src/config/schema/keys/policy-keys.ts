@@ -1,8 +1,8 @@
 import * as z from 'zod';
-import { policyActions } from '../../policy/policy.ts';
-import { parseRepositoryPattern } from '../../policy/repository-pattern.ts';
-import { parseTagPattern } from '../../policy/tag-pattern.ts';
-import { key, tree } from './key-type.ts';
+import { policyActions } from '../../../policy/policy.ts';
+import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
+import { parseTagPattern } from '../../../policy/tag-pattern.ts';
+import { key, tree } from '../types/key-type.ts';
 
 /** A name of the htpasswd file. */
 const userName = z.string().regex(/^[^:\p{Cc}]{1,255}$/u);

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { duration, filePath, integer, key, listenHost, nullable, text } from './key-type.ts';
-import { hostNames, mailAddress, mailAddresses, smtpUrl, webhookUrl } from './watch-type.ts';
+import { duration, filePath, integer, key, listenHost, nullable, text } from '../types/key-type.ts';
+import { hostNames, mailAddress, mailAddresses, smtpUrl, webhookUrl } from '../types/watch-type.ts';
 
 /** `admin`: the listener for those who run the front door. */
 export const admin = z.strictObject({
