@@ -4,8 +4,8 @@ import type { Config } from '../config/schema/schema.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import type { Serving } from './serving.ts';
 import { openSharedServices } from './shared-services.ts';
-import { createWorkerPool } from './worker-pool.ts';
-import { setUpWorkers } from './worker-process.ts';
+import { createWorkerPool } from './workers/worker-pool.ts';
+import { setUpWorkers } from './workers/worker-process.ts';
 
 /** How often each worker is asked for a sign of life, in milliseconds. */
 const checkIntervalMs = 5000;

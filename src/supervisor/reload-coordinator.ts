@@ -1,6 +1,6 @@
 import type { PrepareOptions, ServedState } from '../app/served-state.ts';
 import { OperatorError } from '../system/operator-error.ts';
-import type { FromWorker, ToWorker } from './messages.ts';
+import type { FromWorker, ToWorker } from './workers/messages.ts';
 import type { PreparedChange } from './serving.ts';
 
 /** A worker as the coordinator sees it. */

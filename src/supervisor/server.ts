@@ -5,7 +5,7 @@ import type { LogSink } from '../telemetry/log/logger.ts';
 import { loadPemFiles } from '../app/pem-files.ts';
 import type { ServerStatus } from '../admin/server-status.ts';
 import { createDrainLog } from './drain-log.ts';
-import type { Address } from './messages.ts';
+import type { Address } from './workers/messages.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';

@@ -2,7 +2,7 @@ import type { PrepareOptions, PreparedState, ServedState } from '../app/served-s
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import type { WorkersStatus } from '../admin/server-status.ts';
-import type { Address } from './messages.ts';
+import type { Address } from './workers/messages.ts';
 
 /** What serves clients: this process, or several. */
 export type Serving = {

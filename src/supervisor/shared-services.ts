@@ -8,11 +8,11 @@ import { createRepositoryLocks } from '../locks/repository-locks.ts';
 import { createSharedRedis } from '../redis/open.ts';
 import { divideLimits } from './divided-limits.ts';
 import { createLockServer } from './lock-server.ts';
-import type { FromWorker } from './messages.ts';
+import type { FromWorker } from './workers/messages.ts';
 import { createMetricsCollector } from './metrics-collector.ts';
 import { createReloadCoordinator } from './reload-coordinator.ts';
 import type { Serving } from './serving.ts';
-import { createWorkerBroadcast, type BroadcastMember } from './worker-broadcast.ts';
+import { createWorkerBroadcast, type BroadcastMember } from './workers/worker-broadcast.ts';
 
 /**
  * How long a worker may take to act on a write through another, in milliseconds. One that hangs for longer is killed, and only

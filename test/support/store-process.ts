@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createMemoryStore } from '../../src/cache/stores/memory-store.ts';
 import { createSharedMemoryStore } from '../../src/cache/stores/shared-memory-store.ts';
 import type { CacheStore } from '../../src/cache/stores/store.ts';
-import { createWorkerChannel } from '../../src/supervisor/worker-channel.ts';
+import { createWorkerChannel } from '../../src/supervisor/workers/worker-channel.ts';
 import type { FromParent, FromStore } from './store-processes.ts';
 
 /* A process with a memory store that is one with those of others, as a worker has it; asked and told by messages. */

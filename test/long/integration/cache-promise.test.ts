@@ -250,7 +250,7 @@ const omissions = [
     isLong: false,
     what: 'a worker does not act on what others tell',
     driver: 'memory',
-    file: 'supervisor/worker-channel.js',
+    file: 'supervisor/workers/worker-channel.js',
     from: 'act(message.notice);',
     to: '',
   },

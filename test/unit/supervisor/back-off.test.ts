@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createBackOff } from '../../../src/supervisor/back-off.ts';
+import { createBackOff } from '../../../src/supervisor/workers/back-off.ts';
 
 test('the first end is mended at once, those that follow later and later, and a minute of health forgets them', () => {
   let nowMs = 0;

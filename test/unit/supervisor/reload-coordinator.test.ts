@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import type { ServedState } from '../../../src/app/served-state.ts';
-import type { ToWorker } from '../../../src/supervisor/messages.ts';
+import type { ToWorker } from '../../../src/supervisor/workers/messages.ts';
 import {
   createReloadCoordinator,
   type ReloadCoordinator,

@@ -1,10 +1,10 @@
 import cluster from 'node:cluster';
-import { createApp, type App } from '../app/app.ts';
-import { type PreparedState } from '../app/served-state.ts';
-import { createLogger, type LogSink } from '../telemetry/log/logger.ts';
-import { OperatorError } from '../system/operator-error.ts';
-import { createRepositoryActivity } from '../locks/repository-activity.ts';
-import { createLockClient } from './lock-client.ts';
+import { createApp, type App } from '../../app/app.ts';
+import { type PreparedState } from '../../app/served-state.ts';
+import { createLogger, type LogSink } from '../../telemetry/log/logger.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { createRepositoryActivity } from '../../locks/repository-activity.ts';
+import { createLockClient } from '../lock-client.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createWorkerChannel } from './worker-channel.ts';
 

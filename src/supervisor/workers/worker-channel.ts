@@ -1,7 +1,7 @@
-import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
-import type { WriteNotice } from '../cache/stores/shared-memory-store.ts';
-import type { WorkerIpc } from '../system/worker-ipc.ts';
+import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
+import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
+import type { WriteNotice } from '../../cache/stores/shared-memory-store.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import type { FromWorker, Notice, ToWorker } from './messages.ts';
 
 /** A worker's side of what workers let each other know. */

@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
-import type { WorkersStatus } from '../admin/server-status.ts';
-import { OperatorError } from '../system/operator-error.ts';
-import type { LogSink } from '../telemetry/log/logger.ts';
-import { joinWaiting, type WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
+import type { WorkersStatus } from '../../admin/server-status.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import type { LogSink } from '../../telemetry/log/logger.ts';
+import { joinWaiting, type WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
 import type { Address } from './messages.ts';
-import type { SharedServices } from './shared-services.ts';
+import type { SharedServices } from '../shared-services.ts';
 import { startWorkerProcess, type WorkerExit, type WorkerProcess } from './worker-process.ts';
 
 /** How long a worker may take to say what it waits for, in milliseconds. */

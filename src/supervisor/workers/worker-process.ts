@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import type { LogSink } from '../telemetry/log/logger.ts';
-import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
+import type { LogSink } from '../../telemetry/log/logger.ts';
+import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import type { Address, FromWorker, ToWorker } from './messages.ts';
-import type { SharedServices, WorkerMember } from './shared-services.ts';
+import type { SharedServices, WorkerMember } from '../shared-services.ts';
 
 /** How much longer than the transfers under way a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { Change } from '../cache/stores/store.ts';
-import { abandonedWriteMs } from '../cache/stores/store.ts';
+import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
+import type { Change } from '../../cache/stores/store.ts';
+import { abandonedWriteMs } from '../../cache/stores/store.ts';
 import type { Notice, ToWorker } from './messages.ts';
 
 /** A worker as the broadcast sees it. */

@@ -1,11 +1,11 @@
-import type { PrepareOptions, ServedState } from '../app/served-state.ts';
-import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
-import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
-import type { WriteNotice } from '../cache/stores/shared-memory-store.ts';
-import type { Change } from '../cache/stores/store.ts';
-import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
-import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
-import type { LockAnswer, LockLoss, LockRequest } from './lock-server.ts';
+import type { PrepareOptions, ServedState } from '../../app/served-state.ts';
+import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
+import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
+import type { WriteNotice } from '../../cache/stores/shared-memory-store.ts';
+import type { Change } from '../../cache/stores/store.ts';
+import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
+import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
+import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
 
 /** What one worker lets all others know. */
 export type Notice =
