@@ -11,7 +11,7 @@ import type { Preparation } from './preparation.ts';
 import { formatCredentials, formatReadyMessage } from './ready-message.ts';
 import { ensureServerCertificate } from './server-certificate.ts';
 import { openTerminal } from './terminal.ts';
-import { findUpstream } from './upstream.ts';
+import { findUpstream } from './registry/upstream.ts';
 
 export type QuickstartOptions = {
   /** The folder of the checkout, absolute. */

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import type { Confirm } from './found-registry.ts';
+import type { Confirm } from './registry/found-registry.ts';
 
 /** What asks who sits at the terminal; null where input or output is none. */
 export function openTerminal(): Confirm {

@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { readListening, type ListeningSocket } from '../system/listening-table.ts';
-import { printable } from '../telemetry/log/printable.ts';
+import { readListening, type ListeningSocket } from '../../system/listening-table.ts';
+import { printable } from '../../telemetry/log/printable.ts';
 
 /** Who listens on a port, as far as this user may know. */
 export type PortOwner = {

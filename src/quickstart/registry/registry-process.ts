@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OperatorError } from '../system/operator-error.ts';
-import { pickFreePort } from './port.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { pickFreePort } from '../port.ts';
 import { answersLikeRegistry } from './registry-probe.ts';
 
 const startTimeoutMs = 30_000;
