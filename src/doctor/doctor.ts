@@ -5,7 +5,7 @@ import { readCertificateList } from '../tls/certificate-list.ts';
 import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
 import { readPrivateKey } from '../tls/private-key.ts';
 import { parseAltNames } from '../tls/server-name.ts';
-import { judgeName } from './client/certificate-checks.ts';
+import { judgeName } from './client/connection/certificate-checks.ts';
 import { runChecks, skipAll, type Check } from './check.ts';
 import type { ClientOptions } from './client/client-check.ts';
 import { createClientChecks } from './client/client-checks.ts';
@@ -14,7 +14,7 @@ import type { Finding } from './finding.ts';
 import { createOperatorChecks } from './operator/operator-checks.ts';
 import { chooseTarget, formatAuthority, type Target } from './client/target.ts';
 import { createTimeLimit } from './time-limit.ts';
-import { loadTrust } from './client/trust.ts';
+import { loadTrust } from './client/connection/trust.ts';
 
 export type DoctorOptions = {
   readonly sources: ConfigSources;

@@ -1,12 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
-import type { Resolution } from './addresses.ts';
+import type { Resolution } from './connection/addresses.ts';
 import type { Check } from '../check.ts';
 import type { VersionCheck } from './challenge.ts';
 import type { Finding } from '../finding.ts';
-import type { Handshake } from './handshake.ts';
+import type { Handshake } from './connection/handshake.ts';
 import type { Sender } from './http-sender.ts';
 import type { Target } from './target.ts';
-import type { Trust } from './trust.ts';
+import type { Trust } from './connection/trust.ts';
 
 /** What is checked, as which user, and with which CAs. */
 export type ClientOptions = {

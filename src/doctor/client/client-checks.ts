@@ -1,6 +1,6 @@
 import { skipAll, type Check } from '../check.ts';
 import type { ClientOptions, Found, Need } from './client-check.ts';
-import { listConnectionChecks } from './connection-checks.ts';
+import { listConnectionChecks } from './connection/connection-checks.ts';
 import { listRegistryChecks } from './registry-checks.ts';
 
 /** What a client sees, in the order in which it would. Each check that lacks what an earlier one did not find is skipped. */

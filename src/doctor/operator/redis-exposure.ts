@@ -4,7 +4,7 @@ import type { Check } from '../check.ts';
 import { broken, ok, skipped, type Finding } from '../finding.ts';
 import { findExposure, outerAddresses } from './listening-sockets.ts';
 import { isLoopback } from './loopback.ts';
-import { exchangePlainly } from '../client/plain-exchange.ts';
+import { exchangePlainly } from '../client/connection/plain-exchange.ts';
 
 const check = 'redis.exposed';
 const defaultPort = 6379;

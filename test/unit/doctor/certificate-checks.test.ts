@@ -12,8 +12,8 @@ import {
   judgeName,
   judgeServed,
   judgeVersions,
-} from '../../../src/doctor/client/certificate-checks.ts';
-import type { TlsVersion } from '../../../src/doctor/client/handshake.ts';
+} from '../../../src/doctor/client/connection/certificate-checks.ts';
+import type { TlsVersion } from '../../../src/doctor/client/connection/handshake.ts';
 import { createCertificates } from '../../../src/tls/issue/self-signed.ts';
 import { parseServerName } from '../../../src/tls/server-name.ts';
 

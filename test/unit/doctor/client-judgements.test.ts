@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/client/addresses.ts';
+import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/client/connection/addresses.ts';
 import { judgeDelete, judgePush, judgeRead } from '../../../src/doctor/client/blob.ts';
 import {
   explainStatus,
@@ -13,7 +13,7 @@ import {
   judgeWrongPassword,
   type VersionCheck,
 } from '../../../src/doctor/client/challenge.ts';
-import { judgePlainHttp } from '../../../src/doctor/client/plain-http.ts';
+import { judgePlainHttp } from '../../../src/doctor/client/connection/plain-http.ts';
 import {
   chooseTarget,
   formatAuthority,

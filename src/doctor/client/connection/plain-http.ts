@@ -1,4 +1,4 @@
-import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
+import { broken, ok, quoteForeign, type Finding } from '../../finding.ts';
 
 /** A request without TLS, to see what a port that should speak it says. */
 export function formatPlainRequest(authority: string): string {

@@ -7,7 +7,7 @@ import {
   type SecureContextOptions,
   type TLSSocket,
 } from 'node:tls';
-import { codeOf } from '../failure.ts';
+import { codeOf } from '../../failure.ts';
 
 /** Where to shake hands; `servername` is empty for an IP address (RFC 6066 section 3). */
 export type TlsPlace = { readonly host: string; readonly port: number; readonly servername: string };

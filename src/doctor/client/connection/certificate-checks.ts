@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
-import { parseCertificates } from '../../tls/pem.ts';
-import { parseAltNames, type ServerName } from '../../tls/server-name.ts';
-import { broken, count, ok, quoteForeign, warning, type Finding } from '../finding.ts';
+import { parseCertificates } from '../../../tls/pem.ts';
+import { parseAltNames, type ServerName } from '../../../tls/server-name.ts';
+import { broken, count, ok, quoteForeign, warning, type Finding } from '../../finding.ts';
 import type { Handshake, TlsVersion } from './handshake.ts';
 import type { Trust } from './trust.ts';
 

@@ -1,8 +1,8 @@
 import { connect, isIP } from 'node:net';
-import { describeFailure } from '../failure.ts';
-import { broken, ok, warning, type Finding } from '../finding.ts';
-import { isLoopback } from '../operator/loopback.ts';
-import type { Target } from './target.ts';
+import { describeFailure } from '../../failure.ts';
+import { broken, ok, warning, type Finding } from '../../finding.ts';
+import { isLoopback } from '../../operator/loopback.ts';
+import type { Target } from '../target.ts';
 
 /** What the name of the front door resolves to here: addresses, or why it does not. */
 export type Resolution = { readonly addresses: readonly string[] } | { readonly failure: string };

@@ -15,16 +15,16 @@ import {
   judgeServed,
   judgeVersions,
 } from './certificate-checks.ts';
-import { skipAll } from '../check.ts';
-import { wayOut, type ClientCheck, type ClientOptions, type Found } from './client-check.ts';
-import { describeFailure, wantsClientCertificate } from '../failure.ts';
-import { broken, ok, skipped, type Finding } from '../finding.ts';
+import { skipAll } from '../../check.ts';
+import { wayOut, type ClientCheck, type ClientOptions, type Found } from '../client-check.ts';
+import { describeFailure, wantsClientCertificate } from '../../failure.ts';
+import { broken, ok, skipped, type Finding } from '../../finding.ts';
 import { findTlsVersions, shakeHands, type Handshake, type TlsPlace } from './handshake.ts';
-import { createSender, type Sender } from './http-sender.ts';
+import { createSender, type Sender } from '../http-sender.ts';
 import { exchangePlainly } from './plain-exchange.ts';
 import { formatPlainRequest, judgePlainHttp } from './plain-http.ts';
-import { formatAuthority, type Target } from './target.ts';
-import { createTimeLimit } from '../time-limit.ts';
+import { formatAuthority, type Target } from '../target.ts';
+import { createTimeLimit } from '../../time-limit.ts';
 
 const connectLimitMs = 4000;
 

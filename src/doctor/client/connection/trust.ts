@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
-import { loadAuthorities } from '../../tls/authorities.ts';
-import { readCertificateList } from '../../tls/certificate-list.ts';
-import { loadPemIfAny } from '../../tls/pem.ts';
+import { loadAuthorities } from '../../../tls/authorities.ts';
+import { readCertificateList } from '../../../tls/certificate-list.ts';
+import { loadPemIfAny } from '../../../tls/pem.ts';
 
 /** The CAs that a server's certificate is verified with. */
 export type Trust = {
