@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { CacheStore, Change, StoreLimits } from '../../src/cache/stores/store.ts';
 import type { FromWorker, ToWorker } from '../../src/supervisor/workers/messages.ts';
-import { createWorkerBroadcast, type BroadcastMember } from '../../src/supervisor/workers/worker-broadcast.ts';
+import {
+  createWorkerBroadcast,
+  type BroadcastMember,
+} from '../../src/supervisor/workers/worker-broadcast.ts';
 
 type Method = keyof CacheStore | 'pass';
 

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { durationPattern, parseDuration, parseSize, sizePattern } from '../../../src/config/schema/types/units.ts';
+import {
+  durationPattern,
+  parseDuration,
+  parseSize,
+  sizePattern,
+} from '../../../src/config/schema/types/units.ts';
 
 describe('parseDuration', () => {
   for (const [text, ms] of [

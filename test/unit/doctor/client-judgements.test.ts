@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { judgePort, judgeResolution, type Resolution } from '../../../src/doctor/client/connection/addresses.ts';
+import {
+  judgePort,
+  judgeResolution,
+  type Resolution,
+} from '../../../src/doctor/client/connection/addresses.ts';
 import { judgeDelete, judgePush, judgeRead } from '../../../src/doctor/client/blob.ts';
 import {
   explainStatus,
