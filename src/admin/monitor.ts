@@ -85,18 +85,15 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
       rules,
     );
   };
-  let timer: NodeJS.Timeout | undefined;
-  let closed = false;
-  const lookAgain = async (): Promise<void> => {
-    await look().catch((error: unknown) => logger.error({ err: error }, 'the watch failed'));
-    if (!closed) timer = setTimeout(() => void lookAgain(), parts.intervalMs).unref();
-  };
-  const firstLook = lookAgain();
+  const looks = repeat(
+    () => look().catch((error: unknown) => logger.error({ err: error }, 'the watch failed')),
+    () => parts.intervalMs,
+  );
 
   /** One for all who ask at a time. */
   let scrape: Promise<Exposition> | undefined;
   const expose = async (): Promise<Exposition> => {
-    await firstLook;
+    await looks.first;
     return formatExposition([
       ...(await door.reports()).map(({ families }) => families),
       counts.families(door.status(), upstream),
@@ -114,17 +111,8 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
           names,
           logger,
           readiness: async () => {
-            await firstLook;
-            const { draining, workers } = door.status();
-            const certificateEndMs = findCertificateEnd(reports);
-            const facts = {
-              upstream,
-              certificateEndMs,
-              workers,
-              isDraining: draining,
-              cache: findCache(reports),
-            };
-            return judgeReadiness(facts, Date.now());
+            await looks.first;
+            return judge(upstream, reports, door.status());
           },
           metrics: () => (scrape ??= expose().finally(() => (scrape = undefined))),
           reload,
@@ -146,8 +134,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
       }
     },
     close: () => {
-      closed = true;
-      clearTimeout(timer);
+      looks.end();
       admin?.close();
       parts.close();
       ofProcess?.close();
@@ -189,6 +176,41 @@ async function openParts(
       if (next?.deliveries !== deliveries) for (const delivery of deliveries) delivery.close();
     },
   };
+}
+
+/** Acts at once, and again a pause after each time. */
+function repeat(
+  act: () => Promise<void>,
+  pauseMs: () => number,
+): { readonly first: Promise<void>; readonly end: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  let hasEnded = false;
+  const actAgain = async (): Promise<void> => {
+    await act();
+    if (!hasEnded) timer = setTimeout(() => void actAgain(), pauseMs()).unref();
+  };
+  return {
+    first: actAgain(),
+    end: () => {
+      hasEnded = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function judge(
+  upstream: UpstreamState | null,
+  reports: readonly ProcessReport[],
+  { draining, workers }: Pick<ServerStatus, 'draining' | 'workers'>,
+): ReturnType<typeof judgeReadiness> {
+  const facts = {
+    upstream,
+    certificateEndMs: findCertificateEnd(reports),
+    workers,
+    isDraining: draining,
+    cache: findCache(reports),
+  };
+  return judgeReadiness(facts, Date.now());
 }
 
 /** Of several certificates the one that ends first; null: no process has told. */
