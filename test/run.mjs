@@ -49,7 +49,7 @@ const programs = [
   { program: 'mmdebstrap', package: 'mmdebstrap' },
 ];
 
-/** Those that take longest, the longest first: begun first, they are not what the others have ended before. */
+/** Those that take longest, the longest first: begun first, they are not what the others wait for at the end. */
 const longestFiles = [
   'long/integration/systemd',
   'long/integration/install',
@@ -67,8 +67,11 @@ const longestFiles = [
   'long/integration/redis-history',
   'long/torture/soak',
   'long/integration/streaming-torture',
-  'e2e/docker-engine',
+  'integration/deletes-redis',
+  'integration/admin',
   'integration/cache-answers',
+  'integration/immutable-tags-deletes',
+  'e2e/docker-engine',
   'integration/startup',
 ];
 /** The one mark of a long test: where its file is. */
@@ -107,8 +110,10 @@ if (has('--watch')) {
   const { watch } = await import('./watch.mjs');
   await watch(patterns);
 }
-const passed = await Promise.all([check('Types of the tests', compileTests), !needsChecks || checkSources()]);
-if (passed.includes(false)) finish(1, 'a check failed, no test ran');
+if (
+  !(await passAll([() => check('Types of the tests', compileTests), ...(needsChecks ? sourceChecks() : [])]))
+)
+  finish(1, 'a check failed, no test ran');
 const chosen = choose();
 if (chosen.length === 0) finish(1, 'there is no such test file');
 const files = (patterns.length === 0 ? gatherUnits(chosen) : chosen).map((file) => `build/test/${file}`);
@@ -137,42 +142,63 @@ function rank(file) {
   return index === -1 ? longestFiles.length : index;
 }
 
-/** Puts the tests of units into one file, which imports them: the start of a process for each takes longer than most of them. */
+/**
+ * Puts the tests of units into two files, which import them: the start of a process for each takes longer than most of them. Those of
+ * passwords and their files take about as long as all others.
+ */
 function gatherUnits(all) {
   const units = all.filter((file) => file.startsWith(`unit${path.sep}`));
-  if (units.length === 0) return all;
-  const imports = units.map((file) => `import ${JSON.stringify(`./${file.split(path.sep).join('/')}`)};\n`);
-  fs.writeFileSync(path.join(root, 'build/test/units.test.js'), imports.join(''));
-  return ['units.test.js', ...all.filter((file) => !units.includes(file))];
+  const isAuth = (file) => file.startsWith(path.join('unit', 'auth', ''));
+  const gathered = [
+    ['units-auth.test.js', units.filter(isAuth)],
+    ['units.test.js', units.filter((file) => !isAuth(file))],
+  ].filter(([, imported]) => imported.length > 0);
+  for (const [name, imported] of gathered) {
+    const imports = imported.map(
+      (file) => `import ${JSON.stringify(`./${file.split(path.sep).join('/')}`)};\n`,
+    );
+    fs.writeFileSync(path.join(root, 'build/test', name), imports.join(''));
+  }
+  return [...gathered.map(([name]) => name), ...all.filter((file) => !units.includes(file))];
 }
 
-/** One after the other, beside the compiler, which keeps one core busy. */
-async function checkSources() {
-  const prettier = 'node_modules/prettier/bin/prettier.cjs';
-  const checks = [
-    await checkWith('Format', prettier, '--check', '--log-level', 'warn', '.'),
-    await checkWith('Lint', 'node_modules/eslint/bin/eslint.js', '.'),
-    await checkWith(
+/** The longest first, after the compiler. */
+function sourceChecks() {
+  return [
+    checkWith('Lint', 'node_modules/eslint/bin/eslint.js', '.'),
+    checkWith('Format', 'node_modules/prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'),
+    checkWith('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
+    checkWith(
       'Import rule, and no circles',
       'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
       '--config',
       '.dependency-cruiser.mjs',
       'src',
     ),
-    await checkWith('Dead code and dependencies', 'node_modules/knip/bin/knip.js'),
-    await checkWith('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
+    checkWith('Generated files are fresh', 'dist/config/docs/generate.js', '--check'),
   ];
-  return !checks.includes(false);
+}
+
+/** Runs all of them, two at a time, in their order: each keeps about one core busy. */
+async function passAll(checks) {
+  const left = [...checks];
+  let passed = true;
+  const work = async () => {
+    for (let next; (next = left.shift()) !== undefined;) passed = (await next()) && passed;
+  };
+  await Promise.all([work(), work()]);
+  return passed;
 }
 
 function checkWith(name, ...command) {
-  return check(name, () => node(...command));
+  return () => check(name, () => node(...command));
 }
 
 async function check(name, work) {
-  console.log(`${name} …`);
+  const beganAtMs = performance.now();
   const code = await work();
-  if (code !== 0) console.error(`${name}: failed.`);
+  const seconds = ((performance.now() - beganAtMs) / 1000).toFixed(1);
+  console.log(`${name}: ${code === 0 ? 'passed' : 'failed'} (${seconds} s)`);
   return code === 0;
 }
 

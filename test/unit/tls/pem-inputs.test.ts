@@ -298,8 +298,8 @@ describe('a PEM file of a private key with', () => {
   });
 });
 
-it('a PEM file of 4 MiB of one thing is read in linear time', { timeout: 120_000 }, () => {
-  const size = 4 * 1024 * 1024;
+it('a PEM file of 1 MiB of one thing is read in linear time', { timeout: 120_000 }, () => {
+  const size = 1024 * 1024;
   const pieces = [
     '-----BEGIN A-----',
     '-----END A-----',
