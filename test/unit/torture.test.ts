@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { format, resolveConfig } from 'prettier';
@@ -67,4 +67,22 @@ describe('the parts of the torture suite', () => {
     const names = new Set(parts.map(({ name }) => name));
     for (const { part, found } of loadFindings()) assert.ok(names.has(part), `${part}: ${found}`);
   });
+});
+
+test('each test that test/README.md says notices a fault is there', () => {
+  const page = readFileSync(path.join(root, 'test/README.md'), 'utf8');
+  const rows = [...page.matchAll(/^\|.*\| \[.*\]\((.*\.test\.ts)\) \| (.*) \|$/gm)];
+  assert.ok(rows.length >= 12);
+  const sources = ['test', 'torture'].flatMap((name) =>
+    readdirSync(path.join(root, name), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(path.join(root, name, file), 'utf8')),
+  );
+  for (const [, file = '', title = ''] of rows) {
+    assert.ok(existsSync(path.join(root, 'test', file)), file);
+    assert.ok(
+      sources.some((text) => text.includes(title)),
+      title,
+    );
+  }
 });

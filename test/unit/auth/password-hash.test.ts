@@ -105,6 +105,7 @@ describe('parsePasswordHash', () => {
     ['rounds under 1000', sha256.replace('$5$', '$5$rounds=999$')],
     ['rounds over 999999999', sha256.replace('$5$', '$5$rounds=1000000000$')],
     ['rounds with a zero in front', sha256.replace('$5$', '$5$rounds=05000$')],
+    ['rounds that are not allowed, and no salt', sha256.replace('salt', 'rounds=1')],
     ['a SHA-crypt salt of 17 characters', sha256.replace('salt', 's'.repeat(17))],
     ['$5$ with the digest of $6$', sha512.replace('$6$', '$5$')],
     ['$6$ with the digest of $5$', sha256.replace('$5$', '$6$')],
