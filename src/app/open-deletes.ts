@@ -2,18 +2,18 @@ import type { Logger } from 'pino';
 import { openRedis, type SharedRedis } from '../redis/open.ts';
 import { createRedisFreezes, type RedisFreezes } from '../locks/redis-freezes.ts';
 import type { Config } from '../config/schema/schema.ts';
-import { createDeleteTurns } from '../locks/delete-turns.ts';
+import { createDeleteLocks } from '../locks/delete-locks.ts';
 import { openRepositoryLocks } from './open-repository-locks.ts';
 import type { PemFiles } from './pem-files.ts';
 import { createRepositoryActivity, type RepositoryActivity } from '../locks/repository-activity.ts';
 import { createFreezer, type Freezer, type FreezeMember } from '../locks/repository-freezer.ts';
 import { createRepositoryLocks, type RepositoryLocks } from '../locks/repository-locks.ts';
 
-/** What a process that serves needs to keep deletes apart from the rest; it outlives a reload. */
+/** What a process needs to keep deletes apart from other requests. Outlives a reload. */
 export type Deletes = {
   readonly activity: RepositoryActivity;
-  /** Gives a delete its repository for itself, in all processes. */
-  readonly turns: RepositoryLocks;
+  /** Lets a delete run alone in its repository, in all processes. */
+  readonly locks: RepositoryLocks;
   /** Left out where another process keeps them. */
   readonly close?: () => Promise<void>;
 };
@@ -25,14 +25,14 @@ type RedisState = {
   readonly logger: Pick<Logger, 'warn'>;
 };
 
-/** The deletes of a front door, with one place in it that knows of all. */
-export type OpenDeleteTurns = { readonly turns: RepositoryLocks; readonly close: () => Promise<void> };
+/** The locks that one process keeps for all. */
+export type OpenDeleteLocks = { readonly locks: RepositoryLocks; readonly close: () => Promise<void> };
 
-/** Puts the turns together: those of the processes of this instance, and where instances share a Redis theirs, too. */
-export async function openDeleteTurns(state: RedisState, own: Freezer): Promise<OpenDeleteTurns> {
+/** Opens the locks of this instance's processes, and of the instances that share its Redis. */
+export async function openDeleteLocks(state: RedisState, own: Freezer): Promise<OpenDeleteLocks> {
   const { cache, upstream } = state.config;
   if (cache.driver !== 'redis')
-    return { turns: createDeleteTurns(createRepositoryLocks(), own), close: () => Promise.resolve() };
+    return { locks: createDeleteLocks(createRepositoryLocks(), own), close: () => Promise.resolve() };
   const locks = await openRepositoryLocks(state, createRepositoryLocks(), 'deletion');
   const { keyPrefix, timeout, instanceTimeout } = cache.redis;
   const listening = await openRedis(cache.redis, state.pem.redisCa);
@@ -46,7 +46,7 @@ export async function openDeleteTurns(state: RedisState, own: Freezer): Promise<
   });
   await freezes.ready();
   return {
-    turns: createDeleteTurns(locks, freezes),
+    locks: createDeleteLocks(locks, freezes),
     close: async () => {
       await freezes.close();
       listening.disconnect();
@@ -54,8 +54,8 @@ export async function openDeleteTurns(state: RedisState, own: Freezer): Promise<
   };
 }
 
-/** Puts it together for a front door of one process. */
-export async function openOwnDeletes(state: RedisState): Promise<Deletes & OpenDeleteTurns> {
+/** Opens everything for an instance of one process. */
+export async function openOwnDeletes(state: RedisState): Promise<Deletes & OpenDeleteLocks> {
   const activity = createRepositoryActivity();
   const freezer = createFreezer();
   const member: FreezeMember = {
@@ -63,5 +63,5 @@ export async function openOwnDeletes(state: RedisState): Promise<Deletes & OpenD
     thaw: (repository, id) => activity.thaw(repository, id),
   };
   freezer.join(member);
-  return { activity, ...(await openDeleteTurns(state, freezer)) };
+  return { activity, ...(await openDeleteLocks(state, freezer)) };
 }

@@ -6,7 +6,7 @@ import { decodeEntry, encodeEntry, type Answer } from './entry.ts';
 import { createLookups, type LookupRoom } from './lookups.ts';
 import { isShareable } from './shareable.ts';
 import { createSharedAnswers } from './shared-answers.ts';
-import { createSharedFetches, type Fetched } from './shared-fetches.ts';
+import { createSharedFetches, type FetchOutcome } from './shared-fetches.ts';
 import { createStorable, type Storable } from './storable.ts';
 import type { CacheStore, Slot, Ticket } from './stores/store.ts';
 import { createVariantReader } from './variants.ts';
@@ -136,7 +136,7 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
     return { kind: 'MISS', answer: fetched };
   };
 
-  const fetchAndStore = async (fetch: Fetch, signal: AbortSignal): Promise<Fetched> => {
+  const fetchAndStore = async (fetch: Fetch, signal: AbortSignal): Promise<FetchOutcome> => {
     const startedAtMs = now();
     const limits = { maxBytes: maxEntryBytes, signal };
     const got = await options.fetch(fetch.request, limits).catch((error: unknown) => {

@@ -30,7 +30,7 @@ export function createLookups(
   const known = new LRUCache<string, number>({ max: maxKnown });
   const lines = new Map<string, Line>();
 
-  const askLarge = async (slot: Slot, key: string, bytes: number): Promise<LookedUp> => {
+  const readLarge = async (slot: Slot, key: string, bytes: number): Promise<LookedUp> => {
     if (!room.take(bytes)) return { kind: 'crowded' };
     try {
       const found = await store.lookup(slot, bytes);
@@ -57,7 +57,7 @@ export function createLookups(
   };
 
   const join = (slot: Slot, key: string, bytes: number): Promise<LookedUp> => {
-    const ask = () => askLarge(slot, key, known.get(key) ?? bytes);
+    const ask = () => readLarge(slot, key, known.get(key) ?? bytes);
     const line = lines.get(key);
     if (line === undefined) return begin(key, ask);
     const start = () => begin(key, ask);

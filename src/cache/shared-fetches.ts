@@ -1,7 +1,7 @@
 import type { Answer } from './entry.ts';
 import type { Ticket } from './stores/store.ts';
 
-export type Fetched = {
+export type FetchOutcome = {
   /** Null: not for everyone who waits. */
   readonly answer: Answer | null;
   /** Resolves when the answer is stored. */
@@ -19,7 +19,7 @@ export type SharedFetches = {
 
 /** Calls back when whoever asked no longer waits. A fetch for which nobody waits is aborted. */
 type WhenGone = (listener: () => void) => void;
-type StartFetch = (signal: AbortSignal) => Promise<Fetched>;
+type StartFetch = (signal: AbortSignal) => Promise<FetchOutcome>;
 
 type SharedFetch = {
   readonly ticket: Ticket;

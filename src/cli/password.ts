@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { askHidden, readFirstLine } from '../auth/password/password-prompt.ts';
+import { promptHidden, readFirstLine } from '../auth/password/password-prompt.ts';
 import { OperatorError } from '../system/operator-error.ts';
 
 export type PasswordOption = { readonly passwordStdin?: true | undefined };
@@ -18,7 +18,7 @@ export async function readPassword(
   { passwordStdin }: PasswordOption,
 ): Promise<string> {
   if (passwordStdin === true || !process.stdin.isTTY) return readFirstLine(process.stdin);
-  const answers = await askHidden(questions, { input: process.stdin, output: process.stderr });
+  const answers = await promptHidden(questions, { input: process.stdin, output: process.stderr });
   // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
   if (answers === undefined) process.exit(130);
   const [password = ''] = answers;

@@ -39,22 +39,22 @@ export function addServeCommand(program: Command): void {
       warn(loaded.warnings);
       return loaded;
     };
-    const frontDoor = await openServer({ config, configPath, logger, passOn, load: loadAgain });
+    const server = await openServer({ config, configPath, logger, passOn, load: loadAgain });
     const manager = createServiceManager({ env: process.env, pid: process.pid, logger });
-    const { names } = frontDoor.status().certificate;
-    logger.info({ ...frontDoor.address, names, upstream: upstream.url, workers }, 'listening');
+    const { names } = server.status().certificate;
+    logger.info({ ...server.address, names, upstream: upstream.url, workers }, 'listening');
     manager.ready();
     process.on('SIGHUP', () => {
       manager.reloading();
-      void frontDoor.reload().then(() => {
-        if (!frontDoor.status().draining) manager.ready();
+      void server.reload().then(() => {
+        if (!server.status().draining) manager.ready();
       });
     });
     const stop = (options: { graceMs?: number }) => {
       process.once('SIGTERM', () => void exit(1));
       process.once('SIGINT', () => void exit(1));
       manager.stopping();
-      void frontDoor.close(options).then(() => {
+      void server.close(options).then(() => {
         logger.info('stopped');
         return exit(0);
       });

@@ -1,5 +1,5 @@
 import { createPolicy, type Policy, type PolicyAction, type RuleText } from './policy.ts';
-import { describePrincipal, type Question } from './question.ts';
+import { describePrincipal, type PolicyQuery } from './policy-query.ts';
 import { parseTagPattern } from './tag-pattern.ts';
 
 /** The keys of the configuration that say who may do what. */
@@ -25,7 +25,7 @@ export type Judgement = {
 
 /** Says, without any request, what would come of one. */
 export type Judge = {
-  readonly judge: (question: Question) => Judgement;
+  readonly judge: (query: PolicyQuery) => Judgement;
   /** What is asked for the rest. */
   readonly policy: Policy;
   /** Whether there are rules. */

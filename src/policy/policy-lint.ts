@@ -5,7 +5,7 @@ import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** Something that is hardly meant, but can be lived with. */
-export type RuleFault = {
+export type PolicyWarning = {
   /** Where, as a path in the configuration. */
   readonly path: readonly (string | number)[];
   readonly sentence: string;
@@ -22,10 +22,10 @@ type Rules = {
  *
  * @param userNames of those who can log in; null: not known
  */
-export function findRuleFaults(
+export function lintPolicy(
   { policy, groups: groupTexts }: Rules,
   userNames: ReadonlySet<string> | null,
-): RuleFault[] {
+): PolicyWarning[] {
   const groups = compileGroups(groupTexts);
   const rules = (policy ?? []).map((rule, index) => ({
     ...rule,
@@ -37,7 +37,7 @@ export function findRuleFaults(
     ...(userNames === null ? [] : findUnknownNames(policy ?? [], groupTexts, userNames)),
     ...rules.flatMap((rule, index) => findIdleRule(rule, rules.slice(0, index))),
     ...findNoPusher(policy, rules),
-    ...findFavouredStrangers(policy ?? [], groupTexts, rules),
+    ...findRulesForAnonymousOnly(policy ?? [], groupTexts, rules),
   ];
 }
 
@@ -51,26 +51,26 @@ function findUnknownNames(
   policy: readonly RuleText[],
   groups: Rules['groups'],
   userNames: ReadonlySet<string>,
-): RuleFault[] {
-  const fault = (name: string, path: RuleFault['path']): RuleFault[] =>
+): PolicyWarning[] {
+  const warning = (name: string, path: PolicyWarning['path']): PolicyWarning[] =>
     userNames.has(name)
       ? []
       : [{ path, sentence: `names ${JSON.stringify(name)}, whom the htpasswd file does not have` }];
   return [
     ...Object.entries(groups).flatMap(([group, names]) =>
-      names.flatMap((name, index) => fault(name, ['groups', group, index])),
+      names.flatMap((name, index) => warning(name, ['groups', group, index])),
     ),
     ...policy.flatMap(({ who }, rule) =>
       who.flatMap((word, index) => {
         const name = /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1];
-        return name === undefined ? [] : fault(name, ['policy', rule, 'who', index]);
+        return name === undefined ? [] : warning(name, ['policy', rule, 'who', index]);
       }),
     ),
   ];
 }
 
 /** A rule never decides when for each one whom it means and each of its patterns an earlier rule takes everything. */
-function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): RuleFault[] {
+function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): PolicyWarning[] {
   const { path, number, meant, repositories } = rule;
   if (!isAnyoneMeant(meant))
     return [{ path, sentence: `rule ${number} can never decide: its groups have no members` }];
@@ -129,22 +129,22 @@ function isWithin(pattern: string, wider: string): boolean {
   return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, anonymousClient);
 }
 
-function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): RuleFault[] {
+function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): PolicyWarning[] {
   if (policy === null) return [];
   const canPush = rules.some(({ actions, meant }) => actions.includes('push') && isAnyoneMeant(meant));
   return canPush ? [] : [{ path: ['policy'], sentence: 'allows nobody to push' }];
 }
 
 /** `anonymous` does not mean those who log in: what anonymous clients may and a user does not is found by trying it. */
-function findFavouredStrangers(
+function findRulesForAnonymousOnly(
   rules: readonly RuleText[],
   groups: Rules['groups'],
   numbered: readonly NumberedRule[],
-): RuleFault[] {
+): PolicyWarning[] {
   const policy = createPolicy({ rules, groups });
   let someone = 'someone';
   while (numbered.some(({ meant }) => meant.names.some((names) => names.has(someone)))) someone += '0';
-  return numbered.flatMap(({ number, path, meant, repositories, actions }): RuleFault[] => {
+  return numbered.flatMap(({ number, path, meant, repositories, actions }): PolicyWarning[] => {
     if (!meant.anonymous) return [];
     for (const pattern of repositories) {
       const sample = pattern.replaceAll(/\*+/g, 'sample');

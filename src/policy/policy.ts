@@ -64,7 +64,7 @@ export function createPolicy(options: {
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
   const remembered = new LRUCache<string, Decision>({ max: maxRemembered });
 
-  const forStrangers = rules.filter(({ who }) => who.anonymous);
+  const anonymousRules = rules.filter(({ who }) => who.anonymous);
   const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
     authenticated || names.some(({ size }) => size > maxFiledNames)
       ? null
@@ -76,7 +76,7 @@ export function createPolicy(options: {
   const rulesFor = (principal: Principal): Candidates<Rule> => {
     switch (principal.kind) {
       case 'anonymous':
-        return [[], forStrangers];
+        return [[], anonymousRules];
       case 'user':
         return byName.find(principal.name);
       case 'token':

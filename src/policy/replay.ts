@@ -75,18 +75,18 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
 
   const read: Replay['read'] = (request) => {
     const before = outcomeOf(request);
-    const question = before === null ? 'it was refused for another reason' : readQuestion(request, openPaths);
+    const access = before === null ? 'it was refused for another reason' : readAccess(request, openPaths);
     const principal = principalOf(request);
-    if (typeof question === 'string' || principal === null) {
-      const why = typeof question === 'string' ? question : 'it came from no user';
+    if (typeof access === 'string' || principal === null) {
+      const why = typeof access === 'string' ? access : 'it came from no user';
       passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
       return;
     }
-    const now = decide(judge, principal, question);
+    const now = decide(judge, principal, access);
     judged += 1;
-    if (question.kind === 'list') lists += 1;
-    if (before === 'passed' && !now.allowed) refused.add(principal, question, now.by);
-    if (before === 'refused' && now.allowed) allowed.add(principal, question, now.by);
+    if (access.kind === 'list') lists += 1;
+    if (before === 'passed' && !now.allowed) refused.add(principal, access, now.by);
+    if (before === 'refused' && now.allowed) allowed.add(principal, access, now.by);
   };
   return {
     read,
@@ -110,7 +110,7 @@ function outcomeOf({ user, status, code, reason }: LoggedRequest): 'passed' | 'r
   return isOwn && status >= 400 && status < 500 && status !== 413 ? null : 'passed';
 }
 
-type QuestionOfLine = {
+type LoggedAccess = {
   readonly kind: 'repository' | 'all' | 'list' | 'unknown';
   readonly action: string;
   readonly repository: string;
@@ -118,10 +118,7 @@ type QuestionOfLine = {
 };
 
 /** Gives a reason where the request needs no right. */
-function readQuestion(
-  { method, path }: LoggedRequest,
-  openPaths: ReadonlySet<string>,
-): QuestionOfLine | string {
+function readAccess({ method, path }: LoggedRequest, openPaths: ReadonlySet<string>): LoggedAccess | string {
   if (path === null) return 'it was not a path of a registry';
   if (path.length >= maxLoggedPath) return 'its path is cut in the log';
   let target: CanonicalTarget;
@@ -161,7 +158,7 @@ function tagOf(operation: Operation): string | null {
 function decide(
   { judge, policy, hasRules }: Judge,
   principal: Principal,
-  { kind, action, repository, tag }: QuestionOfLine,
+  { kind, action, repository, tag }: LoggedAccess,
 ): { allowed: boolean; by: ReplayDecision } {
   const noRule: ReplayDecision = { rule: null, tagPattern: null };
   switch (kind) {
@@ -175,15 +172,15 @@ function decide(
       return { allowed: actions.has(action as 'pull' | 'push'), by };
     }
     case 'repository': {
-      const question = { principal, action: action as 'pull' | 'push' | 'delete', repository, tag };
-      const { allowed, rule, isTagKept, immutableBy } = judge(question);
+      const query = { principal, action: action as 'pull' | 'push' | 'delete', repository, tag };
+      const { allowed, rule, isTagKept, immutableBy } = judge(query);
       return { allowed, by: { rule, tagPattern: isTagKept ? immutableBy : null } };
     }
   }
 }
 
 function createRows(): {
-  add(principal: Principal, question: QuestionOfLine, by: ReplayDecision): void;
+  add(principal: Principal, access: LoggedAccess, by: ReplayDecision): void;
   list(): Changes;
 } {
   const rows = new Map<string, { row: Omit<ReplayRow, 'requests'>; requests: number }>();

@@ -74,11 +74,11 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
       ensureServerCertificate({ certPath: config.tls.cert, keyPath: config.tls.key, names, now: new Date() }),
     );
     const user = await ensureFirstUser(config.auth.htpasswd, config.auth);
-    const frontDoor = await open({ ...served, logger, passOn, load: loadServed }, user);
+    const server = await open({ ...served, logger, passOn, load: loadServed }, user);
     stop = (signal) => {
       process.stdout.write('\nStopping; a second signal ends everything at once.\n');
       // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
-      void frontDoor
+      void server
         .close(signal === 'SIGINT' ? { graceMs: 0 } : {})
         .then(() => upstream.stop())
         .then(() => exit(0));

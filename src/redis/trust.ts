@@ -12,7 +12,7 @@ export type RedisTrustOptions = {
   /** How long Redis has to answer before it is trusted, in milliseconds: every other instance has found it by then. */
   readonly settleMs: number;
   /** Runs when Redis is back, before it is trusted; may reject. */
-  readonly onReturn: () => Promise<void>;
+  readonly onRecovered: () => Promise<void>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 };
 
@@ -47,11 +47,11 @@ const roomyProbes = 4;
  * later, after a restart or a failover, takes writes meanwhile that Redis does not hear of. A new instance begins likewise.
  */
 export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
-  const { redis, keys, timeoutMs, settleMs, onReturn } = options;
+  const { redis, keys, timeoutMs, settleMs, onRecovered } = options;
   const trouble = createTroubleLog(options.logger);
   let state: 'lost' | 'settling' | 'trusted' = 'lost';
   let losses = 0;
-  let isReturning = false;
+  let isRecovering = false;
   let isClosed = false;
 
   const lose = (reason: string) => {
@@ -77,9 +77,9 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   };
 
   const comeBack = async () => {
-    if (isClosed || isReturning || redis.status !== 'ready') return;
-    isReturning = true;
-    const isReached = await reach(options, lose).finally(() => (isReturning = false));
+    if (isClosed || isRecovering || redis.status !== 'ready') return;
+    isRecovering = true;
+    const isReached = await reach(options, lose).finally(() => (isRecovering = false));
     if (!isReached) return;
     state = 'settling';
     if (!(await settle())) return;
@@ -92,7 +92,7 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
     try {
       // Once more, for the writes that were not sent to it because that answer was still on its way.
       await run(() => redis.del(keys.epoch));
-      await onReturn();
+      await onRecovered();
       await delay(settleMs, undefined, { ref: false });
       // The writes that others did not send to it, because they had not found it yet.
       if (losses === before) await run(() => redis.del(keys.epoch));

@@ -87,7 +87,7 @@ export function createReloader({
     }
   };
 
-  const inTurn = createQueue();
+  const enqueue = createQueue();
   const logDone = (trigger: Trigger, outcome: Extract<ReloadOutcome, { ok: true }>) => {
     const { changed } = outcome;
     ({ needRestart } = outcome);
@@ -107,7 +107,7 @@ export function createReloader({
   let awaited: Promise<ReloadOutcome> | undefined;
   // Who asks before it begins is served by it: else those who ask faster than it is done would keep all others, and the watch, waiting.
   const reload = () =>
-    (awaited ??= inTurn(async () => {
+    (awaited ??= enqueue(async () => {
       awaited = undefined;
       const outcome = await attempt(true);
       if (outcome.ok) logDone('request', outcome);
@@ -121,7 +121,7 @@ export function createReloader({
     paths: listWatched,
     actedOn: undefined, // looked at once more: they may have changed since they were read
     act: (signature) =>
-      inTurn(async () => {
+      enqueue(async () => {
         const outcome = await attempt(false);
         if (!outcome.ok) {
           const verdict = patience.failed(outcome.sentence);

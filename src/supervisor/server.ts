@@ -42,17 +42,17 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
   const serving = await openServing(initial, logger, passOn);
-  let watch: Monitor | null = null;
+  let monitor: Monitor | null = null;
   const reloader = createReloader({
     initial,
     configPath,
     load,
     serving,
-    onReload: (result) => void watch?.reloaded(result, reloader.state()),
+    onReload: (result) => void monitor?.reloaded(result, reloader.state()),
     logger,
   });
   let draining = false;
-  const frontDoor: Server = {
+  const server: Server = {
     address: serving.address,
     status: () => {
       const { config: inEffect, pem: files } = reloader.state();
@@ -67,24 +67,24 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
       drainLog?.stop();
-      watch?.close(); // it says that nobody should come here for as long as transfers end
+      monitor?.close(); // it says that nobody should come here for as long as transfers end
     },
   };
   const { admin, alerts } = config;
-  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return frontDoor;
+  if (admin.port === null && alerts.webhook === null && alerts.smtp.url === null) return server;
   try {
-    const { openMonitor: openWatch } = await import('../admin/monitor.ts');
-    const { status, reload } = frontDoor;
-    watch = await openWatch({
+    const { openMonitor } = await import('../admin/monitor.ts');
+    const { status, reload } = server;
+    monitor = await openMonitor({
       config,
       pem,
       logger,
       door: { status, reports: () => serving.reports() },
       reload,
     });
-    return frontDoor;
+    return server;
   } catch (error) {
-    await frontDoor.close({ graceMs: 0 });
+    await server.close({ graceMs: 0 });
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { openDeleteTurns } from '../app/open-deletes.ts';
+import { openDeleteLocks } from '../app/open-deletes.ts';
 import type { ServedState } from '../app/served-state.ts';
 import { createSessionSecret } from '../app/session-secret.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
@@ -50,10 +50,10 @@ export async function openSharedServices({
   const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now: () => performance.now() });
   const freezer = createFreezer();
   const redis = createSharedRedis(config.cache.redis, pem.redisCa);
-  const deletes = await openDeleteTurns({ config, pem, redis, logger }, freezer);
+  const deletes = await openDeleteLocks({ config, pem, redis, logger }, freezer);
   const locks = {
     tags: createLockServer('tags', createRepositoryLocks()),
-    deletes: createLockServer('deletes', deletes.turns),
+    deletes: createLockServer('deletes', deletes.locks),
   };
   const reloads = createReloadCoordinator({ config: divideLimits(config), pem });
   const metrics = createMetricsCollector<WorkerMember>({

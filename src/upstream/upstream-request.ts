@@ -2,7 +2,7 @@ import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import type { Upstream } from './connections.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
-import { watchUpstreamSocket } from './upstream-socket.ts';
+import { setSocketTimeouts } from './upstream-socket.ts';
 
 /** Where requests go, and how long they may take. */
 export type UpstreamAccess = {
@@ -64,7 +64,7 @@ export function openUpstreamRequest(
   };
   const watch = (request: ClientRequest): void => {
     if (request.socket === null) return;
-    stopWatching = watchUpstreamSocket(request.socket, {
+    stopWatching = setSocketTimeouts(request.socket, {
       connectTimeoutMs,
       readTimeoutMs,
       isNew: !request.reusedSocket,

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-export type SocketWatch = {
+export type SocketTimeouts = {
   readonly connectTimeoutMs: number;
   /** How long the socket may be silent before `onIdle` is called, each time, in milliseconds. */
   readonly readTimeoutMs: number;
@@ -10,21 +10,23 @@ export type SocketWatch = {
   readonly onIdle: () => void;
 };
 
-/** Watches for a connection that does not come up, and for silence. Gives what ends the watching. */
-export function watchUpstreamSocket(socket: Socket, watch: SocketWatch): () => void {
-  const connectTimer = watch.isNew ? setTimeout(watch.onConnectTimeout, watch.connectTimeoutMs) : undefined;
-  const connectEvent = watch.isSecure ? 'secureConnect' : 'connect';
-  // Taken off at the end: a kept connection is used again and again, and connects only once.
+/** Limits connecting, and silence. Returns a function that removes both limits. */
+export function setSocketTimeouts(socket: Socket, timeouts: SocketTimeouts): () => void {
+  const connectTimer = timeouts.isNew
+    ? setTimeout(timeouts.onConnectTimeout, timeouts.connectTimeoutMs)
+    : undefined;
+  const connectEvent = timeouts.isSecure ? 'secureConnect' : 'connect';
+  // Removed at the end: a kept connection is reused, and connects only once.
   const connected = () => {
     clearTimeout(connectTimer);
     socket.off(connectEvent, connected);
   };
   socket.on(connectEvent, connected);
   const onTimeout = () => {
-    socket.setTimeout(watch.readTimeoutMs);
-    watch.onIdle();
+    socket.setTimeout(timeouts.readTimeoutMs);
+    timeouts.onIdle();
   };
-  socket.setTimeout(watch.readTimeoutMs);
+  socket.setTimeout(timeouts.readTimeoutMs);
   socket.on('timeout', onTimeout);
   return () => {
     connected();

@@ -7,7 +7,7 @@ import {
   maxWordBytes,
   wordBytes,
   type CacheStore,
-  type Change,
+  type CacheWrite,
   type Slot,
   type StoreLimits,
 } from '../../src/cache/stores/store.ts';
@@ -425,11 +425,11 @@ async function found(store: CacheStore, at: Slot): Promise<Buffer | null> {
   return lookup.kind === 'found' ? lookup.value : null;
 }
 
-function changeOf(part: Partial<Change>): Change {
+function changeOf(part: Partial<CacheWrite>): CacheWrite {
   return { id: randomBytes(8).toString('hex'), scope: slot.scope, items: [slot.item], ...part };
 }
 
-async function write(store: CacheStore, part: Partial<Change>): Promise<void> {
+async function write(store: CacheStore, part: Partial<CacheWrite>): Promise<void> {
   const change = changeOf(part);
   assert.equal(await store.beginWrite(change), true);
   assert.equal(await store.endWrite(change), true);

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { CacheStore, Change, StoreLimits } from '../../src/cache/stores/store.ts';
+import type { CacheStore, CacheWrite, StoreLimits } from '../../src/cache/stores/store.ts';
 import type { FromWorker, ToWorker } from '../../src/supervisor/workers/messages.ts';
 import {
   createWorkerBroadcast,
@@ -18,7 +18,7 @@ export type FromParent =
       readonly kind: 'open';
       readonly limits: StoreLimits;
       readonly omission: Omission | null;
-      readonly underWay: readonly Change[];
+      readonly underWay: readonly CacheWrite[];
     }
   | { readonly kind: 'call'; readonly id: number; readonly method: Method; readonly args: unknown[] }
   | Extract<ToWorker, { kind: 'notice' | 'delivered' }>;

@@ -12,7 +12,7 @@ type TerminalInput = Pick<NodeJS.ReadStream, 'on' | 'off' | 'pause' | 'resume' |
  * @returns the answers, or undefined after Ctrl-C
  * @throws OperatorError when the input ends before the last answer
  */
-export async function askHidden(
+export async function promptHidden(
   questions: readonly string[],
   terminal: { input: TerminalInput; output: Pick<NodeJS.WritableStream, 'write'> },
 ): Promise<readonly string[] | undefined> {

@@ -5,7 +5,7 @@ import {
   maxWordBytes,
   wordBytes,
   type CacheStore,
-  type Change,
+  type CacheWrite,
   type Slot,
   type StoreLimits,
   type Ticket,
@@ -19,7 +19,7 @@ type WriteLog = {
   version(scope: string, item: string): number;
   /** Higher after each write in the scope: what a fill has to have seen. */
   generation(scope: string): number;
-  note(change: Change): void;
+  note(change: CacheWrite): void;
   /** Makes every version and generation a new one. */
   restart(): void;
   bytes(): number;
@@ -75,7 +75,7 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
   const makeRoom = () => {
     while (entries.size > 0 && entries.calculatedSize + written.bytes() > maxBytes) entries.pop();
   };
-  const supersede = (change: Change) => {
+  const supersede = (change: CacheWrite) => {
     written.note(change);
     makeRoom();
   };

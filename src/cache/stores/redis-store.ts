@@ -15,7 +15,7 @@ import {
   maxWordBytes,
   wordBytes,
   type CacheStore,
-  type Change,
+  type CacheWrite,
   type Lookup,
   type Slot,
   type StoreLimits,
@@ -23,7 +23,7 @@ import {
 } from './store.ts';
 
 export type RedisStoreOptions = StoreLimits &
-  Omit<RedisTrustOptions, 'keys' | 'onReturn'> & {
+  Omit<RedisTrustOptions, 'keys' | 'onRecovered'> & {
     readonly keyPrefix: string;
     /** What the entries are copies of: upstreams do not share entries. */
     readonly upstreamUrl: string;
@@ -45,7 +45,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   const trust = createRedisTrust({
     ...options,
     keys,
-    onReturn: async () => {
+    onRecovered: async () => {
       await proveRedis(commands);
       await writes.sendMissedEnds();
     },
@@ -162,10 +162,10 @@ function createWriteSender(
   ipc: RedisStoreOptions['ipc'],
 ): WriteSender {
   const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
-  const missedEnds = new Set<Change>();
+  const missedEnds = new Set<CacheWrite>();
 
   /** False: Redis may not have taken it. */
-  const send = async (script: Script, { id, scope, items }: Change): Promise<boolean> => {
+  const send = async (script: Script, { id, scope, items }: CacheWrite): Promise<boolean> => {
     if (!trust.isReachable()) return false;
     try {
       const named = items === 'all' ? [] : items.map((item) => itemWord(scope, item));
@@ -176,7 +176,7 @@ function createWriteSender(
     }
   };
   /** An end in either phase: nothing is to be kept for a worker that starts later, since it begins without trust. */
-  const warnWorkers = async (change: Change) => ipc?.publish({ phase: 'end', change });
+  const warnWorkers = async (change: CacheWrite) => ipc?.publish({ phase: 'end', change });
 
   return {
     begin: async (change) => {

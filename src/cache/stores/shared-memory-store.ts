@@ -1,8 +1,8 @@
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
-import type { CacheStore, Change } from './store.ts';
+import type { CacheStore, CacheWrite } from './store.ts';
 
 /** The beginning or the end of a write through one worker, for the stores of the others. */
-export type WriteNotice = { readonly phase: 'begin' | 'end'; readonly change: Change };
+export type WriteNotice = { readonly phase: 'begin' | 'end'; readonly change: CacheWrite };
 
 /**
  * Makes the stores of several processes keep their promise as one: each has entries of its own, and a write

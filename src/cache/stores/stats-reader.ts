@@ -13,16 +13,16 @@ export function createStatsReader(
 ): () => Promise<StoreStats | null> {
   if (!isRemote) return () => store.stats();
   let latest: StoreStats | null = null;
-  let isAsking = false;
-  let askAgainAtMs = -Infinity;
+  let isReading = false;
+  let readAgainAtMs = -Infinity;
   const ask = async () => {
-    isAsking = true;
+    isReading = true;
     latest = await store.stats();
-    askAgainAtMs = now() + maxAgeMs;
-    isAsking = false;
+    readAgainAtMs = now() + maxAgeMs;
+    isReading = false;
   };
   return () => {
-    if (!isAsking && now() >= askAgainAtMs) void ask();
+    if (!isReading && now() >= readAgainAtMs) void ask();
     return Promise.resolve(latest);
   };
 }

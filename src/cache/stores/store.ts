@@ -20,7 +20,7 @@ export type Lookup =
   | { readonly kind: 'unavailable' };
 
 /** What one write changes within its scope: named items, or everything. `id` is the write's own, the same at its beginning and its end. */
-export type Change = {
+export type CacheWrite = {
   readonly id: string;
   readonly scope: string;
   readonly items: readonly string[] | 'all';
@@ -52,9 +52,9 @@ export type CacheStore = {
     ageMs: number,
   ): Promise<{ stored: boolean; evicted: number }>;
   /** To be called before a write is forwarded: nothing of the items is answered or filled until its end. */
-  beginWrite(change: Change): Promise<boolean>;
+  beginWrite(change: CacheWrite): Promise<boolean>;
   /** To be called before a write's answer is sent. False: it could not be made sure that every instance knows. */
-  endWrite(change: Change): Promise<boolean>;
+  endWrite(change: CacheWrite): Promise<boolean>;
   /**
    * Forgets what is stored, and gives what is stored from now on another lifetime, in milliseconds. A fill from before does not land,
    * and a write under way stays so.

@@ -1,10 +1,10 @@
 import { policyActions } from '../../policy/policy.ts';
-import { parsePrincipal, parseRepository, parseTag, type Question } from '../../policy/question.ts';
+import { parsePrincipal, parseRepository, parseTag, type PolicyQuery } from '../../policy/policy-query.ts';
 import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
 
 /** What somebody expects of a policy. */
-export type Expectation = Question & {
+export type Expectation = PolicyQuery & {
   /** `file:line` */
   readonly place: string;
   readonly allowed: boolean;

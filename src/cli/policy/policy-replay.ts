@@ -6,7 +6,7 @@ import { readLogLines } from '../../telemetry/log/log-lines.ts';
 import { parseLoggedRequest } from '../../telemetry/log/logged-request.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { OperatorError } from '../../system/operator-error.ts';
-import { describePrincipal } from '../../policy/question.ts';
+import { describePrincipal } from '../../policy/policy-query.ts';
 import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '../../policy/replay.ts';
 import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';

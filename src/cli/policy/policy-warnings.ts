@@ -3,7 +3,7 @@ import { parseHtpasswd } from '../../auth/htpasswd/htpasswd.ts';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import { printable } from '../../telemetry/log/printable.ts';
-import { findRuleFaults } from '../../policy/policy-lint.ts';
+import { lintPolicy } from '../../policy/policy-lint.ts';
 
 /** What in groups and policy is hardly meant, a line each with file and line. */
 export async function findPolicyWarnings(
@@ -11,12 +11,12 @@ export async function findPolicyWarnings(
 ): Promise<string[]> {
   const { config } = loaded;
   if (config.policy === null && Object.keys(config.groups).length === 0) return [];
-  const faults = findRuleFaults(config, await readUserNames(config));
-  const lines = faults.map(({ path, sentence }) =>
+  const warnings = lintPolicy(config, await readUserNames(config));
+  const lines = warnings.map(({ path, sentence }) =>
     printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
   );
-  const letsStrangersIn = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
-  if (letsStrangersIn && config.auth.tokens === 'off')
+  const allowsAnonymous = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
+  if (allowsAnonymous && config.auth.tokens === 'off')
     lines.push(
       `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, but without tokens Docker cannot pull before a login: set it to auto.`,
     );

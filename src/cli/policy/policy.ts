@@ -6,15 +6,15 @@ import {
   parsePrincipal,
   parseRepository,
   parseTag,
-  type Question,
-} from '../../policy/question.ts';
+  type PolicyQuery,
+} from '../../policy/policy-query.ts';
 import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { addPolicyReplayCommand } from './policy-replay.ts';
 import { addPolicyTestCommand } from './policy-test.ts';
 import { findPlace, readUserNames } from './policy-warnings.ts';
 
-type Image = Pick<Question, 'repository' | 'tag'>;
+type Image = Pick<PolicyQuery, 'repository' | 'tag'>;
 
 /** Adds `policy explain`, `policy test` and `policy replay`: what the rules say, without any request. */
 export function addPolicyCommand(program: Command): void {
@@ -28,15 +28,15 @@ export function addPolicyCommand(program: Command): void {
     .argument('<action>', policyActions.join(', '), parseAction)
     .argument('<image>', 'REPOSITORY or REPOSITORY:TAG', parseImage);
   addConfigOptions(explain).action(
-    async (asked: Pick<Question, 'principal'>, action: PolicyAction, image: Image) => {
-      const question: Question = { ...asked, action, ...image };
+    async (asked: Pick<PolicyQuery, 'principal'>, action: PolicyAction, image: Image) => {
+      const query: PolicyQuery = { ...asked, action, ...image };
       const loaded = await loadPolicy(explain);
-      const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(question);
+      const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(query);
       const verdict = allowed ? 'allowed' : 'denied';
       printLines([
-        ...explainSteps(loaded, question, rule),
-        ...explainTag(loaded, question, immutableBy),
-        ...(await noteUsers(loaded, question)),
+        ...explainSteps(loaded, query, rule),
+        ...explainTag(loaded, query, immutableBy),
+        ...(await noteUsers(loaded, query)),
         `${verdict}: ${sentence}${answer === null ? '' : `; the answer is ${answer}`}`,
       ]);
       if (!allowed) process.exitCode = 1;
@@ -48,7 +48,7 @@ export function addPolicyCommand(program: Command): void {
 
 function explainSteps(
   { config, nameRule }: LoadedPolicy,
-  { principal, repository }: Question,
+  { principal, repository }: PolicyQuery,
   decides: number | null,
 ): string[] {
   const rules = config.policy ?? [];
@@ -68,7 +68,11 @@ function explainSteps(
   return isUndecided ? [...lines, 'no rule matches, and what no rule matches is denied'] : lines;
 }
 
-function explainTag(loaded: LoadedPolicy, { action, tag }: Question, immutableBy: number | null): string[] {
+function explainTag(
+  loaded: LoadedPolicy,
+  { action, tag }: PolicyQuery,
+  immutableBy: number | null,
+): string[] {
   if (tag === null) return [];
   if (immutableBy === null)
     return [
@@ -82,7 +86,7 @@ function explainTag(loaded: LoadedPolicy, { action, tag }: Question, immutableBy
   ];
 }
 
-async function noteUsers({ config }: LoadedPolicy, { principal }: Question): Promise<string[]> {
+async function noteUsers({ config }: LoadedPolicy, { principal }: PolicyQuery): Promise<string[]> {
   const names = await readUserNames(config);
   const file = config.auth.htpasswd;
   if (names === null)
@@ -99,7 +103,7 @@ async function noteUsers({ config }: LoadedPolicy, { principal }: Question): Pro
   return names.has(name) ? [] : [`note: ${name} cannot log in at all: ${file} has no such user`];
 }
 
-function parseUser(text: string): Pick<Question, 'principal'> {
+function parseUser(text: string): Pick<PolicyQuery, 'principal'> {
   return { principal: asUsage(text, parsePrincipal) };
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { attempt, skipAll } from '../check.ts';
 import { explainStatus } from './challenge.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
-import type { Answer, Send } from './http-sender.ts';
+import type { HttpAnswer, Send } from './http-sender.ts';
 import { judgeLocation, type Upload } from './upload.ts';
 
 export const blobIds = ['blob.push', 'blob.read', 'blob.delete'] as const;
@@ -74,7 +74,7 @@ async function readBack(
 }
 
 /** Judges the answer to a pushed blob: 201 and its digest. */
-export function judgePush(answer: Pick<Answer, 'status' | 'headers'>, digest: string): Finding {
+export function judgePush(answer: Pick<HttpAnswer, 'status' | 'headers'>, digest: string): Finding {
   const check = 'blob.push';
   if (answer.status !== 201) {
     const { what, fix } = explainStatus(answer);
@@ -92,8 +92,8 @@ export function judgePush(answer: Pick<Answer, 'status' | 'headers'>, digest: st
 
 /** Judges a blob that is read whole and in part. */
 export function judgeRead(
-  whole: Pick<Answer, 'status' | 'headers' | 'body'>,
-  part: Pick<Answer, 'status' | 'body'>,
+  whole: Pick<HttpAnswer, 'status' | 'headers' | 'body'>,
+  part: Pick<HttpAnswer, 'status' | 'body'>,
   content: Buffer,
 ): Finding {
   const check = 'blob.read';
@@ -128,8 +128,8 @@ export function judgeRead(
 
 /** Judges the end of the blob. */
 export function judgeDelete(
-  answer: Pick<Answer, 'status' | 'headers'>,
-  after: Pick<Answer, 'status'>,
+  answer: Pick<HttpAnswer, 'status' | 'headers'>,
+  after: Pick<HttpAnswer, 'status'>,
 ): Finding {
   const check = 'blob.delete';
   if (answer.status === 202 && after.status === 404) {

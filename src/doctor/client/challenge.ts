@@ -1,4 +1,4 @@
-import type { Answer } from './http-sender.ts';
+import type { HttpAnswer } from './http-sender.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
 import { isHere, parseTokenPlace } from './token-place.ts';
 
@@ -13,7 +13,7 @@ export const plainAgent = 'curl/8.5.0';
 export type VersionCheck = 'auto' | 'open' | 'challenge';
 
 /** What a status that should not be says, and what to do about it. */
-export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'headers'>): {
+export function explainStatus({ status, headers }: Pick<HttpAnswer, 'status' | 'headers'>): {
   readonly what: string;
   readonly fix: string;
 } {
@@ -64,7 +64,10 @@ export function explainStatus({ status, headers }: Pick<Answer, 'status' | 'head
 }
 
 /** Judges `GET /v2/` as the Docker engine asks it, without a password; `authority` names the server. */
-export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>, authority: string): Finding {
+export function judgeDockerChallenge(
+  answer: Pick<HttpAnswer, 'status' | 'headers'>,
+  authority: string,
+): Finding {
   const check = 'challenge.docker';
   const { status, headers } = answer;
   const challenge = headers['www-authenticate'] ?? '';
@@ -108,8 +111,8 @@ export function judgeDockerChallenge(answer: Pick<Answer, 'status' | 'headers'>,
 
 /** Judges `GET /v2/` as a client without a name of its own asks it; `docker` is the answer to Docker. */
 export function judgeNamelessChallenge(
-  answer: Pick<Answer, 'status' | 'headers'>,
-  docker: Pick<Answer, 'status'>,
+  answer: Pick<HttpAnswer, 'status' | 'headers'>,
+  docker: Pick<HttpAnswer, 'status'>,
 ): Finding {
   const check = 'challenge.unknown';
   const { status } = answer;
@@ -131,7 +134,7 @@ export function judgeNamelessChallenge(
 
 /** Judges `GET /v2/` as curl or a known health check asks it; `expected` is auth.versionCheck where it is known. */
 export function judgePlainCheck(
-  answer: Pick<Answer, 'status' | 'headers'>,
+  answer: Pick<HttpAnswer, 'status' | 'headers'>,
   expected: VersionCheck | null,
 ): Finding {
   const check = 'challenge.others';
@@ -152,7 +155,10 @@ export function judgePlainCheck(
 }
 
 /** Judges the list of a repository's tags, asked without a password; `givesTokens`: a policy may allow that. */
-export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, givesTokens: boolean): Finding {
+export function judgeAnonymous(
+  answer: Pick<HttpAnswer, 'status' | 'headers'>,
+  givesTokens: boolean,
+): Finding {
   const check = 'access.anonymous';
   if (answer.status === 401) return ok(check, 'Without a password nothing can be read (401).');
   if (givesTokens && (answer.status < 300 || answer.status === 404)) {
@@ -174,7 +180,7 @@ export function judgeAnonymous(answer: Pick<Answer, 'status' | 'headers'>, gives
 }
 
 /** Judges the list of a repository's tags, asked with a password that cannot be right. */
-export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+export function judgeWrongPassword(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'password.wrong';
   if (answer.status === 401) return ok(check, 'A wrong password is refused (401).');
   const { what, fix } = explainStatus(answer);
@@ -192,8 +198,8 @@ export function judgeWrongPassword(answer: Pick<Answer, 'status' | 'headers'>): 
 /** Judges the version check and the list of a repository's tags, asked with the password that was given. */
 export function judgeRightPassword(
   name: string,
-  version: Pick<Answer, 'status' | 'headers'>,
-  tags: Pick<Answer, 'status' | 'headers'>,
+  version: Pick<HttpAnswer, 'status' | 'headers'>,
+  tags: Pick<HttpAnswer, 'status' | 'headers'>,
 ): Finding {
   const check = 'password.right';
   if (version.status === 200 && [200, 403, 404].includes(tags.status)) {

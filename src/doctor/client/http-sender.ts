@@ -11,7 +11,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { createTimeLimit } from '../time-limit.ts';
 
 /** What is asked; a body given as parts is sent in chunks. */
-export type AskedRequest = {
+export type HttpRequest = {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -22,7 +22,7 @@ export type AskedRequest = {
   readonly limitMs?: number;
 };
 
-export type Answer = {
+export type HttpAnswer = {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** At most the first 64 KiB. */
@@ -33,7 +33,7 @@ export type Answer = {
 };
 
 /** Asks over a connection of its own, and gives the answer. @throws Error with a code when there is none. */
-export type Send = (request: AskedRequest, signal: AbortSignal) => Promise<Answer>;
+export type Send = (request: HttpRequest, signal: AbortSignal) => Promise<HttpAnswer>;
 
 export type Sender = Send & {
   /** The same, over one connection that is kept as long as the server keeps it, until `act` is done. */
@@ -54,12 +54,12 @@ const maxBodyBytes = 65_536;
 
 /** Builds a client for one server, over connections to one address. */
 export function createSender(origin: Origin): Sender {
-  const send: Send = (request, signal) => ask(origin, request, null, signal);
+  const send: Send = (request, signal) => sendRequest(origin, request, null, signal);
   return Object.assign(send, {
     overOneConnection: async <T>(act: (send: Send) => Promise<T>): Promise<T> => {
       const agent = openAgent(origin, { keepAlive: true, maxSockets: 1 });
       try {
-        return await act((request, signal) => ask(origin, request, agent, signal));
+        return await act((request, signal) => sendRequest(origin, request, agent, signal));
       } finally {
         agent.destroy();
       }
@@ -72,12 +72,12 @@ function openAgent({ tls }: Origin, options: HttpAgentOptions = {}): Agent | Htt
   return tls === null ? new HttpAgent(options) : new Agent({ ...tls, ...options });
 }
 
-function ask(
+function sendRequest(
   origin: Origin,
-  { method, path, headers = {}, body = [], leavesBodyOpen, limitMs = defaultLimitMs }: AskedRequest,
+  { method, path, headers = {}, body = [], leavesBodyOpen, limitMs = defaultLimitMs }: HttpRequest,
   agent: Agent | HttpAgent | null,
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<HttpAnswer> {
   const { address, port, authority, tls } = origin;
   const startedMs = performance.now();
   const limit = createTimeLimit(signal, limitMs);
@@ -87,7 +87,7 @@ function ask(
     headers: { Host: authority, 'User-Agent': 'tidegate-doctor', ...headers },
   };
   const outgoing = tls === null ? httpRequest(options) : httpsRequest(options);
-  const answered = new Promise<Answer>((resolve, reject) => {
+  const answered = new Promise<HttpAnswer>((resolve, reject) => {
     let finish: (() => void) | undefined;
     outgoing.on('response', (incoming) => {
       const parts: Buffer[] = [];
@@ -110,7 +110,7 @@ function ask(
   return answered.finally(() => limit.end());
 }
 
-function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReused: boolean): Answer {
+function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReused: boolean): HttpAnswer {
   const { statusCode = 0, headers } = incoming;
   return { status: statusCode, headers, body: Buffer.concat(parts), ms, isReused };
 }

@@ -1,4 +1,4 @@
-import type { Answer, Sender } from './http-sender.ts';
+import type { HttpAnswer, Sender } from './http-sender.ts';
 import { dockerAgent } from './challenge.ts';
 import { ok, skipped, warning, type Finding } from '../finding.ts';
 
@@ -10,7 +10,7 @@ const maxSkewMs = 300_000;
 const slowMs = 1000;
 
 /** A clock for the time of day, and the answers that were timed by it. */
-export type TimedAnswer = Pick<Answer, 'headers' | 'ms' | 'isReused'> & { readonly atMs: number };
+export type TimedAnswer = Pick<HttpAnswer, 'headers' | 'ms' | 'isReused'> & { readonly atMs: number };
 
 /** Asks five times over one connection. */
 export function tryTiming(sender: Sender, nowMs: () => number, signal: AbortSignal): Promise<Finding[]> {

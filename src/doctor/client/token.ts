@@ -1,12 +1,12 @@
-import type { Answer, Send } from './http-sender.ts';
+import type { HttpAnswer, Send } from './http-sender.ts';
 import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
 import { explainStatus } from './challenge.ts';
 import type { TokenPlace } from './token-place.ts';
 
 /** What came of a token: the answer that should have one, and the one to a request with it; null: there was none to send. */
 export type TokenTrial = {
-  readonly token: Pick<Answer, 'status' | 'headers'>;
-  readonly use: Pick<Answer, 'status' | 'headers'> | null;
+  readonly token: Pick<HttpAnswer, 'status' | 'headers'>;
+  readonly use: Pick<HttpAnswer, 'status' | 'headers'> | null;
 };
 
 /** Fetches a token to read a repository with, and uses it. */
@@ -33,7 +33,7 @@ export async function tryToken(
 }
 
 /** Null: the answer has none, or one that cannot stand in a header. */
-function readToken({ status, body }: Pick<Answer, 'status' | 'body'>): string | null {
+function readToken({ status, body }: Pick<HttpAnswer, 'status' | 'body'>): string | null {
   if (status !== 200) return null;
   try {
     const { token } = JSON.parse(body.toString()) as { token?: unknown };

@@ -1,7 +1,7 @@
 import { attempt, skipAll } from '../check.ts';
 import { explainStatus } from './challenge.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
-import type { Answer, Send } from './http-sender.ts';
+import type { HttpAnswer, Send } from './http-sender.ts';
 import { formatAuthority, type Target } from './target.ts';
 
 export const uploadIds = [
@@ -123,7 +123,7 @@ export function judgeLocation(
 }
 
 /** Judges the answer to a body of more than 2 MiB that came in chunks. */
-export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+export function judgeChunked(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'upload.chunked';
   if (answer.status === 413) {
     const { what } = explainStatus(answer);
@@ -152,7 +152,7 @@ export function judgeChunked(answer: Pick<Answer, 'status' | 'headers'>): Findin
 }
 
 /** Judges what the registry says of the upload under way. */
-export function judgeStatus(answer: Pick<Answer, 'status' | 'headers'>): Finding {
+export function judgeStatus(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'upload.status';
   if (answer.status === 204 && answer.headers.range === `0-${uploadBytes - 1}`) {
     return ok(check, 'The progress of the upload is reported (204, Range right).');
@@ -170,8 +170,8 @@ export function judgeStatus(answer: Pick<Answer, 'status' | 'headers'>): Finding
 
 /** Judges the end of an upload that nobody wants any more. */
 export function judgeCancel(
-  cancelled: Pick<Answer, 'status' | 'headers'>,
-  after: Pick<Answer, 'status'>,
+  cancelled: Pick<HttpAnswer, 'status' | 'headers'>,
+  after: Pick<HttpAnswer, 'status'>,
   wasSent: boolean,
 ): Finding {
   const check = 'upload.cancel';
@@ -214,7 +214,7 @@ export async function tryStreaming(send: Send, repository: string, signal: Abort
 }
 
 /** Judges what came back before the end of the body; null for nothing within three seconds. */
-export function judgeStreaming(answer: Pick<Answer, 'status' | 'headers'> | null): Finding {
+export function judgeStreaming(answer: Pick<HttpAnswer, 'status' | 'headers'> | null): Finding {
   const check = 'upload.streaming';
   if (answer === null) {
     return warning(

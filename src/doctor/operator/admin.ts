@@ -2,7 +2,7 @@ import type { Config } from '../../config/schema/schema.ts';
 import type { Check } from '../check.ts';
 import { describeFailure } from '../failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
-import { createSender, type Answer } from '../client/http-sender.ts';
+import { createSender, type HttpAnswer } from '../client/http-sender.ts';
 import { findExposure, type Exposure } from './listening-sockets.ts';
 import { isLoopback } from './loopback.ts';
 import { reachableAddress } from '../client/target.ts';
@@ -31,7 +31,7 @@ export function createAdminChecks(admin: AdminPlace | null): Check[] {
         const address = reachableAddress(admin.host);
         const authority = `${address.includes(':') ? `[${address}]` : address}:${admin.port}`;
         const send = createSender({ address, port: admin.port, authority, tls: null });
-        let answer: Answer | string;
+        let answer: HttpAnswer | string;
         try {
           answer = await send({ method: 'GET', path: '/readyz', limitMs: 4000 }, signal);
         } catch (error) {
@@ -52,7 +52,7 @@ export function createAdminChecks(admin: AdminPlace | null): Check[] {
 /** Judges the answer of /readyz; a text is why there is none. */
 export function judgeReady(
   { host, port }: AdminPlace,
-  answer: Pick<Answer, 'status' | 'body'> | string,
+  answer: Pick<HttpAnswer, 'status' | 'body'> | string,
 ): Finding {
   const check = 'admin.ready';
   if (typeof answer === 'string') {

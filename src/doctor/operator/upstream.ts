@@ -6,7 +6,7 @@ import { loadUpstreamCa } from '../../app/pem-files.ts';
 import type { Check } from '../check.ts';
 import { describeFailure } from '../failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
-import { createSender, type Answer, type Send } from '../client/http-sender.ts';
+import { createSender, type HttpAnswer, type Send } from '../client/http-sender.ts';
 import { findExposure, outerAddresses } from './listening-sockets.ts';
 import { isLoopback } from './loopback.ts';
 
@@ -66,7 +66,7 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
         const statuses = await Promise.all(
           exposure.reached.map(async (reached) => {
             const send = await openUpstream(config, reached, place, { rejectUnauthorized: false });
-            return { address: reached, ...(await askAround(send, signal)) };
+            return { address: reached, ...(await probeAddress(send, signal)) };
           }),
         );
         return [judgeExposure(config.url, exposure.bound, statuses)];
@@ -78,7 +78,7 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
 /** Judges the registry's own version check, with the credentials that Tidegate uses. */
 export function judgeUpstream(
   { url, username }: Pick<UpstreamConfig, 'url' | 'username'>,
-  { status, headers, ms }: Pick<Answer, 'status' | 'headers' | 'ms'>,
+  { status, headers, ms }: Pick<HttpAnswer, 'status' | 'headers' | 'ms'>,
 ): Finding {
   const check = 'upstream.answer';
   const version = headers['docker-distribution-api-version'];
@@ -116,7 +116,7 @@ export function judgeUpstream(
 }
 
 /** Judges the answer to the deletion of a blob that there is not: a registry that deletes nothing says 405. */
-export function judgeDeletes({ status }: Pick<Answer, 'status'>): Finding {
+export function judgeDeletes({ status }: Pick<HttpAnswer, 'status'>): Finding {
   const check = 'upstream.delete';
   if (status === 404 || status === 202) return ok(check, 'The registry allows deletes.');
   if (status === 405) {
@@ -171,7 +171,10 @@ export function judgeExposure(
   return ok(check, `The registry at ${url} cannot be reached from outside${seen}.`);
 }
 
-async function askAround(send: Send, signal: AbortSignal): Promise<{ status: number; isRegistry: boolean }> {
+async function probeAddress(
+  send: Send,
+  signal: AbortSignal,
+): Promise<{ status: number; isRegistry: boolean }> {
   try {
     const { status, headers } = await send({ method: 'GET', path: '/v2/', limitMs: 3000 }, signal);
     return { status, isRegistry: 'docker-distribution-api-version' in headers };

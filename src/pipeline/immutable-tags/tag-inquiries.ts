@@ -1,13 +1,13 @@
-/** Lets one of its kind begin; to be called once when it has ended. */
-export type Leave = () => void;
+/** Ends an inspection, so that the next may begin. */
+export type EndInspection = () => void;
 
-/** Why it may not: too long a wait, too many of this user who wait already, or whoever wanted to has left. */
+/** Why an inspection may not begin: it waited too long, too many of its user wait, or its client has left. */
 export type InquiryRefusal = 'late' | 'crowded' | 'gone';
 
-/** Bounds how much one process finds out about immutable tags at a time. */
+/** Limits how many deletes one process inspects at a time. */
 export type TagInquiries = {
-  /** Waits for its turn: one at a time of each user, and of all no more than there may be; never rejects. */
-  enter(user: string, signal: AbortSignal): Promise<Leave | InquiryRefusal>;
+  /** Waits until one may begin: one per user at a time, and at most `max` of all users. Never rejects. */
+  enter(user: string, signal: AbortSignal): Promise<EndInspection | InquiryRefusal>;
 };
 
 export type TagInquiriesOptions = {
@@ -20,12 +20,12 @@ export type TagInquiriesOptions = {
 type Waiter = { readonly user: string; readonly begin: () => void };
 
 export function createTagInquiries({ max, waitMs, maxWaiting }: TagInquiriesOptions): TagInquiries {
-  /** The users who have one under way. */
+  /** The users with a running inspection. */
   const underWay = new Set<string>();
   const waiting = new Set<Waiter>();
 
   const mayBegin = (user: string) => underWay.size < max && !underWay.has(user);
-  const begin = (user: string): Leave => {
+  const begin = (user: string): EndInspection => {
     underWay.add(user);
     let hasLeft = false;
     return () => {
@@ -51,7 +51,7 @@ export function createTagInquiries({ max, waitMs, maxWaiting }: TagInquiriesOpti
           resolve('crowded');
           return;
         }
-        const end = (outcome: Leave | InquiryRefusal) => {
+        const end = (outcome: EndInspection | InquiryRefusal) => {
           clearTimeout(timer);
           signal.removeEventListener('abort', leave);
           waiting.delete(waiter);

@@ -41,7 +41,7 @@ export type GatePass = {
 export type DeleteGateOptions = {
   readonly activity: RepositoryActivity;
   /** Gives a delete its repository for itself. */
-  readonly turns: RepositoryLocks;
+  readonly locks: RepositoryLocks;
   /** How long a delete waits, and what is held for one, in milliseconds. */
   readonly waitMs: number;
   /** How many deletes may wait for one repository. */
@@ -58,7 +58,7 @@ const retryAfterSeconds = 5;
 const noOpenPaths: ReadonlySet<string> = new Set();
 
 export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
-  const { activity, turns, waitMs, maxDeletes, maxPerRepository, maxInAll } = options;
+  const { activity, locks, waitMs, maxDeletes, maxPerRepository, maxInAll } = options;
   const limits = { waitMs, maxPerRepository, maxInAll };
 
   const openPass = ({ res, method }: Exchange, repositories: readonly string[], from: GatePass['from']) => {
@@ -98,26 +98,26 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     const leave = () => leaving.abort();
     if (res.destroyed) leave();
     res.once('close', leave);
-    const turn = await turns.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
+    const lock = await locks.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
     res.off('close', leave);
-    if (typeof turn === 'string') throw refuseDelete(turn, repository);
+    if (typeof lock === 'string') throw refuseDelete(lock, repository);
     // What goes on when others do, too, could take from them.
     const cut = () => {
       exchange.reason = 'lock-lost';
       if (!res.headersSent) res.destroy();
     };
     try {
-      if (!(await turn.isHeld())) throw refuseDelete('unavailable', repository);
-      turn.lost?.addEventListener('abort', cut, { once: true });
+      if (!(await lock.isHeld())) throw refuseDelete('unavailable', repository);
+      lock.lost?.addEventListener('abort', cut, { once: true });
       await proceed({
-        answered: () => turn.release(),
-        outlivesClient: () => turn.lost?.aborted !== true,
+        answered: () => lock.release(),
+        outlivesClient: () => lock.lost?.aborted !== true,
       });
     } finally {
-      turn.lost?.removeEventListener('abort', cut);
+      lock.lost?.removeEventListener('abort', cut);
       // Forwarded and perhaps without an answer: upstream may be at it still.
-      if (exchange.transfer === null) turn.release();
-      else setTimeout(() => turn.release(), unsettledMs).unref();
+      if (exchange.transfer === null) lock.release();
+      else setTimeout(() => lock.release(), unsettledMs).unref();
     }
   };
 

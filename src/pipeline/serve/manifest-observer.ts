@@ -24,13 +24,13 @@ export type PushedImage = {
  * Begins to look at a request's body. Call it just after its reading has begun, in the same turn of the event loop: begun here, it
  * would begin before the upstream request has its socket.
  */
-export type WatchPushedBody = (req: IncomingMessage) => ObservedManifest;
+export type ObserveManifest = (req: IncomingMessage) => ObservedManifest;
 
 /** Of a larger manifest only the digest is known: it would be kept and parsed. In bytes. */
 const maxReadBytes = 1024 * 1024;
 
 /** @param options maxKeptBytes: how much is kept of all manifests together; of those beyond it only the digest is known */
-export function createManifestObserver(options: { readonly maxKeptBytes: number }): WatchPushedBody {
+export function createManifestObserver(options: { readonly maxKeptBytes: number }): ObserveManifest {
   let keptBytes = 0;
   return (req) => {
     const hash = createHash('sha256');

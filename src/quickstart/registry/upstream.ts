@@ -17,7 +17,7 @@ const containerImage = 'registry:2';
 const debianPackage = { program: 'docker-registry', package: 'docker-registry' };
 
 /** The registry behind the front door; `stop` ends it if it was started here. */
-export type Upstream = {
+export type FoundUpstream = {
   readonly url: string;
   /** What it is and where its images are, for people. */
   readonly description: string;
@@ -26,7 +26,7 @@ export type Upstream = {
   readonly stop: () => Promise<void>;
 };
 
-export type UpstreamOptions = {
+export type FindUpstreamOptions = {
   /** `upstream` of the configuration. */
   readonly configured: { readonly url: string; readonly ca: string | null; readonly storage: string | null };
   /** Whether the operator has set `upstream.url`; what answers at its default is asked for. */
@@ -44,7 +44,7 @@ export type UpstreamOptions = {
  * it, if need be.
  * @throws OperatorError when there is none of them.
  */
-export async function findUpstream(options: UpstreamOptions): Promise<() => Promise<Upstream>> {
+export async function findUpstream(options: FindUpstreamOptions): Promise<() => Promise<FoundUpstream>> {
   const { configured, preparation } = options;
   const { answers } = await preparation.step(`Registry at ${configured.url}`, async () => {
     const ca = configured.ca === null ? null : (await loadUpstreamCa(configured.ca)).pem;
@@ -79,9 +79,9 @@ export async function findUpstream(options: UpstreamOptions): Promise<() => Prom
 
 async function start(
   title: string,
-  work: (say: Say) => Promise<Upstream>,
-  { varDir, preparation }: UpstreamOptions,
-): Promise<Upstream> {
+  work: (say: Say) => Promise<FoundUpstream>,
+  { varDir, preparation }: FindUpstreamOptions,
+): Promise<FoundUpstream> {
   await mkdir(join(varDir, 'registry'), { recursive: true, mode: 0o700 });
   return preparation.step(title, async (say) => {
     const upstream = await work(say);
@@ -100,7 +100,7 @@ async function findRegistryProgram({ findProgram }: Preparation): Promise<string
   return undefined;
 }
 
-async function startProgram(program: string, { varDir, warn }: UpstreamOptions): Promise<Upstream> {
+async function startProgram(program: string, { varDir, warn }: FindUpstreamOptions): Promise<FoundUpstream> {
   const configPath = join(varDir, 'registry.yml');
   const rootDirectory = join(varDir, 'registry');
   const { url, stop } = await startRegistryProcess({
@@ -124,7 +124,7 @@ async function dockerAnswers(): Promise<boolean> {
 }
 
 /** In the foreground of the docker command, which hands on the signal that ends it: one way to stop both kinds. */
-async function startContainer({ varDir, warn }: UpstreamOptions, say: Say): Promise<Upstream> {
+async function startContainer({ varDir, warn }: FindUpstreamOptions, say: Say): Promise<FoundUpstream> {
   const configPath = join(varDir, 'registry.yml');
   const storage = join(varDir, 'registry');
   // Two checkouts side by side have a container each.

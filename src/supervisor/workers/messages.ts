@@ -2,7 +2,7 @@ import type { PrepareOptions, ServedState } from '../../app/served-state.ts';
 import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
 import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
 import type { WriteNotice } from '../../cache/stores/shared-memory-store.ts';
-import type { Change } from '../../cache/stores/store.ts';
+import type { CacheWrite } from '../../cache/stores/store.ts';
 import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
@@ -20,7 +20,7 @@ export type ToWorker =
       readonly kind: 'start';
       readonly state: ServedState;
       /** Writes that have begun and not ended. */
-      readonly underWay: readonly Change[];
+      readonly underWay: readonly CacheWrite[];
       readonly logins: readonly LoginNotice[];
       /** The key of what workers tell each other of right passwords, in base64. */
       readonly loginKey: string;

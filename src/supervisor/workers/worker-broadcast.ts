@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
-import type { Change } from '../../cache/stores/store.ts';
+import type { CacheWrite } from '../../cache/stores/store.ts';
 import { abandonedWriteMs } from '../../cache/stores/store.ts';
 import type { Notice, ToWorker } from './messages.ts';
 
@@ -14,7 +14,7 @@ export type BroadcastMember = {
 /** Passes on what one worker tells to all others, and lets it know when all have acted on it. */
 export type WorkerBroadcast = {
   /** Takes in a worker, which is told everything from now on. Gives the writes that have begun and not ended. */
-  join(member: BroadcastMember): readonly Change[];
+  join(member: BroadcastMember): readonly CacheWrite[];
   /** What was proven lately, for a worker that starts. */
   logins(): readonly LoginNotice[];
   /** A worker is gone: nobody waits for it any more. */
@@ -32,21 +32,21 @@ const maxLogins = 10_000;
 const loginTtlMs = 24 * 60 * 60 * 1000;
 
 /** What a worker published, and who has yet to act on it. */
-type Round = { readonly missing: Set<BroadcastMember>; readonly done: () => void };
+type PendingBroadcast = { readonly missing: Set<BroadcastMember>; readonly done: () => void };
 
 /** @param options limitMs: how long a worker may take to act; now: a clock that only goes forward, in milliseconds */
 export function createWorkerBroadcast(options: { limitMs: number; now: () => number }): WorkerBroadcast {
   const { limitMs, now } = options;
   const members = new Set<BroadcastMember>();
-  const rounds = new Map<number, Round>();
-  const underWay = new Map<string, { change: Change; givenUpAtMs: number }>();
+  const pending = new Map<number, PendingBroadcast>();
+  const underWay = new Map<string, { change: CacheWrite; givenUpAtMs: number }>();
   const logins = new LRUCache<string, LoginNotice>({ max: maxLogins, ttl: loginTtlMs });
   let lastNumber = 0;
 
   const strike = (number: number, member: BroadcastMember): void => {
-    const round = rounds.get(number);
+    const round = pending.get(number);
     if (!round?.missing.delete(member) || round.missing.size > 0) return;
-    rounds.delete(number);
+    pending.delete(number);
     round.done();
   };
 
@@ -66,7 +66,7 @@ export function createWorkerBroadcast(options: { limitMs: number; now: () => num
         for (const member of missing) member.giveUp();
       });
     }, limitMs).unref();
-    rounds.set(number, {
+    pending.set(number, {
       missing,
       done: () => {
         clearTimeout(late);
@@ -93,7 +93,7 @@ export function createWorkerBroadcast(options: { limitMs: number; now: () => num
     logins: () => [...logins.values()],
     leave: (member) => {
       members.delete(member);
-      for (const number of [...rounds.keys()]) strike(number, member);
+      for (const number of [...pending.keys()]) strike(number, member);
     },
     publish: (from, toldNumber, notice) => {
       note(notice);

@@ -93,7 +93,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       loginKey: Buffer.from(message.loginKey, 'base64'),
       sessionSecret: Buffer.from(message.sessionSecret, 'base64'),
       locks: lockChannels.tags.locks,
-      deletes: { activity, turns: lockChannels.deletes.locks },
+      deletes: { activity, locks: lockChannels.deletes.locks },
     });
     running = { app, exit };
     send({ kind: 'listening', address: app.address });

@@ -5,7 +5,7 @@ import { createRequestMetrics, type RequestMetrics, type RequestUnderWay } from 
 import { createTally } from './tally.ts';
 
 /** Somebody who may not try again for a time. */
-export type LockOut = {
+export type LatestLockOut = {
   /** What is locked out: `address`, `name`, or `repeat`. */
   readonly kind: string;
   /** Where the last attempt came from: an address or a network. For alerts, never a label; likewise the user. */
@@ -21,7 +21,7 @@ export type ProcessReport = {
   readonly certificateEndMs: number;
   /** `passed-by`: the cache's store cannot be used now. */
   readonly cache: 'off' | 'used' | 'passed-by';
-  readonly lockOuts: { readonly count: number; readonly latest: LockOut | null };
+  readonly lockOuts: { readonly count: number; readonly latest: LatestLockOut | null };
 };
 
 /** What is so at the moment of a report. */
@@ -52,7 +52,7 @@ export type Metrics = {
   readonly passwordRejected: () => void;
   /** A request was refused because its client did too much: `address`, `name`, `repeat`, `uploads` or `connections`. */
   readonly throttled: (kind: string) => void;
-  readonly lockedOut: (lockOut: LockOut) => void;
+  readonly lockedOut: (lockOut: LatestLockOut) => void;
   report(gauges: Gauges): ProcessReport;
   close(): void;
 };
@@ -69,7 +69,7 @@ export function createMetrics(): Metrics {
   const lockOuts = createTally(lockOutKinds);
   let passwordRejections = 0;
   let lockOutCount = 0;
-  let latestLockOut: LockOut | null = null;
+  let latestLockOut: LatestLockOut | null = null;
 
   return {
     finished: requests.finished,

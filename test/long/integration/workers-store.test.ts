@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { CacheStore, Change, Slot, StoreLimits } from '../../../src/cache/stores/store.ts';
+import type { CacheStore, CacheWrite, Slot, StoreLimits } from '../../../src/cache/stores/store.ts';
 import { createRandom } from '../../contract/lru.ts';
 import { describeCacheStore } from '../../contract/cache-store.ts';
 import { recordHistory, type History } from '../../support/store-history.ts';
@@ -52,7 +52,7 @@ describe('memory stores of several processes', { timeout: 120_000 }, () => {
       await processes.close();
     }
   };
-  const change = (): Change => ({
+  const change = (): CacheWrite => ({
     id: randomBytes(8).toString('hex'),
     scope: slot.scope,
     items: [slot.item],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Answer } from '../../../src/cache/entry.ts';
-import { createSharedFetches, type Fetched } from '../../../src/cache/shared-fetches.ts';
+import { createSharedFetches, type FetchOutcome } from '../../../src/cache/shared-fetches.ts';
 
 /** Fetches that end when the test says so. */
 function open() {
@@ -9,7 +9,7 @@ function open() {
   const fetches = createSharedFetches(() => nowMs);
   const started: {
     readonly signal: AbortSignal;
-    readonly end: (fetched: Fetched | Promise<Fetched>) => void;
+    readonly end: (fetched: FetchOutcome | Promise<FetchOutcome>) => void;
   }[] = [];
   const leaving: (() => void)[] = [];
   return {

@@ -12,7 +12,7 @@ import { collectCatalog, type CatalogOptions } from '../../../src/pipeline/autho
 import { createPageCursors } from '../../../src/pipeline/authorize/catalog/page-cursors.ts';
 import { principalOf } from '../../support/principals.ts';
 
-type AskPage = CatalogOptions['askPage'];
+type AskPage = CatalogOptions['fetchPage'];
 
 /** As docker-registry sorts: "/" before everything else. */
 const sortKey = (name: string) => name.replaceAll('/', '\0');
@@ -102,12 +102,12 @@ test('whatever the rules, the pages and the registry, the pages together are wha
         const shows = (name: string) => policy.decide(principalOf(user), name).actions.has('pull');
         const upstream = createUpstream(names, upstreamSize);
         let asked = 0;
-        const askPage: AskPage = async (query) => {
+        const fetchPage: AskPage = async (query) => {
           const page = await upstream(query);
           if (!('refused' in page)) asked += 1;
           return page;
         };
-        const pages = await walk(n, { askPage, shows, maxPages });
+        const pages = await walk(n, { fetchPage, shows, maxPages });
         assert.deepEqual(
           pages.flatMap((page) => page.names),
           sorted(names).filter(shows),
@@ -126,8 +126,8 @@ test('whatever the rules, the pages and the registry, the pages together are wha
 describe('one page', () => {
   const names = ['open/1', 'open/2', 'open/3', 'secret/1', 'secret/2', 'secret/3', 'shown'];
   const shows = (name: string) => !name.startsWith('secret/');
-  const collect = (n: string | null, last: string | null, askPage: AskPage, maxPages = 10) =>
-    collectCatalog({ n, last }, { askPage, shows, cursors, maxPages });
+  const collect = (n: string | null, last: string | null, fetchPage: AskPage, maxPages = 10) =>
+    collectCatalog({ n, last }, { fetchPage, shows, cursors, maxPages });
 
   test('names the last name that it has, and none when nothing follows that may be seen', async () => {
     const upstream = byName(names, 1000);
@@ -144,7 +144,7 @@ describe('one page', () => {
     const hidesLast = (name: string) => name.startsWith('open/');
     const page = await collectCatalog(
       { n: '3', last: null },
-      { askPage: upstream, shows: hidesLast, cursors, maxPages: 1 },
+      { fetchPage: upstream, shows: hidesLast, cursors, maxPages: 1 },
     );
     assert.deepEqual(page, { names: names.slice(0, 3), size: 3, last: null });
   });
@@ -220,9 +220,9 @@ describe('one page', () => {
   });
 
   test('leaves out what is no name of a repository', async () => {
-    const askPage: AskPage = () =>
+    const fetchPage: AskPage = () =>
       Promise.resolve({ names: ['Open/1', 'open/../secret/1', 'open\nx', '', 'open/1'], next: null });
-    assert.deepEqual(await collect(null, null, askPage), { names: ['open/1'], size: 1000, last: null });
+    assert.deepEqual(await collect(null, null, fetchPage), { names: ['open/1'], size: 1000, last: null });
   });
 });
 

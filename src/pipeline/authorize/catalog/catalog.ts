@@ -18,7 +18,7 @@ export type CatalogAnswer = {
 
 export type CatalogOptions = {
   /** Asks upstream for a part of its list. */
-  readonly askPage: (query: string) => Promise<CatalogPage | Refused>;
+  readonly fetchPage: (query: string) => Promise<CatalogPage | Refused>;
   /** Whether the client may know of a repository. */
   readonly shows: (repository: string) => boolean;
   readonly cursors: PageCursors;
@@ -35,7 +35,7 @@ const usualSize = 1000;
  */
 export async function collectCatalog(
   asked: CatalogQuery,
-  { askPage, shows, cursors, maxPages }: CatalogOptions,
+  { fetchPage, shows, cursors, maxPages }: CatalogOptions,
 ): Promise<CatalogAnswer | Refused> {
   const isShown = (name: string) => isRepositoryName(name) && shows(name);
   const isNumber = asked.n !== null && /^\d{1,9}$/.test(asked.n);
@@ -53,10 +53,10 @@ export async function collectCatalog(
   const names: string[] = [];
   let lastQuery = query;
   for (let pages = 1; ; pages += 1) {
-    let page = await askPage(query);
+    let page = await fetchPage(query);
     if ('refused' in page && page.refused.status === 400 && pages === 1 && place === null && widened) {
       query = formatCatalogQuery(asked);
-      page = await askPage(query);
+      page = await fetchPage(query);
     }
     if ('refused' in page) return page;
     if (size === 0) return { names, size, last: null };

@@ -100,7 +100,7 @@ function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions
       'Accept-Encoding': 'identity',
     };
     let first: Fetched | undefined;
-    const askPart =
+    const createPageFetcher =
       <P>(parse: (answer: Fetched) => P) =>
       async (query: string): Promise<P | Refused> => {
         const request = { method: 'GET', rawTarget: `${path}?${query}`, headers: asked } as const;
@@ -129,12 +129,12 @@ function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions
       body: Buffer.from(JSON.stringify(content) + '\n'),
     });
     if (kind === 'search') {
-      const askPage = askPart(({ body }) => parseSearchPage(body));
-      const found = await collectSearch(parseSearchQuery(target), { ...options, askPage });
+      const fetchPage = createPageFetcher(({ body }) => parseSearchPage(body));
+      const found = await collectSearch(parseSearchQuery(target), { ...options, fetchPage });
       return 'refused' in found ? (found as Refused).refused : answerWith(found, []);
     }
-    const askPage = askPart(({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
-    const page = await collectCatalog(parseCatalogQuery(target), { ...options, askPage, cursors });
+    const fetchPage = createPageFetcher(({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
+    const page = await collectCatalog(parseCatalogQuery(target), { ...options, fetchPage, cursors });
     if ('refused' in page) return page.refused;
     const { names, size, last } = page;
     const next = formatCatalogQuery({ last, n: String(size) });

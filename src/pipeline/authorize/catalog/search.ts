@@ -4,7 +4,7 @@ import type { Refused } from './catalog.ts';
 
 export type SearchOptions = {
   /** Asks upstream for a part of what it finds. */
-  readonly askPage: (query: string) => Promise<SearchPage | Refused>;
+  readonly fetchPage: (query: string) => Promise<SearchPage | Refused>;
   /** Whether the client may know of a repository. */
   readonly shows: (repository: string) => boolean;
   /** How many parts of what upstream finds are read. */
@@ -12,7 +12,7 @@ export type SearchOptions = {
 };
 
 /** How many results upstream is asked for at a time. */
-const askedSize = 100;
+const pageSize = 100;
 
 /**
  * Puts together the answer to a search, of those repositories that are shown. They are counted, too, so upstream is asked for all that
@@ -20,14 +20,14 @@ const askedSize = 100;
  */
 export async function collectSearch(
   { others, n, page }: SearchQuery,
-  { askPage, shows, maxPages }: SearchOptions,
+  { fetchPage, shows, maxPages }: SearchOptions,
 ): Promise<Record<string, unknown> | Refused> {
   const seen = new Set<string>();
   const found: unknown[] = [];
   let query: unknown;
   for (let pages = 1; pages <= maxPages; pages += 1) {
-    const asked = `n=${askedSize}&page=${pages}`;
-    const part = await askPage(others === '' ? asked : `${others}&${asked}`);
+    const asked = `n=${pageSize}&page=${pages}`;
+    const part = await fetchPage(others === '' ? asked : `${others}&${asked}`);
     if ('refused' in part) return part;
     query = part.query;
     let isNew = false;
@@ -38,7 +38,7 @@ export async function collectSearch(
       if (isRepositoryName(repository) && shows(repository)) found.push(entry);
     }
     // One that knows no pages gives the same again.
-    const isLast = part.pageCount === null ? part.results.length < askedSize : pages >= part.pageCount;
+    const isLast = part.pageCount === null ? part.results.length < pageSize : pages >= part.pageCount;
     if (isLast || !isNew) break;
   }
   const answer = { query, num_results: found.length };

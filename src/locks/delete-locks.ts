@@ -14,20 +14,20 @@ const maxPauseMs = 1000;
 /**
  * Lets a delete have its repository for itself: after those before it, and when nothing that may not meet it is under way in any process that
  * serves. What is held meanwhile goes first afterwards, and for at least as long as it was held.
- * @param turns one delete after the other; their repositories' locks are no other writes'
+ * @param queue one delete after the other; their repositories' locks are no other writes'
  */
-export function createDeleteTurns(turns: RepositoryLocks, freezer: Freezer): RepositoryLocks {
+export function createDeleteLocks(queue: RepositoryLocks, freezer: Freezer): RepositoryLocks {
   return {
     acquire: async (repository, wish) => {
       const untilMs = performance.now() + wish.waitMs;
-      const turn = await turns.acquire(repository, wish);
-      if (typeof turn === 'string') return turn;
+      const place = await queue.acquire(repository, wish);
+      if (typeof place === 'string') return place;
       const freeze = await tryFreezes(freezer, repository, untilMs, wish.signal);
       if (typeof freeze === 'string') {
-        turn.release();
+        place.release();
         return freeze;
       }
-      const lock = join(turn, freeze);
+      const lock = join(place, freeze);
       if (await lock.isHeld()) return lock;
       lock.release();
       return 'unavailable';
@@ -80,19 +80,19 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function join(turn: RepositoryLock, freeze: Freeze): RepositoryLock {
+function join(place: RepositoryLock, freeze: Freeze): RepositoryLock {
   const reachedAtMs = performance.now();
-  const lost = [turn.lost, freeze.lost].filter((signal) => signal !== null);
+  const lost = [place.lost, freeze.lost].filter((signal) => signal !== null);
   let isHeld = true;
   return {
     lost: lost.length === 0 ? null : AbortSignal.any(lost),
-    isHeld: async () => isHeld && freeze.lost?.aborted !== true && (await turn.isHeld()),
+    isHeld: async () => isHeld && freeze.lost?.aborted !== true && (await place.isHeld()),
     release: () => {
       if (!isHeld) return;
       isHeld = false;
       freeze.thaw();
       const pauseMs = Math.min(performance.now() - reachedAtMs, maxPauseMs);
-      setTimeout(() => turn.release(), pauseMs).unref();
+      setTimeout(() => place.release(), pauseMs).unref();
     },
   };
 }

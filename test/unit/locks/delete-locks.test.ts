@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, mock, beforeEach, afterEach } from 'node:test';
-import { createDeleteTurns } from '../../../src/locks/delete-turns.ts';
+import { createDeleteLocks } from '../../../src/locks/delete-locks.ts';
 import { createFreezer, type FreezeMember } from '../../../src/locks/repository-freezer.ts';
 import {
   createRepositoryLocks,
@@ -13,7 +13,7 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** Deletes, and processes that say what they are told. */
 function open() {
   const freezer = createFreezer();
-  const turns = createDeleteTurns(createRepositoryLocks(), freezer);
+  const locks = createDeleteLocks(createRepositoryLocks(), freezer);
   const said: string[] = [];
   return {
     freezer,
@@ -35,7 +35,7 @@ function open() {
     },
     acquire: (name: string, waitMs = 30_000, signal = new AbortController().signal) => {
       const got: { lock?: RepositoryLock } = {};
-      void turns.acquire('app', { waitMs, maxWaiting: 10, signal }).then((lock) => {
+      void locks.acquire('app', { waitMs, maxWaiting: 10, signal }).then((lock) => {
         said.push(typeof lock === 'string' ? `${name} is ${lock}` : `${name} has it`);
         if (typeof lock !== 'string') got.lock = lock;
       });

@@ -4,7 +4,7 @@ import { anonymous, principalText, type Principal } from '../registry/principal.
 import type { PolicyAction } from './policy.ts';
 
 /** What somebody wants to know of a policy. */
-export type Question = {
+export type PolicyQuery = {
   readonly principal: Principal;
   readonly action: PolicyAction;
   readonly repository: string;
