@@ -1,12 +1,12 @@
-/** What a client accepts: the media types of all its Accept fields (RFC 9110 section 12.5.1). */
+/** The media types of all Accept fields of a client (RFC 9110 section 12.5.1). */
 export type Accept = {
-  /** The same for any order, spacing and case: what upstream's choice depends on. */
+  /** Equal for any order, spacing and case: what upstream's choice depends on. */
   readonly normalized: string;
-  /** Whether a type is asked for by its name; a wildcard is upstream's to interpret, and it does so in its own way. */
+  /** Whether a type is named exactly. How wildcards match is up to upstream. */
   names(mediaType: string): boolean;
 };
 
-/** Reads the values of all Accept fields; never fails, since an odd one is only a set of its own. */
+/** Reads the values of all Accept fields. Never fails: an odd value is only a set of its own. */
 export function parseAccept(values: readonly string[]): Accept {
   const ranges = values
     .flatMap((value) => value.split(','))

@@ -11,22 +11,22 @@ import { createStorable, type Storable } from './storable.ts';
 import type { CacheStore, Slot, Ticket } from './stores/store.ts';
 import { createVariantReader } from './variants.ts';
 
-/** A request to upstream on behalf of everyone who waits for the answer; nothing of a single client is in it. */
+/** A request to upstream on behalf of all who wait for the answer. Contains nothing of a single client. */
 export type SharedRequest = {
   readonly rawTarget: string;
   /** Host as the client sent it; null for none. */
   readonly host: string | null;
   /** The values of all Accept fields. */
   readonly accept: readonly string[];
-  /** Whether it only asks for what is new to it (If-None-Match): without a stored answer that is upstream's to say. */
+  /** Whether it is conditional (If-None-Match): without a stored answer upstream decides. */
   readonly isConditional: boolean;
-  /** Calls back when whoever asked no longer waits. */
+  /** Calls back when the client no longer waits. */
   readonly whenGone: (listener: () => void) => void;
 };
 
 export type CacheResult =
   | { readonly kind: 'HIT' | 'MISS'; readonly answer: Answer }
-  /** This client's own request has to go to upstream. */
+  /** The client's own request must be forwarded to upstream. */
   | { readonly kind: 'BYPASS' };
 
 /** A write that has been announced. Await `end` before its answer is sent. */
@@ -37,27 +37,30 @@ export type CacheCounters = Record<
   number
 >;
 
-/** Answers manifests and other small files from a store, and keeps what it answers from ever being older than a write. */
+/** Answers manifests and other small files from a store. No answer is older than an acknowledged write. */
 export type AnswerCache = {
-  /** @throws OciError when upstream was asked and gave no answer. */
+  /** @throws OciError when upstream did not answer. */
   answer(cacheable: Cacheable, request: SharedRequest): Promise<CacheResult>;
   announceWrite(written: Written): Promise<AnnouncedWrite>;
   readonly counters: Readonly<CacheCounters>;
-  /** Stores nothing more: another cache has taken its place. */
+  /** Stops storing: another cache has replaced this one. */
   retire(): void;
 };
 
 export type AnswerCacheOptions = {
-  /** Shared with the caches before and after it, so that a write through one counts for all. */
+  /** Shared with the caches before and after it, so that a write through one takes effect in all. */
   readonly store: CacheStore;
   /** Shared likewise. */
   readonly counters: CacheCounters;
   readonly maxEntryBytes: number;
-  /** For large answers on their way from the store. */
+  /** Room for large answers being read from the store. */
   readonly room: LookupRoom;
-  /** Header fields that an answer may have and be stored, besides the known ones. */
+  /** Additional header fields with which an answer may be stored. */
   readonly storedFields: readonly string[];
-  /** Asks upstream with GET. Gives null for an answer larger than `maxBytes`. @throws OciError when there is none. */
+  /**
+   * Requests from upstream with GET. Returns null for an answer larger than `maxBytes`. @throws OciError when there is
+   * none.
+   */
   readonly fetch: (
     request: SharedRequest,
     limits: { maxBytes: number; signal: AbortSignal },
@@ -67,17 +70,17 @@ export type AnswerCacheOptions = {
   readonly logger: Pick<Logger, 'warn'>;
 };
 
-/** A request to upstream, and what decides over storing its answer. */
+/** A request to upstream, and what decides whether its answer is stored. */
 type Fetch = {
   readonly cacheable: Cacheable;
   readonly slot: Slot;
   readonly ticket: Ticket;
   readonly request: SharedRequest;
-  /** Whether the request named the answer's type. */
+  /** Whether the request's Accept named the answer's type. */
   readonly accepts: (answer: Answer) => boolean;
 };
 
-/** How often a damaged stored answer is logged, in milliseconds. */
+/** The interval at which damaged stored answers are logged, in milliseconds. */
 const damageLogMs = 10_000;
 
 /** Creates counters that are all 0. */
@@ -149,7 +152,7 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
     if (kept === null) return { answer: got };
     const entry = encodeEntry(kept);
     const stored = fill(options, fetch, entry, startedAtMs);
-    // Those who wait now and those who find it stored are sent the same memory: the body is what an entry ends with.
+    // Clients that wait now and those that find it stored later share this memory: the body is the end of the entry.
     const body = entry.subarray(entry.length - kept.body.length);
     return { answer: share(entry, { ...kept, body }), stored };
   };
@@ -190,12 +193,12 @@ async function announceWrite(
   };
 }
 
-/** Creates what decodes stored answers; null: it is damaged, or could not have been stored for this item. */
+/** Creates the decoder of stored answers; null: damaged, or impossible for this item. */
 function createDecoder(
   storable: Storable,
   share: (stored: Buffer, answer: Answer) => Answer,
 ): (value: Buffer, cacheable: Cacheable) => Answer | null {
-  /** The memory store gives the same bytes again and again; those that came over a network are new each time, and checked. */
+  /** The memory store returns the same bytes each time; bytes read over a network are new each time, and checked. */
   const decoded = new WeakMap<Buffer, Answer>();
   return (value, cacheable) => {
     const known = decoded.get(value);
@@ -208,7 +211,7 @@ function createDecoder(
   };
 }
 
-/** Warns of damage from time to time, and of a field once. */
+/** Warns of damage at intervals, and of each field once. */
 function createWarnings({ logger, now }: Pick<AnswerCacheOptions, 'logger' | 'now'>) {
   let damageLoggedAtMs = -Infinity;
   let hasWarnedOfField = false;

@@ -1,18 +1,18 @@
 import type { Operation } from '../registry/operation.ts';
 
-/** What may be answered from the cache: whose it is, and whether upstream chooses its form by Accept. */
+/** A request that the cache may answer, and whether upstream's answer depends on Accept. */
 export type Cacheable = {
   readonly scope: string;
   readonly item: string;
   readonly kind: 'tag' | 'digest' | 'v1';
 };
 
-/** What a write makes out of date. */
+/** What a write invalidates. */
 export type Written = { readonly scope: string; readonly items: readonly string[] | 'all' };
 
 /**
- * Names what a GET or HEAD may be answered from: manifests and indexes, and the first protocol's small files. Everything else
- * (layers, uploads, lists, referrers, anything with a query) is always upstream's to answer.
+ * Finds the item that may answer a GET or HEAD: manifests and indexes, and small files of v1. Everything else (layers,
+ * uploads, lists, referrers, anything with a query) goes to upstream.
  *
  * @param path the decoded path
  */
@@ -38,22 +38,19 @@ export function cacheableOf(operation: Operation, path: string): Cacheable | nul
   }
 }
 
-/**
- * Names what a write makes out of date, with any method but GET, HEAD and OPTIONS, so that what is kept may be; null for nothing that is
- * ever kept.
- */
+/** Finds what a write invalidates, with any method but GET, HEAD and OPTIONS; null if nothing of it is ever cached. */
 export function writtenOf(operation: Operation): Written | null {
   const { method, reads, hasQuery } = operation;
   if (reads || method === 'OPTIONS') return null;
   switch (operation.kind) {
     case 'manifest': {
       const { repository, reference, tag } = operation;
-      // A digest's end takes every tag on it along; and a query can name tags (`?tag=`).
+      // Deleting a digest deletes every tag on it; and a query can name tags (`?tag=`).
       const onlyItself = !hasQuery && (method === 'PUT' || tag !== null);
       return { scope: `v2:${repository}`, items: onlyItself ? [reference] : 'all' };
     }
     case 'blob':
-      // A registry can keep a manifest's bytes as a blob, too: the end of the one is that of the other, and of every tag on it.
+      // A registry may also keep a manifest as a blob: deleting that deletes the manifest, and every tag on it.
       return { scope: `v2:${operation.repository}`, items: 'all' };
     case 'v1-image':
       return operation.isPrivate ? null : { scope: `v1-image:${operation.image}`, items: 'all' };

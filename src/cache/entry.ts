@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RawHeaders } from '../http/raw-headers.ts';
 
-/** An answer of upstream's, whole. */
+/** A complete answer of upstream. */
 export type Answer = {
   readonly status: number;
   /** The reason phrase of the status line. */
@@ -13,10 +13,10 @@ export type Answer = {
 const hashBytes = 32;
 const lengthBytes = 4;
 const maxHeadBytes = 64 * 1024;
-/** RFC 9112 section 4 (reason-phrase) and RFC 9110 section 5.5 (field-value), in Node's one character a byte. */
+/** RFC 9112 section 4 (reason-phrase) and RFC 9110 section 5.5 (field-value), one character per byte as in Node. */
 const textForm = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** The bytes under which a 200 is stored: SHA-256 of what follows, length of the head, reason and headers as JSON, body. */
+/** Encodes a 200 for the store: SHA-256 of the rest, length of the head, reason and headers as JSON, body. */
 export function encodeEntry({ reason, rawHeaders, body }: Answer): Buffer {
   const head = Buffer.from(JSON.stringify([reason, ...rawHeaders]));
   const length = Buffer.alloc(lengthBytes);
@@ -26,8 +26,8 @@ export function encodeEntry({ reason, rawHeaders, body }: Answer): Buffer {
 }
 
 /**
- * Reads a stored answer; null when a single bit of it is not what was stored, or it is in no form that is ever stored: whoever
- * can write to the store can make the hash right, too.
+ * Reads a stored answer; null if any bit differs from what was stored, or if the form is not one that is ever stored:
+ * whoever can write to the store can forge the hash too.
  */
 export function decodeEntry(stored: Buffer): Answer | null {
   const content = stored.subarray(hashBytes);
@@ -42,7 +42,7 @@ export function decodeEntry(stored: Buffer): Answer | null {
   return { status: 200, reason, rawHeaders, body: content.subarray(bodyStart) };
 }
 
-/** A list of texts, of which the first is the reason and two each a field; null for anything else. */
+/** Parses a list of texts: the reason, then name and value of each field; null for anything else. */
 function parseHead(text: string): readonly string[] | null {
   let head: unknown;
   try {

@@ -1,27 +1,28 @@
 import { LRUCache } from 'lru-cache';
 import type { CacheStore, Lookup, Slot } from './stores/store.ts';
 
-/** Room for values on their way from a store, in bytes. */
+/** Room for values being read from a store, in bytes. */
 export type LookupRoom = {
-  /** Takes some; gives false when there is not so much. */
+  /** Reserves bytes; false if there are too few. */
   take(bytes: number): boolean;
   give(bytes: number): void;
 };
 
-/** What was found, or `crowded`: it is large, and there is no room for it just now. */
+/** The result of a lookup; `crowded`: a large value, and no room for it now. */
 export type LookedUp = Exclude<Lookup, { kind: 'large' }> | { readonly kind: 'crowded' };
 
-/** A larger value is asked for once for all who wait for it, and only where there is room, in bytes. */
+/** A larger value is read once for all who wait for it, and only if there is room, in bytes. */
 export const smallBytes = 16 * 1024;
-/** How many large slots are remembered, so that they are not asked for their size first. */
+/** How many large slots are remembered, so that their size is not looked up first. */
 const maxKnown = 1000;
 
-/** The lookup of a large value that is under way, and the one after it, if somebody waits for that. */
+/** The running lookup of a large value, and the next one if somebody waits for it. */
 type Line = { readonly running: Promise<LookedUp>; next: Promise<LookedUp> | null };
 
 /**
- * Creates the way values are looked up. A store behind a network gives each who asks bytes of their own, so that many who ask for a large
- * one at one moment would hold it as often. Nobody is given what was asked for before he or she came: it could be older than a write that has ended.
+ * Creates the lookups of a cache. A store behind a network returns new bytes for each lookup, so many simultaneous
+ * lookups of a large value would each hold a copy. A lookup that began earlier is never joined: its value could be
+ * older than a write that has ended.
  */
 export function createLookups(
   store: Pick<CacheStore, 'lookup'>,
@@ -35,7 +36,7 @@ export function createLookups(
     try {
       const found = await store.lookup(slot, bytes);
       if (found.kind === 'large') {
-        known.set(key, found.bytes); // another one was stored meanwhile
+        known.set(key, found.bytes); // another value was stored meanwhile
         return { kind: 'crowded' };
       }
       if (found.kind !== 'found' || found.value.length <= smallBytes) known.delete(key);
@@ -76,7 +77,7 @@ export function createLookups(
   };
 }
 
-/** No line feed stands in any of the three. */
+/** None of the three can hold a line feed. */
 function keyOf({ scope, item, variant }: Slot): string {
   return `${scope}\n${item}\n${variant}`;
 }

@@ -1,7 +1,7 @@
 import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import type { Answer } from './entry.ts';
 
-/** Whether everyone who asked the same may get it: the whole, or an error, and nothing that upstream meant for one client. */
+/** Whether all clients with the same request may get it: a whole answer or an error, with nothing meant for one client. */
 export function isShareable({ status, rawHeaders }: Answer): boolean {
   if ((status !== 200 && status < 400) || has(rawHeaders, 'set-cookie', 'x-docker-token')) return false;
   const vary = headerValues(rawHeaders, 'vary').flatMap((value) => value.split(','));

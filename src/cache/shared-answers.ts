@@ -1,12 +1,12 @@
 import type { Answer } from './entry.ts';
 
-/** A smaller answer is not looked for, in bytes: to hold it twice costs less. */
+/** Smaller answers are not shared, in bytes: a second copy costs less. */
 const smallBytes = 16 * 1024;
 const hashBytes = 32;
 
 /**
- * Makes equal stored answers one, for as long as somebody holds it. A store behind a network gives other bytes each time, and each of
- * them would be held until its client has read it.
+ * Replaces equal stored answers by one, for as long as any is in use. A store behind a network returns new bytes each
+ * time, and each copy would be held until its client has read it.
  */
 export function createSharedAnswers(): (stored: Buffer, answer: Answer) => Answer {
   const known = new Map<string, WeakRef<Answer>>();
@@ -15,7 +15,7 @@ export function createSharedAnswers(): (stored: Buffer, answer: Answer) => Answe
   });
   return (stored, answer) => {
     if (answer.body.length <= smallBytes) return answer;
-    // It begins with the hash of everything else in it, which decodeEntry has found right.
+    // It begins with the hash of the rest, which decodeEntry has verified.
     const key = stored.toString('latin1', 0, hashBytes);
     const same = known.get(key)?.deref();
     if (same) return same;

@@ -2,13 +2,13 @@ import type { Answer } from './entry.ts';
 import type { Ticket } from './stores/store.ts';
 
 export type FetchOutcome = {
-  /** Null: not for everyone who waits. */
+  /** Null: the answer may not be shared. */
   readonly answer: Answer | null;
   /** Resolves when the answer is stored. */
   readonly stored?: Promise<void>;
 };
 
-/** Fetches from upstream, each for everyone who waits for it. */
+/** Shares fetches from upstream among all who wait for them. */
 export type SharedFetches = {
   /**
    * Joins the fetch of this key, or starts one. Only a fetch of the same ticket may be joined: with another ticket, a
@@ -17,7 +17,7 @@ export type SharedFetches = {
   join(key: string, ticket: Ticket, whenGone: WhenGone, start: StartFetch): Promise<Answer | null>;
 };
 
-/** Calls back when whoever asked no longer waits. A fetch for which nobody waits is aborted. */
+/** Calls back when the client no longer waits. A fetch for which nobody waits is aborted. */
 type WhenGone = (listener: () => void) => void;
 type StartFetch = (signal: AbortSignal) => Promise<FetchOutcome>;
 
@@ -29,7 +29,7 @@ type SharedFetch = {
   waiting: number;
 };
 
-/** A fetch that has no answer for longer is not joined: another one may fare better. In milliseconds. */
+/** A fetch without an answer for longer is not joined: a new one may be faster. In milliseconds. */
 const maxJoinMs = 5000;
 
 /** @param now a clock that only goes forward, in milliseconds */
@@ -50,7 +50,7 @@ export function createSharedFetches(now: () => number): SharedFetches {
     const answer = fetched.then((got) => got.answer);
     const fetch: SharedFetch = { ticket, startedAtMs, answer, abort, waiting: 0 };
     fetches.set(key, fetch);
-    // Until it is stored, the next lookup would not find it.
+    // Before it is stored, the next lookup would miss it.
     void fetched.then(({ stored }) => stored).then(finish, finish);
     return fetch;
   };

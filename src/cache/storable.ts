@@ -4,8 +4,9 @@ import type { Cacheable } from './cacheable.ts';
 import type { Answer } from './entry.ts';
 
 /**
- * The fields with which an answer may be stored, and read again: what registries and the servers before them send with a manifest, and what
- * their operators set for browsers. None of them sets a cookie, leads elsewhere, or changes what the body means.
+ * The header fields with which an answer may be stored and served: those that registries and the servers before them
+ * send with a manifest, and those that operators set for browsers. None sets a cookie, redirects, or changes the
+ * meaning of the body.
  */
 const storedFields: ReadonlySet<string> = new Set([
   ...['content-type', 'content-length', 'etag', 'last-modified', 'date', 'expires', 'cache-control', 'vary'],
@@ -16,27 +17,33 @@ const storedFields: ReadonlySet<string> = new Set([
   ...['access-control-allow-origin', 'access-control-allow-methods', 'access-control-allow-headers'],
   ...['access-control-allow-credentials', 'access-control-expose-headers', 'access-control-max-age'],
 ]);
-/** Fields that registries name themselves, and operators: clients act on none of them, but for v1's token and endpoints; nor do servers in front, but for these. */
+/**
+ * Fields that registries and operators define. Clients ignore them, except v1's token and endpoints; servers in front
+ * ignore them, except these.
+ */
 const ownFields =
   /^x-(?!docker-(?:token|endpoints)$|accel-|sendfile|reproxy|lighttpd-|litespeed-|cache$)[a-z0-9-]+$/;
-/** They end at each hop, and are not stored. */
+/** Hop-by-hop fields, which are not stored. */
 const hopFields: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding']);
 const plainConnection = /^(?:keep-alive|close)$/i;
 
-/** Decides what may be stored, and whether what is read could have been. */
+/** Decides what may be stored, and whether a stored answer is plausible. */
 export type Storable = {
-  /** What of an answer is stored; null: it has to be upstream's each time. `onOtherField` hears of the field that alone is why. */
+  /**
+   * Returns the part of an answer that is stored; null: it is not cached. `onOtherField` gets the field that is the
+   * only reason.
+   */
   take(cacheable: Cacheable, answer: Answer, onOtherField: (name: string) => void): Answer | null;
-  /** Whether {@link Storable.take} could have given it: all that is in a store may be somebody else's. */
+  /** Whether {@link Storable.take} could have returned it: others may have written to the store. */
   couldBe(cacheable: Cacheable, answer: Answer): boolean;
 };
 
-/** @param furtherFields names of fields, in upper or lower case, that an answer may be stored with besides those that are known */
+/** @param furtherFields names of additional fields, in any case, with which an answer may be stored */
 export function createStorable(furtherFields: readonly string[]): Storable {
   const further = new Set(furtherFields.map((name) => name.toLowerCase()));
   const isStored = (name: string) => storedFields.has(name) || ownFields.test(name) || further.has(name);
 
-  /** A field that is not stored, or a Content-Type too many; null for none. */
+  /** Finds a field that is not stored, or a second Content-Type; null for none. */
   const findOtherField = (rawHeaders: RawHeaders): string | null => {
     const other = rawHeaders.find((name, i) => i % 2 === 0 && !isStored(name.toLowerCase()));
     return other ?? (headerValues(rawHeaders, 'content-type').length > 1 ? 'Content-Type' : null);
@@ -48,7 +55,7 @@ export function createStorable(furtherFields: readonly string[]): Storable {
       if (status !== 200 || has(rawHeaders, 'content-encoding', 'content-range')) return null;
       if (/\bno-(store|cache)\b/i.test(headerValues(rawHeaders, 'cache-control').join())) return null;
       if (!hasItsDigests(cacheable, answer)) return null;
-      // It may name further fields that end here.
+      // It may name more hop-by-hop fields.
       if (!headerValues(rawHeaders, 'connection').every((value) => plainConnection.test(value))) return null;
       const kept = rawHeaders.filter((_, i, all) => !hopFields.has((all[i - (i % 2)] ?? '').toLowerCase()));
       const other = findOtherField(kept);
@@ -61,7 +68,7 @@ export function createStorable(furtherFields: readonly string[]): Storable {
   };
 }
 
-/** Whether the body is what its digest says: the one that it was asked by, and each that is named with it. */
+/** Whether the body has the requested digest, and every digest that its head names. */
 function hasItsDigests(
   cacheable: Cacheable,
   { rawHeaders, body }: Pick<Answer, 'rawHeaders' | 'body'>,

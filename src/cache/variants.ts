@@ -3,20 +3,20 @@ import { LRUCache } from 'lru-cache';
 import { parseAccept, type Accept } from './accept.ts';
 import type { Cacheable } from './cacheable.ts';
 
-/** What in a request tells the answers to one item apart. */
+/** The part of a request that selects between the answers to one item. */
 export type Variant = {
   readonly accept: Accept;
   /** The part of the slot. */
   readonly variant: string;
-  /** Equal for equal Accept: a digest has one slot, and yet upstream may refuse it to one Accept and give it to another. */
+  /** Equal for equal Accept. A digest has one slot, yet upstream may refuse it for one Accept and serve it for another. */
   readonly acceptHash: string;
 };
 
-/** What the texts of Accept and Host may take that are remembered, in bytes; what is read of them takes a few times as much. */
+/** The most bytes of remembered Accept and Host texts; their parsed form takes a few times as much. */
 const maxVariantBytes = 256 * 1024;
 const maxVariantKeyLength = 4096;
 
-/** Reads the few Accept headers that a registry's clients send once each. */
+/** Parses Accept headers, of which registry clients send few different ones, once each. */
 export function createVariantReader(): (
   kind: Cacheable['kind'],
   request: { readonly host: string | null; readonly accept: readonly string[] },
@@ -26,7 +26,7 @@ export function createVariantReader(): (
     sizeCalculation: (_variant, key) => key.length + 100,
   });
   return (kind, { host, accept: values }) => {
-    // A line feed stands in none of them.
+    // None of them can hold a line feed.
     const key = `${kind}\n${host ?? ''}\n${values.join('\n')}`;
     const known = variants.get(key);
     if (known) return known;

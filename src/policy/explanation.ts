@@ -3,17 +3,17 @@ import type { RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho } from './who.ts';
 
-/** What a rule says of who asks and of a repository; it decides where neither is null. */
+/** How a rule matches principal and repository; it decides if neither is null. */
 export type RuleStep = {
   /** Counted from 1. */
   readonly rule: number;
-  /** The first word of its `who` that means who asks; null: none does. */
+  /** The first word of `who` that matches the principal; null: none. */
   readonly word: string | null;
-  /** The first of its `repositories` that matches; null: none does. */
+  /** The first of `repositories` that matches; null: none. */
   readonly pattern: string | null;
 };
 
-/** Goes through the rules in their order, to the one that decides; to the last where none does. */
+/** Explains the rules in order, up to the one that decides; all if none does. */
 export function explainRules(
   rules: readonly RuleText[],
   groupTexts: Readonly<Record<string, readonly string[]>>,

@@ -1,14 +1,14 @@
 /**
- * A pattern of names, compiled: `*` stands for any characters but `/`, none included; `**` for whole segments, any number of them, and
- * at the end for at least one: `a/**` is everything below `a`, `**` everything, `**` + `/b` every `b` and `x/b`. Every other
- * character stands for itself.
+ * A compiled glob. `*` matches any characters but `/`, or none. `**` matches any number of whole segments, at the end
+ * at least one: `a/**` is everything below `a`, `**` everything, `**` + `/b` every `b` and `x/b`. Other characters
+ * match themselves.
  */
 export type Glob = {
-  /** Takes time in proportion to the product of the lengths of pattern and name at most, whatever they are. */
+  /** Takes at most time proportional to the product of the lengths of pattern and name. */
   matches(name: string): boolean;
 };
 
-/** Compiles a pattern. @throws RangeError with what is wrong with it, to be put behind its name. */
+/** Compiles a pattern. @throws RangeError that says what is wrong, as the rest of a sentence that begins with its name */
 export function parseGlob(pattern: string): Glob {
   if (pattern === '') throw new RangeError('is empty');
   const segments = pattern.split('/');
@@ -22,7 +22,7 @@ export function parseGlob(pattern: string): Glob {
   if (prefix + '**' === pattern)
     return { matches: (name) => name.length > prefix.length && name.startsWith(prefix) };
   const parts = segments.map((segment) => (segment === '**' ? null : segment.split('*')));
-  // With nothing taken by a "**" before it, the slash is not there either.
+  // When a "**" before it matches nothing, its slash is absent too.
   const suffix = pattern.slice(pattern.lastIndexOf('*') + 1).replace(/^\//, '');
   return {
     matches: (name) =>
@@ -30,12 +30,12 @@ export function parseGlob(pattern: string): Glob {
   };
 }
 
-/** A segment of the pattern as the texts between its stars, or null for `**`. */
+/** The texts between the stars of a segment; null: `**`. */
 type Part = readonly string[] | null;
 
 /**
- * Segment by segment; when one does not fit, the last `**` takes one more. Going back to that one alone is enough, since
- * what stood before it fits already; so the time is bounded by the product of both lengths.
+ * Matches segment by segment; on a mismatch the last `**` takes one more segment. Backtracking to that one alone
+ * suffices, since all before it already matches. So the time is bounded by the product of both lengths.
  */
 function matchSegments(parts: readonly Part[], segments: readonly string[]): boolean {
   let part = 0;
@@ -61,7 +61,7 @@ function matchSegments(parts: readonly Part[], segments: readonly string[]): boo
   return part === parts.length;
 }
 
-/** The first and last text stand at the ends, those between as early as they can. */
+/** The first and last text must be at the ends; those between match as early as possible. */
 function matchText(texts: readonly string[], name: string): boolean {
   const [first = '', ...others] = texts;
   const last = others.pop();

@@ -14,19 +14,19 @@ export type Judgement = {
   readonly allowed: boolean;
   /** The rule that decides, counted from 1; null: none. */
   readonly rule: number | null;
-  /** The pattern of immutable tags that matches the tag, counted from 1; null: none, or no tag was asked about. */
+  /** The pattern of immutable tags that matches the tag, counted from 1; null: none, or no tag was given. */
   readonly immutableBy: number | null;
   /** Whether it is denied only because the tag is immutable. */
   readonly isTagKept: boolean;
   readonly sentence: string;
-  /** What the front door answers; null where it is allowed. */
+  /** What Tidegate answers; null where it is allowed. */
   readonly answer: '401 UNAUTHORIZED' | '403 DENIED' | '404 NAME_UNKNOWN' | null;
 };
 
-/** Says, without any request, what would come of one. */
+/** Decides a hypothetical request. */
 export type Judge = {
   readonly judge: (query: PolicyQuery) => Judgement;
-  /** What is asked for the rest. */
+  /** The policy, for all other decisions. */
   readonly policy: Policy;
   /** Whether there are rules. */
   readonly hasRules: boolean;
@@ -40,7 +40,7 @@ const everythingForUsers: RuleText = {
 
 const plainActions: readonly PolicyAction[] = ['pull', 'push', 'delete'];
 
-/** Compiles what the configuration says. @throws RangeError when a pattern is none. */
+/** Compiles the configuration's rules. @throws RangeError when a pattern is not valid. */
 export function createJudge({ policy: rules, groups, immutableTags }: PolicyTexts): Judge {
   const policy = createPolicy({ rules: rules ?? [everythingForUsers], groups });
   const tagPatterns = immutableTags.map(parseTagPattern);

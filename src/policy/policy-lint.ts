@@ -4,9 +4,9 @@ import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
-/** Something that is hardly meant, but can be lived with. */
+/** A likely mistake in the policy, which does not prevent its use. */
 export type PolicyWarning = {
-  /** Where, as a path in the configuration. */
+  /** Its path in the configuration. */
   readonly path: readonly (string | number)[];
   readonly sentence: string;
 };
@@ -17,8 +17,8 @@ type Rules = {
 };
 
 /**
- * Looks for what is hardly meant: rules that never decide, names that nobody has, a policy by which nobody may push, and
- * what is allowed to anonymous clients and not to users. Only what is certain is said.
+ * Finds likely mistakes: rules that never decide, unknown user names, a policy that lets nobody push, and permissions
+ * of anonymous clients that users lack. Reports only certain ones.
  *
  * @param userNames of those who can log in; null: not known
  */
@@ -69,7 +69,7 @@ function findUnknownNames(
   ];
 }
 
-/** A rule never decides when for each one whom it means and each of its patterns an earlier rule takes everything. */
+/** A rule never decides if earlier rules match everything for each of its principals and patterns. */
 function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): PolicyWarning[] {
   const { path, number, meant, repositories } = rule;
   if (!isAnyoneMeant(meant))
@@ -90,7 +90,7 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Pol
   return [{ path, sentence: `rule ${number} can never decide: ${why}` }];
 }
 
-/** Whether for each one who is meant, and whom the pattern can match for, one of these rules decides; they are noted. */
+/** Whether one of these rules decides for each principal whom the pattern can match; notes those rules. */
 function isTaken(
   { anonymous, authenticated, names }: Who,
   canMatch: (principal: Principal) => boolean,
@@ -105,7 +105,7 @@ function isTaken(
   if (anonymous && canMatch(anonymousClient) && !takes((who) => who.anonymous)) return false;
   if (authenticated) return takes((who) => who.authenticated);
   for (const group of names) {
-    // A group that an earlier rule names, too, is seen at once, however large it is.
+    // Finds a group that an earlier rule names too without going through its members.
     if (group.size === 0 || takes((who) => who.authenticated || who.names.includes(group))) continue;
     for (const name of group) {
       const user = { kind: 'user', name } as const;
@@ -119,7 +119,7 @@ function isAnyoneMeant({ anonymous, authenticated, names }: Who): boolean {
   return anonymous || authenticated || names.some(({ size }) => size > 0);
 }
 
-/** Whether everything that one pattern matches is certainly matched by the other, for the same one who asks. */
+/** Whether the wider pattern certainly matches everything that the other matches, for the same principal. */
 function isWithin(pattern: string, wider: string): boolean {
   if (wider === '**' || wider === pattern) return true;
   const prefix = wider.slice(0, Math.max(0, wider.indexOf('*')));
@@ -135,7 +135,7 @@ function findNoPusher(policy: readonly RuleText[] | null, rules: readonly Number
   return canPush ? [] : [{ path: ['policy'], sentence: 'allows nobody to push' }];
 }
 
-/** `anonymous` does not mean those who log in: what anonymous clients may and a user does not is found by trying it. */
+/** `anonymous` does not match users. Tries out what anonymous clients may do and a user may not. */
 function findRulesForAnonymousOnly(
   rules: readonly RuleText[],
   groups: Rules['groups'],

@@ -3,20 +3,20 @@ import { tagForm } from '../registry/names/tag.ts';
 import { anonymous, principalText, type Principal } from '../registry/principal.ts';
 import type { PolicyAction } from './policy.ts';
 
-/** What somebody wants to know of a policy. */
+/** A query of a policy: may this principal do this? */
 export type PolicyQuery = {
   readonly principal: Principal;
   readonly action: PolicyAction;
   readonly repository: string;
-  /** Null: none in particular. */
+  /** Null: no particular tag. */
   readonly tag: string | null;
 };
 
 /**
- * Reads one who may ask, as commands and tables name them: `anonymous`, a user's name, or `user:NAME` for one whose name is a
- * word of the rules. No name has a colon, so that it cannot be mistaken.
+ * Parses a principal as commands and tables write it: `anonymous`, a user's name, or `user:NAME` for a user whose name
+ * is a keyword of the rules. No name has a colon, so this is unambiguous.
  *
- * @throws RangeError with what is wrong with it, to be put behind it
+ * @throws RangeError that says what is wrong, as the rest of a sentence that begins with the text
  */
 export function parsePrincipal(text: string): Principal {
   if (text === 'anonymous') return anonymous;
@@ -28,7 +28,7 @@ export function parsePrincipal(text: string): Principal {
   return { kind: 'user', name };
 }
 
-/** Checks a repository's name. @throws RangeError with what is wrong with it, to be put behind it */
+/** Checks a repository's name. @throws RangeError that says what is wrong, as the rest of a sentence */
 export function parseRepository(text: string): string {
   if (!isRepositoryName(text))
     throw new RangeError(
@@ -37,14 +37,14 @@ export function parseRepository(text: string): string {
   return text;
 }
 
-/** Checks a tag. @throws RangeError with what is wrong with it, to be put behind it */
+/** Checks a tag. @throws RangeError that says what is wrong, as the rest of a sentence */
 export function parseTag(text: string): string {
   if (!tagForm.test(text))
     throw new RangeError('is not a tag: letters, digits, ".", "_" and "-", 128 at most');
   return text;
 }
 
-/** Who asks, in a sentence. */
+/** Names the principal in a sentence. */
 export function describePrincipal(principal: Principal): string {
   return principalText(principal) ?? 'a client without credentials';
 }

@@ -4,33 +4,33 @@ import { principalText, type Principal } from '../registry/principal.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
-/** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
+/** The actions that a rule can allow; `overwrite`: move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
 export type PolicyAction = (typeof policyActions)[number];
 
-/** A rule as the configuration has it. */
+/** A rule as written in the configuration. */
 export type RuleText = {
-  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (whoever it is), `group:NAME`. */
+  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`. */
   readonly who: readonly string[];
-  /** Patterns of repositories; `${user}` stands for the name of who asks. */
+  /** Patterns of repositories; `${user}` stands for the user's name. */
   readonly repositories: readonly string[];
   readonly actions: readonly PolicyAction[];
 };
 
-/** What someone may do in a repository, and by which rule. */
+/** The actions allowed in a repository, and the rule that decides. */
 export type Decision = {
-  /** The first rule whose `who` and `repositories` match, counted from 1; null: none, and what none matches is denied. */
+  /** The first rule whose `who` and `repositories` match, counted from 1; null: none, so everything is denied. */
   readonly rule: number | null;
   readonly actions: ReadonlySet<PolicyAction>;
 };
 
 export type Policy = {
   decide(principal: Principal, repository: string): Decision;
-  /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
+  /** Decides for all repositories at once: for requests that name none (`/v1/images/…`). */
   decideForAll(principal: Principal): Decision;
-  /** Whether there is any repository where this may be done; true where only the names decide. */
+  /** Whether the action may be allowed in some repository; true if that depends on the name. */
   mayAnywhere(principal: Principal, action: PolicyAction): boolean;
-  /** Whether those who do not say who they are may do anything at all. */
+  /** Whether anonymous clients may do anything at all. */
   readonly hasAnonymous: boolean;
 };
 
@@ -44,17 +44,17 @@ type Rule = {
 const nothing: Decision = { rule: null, actions: new Set() };
 const noCandidates: Candidates<Rule> = [[], []];
 
-/** A larger group is looked into at each decision, and not filed by each of its names: the index stays small. */
+/** A larger group is searched at each decision and not indexed by its names, so the index stays small. */
 const maxFiledNames = 1000;
 
-/** Decisions that are remembered: as many as a busy hour's users have repositories, at about 200 bytes each. */
+/** How many decisions are remembered: enough for a busy hour's users and repositories, at about 200 bytes each. */
 const maxRemembered = 10_000;
 
 /**
- * Compiles rules; the first that matches decides, and what none matches is denied.
+ * Compiles rules. The first that matches decides; a request that none matches is denied.
  *
- * @param options groups: the names of users in each
- * @throws RangeError when a pattern is none
+ * @param options groups: the names of the users in each
+ * @throws RangeError when a pattern is not valid
  */
 export function createPolicy(options: {
   readonly rules: readonly RuleText[];
@@ -85,7 +85,7 @@ export function createPolicy(options: {
     }
   };
 
-  /** Goes through the shortest list that cannot lack the rule. */
+  /** Searches the shortest list that must contain the rule. */
   const find = (principal: Principal, repository: string): Decision => {
     const candidates: Candidates<Rule>[] = [
       rulesFor(principal),
@@ -100,9 +100,9 @@ export function createPolicy(options: {
 
   return {
     decide: (principal, repository) => {
-      // What a job may do hangs on its claims, which its text leaves out.
+      // A job's rights depend on its claims, which its text omits.
       if (principal.kind === 'job') return find(principal, repository);
-      // No name of a repository has a line feed.
+      // A repository's name has no line feed.
       const text = principalText(principal);
       const key = text === null ? repository : `${text}\n${repository}`;
       const known = remembered.get(key);

@@ -5,51 +5,51 @@ import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
 import type { Judge } from './judgement.ts';
 
-/** What the access log says of a request, as far as a policy could have decided about it. */
+/** What a policy needs to know of a request, as the access log has it. */
 export type LoggedRequest = {
   /** The text of the principal; null: anonymous. */
   readonly user: string | null;
   readonly method: string;
-  /** Without the query; null where the target was no path. */
+  /** Without the query; null if the target was not a path. */
   readonly path: string | null;
   readonly status: number;
-  /** The error code of the front door's own; null for an answer of upstream's. */
+  /** The code of Tidegate's own error; null: upstream answered. */
   readonly code: string | null;
   readonly reason: string | null;
 };
 
-/** Requests that a policy decides about alike. */
+/** Requests with the same decision. */
 export type ReplayRow = {
   readonly principal: Principal;
-  /** `pull`, `push`, `delete`; the method of a request that a policy does not know. */
+  /** `pull`, `push`, `delete`; for an unknown request its method. */
   readonly action: string;
-  /** A repository, or what stands for one. */
+  /** A repository, or a placeholder for one. */
   readonly repository: string;
   readonly by: ReplayDecision;
   readonly requests: number;
 };
 
-/** What decides now. */
+/** What decides under the new policy. */
 type ReplayDecision = {
   /** Counted from 1; null: no rule. */
   readonly rule: number | null;
-  /** The pattern of immutable tags that keeps a tag from being deleted, counted from 1; null: none does. */
+  /** The pattern of immutable tags that protects a tag, counted from 1; null: none. */
   readonly tagPattern: number | null;
 };
 
-/** Requests of one kind: how many there were, and rows of them, most requests first. */
+/** Requests of one kind: their number, and rows, most requests first. */
 type Changes = { readonly requests: number; readonly rows: readonly ReplayRow[] };
 
 export type ReplayReport = {
-  /** Requests that the policy decides about. */
+  /** Requests that the policy decided. */
   readonly judged: number;
-  /** What passed, and would be refused now. */
+  /** Requests that passed and would be refused now. */
   readonly refused: Changes;
-  /** What was refused by rules or for want of credentials, and would pass now. */
+  /** Requests that rules refused, or that lacked credentials, and that would pass now. */
   readonly allowed: Changes;
-  /** Lists of repositories, which are cut down to what may be pulled. */
+  /** Lists of repositories, which show only what may be pulled. */
   readonly lists: number;
-  /** Requests that no rule could decide about, by the reason. */
+  /** Requests that no rule could decide, by reason. */
   readonly passedOver: ReadonlyMap<string, number>;
 };
 
@@ -58,14 +58,14 @@ export type Replay = {
   readonly report: () => ReplayReport;
 };
 
-/** Rows that are kept apart; requests of further ones are counted alone. About 300 bytes each. */
+/** The most rows that are kept, about 300 bytes each; further requests are only counted. */
 export const maxReplayRows = 10_000;
 
-/** What the access log keeps of a path, in characters; one of this length may have been longer. */
+/** The longest path in the access log, in characters; one of this length may have been cut. */
 const maxLoggedPath = 512;
 const repositoryReason = /^denied-by-(?:rule-[0-9]+|no-rule)$/;
 
-/** Asks the policy again about what a log tells of. The log has no queries, so that mounts and `?tag=` are not asked about. */
+/** Decides the requests of a log again. The log has no queries, so mounts and `?tag=` are left out. */
 export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: ReadonlySet<string> }): Replay {
   const refused = createRows();
   const allowed = createRows();
@@ -94,13 +94,13 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
   };
 }
 
-/** Null for what a line of the log cannot say enough of: any but a user, whose name has no colon. */
+/** Null unless the line names a user: for other principals it does not say enough. */
 function principalOf({ user }: LoggedRequest): Principal | null {
   if (user === null) return anonymous;
   return user.includes(':') ? null : { kind: 'user', name: user };
 }
 
-/** What was decided when the request came, by who asked; null: nothing was, or not by that. */
+/** The original decision that depended on the principal; null: there was none. */
 function outcomeOf({ user, status, code, reason }: LoggedRequest): 'passed' | 'refused' | null {
   if (reason !== null && (repositoryReason.test(reason) || reason === 'denied-unknown-request'))
     return 'refused';
@@ -117,7 +117,7 @@ type LoggedAccess = {
   readonly tag: string | null;
 };
 
-/** Gives a reason where the request needs no right. */
+/** Returns a reason if the request needs no permission. */
 function readAccess({ method, path }: LoggedRequest, openPaths: ReadonlySet<string>): LoggedAccess | string {
   if (path === null) return 'it was not a path of a registry';
   if (path.length >= maxLoggedPath) return 'its path is cut in the log';

@@ -2,26 +2,26 @@ import { isNameComponent, maxRepositoryNameLength } from '../registry/names/repo
 import type { Principal, User } from '../registry/principal.ts';
 import { parseGlob } from './glob.ts';
 
-/** A pattern of repositories' names, in which `${user}` stands for the name of the user who asks. */
+/** A pattern of repository names; `${user}` stands for the user's name. */
 export type RepositoryPattern = {
   matches(repository: string, principal: Principal): boolean;
-  /** Whether it can match anything for this one. */
+  /** Whether it can match anything for this principal. */
   readonly canMatch: (principal: Principal) => boolean;
   /** Whether it matches every name. */
   readonly matchesAll: boolean;
-  /** The first part of every name that it matches; null: not always the same. */
+  /** The first segment of every name that it matches; null: it varies. */
   readonly first: string | null;
-  /** The last part, likewise. */
+  /** The last segment, likewise. */
   readonly last: string | null;
 };
 
 const placeholder = '${user}';
-/** What can stand in a name (distribution-spec, "Pulling manifests"), and what a pattern has besides. */
+/** The characters of a name (distribution-spec, "Pulling manifests"), and those of a pattern. */
 const characters = /^[a-z0-9._/*-]*$/;
 
 /**
  * Compiles a pattern.
- * @throws RangeError with what is wrong with it, to be put behind it.
+ * @throws RangeError that says what is wrong, as the rest of a sentence.
  */
 export function parseRepositoryPattern(pattern: string): RepositoryPattern {
   const plain = pattern.replaceAll(placeholder, 'user');
@@ -56,7 +56,10 @@ export function parseRepositoryPattern(pattern: string): RepositoryPattern {
   };
 }
 
-/** Whether names can have this one's in them. One that is no part of a repository's could be a pattern, or more than one part. */
+/**
+ * Whether a repository's name can contain the user's. A name that cannot be one segment could act as a pattern, or as
+ * several segments.
+ */
 function hasOwnNames(principal: Principal): principal is User {
   return principal.kind === 'user' && isNameComponent(principal.name);
 }

@@ -1,4 +1,4 @@
-/** Rules that may match under some keys, and those that may match under any; both in their order. */
+/** Rules filed under keys, and those that may match any key; both in order. */
 export type RuleIndex<R> = {
   /** Every rule that can match under this key. */
   find(key: string): Candidates<R>;
@@ -7,7 +7,7 @@ export type RuleIndex<R> = {
 export type Candidates<R> = readonly [some: readonly R[], others: readonly R[]];
 
 /**
- * Files rules under the keys that `keysOf` gives; null: under any.
+ * Files rules under the keys that `keysOf` returns; null: under any.
  * @param rules in their order, which `firstMatch` keeps
  */
 export function createRuleIndex<R extends { readonly order: number }>(
@@ -29,7 +29,7 @@ export function createRuleIndex<R extends { readonly order: number }>(
   return { find: (key) => [filed.get(key) ?? [], others] };
 }
 
-/** The first rule of both lists that matches, in the order of rules. */
+/** Returns the first matching rule of both lists, in the order of the rules. */
 export function firstMatch<R extends { readonly order: number }>(
   [some, others]: Candidates<R>,
   matches: (rule: R) => boolean,

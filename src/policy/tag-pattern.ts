@@ -2,7 +2,7 @@ import { anonymous } from '../registry/principal.ts';
 import { parseGlob } from './glob.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 
-/** Tags that cannot be moved or deleted: a pattern of repositories, a colon, and a pattern of tags. */
+/** A pattern of immutable tags: a pattern of repositories, a colon, and a pattern of tags. */
 export type TagPattern = {
   matches(repository: string, tag: string): boolean;
   /** Whether the repository can have such a tag. */
@@ -11,7 +11,7 @@ export type TagPattern = {
 
 /**
  * Compiles a pattern of tags such as `team/**:v*`.
- * @throws RangeError with what is wrong with it, to be put behind it.
+ * @throws RangeError that says what is wrong, as the rest of a sentence.
  */
 export function parseTagPattern(pattern: string): TagPattern {
   const colon = pattern.indexOf(':');

@@ -1,17 +1,17 @@
 import type { Principal } from '../registry/principal.ts';
 
-/** Whom a rule is for. */
+/** The principals that a rule matches. */
 export type Who = {
   readonly matches: (principal: Principal) => boolean;
-  /** Whether it is for clients without credentials. */
+  /** Whether it matches clients without credentials. */
   readonly anonymous: boolean;
-  /** Whether it is for every verified user; no machine token and no job is one. */
+  /** Whether it matches every verified user; machine tokens and jobs are not users. */
   readonly authenticated: boolean;
-  /** Sets of users' names; a group's is shared by all rules that name it. */
+  /** Sets of user names; rules share the set of a group. */
   readonly names: readonly ReadonlySet<string>[];
 };
 
-/** Compiles the words of a rule's `who`; what is none of them, and a group that there is not, means nobody. */
+/** Compiles the words of a rule's `who`; an unknown word or group matches nobody. */
 export function parseWho(words: readonly string[], groups: ReadonlyMap<string, ReadonlySet<string>>): Who {
   const named = (kind: string) =>
     words.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
@@ -36,7 +36,7 @@ export function parseWho(words: readonly string[], groups: ReadonlyMap<string, R
   };
 }
 
-/** The groups of the configuration as parseWho wants them. */
+/** Converts the groups of the configuration for parseWho. */
 export function compileGroups(
   groups: Readonly<Record<string, readonly string[]>>,
 ): ReadonlyMap<string, ReadonlySet<string>> {

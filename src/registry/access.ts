@@ -1,25 +1,25 @@
 import type { Operation, V1Part } from './operation.ts';
 import { isRepositoryName } from './names/repository-name.ts';
 
-/** What is done in a repository. */
+/** An action in a repository. */
 export type Action = 'pull' | 'push' | 'delete';
 
-/** One thing that has to be allowed. */
+/** A permission that a request needs. */
 export type Permission = { readonly repository: string; readonly action: Action };
 
-/** What a request asks for, as far as a policy decides about it. */
+/** What a request needs of the policy. */
 export type Access =
-  /** Nothing of any repository: the version check, open paths, and what the first protocol's clients log in with. */
+  /** No permission: the version check, open paths, and the login of v1 clients. */
   | { readonly kind: 'free' }
-  /** Names of all repositories; the answer is cut down to those that may be pulled. */
+  /** The names of all repositories; the answer is cut down to those that may be pulled. */
   | { readonly kind: 'catalog' | 'search' }
-  /** Something of the first protocol that names no repository: only who may do this in all of them. */
+  /** A v1 request that names no repository: allowed to those who may do this in all of them. */
   | { readonly kind: 'all-repositories'; readonly action: Action }
   | {
       readonly kind: 'repository';
       readonly repository: string;
       readonly action: Action;
-      /** `start`: begins an upload; `session`: goes on with one, or asks for it, or ends it. */
+      /** `start`: begins an upload; `session`: continues one, asks for its state, or ends it. */
       readonly upload: 'start' | 'session' | null;
     };
 
@@ -45,8 +45,8 @@ const v1ImageParts: ReadonlySet<string> = new Set(['json', 'layer', 'ancestry', 
 const v1Image: Methods = { ...reading, PUT: 'push' };
 
 /**
- * The one table of what every request of the distribution-spec 1.1, of Docker's v2 API and of the first protocol asks for; a
- * mount's source comes on top. Null: it is none of them.
+ * Maps every request of distribution-spec 1.1, Docker's v2 API and the v1 protocol to what it needs; a mount's source
+ * is added elsewhere. Null: it is none of these requests.
  */
 export function accessOf(operation: Operation): Access | null {
   const { method, reads } = operation;

@@ -1,6 +1,6 @@
 import type { Operation } from './operation.ts';
 
-/** A request that changes what others pull: what is pushed, or what is deleted. */
+/** A push or delete: a request that changes what others pull. */
 export type Change = {
   readonly action: 'push' | 'delete';
   readonly object: 'manifest' | 'tag' | 'blob' | 'repository';
@@ -14,12 +14,12 @@ export type Change = {
   readonly isV1: boolean;
 };
 
-/** As many further tags as the specification lets a client name in one request. */
+/** The most further tags that the specification allows in one request. */
 const maxFurtherTags = 10;
 
 /**
- * Names what a request changes; null for nothing. What comes before a manifest (layers, uploads, v1's images) changes nothing that can be
- * pulled, and has none.
+ * Finds what a request changes; null for nothing. What comes before a manifest (layers, uploads, v1 images) changes
+ * nothing that can be pulled.
  */
 export function changeOf(operation: Operation): Change | null {
   const { method } = operation;

@@ -1,18 +1,19 @@
 import type { Operation } from './operation.ts';
 
 /**
- * What may not meet at upstream, which does not keep it apart itself: a delete, and what reads or writes in the same repository meanwhile. A
- * tag that moves away from a digest goes with that digest's delete, and what is asked for is remembered as being there.
+ * Requests that must not run at the same time at upstream, which does not isolate them: a delete, and reads and writes
+ * in the same repository. A tag that moves away from a digest is lost when that digest is deleted, and a blob that is
+ * read during its delete is remembered as present.
  */
 export type DeleteConflict =
   | { readonly kind: 'delete'; readonly repository: string }
-  /** `from`: whether upstream may be at it as soon as it has the head, or only when it has all of the body. */
+  /** `from`: whether upstream may act on it from the end of its head, or only from the end of its body. */
   | { readonly kind: 'other'; readonly repositories: readonly string[]; readonly from: 'head' | 'body' };
 
-/** A request names one; who names more than a few means no mount. */
+/** A normal request names one; a request that names more than a few is no real mount. */
 const maxSources = 8;
 
-/** Names what a request may not meet; null for one that may meet anything (lists, the parts of an upload). */
+/** Finds the conflicts of a request; null for one without any (lists, the parts of an upload). */
 export function deleteConflictOf(operation: Operation): DeleteConflict | null {
   const { method, reads } = operation;
   switch (operation.kind) {
@@ -30,11 +31,11 @@ export function deleteConflictOf(operation: Operation): DeleteConflict | null {
       const { repository, hasMount, sources, hasDigest } = operation;
       if (method === 'PUT') return { kind: 'other', repositories: [repository], from: 'body' };
       if (hasMount) {
-        // Of several, any may be the one that upstream takes.
+        // Upstream may use any of several.
         const repositories = [...new Set([repository, ...sources])].slice(0, maxSources);
         return { kind: 'other', repositories, from: 'head' };
       }
-      // A whole blob in one request; without a digest it is an upload's beginning, in which there is nothing yet.
+      // With a digest it is a whole blob in one request; without one an upload begins, which has no content yet.
       return hasDigest ? { kind: 'other', repositories: [repository], from: 'body' } : null;
     }
     default:

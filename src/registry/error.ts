@@ -28,10 +28,10 @@ const statusByCode = {
 
 export type OciErrorCode = keyof typeof statusByCode;
 
-/** What a request for a token is answered besides (RFC 6749 section 5.2); its status is 400. */
+/** The OAuth2 error in the answer to a token request (RFC 6749 section 5.2); its status is 400. */
 export type OauthError = 'invalid_request' | 'invalid_grant' | 'unsupported_grant_type' | 'invalid_scope';
 
-/** An answer of Tidegate's own that is not a success. Thrown anywhere, written only by the pipeline's error boundary. */
+/** An error that Tidegate itself answers. Thrown anywhere, written only by the pipeline's error boundary. */
 export class OciError extends Error {
   override readonly name = 'OciError';
   readonly code: OciErrorCode;
@@ -55,8 +55,9 @@ export class OciError extends Error {
 }
 
 /**
- * The error body of the distribution-spec, with the request id that the log line carries, and of OAuth2 where that is asked.
- * `detail` may be any JSON; crane, kaniko, oras and helm print it as Go prints a value, and an object comes out as `map[…]`: it is a text.
+ * The error body of the distribution-spec, with the request id of the log line, and an OAuth2 error for a token
+ * request. `detail` may be any JSON, but crane, kaniko, oras and helm print an object as `map[…]`, as Go does: so it is
+ * a text.
  */
 export function formatErrorBody(
   code: OciErrorCode,

@@ -1,7 +1,7 @@
 /**
- * Programs that ask for `/v2/` and are known to be no registry clients: people's tools, and health checks. Each is named as
- * its User-Agent begins, in upper or lower case, and the name must end there: "curl" is `curl/8.5.0` and not `curlish/1.0`. A name
- * that ends in "*" is a beginning.
+ * Programs that request `/v2/` and are known not to be registry clients: tools of people, and health checks. Each is
+ * the beginning of a User-Agent, in any case, and the product name must end there: "curl" matches `curl/8.5.0`, not
+ * `curlish/1.0`. A name that ends in "*" is a prefix.
  */
 export const knownProbes: readonly string[] = [
   'curl', // curl/8.5.0

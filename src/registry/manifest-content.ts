@@ -1,14 +1,15 @@
-/** What the bytes of a manifest say of other content. */
+/** The digests in the bytes of a manifest. */
 export type ManifestContent = {
-  /** Every digest that stands anywhere in them, in lower case. */
+  /** Every digest anywhere in them, in lower case. */
   readonly named: readonly string[];
-  /** Those that a client which pulls this manifest could fetch as manifests, too. */
+  /** Those that a client which pulls this manifest could also fetch as manifests. */
   readonly manifests: readonly string[];
 };
 
 /**
- * Top-level fields of which a client takes the bytes, and not what those bytes name (image-spec, "Image Manifest"; Docker's schema 1), or
- * which tell of other content without being made of it. True: unless its label says that it is a manifest, since containerd follows labels.
+ * Top-level fields whose digests a client fetches as bytes, not as manifests (image-spec, "Image Manifest"; Docker's
+ * schema 1), or which only mention other content. True: unless its media type says that it is a manifest, since
+ * containerd follows media types.
  */
 const leafFields: ReadonlyMap<string, boolean> = new Map([
   ['config', true],
@@ -20,10 +21,10 @@ const leafFields: ReadonlyMap<string, boolean> = new Map([
 ]);
 
 /**
- * Reads a manifest of any kind by its content: what it is labelled as is for its reader to believe or not. The bytes are scanned and not parsed,
- * since two parsers see different things where a name comes twice or in another case (Go's takes `Manifests` for `manifests`, and adds a
- * second list to the first), and since a scan takes a time in proportion to the length, whatever the bytes are. What is no JSON object is
- * a manifest to nobody, and names nothing.
+ * Finds the digests in a manifest of any kind, by its content and not its media type. The bytes are scanned, not
+ * parsed. Two parsers read a repeated name, or one in another case, differently (Go's takes `Manifests` for
+ * `manifests`, and appends the second list to the first). And a scan takes linear time, whatever the bytes are. Bytes
+ * that are not a JSON object are no manifest to any client, and name nothing.
  */
 export function readManifestContent(body: Buffer): ManifestContent {
   if (!isObject(body)) return { named: [], manifests: [] };
@@ -40,7 +41,7 @@ export function readManifestContent(body: Buffer): ManifestContent {
   return { named: [...named], manifests: [...manifests] };
 }
 
-/** Whether the first byte that is no space, after a byte order mark, begins an object. */
+/** Whether an object begins at the first byte that is not a space, after a byte order mark. */
 function isObject(body: Buffer): boolean {
   let at = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? 3 : 0;
   while (body[at] === 0x20 || body[at] === 0x09 || body[at] === 0x0a || body[at] === 0x0d) at += 1;
@@ -57,21 +58,24 @@ const shortestLabel = 21;
 /** Longer than the name of any leaf field. */
 const maxFieldLength = 16;
 
-/** Where the leaves are: the values of leaf fields, of lists each item, in the order of the text. What is doubtful is none. */
+/**
+ * Finds the leaves in the order of the text: the values of leaf fields, for a list each item. A doubtful value is not a
+ * leaf.
+ */
 function findLeaves(text: Buffer): Span[] {
   const spans: Span[] = [];
   const seen = new Set<string>();
   const repeated = new Set<string>();
   let depth = 0;
   let name = '';
-  /** The field whose value is being read; null: none that matters. */
+  /** The field whose value is being read; null: an irrelevant one. */
   let field: string | null = null;
   let isList = false;
   let start = 0;
   const endItem = (end: number) => {
     const last = spans.at(-1);
     if (field !== null && !isLabelledManifest(text, { field, start, end })) {
-      // Next to each other they are one: items of nothing would make millions.
+      // Adjacent leaves are merged: empty items could make millions.
       if (last?.field === field && last.end === start - 1) last.end = end;
       else spans.push({ field, start, end });
     }
@@ -109,7 +113,7 @@ function isLabelledManifest(text: Buffer, { field, start, end }: Span): boolean 
   return leafFields.get(field) === true && /manifest|index/i.test(text.toString('latin1', start, end));
 }
 
-/** The place of the quote that ends the string which begins here. */
+/** Finds the quote that ends the string that begins here. */
 function endOfString(text: Buffer, start: number): number {
   let at = start + 1;
   while (at < text.length && text[at] !== quote) at += text[at] === backslash ? 2 : 1;
@@ -121,7 +125,7 @@ const minHexLength = 32;
 const maxHexLength = 256;
 const maxAlgorithmLength = 64;
 
-/** Every digest of the text, and where it is, in its order. */
+/** Finds every digest in the text with its place, in order. */
 function findDigests(text: Buffer): { readonly at: number; readonly digest: string }[] {
   const found: { at: number; digest: string }[] = [];
   for (let at = text.indexOf(colon); at !== -1; at = text.indexOf(colon, at + 1)) {
@@ -149,7 +153,7 @@ function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;
 }
 
-/** Puts the characters of names and digests in the place of their escapes (RFC 8259 section 7). */
+/** Replaces the escapes (RFC 8259 section 7) of characters that names and digests can have. */
 function unescapeDigests(body: Buffer): Buffer {
   const text = Buffer.allocUnsafe(body.length);
   let length = 0;
@@ -169,7 +173,7 @@ function unescapeDigests(body: Buffer): Buffer {
   return text.subarray(0, length);
 }
 
-/** The character that an escape of six stands for; null: none of a digest. */
+/** The character of an escape of six characters; null: none that a digest can have. */
 function readEscape(body: Buffer, at: number): number | null {
   if (body[at + 1] !== code('u') || body[at + 2] !== code('0') || body[at + 3] !== code('0')) return null;
   if (!isHexDigit(body[at + 4]) || !isHexDigit(body[at + 5])) return null;

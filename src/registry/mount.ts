@@ -2,9 +2,12 @@ import { parseQuery } from './query.ts';
 import { isRepositoryName } from './names/repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
-/** What the start of an upload says of a blob that it would rather have from another repository (distribution-spec, "Mounting a blob from another repository"). */
+/**
+ * The request of an upload's start to mount a blob from another repository (distribution-spec, "Mounting a blob from
+ * another repository").
+ */
 export type Mount = {
-  /** The other repository; null: it names none, or not one that every reader would agree on. */
+  /** The other repository; null: none, or not one that every reader would agree on. */
   readonly from: string | null;
   /** The same request target without the mount: upstream answers 202 to it, and the client uploads the blob. */
   readonly rawTargetWithout: string;
@@ -26,7 +29,10 @@ export function parseMount(target: CanonicalTarget): Mount | null {
   };
 }
 
-/** The target as it is forwarded where no policy decides on mounts: without one from what is no repository's name, which registries ignore. */
+/**
+ * The target that is forwarded where no policy decides on mounts: without a source that is not a repository's name,
+ * which registries ignore.
+ */
 export function withoutOddSource(method: string, target: CanonicalTarget): string {
   if (method !== 'POST' || target.raw === target.rawPath) return target.raw;
   const isOdd = parseQuery(target).some(({ name, value }) => name === 'from' && !isRepositoryName(value));

@@ -5,7 +5,7 @@ import { parseQuery } from './query.ts';
 import { nameV1Repository } from './names/repository-name.ts';
 import type { CanonicalTarget } from './target.ts';
 
-/** What a request is: read once from its method and target. Whatever decides about a request, or counts it, goes by this. */
+/** What a request is, parsed once from method and target. All decisions and counts about a request use it. */
 export type Operation = OperationSubject & {
   readonly method: string;
   /** GET or HEAD. */
@@ -13,7 +13,7 @@ export type Operation = OperationSubject & {
   readonly hasQuery: boolean;
 };
 
-/** What a request is about. Every name in it keeps to the grammar of its kind, unless it says otherwise. */
+/** The subject of a request. Every name in it follows the grammar of its kind, unless noted. */
 export type OperationSubject =
   /** A path that needs no credentials. */
   | { readonly kind: 'open' }
@@ -24,19 +24,19 @@ export type OperationSubject =
       readonly kind: 'manifest';
       readonly repository: string;
       readonly reference: string;
-      /** The reference, when it is one; else it is a tag. */
+      /** The reference if it is a digest; null: it is a tag. */
       readonly digest: string | null;
       readonly tag: string | null;
-      /** All that a write names in its query, be they tags or not ("Pushing Manifests With Tags"). */
+      /** All values of `tag` in a write's query, valid or not ("Pushing Manifests With Tags"). */
       readonly queryTags: readonly string[];
     }
   /** `/v2/<repository>/blobs/<digest>` (end-2, end-10). */
   | {
       readonly kind: 'blob';
       readonly repository: string;
-      /** Null: what stands there is none. */
+      /** Null: the path has no valid one there. */
       readonly digest: string | null;
-      /** Null: not in the one form that a registry's storage has it. */
+      /** Null: not in the canonical form that a registry's storage uses. */
       readonly stored: BlobName | null;
     }
   /** `/v2/<repository>/blobs/uploads/` (end-4, end-11). */
@@ -44,18 +44,18 @@ export type OperationSubject =
       readonly kind: 'upload-start';
       readonly repository: string;
       readonly mount: Mount | null;
-      /** Whether it names a blob to mount, in whatever form. */
+      /** Whether it asks for a mount, in any form. */
       readonly hasMount: boolean;
-      /** Every repository that the query names as the blob's source, be it a name or not. */
+      /** Every source repository in the query, valid or not. */
       readonly sources: readonly string[];
-      /** Whether it is the whole upload of the blob with that digest. */
+      /** Whether it uploads the whole blob at once. */
       readonly hasDigest: boolean;
     }
   /** `/v2/<repository>/blobs/uploads/<session>` (end-5, end-6, end-13, end-14). */
   | {
       readonly kind: 'upload-session';
       readonly repository: string;
-      /** Null: what stands there is none. */
+      /** Null: the path has no valid one there. */
       readonly session: string | null;
     }
   /** `/v2/<repository>/tags/list` (end-8). */
@@ -67,14 +67,14 @@ export type OperationSubject =
   /** `/v1/repositories/<repository>…` of the first protocol. */
   | {
       readonly kind: 'v1-repository';
-      /** With `library/`, which that protocol leaves out; it may have capital letters. */
+      /** With `library/`, which v1 clients leave out; it may have capital letters. */
       readonly repository: string;
       readonly part: V1Part;
-      /** Null unless the part has one. */
+      /** Null unless the path has one. */
       readonly tag: string | null;
       /** As a manifest's. */
       readonly queryTags: readonly string[];
-      /** Whether a word of the protocol stands for a name or a tag: the path could be read in two ways. */
+      /** Whether a keyword of the protocol is in the place of a name or tag: the path has two readings. */
       readonly isAmbiguous: boolean;
     }
   /** `/v1/images/<image>/<part>`. */
@@ -88,21 +88,21 @@ export type OperationSubject =
   | { readonly kind: 'v1-search' }
   /** `/`. */
   | { readonly kind: 'root' }
-  /** It names something by what is no name: refused as soon as it is known who asks. */
+  /** It has an invalid name: refused once the client is authenticated. */
   | { readonly kind: 'misnamed'; readonly fault: NameFault; readonly space: RegistrySpace }
-  /** No request of the registry's API that is known. */
+  /** An unknown request within the registry's URL space. */
   | { readonly kind: 'unknown'; readonly space: RegistrySpace }
   /** Outside the registry's URL space. */
   | { readonly kind: 'outside' };
 
-/** Where in the registry a path lies: below `/v2/`, below `/v1/repositories/`, or elsewhere. */
+/** The part of the registry's URL space: below `/v2/`, below `/v1/repositories/`, or elsewhere. */
 export type RegistrySpace = 'v2' | 'v1-repositories' | 'other';
 
-/** What of a repository a path of the first protocol names; `other`: something that this protocol does not have. */
+/** The part of a repository that a v1 path names; `other`: none that the protocol knows. */
 export type V1Part =
   '' | 'tags' | 'tags/' | 'tags/TAG' | 'tags/TAG/json' | 'images' | 'auth' | 'properties' | 'json' | 'other';
 
-/** A blob in a repository's storage; every part is a name by its grammar, and none can be a dot segment. */
+/** A blob in a repository's storage. Every part follows its grammar, so none is a dot segment. */
 export type BlobName = {
   readonly repository: string;
   readonly algorithm: 'sha256' | 'sha512';
@@ -110,22 +110,22 @@ export type BlobName = {
   readonly hex: string;
 };
 
-/** A path of the distribution-spec that names a repository. With `s`, since "." would leave out U+2028 and U+2029. */
+/** A v2 path that names a repository. With the flag `s`, since "." does not match U+2028 and U+2029. */
 const v2Path =
   /^\/v2\/(?<repository>.+)\/(?:manifests\/(?<reference>[^/]+)|blobs\/uploads\/(?<session>[^/]*)|blobs\/(?<blob>[^/]+)|(?<tags>tags\/list)|referrers\/(?<subject>[^/]+))$/s;
 const sessionForm = /^[A-Za-z0-9._=~-]+$/;
 /** Digests: image-spec, "Registered algorithms". */
 const storedDigest = /^(?:sha256:([0-9a-f]{64})|sha512:([0-9a-f]{128}))$/;
 
-/** A path of the first protocol that names a repository: as little as it can be, one part or two. */
+/** A v1 path that names a repository, of one part or two, as short as possible. */
 const v1RepositoryPath =
   /^\/v1\/repositories\/(?<name>[^/]+(?:\/[^/]+)??)(?:\/(?:(?<word>tags|images|auth|properties|json)(?:\/(?<rest>.*))?)?)?$/s;
 const v1ImagePath = /^\/v1\/(?<private>private_)?images\/(?<image>[^/]+)\/(?<part>.*)$/s;
 const v1Words: ReadonlySet<string> = new Set(['tags', 'images', 'auth', 'properties', 'json']);
 
 /**
- * Reads a request. What passes without credentials is compared with the raw path, byte for byte; everything else is read after
- * decoding, as upstream reads it.
+ * Parses a request. Paths that need no credentials are compared raw, byte for byte. Everything else is decoded first,
+ * as upstream does.
  *
  * @param openPaths the paths that need no credentials
  */

@@ -1,6 +1,7 @@
 /**
- * Who asks, once that is proven. `user`: someone with a line in the htpasswd file; `token`: a machine token, by its name; `job`: a job of
- * a CI system, by the system's name and its own, with what the system has signed of it; `anonymous`: one who did not say.
+ * The sender of a request, once authenticated. `user`: has a line in the htpasswd file; `token`: a machine token, by
+ * name; `job`: a CI job, by the names of system and job, with the claims that the system signed; `anonymous`: no
+ * credentials.
  */
 export type Principal =
   | User
@@ -10,15 +11,15 @@ export type Principal =
 
 export type User = { readonly kind: 'user'; readonly name: string };
 
-/** One who said who he, she or it is. */
+/** Any principal but anonymous. */
 export type KnownPrincipal = Exclude<Principal, { readonly kind: 'anonymous' }>;
 
 export const anonymous: Principal = { kind: 'anonymous' };
 
 /**
- * The text of a principal, for the log, for messages and as a key: `alice`, `token:ci`, `job:github acme/app`; null: anonymous. A user's is
- * the bare name, and no name in an htpasswd file has a colon, so no two kinds share a text. It leaves out claims: what a job may do is
- * not to be remembered under it.
+ * The text of a principal, for the log, messages and keys: `alice`, `token:ci`, `job:github acme/app`; null: anonymous.
+ * A user's text is the bare name. No name in an htpasswd file has a colon, so no two kinds share a text. It omits
+ * claims, so the rights of a job must not be remembered under it.
  */
 export function principalText(principal: KnownPrincipal): string;
 export function principalText(principal: Principal): string | null;

@@ -1,10 +1,11 @@
 import type { CanonicalTarget } from './target.ts';
 
-/** A field of a query: as it is written there, and what it means. */
+/** A field of a query: as written, and decoded. */
 export type QueryField = { readonly text: string; readonly name: string; readonly value: string };
 
 /**
- * The fields of a target's query, in its order, as {@link readQueryField} reads them. ";" parts fields, too: it did to readers of before 2021.
+ * Reads the fields of a target's query in order, with {@link readQueryField}. ";" also separates fields, as it did for
+ * readers before 2021.
  */
 export function parseQuery({ raw, rawPath }: CanonicalTarget): QueryField[] {
   if (raw === rawPath) return [];
@@ -14,9 +15,12 @@ export function parseQuery({ raw, rawPath }: CanonicalTarget): QueryField[] {
     .map((text) => ({ text, ...readQueryField(text) }));
 }
 
-/** A field of a query as application/x-www-form-urlencoded has it (WHATWG URL section 5.1); a name that cannot be decoded is left as it is. */
+/**
+ * Reads a field as application/x-www-form-urlencoded (WHATWG URL section 5.1); a name that cannot be decoded stays as
+ * it is.
+ */
 export function readQueryField(text: string): { name: string; value: string } {
-  // A first "?" would be left out, and to upstream it is part of the name.
+  // URLSearchParams would drop a leading "?", which to upstream is part of the name.
   const [name = '', value = ''] = [...new URLSearchParams(`?${text}`)][0] ?? [];
   return { name, value };
 }

@@ -1,10 +1,10 @@
 import type { Operation } from './operation.ts';
 
-/** The name of a request's kind in log and metrics. */
+/** The kind of a request in log and metrics. */
 export type RouteLabel =
   'open' | 'version-check' | 'manifest' | 'blob' | 'misnamed' | 'registry' | 'outside' | 'token';
 
-/** Names it: `blob` is a blob's bytes, or whether they are there; `registry` whatever has no name of its own. */
+/** `blob` is a read of a blob; `registry` is any request without a kind of its own. */
 export function routeLabelOf(operation: Operation): RouteLabel {
   switch (operation.kind) {
     case 'open':

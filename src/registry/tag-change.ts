@@ -2,7 +2,7 @@ import { accessOf } from './access.ts';
 import { changeOf } from './change.ts';
 import type { Operation } from './operation.ts';
 
-/** A request that could give tags another meaning, or take away what they name. */
+/** A request that could move or delete tags, or delete what they name. */
 export type TagChange =
   | {
       readonly kind: 'push';
@@ -11,7 +11,7 @@ export type TagChange =
       readonly digest: string | null;
       /** The tag that the path names; null: it names a digest. */
       readonly tag: string | null;
-      /** All that the query names, be they tags or not (distribution-spec, "Pushing Manifests With Tags"). */
+      /** All values of `tag` in the query, valid or not (distribution-spec, "Pushing Manifests With Tags"). */
       readonly queryTags: readonly string[];
       readonly isV1: boolean;
     }
@@ -22,12 +22,12 @@ export type TagChange =
       readonly digest: string;
       readonly object: 'manifest' | 'blob';
     }
-  /** All tags of the repository go (first protocol). */
+  /** Deletes all tags of the repository (v1). */
   | { readonly kind: 'delete-all'; readonly repository: string };
 
 /**
- * Names what a request other than GET, HEAD and OPTIONS could do to tags; null for nothing. `unknown`: it is no request of the
- * registry's API, and what it would do is upstream's to know.
+ * Finds what a request other than GET, HEAD and OPTIONS could do to tags; null for nothing. `unknown`: it is not a
+ * request of the registry API, and only upstream knows its effect.
  */
 export function tagChangeOf(operation: Operation): TagChange | 'unknown' | null {
   const access = accessOf(operation);

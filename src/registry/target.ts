@@ -1,30 +1,33 @@
 import { OciError } from './error.ts';
 
-/** A request target that passed every rule of {@link parseTarget}: the same bytes mean the same resource here and upstream. */
+/** A request target that passed every rule of {@link parseTarget}: upstream reads the same resource from the same bytes. */
 export type CanonicalTarget = {
   /** The target exactly as the client sent it: what is forwarded. */
   readonly raw: string;
   /** The path exactly as the client sent it, without the query. */
   readonly rawPath: string;
-  /** The path after percent-decoding: what the policy looks at. */
+  /** The percent-decoded path, which the policy uses. */
   readonly path: string;
 };
 
-/** RFC 3986 section 3.3: pchar and "/", with "%" checked apart. Everything else (space, control, `\`, `"`, 8-bit, …) is refused. */
+/**
+ * RFC 3986 section 3.3: pchar and "/"; "%" is checked separately. Everything else (space, control, `\`, `"`, 8-bit, …)
+ * is refused.
+ */
 const pathCharacters = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*$/;
-/** The query goes through untouched, so only what cannot stand in a request line, or ends the target, is refused. */
+/** The query is forwarded unchanged. Only what cannot stand in a request line, or ends the target, is refused. */
 const queryCharacters = /^[\x21\x22\x24-\x7e\x80-\xff]*$/;
 const badPercent = /%(?![0-9A-Fa-f]{2})/;
-/** An encoded "/", "\" or control byte: one parser's separator is another's name. */
+/** An encoded "/", "\" or control byte: a separator to one parser, part of a name to another. */
 const encodedSeparatorOrControl = /%(?:2f|5c|[01][0-9a-f]|7f)/i;
-/** "%252e" is "%2e" to one decoder and "." to two of them. */
+/** "%252e" is "%2e" after one decoding and "." after two. */
 const doubleEncoding = /%25[0-9a-f]{2}/i;
 /** RFC 3986 section 5.2.4, and the same with path parameters ("..;x"), which some servers strip before they resolve. */
 const dotSegment = /(?:^|\/)\.{1,2}(?:;[^/]*)?(?:\/|$)/;
 
 /**
- * Takes a raw request target (RFC 9112 section 3.2) apart, or refuses it.
- * Only origin-form is accepted, and only where no two readers can disagree on which resource it names.
+ * Parses a raw request target (RFC 9112 section 3.2), or refuses it. Only the origin-form is accepted, and only where
+ * no two readers can disagree on the resource.
  * @throws OciError BAD_REQUEST that says which rule was broken.
  */
 export function parseTarget(raw: string): CanonicalTarget {

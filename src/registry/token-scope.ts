@@ -4,23 +4,26 @@ import { isRepositoryName } from './names/repository-name.ts';
 /** Where tokens are fetched; exactly this path. */
 export const tokenPath = '/token';
 
-/** What a token is asked for, or allows (distribution, "Token Scope Documentation"); also the form of its claim `access`. */
+/**
+ * A scope that a client requests, or a token allows (distribution, "Token Scope Documentation"); also the form of the
+ * claim `access`.
+ */
 export type Scope = {
   readonly type: 'repository' | 'registry';
   readonly name: string;
   readonly actions: readonly string[];
 };
 
-/** The most scopes of one token: a push that mounts blobs has one for each repository that they come from. */
+/** The most scopes of one token: a push with mounts needs one for each source repository. */
 export const maxScopes = 32;
 
 const actions: readonly Action[] = ['pull', 'push', 'delete'];
-/** A type may have a class, which says nothing; the name may have a colon, of a host's port. */
+/** A type may have a class, which is ignored; the name may have the colon of a host's port. */
 const scopeForm = /^(repository|registry)(?:\([a-z0-9]+\))?:([^\s]+):([a-z,*]*)$/;
 
 /**
- * Reads the scopes that a client asks for, several in one text parted by spaces; kinds and actions that there are not are left
- * out, as the specification has it, and what is asked for twice is one.
+ * Parses the scopes that a client requests, several in one text separated by spaces. Unknown kinds and actions are
+ * ignored, as the specification demands, and repeated scopes are merged.
  * @throws RangeError when there are too many.
  */
 export function parseScopes(texts: readonly string[]): Scope[] {
@@ -48,7 +51,7 @@ export function formatScope({ type, name, actions: allowed }: Scope): string {
   return `${type}:${name}:${allowed.join(',')}`;
 }
 
-/** The scope to ask for when this is needed: who pushes also looks at what is there already. */
+/** The scope for this permission: a push also reads what exists. */
 export function scopeOf({ repository, action }: Permission): Scope {
   return { type: 'repository', name: repository, actions: action === 'push' ? ['pull', 'push'] : [action] };
 }

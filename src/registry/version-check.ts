@@ -2,7 +2,7 @@ import { knownProbes } from './known-probes.ts';
 
 export type VersionCheckMode = 'auto' | 'open' | 'challenge';
 
-/** Further User-Agents: each is a text that one contains, in upper or lower case. */
+/** More User-Agents, each given as a text that they contain, in any case. */
 export type VersionCheckAgents = {
   readonly challengeAgents: readonly string[];
   readonly openAgents: readonly string[];
@@ -12,9 +12,9 @@ export type VersionCheckAgents = {
  * Whether a version check, `GET /v2/`, that carries no credentials is answered with the challenge.
  *
  * The Docker engine, and most clients after it, learn that a registry wants credentials only from a 401 here; a 200
- * makes every password a "Login Succeeded" and every push a failure. Nobody can know all clients: some have the name of their
- * library (`Go-http-client/1.1`), so an unknown name is challenged. Load balancers and people with curl, on the
- * other hand, take a 401 for a broken registry, and are known.
+ * makes every password a "Login Succeeded" and every push a failure. Not all clients can be known: some send the name
+ * of their library (`Go-http-client/1.1`). So an unknown name is challenged. Load balancers and people with curl take a
+ * 401 for a broken registry; their names are known.
  */
 export function isChallenged(
   mode: VersionCheckMode,
@@ -33,7 +33,7 @@ function contains(userAgent: string, texts: readonly string[]): boolean {
   return texts.some((text) => agent.includes(text.toLowerCase()));
 }
 
-/** What a product's name consists of (RFC 9110 sections 5.6.2 and 10.1.5). */
+/** The characters of a product name (RFC 9110 sections 5.6.2 and 10.1.5). */
 const tokenCharacter = "[!#$%&'*+.^_`|~0-9A-Za-z-]";
 const knownProbe = new RegExp(`^(?:${knownProbes.map(formatPattern).join('|')})`, 'i');
 

@@ -10,33 +10,33 @@ import { openStoredFile } from './stored-file.ts';
 /** A blob's bytes, open for reading. */
 export type StoredBlob = {
   readonly sizeBytes: number;
-  /** Writes a part of it as the body of an answer whose head is written. */
+  /** Sends a part of it as the body of an answer whose head is written. */
   send(res: ServerResponse, part: FilePart): FileTransfer;
-  /** To be called once, after what is being sent has ended. */
+  /** Call it once, after the transfer has ended. */
   close(): Promise<void>;
 };
 
 /** The folder in which a registry keeps its images, read only. */
 export type BlobStorage = {
-  /** Opens a blob that the repository has; null: ask upstream. */
+  /** Opens a blob of the repository; null: ask upstream. */
   open(name: BlobName): Promise<StoredBlob | null>;
 };
 
 export type BlobStorageOptions = {
-  /** The registry's root directory: the one that has docker/registry/v2 in it. */
+  /** The registry's root directory, which contains docker/registry/v2. */
   readonly root: string;
   readonly now: () => number;
   readonly logger: Pick<Logger, 'debug' | 'warn'>;
 };
 
 const layout = 'docker/registry/v2';
-/** The longest content of a link, "sha512:" and 128 digits, and one byte by which a longer one shows. */
+/** The longest content of a link, "sha512:" and 128 digits, plus one byte to detect a longer one. */
 const linkBytes = 136;
 const warningIntervalMs = 60_000;
 
 /**
- * Builds the view of distribution's file system layout. Nothing of what is there is remembered: a blob that is deleted, or collected, is
- * gone with the next request.
+ * Reads distribution's file system layout. Remembers nothing: a blob that is deleted or garbage-collected is gone with
+ * the next request.
  */
 export function createBlobStorage({ root, now, logger }: BlobStorageOptions): BlobStorage {
   const buffers = createReadBuffers();
@@ -44,7 +44,7 @@ export function createBlobStorage({ root, now, logger }: BlobStorageOptions): Bl
 
   const open = async (name: BlobName): Promise<StoredBlob | null> => {
     try {
-      // The root itself may be a symbolic link, and may come or be exchanged while we run.
+      // The root itself may be a symbolic link, and may appear or be replaced at run time.
       const realRoot = await realpath(root);
       if (!(await isLinked(realRoot, name))) return null;
       const { algorithm, hex } = name;
@@ -53,7 +53,7 @@ export function createBlobStorage({ root, now, logger }: BlobStorageOptions): Bl
       return {
         sizeBytes,
         send: (res, part) => sendFilePart(res, handle, part, buffers),
-        close: () => handle.close().catch(() => {}), // it was only read
+        close: () => handle.close().catch(() => {}), // only reading, so a failed close loses nothing
       };
     } catch (error) {
       report(error as NodeJS.ErrnoException);
@@ -88,7 +88,7 @@ async function isLinked(realRoot: string, { repository, algorithm, hex }: BlobNa
 const permissionHint =
   'give the user that Tidegate runs as the right to read it, as by the group of its files';
 
-/** Looks for what would keep the storage from being used; gives a sentence that says what to do, or null. Never throws. */
+/** Checks that the storage is usable. Returns a sentence that says what to do, or null. Never throws. */
 export async function findStorageFault(root: string): Promise<string | null> {
   const offUntil = 'Until then blobs come through upstream.';
   try {

@@ -2,14 +2,14 @@ import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import type { ReadBuffers } from './read-buffers.ts';
 
-/** How it ended: all was written (`res` is still to be ended), or one side broke off and the connection was cut. */
+/** The result: everything was written (`res` still has to be ended), or one side broke off and the connection was cut. */
 type FileTransferEnd = 'relayed' | 'client-left' | 'storage-broke';
 
-/** A part of a file on its way to a client. */
+/** A transfer of a part of a file to a client. */
 export type FileTransfer = {
-  /** Never rejects. When it has resolved, nothing of the file is being read any more. */
+  /** Never rejects. Once it has resolved, the file is no longer read. */
   readonly ended: Promise<FileTransferEnd>;
-  /** Whether the next move is the client's: to read what is waiting for it. */
+  /** Whether it waits for the client to read. */
   waitsForClient(): boolean;
   readonly bytesIn: 0;
   readonly bytesOut: number;
@@ -18,20 +18,20 @@ export type FileTransfer = {
 /** Where a part of a file begins and how long it is, in bytes. */
 export type FilePart = { readonly start: number; readonly lengthBytes: number };
 
-/** For a client that does not keep up, in bytes. */
+/** The buffer size for a slow client, in bytes. */
 const smallBytes = 64 * 1024;
-/** A client keeps up that has taken what was written within so many milliseconds. */
+/** A client is fast if it takes what was written within this time, in milliseconds. */
 const keepUpMs = 100;
 
 /**
- * A client that has taken so much without making us wait gets large buffers, in bytes: more than the kernel takes for one that reads
- * nothing.
+ * A client that has taken this much without a wait gets large buffers, in bytes: more than the kernel buffers for a
+ * client that reads nothing.
  */
 const provenBytes = 8 * 1024 * 1024;
 
 /**
- * Writes a part of a file as the body of an answer whose head is written: while one buffer is on its way, the next is read. A buffer is
- * used again only when the socket has called back for it. A file that ends too early cuts the connection.
+ * Sends a part of a file as the body of an answer whose head is written: writes one buffer while it reads the next. A
+ * buffer is reused only after the socket's callback for it. A file that ends early cuts the connection.
  */
 export function sendFilePart(
   res: ServerResponse,
@@ -40,15 +40,15 @@ export function sendFilePart(
   buffers: ReadBuffers,
 ): FileTransfer {
   const end = start + lengthBytes;
-  /** Used in turn: one is being read into while the other is being written. */
+  /** Alternates between two: one is read into while the other is written. */
   const small: Buffer[] = [];
   let turn = 0;
   let bytesOut = 0;
   let writing = false;
-  /** How much the client has taken since it last made us wait, in bytes. */
+  /** How much the client has taken since the last wait, in bytes. */
   let keptUpBytes = buffers.hasPlenty() ? provenBytes : 0;
 
-  /** Gives false when the client has left. */
+  /** Returns false when the client has left. */
   const write = (bytes: Buffer): Promise<boolean> =>
     new Promise((resolve) => {
       const startedAtMs = performance.now();

@@ -1,16 +1,16 @@
-/** Large buffers that all transfers of this process share, so that many slow readers at once cannot hold one each. */
+/** The large buffers that all transfers of this process share, so that many slow readers cannot hold one each. */
 export type ReadBuffers = {
-  /** Null: so many are in use that a small one of one's own has to do. */
+  /** Null: too many are in use; use a small one. */
   takeLarge(): Buffer | null;
-  /** Whether so few are in use that a client need not have shown first that it keeps up. */
+  /** Whether so few are in use that a client gets one without having proved to be fast. */
   hasPlenty(): boolean;
-  /** @param reusable whether nobody can still be reading from it. */
+  /** @param reusable whether nothing can still read from it */
   giveBack(buffer: Buffer, reusable: boolean): void;
 };
 
 /**
- * Half the processor time per byte of 64 KiB: each piece costs a turn of the thread pool and of the event loop. Of 1 MiB there is
- * nothing more to gain. In bytes.
+ * Costs half the CPU time per byte of 64 KiB: each piece costs a turn of the thread pool and of the event loop. 1 MiB
+ * gains nothing more. In bytes.
  */
 const largeBytes = 512 * 1024;
 /** Enough for 6 transfers at full speed. */

@@ -2,18 +2,19 @@ import { constants } from 'node:fs';
 import { open, readlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** O_NONBLOCK: the opening of a FIFO would wait for its writer. */
+/** O_NONBLOCK: opening a FIFO would wait for its writer. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** Why a file that is there is not used. */
+/** The reason why an existing file is not used. */
 export class UnusableFileError extends Error {
   override readonly name = 'UnusableFileError';
 }
 
 /**
- * Opens a regular file below a folder for reading. O_NOFOLLOW looks at the last part of a path only, so the kernel is asked which
- * file the descriptor has become: any symbolic link on the way shows, whoever exchanges files meanwhile. The handle is to be closed.
- * @param realRoot the folder's path with no symbolic link in it.
+ * Opens a regular file below a folder for reading. O_NOFOLLOW checks only the last part of a path, so the kernel is
+ * asked which file the descriptor refers to. This detects any symbolic link on the way, even if files are exchanged
+ * meanwhile. The caller closes the handle.
+ * @param realRoot the folder's path without symbolic links.
  * @param relativePath the file's path below it.
  * @throws UnusableFileError, or the operating system's error.
  */

@@ -13,19 +13,22 @@ import {
 
 type Entry = { readonly value: Buffer; readonly version: number; readonly expiresAtMs: number };
 
-/** When each scope and each item was last written, by a number that only grows. What was never written has the number of the beginning. */
+/**
+ * Records when each scope and item was last written, as an increasing number. An item that was never written has the
+ * number of the beginning.
+ */
 type WriteLog = {
   /** The version of an item: higher after each write that changes it. */
   version(scope: string, item: string): number;
-  /** Higher after each write in the scope: what a fill has to have seen. */
+  /** Higher after each write in the scope: a fill must have seen it. */
   generation(scope: string): number;
   note(change: CacheWrite): void;
-  /** Makes every version and generation a new one. */
+  /** Renews every version and generation. */
   restart(): void;
   bytes(): number;
 };
 
-/** Only writes leave something in it; when it would be over `maxBytes` it begins anew, and nothing from before matches any more. */
+/** Only writes add to it. When it would exceed `maxBytes` it starts afresh, and nothing older matches. */
 function createWriteLog(maxBytes: number): WriteLog {
   const words = new Map<string, number>();
   let last = 0;
@@ -60,7 +63,7 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
   let { ttlMs } = limits;
   let evicted = 0;
   const written = createWriteLog(maxWordBytes(maxBytes));
-  /** Writes under way in the order in which they began: where, and when each is given up. */
+  /** Writes in progress, in the order of their beginnings, with scope and time of abandonment. */
   const writes = new Map<string, { readonly scope: string; readonly untilMs: number }>();
   const entries = new LRUCache<string, Entry>({
     maxSize: maxBytes,
@@ -79,7 +82,7 @@ export function createMemoryStore({ maxBytes, ...limits }: StoreLimits, now: () 
     written.note(change);
     makeRoom();
   };
-  /** Those whose instance has died never end. */
+  /** A write whose instance has died never ends. */
   const giveUp = () => {
     for (const [id, { untilMs }] of writes) {
       if (now() < untilMs) return;

@@ -5,7 +5,7 @@ import { createMemoryStore } from './memory-store.ts';
 import { createSharedMemoryStore, type WriteNotice } from './shared-memory-store.ts';
 import type { CacheStore } from './store.ts';
 
-/** The cache's part of the configuration; durations in milliseconds, sizes in bytes. */
+/** The configuration of the cache; durations in milliseconds, sizes in bytes. */
 export type CacheConfig = {
   readonly driver: 'memory' | 'redis' | 'off';
   readonly redis: RedisConfig;
@@ -13,10 +13,13 @@ export type CacheConfig = {
   readonly tagTtl: number;
 };
 
-/** Twice what another instance needs to notice that Redis is back: a pause, an attempt to connect, a turn of the watch. */
+/**
+ * Twice the time in which another instance notices that Redis is back: a pause, an attempt to connect, a tick of its
+ * check.
+ */
 const redisSettleMs = 2000;
 
-/** Opens the store that the configuration names; null for none. `ipc` reaches the processes that serve with this one. */
+/** Opens the configured store; null for none. `ipc` connects the workers of this instance. */
 export async function openCacheStore(
   { cache, upstream }: { readonly cache: CacheConfig; readonly upstream: { readonly url: string } },
   redis: SharedRedis,

@@ -5,12 +5,12 @@ import { flushScript, forgetWordsScript, pageEntries, statsScript } from './redi
 import { type Script } from '../../redis/run-script.ts';
 import type { StoreStats } from './store.ts';
 
-/** More than there are in any cache of ours: whatever answers, the asking ends. */
+/** More pages than any cache has: the loop ends whatever answers. */
 const maxPages = 100_000;
 
 /**
- * Entries and bytes in Redis, without those that Redis itself has dropped. Page by page, so that no lookup has to wait
- * long: what is stored or dropped meanwhile may or may not be counted. @throws Error as Redis says it.
+ * Counts entries and bytes in Redis, without those that Redis itself has evicted. Reads page by page, so that no lookup
+ * waits long; changes during the count may be missed. @throws Error of Redis
  */
 export async function readRedisStats(
   run: (script: Script, keys: string[], args: string[]) => Promise<unknown>,
@@ -32,11 +32,11 @@ export async function readRedisStats(
   return { entries, bytes: bytes + wordsBytes };
 }
 
-/** Forgets every answer, for all instances at once, and then deletes them page by page. @throws Error as Redis says it. */
+/** Invalidates every answer, for all instances at once, then deletes them page by page. @throws Error of Redis */
 export async function flushRedis(redis: Redis | Cluster, { epoch, index, words }: RedisKeys): Promise<void> {
   await redis.del(epoch);
   await runScript(redis, forgetWordsScript, [words], []);
-  // No longer than there was something to delete: others go on storing.
+  // Ends after as many pages as there were: other instances keep storing.
   let pages = Math.ceil((await redis.zcard(index)) / pageEntries);
   while (pages > 0 && (await runScript(redis, flushScript, [index], [])) !== 0) pages -= 1;
 }

@@ -3,24 +3,24 @@ import type { Script } from '../../redis/run-script.ts';
 import { abandonedWriteMs, entryOverheadBytes, wordBytes } from './store.ts';
 
 /*
- * The Redis store's operations, each one script, so that each happens at one instant.
+ * The Redis store's operations, one script each, so that each is atomic.
  *
  * Keys, all in one hash slot of a cluster:
- *   epoch   a random word; deleted by whoever saw Redis fail. What was stored under another word is not believed.
+ *   epoch   a random word; an instance that saw Redis fail deletes it. Entries with another word are not valid.
  *   words   a hash of what writes have left, and of nothing else: `base` (a random word, new whenever the hash is), for each written
  *           scope, by a hash of its name, `any` (a word that is new with every write in it) and `all` (new with every write to all of
- *           it), `item` for each written item, and `writes` (each write under way: "id|scope|when it is given up"). What was never
- *           written has no word. It is bounded: one too many, and it begins anew. Who finds it gone, evicted or full, begins it anew
- *           too, and nothing from before matches the new base.
- *   entry:… "epoch.base.all.item." and the value; believed only under these words.
+ *           it), `item` for each written item, and `writes` (each write in progress: "id|scope|time of abandonment"). What was never
+ *           written has no word. It is bounded: the write that exceeds the bound starts it afresh, and so does whoever finds it
+ *           gone or evicted. Then nothing older matches the new base.
+ *   entry:… "epoch.base.all.item." and the value; valid only under these words.
  *   index   a sorted set of "size|entry key" by last use, and of "#" by minus the sum of the sizes. One key, so that
- *           Redis's own eviction takes all of the accounting or nothing; entries left behind are taken in again
- *           when they are used, and members whose entry has gone are dropped when their turn comes.
+ *           Redis's own eviction removes all of it or nothing; entries left behind return to it when they are used,
+ *           and members without an entry are dropped when eviction reaches them.
  */
 const day = 24 * 60 * 60 * 1000;
-/** Every key has a lifetime: what the state of the cache costs is given back when nobody uses it, in milliseconds. */
+/** Every key has a lifetime, so an unused cache frees its memory, in milliseconds. */
 const stateTtlMs = 30 * day;
-/** How many entries one script looks at: no script may hold up Redis for longer than a lookup waits. */
+/** Entries per script: no script may block Redis for longer than a lookup waits. */
 export const pageEntries = 200;
 
 const prelude = `
@@ -74,7 +74,10 @@ local function supersede(words)
 end
 `;
 
-/** KEYS epoch words entry index; ARGV nonce any all item maxBytes. Gives the ticket, the value, its size where it is larger, or nil, and the nonce: so no answer is taken for that to another question. */
+/**
+ * KEYS epoch words entry index; ARGV nonce any all item maxBytes. Returns the ticket; the value, its size if it is
+ * larger, or nil; and the nonce, so that no answer is taken for that of another lookup.
+ */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -111,7 +114,10 @@ if #value - #stamp > tonumber(ARGV[5]) then return { ticket, #value - #stamp, AR
 return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
 
-/** KEYS epoch words entry index; ARGV ticket value ttlMs maxBytes scope any all item. Gives whether it was stored, and how many were evicted. */
+/**
+ * KEYS epoch words entry index; ARGV ticket value ttlMs maxBytes scope any all item. Returns whether it was stored, and
+ * how many entries were evicted.
+ */
 export const fillScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
 local scope = redis.call('HMGET', KEYS[2], ARGV[6], 'base', ARGV[7], ARGV[8])
@@ -155,7 +161,7 @@ redis.call('ZADD', KEYS[4], -bytes, '#')
 return { 1, evicted }
 `);
 
-/** KEYS words; ARGV as `supersede` has them. */
+/** KEYS words; ARGV as for `supersede`. */
 export const beginWriteScript = script(`${prelude}${supersede}
 supersede(KEYS[1])
 local writes = writesBesides(KEYS[1], ARGV[2])
@@ -165,7 +171,7 @@ redis.call('PEXPIRE', KEYS[1], ${stateTtlMs})
 return 1
 `);
 
-/** KEYS words; ARGV as `supersede` has them. */
+/** KEYS words; ARGV as for `supersede`. */
 export const endWriteScript = script(`${prelude}${supersede}
 supersede(KEYS[1])
 local writes = writesBesides(KEYS[1], ARGV[2])
@@ -174,7 +180,10 @@ if #writes > 0 then redis.pcall('HSET', KEYS[1], 'writes', table.concat(writes, 
 return 1
 `);
 
-/** KEYS epoch index; ARGV nonce. Ends the epoch, and drops an index that is none. Gives the nonce and 1, as nobody does by chance. */
+/**
+ * KEYS epoch index; ARGV nonce. Ends the epoch, and deletes an index of another type. Returns the nonce and 1, which
+ * nothing else returns by chance.
+ */
 export const returnScript = script(`
 redis.call('DEL', KEYS[1])
 local total = redis.pcall('ZSCORE', KEYS[2], '#')
@@ -182,7 +191,10 @@ if type(total) == 'table' and total.err then redis.call('DEL', KEYS[2]) end
 return { ARGV[1], 1 }
 `);
 
-/** KEYS index words; ARGV cursor. One page of what is kept: gives the next cursor ("0" at the end), entries and bytes, and the bytes of what writes have left. Changes nothing. */
+/**
+ * KEYS index words; ARGV cursor. Reads one page: returns the next cursor ("0" at the end), entries and bytes, and the
+ * bytes of the words. Changes nothing.
+ */
 export const statsScript = script(`${prelude}
 local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ${pageEntries})
 local count = 0
@@ -198,7 +210,7 @@ end
 return { page[1], count, bytes, wordsBytes(KEYS[2]) }
 `);
 
-/** KEYS index. Deletes one page of entries; gives how many are left. */
+/** KEYS index. Deletes one page of entries; returns how many are left. */
 export const flushScript = script(`${prelude}
 for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 1, ${pageEntries})) do
   redis.call('DEL', (string.match(member, '^%d+|(.*)$')))
@@ -210,7 +222,7 @@ if left == 0 then redis.call('DEL', KEYS[1]) end
 return left
 `);
 
-/** KEYS words. Forgets all words but those of writes under way: nothing from before matches. */
+/** KEYS words. Deletes all words but writes in progress: nothing older matches. */
 export const forgetWordsScript = script(`
 local writes = redis.pcall('HGET', KEYS[1], 'writes')
 redis.call('DEL', KEYS[1])

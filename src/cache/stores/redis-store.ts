@@ -25,16 +25,16 @@ import {
 export type RedisStoreOptions = StoreLimits &
   Omit<RedisTrustOptions, 'keys' | 'onRecovered'> & {
     readonly keyPrefix: string;
-    /** What the entries are copies of: upstreams do not share entries. */
+    /** The upstream whose answers are stored: upstreams do not share entries. */
     readonly upstreamUrl: string;
-    /** Other processes of this instance: they hear of a write that could not be sent to Redis. */
+    /** The other processes of this instance, which are told of a write that could not be sent to Redis. */
     readonly ipc?: WorkerIpc<WriteNotice> | undefined;
   };
 
 /** More than any value has, in bytes. */
 const anySize = 2 ** 40;
 
-/** How many ends of writes are kept for a Redis that is away. */
+/** How many ends of writes are kept while Redis is away. */
 const maxMissedEnds = 1000;
 
 /** The store that several instances share. */
@@ -67,7 +67,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
     endWrite: writes.end,
     clear: (renewedTtlMs) => {
       ttlMs = renewedTtlMs;
-      // Coming back ends the epoch, and with it all that is stored.
+      // Recovery ends the epoch, and with it all entries.
       trust.lose('the configuration has changed: the cache is emptied');
     },
     isUsable: () => trust.isTrusted(),
@@ -83,11 +83,11 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   };
 }
 
-/** How the store's operations run. */
+/** Runs the store's operations. */
 type Commands = {
   readonly keys: RedisKeys;
   readonly trust: RedisTrust;
-  /** Runs a script. A reply that `parse` refuses ends the trust, like no reply. @throws Error after that. */
+  /** Runs a script. A reply that `parse` refuses ends the trust, as a missing one does. @throws Error after that. */
   readonly run: <T>(
     script: Script,
     names: string[],
@@ -96,7 +96,7 @@ type Commands = {
   ) => Promise<T>;
 };
 
-/** Sees whether it is a Redis at all that answers, before anything of it is believed. @throws Error when it is none. */
+/** Checks that a Redis answers, before anything of it is trusted. @throws Error if not */
 async function proveRedis({ keys, run }: Commands): Promise<void> {
   const sent = nonce();
   await run(returnScript, [keys.epoch, keys.index], [sent], (reply) => {
@@ -128,7 +128,7 @@ async function lookUp({ keys, trust, run }: Commands, slot: Slot, largestBytes =
 type Filling = {
   readonly ticket: Ticket;
   readonly value: Buffer;
-  /** How much longer the entry may be answered, in milliseconds. */
+  /** How much longer the entry may be served, in milliseconds. */
   readonly leftMs: number;
   readonly maxBytes: number;
 };
@@ -148,11 +148,11 @@ async function fill(
   }
 }
 
-/** Sends writes to Redis, and those that Redis does not take to the other workers. Its operations never reject. */
+/** Sends writes to Redis; tells the other workers of writes that Redis did not accept. Its operations never reject. */
 type WriteSender = {
   readonly begin: CacheStore['beginWrite'];
   readonly end: CacheStore['endWrite'];
-  /** Redis may know of a write's beginning alone, which would keep fills out for a minute. */
+  /** Redis may know only of a write's beginning, which would prevent fills for a minute. */
   readonly sendMissedEnds: () => Promise<void>;
 };
 
@@ -164,7 +164,7 @@ function createWriteSender(
   const maxWords = String(Math.floor(maxWordBytes(maxBytes) / wordBytes));
   const missedEnds = new Set<CacheWrite>();
 
-  /** False: Redis may not have taken it. */
+  /** False: Redis may not have accepted it. */
   const send = async (script: Script, { id, scope, items }: CacheWrite): Promise<boolean> => {
     if (!trust.isReachable()) return false;
     try {
@@ -175,7 +175,7 @@ function createWriteSender(
       return false;
     }
   };
-  /** An end in either phase: nothing is to be kept for a worker that starts later, since it begins without trust. */
+  /** Sends an end in both phases: a worker that starts later begins without trust, so nothing is kept for it. */
   const warnWorkers = async (change: CacheWrite) => ipc?.publish({ phase: 'end', change });
 
   return {
@@ -227,7 +227,7 @@ function nonce(): string {
   return randomBytes(8).toString('hex');
 }
 
-/** Makes every scope and item equally short: 96 bits of a hash. Two that are the same cost only an entry. */
+/** Shortens every scope and item to 96 bits of a hash. A collision costs only an entry. */
 function shorten(...names: string[]): string {
   return createHash('sha256').update(JSON.stringify(names)).digest('base64url').slice(0, 16);
 }

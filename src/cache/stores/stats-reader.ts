@@ -1,11 +1,11 @@
 import type { CacheStore, StoreStats } from './store.ts';
 
-/** How old the numbers of a store may be that has to be asked over a network, in milliseconds. */
+/** How old the numbers of a remote store may be, in milliseconds. */
 const maxAgeMs = 30_000;
 
 /**
- * Builds the way to learn how full a store is, for metrics: of one that is asked over a network (`isRemote`) it gives the last
- * answer, null at first, and asks again once that is old.
+ * Creates a reader of a store's fill level, for metrics. Of a remote store it returns the last answer, null at first,
+ * and asks again once that is old.
  */
 export function createStatsReader(
   store: CacheStore,

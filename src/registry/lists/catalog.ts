@@ -2,18 +2,18 @@ import { readQueryField } from '../query.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { CanonicalTarget } from '../target.ts';
 
-/** What a client asks of the list of repositories; of a repeated field the first counts, as with docker-registry. */
+/** A client's query of the list of repositories; of a repeated field the first counts, as with docker-registry. */
 export type CatalogQuery = {
-  /** How many names, as it was written; null: not said. */
+  /** The requested number of names, as written; null: not given. */
   readonly n: string | null;
-  /** After which; null: from the beginning. */
+  /** The name after which to begin; null: at the beginning. */
   readonly last: string | null;
 };
 
-/** A part of the list. */
+/** A page of the list. */
 export type CatalogPage = {
   readonly names: readonly string[];
-  /** The query by which the next part is asked for; null: this was the last. */
+  /** The query of the next page; null: this was the last. */
   readonly next: string | null;
 };
 
@@ -28,7 +28,7 @@ export function parseCatalogQuery({ raw, rawPath }: CanonicalTarget): CatalogQue
   return { n: valueOf('n') || null, last: valueOf('last') || null };
 }
 
-/** The same as a query, without its "?". */
+/** Formats it as a query, without the "?". */
 export function formatCatalogQuery({ n, last }: CatalogQuery): string {
   const fields = { ...(last === null ? {} : { last }), ...(n === null ? {} : { n }) };
   return Object.entries(fields)
@@ -59,7 +59,7 @@ export function readJsonObject(body: Buffer): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** RFC 8288 section 3, as far as registries use it: of the target only the query counts, whatever host and path it names. */
+/** A Link as registries use it (RFC 8288 section 3): only the target's query counts, whatever its host and path. */
 function parseNext(links: readonly string[]): string | null {
   for (const link of links) {
     const [, target] = /<([^<>]*)>[^<>]*;\s*rel="?next"?\s*(?:[;,]|$)/i.exec(link) ?? [];

@@ -3,7 +3,7 @@ import { readQueryField } from '../query.ts';
 import { nameV1Repository } from '../names/repository-name.ts';
 import type { CanonicalTarget } from '../target.ts';
 
-/** What a client of the first protocol searches for. */
+/** A search of a v1 client. */
 export type SearchQuery = {
   /** All fields but the two below, as the client wrote them. */
   readonly others: string;
@@ -13,18 +13,18 @@ export type SearchQuery = {
   readonly page: number;
 };
 
-/** Something found, with the repository that it names; null: none that could be asked about. */
+/** A result, with its repository; null: its name is not a valid one. */
 export type SearchResult = { readonly repository: string | null; readonly entry: unknown };
 
-/** A part of a registry's answer. */
+/** A page of a registry's answer. */
 export type SearchPage = {
   readonly query: unknown;
   readonly results: readonly SearchResult[];
-  /** How many parts there are; null: it does not say, and may have only this one. */
+  /** The number of pages; null: the registry does not say, and may have only this one. */
   readonly pageCount: number | null;
 };
 
-/** How many results a page has when only its number is said: as on the first protocol's public registry. */
+/** The results per page when only the page number is given, as on the first protocol's public registry. */
 const usualSize = 25;
 const maxSize = 100;
 
@@ -44,7 +44,7 @@ export function parseSearchQuery({ raw, rawPath }: CanonicalTarget): SearchQuery
   return { others: others.join('&'), n: n === null ? null : Math.min(n, maxSize), page: page ?? 1 };
 }
 
-/** What is searched for, decoded; "" when that is not said. */
+/** The search term, decoded; "" when there is none. */
 export function readSearchedText({ raw, rawPath }: CanonicalTarget): string {
   const fields = raw
     .slice(rawPath.length + 1)

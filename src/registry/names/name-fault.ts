@@ -3,10 +3,10 @@ import { OciError } from '../error.ts';
 import { isRepositoryName, maxRepositoryNameLength } from './repository-name.ts';
 import { tagForm } from './tag.ts';
 
-/** The name in a path that breaks the grammar of its kind: no registry has anything under it. */
+/** The kind of the name in a path that breaks its grammar: no registry has anything under it. */
 export type NameFault = 'repository' | 'reference' | 'tag' | 'digest' | 'image';
 
-/** The first registry took more than the distribution-spec does, and never more than this. */
+/** The v1 registry allowed more than the distribution-spec does, but never more than this. */
 const v1RepositoryForm = /^[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)?$/;
 const v1TagForm = /^[A-Za-z0-9._-]{1,128}$/;
 const v1ImageForm = /^[A-Za-z0-9._-]{1,128}$/;
@@ -15,23 +15,23 @@ const v1ImageForm = /^[A-Za-z0-9._-]{1,128}$/;
 type V2Names = {
   readonly repository: string;
   readonly reference: string | undefined;
-  /** Of a blob, or of what others refer to. */
+  /** The digest of a blob, or of a subject. */
   readonly digest: string | undefined;
 };
 
 /**
- * Finds the name that is none in a decoded path; null where all are names. What has passed is bounded: nothing longer is ever a
- * key of cache, Redis, locks or audit, nor asked of upstream.
+ * Finds the invalid name in a decoded path; null where all are valid. So names are bounded: nothing longer becomes a
+ * key of cache, Redis, locks or audit, or is requested from upstream.
  */
 export function findV2Fault({ repository, reference, digest }: V2Names): NameFault | null {
   if (!isRepositoryName(repository)) return 'repository';
   if (reference !== undefined)
     return tagForm.test(reference) || digestForm.test(reference) ? null : 'reference';
-  // What is short and no digest is nothing here: it goes on as any path that nobody knows, to upstream's 404 or 400.
+  // A short text that is no digest is forwarded like any unknown path, and gets upstream's 404 or 400.
   return (digest ?? '').length > maxDigestLength ? 'digest' : null;
 }
 
-/** The same for a path of the first protocol. */
+/** The same for a v1 path. */
 export function findV1Fault(
   names: { readonly image: string } | { readonly repository: string; readonly tag?: string },
 ): NameFault | null {
@@ -50,7 +50,7 @@ export function nameFaultError(fault: NameFault, method: string): OciError {
         `This is not a repository's name: up to ${maxRepositoryNameLength} lower-case letters, digits, ".", "_" and "-" in parts that "/" separates.`,
       );
     case 'reference':
-      // Whoever looks for it learns that it is not there (the spec's conformance tests ask for that); registries say the same.
+      // A read gets "not found", as the spec's conformance tests demand and registries answer.
       return method === 'GET' || method === 'HEAD'
         ? new OciError('MANIFEST_UNKNOWN', 'There is no such manifest: this is neither a tag nor a digest.')
         : new OciError(
