@@ -2,19 +2,19 @@ import type { Freeze, Freezer } from './repository-freezer.ts';
 import type { LockRefusal, RepositoryLock, RepositoryLocks } from './repository-locks.ts';
 
 /**
- * How long the repository is held at the first try, in milliseconds. What is under way there mostly ends within it. Each further try is twice as
- * long, up to `maxHoldMs`: longer than anything that was broken off counts as under way (`unsettledMs`), so that nobody can keep a delete waiting by
- * breaking off.
+ * How long the first try holds the repository, in milliseconds: most requests in progress end within it. Each further
+ * try is twice as long, up to `maxHoldMs`. That is longer than an aborted request counts as in progress
+ * (`unsettledMs`), so nobody can delay a delete by aborting requests.
  */
 const firstHoldMs = 50;
 const maxHoldMs = 4000;
-/** The longest pause after a freeze that was reached, in milliseconds; it is as long as that took. */
+/** The longest pause after a freeze that became quiet, in milliseconds; normally as long as the freeze. */
 const maxPauseMs = 1000;
 
 /**
- * Lets a delete have its repository for itself: after those before it, and when nothing that may not meet it is under way in any process that
- * serves. What is held meanwhile goes first afterwards, and for at least as long as it was held.
- * @param queue one delete after the other; their repositories' locks are no other writes'
+ * Runs a delete alone in its repository: after earlier deletes, and when no conflicting request is in progress in any
+ * process. Held requests go first afterwards, for at least as long as they were held.
+ * @param queue locks of deletes only, one per repository
  */
 export function createDeleteLocks(queue: RepositoryLocks, freezer: Freezer): RepositoryLocks {
   return {
@@ -49,7 +49,7 @@ async function tryFreezes(
     const freeze = freezer.freeze(repository, hold);
     if (await isReached(freeze, hold, signal)) return freeze;
     freeze.thaw();
-    // Those who were held go first.
+    // Held requests go first.
     await pause(Math.min(holdMs, untilMs - performance.now()), signal);
   }
 }
@@ -74,7 +74,8 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', end);
       resolve();
     };
-    // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
+    // Reads the sockets once more after the timer: if an answer is there already, this process was late, not the
+    // answer.
     const timer = setTimeout(() => setImmediate(end), ms).unref();
     signal.addEventListener('abort', end, { once: true });
   });

@@ -2,7 +2,7 @@ import type { Freeze, Freezer } from './repository-freezer.ts';
 
 /** How long a freeze of another instance lasts after its last `freeze` message, in milliseconds. */
 export const leaseMs = 10_000;
-/** How many freezes of other instances are held at one time. */
+/** The most freezes of other instances at one time. */
 const maxLeases = 1000;
 
 /** A `freeze` message of another instance. */
@@ -13,7 +13,7 @@ export type FreezeNotice = {
   readonly at: number;
 };
 
-/** The freezes in this instance that other instances asked for. Each ends by itself unless it is renewed. */
+/** The freezes in this instance that other instances requested. Each expires unless renewed. */
 export type LeasedFreezes = {
   /** Freezes this instance's own processes, or keeps them frozen. */
   renew(notice: FreezeNotice): void;
@@ -24,12 +24,12 @@ export type LeasedFreezes = {
 type Lease = {
   readonly freeze: Freeze;
   readonly timer: NodeJS.Timeout;
-  /** The last notice: the one that an answer is for. */
+  /** The last notice, which the next answer answers. */
   notice: FreezeNotice;
   isQuiet: boolean;
 };
 
-/** @param onQuiet called for each notice once nothing is under way in this instance's processes */
+/** @param onQuiet called for each notice once nothing is in progress in this instance's processes */
 export function createLeasedFreezes(own: Freezer, onQuiet: (notice: FreezeNotice) => void): LeasedFreezes {
   const leases = new Map<string, Lease>();
 

@@ -13,7 +13,7 @@ export type RedisFreezesOptions = {
   readonly listening: Redis | Cluster;
   readonly keyPrefix: string;
   readonly upstreamUrl: string;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
   /** After how long a silent instance counts as gone, in milliseconds. */
   readonly instanceTimeoutMs: number;
@@ -24,28 +24,31 @@ export type RedisFreezesOptions = {
 
 /** Freezes repositories in all instances that share a Redis. */
 export type RedisFreezes = Freezer & {
-  /** Waits until this instance is registered and knows what is frozen, at most a second. */
+  /** Waits until this instance is registered and knows what is frozen, for at most a second. */
   ready(): Promise<void>;
-  /** Signs this instance off: the others no longer wait for it. */
+  /** Signs this instance off, so that the others no longer wait for it. */
   close(): Promise<void>;
 };
 
-/** How often a freeze is announced anew, in milliseconds. */
+/** How often a freeze is announced again, in milliseconds. */
 const announceMs = 3000;
-/** The deleter counts an answer as expired so much earlier than the instance that gave it ends its freeze, in milliseconds. */
+/**
+ * How much earlier the deleting instance counts an answer as expired than the answering instance ends its freeze, in
+ * milliseconds.
+ */
 const marginMs = 1000;
-/** How often answers and their expiry are looked at, in milliseconds. */
+/** How often answers and their expiry are checked, in milliseconds. */
 const pollMs = 250;
 /** How long a start waits for Redis, in milliseconds. */
 const readyMs = 1000;
 const thawTries = 3;
-/** A freeze that was held for so long without an answer from every instance is worth a line in the log, in milliseconds. */
+/** A freeze that lacks an answer for longer is logged, in milliseconds. */
 const longMs = 4000;
 
 /**
- * The deleter announces its freeze with `freeze` again and again; each other instance answers `quiet`, with the time of the message that it
- * answers: it lets nothing through for `leaseMs` from then on. A lost message, an instance that does not answer and a list of instances that may
- * be incomplete all have one outcome: the repository does not become quiet, and nothing is deleted.
+ * The deleting instance repeats `freeze`. Each other instance answers `quiet`, with the time of that message: it lets
+ * nothing through for `leaseMs` from then on. A lost message, a silent instance and a possibly incomplete list of
+ * instances all have one outcome: the repository does not become quiet, and nothing is deleted.
  */
 export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
   const { redis, listening, timeoutMs, instanceTimeoutMs, own, logger } = options;
@@ -55,7 +58,7 @@ export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
   let lastNumber = 0;
 
   const leased = createLeasedFreezes(own, (notice) => {
-    messages.publish({ kind: 'quiet', ...notice }).catch(() => {}); // the deleter announces it anew, or tries again
+    messages.publish({ kind: 'quiet', ...notice }).catch(() => {}); // the deleting instance announces it again, or tries again
   });
   const onMessage = (message: Message) => {
     const { kind, id, from, at } = message;
@@ -116,7 +119,7 @@ function startAttempt({ id, repository, holdMs }: FreezeWish, connected: Connect
     if (performance.now() > answers.validUntilMs() - marginMs) lost.abort();
   };
   const reach = async (): Promise<boolean> => {
-    // Nobody is held for what cannot be agreed upon.
+    // No request is held for a freeze that cannot be agreed upon.
     if (!(await untilListIsSure(instances, signal))) return false;
     ours = own.freeze(repository, holdMs);
     every(announceMs, () => void announce().catch(() => {}), signal);
@@ -142,7 +145,10 @@ function startAttempt({ id, repository, holdMs }: FreezeWish, connected: Connect
   return { quiet: resolveWhen(reach()), lost: lost.signal, thaw, answers, over };
 }
 
-/** Gives false when it is over before all instances that reach Redis are surely known. @throws Error when Redis does not answer. */
+/**
+ * Returns false if the freeze ends before all instances that reach Redis are known. @throws Error when Redis does not
+ * answer.
+ */
 async function untilListIsSure(instances: RedisInstances, over: AbortSignal): Promise<boolean> {
   while (!over.aborted) {
     const { isSure } = await instances.look();
@@ -152,7 +158,7 @@ async function untilListIsSure(instances: RedisInstances, over: AbortSignal): Pr
   return false;
 }
 
-/** Gives false when it is over before, or when instances may be missing in the list. @throws Error when Redis does not answer. */
+/** Returns false if the freeze ends first, or if the list may lack instances. @throws Error when Redis does not answer. */
 async function untilAllQuiet(
   ours: Freeze,
   answers: QuietAnswers,
@@ -161,14 +167,15 @@ async function untilAllQuiet(
 ): Promise<boolean> {
   while (!over.aborted) {
     await Promise.all([answers.complete(over), ours.quiet]);
-    // Looked at once more: an instance that has started since is in the list now, or has read of the freeze before it serves.
+    // Checks once more: an instance that has started since is in the list now, or has read of the freeze before it
+    // listens.
     if (!(await instances.look()).isSure) return false;
     if (answers.missing().length === 0) return !over.aborted;
   }
   return false;
 }
 
-/** The freeze in the other instances ends by itself when no message gets through. */
+/** If no message gets through, the freeze in the other instances expires. */
 async function publishThaw(messages: RedisMessages, id: string, repository: string): Promise<void> {
   for (let tries = 1; tries <= thawTries; tries += 1) {
     try {
@@ -180,22 +187,25 @@ async function publishThaw(messages: RedisMessages, id: string, repository: stri
   }
 }
 
-/** What the other instances have answered to one freeze. */
+/** The answers of the other instances to one freeze. */
 type QuietAnswers = {
-  /** @param at when the message was sent that is answered, by this process's clock */
+  /** @param at when the answered message was sent, by this process's clock */
   add(from: string, at: number): void;
-  /** An instance is gone: an answer that it gave holds for good. If it gave none, what it has left at upstream is waited for. */
+  /**
+   * Notes that an instance is gone: an answer that it gave stays valid. Without one, its requests at upstream are
+   * waited for.
+   */
   keep(from: string): void;
   /** The instances that have not answered. */
   missing(): readonly string[];
-  /** Resolves when none is missing, or when it is over. */
+  /** Resolves when no answer is missing, or the freeze is over. */
   complete(over: AbortSignal): Promise<void>;
   /** Until when each instance that has answered lets nothing through. */
   validUntilMs(): number;
 };
 
 function createQuietAnswers(instances: Pick<RedisInstances, 'others'>): QuietAnswers {
-  /** When the message was sent that each has answered. */
+  /** When the message that each has answered was sent. */
   const answeredAtMs = new Map<string, number>();
   let onAnswer = () => {};
   const missing = () => instances.others().filter((id) => !answeredAtMs.has(id));
@@ -216,7 +226,7 @@ function createQuietAnswers(instances: Pick<RedisInstances, 'others'>): QuietAns
           clearInterval(polling);
           resolve();
         };
-        // An instance also stops missing when it counts as gone, which nothing tells.
+        // An instance also stops missing when it counts as gone, which no event reports.
         const polling = setInterval(check, pollMs).unref();
         over.addEventListener('abort', check, { once: true });
         onAnswer = check;
@@ -226,7 +236,7 @@ function createQuietAnswers(instances: Pick<RedisInstances, 'others'>): QuietAns
   };
 }
 
-/** Acts again and again until it is over. */
+/** Acts repeatedly until it is over. */
 function every(ms: number, act: () => void, over: AbortSignal): void {
   if (over.aborted) return;
   const timer = setInterval(act, ms).unref();
@@ -240,7 +250,7 @@ async function waitAtMost(ms: number, promise: Promise<void>): Promise<void> {
   over.abort();
 }
 
-/** Resolves when it has come true; else never. */
+/** Resolves when it becomes true; otherwise never. */
 function resolveWhen(isTrue: Promise<boolean>): Promise<void> {
   return new Promise((resolve) => {
     isTrue.then(

@@ -8,9 +8,9 @@ export type RedisInstancesOptions = {
   readonly redis: Redis | Cluster;
   /** The key of the list. */
   readonly key: string;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** After how long an instance that is not heard of is taken for gone, in milliseconds. */
+  /** How long an instance may be silent before it counts as gone, in milliseconds. */
   readonly instanceTimeoutMs: number;
 };
 
@@ -25,29 +25,33 @@ export type Look = {
   readonly sinceMs: number;
 };
 
-/** The instances that share a Redis, this one among them. */
+/** The instances that share a Redis, including this one. */
 export type RedisInstances = {
   readonly me: string;
-  /** Registers this instance, and reads who else is there. @throws Error when Redis does not answer. */
+  /** Registers this instance, and reads the list of the others. @throws Error when Redis does not answer. */
   look(): Promise<Look>;
-  /** The other instances to wait for, as of the last look. */
+  /** The other instances to wait for, as last read. */
   others(): readonly string[];
-  /** When the list began, as of the last look. */
+  /** When the list began, as last read. */
   sinceMs(): number;
-  /** Signs this instance off: what it had under way at upstream is waited for, and no more. */
+  /** Signs this instance off: the others wait only for its requests still at upstream. */
   close(): Promise<void>;
 };
 
 const registerMs = 1000;
-/** After how many questions in a row without a right answer the connection is made anew. */
+/** How many commands in a row may lack a right answer before the connection is reopened. */
 const maxUnanswered = 3;
-/** Twice what an instance needs to find Redis back and register: a pause, an attempt to connect, a turn. In milliseconds. */
+/**
+ * Twice the time in which an instance finds Redis again and registers: a pause, an attempt to connect, a tick. In
+ * milliseconds.
+ */
 const settleMs = 2000;
 const hourMs = 60 * 60 * 1000;
 
 /**
- * KEYS instances; ARGV id, since when the caller knows the list, and what it knows: (id, silent for so many milliseconds)…
- * Registers an instance. A list that has been lost begins anew with whoever its first readers remember. "#since" is when it began.
+ * KEYS instances; ARGV id, since when the caller knows the list, and what it knows: (id, milliseconds of silence)…
+ * Registers an instance. A lost list starts afresh with the instances that its first readers remember. "#since" is when
+ * it began.
  */
 const registerScript = `
 local t = redis.call('TIME')
@@ -67,15 +71,15 @@ end
 redis.call('PEXPIRE', KEYS[1], ${hourMs})
 return { now, since, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') }
 `;
-/** KEYS instances; ARGV id, silent for so many milliseconds. */
+/** KEYS instances; ARGV id, milliseconds of silence. */
 const signOffScript = `
 local t = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[2]), ARGV[1])
 `;
 
 /**
- * A sorted set of instances by when they last registered. What each has seen of the others it remembers by its own clock: neither a list that
- * is lost nor a Redis with another clock makes it forget one.
+ * Keeps the instances in a sorted set by when they last registered. Each remembers by its own clock when it last saw
+ * the others. So neither a lost list nor a Redis with another clock makes it forget one.
  */
 export function createRedisInstances(options: RedisInstancesOptions): RedisInstances {
   const { redis, key, timeoutMs, instanceTimeoutMs } = options;
@@ -103,7 +107,7 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
     const reply = await within(timeoutMs, redis.eval(registerScript, 1, key, me, sinceMs, ...remembered));
     const [nowMs, since, listed] = readReply(reply);
     note(nowMs, since, listed);
-    // A replica that has taken over may not have heard of all: those who are missing find it, too.
+    // A replica that has taken over may lack some. They notice that too.
     const settledMs = Math.min(nowMs - since, performance.now() - connectedAtMs);
     return { isSure: settledMs >= settleMs, others: others(), nowMs, sinceMs };
   };
@@ -113,7 +117,7 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
       await look();
       unanswered = 0;
     } catch (error) {
-      // An error that Redis answers with, for one that it is full, is no reason to cut off all who use the connection.
+      // An error reply, such as that it is full, must not cut off all users of the connection.
       const isAnswer = !(error instanceof LateError || error instanceof ForeignAnswerError);
       unanswered = isAnswer ? 0 : unanswered + 1;
       if (unanswered < maxUnanswered || redis.status !== 'ready' || isClosed) return;
@@ -137,12 +141,12 @@ export function createRedisInstances(options: RedisInstancesOptions): RedisInsta
       isClosed = true;
       clearInterval(registering);
       const silent = Math.max(0, instanceTimeoutMs - unsettledMs);
-      await within(timeoutMs, redis.eval(signOffScript, 1, key, me, silent)).catch(() => {}); // it is taken for gone later
+      await within(timeoutMs, redis.eval(signOffScript, 1, key, me, silent)).catch(() => {}); // it counts as gone later
     },
   };
 }
 
-/** @throws Error when it is not what the script answers. */
+/** @throws Error when it is not an answer of the script. */
 function readReply(reply: unknown): readonly [number, number, ReadonlyMap<string, number>] {
   const [nowMs, since, members] = Array.isArray(reply) ? (reply as unknown[]) : [];
   if (typeof nowMs !== 'number' || typeof since !== 'number' || !Array.isArray(members))

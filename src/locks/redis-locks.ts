@@ -9,15 +9,15 @@ import { within } from '../redis/trust.ts';
 export type RedisLocksOptions = {
   readonly redis: Redis | Cluster;
   readonly keyPrefix: string;
-  /** Instances lock each other out when they guard the same upstream. */
+  /** The upstream that they guard: only instances with the same one share locks. */
   readonly upstreamUrl: string;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** What they are of: writes of immutable tags, or deletes. */
+  /** What the locks are for: writes of immutable tags, or deletes. */
   readonly of: 'lock' | 'deletion';
 };
 
-/** Locks that all instances share; one is to be asked for by one at a time in each of them. */
+/** Locks that all instances share. Within an instance, acquire each of them by one request at a time. */
 export type RedisLocks = {
   acquire(repository: string, wish: Omit<LockWish, 'maxWaiting'>): Promise<RepositoryLock | LockRefusal>;
 };
@@ -26,14 +26,14 @@ export type RedisLocks = {
 const ttlMs = 10_000;
 /** How often it is prolonged while it is held, in milliseconds. */
 const renewMs = 3000;
-/** So much earlier than Redis its holder takes it for lost, when it could not be prolonged, in milliseconds. */
+/** How much earlier than in Redis a lock that could not be prolonged counts as lost for its holder, in milliseconds. */
 const marginMs = 1000;
-/** How often it is looked whether it is free, at random within one and two times this, in milliseconds. */
+/** How often a busy lock is tried, at random between one and two times this, in milliseconds. */
 const pollMs = 50;
-/** How long a connection that is being made is waited for, in milliseconds. */
+/** How long to wait for a connection that is being made, in milliseconds. */
 const connectMs = 1000;
 
-/** KEYS lock; ARGV token ttlMs. Gives whether it was still the token's. */
+/** KEYS lock; ARGV token ttlMs. Returns whether the token still holds it. */
 const renewScript = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -44,7 +44,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 `;
 
-/** Locks in Redis: a key with a random word, which only its holder prolongs and deletes, and which ends by itself. */
+/** Creates locks in Redis: a key with a random word, which only its holder prolongs and deletes, and which expires. */
 export function createRedisLocks({
   redis,
   keyPrefix,
@@ -53,10 +53,10 @@ export function createRedisLocks({
   of,
 }: RedisLocksOptions): RedisLocks {
   const keys = createRedisKeys(keyPrefix, upstreamUrl);
-  redis.setMaxListeners(0); // each lock that is held listens
+  redis.setMaxListeners(0); // each held lock has a listener
   const ask = <T>(question: () => Promise<T>): Promise<T> => within(timeoutMs, question());
   const drop = (key: string, token: string) => {
-    ask(() => redis.eval(releaseScript, 1, key, token)).catch(() => {}); // it ends by itself
+    ask(() => redis.eval(releaseScript, 1, key, token)).catch(() => {}); // it expires
   };
 
   const hold = (key: string, token: string, askedAtMs: number): RepositoryLock => {
@@ -73,7 +73,7 @@ export function createRedisLocks({
       end();
       losing.abort();
     };
-    /** From when it was asked on: Redis counts from a little later. */
+    /** Counts from the request on: Redis counts from a little later. */
     const run = (fromMs: number) =>
       setTimeout(lose, Math.max(0, fromMs + ttlMs - marginMs - performance.now())).unref();
     let running = run(askedAtMs);
@@ -85,9 +85,9 @@ export function createRedisLocks({
       clearTimeout(running);
       running = run(nowMs);
     };
-    const renew = () => void prolong().catch(() => {}); // once more a little later, or it is lost
+    const renew = () => void prolong().catch(() => {}); // retried a little later, or lost
     const renewing = setInterval(renew, renewMs).unref();
-    // One that was started anew has forgotten it.
+    // A restarted Redis has forgotten it.
     redis.on('ready', renew);
     return {
       lost: losing.signal,
@@ -119,7 +119,7 @@ export function createRedisLocks({
         await delay(pollMs * (1 + Math.random()));
       }
     } catch {
-      // It may have been carried out all the same.
+      // Redis may have executed it all the same.
       drop(key, token);
       return 'unavailable';
     }

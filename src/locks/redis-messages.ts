@@ -3,13 +3,16 @@ import type { Cluster, Redis } from 'ioredis';
 import type { RedisInstances } from './redis-instances.ts';
 import { within } from '../redis/trust.ts';
 
-/** What an instance publishes to the others. */
+/** A message of an instance to the others. */
 export type Message = {
-  /** `freeze`: let nothing more through to a repository, published again and again. `quiet`: its answer. `thaw`: go on. `bye`: the instance ends. */
+  /**
+   * `freeze`: let nothing more through to a repository; published repeatedly. `quiet`: its answer. `thaw`: resume.
+   * `bye`: the instance ends.
+   */
   readonly kind: string;
   readonly id: string;
   readonly repository: string;
-  /** When the `freeze` was published that this is, or answers, by its publisher's clock, in milliseconds. */
+  /** When this `freeze`, or the answered one, was published, by its publisher's clock, in milliseconds. */
   readonly at: number;
   readonly from: string;
 };
@@ -20,31 +23,31 @@ export type RedisMessagesOptions = {
   readonly listening: Redis | Cluster;
   /** The key of the stream. */
   readonly key: string;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
   readonly instances: RedisInstances;
-  /** How old a message may be that is read at the start, in milliseconds. */
+  /** The greatest age of a message that is read at the start, in milliseconds. */
   readonly backMs: number;
   readonly onMessage: (message: Message) => void;
 };
 
-/** Messages between instances: a stream, and not pub/sub, which deploy/install.sh does not allow its user. */
+/** Messages between instances. Uses a stream instead of pub/sub, which deploy/install.sh does not allow its Redis user. */
 export type RedisMessages = {
-  /** @throws Error when Redis has not taken it. */
+  /** @throws Error when Redis has not accepted it. */
   publish(message: Omit<Message, 'from'>): Promise<void>;
   /** Resolves when everything published before has been read. */
   readonly caughtUp: Promise<void>;
   close(): void;
 };
 
-/** How long one read waits at Redis for a message, and how much longer its answer may take, in milliseconds. */
+/** How long one read waits at Redis for a message, and the extra time for its answer, in milliseconds. */
 const blockMs = 2000;
 const silentMs = 1000;
 const retryMs = 50;
 const maxMessages = 10_000;
 const pageMessages = 500;
 const streamTtlMs = 60 * 60 * 1000;
-/** The longest part of a message that is believed. */
+/** The longest accepted part of a message. */
 const maxPartLength = 1024;
 
 export function createRedisMessages(options: RedisMessagesOptions): RedisMessages {
@@ -65,13 +68,13 @@ export function createRedisMessages(options: RedisMessagesOptions): RedisMessage
           )
         : await within(timeoutMs, listening.xread('COUNT', pageMessages, 'STREAMS', key, last));
     } catch (error) {
-      // A read that is blocked for ever would hold up the next one, too.
+      // A read that blocks for ever would delay the next one too.
       if (!isClosed && listening.status === 'ready') listening.disconnect(true);
       throw error;
     }
   };
   const read = async (): Promise<void> => {
-    // A list that has begun anew is the sign of a Redis that has lost things: the numbers in its stream may be lower.
+    // A new list means that Redis has lost data: the ids in its stream may be lower.
     if (last === '' || readSinceMs !== instances.sinceMs()) {
       const { nowMs, sinceMs } = await instances.look();
       last = `${Math.max(0, nowMs - backMs)}-0`;

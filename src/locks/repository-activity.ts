@@ -1,26 +1,26 @@
-/** Why a held request does not go on: it waited too long, too many are held already, or its client has left. */
+/** Why a held request is refused: it waited too long, too many are held, or its client has left. */
 export type HoldRefusal = 'late' | 'crowded' | 'gone';
 
 export type HoldLimits = {
   /** How long a request may be held, in milliseconds. */
   readonly waitMs: number;
-  /** How many may be held for one repository, and in all. */
+  /** How many requests may be held for one repository, and in all. */
   readonly maxPerRepository: number;
   readonly maxInAll: number;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
 };
 
-/** Counts what has entered as over, at once, or after `lingerMs` when upstream may be at it still. Does nothing a second time. */
+/** Counts the request as ended, at once or after `lingerMs` if upstream may still act on it. Further calls do nothing. */
 export type Leave = (lingerMs?: number) => void;
 
-/** Counts what one process has under way with upstream in each repository, and holds requests where a delete has frozen it. */
+/** Counts the requests of one process at upstream in each repository, and holds requests where a delete has frozen it. */
 export type RepositoryActivity = {
-  /** Counts a request that is about to be sent to upstream; null: one of its repositories is frozen. */
+  /** Counts a request that is about to be sent to upstream; null: a repository of it is frozen. */
   readonly enter: (repositories: readonly string[]) => Leave | null;
-  /** Does the same once none of them is frozen; never rejects. */
+  /** Does so once none of them is frozen; never rejects. */
   readonly wait: (repositories: readonly string[], limits: HoldLimits) => Promise<Leave | HoldRefusal>;
-  /** Lets nothing enter until the thaw of the same id; calls back once, when nothing is in. */
+  /** Lets nothing enter until the thaw with the same id; calls back once, when nothing is in. */
   readonly freeze: (repository: string, id: string, onQuiet: () => void) => void;
   /** Lets held requests go on, before any other. */
   readonly thaw: (repository: string, id: string) => void;
@@ -29,12 +29,12 @@ export type RepositoryActivity = {
 type Held = { readonly repositories: readonly string[]; readonly go: (leave: Leave) => void };
 type Place = {
   active: number;
-  /** What to call for each freeze when nothing is in; null: it has been called. */
+  /** The callback of each freeze for when nothing is in; null: already called. */
   readonly freezes: Map<string, (() => void) | null>;
   readonly held: Set<Held>;
 };
 
-/** Creates the activity of one process. Without a delete, entering and leaving cost a look into a map each. */
+/** Creates the activity of one process. Without a delete, entering and leaving cost a map lookup each. */
 export function createRepositoryActivity(): RepositoryActivity {
   const places = createPlaces();
   let heldInAll = 0;
@@ -91,7 +91,7 @@ export function createRepositoryActivity(): RepositoryActivity {
     thaw: (repository, id) => {
       const place = places.get(repository);
       place.freezes.delete(id);
-      // A request that waits for another repository, too, may have to wait on.
+      // A request may also wait for another repository.
       for (const held of [...place.held]) {
         const entered = enter(held.repositories);
         if (entered !== null) held.go(entered);
@@ -101,9 +101,9 @@ export function createRepositoryActivity(): RepositoryActivity {
   };
 }
 
-/** Repositories in which something is under way, frozen or held; of others nothing is kept. */
+/** Repositories with requests in progress, freezes or held requests; others are not kept. */
 type Places = {
-  /** Begins a place where there is none: whoever calls it leaves something there, or tidies. */
+  /** Creates the entry if there is none: the caller must put something in it, or tidy up. */
   get(repository: string): Place;
   tidy(repository: string): void;
   isFrozen(repository: string): boolean;
@@ -147,7 +147,7 @@ function leaveOnce(leave: () => void): Leave {
   };
 }
 
-/** Calls back when it has waited too long, or its client has left. Gives what stops both. */
+/** Calls back when the request has waited too long, or its client has left. Returns a function that stops both. */
 function onRefusal({ waitMs, signal }: HoldLimits, refuse: (refusal: HoldRefusal) => void): () => void {
   const onGone = () => refuse('gone');
   const timer = setTimeout(() => refuse('late'), waitMs);

@@ -1,46 +1,46 @@
 import { unsettledMs } from './repository-locks.ts';
 
-/** A process that serves: it lets nothing new through to a repository, and says when nothing is under way there any more. */
+/** A serving process: lets nothing new through to a repository, and reports when nothing is in progress there. */
 export type FreezeMember = {
   freeze(repository: string, id: string): void;
   thaw(repository: string, id: string): void;
 };
 
-/** One try to have a repository for oneself. */
+/** One try to freeze a repository. */
 export type Freeze = {
-  /** Resolves when nothing is under way in it in any process; never rejects, and may never resolve. */
+  /** Resolves when nothing is in progress there in any process; never rejects, and may never resolve. */
   readonly quiet: Promise<void>;
-  /** Aborted when it is not sure any more that it is frozen everywhere; null: that cannot happen. */
+  /** Aborted when it may no longer be frozen everywhere; null: that cannot happen. */
   readonly lost: AbortSignal | null;
-  /** Everything goes on. */
+  /** Ends the freeze. */
   thaw(): void;
 };
 
 export type Freezer = {
-  /** @param holdMs how long the caller waits for it to be quiet before it gives up */
+  /** @param holdMs how long the caller waits for quiet before it gives up */
   freeze(repository: string, holdMs: number): Freeze;
 };
 
 /** Freezes repositories in all processes of this instance. */
 export type MemberFreezer = Freezer & {
-  /** Takes in a process that does not serve yet, and tells it what is frozen. */
+  /** Adds a process that does not serve yet, and tells it what is frozen. */
   join(member: FreezeMember): void;
-  /** A process is gone. What it had under way may be so still for a while. */
+  /** Removes a process that is gone. Its requests may be in progress at upstream for a while. */
   leave(member: FreezeMember): void;
-  /** Nothing is under way in a process for the freeze of this id. */
+  /** Notes that nothing is in progress in a process for the freeze of this id. */
   quiet(member: FreezeMember, id: string): void;
 };
 
 type Attempt = {
   readonly repository: string;
-  /** Who has yet to say that nothing is under way. */
+  /** Members that have not reported quiet. */
   readonly missing: Set<FreezeMember>;
   readonly done: () => void;
 };
 
 export function createFreezer(): MemberFreezer {
   const members = new Set<FreezeMember>();
-  /** Those that are gone, and of whose last requests nobody knows whether upstream is through with them. */
+  /** Members that are gone, whose last requests upstream may not have finished. */
   const lost = new Set<FreezeMember>();
   const attempts = new Map<string, Attempt>();
   let lastId = 0;

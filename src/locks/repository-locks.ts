@@ -1,40 +1,40 @@
-/** A write's turn in its repository. */
+/** A held lock of a repository. */
 export type RepositoryLock = {
-  /** Aborted when it is not sure any more that nobody else has it; null: that cannot happen. */
+  /** Aborted when another may hold it too; null: that cannot happen. */
   readonly lost: AbortSignal | null;
-  /** Whether it is surely still held; takes a bounded time. */
+  /** Whether it is certainly still held; takes a bounded time. */
   isHeld(): Promise<boolean>;
-  /** Lets the next one have its turn. */
+  /** Gives it to the next waiter. */
   release(): void;
 };
 
-/** Why there is none: too long a wait, too many who wait already, whoever wanted it has left, or nobody could be asked. */
+/** Why no lock was given: it took too long, too many wait, the client has left, or the lock service is unavailable. */
 export type LockRefusal = 'late' | 'crowded' | 'gone' | 'unavailable';
 
 export type LockWish = {
-  /** How long it may take, in milliseconds. */
+  /** The longest wait, in milliseconds. */
   readonly waitMs: number;
-  /** How many may wait for one repository at one time. */
+  /** How many may wait for one repository. */
   readonly maxWaiting: number;
-  /** Ends the waiting. */
+  /** Ends the wait. */
   readonly signal: AbortSignal;
 };
 
-/** Lets writes to one repository that must not meet wait for each other. */
+/** Serializes writes to one repository. */
 export type RepositoryLocks = {
-  /** Waits for its turn, behind those who came before; never rejects. */
+  /** Waits for the lock, first come, first served; never rejects. */
   acquire(repository: string, wish: LockWish): Promise<RepositoryLock | LockRefusal>;
 };
 
 /**
- * For how long a repository stays locked after a write of which nobody knows whether upstream still carries it out, since its client or its
- * process is gone, in milliseconds: many times what a registry takes for a manifest.
+ * How long a repository stays locked after a write whose client or process is gone, since upstream may still execute
+ * it, in milliseconds: many times what a registry takes for a manifest.
  */
 export const unsettledMs = 3000;
 
-/** Creates locks of one process. */
+/** Creates the locks of one process. */
 export function createRepositoryLocks(): RepositoryLocks {
-  /** Those who wait for a repository that is locked; one that is not has none. */
+  /** The waiters for each locked repository; a free one has no entry. */
   const queues = new Map<string, Set<() => void>>();
 
   const hold = (repository: string): RepositoryLock => {

@@ -1,6 +1,6 @@
-/** Looks at what a Redis sends before the client library does. */
+/** Checks what a Redis sends before the client library reads it. */
 export type RedisAnswerGuard = {
-  /** Takes the next bytes of a connection. @throws Error when they begin what no Redis answers here. */
+  /** Checks the next bytes of a connection. @throws Error when they begin something that no Redis answers here. */
   look(bytes: Buffer): void;
 };
 
@@ -15,12 +15,12 @@ const headBytes = 16;
 const [lineFeed, text, list] = [10, 36, 42];
 
 /**
- * Builds one for one connection. It follows the framing of RESP2 and no more: lines, and texts that a line gives the length of. The library's
- * parser goes over an answer that is not complete from its beginning with each piece that comes, so an answer without an end would take all
- * the time of this process.
+ * Creates the guard of one connection. It follows only the framing of RESP2: lines, and texts whose length a line
+ * gives. The library's parser reads an incomplete answer from its beginning with each piece that comes, so an endless
+ * answer would take all the time of this process.
  */
 export function createRedisAnswerGuard(): RedisAnswerGuard {
-  /** How much of a text is still to come, with the two bytes that end it. */
+  /** How much of a text is missing, with the two bytes that end it. */
   let textLeft = 0;
   let lineBytes = 0;
   let head = '';

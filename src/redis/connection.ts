@@ -15,10 +15,16 @@ export type RedisConnectionOptions = {
   readonly connectTimeoutMs: number;
 };
 
-/** The longest pause between two attempts to connect, in milliseconds: instances are to find a Redis that is back at about the same time. */
+/**
+ * The longest pause between two attempts to connect, in milliseconds: instances should find a Redis that is back at
+ * about the same time.
+ */
 const maxReconnectMs = 300;
 const closeTimeoutMs = 100;
-/** A connection that is not ready so long after it was made is replaced, in milliseconds: what is between may swallow the answers. */
+/**
+ * A connection that is not ready within this time is replaced, in milliseconds: something in between may swallow the
+ * answers.
+ */
 const handshakeTimeoutMs = 2000;
 const defaultPorts = { '': 6379, '-sentinel': 26379, '-cluster': 6379 } as const;
 const urlForm = /^redis(s?)(|-sentinel|-cluster):\/\/([^/?@]+)(?:\/(\d+)?)?(?:\?name=([\w.-]+))?$/;
@@ -29,11 +35,11 @@ export type RedisUrl = {
   readonly mode: keyof typeof defaultPorts;
   readonly nodes: readonly { readonly host: string; readonly port: number }[];
   readonly db: number;
-  /** What the sentinels call the group. */
+  /** The sentinels' name of the group. */
   readonly name: string;
 };
 
-/** Reads the forms of {@link RedisConnectionOptions.url}. @throws OperatorError when it is none of them. */
+/** Parses {@link RedisConnectionOptions.url}. @throws OperatorError when it has none of its forms. */
 export function parseRedisUrl(url: string): RedisUrl {
   const [, secure, mode = '', hosts = '', db, name] = urlForm.exec(url) ?? [];
   const known = mode as keyof typeof defaultPorts;
@@ -52,10 +58,13 @@ export function parseRedisUrl(url: string): RedisUrl {
   return { secure: secure === 's', mode: known, nodes, db: Number(db ?? '0'), name: name ?? 'mymaster' };
 }
 
-/** Opens the connection, in the background: commands fail at once until it is ready, and are never sent twice. @throws OperatorError when the URL is none. */
+/**
+ * Opens the connection in the background: commands fail at once until it is ready, and are never sent twice. @throws
+ * OperatorError when the URL is not valid.
+ */
 export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
   const redis = openConnection(options);
-  redis.on('error', () => {}); // the connection is tried again by itself
+  redis.on('error', () => {}); // ioredis reconnects
   if (redis instanceof Cluster) redis.on('+node', contain);
   else contain(redis);
   return redis;
@@ -67,7 +76,7 @@ function contain(redis: Redis): void {
   limitHandshake(redis);
 }
 
-/** Ends the connection whose handshake gets no answer. ioredis bounds only the time until the connection is made, and would wait for ever. */
+/** Ends a connection whose handshake gets no answer. ioredis limits only the time to connect, and would wait for ever. */
 function limitHandshake(redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis;
@@ -84,20 +93,21 @@ function limitHandshake(redis: Redis): void {
 }
 
 /**
- * Listens to a socket's errors after the first, as ioredis does not: over TLS a server whose certificate is refused can still be
- * heard, and what it says that is no TLS would end this process.
+ * Listens to a socket's errors after the first, which ioredis does not. A TLS server whose certificate was refused may
+ * still send bytes, and bytes that are not TLS would end this process.
  */
 function containErrors(redis: Redis): void {
   redis.on('error', () => {
-    // Not there, whatever its type says, before there was a connection.
+    // Undefined before there is a connection, whatever its type says.
     const stream = redis.stream as Redis['stream'] | undefined;
     stream?.on('error', () => {});
   });
 }
 
 /**
- * Ends the connection on which something came that no Redis answers here, or that ioredis throws at. It would throw out of the socket's event, and end this process:
- * for more answers than questions, lists within lists beyond the stack, or a list longer than there can be.
+ * Ends a connection on which something came that no Redis answers here, or on which ioredis throws. ioredis would throw
+ * out of the socket's event and end this process: for more answers than commands, lists nested deeper than the stack,
+ * or an impossibly long list.
  */
 function containAnswers(redis: Redis): void {
   redis.on('connect', () => {
@@ -129,10 +139,10 @@ function openConnection(options: RedisConnectionOptions): Redis | Cluster {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     enableAutoPipelining: true,
-    // Not to be held up by the pipeline before it that has no answer.
+    // Sent outside of the pipeline, whose earlier commands may lack an answer.
     autoPipeliningIgnoredCommands: ['del'],
     disconnectTimeout: closeTimeoutMs,
-    // A replica that was a primary until just now answers READONLY: look for the primary again.
+    // A primary that has become a replica answers READONLY: look for the new primary.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
     retryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
   };
@@ -144,7 +154,7 @@ function openConnection(options: RedisConnectionOptions): Redis | Cluster {
         enableAutoPipelining: true,
         clusterRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
         autoPipeliningIgnoredCommands: ['del'],
-        // Another node, which may be behind, is a failure, not to be followed in silence; it is found by the refresh.
+        // A redirection to another node, which may be behind, is a failure; the refresh finds that node.
         maxRedirections: 0,
         slotsRefreshInterval: 1000,
       });

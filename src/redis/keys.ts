@@ -1,28 +1,28 @@
 import { createHash } from 'node:crypto';
 
-/** Where one cached answer lies. */
+/** The key of one cached answer. */
 type EntryName = { readonly scope: string; readonly item: string; readonly variant: string };
 
-/** The names of all keys in Redis but the lock-outs'. */
+/** The names of all keys in Redis, except those of lock-outs. */
 export type RedisKeys = {
   readonly epoch: string;
   readonly index: string;
-  /** Written only to learn whether Redis takes writes. */
+  /** Written only to test whether Redis accepts writes. */
   readonly probe: string;
   /** What writes have left. */
   readonly words: string;
   readonly entry: (name: EntryName) => string;
-  /** Who writes to a repository's immutable tags. */
+  /** The lock of writes to a repository's immutable tags. */
   readonly lock: (repository: string) => string;
-  /** Who deletes in a repository. */
+  /** The lock of deletes in a repository. */
   readonly deletion: (repository: string) => string;
-  /** The instances that share it, by when they were last heard of. */
+  /** The instances that share it, by when they last registered. */
   readonly instances: string;
-  /** What they tell each other of deletes. */
+  /** Their messages about deletes. */
   readonly freezes: string;
 };
 
-/** Upstreams do not share entries. The braces keep all keys of one in one slot of a cluster, which its scripts need. */
+/** Upstreams do not share entries. The braces put all keys of one upstream in one slot of a cluster, as scripts require. */
 export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKeys {
   const upstreamId = createHash('sha256').update(upstreamUrl).digest('hex').slice(0, 16);
   const prefix = `${keyPrefix}{${upstreamId}}:`;

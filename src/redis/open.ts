@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 
-/** Which Redis, and how it is used; durations in milliseconds. */
+/** The configuration of Redis; durations in milliseconds. */
 export type RedisConfig = {
   readonly url: string;
   readonly keyPrefix: string;
@@ -12,18 +12,18 @@ export type RedisConfig = {
 
 const connectTimeoutMs = 2000;
 
-/** Connects to the Redis that the configuration names, in the background; `ca` is PEM to verify it with, null for the public CAs. */
+/** Connects to the configured Redis in the background; `ca` is PEM to verify it with, null for the public CAs. */
 export async function openRedis(
   { url, username, password }: Pick<RedisConfig, 'url' | 'username' | 'password'>,
   ca: string | null,
 ): Promise<Redis | Cluster> {
-  const { connectRedis } = await import('./connection.ts'); // and ioredis with it, which other stores do without
+  const { connectRedis } = await import('./connection.ts'); // loads ioredis only here
   return connectRedis({ url, username, password, ca, connectTimeoutMs });
 }
 
 /**
- * Calls back with what goes wrong with a connection. Behind that, once it is to be made anew, ioredis tells of commands of its own
- * which that connection did not take: these say nothing.
+ * Calls back with the errors of a connection. After an error, ioredis also reports its own commands that were not sent;
+ * these are ignored.
  */
 export function onConnectionError(redis: Redis | Cluster, listener: (error: Error) => void): void {
   redis.on('error', (error: Error) => {
@@ -31,15 +31,15 @@ export function onConnectionError(redis: Redis | Cluster, listener: (error: Erro
   });
 }
 
-/** One connection for everything in a process that asks short questions. */
+/** The connection that everything in a process shares for short commands. */
 export type SharedRedis = {
-  /** Gives the connection; the first call opens it. */
+  /** Returns the connection; the first call opens it. */
   get(): Promise<Redis | Cluster>;
-  /** Closes it. To be called when nobody uses it any more. */
+  /** Closes it. Call it when nobody uses it any more. */
   close(): Promise<void>;
 };
 
-/** Creates it; the parameters are those of openRedis. */
+/** Takes the parameters of openRedis. */
 export function createSharedRedis(config: RedisConfig, ca: string | null): SharedRedis {
   let opened: Promise<Redis | Cluster> | null = null;
   return {

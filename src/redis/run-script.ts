@@ -3,13 +3,13 @@ import type { Cluster, Redis } from 'ioredis';
 /** A Lua script and its hash. */
 export type Script = { readonly text: string; readonly sha1: string };
 
-/** Commands whose answer is bytes, which ioredis has and its types leave out. */
+/** Commands that return bytes, which ioredis has but its types lack. */
 type BufferCommands = Record<
   'evalshaBuffer' | 'evalBuffer',
   (script: string, keyCount: number, ...rest: (string | Buffer)[]) => Promise<unknown>
 >;
 
-/** Runs a script by its hash, and by its text when Redis does not know it yet. @throws Error as Redis says it. */
+/** Runs a script by its hash, or by its text if Redis does not know it. @throws Error of Redis */
 export async function runScript(
   redis: Redis | Cluster,
   { text, sha1 }: Script,

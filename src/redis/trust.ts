@@ -7,22 +7,22 @@ import { onConnectionError } from './open.ts';
 export type RedisTrustOptions = {
   readonly redis: Redis | Cluster;
   readonly keys: RedisKeys;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** How long Redis has to answer before it is trusted, in milliseconds: every other instance has found it by then. */
+  /** How long Redis must answer before it is trusted, in milliseconds: every other instance has found it by then. */
   readonly settleMs: number;
   /** Runs when Redis is back, before it is trusted; may reject. */
   readonly onRecovered: () => Promise<void>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 };
 
-/** Whether Redis may be used, and the one way to use it. */
+/** Decides whether Redis may be used; all commands go through it. */
 export type RedisTrust = {
   /** Whether Redis answers, trusted or not: writes are sent to it. */
   isReachable(): boolean;
-  /** Whether its answers may be believed. */
+  /** Whether its answers are trusted. */
   isTrusted(): boolean;
-  /** How often trust has ended. An answer to a command from before the last time must not be believed. */
+  /** How often trust has ended. Do not trust an answer to a command from before the last time. */
   losses(): number;
   /** Runs a command within the timeout. Any failure but a full Redis ends the trust. @throws Error after that. */
   run<T>(command: () => Promise<T>): Promise<T>;
@@ -31,20 +31,20 @@ export type RedisTrust = {
   close(): void;
 };
 
-/** How often Redis is probed, and brought back into use, in milliseconds. */
+/** How often Redis is probed, and its recovery tried, in milliseconds. */
 const probeMs = 500;
-/** A connection that is silent for this long is replaced: its other end may have gone without a sign. */
+/** A connection that is silent for longer is replaced: its other end may have gone without a sign. */
 const silentMs = 1000;
-/** How many probes in a row must find room before a full Redis counts as having room: it fills up again at once. */
+/** How many probes in a row must find room before a full Redis counts as having room: it may fill up again at once. */
 const roomyProbes = 4;
 
 /**
  * Redis is lost, settling or trusted.
  *
- * Any failure, a late answer included, loses it at once, since it may have kept Redis from hearing of a write; then nothing
- * waits for it. As soon as it answers again the epoch is deleted, so that nobody believes what was stored before, and
- * from then on writes are sent to it. It is believed only when it has answered for `settleMs`: an instance that finds it
- * later, after a restart or a failover, takes writes meanwhile that Redis does not hear of. A new instance begins likewise.
+ * Any failure, a late answer included, loses it at once, since it may have kept Redis from hearing of a write; then
+ * nothing waits for it. As soon as it answers again the epoch is deleted, which invalidates everything stored before,
+ * and writes are sent to it again. It is trusted only after it has answered for `settleMs`: until then, another
+ * instance that has not found it yet may accept writes that Redis does not learn of. A new instance begins as lost.
  */
 export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   const { redis, keys, timeoutMs, settleMs, onRecovered } = options;
@@ -68,7 +68,7 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
       return await within(timeoutMs, command());
     } catch (error) {
       const { message } = error as Error;
-      // A full Redis still answers for what it has: it only stores nothing new.
+      // A full Redis still answers; it only stores nothing new.
       if (isFull(message)) trouble.full(message);
       else lose(message);
       if (error instanceof ForeignAnswerError) redis.disconnect(true);
@@ -86,15 +86,15 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
     state = 'trusted';
     trouble.back();
   };
-  /** Gives whether Redis has answered all the while. */
+  /** Returns whether Redis has answered throughout. */
   const settle = async (): Promise<boolean> => {
     const before = losses;
     try {
-      // Once more, for the writes that were not sent to it because that answer was still on its way.
+      // Once more, for writes that were not sent to it before that answer came.
       await run(() => redis.del(keys.epoch));
       await onRecovered();
       await delay(settleMs, undefined, { ref: false });
-      // The writes that others did not send to it, because they had not found it yet.
+      // For writes that others did not send because they had not found Redis yet.
       if (losses === before) await run(() => redis.del(keys.epoch));
     } catch {
       return false;
@@ -105,7 +105,7 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   const probe = async () => {
     if (state === 'lost') await comeBack();
     else if (!trouble.isFull()) await run(() => redis.exists(keys.epoch));
-    // Refused for as long as Redis is full.
+    // Redis refuses it while it is full.
     else await run(() => redis.set(keys.probe, '', 'PX', probeMs)).then(() => trouble.roomFound());
   };
   onConnectionChange(redis, { lose, comeBack });
@@ -124,7 +124,7 @@ export function createRedisTrust(options: RedisTrustOptions): RedisTrust {
   };
 }
 
-/** Deletes the epoch; false: Redis is lost. A connection that stays silent is replaced. */
+/** Deletes the epoch; false: Redis is lost. Replaces a silent connection. */
 async function reach(
   { redis, keys, timeoutMs }: RedisTrustOptions,
   lose: RedisTrust['lose'],
@@ -139,7 +139,7 @@ async function reach(
   }
 }
 
-/** Logs each trouble once, and its end. */
+/** Logs each incident once, and its end. */
 type TroubleLog = {
   lost(reason: string): void;
   back(): void;
@@ -180,16 +180,16 @@ function createTroubleLog(logger: RedisTrustOptions['logger']): TroubleLog {
   };
 }
 
-/** Loses Redis when a connection closes, and comes back when it is ready. */
+/** Marks Redis as lost when a connection closes, and starts its recovery when one is ready. */
 function onConnectionChange(
   redis: Redis | Cluster,
   act: { lose: (reason: string) => void; comeBack: () => Promise<void> },
 ): void {
-  /** Comes before the end of the connection that it explains. */
+  /** Comes before the close event that it explains. */
   let lastError: string | null = null;
   onConnectionError(redis, (error) => (lastError = error.message));
   redis.on('close', () => act.lose(lastError ?? 'the connection was closed'));
-  // In a cluster: a node has gone.
+  // In a cluster: a node is gone.
   redis.on('-node', () => act.lose(lastError ?? 'the connection to a node was closed'));
   redis.on('ready', () => {
     lastError = null;
@@ -197,7 +197,7 @@ function onConnectionChange(
   });
 }
 
-/** Runs a step again and again, with a pause before each; gives what stops it. A step that rejects has dealt with it. */
+/** Repeats a step, with a pause before each; returns a function that stops it. A step handles its own failures. */
 function repeat(pauseMs: number, step: () => Promise<void>): () => void {
   let isStopped = false;
   let timer: NodeJS.Timeout;
@@ -220,7 +220,7 @@ function repeat(pauseMs: number, step: () => Promise<void>): () => void {
 /** No answer came in time. */
 export class LateError extends Error {}
 
-/** Something answers in Redis's place, or gives one command the answer to another: nothing on this connection may be believed. */
+/** Something else answers in Redis's place, or answers are out of order: nothing on this connection can be trusted. */
 export class ForeignAnswerError extends Error {
   constructor() {
     super('it does not answer as Redis does');
@@ -231,10 +231,11 @@ function isFull(message: string): boolean {
   return /(^|\s)-?OOM\s/.test(message);
 }
 
-/** Awaits a promise for so many milliseconds at most. @throws LateError after that; as the promise does */
+/** Awaits a promise for a limited number of milliseconds. @throws LateError after that; as the promise does */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
+    // Reads the sockets once more after the timer: if an answer is there already, this process was late, not the
+    // answer.
     const late = () => setImmediate(() => reject(new LateError(`no answer within ${ms} ms`)));
     const timer = setTimeout(late, ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));

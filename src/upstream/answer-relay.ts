@@ -14,21 +14,27 @@ export type AnswerRelayOptions = {
   readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
   readonly budget: RelayBudget;
   readonly openBuffers: () => BodyBuffers;
-  /** Called with the size of each piece as it is passed on. */
+  /** Called with the size of each forwarded piece. */
   readonly onBytes: (bytes: number) => void;
-  /** Called when all has been written; `res` is still to be ended. `keepsUpstream`: its connection is good for another request. */
+  /**
+   * Called when everything has been written; `res` still has to be ended. `keepsUpstream`: its connection can be
+   * reused.
+   */
   readonly onEnd: (keepsUpstream: boolean) => void;
 };
 
 /** An answer on its way to the client. */
 export type AnswerRelay = {
-  /** Whether the client has yet to take what has been read. */
+  /** Whether bytes wait for the client to read. */
   waitsForClient(): boolean;
-  /** To be called at the transfer's end, whatever it is. */
+  /** Call it at the end of the transfer, however it ended. */
   close(): void;
 };
 
-/** Passes upstream's answer on to the client. To be called in the 'response' event, or later. @throws OciError BAD_GATEWAY before anything is sent */
+/**
+ * Forwards upstream's answer to the client. Call it in the 'response' event, or later. @throws OciError BAD_GATEWAY
+ * before anything is sent
+ */
 export function relayAnswer(options: AnswerRelayOptions): AnswerRelay {
   const { answer, req, res } = options;
   let isBegun = false;
@@ -42,7 +48,7 @@ export function relayAnswer(options: AnswerRelayOptions): AnswerRelay {
   };
 
   writeHead(options);
-  // The head goes out with the first of the body when that is already here, and alone when it is not.
+  // Sends the head with the first bytes of the body if they are here already, otherwise alone.
   setImmediate(() => {
     if (!isOver && !isBegun) sendHead(res);
   });
@@ -71,7 +77,7 @@ function writeHead({ answer, req, res, edits }: AnswerRelayOptions): void {
   try {
     if (hasForeignCoding(answer.rawHeaders)) throw new Error('its Transfer-Encoding is not "chunked"');
     const inChunks = headerValues(answer.rawHeaders, 'transfer-encoding').length > 0;
-    // An answer that comes before the whole request has been read ends the connection after it.
+    // The connection ends after an answer that comes before the whole request has been read.
     if (!req.complete) res.shouldKeepAlive = false;
     res.writeHead(
       answer.statusCode ?? 0,

@@ -6,11 +6,11 @@ import { createDirectAgent } from './direct-agent.ts';
 /** The registry behind Tidegate and the connections to it. */
 export type Upstream = {
   readonly url: URL;
-  /** A whole Authorization value for an upstream that has a password of its own; null for none. */
+  /** The Authorization value for an upstream that requires a password; null for none. */
   readonly authorization: string | null;
-  /** Connections kept open and used again: for GET and HEAD, which can be tried once more when one turns out stale. */
+  /** Kept connections: for GET and HEAD, which can be retried when a connection is stale. */
   readonly keepAliveAgent: HttpAgent;
-  /** A new connection each time: for writes, which must not be lost to a stale one, and for second tries. */
+  /** New connections: for writes, which a stale connection would lose, and for retries. */
   readonly freshAgent: HttpAgent;
   close(): void;
 };
@@ -21,16 +21,19 @@ export type UpstreamOptions = {
   readonly ca: string | null;
   readonly username: string | null;
   readonly password: string | null;
-  /** How much may be read at a time just now, in bytes; left out: as much as there is. */
+  /** How much may be read at a time now, in bytes; left out: no limit. */
   readonly pieceBytes?: () => number;
 };
 
-/** How long an unused connection to upstream is kept, in milliseconds. */
+/** How long an idle connection to upstream is kept, in milliseconds. */
 const freeSocketTimeoutMs = 30_000;
-/** How many unused connections to upstream are kept. */
+/** How many idle connections to upstream are kept. */
 const maxFreeSockets = 256;
 
-/** Builds the connection pools. Certificates of an https upstream are always verified, against its own name and not the client's Host. */
+/**
+ * Creates the connection pools. An https upstream's certificate is always verified, against its own name and not the
+ * client's Host.
+ */
 export function createUpstream({
   url: urlText,
   ca,

@@ -4,9 +4,9 @@ import type { Duplex } from 'node:stream';
 
 /** Takes what a socket receives, in place of Node's parser. */
 export type ByteSink = {
-  /** Called once, when the parser has had all that came before; false: reading waits for `socket.resume()`. */
+  /** Called once, when the parser has received everything before; false: reading waits for `socket.resume()`. */
   begin(): boolean;
-  /** Gives the memory that the next bytes are read into; undefined once the sink wants no more. */
+  /** Returns the memory into which the next bytes are read; undefined once the sink wants no more. */
   nextBuffer(): Buffer | undefined;
   /** Called with what was read into that memory; false: reading waits for `socket.resume()`. */
   onBytes(bytes: Buffer): boolean;
@@ -15,20 +15,20 @@ export type ByteSink = {
 type Reader = {
   sink: ByteSink | undefined;
   isParsing: boolean;
-  /** Where the parser's next bytes are read into. */
+  /** The memory into which the parser's next bytes are read. */
   shared: Buffer;
 };
 
-/** Not read as a property: the compiler would hold that no call changes it. */
+/** A function, since the compiler would assume that no call changes a property. */
 const sinkOf = (reader: Reader): ByteSink | undefined => reader.sink;
 
-/** What the parser gets is read into these and copied at once, so that all sockets can share them: a head into the small one. */
+/** The buffers for the parser. Their content is copied at once, so all sockets share them: the small one for heads. */
 const sharedBuffers = { small: Buffer.allocUnsafeSlow(16 * 1024), large: Buffer.allocUnsafeSlow(64 * 1024) };
 const readers = new WeakMap<Socket, Reader>();
 
 /**
- * An agent for plain HTTP whose sockets read into memory of ours (net.connect's `onread`). What comes is handed to Node's parser as
- * a 'data' event, as it would be anyway, until a {@link ByteSink} takes over.
+ * An agent for plain HTTP whose sockets read into memory of Tidegate (net.connect's `onread`). Received bytes go to
+ * Node's parser as 'data' events, as usual, until a {@link ByteSink} takes over.
  */
 class DirectAgent extends Agent {
   readonly #pieceBytes: () => number;
@@ -51,7 +51,7 @@ class DirectAgent extends Agent {
           const { small, large } = sharedBuffers;
           reader.shared = length === memory.length && this.#pieceBytes() >= large.length ? large : small;
           reader.isParsing = true;
-          // No listener: nobody has asked. A connection with such bytes on it is not one for the next request.
+          // Without a listener there is no request: a connection with such bytes must not be reused.
           if (!socket.emit('data', Buffer.from(bytes))) socket.destroy();
           reader.isParsing = false;
           return sinkOf(reader)?.begin() ?? true;
@@ -64,16 +64,17 @@ class DirectAgent extends Agent {
 }
 
 /**
- * Builds the agent. On Windows the memory is chosen long before the bytes come, so it can't be shared: there it is an ordinary one.
- * @param pieceBytes how much may be read at a time just now
+ * Creates the agent. On Windows the memory is chosen long before the bytes arrive and can't be shared, so there it is
+ * an ordinary agent.
+ * @param pieceBytes how much may be read at a time now
  */
 export function createDirectAgent(options: AgentOptions, pieceBytes = () => Infinity): Agent {
   return process.platform === 'win32' ? new Agent(options) : new DirectAgent(options, pieceBytes);
 }
 
 /**
- * Has the sink take everything that comes after what is being parsed now; for good, so the socket must be destroyed after it. Gives
- * false where that can't be: for a socket of another agent, and outside of the parser's own events.
+ * Passes everything after the bytes being parsed to the sink; permanently, so the socket must be destroyed afterwards.
+ * Returns false where that can't be: for a socket of another agent, and outside of the parser's events.
  */
 export function divert(socket: Socket, sink: ByteSink): boolean {
   const reader = readers.get(socket);

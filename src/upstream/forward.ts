@@ -9,7 +9,7 @@ import { createProxiedRequests, type OpenProxied } from './proxied-requests.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from './upstream-request.ts';
 
 export type EngineOptions = UpstreamAccess & {
-  /** What bodies may keep waiting for slow readers. */
+  /** The budget of bytes that wait for slow readers. */
   readonly budget: RelayBudget;
 };
 
@@ -20,33 +20,36 @@ export type ForwardRequest = {
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
   readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
-  /** A body that turns out larger is refused with 413, in bytes; one that says so in its head is the caller's to refuse. */
+  /** The size limit of the body, in bytes: one that turns out larger gets 413. The caller refuses one that announces it. */
   readonly maxBodyBytes: number;
   /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
   readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
-  /** See RequestBodyOptions. What the promise rejects with is the error. */
+  /** See RequestBodyOptions. A rejection is the error. */
   readonly beforeEnd?: (() => Promise<void> | undefined) | undefined;
   /**
-   * Asked when the client leaves and upstream has all of its request: whether upstream's answer is waited for, before which nobody
-   * knows what came of it. Left out: it is not.
+   * Called when the client leaves and upstream has the whole request: whether to wait for upstream's answer, which
+   * alone tells the outcome. Left out: no.
    */
   readonly outlivesClient?: (() => boolean) | undefined;
 };
 
-/** How a transfer ended: the whole answer was written (`res` is still to be ended), or one side broke off and both were cut. */
+/**
+ * The result of a transfer: the whole answer was written (`res` still has to be ended), or one side broke off and both
+ * were cut.
+ */
 export type TransferEnd = 'relayed' | 'client-left' | 'upstream-broke';
 
-/** One request on its way through, from the request line to the last byte of the answer. */
+/** One forwarded request, from its request line to the last byte of the answer. */
 export type Transfer = {
-  /** Rejects with an OciError when upstream gave no answer; nothing has been sent to the client then. */
+  /** Rejects with an OciError when upstream gave no answer; then nothing has been sent to the client. */
   readonly ended: Promise<TransferEnd>;
-  /** Whether the next move is the client's: to send more of its body, or to read what is waiting for it. */
+  /** Whether the transfer waits for the client: for more of its body, or to read. */
   waitsForClient(): boolean;
   readonly bytesIn: number;
   readonly bytesOut: number;
 };
 
-/** Carries requests to upstream and answers back, with back-pressure both ways and nothing kept. */
+/** Forwards requests to upstream and answers back, with back-pressure both ways and without storing them. */
 export type Engine = { forward(request: ForwardRequest): Transfer };
 
 /** What all transfers of an engine share. */
@@ -63,7 +66,7 @@ export function createEngine({ budget, ...access }: EngineOptions): Engine {
   return { forward: (request) => new ForwardTransfer(parts, request) };
 }
 
-/** Sends the client's request on, relays upstream's answer, and ends once, whichever side ends it. */
+/** Forwards the client's request, relays upstream's answer, and ends once, whichever side ends it. */
 class ForwardTransfer implements Transfer {
   readonly ended: Promise<TransferEnd>;
   bytesIn = 0;
@@ -141,9 +144,9 @@ class ForwardTransfer implements Transfer {
       return;
     }
     upstreamRequest.path = rawTarget;
-    // Here and not by http-proxy: Node's constructor would send the fields of an object in reverse.
+    // Set here and not by http-proxy: Node's constructor would reverse the fields of an object.
     for (const [name, value] of Object.entries(headers)) upstreamRequest.setHeader(name, value);
-    // A head whose body is not here yet goes out alone: upstream may refuse the one without having seen the other.
+    // Sends a head whose body is not here yet alone: upstream may refuse it by the head.
     setImmediate(() => {
       if (!this.#isOver && !req.complete) sendHead(upstreamRequest);
     });
@@ -151,8 +154,8 @@ class ForwardTransfer implements Transfer {
 
   #onAnswer(answer: IncomingMessage): void {
     this.#answer = answer;
-    answer.on('error', () => {}); // 'close' follows, and decides
-    answer.on('close', () => this.#cut('upstream-broke')); // does nothing once 'end' has ended it
+    answer.on('error', () => {}); // 'close' follows
+    answer.on('close', () => this.#cut('upstream-broke')); // does nothing after 'end'
     const hold = this.#request.onResponse(answer.statusCode ?? 0, answer.rawHeaders);
     if (hold === undefined) this.#startRelay(answer);
     else void hold.then(() => this.#startRelay(answer));
@@ -202,7 +205,7 @@ class ForwardTransfer implements Transfer {
     this.#resolve(end);
   }
 
-  /** Gives false when it is over already. */
+  /** Returns false when it is over already. */
   #end(keepsUpstream: boolean): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;

@@ -2,19 +2,19 @@ import type { OutgoingMessage } from 'node:http';
 import { headerPairs, headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { rewriteLocation, type LocationNames } from './location.ts';
 
-/** What Tidegate says to upstream about the request, in place of what the client claimed. */
+/** What Tidegate tells upstream about the request, in place of the client's claims. */
 export type ForwardedRequest = {
-  /** The scheme by which the client reaches the front door. */
+  /** The scheme that the client uses. */
   readonly publicScheme: 'http' | 'https';
-  /** The name by which it does: Host as the client sent it, port included, or what a trusted proxy says; null for none. */
+  /** The host that it uses: Host as the client sent it, port included, or what a trusted proxy says; null for none. */
   readonly publicAuthority: string | null;
   /** The address of the TCP peer. */
   readonly peerAddress: string;
   /** The address of the client, which is the peer unless the peer is a trusted proxy. */
   readonly clientAddress: string;
-  /** Whether the peer's own X-Forwarded-* and Forwarded may stand. */
+  /** Whether the peer's own X-Forwarded-* and Forwarded are kept. */
   readonly peerIsTrusted: boolean;
-  /** Whether its Forwarded may: upstream would make names of what nobody here has understood. */
+  /** Whether its Forwarded is kept: upstream might read names in it that Tidegate could not parse. */
   readonly keepsForwarded: boolean;
   /** For X-Request-Id. */
   readonly requestId: string;
@@ -22,15 +22,15 @@ export type ForwardedRequest = {
   readonly traceparent: string;
   /** Null for none. */
   readonly tracestate: string | null;
-  /** Whether the client's Authorization goes on to upstream (a v1 token does, Basic never). */
+  /** Whether the client's Authorization is forwarded (a v1 token is, Basic never). */
   readonly keepAuthorization: boolean;
-  /** Whether a form in the body is to be taken for plain bytes. */
+  /** Whether to hide that the body is a form. */
   readonly hidesForm: boolean;
-  /** Upstream's own credentials, a whole Authorization value. */
+  /** Upstream's own credentials, as an Authorization value. */
   readonly upstreamAuthorization: string | null;
 };
 
-/** RFC 9110 section 7.6.1, and the older ones of RFC 2616 section 13.5.1. They describe one connection and end here. */
+/** Hop-by-hop fields: RFC 9110 section 7.6.1, and the older ones of RFC 2616 section 13.5.1. */
 const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -43,7 +43,7 @@ const hopByHop: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
-/** Fields that a Connection header cannot name away: without them the message would mean something else. */
+/** Fields that a Connection header cannot remove: without them the message would have another meaning. */
 const endToEndAlways: ReadonlySet<string> = new Set([
   'host',
   'content-length',
@@ -52,7 +52,7 @@ const endToEndAlways: ReadonlySet<string> = new Set([
   'cookie',
 ]);
 
-/** Fields of which only Tidegate's own goes on. */
+/** Fields that Tidegate replaces with its own. */
 const alwaysSetAnew: ReadonlySet<string> = new Set([
   'x-real-ip',
   'x-request-id',
@@ -60,18 +60,18 @@ const alwaysSetAnew: ReadonlySet<string> = new Set([
   'tracestate',
 ]);
 
-/** Media types whose bodies Go's http.Request.FormValue reads before the query. */
+/** Media types whose body Go's http.Request.FormValue reads before the query. */
 const formType = /form-urlencoded|multipart/i;
 
-/** Whether a body calls itself a form, from which upstream could read what else stands in the query. */
+/** Whether a body is labelled as a form, whose fields upstream could read in place of the query's. */
 export function hasFormType(rawHeaders: RawHeaders): boolean {
   return headerValues(rawHeaders, 'content-type').some((type) => formType.test(type));
 }
 
 /**
- * The request headers for upstream: the client's own, in its case and order, repeated ones repeated,
- * less what ends here, and with the X-Forwarded-* family set anew.
- * A name with "_" is dropped: to a CGI or WSGI upstream `X_Real_IP` and `X-Real-IP` are one variable.
+ * Builds the request headers for upstream: the client's own, with case, order and repetition, less hop-by-hop fields,
+ * and with a new X-Forwarded-* family. A name with "_" is dropped: to a CGI or WSGI upstream `X_Real_IP` and
+ * `X-Real-IP` are one variable.
  */
 export function buildUpstreamHeaders(
   rawHeaders: RawHeaders,
@@ -90,7 +90,7 @@ export function buildUpstreamHeaders(
     if (alwaysSetAnew.has(key)) continue;
     if (key.startsWith('x-forwarded-') && !request.peerIsTrusted) continue;
     if (key === 'forwarded' && !(request.peerIsTrusted && request.keepsForwarded)) continue;
-    // The request has no name then; upstream's own takes its place (RFC 9112 section 3.2).
+    // Without a host in the request, upstream's own is sent (RFC 9112 section 3.2).
     if (key === 'host' && value === '') continue;
     const field = values.get(key);
     if (field) field.values.push(value);
@@ -100,7 +100,7 @@ export function buildUpstreamHeaders(
   const proxies = request.peerIsTrusted ? (values.get('x-forwarded-for')?.values ?? []) : [];
   set('X-Forwarded-For', [...proxies, request.peerAddress].join(', '));
   set('X-Forwarded-Proto', request.publicScheme);
-  // It is in X-Forwarded-Host, where upstream cannot read it in another way.
+  // X-Forwarded-Host carries it, where upstream cannot misread it.
   values.delete('x-forwarded-port');
   if (request.publicAuthority === null) values.delete('x-forwarded-host');
   else set('X-Forwarded-Host', request.publicAuthority);
@@ -119,25 +119,28 @@ export function buildUpstreamHeaders(
   return headers;
 }
 
-/** Whether a message is framed by anything but "chunked" (RFC 9112 section 6.1), which nobody here can take apart. */
+/** Whether a message has a framing other than "chunked" (RFC 9112 section 6.1), which Tidegate cannot decode. */
 export function hasForeignCoding(rawHeaders: RawHeaders): boolean {
   return headerValues(rawHeaders, 'transfer-encoding').some((coding) => coding.toLowerCase() !== 'chunked');
 }
 
-/** What a response is given on its way out, besides what upstream sent. */
+/** Changes to a response of upstream. */
 export type ResponseEdits = {
-  /** Fields to send in place of upstream's own of the same name (Vary is added, not replaced). */
+  /** Fields that replace upstream's own of the same name (Vary is added, not replaced). */
   readonly set: Readonly<Record<string, string>>;
-  /** Only an answer in chunks can; Node refuses to announce them before any other. */
+  /** Only a chunked answer can have trailers; Node refuses to announce them for any other. */
   readonly mayHaveTrailers: boolean;
   readonly names: LocationNames;
-  /** Whether pages of other origins are Tidegate's to let in: upstream's own Access-Control fields are left out. */
+  /** Whether Tidegate decides on other origins: upstream's own Access-Control fields are removed. */
   readonly ownsCors: boolean;
-  /** Edits a Location that leads to the front door, less scheme and authority; left out: it stays as it is. */
+  /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
   readonly editLocation?: ((location: string) => string) | undefined;
 };
 
-/** The response headers for the client: upstream's own, byte for byte, less what ends here; Location at the front door. */
+/**
+ * Builds the response headers for the client: upstream's own, byte for byte, less hop-by-hop fields; Location points
+ * here.
+ */
 export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
   const dropped = namedByConnection(rawHeaders);
   for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
@@ -165,7 +168,7 @@ function namedByConnection(rawHeaders: RawHeaders): Set<string> {
   return named;
 }
 
-/** Sends a head without anything of its body. Node's flushHeaders would encode it as UTF-8, and change bytes above ASCII. */
+/** Sends a head without its body. Node's flushHeaders would encode it as UTF-8, which changes bytes above ASCII. */
 export function sendHead(message: OutgoingMessage): void {
   message.write('', 'latin1');
 }

@@ -1,16 +1,16 @@
 import { parseWebAddress, type WebAddress } from '../http/web-address.ts';
 
 /**
- * What an absolute URL leads to. `here`: the front door or the registry behind it. `fixed`: the front door, by a name that the
+ * The target of an absolute URL. `here`: Tidegate or the registry behind it. `fixed`: Tidegate, by a name that the
  * registry was configured to give. `elsewhere`: anything else, such as object storage.
  */
 export type Place = 'here' | 'fixed' | 'elsewhere';
 
-/** The places that a Location may lead to, for one request. */
+/** The targets that a Location may have, for one request. */
 export type LocationNames = {
-  /** Host as the client sent it, and null for none; with `origin` it tells apart those who are answered alike. */
+  /** Host as the client sent it, null for none; together with `origin` it is the key of equal edits. */
   readonly host: string | null;
-  /** Scheme and authority by which the client reaches the front door; null: it did not say, and a Location becomes relative. */
+  /** Scheme and authority that the client uses; null: unknown, so a Location becomes relative. */
   readonly origin: string | null;
   findPlace(address: WebAddress, path: string): Place;
 };
@@ -33,15 +33,15 @@ function parseLocation(location: string): LocationParts | null {
 }
 
 function placeOf({ address, authority, rest }: LocationParts, names: LocationNames): Place {
-  // A registry that was told no name writes https:///v2/…, which some clients read as a host named v2.
+  // A registry that got no host writes https:///v2/…, which some clients read as a host named v2.
   if (authority === '') return 'here';
   return address === null ? 'elsewhere' : names.findPlace(address, rest.replace(/[?#].*/s, ''));
 }
 
 /**
- * Points a Location at the front door when it names the front door or the registry behind it, in whatever form. Path and query stay
- * byte for byte; what leads elsewhere stays as it is.
- * @param edit edits what follows the authority, or a relative reference, of a Location that leads here
+ * Points a Location here when it names Tidegate or the registry behind it, in any form. Path and query stay byte for
+ * byte; a Location elsewhere stays as it is.
+ * @param edit edits what follows the authority, or a relative reference, of a Location that points here
  */
 export function rewriteLocation(
   location: string,
@@ -59,7 +59,7 @@ export function rewriteLocation(
   return `${origin}${rest.startsWith('/') ? edit(rest) : rest}`;
 }
 
-/** Names the place elsewhere that a Location leads to; null for one that leads here. */
+/** Finds the foreign origin that a Location points to; null for one that points here. */
 export function findForeignPlace(location: string, names: LocationNames): string | null {
   const parts = parseLocation(location);
   return parts === null || placeOf(parts, names) !== 'elsewhere' ? null : parts.authority;

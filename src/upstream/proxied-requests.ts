@@ -17,8 +17,8 @@ export type OpenProxied = (
 type WebPass = (...args: unknown[]) => unknown;
 
 /**
- * Sets http-proxy up, which opens the upstream request and begins the request body; everything else that it would do is replaced,
- * because headers, paths, framing, errors and early ends must come through exactly.
+ * Sets up http-proxy, which only opens the upstream request and pipes the body. Everything else that it would do is
+ * replaced, because headers, paths, framing, errors and early ends must come through exactly.
  */
 export function createProxiedRequests(url: URL): OpenProxied {
   silenceDeprecation('DEP0060'); // util._extend, which http-proxy calls
@@ -29,23 +29,23 @@ export function createProxiedRequests(url: URL): OpenProxied {
       port: url.port,
     } as httpProxy.ProxyTarget & object,
     selfHandleResponse: true,
-    // The path is set raw when there is a connection: http-proxy's own joining would turn `//` and `\` into `/`.
+    // The raw path is set once there is a connection: http-proxy would turn `//` and `\` into `/`.
     toProxy: true,
     ignorePath: true,
   });
-  // Only the step that streams. Among the others, deleteLength gives a DELETE with a chunked body a content-length of 0,
-  // so that the body becomes the next request on the connection.
+  // Only the streaming step. Another step, deleteLength, gives a DELETE with a chunked body a content-length of 0, so
+  // that the body becomes the next request on the connection.
   const steps = proxy as unknown as { webPasses: WebPass[] };
   steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
 
   const listeners = new WeakMap<IncomingMessage, RequestEvents>();
   proxy.on('proxyReq', (request, req) => listeners.get(req)?.onSocket(request));
   proxy.on('proxyRes', (response, req) => listeners.get(req)?.onResponse(response));
-  // In place of the callback's error, where the client has left.
+  // Emitted instead of the callback's error if the client has left.
   proxy.on('econnreset', (error, req) => listeners.get(req)?.onError(error));
 
   return ({ req, res }, body, agent, events) => {
-    req.headers = {}; // http-proxy would send these, and Node's constructor the fields of an object in reverse
+    req.headers = {}; // http-proxy would send these, and Node's constructor would reverse the fields of an object
     listeners.set(req, events);
     const buffer = body as unknown as Stream; // it only calls its pipe
     proxy.web(req, res, { agent, buffer }, events.onError);

@@ -13,7 +13,10 @@ export type AskedRequest = {
   readonly headers: Readonly<Record<string, string | string[]>>;
 };
 
-/** Asks upstream and gives the answer whole, or null when its body has more than `maxBytes`. @throws OciError when there is none. */
+/**
+ * Requests from upstream and returns the whole answer, or null when its body exceeds `maxBytes`. @throws OciError when
+ * there is none.
+ */
 export type Ask = (request: AskedRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
 export type FetchRequest = {
@@ -33,18 +36,21 @@ export type Fetched = {
 };
 
 export type FetchLimits = {
-  /** Of a longer body nothing is given. */
+  /** The largest accepted body. */
   readonly maxBytes: number;
-  /** Ends the asking. */
+  /** Aborts the request. */
   readonly signal: AbortSignal;
-  /** Where room for the body is taken from as it comes, and given back when all of it is here; nothing is given of what finds none. */
+  /** Reserves room for the body as it arrives, and is given it back when all is here; without room there is no answer. */
   readonly room?: { take(bytes: number): boolean; give(bytes: number): void };
 };
 
-/** Asks upstream with GET on nobody's behalf. Gives null for an answer of more than `maxBytes`. @throws OciError when there is none. */
+/**
+ * Requests from upstream with GET, on behalf of no single client. Returns null for an answer of more than `maxBytes`.
+ * @throws OciError when there is none.
+ */
 export type Fetch = (request: FetchRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
-/** Builds the way manifests are fetched for everyone who waits for them. */
+/** Creates the fetch of manifests for all who wait for them. */
 export function createFetch(
   ask: Ask,
   upstreamAuthorization: string | null,
@@ -62,7 +68,7 @@ export function createFetch(
   };
 }
 
-/** Builds the way upstream is asked for small answers. */
+/** Creates the function that requests small answers from upstream. */
 export function createAsk(access: UpstreamAccess): Ask {
   const { url } = access.upstream;
   const openRequest = url.protocol === 'https:' ? httpsRequest : httpRequest;
@@ -108,7 +114,7 @@ export function createAsk(access: UpstreamAccess): Ask {
     });
 }
 
-/** Reads an answer to its end, and tells once what became of it. */
+/** Reads an answer to its end, and reports its outcome once. */
 function collectAnswer(
   answer: IncomingMessage,
   { maxBytes, room }: FetchLimits,

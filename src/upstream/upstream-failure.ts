@@ -1,6 +1,6 @@
 import { OciError } from '../registry/error.ts';
 
-/** What an operator should look at, by the error code of Node or OpenSSL. */
+/** What an operator should check, by the error code of Node or OpenSSL. */
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there: is the registry running, and is upstream.url right?',
   ENOTFOUND: 'its host name does not resolve: is upstream.url right?',
@@ -20,20 +20,20 @@ const hints: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name than the one in upstream.url',
 };
 
-/** What is missing here, and not at upstream. */
+/** Errors of this machine, not of upstream. */
 const shortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
 /**
- * Whether a request failed for what its connection had come to since its last use, and may succeed on another: upstream has closed it, or
- * what came is no answer but something that was left over from the one before.
+ * Whether a request failed because its connection was stale, and may succeed on another: upstream has closed it, or
+ * leftover bytes of the previous answer came.
  */
 export function isStale(reusedSocket: boolean, { code = '' }: { readonly code?: string }): boolean {
   return reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE' || code.startsWith('HPE_'));
 }
 
 /**
- * The 502 for a request that upstream gave no answer to; a 503 where it could not be asked for want of a file descriptor. The client
- * learns only that; the reason, which may name internal addresses, is the cause's message, for the log.
+ * Creates the 502 for a request without an answer; a 503 if no file descriptor was left. The client learns only that.
+ * The reason, which may name internal addresses, is the cause's message, for the log.
  */
 export function describeUpstreamFailure(error: Error & { code?: string }): OciError {
   const code = error.code ?? '';

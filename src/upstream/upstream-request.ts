@@ -4,51 +4,51 @@ import type { Upstream } from './connections.ts';
 import { describeUpstreamFailure, isStale } from './upstream-failure.ts';
 import { setSocketTimeouts } from './upstream-socket.ts';
 
-/** Where requests go, and how long they may take. */
+/** Where requests go, and their timeouts. */
 export type UpstreamAccess = {
   readonly upstream: Upstream;
   readonly connectTimeoutMs: number;
-  /** How long upstream may be silent while it is upstream's turn, in milliseconds. */
+  /** How long upstream may be silent while it is waited for, in milliseconds. */
   readonly readTimeoutMs: number;
 };
 
-/** What is told of a request by whoever opened it. */
+/** The events of a request that its opener reports. */
 export type RequestEvents = {
-  /** It has its connection, and nothing has been sent. */
+  /** The request has its connection, and nothing has been sent. */
   readonly onSocket: (request: ClientRequest) => void;
   readonly onResponse: (response: IncomingMessage) => void;
   readonly onError: (error: Error & { code?: string }) => void;
 };
 
 export type UpstreamRequestOptions = {
-  /** Opens a request on one of the agent's connections. */
+  /** Opens a request on a connection of the agent. */
   readonly open: (agent: Agent, events: RequestEvents) => void;
-  /** Whether it may be sent twice: it has no body, and changes nothing. */
+  /** Whether it may be retried: it has no body, and changes nothing. */
   readonly isRepeatable: boolean;
-  /** Called when a request has its connection, for each that is opened. */
+  /** Called for each opened request when it has its connection. */
   readonly onSocket?: (request: ClientRequest) => void;
-  /** Asked when upstream has been silent for too long; left out: it always is. */
+  /** Called when upstream has been silent for too long: whether it is waited for. Left out: always. */
   readonly isUpstreamsTurn?: () => boolean;
   readonly onResponse: (response: IncomingMessage) => void;
-  /** No answer comes. Called also for what breaks an answer, of which its own 'close' tells, too. */
+  /** No answer comes. Also called when an answer breaks off, which its own 'close' reports too. */
   readonly onFailure: (error: OciError) => void;
-  /** Upstream was silent for too long, before its answer or in it. */
+  /** Upstream was silent for too long, before or within its answer. */
   readonly onSilence: (error: OciError) => void;
 };
 
-/** A request to upstream. The one who opened it must end it by `release` or `destroy`. */
+/** A request to upstream. Its opener must end it with `release` or `destroy`. */
 export type UpstreamRequest = {
-  /** The one that is under way; undefined: it has no connection yet. */
+  /** The connection in use; undefined: it has none yet. */
   readonly current: ClientRequest | undefined;
-  /** Watches it no more, and tells nothing more of it. */
+  /** Ends the timeouts and events. */
   release(): void;
-  /** Releases it, and ends its connection. */
+  /** Releases it, and destroys its connection. */
   destroy(): void;
 };
 
 /**
- * Opens a request to upstream: the one place that chooses its connection, tries once more when a kept one turns out stale, refuses a
- * change of protocols, and bounds connecting and silence.
+ * Opens a request to upstream. The only place that chooses the connection, retries once when a kept one is stale,
+ * refuses a change of protocols, and limits connecting and silence.
  */
 export function openUpstreamRequest(
   { upstream, connectTimeoutMs, readTimeoutMs }: UpstreamAccess,
@@ -99,7 +99,7 @@ export function openUpstreamRequest(
         options.onResponse(response);
       },
       onError: (error) => {
-        // One that is destroyed fails once more, in a way that looks like a stale connection.
+        // A destroyed request fails once more, with an error that looks like a stale connection.
         if (isReleased || hasFailed) return;
         hasFailed = true;
         if (reuses && !isAnswered && isStale(current?.reusedSocket === true, error)) {
@@ -127,7 +127,7 @@ export function openUpstreamRequest(
   };
 }
 
-/** A 101 comes as neither response nor error; without this Node would close the socket and say nothing. */
+/** A 101 is reported as neither response nor error; without this Node would close the socket silently. */
 function refuseUpgrade(request: ClientRequest, fail: (error: OciError) => void): void {
   request.once('upgrade', (_response, socket) => {
     socket.destroy();

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 
 export type SocketTimeouts = {
   readonly connectTimeoutMs: number;
-  /** How long the socket may be silent before `onIdle` is called, each time, in milliseconds. */
+  /** The silence of the socket after which `onIdle` is called, each time, in milliseconds. */
   readonly readTimeoutMs: number;
   readonly isNew: boolean;
   readonly isSecure: boolean;

@@ -1,35 +1,36 @@
 import { maxPieceBytes, minPieceBytes, type RelayBudget } from './relay-budget.ts';
 
-/** The memory of one body on its way. */
+/** The memory of one body in transfer. */
 export type BodyBuffers = {
-  /** A buffer of the size that is right just now, with anything in it. */
+  /** Returns a buffer of the currently right size, with arbitrary content. */
   take(): Buffer;
   /** Gives back a buffer that nothing reads or writes any more. */
   giveBack(buffer: Buffer): void;
-  /** The connection is over: buffers that were not given back are left to the garbage collector. */
+  /** Ends it: buffers that were not given back are left to the garbage collector. */
   readonly forget: () => void;
 };
 
-/** What a body begins with, where the budget has room for it, in bytes. */
+/** The first buffer size of a body, where the budget has room for it, in bytes. */
 const firstBytes = 32 * 1024;
 /** How many buffers of one size a body gets before it gets larger ones. */
 const buffersOfSize = 16;
-/** How much of what nobody uses just now is kept, in bytes. */
+/** The most unused memory that is kept, in bytes. */
 const maxFreeBytes = 4 * 1024 * 1024;
 
 /**
- * Builds what hands memory to bodies; its result opens one. Large buffers cost less time, small ones less memory: a body's grow as
- * it proceeds (a client that reads slowly does not get far), and all shrink as more waits for slow readers.
+ * Creates the allocator of body buffers; its result opens one body. Large buffers cost less time, small ones less
+ * memory. So a body's buffers grow as it proceeds (a client that reads slowly does not get far), and all shrink as more
+ * waits for slow readers.
  */
 export function createBodyBuffers(budget: RelayBudget): () => BodyBuffers {
-  /** The last given back is at the end. */
+  /** The buffer that was given back last is at the end. */
   const free: Buffer[] = [];
   let freeBytes = 0;
   return () => {
     let taken = 0;
     let heldBytes = 0;
     const release = (bytes: number) => {
-      const counted = Math.min(bytes, heldBytes); // nothing after forget()
+      const counted = Math.min(bytes, heldBytes); // does nothing after forget()
       heldBytes -= counted;
       budget.give(counted);
     };

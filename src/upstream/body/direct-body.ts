@@ -7,27 +7,27 @@ export type DirectBodyOptions = {
   readonly incoming: IncomingMessage;
   readonly res: ServerResponse;
   readonly openBuffers: () => BodyBuffers;
-  /** Called with the size of each piece as it is passed on. */
+  /** Called with the size of each forwarded piece. */
   readonly onBytes: (bytes: number) => void;
   /** Called when the last byte has been written. */
   readonly onEnd: () => void;
 };
 
-/** A body that goes from upstream's socket to the client's without passing Node's parser. */
+/** A body that bypasses Node's parser, from upstream's socket to the client's. */
 export type DirectBody = {
-  /** Whether the client has yet to take what has been read. */
+  /** Whether bytes wait for the client to read. */
   waitsForClient(): boolean;
-  /** To be called at the transfer's end, whatever it is; upstream's socket must be destroyed with it. */
+  /** Call it at the end of the transfer, however it ended; upstream's socket must be destroyed then. */
   close(): void;
 };
 
-/** What a body must have for this to pay, in bytes: the connection to upstream is given up for it. */
+/** The smallest body for which this pays, in bytes: the connection to upstream is given up for it. */
 const minBodyBytes = 1024 * 1024;
 
 /**
- * Passes the body of an answer to a GET on, straight from upstream's socket, when it is large and nothing but its length says where it
- * ends (RFC 9112 section 6.3): then there is nothing to parse in it. To be called in the 'response' event. Gives undefined where
- * that can't be; the body is then `incoming`'s, as ever.
+ * Forwards the body of an answer to a GET straight from upstream's socket. Only for a large body that is framed by its
+ * length alone (RFC 9112 section 6.3), which needs no parsing. Call it in the 'response' event. Returns undefined where
+ * this is not possible; then `incoming` delivers the body as usual.
  */
 export function relayDirectly(options: DirectBodyOptions): DirectBody | undefined {
   const { incoming, res, openBuffers, onBytes, onEnd } = options;
@@ -37,7 +37,7 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
   if (bodyBytes === undefined) return undefined;
 
   let leftBytes = bodyBytes;
-  /** Pieces that wait for the client; nothing is read meanwhile. */
+  /** Pieces that wait for the client; meanwhile nothing is read. */
   let waiting = 0;
   let isClosed = false;
   let next: Buffer | undefined;
@@ -47,7 +47,7 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
     waiting += 1;
     res.write(bytes, (error) => {
       const isCut = isClosed && leftBytes > 0;
-      // Memory of a write that was not carried out is left to the garbage collector: something may read it still.
+      // The memory of a failed write is left to the garbage collector, since it may still be read.
       if (error || isCut || client?.destroyed !== false) return;
       waiting -= 1;
       if (memory) buffers.giveBack(memory);
@@ -59,7 +59,7 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
 
   const isDiverted = divert(socket, {
     begin: () => {
-      // From here on Node's message must not ask the socket for more, which each read of it would do.
+      // From here on Node's message must not request more from the socket, which each read of it would do.
       incoming._read = () => {};
       const parsed = incoming.read() as Buffer | null;
       if (parsed) pass(parsed);
@@ -73,13 +73,13 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
       const memory = next;
       next = undefined;
       if (isClosed || !memory) return false;
-      // What comes after the announced length is nobody's.
+      // Bytes after the announced length belong to no answer.
       pass(bytes.length > leftBytes ? bytes.subarray(0, leftBytes) : bytes, memory);
       return false;
     },
   });
   if (!isDiverted) return undefined;
-  const buffers = openBuffers(); // the sink is not called before the response event is over
+  const buffers = openBuffers(); // the sink is not called before the response event has ended
   const close = () => {
     isClosed = true;
   };

@@ -5,22 +5,22 @@ export type ParsedBodyOptions = {
   readonly incoming: IncomingMessage;
   readonly res: ServerResponse;
   readonly budget: RelayBudget;
-  /** Called with the size of each piece as it is passed on. */
+  /** Called with the size of each forwarded piece. */
   readonly onBytes: (bytes: number) => void;
 };
 
-/** A body that Node's parser takes out of its chunks, or of TLS, on its way to the client. */
+/** A body that Node's parser delivers, from chunks or over TLS. */
 export type ParsedBody = {
-  /** Whether the client has yet to take what has been read. */
+  /** Whether bytes wait for the client to read. */
   waitsForClient(): boolean;
 };
 
-/** Beyond this a larger piece is of no use, in bytes: measured. */
+/** Larger pieces gain nothing, in bytes: measured. */
 const maxWindowBytes = 256 * 1024;
 
 /**
- * Passes the body of an answer on, and reads no more while too much of it waits for the client: what a `pipe` does, but that the bound follows
- * from what waits on all connections.
+ * Forwards the body of an answer, and stops reading while too much of it waits for the client. Does what `pipe` does,
+ * with a bound that depends on what waits on all connections.
  */
 export function relayParsed({ incoming, res, budget, onBytes }: ParsedBodyOptions): ParsedBody {
   let waitingBytes = 0;
@@ -31,7 +31,7 @@ export function relayParsed({ incoming, res, budget, onBytes }: ParsedBodyOption
     waitingBytes -= bytes;
     budget.give(bytes);
   };
-  // Not every write of a connection that is cut calls back.
+  // Not every write of a cut connection calls back.
   res.once('close', () => {
     release(waitingBytes);
     isOver = true;
