@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 
-/** Above dist/; what is compiled for the tests lies one folder deeper. */
+/** Above dist/; one folder deeper when compiled for tests. */
 const candidates = ['../../package.json', '../../../package.json'].map(
   (path) => new URL(path, import.meta.url),
 );

@@ -5,21 +5,21 @@ import { describeLeftOut, formatLeftOut, type LeftOut } from './skipped-blocks.t
 import { formatPem, readPemBlocks, type PemBlock } from './pem-blocks.ts';
 import { quote } from './trust.ts';
 
-/** The certificates of a PEM file, in their order, each once. */
+/** The certificates of a PEM file in order, without duplicates. */
 export type CertificateList = {
   readonly certificates: readonly [X509Certificate, ...X509Certificate[]];
-  /** Those and nothing else, as PEM, for what a server shows. */
+  /** The certificates as PEM, for a server's chain. */
   readonly chainPem: string;
-  /** The same as trust anchors: with the uses for which OpenSSL's TRUSTED CERTIFICATE trusts or rejects them. */
+  /** The certificates as trust anchors, with the uses that OpenSSL's TRUSTED CERTIFICATE trusts or rejects. */
   readonly anchorPem: string;
-  /** At most one sentence: what else is in the file. */
+  /** What else is in the file, in at most one sentence. */
   readonly warnings: readonly string[];
 };
 
 type ReadOptions = {
   /** What to do about a file that holds no certificate, as the end of a sentence. */
   readonly whenNone?: string;
-  /** Whether a private key belongs into the file, too. */
+  /** Whether the file may also hold a private key. */
   readonly holdsKey?: boolean;
 };
 
@@ -30,9 +30,9 @@ const trustedLabel = 'TRUSTED CERTIFICATE';
 const certificateLabels: readonly string[] = ['CERTIFICATE', 'X509 CERTIFICATE', trustedLabel];
 
 /**
- * Reads all certificates of a PEM text that was decoded as Latin-1; `path` is for sentences only. What OpenSSL is given must be made of
- * the result, never of the file: of a file OpenSSL skips silently what it can't read.
- * @throws OperatorError when one of them is damaged, or there is none
+ * Reads all certificates of a PEM text that was decoded as Latin-1; `path` is for messages only. Give OpenSSL only text
+ * made from the result, never the file: OpenSSL silently skips what it can't read.
+ * @throws OperatorError when a certificate is damaged, or there is none
  */
 export function readCertificateList(text: string, path: string, options: ReadOptions = {}): CertificateList {
   const { blocks, faults } = isUtf16(text) ? { blocks: [], faults: [] } : readPemBlocks(text);
@@ -55,7 +55,7 @@ export function readCertificateList(text: string, path: string, options: ReadOpt
   }
   const [one, ...others] = parsed.map(({ certificate }) => certificate);
   if (one === undefined) throw holdsNone(text, path, leftOut, options);
-  // Such as the other half of two files put together, one of them in UTF-16.
+  // Such as two joined files, one of them in UTF-16.
   const nul = text.indexOf('\0');
   if (nul !== -1) {
     const line = text.slice(0, nul).split(/\r\n|\r|\n/).length;
@@ -71,7 +71,10 @@ export function readCertificateList(text: string, path: string, options: ReadOpt
   };
 }
 
-/** As OpenSSL does: PEM_read_bio_X509_AUX takes a certificate under any of the labels with what is said of its trust behind it. */
+/**
+ * Follows OpenSSL: PEM_read_bio_X509_AUX accepts a certificate under any of the labels, with its trust settings behind
+ * it.
+ */
 function formatAnchor({ block, certificate }: Parsed): string {
   return block.label === trustedLabel
     ? formatPem(trustedLabel, block.der)
@@ -89,7 +92,7 @@ function parseBlock({ label, line, der, isEncrypted }: PemBlock, path: string): 
   if (length === null) throw damaged(path, line, 'it was cut off');
   if (label !== trustedLabel && length < der.length) throw damaged(path, line, 'bytes follow it');
   try {
-    if (length < der.length) new X509Certificate(formatPem(trustedLabel, der)); // what is said of its trust is in order
+    if (length < der.length) new X509Certificate(formatPem(trustedLabel, der)); // the trust settings are well-formed
     return new X509Certificate(der.subarray(0, length));
   } catch (cause) {
     throw damaged(path, line, 'it is not a certificate', cause);

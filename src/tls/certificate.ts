@@ -15,7 +15,7 @@ type CertificateFiles = {
   /** PEM, leaf first, then intermediates. */
   certPath: string;
   keyPath: string;
-  /** PEM of the CAs whose client certificates are demanded; null: none is. */
+  /** PEM of the CAs for client certificates; null: none are demanded. */
   clientCaPath: string | null;
   now: Date;
 };
@@ -27,15 +27,15 @@ export type ServerCertificate = {
   /** DNS and IP names of the leaf. */
   names: string[];
   notAfter: Date;
-  /** What of the files is not used, one sentence each, for the log. */
+  /** What is not used of the files, one sentence each, for the log. */
   leftOut: string[];
-  /** The same of what else is not as it should be. */
+  /** Other warnings, likewise. */
   warnings: string[];
 };
 
 /**
- * Loads what a TLS listener needs and checks all that would otherwise fail later, one handshake at a time.
- * @throws OperatorError naming the file and the way out.
+ * Loads what a TLS listener needs, and checks everything that would otherwise fail at each handshake.
+ * @throws OperatorError that names the file and the fix.
  */
 export async function loadServerCertificate(files: CertificateFiles): Promise<ServerCertificate> {
   const { certPath, keyPath, clientCaPath, now } = files;
@@ -120,7 +120,7 @@ const contextRemedies: Readonly<Record<string, string>> = {
   ERR_SSL_CA_MD_TOO_WEAK: 'have it issued again, signed with SHA-256',
 };
 
-/** OpenSSL has the last word: it refuses, say, keys that are too short for its security level. */
+/** Lets OpenSSL decide last: it refuses, for example, keys that are too short for its security level. */
 function checkContext(cert: string, key: string, certPath: string): void {
   try {
     createSecureContext({ cert, key });

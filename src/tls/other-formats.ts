@@ -1,11 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { quote } from './trust.ts';
 
-/** What a file without a PEM block is, and the command that makes PEM of it. */
+/** The format of a file without a PEM block, and the command that converts it to PEM. */
 export type ForeignForm = {
   /** As the end of a sentence. */
   readonly what: string;
-  /** Null where the caller knows best what to do. */
+  /** Null where the caller decides what to do. */
   readonly remedy: string | null;
 };
 
@@ -18,7 +18,7 @@ export function isPkcs7(der: Buffer): boolean {
   return der[0] === 0x30 && der.subarray(0, 32).includes(signedData);
 }
 
-/** Tells what a file holds that holds no usable PEM block; `text` was decoded as Latin-1. */
+/** Detects the format of a file without a usable PEM block; `text` was decoded as Latin-1. */
 export function describeForeignForm(text: string, path: string): ForeignForm {
   const from = quote(path);
   const to = quote(`${path}.pem`);
@@ -90,7 +90,7 @@ function describeBase64(text: string, from: string, to: string): ForeignForm | n
     : null;
 }
 
-/** The length of the DER structure that bytes begin with, its head included (X.690 section 8.1.3); null when they hold no whole one. */
+/** Measures the DER structure that bytes begin with, head included (X.690 section 8.1.3); null when it is incomplete. */
 export function derLength(bytes: Uint8Array): number | null {
   const [, first = 0x80] = bytes;
   let length = first;

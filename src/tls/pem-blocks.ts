@@ -1,6 +1,6 @@
-/** A block of a PEM file (RFC 7468) whose Base64 is in order. */
+/** A block of a PEM file (RFC 7468) with valid Base64. */
 export type PemBlock = {
-  /** What stands after BEGIN, such as CERTIFICATE. */
+  /** The label after BEGIN, such as CERTIFICATE. */
   readonly label: string;
   /** The line of its BEGIN, counted from 1. */
   readonly line: number;
@@ -9,10 +9,10 @@ export type PemBlock = {
   readonly isEncrypted: boolean;
 };
 
-/** A part of a PEM file that was meant as a block and is none. */
+/** A part of a PEM file that is a broken block. */
 export type PemFault = {
   readonly line: number;
-  /** The block's label; of an END without a BEGIN, that of the END. */
+  /** The block's label; for an END without a BEGIN, that of the END. */
   readonly label: string;
   /** What is wrong, as the end of a sentence. */
   readonly reason: string;
@@ -21,11 +21,12 @@ export type PemFault = {
 export type PemText = { readonly blocks: readonly PemBlock[]; readonly faults: readonly PemFault[] };
 
 /**
- * Reads a PEM text that was decoded as Latin-1, in time linear to its length.
+ * Reads a PEM text that was decoded as Latin-1, in linear time.
  *
- * More is taken than OpenSSL takes, which skips in silence what it does not recognise: BEGIN and END may stand behind a byte order
- * mark, other text or each other on one line, be indented, and lines may end in CR alone. What OpenSSL gets is written anew
- * by {@link formatPem}, so that it reads just what was read here. Text around blocks is skipped, and so is a block after # on its line.
+ * Accepts more than OpenSSL, which silently skips what it does not recognise. BEGIN and END may follow a byte order
+ * mark, other text or each other on one line, may be indented, and lines may end in CR alone. {@link formatPem} writes
+ * the text for OpenSSL anew, so that both read the same. Text around blocks is skipped, and so is a block after # on
+ * its line.
  */
 export function readPemBlocks(text: string): PemText {
   const blocks: PemBlock[] = [];
@@ -68,7 +69,7 @@ export function formatPem(label: string, der: Uint8Array): string {
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');
 }
 
-/** Finds the line of a place; the places must be asked for in their order. */
+/** Finds the line of a position; call it with increasing positions. */
 function createLineFinder(text: string) {
   const ends = /\r\n|\r|\n/g;
   let next = ends.exec(text);
@@ -112,7 +113,10 @@ function decodeBody(
   return { der, isEncrypted: /^Proc-Type: *4, *ENCRYPTED/m.test(headers?.[0].replaceAll('\r', '\n') ?? '') };
 }
 
-/** Lines that are to begin or end a certificate and lack dashes, or have others: as characters of two bytes in UTF-8, U+2010 to U+2015. */
+/**
+ * Finds BEGIN and END lines of a certificate with missing or wrong dashes, such as U+2010 to U+2015 (two bytes in
+ * UTF-8).
+ */
 function findBrokenBoundaries(text: string): PemFault[] {
   const dash = '(?:-|\\xe2\\x80[\\x90-\\x95])';
   const form = new RegExp(

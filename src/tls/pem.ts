@@ -3,7 +3,7 @@ import { OperatorError } from '../system/operator-error.ts';
 import { readRegularFile } from '../system/regular-file.ts';
 import { readCertificateList } from './certificate-list.ts';
 
-/** The certificates of a PEM file in their order; `path` is for the error only. @throws OperatorError */
+/** Loads the certificates of a PEM file in order; `path` is for the error only. @throws OperatorError */
 export function parseCertificates(
   pem: string,
   path: string,
@@ -11,7 +11,10 @@ export function parseCertificates(
   return readCertificateList(pem, path).certificates;
 }
 
-/** Reads a text file. @throws OperatorError that names the file, the reason and `whenMissing`, what to do if it is not there. */
+/**
+ * Reads a text file. @throws OperatorError that names the file, the reason, and what to do if it is missing
+ * (`whenMissing`).
+ */
 export async function loadPem(path: string, whenMissing: string): Promise<string> {
   try {
     return await readRegularFile(path);
@@ -22,7 +25,7 @@ export async function loadPem(path: string, whenMissing: string): Promise<string
   }
 }
 
-/** As loadPem, but null when there is no such file. @throws OperatorError */
+/** Like loadPem, but null when there is no such file. @throws OperatorError */
 export async function loadPemIfAny(path: string): Promise<string | null> {
   try {
     return await loadPem(path, '');

@@ -8,15 +8,16 @@ import { quote } from './trust.ts';
 /** The private key of a PEM file. */
 export type PrivateKey = {
   readonly key: KeyObject;
-  /** That key and nothing else, as PKCS#8. */
+  /** The key as PKCS#8. */
   readonly pem: string;
-  /** At most one sentence: what else is in the file. */
+  /** What else is in the file, in at most one sentence. */
   readonly warnings: readonly string[];
 };
 
 /**
- * Reads the first private key of a PEM text that was decoded as Latin-1: PKCS#8, PKCS#1 (RSA) or SEC1 (EC); `path` is for sentences only.
- * @param holdsCertificate whether a certificate belongs into the file, too
+ * Reads the first private key of a PEM text that was decoded as Latin-1: PKCS#8, PKCS#1 (RSA) or SEC1 (EC); `path` is
+ * for messages only.
+ * @param holdsCertificate whether the file may also hold a certificate
  * @throws OperatorError when there is none, or it is damaged or encrypted with a password
  */
 export function readPrivateKey(

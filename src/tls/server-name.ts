@@ -2,10 +2,10 @@ import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { OperatorError } from '../system/operator-error.ts';
 
-/** A name under which clients reach the registry, in the form in which it stands in a certificate's SAN. */
+/** A name that clients use for the registry, in the form of a certificate's SAN. */
 export type ServerName = { kind: 'dns' | 'ip'; value: string };
 
-// RFC 1123 section 2.1, plus the underscore: not a host name by the letter, but machines carry such names.
+// RFC 1123 section 2.1, plus the underscore, which is not allowed in host names but occurs in machine names.
 const label = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /**
@@ -44,14 +44,14 @@ export function parseServerName(text: string): ServerName {
 /** Parses an IPv4 or IPv6 literal into its canonical form (RFC 5952). @throws OperatorError for anything else. */
 export function parseServerIp(text: string): ServerName {
   const version = isIP(text);
-  // A zone ("fe80::1%eth0") has a meaning on one machine only and no place in a certificate.
+  // A zone ("fe80::1%eth0") is meaningful on one machine only, and is not allowed in a certificate.
   if (version === 0 || text.includes('%')) {
     throw new OperatorError(`"${text}" is not an IP address: give one as in 192.0.2.10 or 2001:db8::10.`);
   }
   return { kind: 'ip', value: version === 6 ? canonicalIpv6(text) : text };
 }
 
-/** Parses the DNS and IP names out of Node's X509Certificate.subjectAltName; other kinds of names are left out. */
+/** Parses the DNS and IP names in Node's X509Certificate.subjectAltName; ignores other kinds of names. */
 export function parseAltNames(subjectAltName: string | undefined): ServerName[] {
   const names: ServerName[] = [];
   // Node puts a value that holds a comma or a quote into quotes, so that it can't pass for several entries.

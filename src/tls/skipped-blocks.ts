@@ -2,7 +2,7 @@
 export type LeftOut = {
   readonly line: number;
   readonly label: string;
-  /** Why, where its label alone does not say so. */
+  /** The reason, unless the label says it. */
   readonly reason?: string;
 };
 
@@ -18,7 +18,7 @@ const kinds: readonly (readonly [RegExp, string])[] = [
   [/PUBLIC KEY$/, 'a public key'],
 ];
 
-/** The sentence that names what is not used of a file, by line; none where all is. */
+/** Names the unused blocks of a file by line, in a sentence; none if all are used. */
 export function formatLeftOut(path: string, leftOut: readonly LeftOut[]): string[] {
   return leftOut.length === 0 ? [] : [`${path}: not used: ${describeLeftOut(leftOut)}.`];
 }

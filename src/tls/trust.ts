@@ -3,12 +3,12 @@ import { isIPv6 } from 'node:net';
 type TrustTarget = {
   /** Absolute path of ca.crt. */
   caPath: string;
-  /** Names under which clients reach the registry: no wildcards, IPv6 without brackets. */
+  /** Names that clients use for the registry: no wildcards, IPv6 without brackets. */
   hosts: readonly string[];
   port: number;
 };
 
-/** The steps, ready to be typed, that make each kind of client trust the CA. @returns lines, the last one ended. */
+/** Writes the commands that make each kind of client trust the CA. @returns lines, the last one ended. */
 export function formatTrustSteps({ caPath, hosts, port }: TrustTarget): string {
   const ca = quote(caPath);
   const registries = hosts.map((host) => formatRegistry(host, port));
@@ -49,7 +49,10 @@ export function formatTrustSteps({ caPath, hosts, port }: TrustTarget): string {
   ]);
 }
 
-/** The two commands that most people need, for Docker and for Podman and its kin. @returns lines, the last one ended. */
+/**
+ * Writes the two commands that most people need, for Docker and for Podman and its relatives. @returns lines, the last
+ * one ended.
+ */
 export function formatDockerTrust({
   caPath,
   host,
@@ -67,8 +70,8 @@ export function formatDockerTrust({
 }
 
 /**
- * HOST[:PORT] as it stands in an image's name, and so in the name of the folder in certs.d. 443 is left out, but not
- * after a name without a dot: clients take `myhost/app` for `docker.io/myhost/app`, and `myhost:443/app` for a registry.
+ * Formats HOST[:PORT] as in an image's name, and so in the folder's name in certs.d. 443 is left out, but not after a
+ * name without a dot: clients read `myhost/app` as `docker.io/myhost/app`, and `myhost:443/app` as a registry.
  */
 export function formatRegistry(host: string, port: number): string {
   const name = isIPv6(host) ? `[${host}]` : host;
@@ -94,7 +97,7 @@ function installCommand(caPath: string, folder: string, registry: string): strin
   return `sudo install -D -m 644 ${quote(caPath)} ${quote(`${folder}/${registry}/ca.crt`)}`;
 }
 
-/** A word for a POSIX shell: in single quotes if it holds more than plain characters. */
+/** Quotes a word for a POSIX shell, if it holds more than plain characters. */
 export function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

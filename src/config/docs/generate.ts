@@ -4,7 +4,7 @@ import { formatReference } from './reference.ts';
 
 /*
  * Writes config/schema.json and config/REFERENCE.md from the schema (`npm run generate`); with --check, only says
- * whether they are what would be written.
+ * whether they are up to date.
  */
 const files = [
   { name: 'config/schema.json', content: formatJsonSchema() },
@@ -13,7 +13,7 @@ const files = [
 const isCheck = process.argv.includes('--check');
 
 for (const { name, content } of files) {
-  // From dist/config/ two folders up: the package's own folder, wherever it is called from.
+  // The package's folder, wherever the program is called from.
   const url = new URL(`../../../${name}`, import.meta.url);
   if (!isCheck) {
     await writeFile(url, content);

@@ -1,7 +1,10 @@
 import * as z from 'zod';
 import { configKeys, groupPaths, topNames, type ConfigKey } from '../schema/key-list.ts';
 
-/** The JSON Schema (draft 7, which editors know best) of a flat file and of one with flavors; ends with a newline. */
+/**
+ * Renders the JSON Schema (draft 7, which editors support best) of a flat file and of one with flavors; ends with a
+ * newline.
+ */
 export function formatJsonSchema(): string {
   const properties = Object.fromEntries(
     topNames.map((name) => {

@@ -47,7 +47,7 @@ function formatSection(section: string): string {
   return `## ${section === '' ? 'Outside the sections' : section}\n\n${head}\n${rows.join('\n')}\n`;
 }
 
-/** As it is written in YAML. */
+/** Formats a value as YAML. */
 function formatDefault(fallback: unknown): string {
   if (Array.isArray(fallback)) return `[${fallback.join(', ')}]`;
   if (typeof fallback === 'object' && fallback !== null) return JSON.stringify(fallback);

@@ -10,7 +10,7 @@ import { parseYamlTree, type YamlFault } from './yaml-tree.ts';
 const defaultPath = path.join('config', 'tidegate.yml');
 const maxBytes = 1024 ** 2;
 
-/** What a file, or the absence of one, says. */
+/** The content of the file, or of none. */
 type ConfigFile = {
   readonly configPath: string | null;
   /** Whether there is a file with nothing in it, not even a comment. */
@@ -88,7 +88,7 @@ async function readText(configPath: string, shown: string, isNamed: boolean): Pr
   }
 }
 
-/** Reads one byte more than is allowed at most; a file's claimed size says nothing for devices and pipes. */
+/** Reads at most one byte more than allowed; the claimed size means nothing for devices and pipes. */
 async function readBounded(configPath: string): Promise<Buffer> {
   const file = await open(configPath, 'r');
   try {

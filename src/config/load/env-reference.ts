@@ -1,4 +1,4 @@
-/** What `_env:NAME` or `_env:NAME:default` asks for; the default may hold colons. */
+/** A parsed `_env:NAME` or `_env:NAME:default`; the default may hold colons. */
 type EnvReference = { readonly name: string; readonly fallback: string | undefined };
 
 /** Reads a value that begins with `_env:`; throws a RangeError when no variable's name follows. */
@@ -10,7 +10,7 @@ export function parseEnvReference(text: string): EnvReference {
   return { name, fallback };
 }
 
-/** Whether a value of the file asks for an environment variable. */
+/** Whether a value of the file refers to an environment variable. */
 export function isEnvReference(value: unknown): value is string {
   return typeof value === 'string' && value.startsWith('_env:');
 }

@@ -4,7 +4,7 @@ import type { Problem } from './problem.ts';
 
 const prefix = 'TIDEGATE_';
 
-/** What Kubernetes and Docker links inject for services called `tidegate` or `tidegate-…`; says nothing to this program. */
+/** Variables that Kubernetes and Docker links inject for services called `tidegate` or `tidegate-…`; they are ignored. */
 const serviceLink =
   /^TIDEGATE_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 
@@ -27,7 +27,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): {
   const problems: Problem[] = [];
   for (const [variable, text] of Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!variable.startsWith(prefix) || variable === 'TIDEGATE_FLAVOR' || text === undefined) continue;
-    // A service called tidegate-admin has a variable that is named like the one of a key.
+    // A service called tidegate-admin injects a variable with the name of a key.
     if (isServiceLink(variable, text)) continue;
     const path = pathByName.get(stripUnderscores(variable));
     if (path === undefined) {

@@ -45,7 +45,7 @@ function readGroup(
   found: Found,
 ): void {
   if (mapping.kind !== 'mapping') {
-    // One whose keys are all commented out is null, and means its defaults.
+    // A section whose keys are all commented out is null: its defaults apply.
     if (mapping.kind === 'scalar' && mapping.value === null) return;
     found.problems.push({ place: `${shown}:${groupLine}`, key: group, wrong: 'must be a mapping of keys' });
     return;
@@ -80,7 +80,7 @@ function readKey(
   env: NodeJS.ProcessEnv,
   { settings, problems }: Found,
 ): void {
-  // A scalar's or list's own line, so that a value from `common` or an anchor is named where it is written.
+  // The line of the scalar or list itself, so that a value from `common` or an anchor is reported where it is written.
   const place = `${shown}:${node.line}`;
   try {
     const placeOf = (path: readonly PropertyKey[]) => `${shown}:${findLine(node, path)}`;
@@ -104,7 +104,7 @@ function readValue(key: ConfigKey, node: YamlNode, env: NodeJS.ProcessEnv): unkn
   return parseText(key.path, text);
 }
 
-/** The line of the part at this path, or of as much of the path as there is. */
+/** The line of the node at this path, or of its nearest existing parent. */
 function findLine(node: YamlNode, path: readonly PropertyKey[]): number {
   const [step, ...rest] = path;
   const entry = node.kind === 'mapping' ? node.entries.get(String(step)) : undefined;

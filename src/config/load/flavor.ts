@@ -2,7 +2,7 @@ import { sectionNames, topNames } from '../schema/key-list.ts';
 import { findNearName } from './near-name.ts';
 import type { YamlEntry, YamlFault, YamlMapping, YamlNode } from './yaml-tree.ts';
 
-/** Which flavor is asked for: by the flag, or else by the environment. */
+/** Chooses the flavor: by the flag, else by the environment. */
 export type FlavorChoice = { readonly name: string; readonly by: string; readonly isFlag: boolean };
 
 /** `--flavor`, else TIDEGATE_FLAVOR, else SETTINGS_FLAVOR (the first docker-registry's name for it), else dev. */
@@ -15,7 +15,7 @@ export function chooseFlavor(flag: string | undefined, env: NodeJS.ProcessEnv): 
   return { name: 'dev', by: 'the default', isFlag: false };
 }
 
-/** The one document that a file means: itself when it is flat, or `common` merged under the chosen flavor. */
+/** Resolves the flavors of a file: a flat document stays, otherwise `common` is merged under the chosen flavor. */
 export function selectFlavor(
   document: YamlMapping,
   choice: FlavorChoice,
@@ -59,7 +59,7 @@ function selectNamed(document: YamlMapping, choice: FlavorChoice) {
   return { document: merged, flavor: choice.name, faults };
 }
 
-/** A mapping that holds a section or a key of the top, or one that has a flavor's usual name. */
+/** Whether it is a flavor: a mapping with a section or a top-level key in it, or with a flavor's usual name. */
 function isFlavor(name: string, node: YamlNode): boolean {
   if (topNames.includes(name)) return false;
   if (['common', 'dev', 'prod', 'test'].includes(name)) return true;

@@ -18,14 +18,14 @@ export type ConfigSources = {
   readonly cwd: string;
 };
 
-/** A checked configuration and what is known of its origin. */
+/** A checked configuration and its origin. */
 export type LoadedConfig = {
   readonly config: Config;
   /** Absolute; null when there is no file. */
   readonly configPath: string | null;
   /** Whether there is a file with nothing in it, not even a comment. */
   readonly isEmpty: boolean;
-  /** The folder that relative paths are relative to; absolute. */
+  /** The base folder of relative paths; absolute. */
   readonly baseDir: string;
   /** Null when the file has no flavors. */
   readonly flavor: string | null;
@@ -33,7 +33,7 @@ export type LoadedConfig = {
   readonly settings: ReadonlyMap<string, Setting>;
 };
 
-/** More lines than this help nobody. */
+/** The most problems that are shown. */
 const maxProblems = 50;
 
 /** Reads file, environment and flags (later wins); throws one OperatorError that names every problem, a line each. */

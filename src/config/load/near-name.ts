@@ -1,8 +1,8 @@
-/** The name among `names` that differs from `typed` by the fewest letters, case aside; undefined when none is near. */
+/** Finds the name that differs from `typed` by the fewest letters, ignoring case; undefined when none is near. */
 export function findNearName(typed: string, names: Iterable<string>): string | undefined {
   if (typed.length > 64) return undefined;
   let nearest: string | undefined;
-  // A third of the letters may be wrong, but never all of a short name.
+  // Up to a third of the letters may be wrong, but never all of a short name.
   let bound = Math.max(1, Math.floor(typed.length / 3)) + 1;
   for (const name of names) {
     const distance = countEdits(typed.toLowerCase(), name.toLowerCase());

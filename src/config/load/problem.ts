@@ -1,4 +1,4 @@
-/** One thing that is wrong with the configuration, and where. */
+/** A problem of the configuration, and its place. */
 export type Problem = {
   /** `file:line`, the name of an environment variable, or a flag. */
   readonly place: string;

@@ -1,17 +1,17 @@
 import { configKeys } from '../schema/key-list.ts';
 import { parseYamlTree, type YamlNode } from './yaml-tree.ts';
 
-/** A value that a source gives to a key, in YAML form, and where it is written (`file:line`, a variable, a flag). */
+/** The value of a key from one source, in YAML form, and its place (`file:line`, a variable, a flag). */
 export type Setting = {
   readonly place: string;
   readonly value: unknown;
-  /** Where a part of it is written, by its path within it; left out: there, too. */
+  /** The place of a part, by its path; left out: the same. */
   readonly placeOf?: (path: readonly PropertyKey[]) => string;
 };
 
 /**
- * Brings the text of an environment variable, a flag or `_env:` into the YAML form of its key.
- * @throws RangeError that says why it has none.
+ * Converts the text of an environment variable, a flag or `_env:` to the YAML form of its key.
+ * @throws RangeError that says why it can't.
  */
 export function parseText(keyPath: string, text: string): unknown {
   const key = configKeys.get(keyPath);
@@ -36,8 +36,8 @@ export function parseText(keyPath: string, text: string): unknown {
 }
 
 /**
- * The value of a node and all below it.
- * @throws RangeError for one that is empty: it would mean its default, which for a policy is that everything is allowed.
+ * Reads the value of a node and all below it.
+ * @throws RangeError for an empty one: it would mean the default, which for a policy allows everything.
  */
 export function readTree(node: YamlNode): unknown {
   if (node.kind === 'scalar' && node.value === null)

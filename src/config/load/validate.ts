@@ -25,7 +25,7 @@ export function validateSettings(
 
 type Group = Record<string, unknown>;
 
-/** The object at this path, made where it is missing. */
+/** Returns the object at this path, and creates it if missing. */
 function enter(input: Group, segments: readonly string[]): Group {
   return segments.reduce((group, name) => (group[name] ??= {}) as Group, input);
 }
@@ -57,7 +57,7 @@ function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Settin
   };
 }
 
-/** A problem in a value of several levels: the line of the very part tells which of them is meant. */
+/** A problem in a nested value: the line of that part. */
 function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting, value: unknown): Problem {
   const within = issue.path.slice(key.segments.length);
   const place = setting.placeOf?.(within) ?? setting.place;

@@ -17,19 +17,19 @@ export type YamlEntry = { readonly line: number; readonly node: YamlNode };
 
 export type YamlFault = { readonly line: number; readonly wrong: string };
 
-/** Bounds what aliases of aliases can unfold to ("billion laughs"), and the depth of the recursion. */
+/** Limits the expansion of aliases of aliases ("billion laughs"), and the depth of the recursion. */
 const maxNodes = 100_000;
 const maxDepth = 32;
 
-/** Signals that unfolding was given up; never leaves this file. */
+/** Aborts the expansion; never leaves this file. */
 class TooLarge extends Error {}
 
-/** Names that reach an object's prototype; nothing here is looked up by them, and no key or flavor may be called so. */
+/** Names that reach an object's prototype. Nothing is looked up by them, but no key or flavor may have one. */
 const forbiddenNames = new Set(['__proto__', 'constructor', 'prototype']);
 
 /**
- * A placeholder that people write without quotes, and its stand-in while YAML is read, which would take its braces for
- * brackets of its own within `[ ]` and `{ }`. The stand-in has characters that Unicode leaves for private use.
+ * A placeholder that people write without quotes, and its stand-in while YAML is parsed, which would read its braces as
+ * brackets within `[ ]` and `{ }`. The stand-in uses Unicode's private-use characters.
  */
 const placeholder = '${user}';
 const standIn = '$\uE000user\uE001';
@@ -42,9 +42,9 @@ export function parseYamlTree(text: string): { root: YamlNode | undefined; fault
   try {
     const document = parseDocument(text.replaceAll(placeholder, standIn), {
       lineCounter: lines,
-      // A pretty error repeats the source line, which may hold a password.
+      // A "pretty" error repeats the source line, which may hold a password.
       prettyErrors: false,
-      // The library compares each key with each other; the conversion below finds duplicates in one pass.
+      // Off, since the library compares all keys pairwise; the conversion below finds duplicates in one pass.
       uniqueKeys: false,
       schema: 'core',
       merge: false,
@@ -56,14 +56,14 @@ export function parseYamlTree(text: string): { root: YamlNode | undefined; fault
         fault.code === 'MULTIPLE_DOCS'
           ? 'a second document begins here: one file holds one'
           : `this is not valid YAML: ${fault.message}`;
-      // One slip is often followed by others in its line that are only its echo.
+      // One mistake often causes others in its line.
       if (faults.at(-1)?.line !== line) faults.push({ line, wrong });
     }
     if (faults.length > 0) return { root: undefined, faults };
     const root = convertDocument(document.contents, lineAt, faults);
     return { root, faults };
   } catch (error) {
-    // RangeError: the library's own recursion ran out of stack on thousands of nested brackets.
+    // RangeError: the library's recursion exhausted the stack on thousands of nested brackets.
     if (!(error instanceof TooLarge || error instanceof RangeError)) throw error;
     const wrong = `the document is nested deeper than ${maxDepth} levels or unfolds to more than ${maxNodes} values`;
     return { root: undefined, faults: [{ line: 1, wrong }] };
@@ -101,8 +101,8 @@ function convertDocument(
       );
       converted = { kind: 'list', line, items };
     } else converted = { kind: 'scalar', line, value: restore(node.value) };
-    // After the content, so that an alias to a node that is still open has no anchor instead of no end; and only
-    // where the anchor is written, for a later one of the same name wins (YAML 1.2.2 section 7.1).
+    // Registered after the content, so that an alias to an unfinished node has no anchor instead of no end; and only
+    // where the anchor is written, since a later one of the same name wins (YAML 1.2.2 section 7.1).
     if (node.anchor !== undefined && !isUnfolding) anchors.set(node.anchor, node);
     return converted;
   }
@@ -134,7 +134,7 @@ function convertDocument(
   function addMerged(node: YamlNode, merged: Map<string, YamlEntry>, line: number): void {
     for (const source of node.kind === 'list' ? node.items : [node]) {
       if (source.kind !== 'mapping') faults.push({ line, wrong: '<< needs the alias of a mapping' });
-      // Of several merged mappings the earlier one wins.
+      // The first of several merged mappings wins.
       else for (const [key, entry] of source.entries) if (!merged.has(key)) merged.set(key, entry);
     }
   }

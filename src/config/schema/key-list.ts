@@ -19,7 +19,7 @@ export type ConfigKey = KeyType & {
   readonly description: string;
 };
 
-/** What may stand at the top of a document, sections and keys, in the schema's order. */
+/** The top-level names of a document, sections and keys, in the schema's order. */
 export const topNames: readonly string[] = Object.keys(configSchema.shape);
 
 /** Every key by its path, in the schema's order. */
@@ -58,13 +58,13 @@ export function readConfigValue(config: Config, segments: readonly string[]): un
   );
 }
 
-/** What is wrong with a section that does not exist. */
+/** Describes the fault of an unknown section. */
 export function explainUnknownSection(name: string): string {
   const near = findNearName(name, topNames) ?? findByName(name);
   return `there is no such section${near === undefined ? '' : `, did you mean ${near}?`}`;
 }
 
-/** What is wrong with a key that does not exist; a right name in the wrong section is found too. */
+/** Describes the fault of an unknown key; also finds a right name in the wrong section. */
 export function explainUnknownKey(path: string): string {
   const near = findByName(path.slice(path.indexOf('.') + 1)) ?? findNearName(path, configKeys.keys());
   return `there is no such key${near === undefined ? '' : `, did you mean ${near}?`}`;

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { configKeys, readConfigValue } from './key-list.ts';
 import type { Config } from './schema.ts';
 
-/** Keys, and groups of keys, whose change takes effect with the next start: all others do so with a reload. */
+/** Keys, and groups of keys, whose change needs a restart; all others change with a reload. */
 export const restartKeys: readonly string[] = [
   'listen.host',
   'listen.port',
@@ -11,32 +11,32 @@ export const restartKeys: readonly string[] = [
   'cache.driver',
   'cache.maxBytes',
   'cache.redis',
-  // Node takes these two when it makes the server, and not later.
+  // Node reads these two only when it creates the server.
   'limits.headerBytes',
   'limits.handshakeTimeout',
-  // Locks outlive a reload, and so do the rules they follow.
+  // Locks outlive a reload, and so do their settings.
   'auth.throttle',
   'admin',
   'log',
 ];
 
-/** What is in a Redis is kept under upstream's name: there, one process with another name than the rest would not hear of their writes. */
+/** Keys in Redis contain upstream's URL: a process with another URL would not learn of the others' writes. */
 export const restartKeysWithRedis: readonly string[] = ['upstream.url'];
 
-/** What the reference says of a key; null for one that a reload changes. */
+/** The reference's note on a key; null for one that a reload changes. */
 export function describeRestart(path: string): string | null {
   if (covers(restartKeys, path)) return 'A change needs a restart.';
   if (covers(restartKeysWithRedis, path)) return 'A change needs a restart where cache.driver is redis.';
   return null;
 }
 
-/** What comes of a newly loaded configuration while one is in effect. */
+/** The result of loading a new configuration. */
 export type ReloadedConfig = {
-  /** The new one, with the values in effect of what needs a restart. */
+  /** The new configuration; keys that need a restart keep the value in effect. */
   readonly config: Config;
-  /** The keys that differ and can be changed, by path. */
+  /** The changed keys that take effect, by path. */
   readonly changed: readonly string[];
-  /** The keys that differ and stay as they are. */
+  /** The changed keys that keep their value until a restart. */
   readonly needRestart: readonly string[];
 };
 

@@ -6,7 +6,7 @@ import { writeFileSet, type PendingFile } from '../../system/file-set.ts';
 import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 
-/** Where a CA's certificate and key are, and what to do once it has expired. */
+/** The paths of a CA's certificate and key, and what to do once it has expired. */
 export type AuthorityPlace = { cert: string; key: string; whenExpired: string };
 
 /**
@@ -57,7 +57,10 @@ export function isIssuedBy(leaf: X509Certificate, ca: CertificateAuthority): boo
   return leaf.checkIssued(issuer) && leaf.verify(issuer.publicKey);
 }
 
-/** What a link points to belongs to someone else (/etc/letsencrypt/live, a secret's mount). @throws OperatorError */
+/**
+ * Refuses symbolic links: their targets belong to someone else (/etc/letsencrypt/live, a secret's mount). @throws
+ * OperatorError
+ */
 export async function refuseLink(path: string, maker: string, remedy: string): Promise<void> {
   const stats = await lstat(path).catch(() => null);
   if (stats !== null && !stats.isFile()) {
@@ -87,7 +90,7 @@ const hints: Readonly<Record<string, string>> = {
   EBUSY: mountedAlone,
 };
 
-/** Writes certificates and keys as writeFileSet does, into a folder that is made if need be. @throws OperatorError */
+/** Writes certificates and keys like writeFileSet, and creates the folder if needed. @throws OperatorError */
 export async function writeCertificates(outDir: string, files: readonly PendingFile[]): Promise<void> {
   try {
     await mkdir(outDir, { recursive: true, mode: 0o755 });

@@ -11,7 +11,7 @@ import forge from 'node-forge';
 import type { ServerName } from '../server-name.ts';
 
 const dayMs = 86_400_000;
-/** Clocks of clients that run a little late accept a new certificate too. */
+/** So that clients whose clocks are a little late accept a new certificate. */
 const backdateMs = 3_600_000;
 const authorityDays = 3650;
 /** RFC 5280 appendix A, ub-common-name. */
@@ -39,7 +39,7 @@ export async function createAuthority(
   setValidity(certificate, now, authorityDays);
   const subject = [
     utf8Field('organizationName', 'Tidegate'),
-    // Two CAs of one name and different keys would hide each other in a trust store.
+    // Two CAs with the same name and different keys would hide each other in a trust store.
     utf8Field('commonName', `Tidegate ${purpose === 'clients' ? 'client ' : ''}CA ${keyFingerprint(keyPem)}`),
   ];
   certificate.setSubject(subject);
@@ -47,7 +47,8 @@ export async function createAuthority(
   certificate.setExtensions([
     { name: 'basicConstraints', critical: true, cA: true, pathLenConstraint: 0 },
     { name: 'keyUsage', critical: true, keyCertSign: true, cRLSign: true },
-    // In a CA it limits what is below: trusted by mistake for servers, this one still vouches for none.
+    // In a CA it limits the certificates below: if this CA is trusted for servers by mistake, it still vouches for
+    // none.
     ...(purpose === 'clients' ? [{ name: 'extKeyUsage', clientAuth: true }] : []),
     { name: 'subjectKeyIdentifier' },
   ]);
@@ -127,7 +128,8 @@ function issue(
   const leafPem = sign(certificate, authority.keyPem);
   const leaf = new X509Certificate(leafPem);
   const ca = new X509Certificate(authority.certPem);
-  // A foreign CA whose name or identifiers node-forge can't reproduce must not yield a certificate nobody accepts.
+  // If node-forge can't reproduce the name or identifiers of a foreign CA, the result is refused: nobody would accept
+  // it.
   if (!leaf.checkIssued(ca) || !leaf.verify(ca.publicKey)) {
     throw new Error('the new certificate does not verify under the CA');
   }
@@ -157,7 +159,7 @@ function setValidity(
 ): void {
   const backdated = now.getTime() - backdateMs;
   const notBeforeMs = Math.max(backdated, within?.notBefore.getTime() ?? backdated);
-  // RFC 5280 section 4.1.2.5: both ends belong to the period, hence the second less.
+  // RFC 5280 section 4.1.2.5: both ends belong to the period, so one second less.
   const notAfterMs = notBeforeMs + days * dayMs - 1000;
   certificate.validity.notBefore = new Date(notBeforeMs);
   certificate.validity.notAfter = new Date(Math.min(notAfterMs, within?.notAfter.getTime() ?? notAfterMs));
@@ -177,7 +179,7 @@ function keyFingerprint(privateKeyPem: string): string {
   return createHash('sha256').update(der).digest('hex').slice(0, 8);
 }
 
-/** The CA's own identifier if it has one: RFC 5280 section 4.2.1.1 wants the very same octets. */
+/** The CA's own identifier if it has one: RFC 5280 section 4.2.1.1 demands the same octets. */
 function subjectKeyId(issuer: forge.pki.Certificate): string {
   const extension = issuer.getExtension('subjectKeyIdentifier') as
     { subjectKeyIdentifier?: string } | undefined;

@@ -3,7 +3,7 @@ import { parseAltNames } from '../server-name.ts';
 
 const dayMs = 86_400_000;
 
-/** What an operator wants to know of a certificate, for reading. @returns lines, the last one ended. */
+/** Describes a certificate to an operator. @returns lines, the last one ended. */
 export function formatCertificate(certificate: X509Certificate, path: string, now: Date): string {
   const names = parseAltNames(certificate.subjectAltName).map(({ value }) => value);
   const rows: [string, string][] = [
@@ -24,7 +24,7 @@ function formatEnd(end: Date, now: Date): string {
   return `${end.toISOString()} (${end <= now ? `EXPIRED ${count} ago` : `${count} left`})`;
 }
 
-/** Node puts each part of a distinguished name on a line of its own, and none at all for an empty one. */
+/** Node puts each part of a distinguished name on its own line, and returns nothing for an empty one. */
 function oneLine(name: string | undefined): string {
   return name === undefined || name === '' ? '(empty)' : name.split('\n').join(', ');
 }

@@ -13,10 +13,13 @@ import type { PendingFile } from '../../system/file-set.ts';
 import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 
-/** A client certificate lies on machines that are looked after less than a server, and renewing it is one command. */
+/**
+ * Short, since a client certificate is on machines that are less protected than a server, and renewing it is one
+ * command.
+ */
 export const defaultClientDays = 365;
 
-/** Names of files that `cert` makes for itself in the same folder. */
+/** Names of other files that `cert` makes in the same folder. */
 const taken: readonly string[] = ['ca', 'server', 'client-ca'];
 
 type ClientCertificateRequest = {
@@ -32,7 +35,7 @@ export type CreatedClient = {
   name: string;
   certPath: string;
   keyPath: string;
-  /** A certificate of that name was there, and its key was taken over. */
+  /** Whether a certificate of that name existed, whose key was kept. */
   keptKey: boolean;
   notAfter: Date;
 };
@@ -65,11 +68,11 @@ export function parseClientName(text: string): string {
 }
 
 /**
- * Makes NAME.crt and NAME.key in a folder, for each name, under the CA client-ca.crt and client-ca.key, which is made if
- * need be; or renews those that this CA made, keeping a key that is there.
+ * Makes NAME.crt and NAME.key in a folder, for each name, under the CA client-ca.crt and client-ca.key, which is made
+ * if needed. Renews those that this CA made, and keeps an existing key.
  *
- * The CA is one of its own, apart from the server's: that one may belong to somebody else, and exchanging this one locks
- * out every client certificate there is without any client having to trust something new.
+ * This CA is separate from the server's, which may belong to somebody else. Replacing it revokes all client
+ * certificates, while clients need to trust nothing new.
  * @throws OperatorError rather than overwrite anything that it did not make.
  */
 export async function createClientCertificates(
@@ -108,7 +111,10 @@ export async function createClientCertificates(
   return { caPath, madeCa: present === null, caNotAfter: endOf(authority.certPem), clients };
 }
 
-/** What is there of this client; its key may be gone, since it belongs on the client's machine. Null for nothing. */
+/**
+ * Reads the existing certificate of this client; its key may be missing, since it belongs on the client's machine. Null
+ * for none.
+ */
 async function loadEarlier(
   { certPath, keyPath }: { certPath: string; keyPath: string },
   ca: CertificateAuthority | null,

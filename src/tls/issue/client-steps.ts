@@ -11,7 +11,7 @@ type ClientStepsTarget = {
   port: number;
 };
 
-/** The steps, ready to be typed, that make each kind of client show its certificate. @returns lines, the last one ended. */
+/** Writes the commands that make each kind of client send its certificate. @returns lines, the last one ended. */
 export function formatClientSteps({ certPath, keyPath, caPath, host, port }: ClientStepsTarget): string {
   const registry = host === null ? 'REGISTRY' : formatRegistry(host, port);
   const install = (root: string) => {

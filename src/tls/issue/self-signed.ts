@@ -14,7 +14,7 @@ import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '../server-name.ts';
 
-/** What Apple's clients accept at most for a server certificate of a private CA. */
+/** The longest lifetime that Apple's clients accept for a server certificate of a private CA. */
 export const defaultLeafDays = 825;
 
 type CertificateRequest = {
@@ -43,8 +43,8 @@ type Paths = { ca: string; caKey: string; cert: string; key: string };
 type PresentLeaf = { names: ServerName[]; keyPem: string | null };
 
 /**
- * Makes ca.crt, ca.key, server.crt (leaf first, then CA) and server.key in a folder, or renews the leaf under the CA
- * that is there, keeping the server's key.
+ * Makes ca.crt, ca.key, server.crt (leaf first, then CA) and server.key in a folder, or renews the leaf under the
+ * existing CA and keeps the server's key.
  * @throws OperatorError rather than overwrite anything that it did not make.
  */
 export async function createCertificates(request: CertificateRequest): Promise<CreatedCertificates> {
@@ -103,7 +103,7 @@ export async function createCertificates(request: CertificateRequest): Promise<C
   };
 }
 
-/** The leaf that is there, if this CA issued it; with `force` one of another origin counts as none. */
+/** The existing leaf if this CA issued it; with `force` a leaf of another origin is ignored. */
 async function loadPresentLeaf(
   paths: Paths,
   ca: CertificateAuthority | null,

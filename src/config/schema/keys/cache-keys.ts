@@ -41,7 +41,7 @@ const redis = z.strictObject({
   ),
 });
 
-/** `cache`: what is kept of answers, and where. */
+/** `cache`: which answers are cached, and where. */
 export const cache = z.strictObject({
   driver: key(
     oneOf('memory', 'redis', 'off'),

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { duration, integer, key, size } from '../types/key-type.ts';
 
-/** `limits`: what clients may make the process hold, and for how long. */
+/** `limits`: how much, and for how long, clients may make the process hold. */
 export const limits = z.strictObject({
   headerBytes: key(size('1KiB', '1MiB'), '32KiB', 'Largest request head. Larger ones get 431.'),
   headerTimeout: key(duration('1ms'), '30s', 'Longest time to send the head of a request.'),

@@ -39,14 +39,14 @@ export const policy = key(
   'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything.',
 );
 
-/** `immutableTags`: what stays as it was pushed. */
+/** `immutableTags`: tags that stay as they were pushed. */
 export const immutableTags = key(
   tree(z.array(pattern(parseTagPattern)), 'a list of patterns REPOSITORIES:TAGS, such as "team/**:v*"'),
   [],
   'Tags that nobody can move or delete after the push, except users whom a rule allows to overwrite.',
 );
 
-/** A rule with a group that there is not: its name is misspelt, and the rule would mean fewer than it says. */
+/** Refuses a rule with an unknown group: its name is misspelt, and the rule would match fewer users than intended. */
 export function findUnknownGroups(config: {
   readonly groups: Readonly<Record<string, unknown>>;
   readonly policy: readonly { readonly who: readonly string[] }[] | null;

@@ -1,6 +1,6 @@
 import { duration, filePaths, key, lifetime, oneOf } from '../types/key-type.ts';
 
-/** Keys of `auth` for tokens (distribution, "Token Authentication"): they stand beside the others there. */
+/** Keys of `auth` for tokens (distribution, "Token Authentication"). */
 export const tokenKeys = {
   tokens: key(
     oneOf('auto', 'on', 'off'),

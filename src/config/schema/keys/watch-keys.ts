@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { duration, filePath, integer, key, listenHost, nullable, text } from '../types/key-type.ts';
 import { hostNames, mailAddress, mailAddresses, smtpUrl, webhookUrl } from '../types/watch-type.ts';
 
-/** `admin`: the listener for those who run the front door. */
+/** `admin`: the listener for operators. */
 export const admin = z.strictObject({
   host: key(
     listenHost(),
@@ -21,7 +21,7 @@ export const admin = z.strictObject({
   ),
 });
 
-/** `alerts`: what people are told, and how. */
+/** `alerts`: which alerts are sent, and how. */
 export const alerts = z.strictObject({
   upstreamDownFor: key(
     duration('1ms'),

@@ -1,6 +1,6 @@
 import { listOf } from './key-type.ts';
 
-/** What no stored answer may carry: what is one client's alone, leads elsewhere, or says what the body is. */
+/** Fields that no stored answer may have: they are meant for one client, redirect, or describe the body. */
 const never =
   /^(?:set-cookie|location|refresh|clear-site-data|www-authenticate|authorization|content-(?:encoding|range|location)|transfer-encoding|trailer|upgrade|x-docker-(?:token|endpoints)|x-accel-.*|x-sendfile)$/i;
 

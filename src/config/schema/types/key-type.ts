@@ -2,13 +2,13 @@ import { isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { durationPattern, longestTimerMs, parseDuration, parseSize, sizePattern } from './units.ts';
 
-/** How a key's text form (environment, flag, `_env:`) becomes the form that YAML gives. */
+/** Converts a key's text form (environment, flag, `_env:`) to its YAML form. */
 type TextForm = 'text' | 'integer' | 'boolean' | 'list' | 'yaml';
 
-/** What a key may hold: the zod schema of its YAML form, and what else loader, reference and `config show` need. */
+/** The type of a key: the zod schema of its YAML form, and what else loader, reference and `config show` need. */
 export type KeyType<S extends z.ZodType = z.ZodType> = {
   readonly schema: S;
-  /** What is allowed, in words; ends a problem line and fills a column of the reference. */
+  /** The allowed values, in words; used in problems and in the reference. */
   readonly allowed: string;
   readonly textForm: TextForm;
   readonly isNullable?: true;
@@ -20,7 +20,7 @@ export type KeyType<S extends z.ZodType = z.ZodType> = {
 
 type KeyDescription = KeyType & { readonly fallback: unknown; readonly description: string };
 
-/** What `key` was told about each schema of the configuration. */
+/** The arguments of `key` for each schema of the configuration. */
 export const keyDescriptions = new WeakMap<z.core.$ZodType, KeyDescription>();
 
 /** A key: its type, its default in YAML form and its meaning in one or two plain sentences. */
@@ -72,7 +72,7 @@ export function size(min: string, max: string) {
   return quantity(parseSize, sizePattern, parseSize(min), parseSize(max), allowed);
 }
 
-/** The same for what no timer waits for, and so of any length. */
+/** A duration for which no timer waits, and so of any length. */
 export function lifetime(min: string, max: string) {
   const allowed = `a duration from ${min} to ${max} (units ms, s, m, h, d)`;
   return quantity(parseDuration, durationPattern, parseDuration(min), parseDuration(max), allowed);
@@ -153,7 +153,7 @@ export function tree<S extends z.ZodType>(schema: S, allowed: string) {
   return { schema, allowed, textForm: 'yaml' } as const;
 }
 
-/** `auto`, which is what `choose` gives on this machine, or a number from 1. */
+/** `auto`, the result of `choose` on this machine, or a number from 1. */
 export function autoOrNumber(max: number, choose: () => number) {
   return {
     schema: z

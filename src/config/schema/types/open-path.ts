@@ -1,6 +1,6 @@
 import { listOf } from './key-type.ts';
 
-/** Exact paths that need no credentials; never one of the registry's own API, where each object has its owner. */
+/** Exact paths that need no credentials; never one of the registry API, where each object has an owner. */
 export function openPaths() {
   return listOf(
     findFault,

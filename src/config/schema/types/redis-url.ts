@@ -9,7 +9,7 @@ const form = new RegExp(
   ].join('|'),
 );
 
-/** Where Redis is: one server, the sentinels of a group, or nodes of a cluster. */
+/** The address of Redis: one server, the sentinels of a group, or nodes of a cluster. */
 export function redisUrl() {
   const schema = z
     .string()

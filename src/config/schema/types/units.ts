@@ -1,7 +1,7 @@
 const msByUnit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const bytesByUnit = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
-/** The longest wait a timer of Node's can hold (2^31-1 ms, 24.8 days); a longer one would fire at once. */
+/** The longest delay of a Node timer (2^31-1 ms, 24.8 days); a longer one would fire at once. */
 export const longestTimerMs = 2 ** 31 - 1;
 
 /** Regular expressions (source text) for the JSON Schema: what parseDuration and parseSize accept. */
@@ -31,7 +31,7 @@ function parseQuantity(text: string, factors: Readonly<Record<string, number>>, 
   const factor = Object.hasOwn(factors, unit) ? factors[unit] : undefined;
   if (factor === undefined) throw new RangeError(`the unit ${unit} is unknown: use one of ${units}`);
   const value = Number(digits) * factor;
-  // Above 2^53 the number would silently be another one.
+  // Above 2^53 the number would silently change.
   if (!Number.isSafeInteger(value)) throw new RangeError(`${digits}${unit} is too large`);
   return value;
 }

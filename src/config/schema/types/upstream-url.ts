@@ -2,7 +2,7 @@ import * as z from 'zod';
 
 const allowed = 'http://HOST[:PORT] or https://HOST[:PORT]';
 
-/** The registry's address: scheme, host and port only, for every path is passed on as the client sent it. */
+/** The registry's address: only scheme, host and port, since every path is forwarded as the client sent it. */
 export function upstreamUrl() {
   const schema = z
     .string()
@@ -22,7 +22,7 @@ function findFault(text: string): string | undefined {
     return 'must not hold a name or password: write them as upstream.username and upstream.password';
   }
   const shown = JSON.stringify(text);
-  // The URL parser repairs what people did not mean (blanks, backslashes, a missing slash): refuse that first.
+  // The URL parser repairs mistakes (blanks, backslashes, a missing slash): refuse them first.
   if (!/^https?:\/\/[^/\\\s]/i.test(text))
     return `${shown} does not start with http:// or https:// and a host`;
   if (/[?#]/.test(text)) return `${shown} must not hold a query or a fragment`;

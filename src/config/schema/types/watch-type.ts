@@ -20,7 +20,7 @@ export function mailAddresses() {
   );
 }
 
-/** Host names, as they stand in a Host header without the port. */
+/** Host names, as in a Host header without the port. */
 export function hostNames() {
   return listOf(
     (name) =>
@@ -29,7 +29,7 @@ export function hostNames() {
   );
 }
 
-/** Where alerts are POSTed to. The value is never repeated, since it may be a secret. */
+/** The URL to which alerts are POSTed. The value is never repeated, since it may be a secret. */
 export function webhookUrl() {
   return url(/^https?:\/\/[^/\\\s@]+(?:\/[\x21-\x7e]*)?$/i, 'http://HOST[:PORT]/… or https://HOST[:PORT]/…');
 }
