@@ -2,26 +2,26 @@ import { isIP } from 'node:net';
 import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { normalizeAddress } from '../http/client-address.ts';
 
-/** RFC 9110 section 7.2: a name or an address, and a port, which may be that of a mapping in between. */
+/** RFC 9110 section 7.2: a name or an address, and a port, which may be that of a port mapping. */
 const hostPattern = /^(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?$/;
 
-/** What of a request decides whether it is answered. */
+/** The parts of a request that decide whether it is answered. */
 export type AdminRequest = {
   readonly rawHeaders: RawHeaders;
   readonly socket: { readonly localAddress?: string | undefined };
 };
 
-/** By what names the admin listener may be asked. */
+/** The names that requests to the admin listener may use. */
 export type AdminNames = {
-  /** The address or name that it is configured to listen on. */
+  /** The configured address or name. */
   readonly host: string;
   readonly names: readonly string[];
 };
 
 /**
- * Says why a request to the admin listener must not be answered; null when it may. There is no password, so a page in somebody's browser
- * must not get through: it can reach loopback under a name of its own that resolves to it (DNS rebinding), and can send requests with an
- * Origin to any address.
+ * Says why a request to the admin listener must not be answered; null when it may. There is no password, so web pages
+ * must be kept out. A page can reach loopback under its own name that resolves to it (DNS rebinding), and can send
+ * requests with an Origin to any address.
  */
 export function findAdminRefusal(
   { rawHeaders, socket }: AdminRequest,
@@ -36,7 +36,8 @@ export function findAdminRefusal(
   const asked = (name ?? bracketed ?? '').toLowerCase();
   const isNamed = ['localhost', host, ...names].some((known) => known.toLowerCase() === asked);
   if (isNamed && asked !== '') return null;
-  // Of all addresses, the one that the client reached; an address cannot be made to mean another machine.
+  // When listening on all addresses, accepts the one that the client reached; an address cannot be made to mean another
+  // machine.
   const isWildcard = host === '::' || host === '0.0.0.0';
   if (isIP(asked) > 0 && (isWildcard || asked === normalizeAddress(socket.localAddress ?? ''))) return null;
   return 'This Host is not the address of the admin listener: use that, localhost, or a name in admin.names.';

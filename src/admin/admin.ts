@@ -6,16 +6,16 @@ import { startInPieces } from '../http/paced-write.ts';
 import { findAdminRefusal, type AdminNames } from './admin-request.ts';
 import type { Readiness } from './readiness.ts';
 
-/** What came of reading the configuration and its files anew. */
+/** The result of a reload. */
 export type ReloadOutcome =
   | {
       readonly ok: true;
-      /** Keys that have changed, or whose files have, by path. */
+      /** Keys that changed, or whose files did, by path. */
       readonly changed: readonly string[];
-      /** Keys that have changed and stay as they were until the next start. */
+      /** Keys that changed but stay as they were until the next start. */
       readonly needRestart: readonly string[];
     }
-  /** Nothing has changed; the sentence says why. */
+  /** Nothing was applied; the sentence says why. */
   | { readonly ok: false; readonly sentence: string };
 
 export type AdminOptions = AdminNames & {
@@ -28,7 +28,7 @@ export type AdminOptions = AdminNames & {
   readonly logger: Pick<Logger, 'error' | 'info' | 'warn'>;
 };
 
-/** The plain HTTP listener for those who run the front door: no password, and never on its public port. */
+/** The plain HTTP listener for operators: without a password, and never on the public port. */
 export type AdminListener = {
   readonly address: { readonly host: string; readonly port: number };
   close(): void;
@@ -37,7 +37,7 @@ export type AdminListener = {
 type Answer = { readonly status: number; readonly contentType: string; readonly body: string };
 type Route = { readonly methods: readonly string[]; readonly answer: () => Promise<Answer> };
 
-/** Its limits are its own, and small: whoever reaches it can use up nothing but these. Times in milliseconds. */
+/** Its own small limits: whoever reaches it can use up nothing else. Times in milliseconds. */
 const limits = {
   connections: 64,
   headerBytes: 8 * 1024,
@@ -47,7 +47,7 @@ const limits = {
   checkIntervalMs: 1000,
 };
 
-/** Opens the admin listener. Gives null where it cannot listen, which the log says: that is no reason not to serve. */
+/** Opens the admin listener. Returns null, and logs it, if it cannot listen: Tidegate serves without it. */
 export async function openAdminListener(options: AdminOptions): Promise<AdminListener | null> {
   const { host, port, logger } = options;
   const routes = createRoutes(options);
@@ -72,7 +72,7 @@ export async function openAdminListener(options: AdminOptions): Promise<AdminLis
     const { status, contentType } = answer;
     const body = Buffer.from(answer.body);
     const route = routes.get(pathOf(req));
-    res.shouldKeepAlive = false; // a body that was not asked for is not read, and no connection is held
+    res.shouldKeepAlive = false; // an unexpected body is not read, and the connection is not kept
     res.writeHead(status, {
       'Content-Type': contentType,
       'Content-Length': body.length,

@@ -5,11 +5,11 @@ import type { UpstreamState } from './upstream-probe.ts';
 import { version } from '../config/version.ts';
 import type { ServerStatus } from './server-status.ts';
 
-/** What is counted once for all processes. */
+/** Metrics that are counted once for all processes. */
 export type MonitorMetrics = {
   reloaded(result: 'done' | 'refused'): void;
   readonly alerted: DeliveryOptions['onResult'];
-  /** @param upstream null: not asked yet */
+  /** @param upstream null: not probed yet */
   families(
     status: Pick<ServerStatus, 'draining' | 'workers'>,
     upstream: UpstreamState | null,

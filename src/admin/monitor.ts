@@ -16,17 +16,17 @@ import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from './u
 import type { ServerStatus } from './server-status.ts';
 import { createMonitorMetrics } from './monitor-metrics.ts';
 
-/** Looks after a running front door, once for all its processes: the admin listener, the registry's health, and alerts. */
+/** Monitors a running Tidegate, once for all its processes: the admin listener, the registry's health, and alerts. */
 export type Monitor = {
   /**
-   * To be called after each reload, whoever asked for it, with what is in effect now: counts it, and follows that.
-   * Never rejects: where alerts cannot be sent as it says, the log says so, and they are sent as before.
+   * Call it after each reload with the configuration in effect: counts the reload, and applies it. Never rejects: if
+   * alerts cannot be sent as configured, the log says so, and they are sent as before.
    */
   reloaded(result: 'done' | 'refused', state: MonitoredState): Promise<void>;
   close(): void;
 };
 
-/** What of it the watch goes by. */
+/** The part of the status that the monitor uses. */
 type MonitoredState = {
   readonly config: ServedState['config'];
   readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'alertsCa'>;
@@ -35,7 +35,7 @@ type MonitoredState = {
 export type MonitorOptions = MonitoredState & {
   readonly logger: Logger;
   readonly door: {
-    /** What the processes that serve clients have counted; takes a bounded time. */
+    /** The counts of the serving processes; takes a bounded time. */
     readonly reports: () => Promise<readonly ProcessReport[]>;
     readonly status: () => Pick<ServerStatus, 'draining' | 'workers'>;
   };
@@ -49,7 +49,7 @@ type Parts = {
   readonly deliveries: readonly Delivery[];
   readonly rules: { readonly upstreamDownForMs: number; readonly certificateDays: number };
   readonly intervalMs: number;
-  /** Ends what the next, if there is one, does not go on using. */
+  /** Closes what the next one, if any, does not keep using. */
   close(next?: Parts): void;
 };
 
@@ -57,7 +57,7 @@ type Parts = {
 export async function openMonitor({ config, pem, logger, door, reload }: MonitorOptions): Promise<Monitor> {
   const counts = createMonitorMetrics();
   let parts = await openParts({ config, pem }, logger, counts.alerted);
-  // With one worker this process is that worker, and reports for itself.
+  // With one worker this process is the worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
   const incidents = createIncidents({
     host: hostname(),
@@ -90,7 +90,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
     () => parts.intervalMs,
   );
 
-  /** One for all who ask at a time. */
+  /** Shared by simultaneous requests. */
   let scrape: Promise<Exposition> | undefined;
   const expose = async (): Promise<Exposition> => {
     await looks.first;
@@ -150,7 +150,7 @@ async function openParts(
 ): Promise<Parts> {
   const { webhook, smtp } = alerts;
   const channels = { webhook, ca: pem.alertsCa, smtp };
-  // What waits to be sent is not lost in a reload that has nothing to do with it.
+  // Waiting alerts are not lost in a reload that does not change alerts.
   const deliveries =
     previous && isDeepStrictEqual(previous.channels, channels)
       ? previous.deliveries

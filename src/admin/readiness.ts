@@ -1,6 +1,6 @@
 import type { UpstreamState } from './upstream-probe.ts';
 
-/** What is known of a running front door; null: not yet. */
+/** The state of a running Tidegate; null: not known yet. */
 export type ReadinessFacts = {
   readonly upstream: UpstreamState | null;
   /** In milliseconds since the epoch. */
@@ -10,14 +10,14 @@ export type ReadinessFacts = {
   readonly cache: 'off' | 'used' | 'passed-by' | null;
 };
 
-/** One thing that must be so, for a balancer to send clients here. */
+/** A condition for clients to be sent here. */
 export type ReadinessCheck = { readonly ok: boolean; readonly detail: string };
 
-/** Whether clients should be sent here, and why not. */
+/** Whether clients should be sent here, with the reasons. */
 export type Readiness = {
   readonly ready: boolean;
   readonly checks: Readonly<Record<'upstream' | 'certificate' | 'workers' | 'draining', ReadinessCheck>>;
-  /** What is good to know and no reason against it: without its cache everything works, slower. */
+  /** Details that do not affect readiness: without its cache everything works, only slower. */
   readonly details: { readonly cache: string };
 };
 

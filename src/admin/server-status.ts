@@ -1,22 +1,22 @@
 import type { Config } from '../config/schema/schema.ts';
 
-/** How a running front door is doing. */
+/** The status of a running Tidegate. */
 export type ServerStatus = {
   /** What is in effect. */
   readonly config: Config;
-  /** `notAfterMs`: when it ends, in milliseconds since 1970. */
+  /** `notAfterMs`: when it expires, in milliseconds since 1970. */
   readonly certificate: { readonly names: readonly string[]; readonly notAfterMs: number };
-  /** Whether the end has begun. */
+  /** Whether the drain has begun. */
   readonly draining: boolean;
   readonly workers: WorkersStatus;
 };
 
-/** How the processes that serve are doing. */
+/** The status of the serving processes. */
 export type WorkersStatus = {
   readonly wanted: number;
   readonly serving: number;
-  /** How often one has ended that should not have. */
+  /** How often a worker has ended unexpectedly. */
   readonly restarts: number;
-  /** Whether one ends again and again, soon after it was started. */
+  /** Whether a worker is in a crash loop. */
   readonly crashLoop: boolean;
 };

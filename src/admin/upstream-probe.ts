@@ -4,18 +4,18 @@ import type { Ask } from '../upstream/request.ts';
 /** Whether the registry answers. */
 export type UpstreamState =
   | { readonly kind: 'up'; readonly status: number }
-  /** For how long it has not answered, in milliseconds since the first question that failed. */
+  /** How long it has not answered, in milliseconds since the first failed probe. */
   | { readonly kind: 'down'; readonly reason: string; readonly forMs: number };
 
-/** Asks the registry whether it answers; for all who want to know at a time once. Never rejects. */
+/** Probes the registry; simultaneous calls share a probe. Never rejects. */
 export type UpstreamProbe = { check(): Promise<UpstreamState> };
 
 /** How long the registry may take, in milliseconds. */
 const timeoutMs = 5000;
-/** An answer to the version check is empty; of a longer one only the head is wanted. */
+/** An answer to the version check is empty; of a longer one only the head is needed. */
 const maxBytes = 64 * 1024;
 
-/** @param options authorization: upstream's own, null for none; now: a clock that only goes forward, in milliseconds */
+/** @param options authorization: upstream's own, null for none; now: a monotonic clock, in milliseconds */
 export function createUpstreamProbe(options: {
   ask: Ask;
   authorization: string | null;
@@ -29,7 +29,7 @@ export function createUpstreamProbe(options: {
   let downSinceMs: number | null = null;
   let underWay: Promise<UpstreamState> | undefined;
 
-  /** Any answer but a failure of its own shows that it is there: 401 where it has passwords, 404 where it knows only /v1/. */
+  /** Any answer but a 5xx shows that it works: 401 if it has passwords, 404 if it knows only /v1/. */
   const look = async (): Promise<UpstreamState> => {
     const startedAtMs = now();
     const signal = AbortSignal.timeout(timeoutMs);
@@ -52,7 +52,7 @@ export function createUpstreamProbe(options: {
   return { check: () => (underWay ??= look().finally(() => (underWay = undefined))) };
 }
 
-/** For operators: what the client of a request would not be told. */
+/** The reason for operators, which clients do not get. */
 function describe(error: unknown): string {
   if (error instanceof OciError && error.cause instanceof Error) return error.cause.message;
   return error instanceof Error ? error.message : String(error);

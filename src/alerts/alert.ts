@@ -1,28 +1,28 @@
 import { randomBytes } from 'node:crypto';
 
-/** What people are told of. */
+/** The kinds of alerts. */
 export type AlertKind =
   'upstream-down' | 'certificate-ending' | 'certificate-ended' | 'crash-loop' | 'lock-outs' | 'test';
 
-/** What is sent when an incident begins, and once more when it has ended. */
+/** A message that is sent when an incident begins, and again when it is over. */
 export type Alert = {
   readonly kind: AlertKind;
   readonly state: 'firing' | 'resolved' | 'test';
   /** One or two sentences for people. */
   readonly text: string;
-  /** The same at the beginning and the end of one incident. */
+  /** Equal in both messages of one incident. */
   readonly incident: string;
   /** ISO 8601, UTC. */
   readonly startedAt: string;
   readonly endedAt: string | null;
-  /** The machine that it comes from. */
+  /** The machine that sends it. */
   readonly host: string;
 };
 
-/** A way to reach people. */
+/** A channel to people. */
 export type Channel = {
   readonly name: 'webhook' | 'mail';
-  /** Takes a bounded time. @throws Error that says why it was not taken; never with a secret in it */
+  /** Takes a bounded time. @throws Error that says why it failed; never with a secret in it */
   readonly send: (alert: Alert) => Promise<void>;
 };
 
@@ -30,7 +30,7 @@ export function createIncidentId(): string {
   return randomBytes(8).toString('hex');
 }
 
-/** The alert by which an operator tries the channels. */
+/** The alert with which an operator tests the channels. */
 export function createTestAlert(host: string, now: Date): Alert {
   return {
     kind: 'test',

@@ -1,10 +1,10 @@
 import type { Channel } from './alert.ts';
 import { createWebhook } from './webhook.ts';
 
-/** The alerts' part of the configuration, with the content of the file that it names. */
+/** The configuration of alerts, with the content of its CA file. */
 export type ChannelSettings = {
   readonly webhook: string | null;
-  /** PEM certificates that webhook and mail server are verified with; null for the public ones. */
+  /** PEM certificates to verify webhook and mail server with; null for the public ones. */
   readonly ca: string | null;
   readonly smtp: {
     readonly url: string | null;
@@ -15,12 +15,12 @@ export type ChannelSettings = {
   };
 };
 
-/** Opens the channels that the configuration names; none is none. */
+/** Opens the configured channels. */
 export async function openChannels({ webhook, ca, smtp }: ChannelSettings): Promise<Channel[]> {
   const channels: Channel[] = [];
   if (webhook !== null) channels.push(createWebhook(webhook, ca));
   if (smtp.url !== null && smtp.from !== null) {
-    const { createMail } = await import('./mail.ts'); // and nodemailer with it
+    const { createMail } = await import('./mail.ts'); // loads nodemailer only here
     channels.push(createMail({ ...smtp, url: smtp.url, from: smtp.from, ca }));
   }
   return channels;

@@ -2,11 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Alert, Channel } from './alert.ts';
 
-/** Sends alerts through one channel, one after the other, while nobody waits for it. */
+/** Sends alerts through one channel, one at a time, in the background. */
 export type Delivery = {
-  /** Takes an alert, unless too many wait already. Never throws. */
+  /** Queues an alert, unless too many wait. Never throws. */
   add(alert: Alert): void;
-  /** Stops at once; what has not been sent is dropped. */
+  /** Stops at once; unsent alerts are dropped. */
   close(): void;
 };
 
@@ -20,9 +20,9 @@ export type DeliveryOptions = {
   readonly retriesMs?: readonly number[];
 };
 
-/** For half an hour, in milliseconds: a mail server that greylists takes the third attempt or so. */
+/** Retry delays for half an hour, in milliseconds: a greylisting mail server accepts about the third attempt. */
 const usualRetriesMs = [1000, 10_000, 60_000, 300_000, 600_000, 900_000];
-/** How many alerts may wait: there are few kinds of incidents, and each is told of twice. */
+/** The most waiting alerts: there are few kinds of incidents, with two messages each. */
 const maxWaiting = 50;
 
 export function createDelivery(options: DeliveryOptions): Delivery {

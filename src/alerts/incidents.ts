@@ -1,30 +1,30 @@
 import { createIncidentId, type Alert, type AlertKind } from './alert.ts';
 
-/** What is so now, as far as alerts go. */
+/** The current state, as far as alerts need it. */
 export type Facts = {
-  /** For how long the registry has not answered, in milliseconds, and why; null: it answers. */
+  /** How long the registry has not answered, in milliseconds, and why; null: it answers. */
   readonly upstreamDown: { readonly forMs: number; readonly reason: string } | null;
-  /** When the certificate ends, in milliseconds since the epoch; null: it is not known. */
+  /** When the certificate expires, in milliseconds since the epoch; null: unknown. */
   readonly certificateEndMs: number | null;
-  /** Whether a worker ends again and again. */
+  /** Whether a worker is in a crash loop. */
   readonly isCrashLooping: boolean;
-  /** How many addresses and names have been locked out since the start, and which was the last. */
+  /** How many addresses and names have been locked out since the start, and the latest. */
   readonly lockOuts: {
     readonly count: number;
     readonly latest: { readonly kind: string; readonly network: string; readonly user: string | null } | null;
   };
 };
 
-/** When it is time to tell. */
+/** The thresholds of alerts. */
 export type AlertRules = { readonly upstreamDownForMs: number; readonly certificateDays: number };
 
-/** Tells once when something begins to be wrong, and once when it is right again. */
+/** Raises one alert when an incident begins, and one when it is over. */
 export type Incidents = { observe(facts: Facts, rules: AlertRules): void };
 
 const dayMs = 86_400_000;
-/** Lock-outs are over when there was none for so long, in milliseconds. */
+/** Lock-outs count as over after this time without one, in milliseconds. */
 const lockOutsOverMs = 15 * 60_000;
-/** How much of a text from outside is repeated, in characters. */
+/** The longest part of a foreign text that is repeated, in characters. */
 const maxTextLength = 200;
 
 const recovered: Readonly<Record<AlertKind, string>> = {
@@ -90,7 +90,10 @@ export function createIncidents(options: {
 const crashLoop =
   'A worker process ends again and again, and is started later each time. The log says why, in "a worker process has ended".';
 
-/** @param isOpen it has been told, and is over only when it answers: after a reload its time may be counted from there */
+/**
+ * @param isOpen it was alerted, and is over only when the registry answers: after a reload its time may count from
+ * there
+ */
 function describeUpstream(
   { upstreamDown }: Facts,
   { upstreamDownForMs }: AlertRules,
@@ -122,7 +125,7 @@ function describeLockOut({ kind, network, user }: NonNullable<Facts['lockOuts'][
   return `${name}, tried from ${defuse(network)}`;
 }
 
-/** Anybody may have chosen it: in a chat it must not call people or be a link. */
+/** Anybody may have chosen it: in a chat it must not mention people or become a link. */
 function defuse(text: string): string {
   return shorten(text).replace(/[^\p{L}\p{N}.:_/-]/gu, '?');
 }

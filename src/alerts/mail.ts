@@ -9,7 +9,7 @@ export type MailOptions = {
   readonly password: string | null;
   readonly from: string;
   readonly to: readonly string[];
-  /** PEM certificates that the server is verified with instead of the public ones; null for those. */
+  /** PEM certificates to verify the server with, instead of the public ones; null for those. */
   readonly ca: string | null;
 };
 
@@ -45,7 +45,7 @@ export function createMail(options: MailOptions): Channel {
         to: [...options.to],
         subject: formatSubject(alert),
         text: formatText(alert),
-        // RFC 3834 section 5: nobody is to answer it by machine.
+        // RFC 3834 section 5: no automatic replies.
         headers: { 'Auto-Submitted': 'auto-generated' },
       });
       await Promise.race([sent, late]).finally(() => clearTimeout(timer));
@@ -54,8 +54,8 @@ export function createMail(options: MailOptions): Channel {
 }
 
 /**
- * How the server is spoken to. Mail leaves this machine only over TLS with a verified certificate; to a server on loopback it goes in
- * clear, since such a one often has a certificate of nobody, unless a CA is named for it.
+ * The TLS settings for the server. Mail leaves this machine only over TLS with a verified certificate. To a server on
+ * loopback it is sent in clear, since its certificate is rarely verifiable, unless a CA is configured for it.
  */
 export function toTransport({ url, username, password, ca }: MailOptions) {
   const { protocol, hostname, port } = new URL(url);

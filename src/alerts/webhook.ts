@@ -3,12 +3,12 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Alert, Channel } from './alert.ts';
 
-/** How long an alert may take, from the look-up of the name to the answer, in milliseconds. */
+/** The time limit of an alert, from DNS lookup to answer, in milliseconds. */
 const timeoutMs = 10_000;
 
 /**
  * Creates the channel that POSTs each alert as JSON.
- * @param ca PEM certificates that an https URL is verified with instead of the public ones; null for those
+ * @param ca PEM certificates to verify an https URL with, instead of the public ones; null for those
  */
 export function createWebhook(url: string, ca: string | null): Channel {
   const target = new URL(url);
@@ -34,20 +34,20 @@ export function createWebhook(url: string, ca: string | null): Channel {
       try {
         const [response] = (await once(request, 'response')) as [IncomingMessage];
         const { statusCode = 0 } = response;
-        // Of the answer only the status counts, and a redirect is not followed: the URL may be a secret.
+        // Only the status counts. A redirect is not followed: the URL may be a secret.
         if (statusCode < 200 || statusCode > 299) throw new Error(`the webhook answered ${statusCode}`);
       } catch (error) {
         if (signal.aborted) throw new Error(`the webhook did not answer within ${timeoutMs / 1000} seconds`);
         throw error;
       } finally {
-        request.on('error', () => {}); // what comes after the answer counts no more
+        request.on('error', () => {}); // errors after the answer do not matter
         request.destroy();
       }
     },
   };
 }
 
-/** What chat services show is `text`; the rest is for programs. */
+/** Chat services show `text`; the rest is for programs. */
 function toMessage(alert: Alert): object {
   const { kind, state, text, incident, startedAt, endedAt, host } = alert;
   return { text: `[${host}] ${text}`, alert: kind, state, incident, startedAt, endedAt, host };

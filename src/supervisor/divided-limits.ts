@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema/schema.ts';
 
-/** A worker's part of what the configuration allows in all. Redis is one for all, and so is what it may hold. */
+/** Divides the limits of the configuration among the workers. A Redis is shared, and so is its size limit. */
 export function divideLimits(config: Config): Config {
   const { auth, cache, limits, workers } = config;
   return {

@@ -1,12 +1,12 @@
 import type { Logger } from 'pino';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 
-/** Says what the end waits for: at once, and from time to time. */
+/** Logs what the drain waits for: at once, and at intervals. */
 export type DrainLog = { stop(): void };
 
 const intervalMs = 10_000;
 
-/** @param read the requests under way */
+/** @param read returns the requests in progress */
 export function createDrainLog(logger: Pick<Logger, 'info'>, read: () => Promise<WaitingRequests>): DrainLog {
   let stopped = false;
   const say = async () => {

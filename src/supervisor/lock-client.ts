@@ -4,11 +4,11 @@ import type { LockAnswer, LockKind, LockLoss, LockRequest } from './lock-server.
 /** A worker's side of the locks that the primary process gives out. */
 export type LockClient = {
   readonly locks: RepositoryLocks;
-  /** To be called with each message of these kinds. */
+  /** Call it with each message of these kinds. */
   receive(message: LockAnswer | LockLoss): void;
 };
 
-/** @param send reaches the primary process */
+/** @param send sends to the primary process */
 export function createLockClient(of: LockKind, send: (message: LockRequest) => void): LockClient {
   const waiting = new Map<number, (refusal: LockRefusal | null) => void>();
   const held = new Map<number, AbortController>();
@@ -39,7 +39,7 @@ export function createLockClient(of: LockKind, send: (message: LockRequest) => v
             return;
           }
           const number = ++lastNumber;
-          const leave = () => send({ kind: 'unlock', of, number }); // answered with 'gone', or crossed by the lock
+          const leave = () => send({ kind: 'unlock', of, number }); // already answered with 'gone', or the lock was on its way
           waiting.set(number, (refusal) => {
             signal.removeEventListener('abort', leave);
             resolve(refusal ?? (signal.aborted ? 'gone' : hold(number)));

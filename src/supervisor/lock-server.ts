@@ -5,10 +5,13 @@ import {
   type RepositoryLocks,
 } from '../locks/repository-locks.ts';
 
-/** What a lock is of: writes of immutable tags, or deletes, which have a repository for themselves. */
+/** The kind of a lock: writes of immutable tags, or deletes, which run alone in a repository. */
 export type LockKind = 'tags' | 'deletes';
 
-/** From a worker: it wants the lock of a repository under a number of its own; or, with `unlock`, not or no longer. */
+/**
+ * From a worker: requests the lock of a repository under the worker's own number; with `unlock`, releases or cancels
+ * it.
+ */
 export type LockRequest =
   | {
       readonly kind: 'lock';
@@ -20,7 +23,7 @@ export type LockRequest =
     }
   | { readonly kind: 'unlock'; readonly of: LockKind; readonly number: number };
 
-/** To that worker: it has the lock that it wanted under this number, or why not. */
+/** To that worker: it holds the lock of this number, or why not. */
 export type LockAnswer = {
   readonly kind: 'lock-answer';
   readonly of: LockKind;
@@ -28,16 +31,19 @@ export type LockAnswer = {
   readonly refusal: LockRefusal | null;
 };
 
-/** To that worker: it is not sure any more that nobody else has what it has under this number. */
+/** To that worker: others may hold the lock of this number too. */
 export type LockLoss = { readonly kind: 'lock-lost'; readonly of: LockKind; readonly number: number };
 
 /** A worker as the lock server sees it. */
 export type LockMember = { send(message: LockAnswer | LockLoss): void };
 
-/** Gives out the locks of one kind to all workers. */
+/** Grants the locks of one kind to all workers. */
 export type LockServer = {
   heard(member: LockMember, message: LockRequest): void;
-  /** A worker is gone: it wants nothing any more, and what it has is free as soon as its last writes must be over. */
+  /**
+   * Removes a worker that is gone: its requests are cancelled, and its locks are released once its last writes must be
+   * over.
+   */
   leave(member: LockMember): void;
 };
 

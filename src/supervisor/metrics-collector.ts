@@ -1,17 +1,17 @@
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { createReportHistory } from './report-history.ts';
 
-/** Asks the workers what they count. One that does not answer in time is taken at its last word. */
+/** Collects the workers' counts. For one that does not answer in time, the last report counts. */
 export type MetricsCollector<Member> = {
-  /** Takes in a worker that listens. */
+  /** Adds a worker that listens. */
   join(member: Member): void;
   leave(member: Member): void;
   received(member: Member, report: ProcessReport): void;
-  /** What all have counted, those that have ended included; asks each worker once for all who want to know. */
+  /** Returns the counts of all workers, ended ones included; simultaneous calls share a collection. */
   collect(): Promise<readonly ProcessReport[]>;
 };
 
-/** @param options ask: tells a worker to report; limitMs: how long it is waited for */
+/** @param options ask: tells a worker to report; limitMs: how long to wait for it */
 export function createMetricsCollector<Member>(options: {
   ask: (member: Member) => void;
   limitMs: number;

@@ -7,11 +7,11 @@ import { openSharedServices } from './shared-services.ts';
 import { createWorkerPool } from './workers/worker-pool.ts';
 import { setUpWorkers } from './workers/worker-process.ts';
 
-/** How often each worker is asked for a sign of life, in milliseconds. */
+/** How often each worker must show that it is alive, in milliseconds. */
 const checkIntervalMs = 5000;
 
 /**
- * Starts the workers, which share one listening socket, and what the primary process does for them.
+ * Starts the workers, which share one listening socket, and the services of the primary process.
  * @throws OperatorError when one of them cannot start: then all are ended.
  */
 export async function openWorkers({
@@ -24,7 +24,7 @@ export async function openWorkers({
   setUpWorkers();
   const services = await openSharedServices({ config, pem, logger });
   const pool = createWorkerPool({ size: config.workers, services, passOn, logger });
-  // Each opens its own log files anew.
+  // Each process reopens its own log files.
   process.on('SIGUSR1', () => pool.reopenLogs());
   try {
     const address = await pool.start();

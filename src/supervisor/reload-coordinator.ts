@@ -8,25 +8,25 @@ export type StateMember = { send(message: ToWorker): void };
 
 type Reply = Extract<FromWorker, { kind: 'prepared' | 'committed' }>;
 
-/** Brings all workers from one state to the next: all get ready, and only when all are do all change. */
+/** Brings all workers from one state to the next: all prepare, and only when all are prepared do all change. */
 export type ReloadCoordinator = {
-  /** Takes in a worker: `start` is called with the state in effect, when no change is under way. */
+  /** Adds a worker: `start` is called with the state in effect, when no change is in progress. */
   join(member: StateMember, start: (state: ServedState) => void): void;
   leave(member: StateMember): void;
   heard(member: StateMember, reply: Reply): void;
-  /** @throws OperatorError when one of them is not ready: then none changes. */
+  /** @throws OperatorError when one of them cannot prepare: then none changes. */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedChange>;
 };
 
-/** @param initial what the first workers start with */
+/** @param initial the state of the first workers */
 export function createReloadCoordinator(initial: ServedState): ReloadCoordinator {
   let inEffect = initial;
   const members = new Set<StateMember>();
   const asked = new Map<StateMember, (reply: Reply | null) => void>();
-  /** Those who come while a change is under way, which they must not miss. */
+  /** Workers that arrive during a change, which they must not miss. */
   let held: Map<StateMember, () => void> | null = null;
 
-  /** Gives null when it ends before it answers. */
+  /** Returns null when the worker ends before it answers. */
   const ask = (member: StateMember, message: ToWorker): Promise<Reply | null> =>
     new Promise((resolve) => {
       asked.set(member, resolve);

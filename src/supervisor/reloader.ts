@@ -10,41 +10,41 @@ import { listPemFiles, loadPemFiles, type PemFiles } from '../app/pem-files.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import type { Serving } from './serving.ts';
 
-/** Keeps what is served by as the files say. */
+/** Keeps the state in effect equal to the files. */
 export type Reloader = {
-  /** What is served by now. */
+  /** The state in effect. */
   state(): ServedState;
-  /** Loads everything anew, at once; never rejects. What is asked for while one is waiting to begin is that one. */
+  /** Reloads everything at once; never rejects. A call while another is waiting to begin joins that one. */
   reload(): Promise<ReloadOutcome>;
-  /** Nothing is reloaded any more. */
+  /** Stops reloading. */
   close(): void;
 };
 
 export type ReloaderOptions = {
-  /** What is served by at the beginning. */
+  /** The initial state. */
   readonly initial: ServedState;
   /** The file that it came from; null for none. */
   readonly configPath: string | null;
   /** Loads the configuration as at the start. @throws OperatorError when it is not valid. */
   readonly load: () => Promise<Pick<LoadedConfig, 'config' | 'configPath' | 'isEmpty'>>;
   readonly serving: Pick<Serving, 'prepare'>;
-  /** Called after each reload that the log tells of, when `state` is as it is after it. */
+  /** Called after each logged reload, when `state` is up to date. */
   readonly onReload: (result: 'done' | 'refused') => void;
   readonly logger: Logger;
 };
 
-/** What a reload comes from: who asked for it, by signal or command, or the files. */
+/** The cause of a reload: a signal or command, or changed files. */
 type Trigger = 'request' | 'files';
 
 /**
- * For how long files that do not fit together are taken for half replaced, in milliseconds: a certificate and its key come one after
- * the other.
+ * How long files that do not match count as half replaced, in milliseconds: a certificate and its key are replaced one
+ * after the other.
  */
 const patienceMs = 3000;
 
 /**
- * Follows the files of the configuration, of the certificate and of the CAs, and puts into effect what has changed: all of it, or,
- * where anything is not valid, nothing.
+ * Follows the files of the configuration, the certificate and the CAs, and applies changes: all, or, if anything is not
+ * valid, none.
  */
 export function createReloader({
   initial,
@@ -56,12 +56,12 @@ export function createReloader({
 }: ReloaderOptions): Reloader {
   let inEffect = initial;
   let needRestart: readonly string[] = [];
-  /** The files of what is in effect, and of what was tried last: they may have been what was wrong with it. */
+  /** The files in effect, and those tried last, which may have been the invalid ones. */
   let effectivePaths = listFiles(configPath, initial.config);
   let triedPaths = effectivePaths;
   let closed = false;
 
-  /** @param rereads whether the htpasswd file is read anew, too, and everything put in effect though nothing has changed */
+  /** @param rereads whether to reread the htpasswd file too, and apply everything even if nothing has changed */
   const attempt = async (rereads: boolean): Promise<ReloadOutcome> => {
     try {
       if (closed) throw new OperatorError('Tidegate is shutting down.');
@@ -103,9 +103,9 @@ export function createReloader({
     onReload('refused');
   };
 
-  /** Asked for, and not begun. */
+  /** Requested, and not begun. */
   let awaited: Promise<ReloadOutcome> | undefined;
-  // Who asks before it begins is served by it: else those who ask faster than it is done would keep all others, and the watch, waiting.
+  // Requests before it begins share it. Otherwise frequent requests would keep all others, and changed files, waiting.
   const reload = () =>
     (awaited ??= enqueue(async () => {
       awaited = undefined;
@@ -119,7 +119,7 @@ export function createReloader({
   const patience = createPatience();
   const watch = watchFiles({
     paths: listWatched,
-    actedOn: undefined, // looked at once more: they may have changed since they were read
+    actedOn: undefined, // checked again: they may have changed since they were read
     act: (signature) =>
       enqueue(async () => {
         const outcome = await attempt(false);
@@ -148,7 +148,7 @@ export function createReloader({
   };
 }
 
-/** Runs one at a time: what is asked for meanwhile begins when the one under way is over. None may reject. */
+/** Runs actions one at a time, in order. None may reject. */
 function createQueue() {
   let last: Promise<unknown> = Promise.resolve();
   return <T>(act: () => Promise<T>): Promise<T> => {
@@ -162,7 +162,7 @@ function describeFailure(error: Error): string {
   return error instanceof OperatorError ? error.message : `The reload failed: ${error.message}.`;
 }
 
-/** Decides when files that cannot be used are refused, and that each reason is said once. */
+/** Decides when unusable files are refused, so that each reason is logged once. */
 function createPatience() {
   let failingSinceMs: number | undefined;
   let saidSentence: string | undefined;
@@ -175,7 +175,7 @@ function createPatience() {
       saidSentence = sentence;
       return isNews ? 'refuse' : 'said';
     },
-    /** Gives whether something has been refused since the last success. */
+    /** Returns whether something has been refused since the last success. */
     succeeded: (): boolean => {
       const wasRefused = saidSentence !== undefined;
       failingSinceMs = undefined;
@@ -185,7 +185,10 @@ function createPatience() {
   };
 }
 
-/** Without what the file said, everything would be as by default: other doors open, and another upstream. @throws OperatorError */
+/**
+ * Refuses a configuration without its file: all defaults would apply, with other open paths and another upstream.
+ * @throws OperatorError
+ */
 function checkNotLost(path: string, loaded: Pick<LoadedConfig, 'configPath' | 'isEmpty'>): void {
   const lost = loaded.configPath === null ? 'is gone' : loaded.isEmpty ? 'is empty' : null;
   if (lost !== null)
@@ -194,11 +197,14 @@ function checkNotLost(path: string, loaded: Pick<LoadedConfig, 'configPath' | 'i
     );
 }
 
-/** Loads the files that the next configuration names, and compares it with what is in effect. @throws OperatorError for a file that cannot be used */
+/**
+ * Loads the files of the next configuration, and compares it with the one in effect. @throws OperatorError for a file
+ * that cannot be used
+ */
 async function loadFilesOf(merged: ReturnType<typeof mergeReloaded>, inEffect: ServedState) {
   const { config } = merged;
   const { pem: found, warnings } = await loadPemFiles(config, new Date());
-  // Connections to Redis outlive a reload, and those of a worker that is replaced are to be as the others'.
+  // Connections to Redis outlive a reload, and those of a replaced worker must equal the others'.
   const pem = { ...found, redisCa: inEffect.pem.redisCa };
   return {
     state: { config, pem },
@@ -215,7 +221,7 @@ function listFiles(configPath: string | null, config: ServedState['config']): st
   return [...(configPath === null ? [] : [configPath]), ...listPemFiles(config)];
 }
 
-/** The keys whose files have other content. */
+/** The keys whose files have changed. */
 function listChangedPem(before: PemFiles, after: PemFiles): string[] {
   const files = [
     ['tls.cert', before.cert, after.cert],
@@ -228,7 +234,7 @@ function listChangedPem(before: PemFiles, after: PemFiles): string[] {
   return files.flatMap(([key, then, now]) => (then === now ? [] : [key]));
 }
 
-/** Each once, in the schema's order. */
+/** Without duplicates, in the schema's order. */
 function inOrder(keys: readonly string[]): string[] {
   return [...configKeys.keys()].filter((key) => keys.includes(key));
 }

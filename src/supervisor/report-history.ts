@@ -1,11 +1,11 @@
 import type { MetricFamily, MetricValue } from '../telemetry/metrics/metric-family.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 
-/** Keeps the last report of each worker, and what was counted by those that have ended: so no counter falls with a worker. */
+/** Keeps the last report of each worker, and the counts of ended ones: so no counter falls. */
 export type ReportHistory<Member> = {
   received(member: Member, report: ProcessReport): void;
   ended(member: Member): void;
-  /** One for each worker that has reported, and one for all that have ended. */
+  /** One report per worker, and one for all that have ended. */
   reports(): readonly ProcessReport[];
 };
 
@@ -23,7 +23,7 @@ export function createReportHistory<Member>(): ReportHistory<Member> {
   };
 }
 
-/** Adds what a process has counted; what was only so while it lived is left out. Its size is that of the labels, not of the past. */
+/** Adds the counts of a process, without its gauges. The size depends on the labels, not on the past. */
 function addCounts(past: ProcessReport | undefined, last: ProcessReport): ProcessReport {
   const families = new Map<string, MetricFamily>(past?.families.map((family) => [family.name, family]));
   for (const family of last.families) {

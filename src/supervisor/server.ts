@@ -11,16 +11,16 @@ import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';
 import type { Monitor } from '../admin/monitor.ts';
 
-/** A running front door, of one process or of several. */
+/** A running Tidegate, of one process or several. */
 export type Server = {
   readonly address: Address;
-  /** How it is doing now. */
+  /** The current status. */
   readonly status: () => ServerStatus;
-  /** Loads configuration and files anew: all of it comes into effect, or nothing. Never rejects; both is logged. */
+  /** Reloads configuration and files, all or nothing. Never rejects; logs the outcome. */
   readonly reload: () => Promise<ReloadOutcome>;
   /**
-   * Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them; left out: shutdown.timeout), and frees
-   * everything.
+   * Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them; left out:
+   * shutdown.timeout), and frees everything.
    */
   close(options: { graceMs?: number }): Promise<void>;
 };
@@ -28,13 +28,13 @@ export type Server = {
 export type ServerOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
   readonly logger: Logger;
   readonly passOn: LogSink['passOn'];
-  /** Loads the configuration anew, as it was loaded. @throws OperatorError when it is not valid. */
+  /** Reloads the configuration in the same way. @throws OperatorError when it is not valid. */
   readonly load: ReloaderOptions['load'];
 };
 
 /**
- * Opens the front door in this process, or for more than one worker in processes of their own, and what looks after it.
- * @throws OperatorError when a certificate, a file or the address is not as it must be.
+ * Opens Tidegate in this process, or in several for more than one worker, with its monitor.
+ * @throws OperatorError when a certificate, a file or the address is not usable.
  */
 export async function openServer(options: ServerOptions): Promise<Server> {
   const { config, configPath, logger, passOn, load } = options;
@@ -67,7 +67,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
       drainLog?.stop();
-      monitor?.close(); // it says that nobody should come here for as long as transfers end
+      monitor?.close(); // closed last: /readyz says 503 while transfers end
     },
   };
   const { admin, alerts } = config;
@@ -94,7 +94,7 @@ async function openServing(
   logger: Logger,
   passOn: LogSink['passOn'],
 ): Promise<Serving> {
-  // Loaded when needed: the process that only looks after workers has no use for what serves clients.
+  // Loaded when needed: the primary process does not use the modules that serve clients.
   if (initial.config.workers > 1) {
     const { openWorkers } = await import('./primary.ts');
     return openWorkers({ ...initial, logger, passOn });

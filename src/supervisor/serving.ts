@@ -4,22 +4,22 @@ import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import type { WorkersStatus } from '../admin/server-status.ts';
 import type { Address } from './workers/messages.ts';
 
-/** What serves clients: this process, or several. */
+/** The processes that serve clients: this one, or several. */
 export type Serving = {
   readonly address: Address;
   workers(): WorkersStatus;
-  /** What the processes that serve clients have counted, those that have ended included; takes a bounded time. */
+  /** Returns the counts of the serving processes, ended ones included; takes a bounded time. */
   reports(): Promise<readonly ProcessReport[]>;
-  /** The requests under way, as far as they are known; of use once the end has begun. */
+  /** The requests in progress, as far as known; complete only during the drain. */
   waiting(): Promise<WaitingRequests>;
-  /** @throws OperatorError when the state cannot be served by; nothing has changed then. */
+  /** @throws OperatorError when the state cannot be used; nothing has changed then. */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedChange>;
-  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
+  /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
-/** A state that all who serve are ready for. One of the two is to be called. */
+/** A state that all serving processes have prepared. Call exactly one of commit() and abandon(). */
 export type PreparedChange = Pick<PreparedState, 'changed' | 'abandon'> & {
-  /** Resolves when all serve by it. */
+  /** Resolves when all use it. */
   commit(): Promise<void>;
 };

@@ -15,29 +15,29 @@ import type { Serving } from './serving.ts';
 import { createWorkerBroadcast, type BroadcastMember } from './workers/worker-broadcast.ts';
 
 /**
- * How long a worker may take to act on a write through another, in milliseconds. One that hangs for longer is killed, and only
- * then the write goes on: else it could answer older manifests later.
+ * How long a worker may take to act on a write through another, in milliseconds. One that hangs for longer is killed,
+ * and only then the write continues: otherwise it could serve older manifests later.
  */
 const actLimitMs = 5000;
-/** How long a worker may take to report what it counts; after that its last report counts, in milliseconds. */
+/** How long a worker may take to report its counts, in milliseconds; after that its last report counts. */
 const reportLimitMs = 1000;
 
 /** A worker as all services see it. */
 export type WorkerMember = BroadcastMember & FreezeMember;
 
-/** What a worker says of itself, and not to a service. */
+/** The messages of a worker that are for no service. */
 type OfItself = Extract<FromWorker, { kind: 'ready' | 'listening' | 'failed' | 'waiting' }>;
 
-/** What the primary process does for the workers together: their news, reloads, locks, deletes and counts. */
+/** The services of the primary process for all workers: news, reloads, locks, deletes and counts. */
 export type SharedServices = Pick<Serving, 'reports' | 'prepare'> & {
-  /** Takes in a worker that hears messages, and sends it what it starts with. */
+  /** Adds a worker that listens for messages, and sends it its initial state. */
   join(member: WorkerMember): void;
-  /** The worker serves: it counts from now on. */
+  /** The worker serves now, and is counted. */
   listening(member: WorkerMember): void;
   /** The worker is gone. */
   leave(member: WorkerMember): void;
   receive(member: WorkerMember, message: Exclude<FromWorker, OfItself>): void;
-  /** Asks each worker for a sign of life; one that gives none in time is given up. */
+  /** Checks that each worker is alive; gives up one that does not answer in time. */
   check(): void;
   close(): Promise<void>;
 };

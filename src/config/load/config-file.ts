@@ -13,7 +13,7 @@ const maxBytes = 1024 ** 2;
 /** The content of the file, or of none. */
 type ConfigFile = {
   readonly configPath: string | null;
-  /** Whether there is a file with nothing in it, not even a comment. */
+  /** Whether the file is empty, without even a comment. */
   readonly isEmpty: boolean;
   readonly flavor: string | null;
   readonly settings: ReadonlyMap<string, Setting>;

@@ -23,7 +23,7 @@ export type LoadedConfig = {
   readonly config: Config;
   /** Absolute; null when there is no file. */
   readonly configPath: string | null;
-  /** Whether there is a file with nothing in it, not even a comment. */
+  /** Whether the file is empty, without even a comment. */
   readonly isEmpty: boolean;
   /** The base folder of relative paths; absolute. */
   readonly baseDir: string;

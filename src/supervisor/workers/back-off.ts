@@ -1,22 +1,22 @@
-/** How long to wait before something that ends again and again is started anew. */
+/** The delay before a process that keeps ending is started again. */
 export type BackOff = {
-  /** To be called when it runs. */
+  /** Call it when the process runs. */
   started(): void;
-  /** To be called when it has ended; gives milliseconds: 0 for the first time, then longer each time. */
+  /** Call it when the process has ended. Returns the delay in milliseconds: 0 the first time, then longer each time. */
   ended(): number;
-  /** Whether it ends again and again: three times in a row, and it has not run for long since. */
+  /** Whether it is in a crash loop: it ended three times in a row, and has not run for long since. */
   loops(): boolean;
 };
 
-/** The wait for the second end in a row, doubled with each further one, in milliseconds. */
+/** The delay after the second end in a row, doubled with each further one, in milliseconds. */
 const firstWaitMs = 1000;
 const longestWaitMs = 30_000;
-/** What ran for so long has recovered: its next end counts as the first, in milliseconds. */
+/** After running for this long it has recovered: its next end counts as the first, in milliseconds. */
 const recoveredMs = 60_000;
-/** So many ends in a row are no chance any more. */
+/** This many ends in a row make a crash loop. */
 const endsOfLoop = 3;
 
-/** @param now a clock that only goes forward, in milliseconds */
+/** @param now a monotonic clock, in milliseconds */
 export function createBackOff(now: () => number): BackOff {
   let endsInARow = 0;
   let startedAtMs = Infinity;

@@ -7,7 +7,7 @@ import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
 
-/** What one worker lets all others know. */
+/** A message of one worker to all others. */
 export type Notice =
   | { readonly topic: 'write'; readonly body: WriteNotice }
   | { readonly topic: 'token'; readonly body: V1TokenNotice }
@@ -15,55 +15,55 @@ export type Notice =
 
 /** From the primary process to a worker. */
 export type ToWorker =
-  /** The first: the worker's part of what is served by, and what it has missed. */
+  /** The first message: the worker's part of the state, and what it has missed. */
   | {
       readonly kind: 'start';
       readonly state: ServedState;
       /** Writes that have begun and not ended. */
       readonly underWay: readonly CacheWrite[];
       readonly logins: readonly LoginNotice[];
-      /** The key of what workers tell each other of right passwords, in base64. */
+      /** The key under which workers share right passwords, in base64. */
       readonly loginKey: string;
-      /** The key of what is sealed for clients, in base64. */
+      /** The secret of what is sealed for clients, in base64. */
       readonly sessionSecret: string;
     }
-  /** To be answered with `prepared`; `commit` or `abandon` follows. */
+  /** Answered with `prepared`; `commit` or `abandon` follows. */
   | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
-  /** To be answered with `committed`. */
+  /** Answered with `committed`. */
   | { readonly kind: 'commit' }
   | { readonly kind: 'abandon' }
-  /** To be answered with `acknowledged` of the same number. */
+  /** Answered with `acknowledged` of the same number. */
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
-  /** What the worker published under this number has been acted on by all others. */
+  /** All others have acted on what the worker published under this number. */
   | { readonly kind: 'delivered'; readonly number: number }
-  /** To be answered with `acknowledged` of the same number, to show that it does not hang. */
+  /** Answered with `acknowledged` of the same number, to show that the worker does not hang. */
   | { readonly kind: 'check'; readonly number: number }
-  /** To be answered with `report`. */
+  /** Answered with `report`. */
   | { readonly kind: 'report' }
   | { readonly kind: 'stop'; readonly graceMs: number }
   | LockAnswer
   | LockLoss
-  /** Nothing new may be let through to a repository, until the `thaw` of the same id; to be answered with `quiet`. */
+  /** Lets nothing new through to a repository, until the `thaw` of the same id; answered with `quiet`. */
   | { readonly kind: 'freeze'; readonly id: string; readonly repository: string }
   | { readonly kind: 'thaw'; readonly id: string; readonly repository: string };
 
 /** From a worker to the primary process. */
 export type FromWorker =
-  /** It listens for messages. */
+  /** The worker listens for messages. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'listening'; readonly address: Address }
-  /** It cannot start, for a reason that the operator can fix. */
+  /** The worker cannot start, for a reason that the operator can fix. */
   | { readonly kind: 'failed'; readonly sentence: string }
-  /** `sentence`: why it cannot serve by that state; null: it can. `changed`: see PreparedState. */
+  /** `sentence`: why it cannot serve with that state; null: it can. `changed`: see PreparedState. */
   | { readonly kind: 'prepared'; readonly sentence: string | null; readonly changed: readonly string[] }
   | { readonly kind: 'committed' }
-  /** Once the end has begun, again and again. */
+  /** Sent repeatedly during the drain. */
   | { readonly kind: 'waiting'; readonly waiting: WaitingRequests }
   | { readonly kind: 'publish'; readonly number: number; readonly notice: Notice }
   | { readonly kind: 'acknowledged'; readonly number: number }
-  /** What it has counted, asked for with `report`. */
+  /** The worker's counts, requested with `report`. */
   | { readonly kind: 'report'; readonly report: ProcessReport }
-  /** Nothing is under way in the repository that was frozen under this id. */
+  /** Nothing is in progress in the repository that was frozen under this id. */
   | { readonly kind: 'quiet'; readonly id: string }
   | LockRequest;
 

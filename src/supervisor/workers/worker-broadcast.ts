@@ -7,34 +7,34 @@ import type { Notice, ToWorker } from './messages.ts';
 /** A worker as the broadcast sees it. */
 export type BroadcastMember = {
   send(message: ToWorker): void;
-  /** Called when it has not answered in time: it must end, and leave() must follow. */
+  /** Called when it has not answered in time: it must be ended, and leave() must follow. */
   giveUp(): void;
 };
 
-/** Passes on what one worker tells to all others, and lets it know when all have acted on it. */
+/** Sends a worker's message to all others, and tells it when all have acted on it. */
 export type WorkerBroadcast = {
-  /** Takes in a worker, which is told everything from now on. Gives the writes that have begun and not ended. */
+  /** Adds a worker, which gets everything from now on. Returns the writes that have begun and not ended. */
   join(member: BroadcastMember): readonly CacheWrite[];
-  /** What was proven lately, for a worker that starts. */
+  /** The recently proven logins, for a worker that starts. */
   logins(): readonly LoginNotice[];
-  /** A worker is gone: nobody waits for it any more. */
+  /** Removes a worker that is gone: nobody waits for it any more. */
   leave(member: BroadcastMember): void;
-  /** A worker publishes something; `number` is its own for it. */
+  /** Publishes a worker's message; `number` is the worker's own. */
   publish(from: BroadcastMember, number: number, notice: Notice): void;
-  /** Asks every worker for a sign of life, within the same limit. */
+  /** Checks that every worker is alive, within the same limit. */
   check(): void;
-  /** A worker has acted on what was sent to it under this number. */
+  /** Notes that a worker has acted on the message with this number. */
   acknowledged(member: BroadcastMember, number: number): void;
 };
 
-/** How many users' proofs are kept for workers that start, and for how long, in milliseconds. */
+/** How many proven logins are kept for workers that start, and for how long, in milliseconds. */
 const maxLogins = 10_000;
 const loginTtlMs = 24 * 60 * 60 * 1000;
 
-/** What a worker published, and who has yet to act on it. */
+/** A published message, and the workers that have not acted on it. */
 type PendingBroadcast = { readonly missing: Set<BroadcastMember>; readonly done: () => void };
 
-/** @param options limitMs: how long a worker may take to act; now: a clock that only goes forward, in milliseconds */
+/** @param options limitMs: how long a worker may take to act; now: a monotonic clock, in milliseconds */
 export function createWorkerBroadcast(options: { limitMs: number; now: () => number }): WorkerBroadcast {
   const { limitMs, now } = options;
   const members = new Set<BroadcastMember>();
@@ -60,7 +60,8 @@ export function createWorkerBroadcast(options: { limitMs: number; now: () => num
       return;
     }
     const number = ++lastNumber;
-    // After the timer one more look at the sockets: an answer that is there already was not late, this process was.
+    // Reads the sockets once more after the timer: if an answer is there already, this process was late, not the
+    // answer.
     const late = setTimeout(() => {
       setImmediate(() => {
         for (const member of missing) member.giveUp();

@@ -4,18 +4,18 @@ import type { WriteNotice } from '../../cache/stores/shared-memory-store.ts';
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import type { FromWorker, Notice, ToWorker } from './messages.ts';
 
-/** A worker's side of what workers let each other know. */
+/** A worker's side of the messages between workers. */
 export type WorkerChannel = {
   readonly writes: WorkerIpc<WriteNotice>;
   readonly tokens: WorkerIpc<V1TokenNotice>;
   readonly logins: WorkerIpc<LoginNotice>;
-  /** Acts on what another worker told. */
+  /** Acts on another worker's message. */
   act(notice: Notice): void;
-  /** To be called with each message of these kinds. */
+  /** Call it with each message of these kinds. */
   receive(message: Extract<ToWorker, { kind: 'notice' | 'delivered' }>): void;
 };
 
-/** Creates the channel of a worker that does not listen yet; `send` reaches the primary process. */
+/** Creates the channel of a worker that does not listen yet; `send` sends to the primary process. */
 export function createWorkerChannel(
   send: (message: Extract<FromWorker, { kind: 'publish' | 'acknowledged' }>) => void,
 ): WorkerChannel {
@@ -71,7 +71,7 @@ export function createWorkerChannel(
   };
 }
 
-/** Keeps what comes before somebody listens: a worker that answers no request yet has time to act. */
+/** Keeps messages that arrive before there is a subscriber: a worker that answers no request yet has time. */
 function createInbox<Body>() {
   let listener: ((body: Body) => void) | undefined;
   let early: Body[] = [];

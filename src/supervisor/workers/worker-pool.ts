@@ -8,18 +8,18 @@ import type { Address } from './messages.ts';
 import type { SharedServices } from '../shared-services.ts';
 import { startWorkerProcess, type WorkerExit, type WorkerProcess } from './worker-process.ts';
 
-/** How long a worker may take to say what it waits for, in milliseconds. */
+/** How long a worker may take to report what it waits for, in milliseconds. */
 const waitingLimitMs = 1000;
 
 /** The worker processes. One that ends while they serve is replaced. */
 export type WorkerPool = {
-  /** Starts all of them. Rejects with an OperatorError when one ends before all listen; the others are then to be killed. */
+  /** Starts all of them. Rejects with an OperatorError when one ends before all listen; then kill the others. */
   start(): Promise<Address>;
   status(): WorkersStatus;
-  /** The requests under way, as far as they are known; of use once the end has begun. */
+  /** The requests in progress, as far as known; complete only during the drain. */
   waiting(): Promise<WaitingRequests>;
   reopenLogs(): void;
-  /** Lets the requests under way finish for `graceMs` milliseconds; resolves when all workers have ended. */
+  /** Lets requests in progress finish for `graceMs` milliseconds; resolves when all workers have ended. */
   stop(graceMs: number): Promise<void>;
   kill(): Promise<void>;
 };
@@ -39,11 +39,11 @@ export function createWorkerPool({ size, services, passOn, logger }: WorkerPoolO
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
   let onStarted: (address: Address) => void = () => {};
   let onStartFailed: (error: OperatorError) => void = () => {};
-  /** Called when a worker has said what it waits for, or is gone. */
+  /** Called when a worker has reported what it waits for, or is gone. */
   let onWaiting = () => {};
   const countListening = () => [...workers].filter((worker) => worker.isListening()).length;
 
-  /** Starts a worker, which is in the pool for as long as it lives. @throws Error when no process can be made */
+  /** Starts a worker, which stays in the pool while it lives. @throws Error when no process can be created */
   const launch = (backOff: BackOff): void => {
     const worker = startWorkerProcess({
       ...{ services, passOn, logger },
@@ -107,7 +107,7 @@ export function createWorkerPool({ size, services, passOn, logger }: WorkerPoolO
           if (known().length === workers.size) tell();
         };
         onWaiting();
-        setTimeout(tell, waitingLimitMs).unref(); // one of them hangs
+        setTimeout(tell, waitingLimitMs).unref(); // a worker hangs
       }),
     reopenLogs: () => {
       for (const worker of workers) worker.reopenLogs();

@@ -8,12 +8,12 @@ import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.t
 import type { Address, FromWorker, ToWorker } from './messages.ts';
 import type { SharedServices, WorkerMember } from '../shared-services.ts';
 
-/** How much longer than the transfers under way a worker may take to end, in milliseconds. */
+/** How much longer than its transfers a worker may take to end, in milliseconds. */
 const endLimitMs = 5000;
-/** How long the last lines of a worker's log are waited for, when nobody reads the log, in milliseconds. */
+/** How long to wait for the last log lines of a worker when nobody reads the log, in milliseconds. */
 const lastLinesMs = 2000;
 
-/** How a worker ended. `reason`: what it said itself, or why it could not be started. */
+/** How a worker ended. `reason`: its own words, or why it could not be started. */
 export type WorkerExit = {
   readonly workerPid: number | undefined;
   readonly code: number | null;
@@ -26,34 +26,37 @@ export type WorkerProcessOptions = {
   readonly passOn: LogSink['passOn'];
   readonly logger: Pick<Logger, 'error'>;
   readonly onListening: (address: Address, workerPid: number | undefined) => void;
-  /** It has said what it waits for: its end has begun. */
+  /** The worker has reported what it waits for: its drain has begun. */
   readonly onWaiting: () => void;
   readonly onExit: (exit: WorkerExit) => void;
 };
 
 export type WorkerProcess = {
   isListening(): boolean;
-  /** The requests under way, once the end has begun; null: not known yet. */
+  /** The requests in progress, during the drain; null: not known yet. */
   waiting(): WaitingRequests | null;
   reopenLogs(): void;
-  /** Lets the requests under way finish for `graceMs` milliseconds; resolves when the worker has ended. */
+  /** Lets requests in progress finish for `graceMs` milliseconds; resolves when the worker has ended. */
   stop(graceMs: number): Promise<void>;
   kill(): Promise<void>;
 };
 
-/** Sets up how workers are started; once, before the first. */
+/** Sets up how workers are started; call it once, before the first. */
 export function setUpWorkers(): void {
-  // All accept from one socket. Dealt out by this process (SCHED_RR), a connection that comes as the last worker closes would be lost.
+  // All accept from one socket. With SCHED_RR, a connection that arrives as the last worker closes would be lost.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({
     exec: fileURLToPath(new URL('./worker.js', import.meta.url)),
     args: [],
-    // Their lines come here, to be written by one process: no line is torn, and a write holds many.
+    // Their log lines come here, to be written by one process: no line is torn, and a write holds many.
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
 }
 
-/** Starts a worker and connects it with the services. @throws Error when no process can be made (ENOMEM); other failures are exits. */
+/**
+ * Starts a worker and connects it to the services. @throws Error when no process can be created (ENOMEM); other
+ * failures are exits.
+ */
 export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess {
   const { services, passOn, logger } = options;
   const worker = cluster.fork();
@@ -88,11 +91,11 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
         break;
     }
   });
-  // One that cannot be told of writes must not answer anything.
+  // A worker that does not learn of writes must not answer anything.
   worker.on('disconnect', () => void child.kill('SIGKILL'));
   worker.on('error', (error) => {
     reason = `A worker process failed: ${error.message}.`;
-    // Node gives no 'exit' for a process that could not even be started (no memory, no process left, no program).
+    // Node emits no 'exit' for a process that could not be started (no memory, no process left, no program).
     if (child.pid === undefined) child.emit('exit', child.exitCode, null);
   });
   worker.on('exit', (code: number | null, signal: string | null) => {
@@ -108,7 +111,7 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
   return {
     isListening: () => isListening,
     waiting: () => waiting,
-    // One that is not ready has no files yet, and would take the signal for the debugger's.
+    // A worker that is not ready has no files yet, and would start the debugger on the signal.
     reopenLogs: () => {
       if (isReady) child.kill('SIGUSR1');
     },
@@ -139,7 +142,7 @@ function createMember(worker: Worker, logger: Pick<Logger, 'error'>): WorkerMemb
   };
 }
 
-/** A worker that has just died is not told; its end is on its way. */
+/** A worker that has just died gets nothing; its exit event follows. */
 function sendTo(worker: Worker, message: ToWorker): void {
   if (worker.isConnected()) worker.send(message, undefined, undefined, () => {});
 }

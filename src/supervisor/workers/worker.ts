@@ -9,14 +9,14 @@ import type { FromWorker, ToWorker } from './messages.ts';
 import { createWorkerChannel } from './worker-channel.ts';
 
 /*
- * A worker process: the whole front door, started and stopped by the primary process. When that dies, so does this at
- * once (node:cluster sees to it): what the others write could not be heard of any more, and another may serve already.
+ * A worker process: a whole Tidegate, started and stopped by the primary process. When that dies, this one ends at once
+ * (through node:cluster): it would not learn of the others' writes, and another Tidegate may serve already.
  */
 
-// A terminal and a service manager send their signals to every process. The primary process passes on what they mean.
+// Terminals and service managers signal every process. The primary process forwards their meaning.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
-// A message that cannot be sent: the primary process is gone, and that has not been noticed yet.
+// A message cannot be sent: the primary process is gone, which this process has not noticed yet.
 cluster.worker?.on('error', () => process.exit(1));
 
 const send = (message: FromWorker, sent?: () => void) =>
@@ -30,7 +30,7 @@ const activity = createRepositoryActivity();
 let running: { app: App; exit: LogSink['exit'] } | undefined;
 let started = Promise.resolve();
 let prepared: PreparedState | undefined;
-/** How often it says what it waits for at its end, in milliseconds. */
+/** How often it reports what it waits for during the drain, in milliseconds. */
 const waitingIntervalMs = 1000;
 
 process.on('message', (message: ToWorker) => {
@@ -84,7 +84,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   for (const change of underWay) ipc.act({ topic: 'write', body: { phase: 'begin', change } });
   for (const body of logins) ipc.act({ topic: 'login', body });
   const { log } = state.config;
-  // The primary process puts what comes from standard output into its form.
+  // The primary process formats what comes from standard output.
   const format = log.format === 'pretty' ? 'json' : log.format;
   const { logger, exit } = await createLogger({ ...log, format, isShared: true, isRequired: false });
   try {
