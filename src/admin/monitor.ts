@@ -86,7 +86,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
     );
   };
   const looks = repeat(
-    () => look().catch((error: unknown) => logger.error({ err: error }, 'the watch failed')),
+    () => look().catch((error: unknown) => logger.error({ err: error }, 'the monitor failed')),
     () => parts.intervalMs,
   );
 
@@ -129,7 +129,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
       } catch (error) {
         logger.error(
           { err: error },
-          'alerts are sent as before: what is configured for them now cannot be used',
+          'the new settings of alerts cannot be used: alerts are sent with the old ones',
         );
       }
     },
@@ -178,7 +178,7 @@ async function openParts(
   };
 }
 
-/** Acts at once, and again a pause after each time. */
+/** Acts at once, then repeatedly, with a pause after each time. */
 function repeat(
   act: () => Promise<void>,
   pauseMs: () => number,
@@ -213,7 +213,7 @@ function judge(
   return judgeReadiness(facts, Date.now());
 }
 
-/** Of several certificates the one that ends first; null: no process has told. */
+/** The earliest expiry of several certificates; null: no process has reported. */
 function findCertificateEnd(reports: readonly ProcessReport[]): number | null {
   const end = Math.min(...reports.map(({ certificateEndMs }) => certificateEndMs));
   return end === Infinity ? null : end;

@@ -89,7 +89,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
       if (!options.countFor(accepted, principalText(principal)))
         throw new OciError(
           'TOOMANYREQUESTS',
-          'You have too many connections open already, each with a request under way: wait for some to end.',
+          'You have too many open connections, each with a request in progress: wait for some to end.',
           { headers: { 'Retry-After': String(retryAfterS) } },
         );
       if (hasBody && isReadAhead(req)) readBodyOf(req);

@@ -19,7 +19,7 @@ export function createConnectionWarnings(
   const warnOfFull = (event: GateEvent) =>
     logger.warn(
       { limit: `limits.${event.limit}` },
-      `limits.${event.limit} is reached, or a part of it that one worker has: ${fullSentence[event.closed]}`,
+      `limits.${event.limit} is reached, or one worker's part of it: ${fullSentence[event.closed]}`,
     );
   const fullWarnings = () => ({
     oldest: everyMinute(warnOfFull),
@@ -46,15 +46,14 @@ export function createConnectionWarnings(
 }
 
 const overSentence = {
-  unprovenBytes:
-    'of the connections on which nobody has shown a right password, those that hold the most are closed',
+  unprovenBytes: 'the unauthenticated connections that hold the most are closed',
   waitingBytes:
-    'of the connections with requests that wait, those on which the most waits are closed; no client of a registry sends requests before it has the answer to the last',
+    'the authenticated connections on which the most bytes wait are closed; registry clients send no request before the answer to the last',
 } as const;
 
 const fullSentence: Readonly<Record<GateEvent['closed'], string>> = {
-  oldest: 'for each new connection the oldest is closed on which nobody has shown a right password',
-  idle: 'for each new connection an idle one is closed, of the user who has the most of them',
+  oldest: 'each new connection closes the oldest unauthenticated one',
+  idle: 'each new connection closes an idle one of the user who has the most',
   newest: 'new connections are closed',
 };
 

@@ -210,7 +210,7 @@ function addVersionCheckHeaders(exchange: Exchange): void {
 
 function checkExpectation({ expectation }: Exchange): void {
   if (expectation === 'unknown')
-    throw new OciError('EXPECTATION_FAILED', 'The only expectation understood here is "100-continue".');
+    throw new OciError('EXPECTATION_FAILED', 'The only supported expectation is "100-continue".');
 }
 
 /** Refuses what no registry has. @throws OciError */

@@ -86,7 +86,7 @@ describe('immutable tags', { skip, timeout: 120_000 }, () => {
     assert.equal(moved.status, 403);
     assert.equal(
       sentence(moved),
-      'alice may not move a/release:v1: pattern 2 of immutableTags keeps tags there as they were pushed, and only who has the action overwrite may change that.',
+      'alice may not move a/release:v1: pattern 2 of immutableTags keeps tags there as they were pushed, and only those with the action overwrite may change that.',
     );
     const pulled = await pull();
     assert.deepEqual([pulled.header('X-Cache'), pulled.body.toString()], ['HIT', makeImage('one').body]);

@@ -42,7 +42,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
     const hash =
       principal.kind === 'user' && !keepAuthorization ? authenticator.hashOf(principal) : undefined;
     if (hash === undefined || principal.kind !== 'user')
-      throw new OciError('UNAUTHORIZED', 'A token is given for a name and a password alone.');
+      throw new OciError('UNAUTHORIZED', 'A token is issued only for a name and a password.');
     return { principal, hash };
   };
 
@@ -73,7 +73,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
         const subject = await tokens.verifyRefresh(token);
         if (subject === null) {
           exchange.reason = 'invalid-token';
-          throw refuse('invalid_grant', 'The login is over, or its password has changed: log in again.');
+          throw refuse('invalid_grant', 'The login has expired, or its password has changed: log in again.');
         }
         return { subject, scopes, wantsRefreshToken: false };
       }
@@ -126,7 +126,7 @@ function checkService(parameters: URLSearchParams, service: string, refuse: Refu
   const asked = readOnce(parameters, 'service', refuse);
   // Some clients (Watchtower) read the whole challenge in lower case.
   if (asked !== null && asked.toLowerCase() !== service.toLowerCase())
-    throw refuse('invalid_request', 'The service is another than the one that the registry named.');
+    throw refuse('invalid_request', 'The service is not the one that the registry named.');
 }
 
 /** Scopes may come one by one in a form as well: some clients repeat them there. */

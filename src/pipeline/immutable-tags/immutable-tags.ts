@@ -87,7 +87,7 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     const refuse = (what: string, number: number): OciError =>
       deny(
         exchange,
-        `${principalText(principal) ?? 'A client without credentials'} may not ${what}: pattern ${number} of immutableTags keeps tags there as they were pushed, and ${policy === null ? 'without a policy nobody' : 'only who has the action overwrite'} may change that.`,
+        `${principalText(principal) ?? 'A client without credentials'} may not ${what}: pattern ${number} of immutableTags keeps tags there as they were pushed, and ${policy === null ? 'without a policy nobody' : 'only those with the action overwrite'} may change that.`,
       );
     switch (change.kind) {
       case 'push':
@@ -114,5 +114,5 @@ function deny(exchange: Exchange, message: string): OciError {
 }
 
 function unknownRequest(method: string): string {
-  return `This ${method} is no request of a registry's API, and it cannot be known what it would do to immutable tags.`;
+  return `This ${method} is not a request of the registry API, so it cannot be known what it would do to immutable tags.`;
 }

@@ -106,9 +106,9 @@ function checkQueryTags({ req }: Exchange, tags: readonly string[]): void {
   if (tags.length > maxQueryTags)
     throw new OciError('BAD_REQUEST', `A push can name at most ${maxQueryTags} tags in its query.`);
   if (!tags.every((tag) => tagForm.test(tag)))
-    throw new OciError('BAD_REQUEST', 'The query names something as a tag that is none.');
+    throw new OciError('BAD_REQUEST', 'The query names a tag that is not valid.');
   if (hasFormType(req.rawHeaders))
-    throw new OciError('BAD_REQUEST', 'A manifest is no form: send its own media type as Content-Type.');
+    throw new OciError('BAD_REQUEST', 'A manifest is not a form: send its own media type as Content-Type.');
 }
 
 function answerCreated(exchange: Exchange, repository: string, digest: string): void {

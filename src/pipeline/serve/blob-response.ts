@@ -74,7 +74,7 @@ async function respondFromStorage(
     try {
       res.writeHead(head.status, head.reason, buildClientHeaders(head.rawHeaders, editsFor(exchange)));
     } catch (cause) {
-      throw new OciError('BAD_GATEWAY', 'The registry gave an answer that is not valid HTTP.', { cause });
+      throw new OciError('BAD_GATEWAY', 'The registry sent an answer that is not valid HTTP.', { cause });
     }
     exchange.source = 'storage';
     const transfer = blob.send(res, part);
