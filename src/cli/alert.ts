@@ -7,7 +7,7 @@ import { OperatorError } from '../system/operator-error.ts';
 import { loadAlertsCa } from '../app/pem-files.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
-/** Adds `alert test`: whether alerts arrive, before they have to. */
+/** Adds `alert test`: tests whether alerts arrive. */
 export function addAlertCommand(program: Command): void {
   const alert = program.command('alert').description('test the alerts');
   const test = alert.command('test').description('send one test message through each configured channel');

@@ -31,7 +31,7 @@ export function addCacheCommand(program: Command): void {
   );
 }
 
-/** How long a person waits for Redis, in milliseconds. */
+/** The time limit of the commands on Redis, in milliseconds. */
 const readyTimeoutMs = 5000;
 
 async function withRedis(

@@ -21,7 +21,7 @@ export function addConfigOptions(command: Command): Command {
     .option('--set <key=value>', 'set one key, such as listen.port=8443 (may be repeated)', collectFlag, []);
 }
 
-/** What the options of addConfigOptions, this process's environment and its working directory ask for. */
+/** The sources given by the options of addConfigOptions, the environment and the working directory. */
 export function readConfigOptions(command: Command): ConfigSources {
   const { config, flavor, set } = command.opts<Options>();
   return { configPath: config, flavor, set, env: process.env, cwd: process.cwd() };
@@ -67,10 +67,10 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   return ['ok', `file: ${file}`, `flavor: ${flavor ?? 'none'}`, ...paths, ''].join('\n');
 }
 
-/** YAML that can be loaded again: units as they are written, paths absolute; secrets are replaced by a marker. */
+/** Formats YAML that can be loaded again: with units, absolute paths, and a marker for secrets. */
 function formatConfig(loaded: LoadedConfig): string {
   let shownGroups: readonly string[] = [];
-  // A policy that is none is not written at all: an empty one could be a slip, and is refused.
+  // Omits an absent policy: an empty one could be a mistake, and is refused.
   const isShown = (key: ConfigKey) => key.textForm !== 'yaml' || showValue(loaded, key) !== null;
   const lines = [...configKeys.values()].filter(isShown).map((key) => {
     const groups = key.segments.slice(0, -1);

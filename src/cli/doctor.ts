@@ -19,7 +19,7 @@ type Options = PasswordOption & {
   readonly json?: true;
 };
 
-/** Adds `doctor`: looks at a front door as a client and as its operator, and says how to fix what is wrong. */
+/** Adds `doctor`: checks Tidegate as a client and as its operator, and says how to fix what is wrong. */
 export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
@@ -80,11 +80,11 @@ async function runDoctor(target: Target | undefined, command: Command): Promise<
   progress.end();
   const isColoured = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
   const report = json === true ? formatJsonReport(diagnosis) : formatReport(diagnosis, isColoured);
-  // A name server that does not answer would hold the process for longer than the whole may take.
+  // A name server that does not answer would keep the process alive beyond the time limit.
   process.stdout.write(report, () => process.exit(isAnyBroken(diagnosis) ? 1 : 0));
 }
 
-/** What is being looked at, on one line of a terminal. */
+/** Shows the current check on one line of a terminal. */
 function createProgress(): { readonly show: (id: string) => void; readonly end: () => void } {
   const { stderr } = process;
   const write = (text: string) => {
@@ -107,7 +107,7 @@ function parseRepository(name: string): string {
   return name;
 }
 
-/** What is wrong with an argument is wrong usage, not failed work. */
+/** An invalid argument is wrong usage, not failed work. */
 function asUsage<T>(parse: (text: string) => T): (text: string) => T {
   return (text) => {
     try {

@@ -2,7 +2,7 @@ import type { LoadedConfig } from '../config/load/load.ts';
 import { formatVariableName } from '../config/load/environment.ts';
 import { configKeys } from '../config/schema/key-list.ts';
 
-/** Secrets that came by `--set`, where every user of the machine reads them in the list of processes, a line each. */
+/** Lists secrets given by `--set`, which every user of the machine sees in the process list, a line each. */
 export function findExposedSecrets({ settings }: Pick<LoadedConfig, 'settings'>): string[] {
   return [...settings].flatMap(([path, { place, value }]) => {
     const key = configKeys.get(path);

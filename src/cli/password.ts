@@ -4,7 +4,7 @@ import { OperatorError } from '../system/operator-error.ts';
 
 export type PasswordOption = { readonly passwordStdin?: true | undefined };
 
-/** A pipe is read without it too; with it, what is typed on a terminal is not hidden. */
+/** Does not matter for a pipe; on a terminal it reads the password visibly. */
 export function addPasswordOption(command: Command): Command {
   return command.option(
     '--password-stdin',
@@ -12,14 +12,14 @@ export function addPasswordOption(command: Command): Command {
   );
 }
 
-/** Asks on a terminal (twice where there are two questions), else reads one line of the standard input. */
+/** Prompts on a terminal (once per question), else reads one line of standard input. */
 export async function readPassword(
   questions: readonly string[],
   { passwordStdin }: PasswordOption,
 ): Promise<string> {
   if (passwordStdin === true || !process.stdin.isTTY) return readFirstLine(process.stdin);
   const answers = await promptHidden(questions, { input: process.stdin, output: process.stderr });
-  // 128 + SIGINT, as the shell would report it: raw mode gives Ctrl-C to us as a character.
+  // 128 + SIGINT, as the shell would report it: in raw mode Ctrl-C arrives as a character.
   if (answers === undefined) process.exit(130);
   const [password = ''] = answers;
   if (answers.some((answer) => answer !== password)) {

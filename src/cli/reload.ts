@@ -5,7 +5,7 @@ import { OperatorError } from '../system/operator-error.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
-/** Adds `reload`: has the running front door load its configuration and files anew, and says what came of it. */
+/** Adds `reload`: makes the running Tidegate reload its configuration and files, and prints the result. */
 export function addReloadCommand(program: Command): void {
   const command = program
     .command('reload')
@@ -19,14 +19,14 @@ export function addReloadCommand(program: Command): void {
   });
 }
 
-/** A front door under load may have to check passwords first, and its workers to agree. In milliseconds. */
+/** The time limit: under load, password checks may come first, and all workers must agree. In milliseconds. */
 const answerTimeoutMs = 60_000;
 const maxAnswerBytes = 1024 * 1024;
 const otherWays = 'send SIGHUP to the first process of "tidegate serve", or "systemctl reload tidegate"';
 
 type Admin = { readonly host: string; readonly port: number };
 
-/** The address at which the admin listener is reached from here. */
+/** The address of the admin listener, seen from this machine. */
 function findAdmin({ host, port }: { readonly host: string; readonly port: number | null }): Admin {
   if (port === null)
     throw new OperatorError(`admin.port is null, so the running Tidegate cannot be reached: ${otherWays}.`);
@@ -71,7 +71,7 @@ function parseOutcome(text: string): ReloadOutcome {
     const outcome = JSON.parse(text) as ReloadOutcome;
     if (outcome.ok ? Array.isArray(outcome.changed) : typeof outcome.sentence === 'string') return outcome;
   } catch {
-    // said below
+    // reported below
   }
   throw new OperatorError('Another program answered: check admin.host and admin.port.');
 }

@@ -7,15 +7,15 @@ import { addConfigOptions, readConfigOptions } from './config.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
 import { createPolicyWarner, findPolicyWarnings } from './policy/policy-warnings.ts';
 
-/** Adds `serve`: runs the front door until a signal ends it. */
+/** Adds `serve`: runs Tidegate until a signal ends it. */
 export function addServeCommand(program: Command): void {
   const command = program
     .command('serve')
     .description('run the front door (SIGHUP reloads, SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
-    // One that comes now asks for nothing that is not done anyway; without this it would end the process.
+    // A SIGHUP now requests nothing new; without this listener it would end the process.
     process.on('SIGHUP', () => {});
-    process.on('SIGUSR1', () => {}); // early, so that it starts no debugger
+    process.on('SIGUSR1', () => {}); // early, so that SIGUSR1 starts no debugger
     const load = async () => {
       const { config, settings, configPath, isEmpty } = await loadConfig(readConfigOptions(command));
       const log = { ...config.log, format: chooseLogFormat(config.log, settings) };

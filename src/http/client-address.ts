@@ -1,9 +1,9 @@
 import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
 
-/** Finds the address a request came from, looking past the proxies that are trusted to report it. */
+/** Finds the client address of a request, looking past trusted proxies. */
 export type ClientAddresses = {
   isTrusted(peer: string): boolean;
-  /** @param forwardedFor the X-Forwarded-For the request carried, lines joined by a comma; "" for none. */
+  /** @param forwardedFor the X-Forwarded-For of the request, lines joined by a comma; "" for none. */
   resolve(peer: string, forwardedFor: string): string;
 };
 
@@ -24,8 +24,8 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
   };
   return {
     isTrusted,
-    // From the right: every entry was appended by the one after it, so the first that is not trusted is the last word of
-    // somebody who is; anything further left is only the client's claim.
+    // Reads from the right: each entry was appended by the one after it. So the first untrusted entry was reported by a
+    // trusted proxy; anything further left is only the client's claim.
     resolve: (peer, forwardedFor) => {
       let address = peer;
       const claimed = forwardedFor.split(',').map((part) => parseForwarded(part.trim()));
@@ -39,7 +39,7 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
   };
 }
 
-/** One entry of X-Forwarded-For: an address, in brackets or not, with a port or not; undefined for anything else. */
+/** Parses an entry of X-Forwarded-For: an address, with or without brackets and port; undefined for anything else. */
 function parseForwarded(entry: string): string | undefined {
   const [, bracketed, dotted] = /^(?:\[([^\]]*)\]|([\d.]+))(?::\d{1,5})?$/.exec(entry) ?? [];
   const address = bracketed ?? dotted ?? entry;
@@ -47,12 +47,12 @@ function parseForwarded(entry: string): string | undefined {
   return isAddress && !address.includes('%') ? canonicalAddress(address) : undefined;
 }
 
-/** The one text form of an address (RFC 5952), IPv4 in IPv6 as IPv4. */
+/** Normalizes an address (RFC 5952); IPv4 in IPv6 becomes IPv4. */
 export function canonicalAddress(address: string): string {
   return isIPv6(address) ? normalizeAddress(new SocketAddress({ address, family: 'ipv6' }).address) : address;
 }
 
-/** An IPv4 client of a socket that serves both IP versions has an address of the form ::ffff:192.0.2.1 (RFC 4291 section 2.5.5.2). */
+/** On a dual-stack socket, an IPv4 client has an address of the form ::ffff:192.0.2.1 (RFC 4291 section 2.5.5.2). */
 export function normalizeAddress(address: string): string {
   return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
 }

@@ -1,8 +1,9 @@
 import { isIPv6 } from 'node:net';
 
 /**
- * Names what counts as one client: an IPv4 address, or the /64 network of an IPv6 one, all of whose addresses are usually one
- * client's (RFC 7421). IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address; what is no address stays as it is.
+ * Returns the network that counts as one client: an IPv4 address, or the /64 network of an IPv6 address, which usually
+ * belongs to one client (RFC 7421). IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is the IPv4 address; anything that is not
+ * an address stays as it is.
  */
 export function clientNetwork(address: string): string {
   const [bare = ''] = address.split('%', 1); // an interface, as in fe80::1%eth0

@@ -1,11 +1,14 @@
-/** What the first proxy of a chain says of the request that came to it; null: it does not say. */
+/** What the first proxy of a chain reports of the request it received; null: nothing. */
 export type ForwardedElement = { readonly host: string | null; readonly proto: string | null };
 
-/** One pair or none, and what parts it from the next; unquoted values with a colon are written by many proxies, against the grammar. */
+/** A pair or none, and its separator; many proxies write unquoted values with a colon, against the grammar. */
 const pairPattern =
   /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))[ \t]*)?(;|,|$)/sy;
 
-/** Reads the first element of a `Forwarded` field (RFC 7239 section 4); null for one that cannot be read, or says a thing twice. */
+/**
+ * Parses the first element of a `Forwarded` field (RFC 7239 section 4); null if it is malformed, or repeats a
+ * parameter.
+ */
 export function parseForwarded(value: string): ForwardedElement | null {
   const pairs = new Map<string, string>();
   pairPattern.lastIndex = 0;

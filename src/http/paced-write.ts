@@ -3,17 +3,19 @@ import type { ServerResponse } from 'node:http';
 /** The smallest and the largest piece, in bytes. */
 const minBytes = 16 * 1024;
 const maxBytes = 256 * 1024;
-/** What one piece of each answer should come to in all, in bytes. */
+/** The target size of one piece of each answer together, in bytes. */
 const totalBytes = 4 * 1024 * 1024;
 
-/** How many answers of this process go out in pieces now. */
+/** The number of answers that this process now sends in pieces. */
 let underWay = 0;
 
 /**
- * Writes a body that is held whole, each piece when the one before has left the process: written at once, TLS would encrypt all of it
- * into memory of this one client. The body may be shared by many. Pieces shrink as such answers become more.
+ * Writes a whole body piece by piece, each when the one before has left the process. Written at once, TLS would encrypt
+ * all of it into memory of this one client, while many clients may share the body. Pieces shrink as such answers become
+ * more.
  *
- * @param options onPiece: called with the size of each piece but the last; end: called with the last, to write it and end the answer
+ * @param options onPiece: called with the size of each piece but the last; end: called with the last, to write it and
+ * end the answer
  */
 export function startInPieces(
   res: ServerResponse,

@@ -2,24 +2,24 @@ import { parseForwarded } from './forwarded.ts';
 import { headerValues, type RawHeaders } from './raw-headers.ts';
 import { hostPattern, parseWebAddress, type WebScheme } from './web-address.ts';
 
-/** The name by which a client reaches the front door. */
+/** The public name that a client uses for Tidegate. */
 export type PublicName = {
   readonly scheme: WebScheme;
-  /** Host and, where it is not the scheme's own, port; null: the client said none. */
+  /** Host, and port unless it is the scheme's default; null: the client sent none. */
   readonly authority: string | null;
-  /** Whether a trusted proxy has said it, besides Host. */
+  /** Whether a trusted proxy reported it, besides Host. */
   readonly isTold: boolean;
 };
 
-/** The name in a request that no trusted proxy has brought. */
+/** Finds the name in a request that came without a trusted proxy. */
 export function nameByHost(host: string | null): PublicName {
   return { scheme: 'https', authority: host, isTold: false };
 }
 
 /**
- * The name in a request from a trusted proxy: what the proxy says, and Host where it says nothing that can be read. Of several values
- * the first counts: the proxy that the client talked to wrote it. `Forwarded` counts before the fields that it has replaced,
- * as registries read them.
+ * Finds the name in a request from a trusted proxy: what the proxy reports, or Host if that is unreadable. Of several
+ * values the first counts, which the proxy nearest to the client wrote. `Forwarded` precedes the fields that it
+ * replaces, as in registries.
  */
 export function nameByProxy(rawHeaders: RawHeaders, host: string | null): PublicName {
   const first = (field: string, pattern: RegExp): string | null => {
@@ -39,7 +39,10 @@ export function nameByProxy(rawHeaders: RawHeaders, host: string | null): Public
 
 const schemePattern = /^https?$/i;
 
-/** Whether a trusted proxy's `Forwarded` may go on to upstream, which would take a name out of it that nobody here has understood. */
+/**
+ * Whether a trusted proxy's `Forwarded` may be forwarded to upstream, which might read a name in it that Tidegate could
+ * not parse.
+ */
 export function hasReadableForwarded(rawHeaders: RawHeaders): boolean {
   const forwarded = parseForwarded(headerValues(rawHeaders, 'forwarded').join(','));
   if (forwarded === null) return false;

@@ -1,7 +1,7 @@
-/** Header fields as Node gives and takes them raw: name, value, name, value, … in the sender's order and case. */
+/** Raw header fields as in Node: name, value, name, value, … in the sender's order and case. */
 export type RawHeaders = readonly string[];
 
-/** Field by field. */
+/** Iterates over the fields. */
 export function* headerPairs(rawHeaders: RawHeaders): Generator<[name: string, value: string]> {
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) yield [rawHeaders[i] ?? '', rawHeaders[i + 1] ?? ''];
 }
@@ -11,7 +11,7 @@ export function headerValues(rawHeaders: RawHeaders, lowerCaseName: string): str
   const values: string[] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? '';
-    // Most names differ in length already, which costs less to see than their lower case.
+    // Most names differ in length, which is cheaper to compare than their lower case.
     if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) {
       values.push(rawHeaders[i + 1] ?? '');
     }

@@ -1,31 +1,31 @@
 import { headerValues, type RawHeaders } from './raw-headers.ts';
 import { trimCharacters } from './trim-characters.ts';
 
-/** What a request says about what it is part of; anyone may say anything, so it names things and decides nothing. */
+/** The ids and trace of a request. Anyone may send anything, so they only name it and decide nothing. */
 export type TraceContext = {
-  /** The client's X-Request-Id; null for none, or for one that is not taken over. */
+  /** The client's X-Request-Id; null for none, or an invalid one. */
   readonly clientRequestId: string | null;
-  /** The trace of its traceparent, 32 hexadecimal digits; null: none, and its own begins here. */
+  /** The trace of its traceparent, 32 hexadecimal digits; null: none, so a trace begins here. */
   readonly traceId: string | null;
-  /** Whether whoever is before us in the trace may have recorded it. */
+  /** Whether the caller in the trace may have recorded it. */
   readonly isSampled: boolean;
-  /** What other tracing systems add; null for nothing. */
+  /** The tracestate of other tracing systems; null for none. */
   readonly state: string | null;
 };
 
-/** What upstream is told: the fields X-Request-Id, traceparent and tracestate. */
+/** The fields for upstream: X-Request-Id, traceparent and tracestate. */
 export type TraceFields = {
   readonly requestId: string;
   readonly traceparent: string;
   readonly tracestate: string | null;
 };
 
-/** Our line in the log is a record of the trace, so one that begins here is marked as sampled. */
+/** The log line is a record of the trace, so one that begins here is marked as sampled. */
 const nothingSaid: TraceContext = { clientRequestId: null, traceId: null, isSampled: true, state: null };
 
-/** Long enough for every tool that makes them, and nothing in it that a log, a URL or a shell would take for something else. */
+/** Long enough for every tool's ids, without characters that are special in a log, URL or shell. */
 const requestIdForm = /^[A-Za-z0-9._:/+=-]{1,128}$/;
-/** W3C Trace Context, section 3.2: version, trace-id, parent-id, trace-flags; what a later version adds is passed over. */
+/** W3C Trace Context, section 3.2: version, trace-id, parent-id, trace-flags; additions of later versions are ignored. */
 const traceparentForm = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const knownVersion = '00';
 const invalidVersion = 'ff';
@@ -37,10 +37,10 @@ const memberForm =
   /^(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
 /** Section 3.3.1.1: more is not valid. */
 const maxMembers = 32;
-/** Section 3.3.1.5: what everyone should pass on; of more, the oldest go. */
+/** Section 3.3.1.5: the length that everyone should forward; beyond it the oldest members are dropped. */
 const maxStateLength = 512;
 
-/** Reads X-Request-Id, traceparent and tracestate; what is not of their form counts as not said. */
+/** Reads X-Request-Id, traceparent and tracestate; malformed ones are ignored. */
 export function readTraceContext(rawHeaders: RawHeaders): TraceContext {
   if (!saysAnything(rawHeaders)) return nothingSaid;
   const [requestId = '', ...moreIds] = headerValues(rawHeaders, 'x-request-id');
@@ -50,7 +50,7 @@ export function readTraceContext(rawHeaders: RawHeaders): TraceContext {
   return { clientRequestId, ...parent, state: readTracestate(headerValues(rawHeaders, 'tracestate')) };
 }
 
-/** Almost no request does, and each pays for the look. */
+/** Almost no request has one, and each pays for this check. */
 function saysAnything(rawHeaders: RawHeaders): boolean {
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? '';
@@ -91,8 +91,8 @@ function readTracestate(values: readonly string[]): string | null {
 const spanIdLength = 16;
 
 /**
- * What upstream is told about a request of ours: the client's id if it gave one, and our own step in the trace, by the beginning of
- * `id`, which is 32 random hexadecimal digits. A trace that begins here has `id` for its name.
+ * Builds the fields for upstream: the client's id if it sent one, and Tidegate's own span, whose id is the beginning of
+ * `id` (32 random hexadecimal digits). A trace that begins here has `id` as its trace id.
  */
 export function continueTrace(
   id: string,

@@ -1,6 +1,6 @@
 /**
- * Takes these characters off both ends of a text, in time that grows with its length. `/[ ]+$/` takes that of its square: the engine begins anew
- * at each of the spaces that stand together in the middle.
+ * Trims these characters from both ends of a text, in linear time. `/[ ]+$/` takes quadratic time: the engine starts
+ * again at each of the adjacent spaces in the middle.
  */
 export function trimCharacters(text: string, characters: string): string {
   let start = 0;

@@ -3,18 +3,18 @@ export const hostPattern = /^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}
 
 export type WebScheme = 'http' | 'https';
 
-/** A place on the web. Two texts that differ in case, by the port that goes without saying or by a trailing dot name the same one. */
+/** A host and port on the web. Texts that differ only in case, default port or trailing dot name the same one. */
 export type WebAddress = {
-  /** In the one form that all texts of it have (WHATWG URL, section 3.5), without a trailing dot. */
+  /** In canonical form (WHATWG URL, section 3.5), without a trailing dot. */
   readonly host: string;
   readonly port: number;
-  /** Whether the port is the scheme's own. */
+  /** Whether the port is the scheme's default. */
   readonly isDefaultPort: boolean;
 };
 
 const defaultPorts: Readonly<Record<WebScheme, number>> = { http: 80, https: 443 };
 
-/** Parses a host with an optional port; null for anything else, such as one with a user in front. */
+/** Parses a host with an optional port; null for anything else, such as one with user information. */
 export function parseWebAddress(scheme: WebScheme, authority: string): WebAddress | null {
   const [, host, portText] = hostPattern.exec(authority) ?? [];
   if (host === undefined) return null;
@@ -22,7 +22,7 @@ export function parseWebAddress(scheme: WebScheme, authority: string): WebAddres
   return { host: canonicalHost(host), port, isDefaultPort: port === defaultPorts[scheme] };
 }
 
-/** The one form of a host name or address; an IPv6 address has brackets. */
+/** Canonicalizes a host name or address; an IPv6 address has brackets. */
 export function canonicalHost(host: string): string {
   try {
     return new URL(`http://${host}/`).hostname.replace(/\.$/, '');
@@ -32,8 +32,8 @@ export function canonicalHost(host: string): string {
 }
 
 /**
- * Whether both are the same place. The scheme does not part them: a registry behind TLS believes that it is asked by http, and
- * names its http port where it names one.
+ * Whether both are the same place. The scheme does not matter: a registry behind TLS assumes http, and names its http
+ * port if it names one.
  */
 export function isSameAddress(one: WebAddress, other: WebAddress): boolean {
   return one.host === other.host && (one.port === other.port || (one.isDefaultPort && other.isDefaultPort));

@@ -1,19 +1,19 @@
-/** A body that is kept whole, however small the pieces are in which it comes. */
+/** Collects a body, however small its pieces are. */
 export type CollectedBytes = {
-  /** What is kept, in bytes. */
+  /** The collected bytes. */
   readonly length: number;
-  /** What it occupies, in bytes: at most twice what is kept, or a little. */
+  /** The occupied memory, in bytes: at most about twice the collected bytes. */
   readonly heldBytes: number;
   add(piece: Buffer): void;
-  /** Gives all of it, in memory of just this size. */
+  /** Returns all of it, in memory of exactly its size. */
   read(): Buffer;
 };
 
 const firstBytes = 1024;
 
 /**
- * Begins with nothing. Pieces are copied into memory that doubles: a list of them would take some hundred bytes for each, and a sender
- * that likes to sends a byte at a time.
+ * Starts empty. Copies pieces into memory that doubles: a list would take some hundred bytes per piece, and a sender
+ * may send single bytes.
  */
 export function createCollectedBytes(): CollectedBytes {
   let memory = Buffer.alloc(0);

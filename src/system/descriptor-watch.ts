@@ -4,14 +4,14 @@ import type { Logger } from 'pino';
 
 export type DescriptorWatch = { close(): void };
 
-/** How often it is looked whether there is a descriptor, in milliseconds. */
+/** How often to check whether there is a descriptor, in milliseconds. */
 const lookMs = 1000;
-/** How often in a row there must be one until that is said: the last one comes and goes with every request. */
+/** How many checks in a row must find one before it is logged: the last one comes and goes with every request. */
 const calmLooks = 5;
 
 /**
- * Says when this process has no file descriptor left, and when it has again. Nobody else would: the event loop then closes new connections
- * before anything of ours hears of them, and what fails besides fails each in its own words.
+ * Logs when this process has no file descriptor left, and when it has some again. Nothing else reports it: the event
+ * loop closes new connections before Tidegate sees them, and other operations fail each in their own way.
  */
 export function watchDescriptors(logger: Pick<Logger, 'error' | 'info'>): DescriptorWatch {
   let isShort = false;

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { link, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** A file to be written; without `replace` a file that is already there is an EEXIST error, never overwritten. */
+/** A file to write; without `replace` an existing file is an EEXIST error, and never overwritten. */
 export type PendingFile = { path: string; content: string; mode: number; replace: boolean };
 
 /**
- * Writes files of one folder, each at once and whole: all contents are on disk under temporary names, with their
- * final mode from the first byte, before the first one gets its name. They get their names in the given order.
+ * Writes files of one folder, each atomically. All contents are on disk under temporary names, with their final mode
+ * from the first byte, before the first file is renamed. They are renamed in the given order.
  */
 export async function writeFileSet(folder: string, files: readonly PendingFile[]): Promise<void> {
   const temporary: string[] = [];
@@ -24,7 +24,7 @@ export async function writeFileSet(folder: string, files: readonly PendingFile[]
       }
     }
     for (const [index, file] of files.entries()) {
-      // rename(2) would replace a file that another process has made in the meantime; link(2) refuses.
+      // rename(2) would replace a file that another process has just made; link(2) refuses.
       await (file.replace ? rename : link)(temporary[index] ?? '', file.path);
     }
     const handle = await open(folder, 'r');

@@ -1,12 +1,12 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 
-/** Some file systems keep times to two seconds: a file changed more recently may change again unseen. */
+/** Some file systems keep times in units of two seconds: a file that changed more recently may change again unnoticed. */
 const timestampGraceMs = 2500;
 
 /** Opens a file for reading, and closes it after use. */
 export async function withOpenFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
-  // O_NONBLOCK: a FIFO in the file's place must not make open() wait for its writer.
+  // O_NONBLOCK: open() must not wait for the writer of a FIFO in the file's place.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     return await use(file);
@@ -16,9 +16,9 @@ export async function withOpenFile<T>(path: string, use: (file: FileHandle) => P
 }
 
 export type FileStatus = {
-  /** Differs when the file is another or has changed. */
+  /** Differs when the file was replaced or changed. */
   readonly signature: string;
-  /** Whether it changed so recently that it may change again and keep this signature. */
+  /** Whether it changed so recently that it may change again with the same signature. */
   readonly isRecent: boolean;
 };
 
@@ -32,15 +32,15 @@ export async function readStatus(file: FileHandle): Promise<FileStatus> {
   };
 }
 
-/** Whether a file was not opened for want of a descriptor, which says nothing of the file. */
+/** Whether a file could not be opened for lack of a descriptor, which says nothing about the file. */
 export function isDescriptorShortage(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
 /**
- * The status of these files together; one that cannot be opened counts by the reason. Opened, since over NFS only open()
- * asks the server. Null: there is no descriptor to open one with, and nothing is known.
+ * Reads the status of these files together; for one that cannot be opened the reason counts. Files are opened, since
+ * over NFS only open() asks the server. Null: no descriptor is left, and nothing is known.
  */
 export async function readStatuses(paths: readonly string[]): Promise<FileStatus | null> {
   const statuses = await Promise.all(
@@ -58,7 +58,7 @@ export async function readStatuses(paths: readonly string[]): Promise<FileStatus
   };
 }
 
-/** Why a file can't be read, as the end of a sentence. */
+/** Says why a file can't be read, as the end of a sentence. */
 export function describeReadError(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
   if (code === 'ENOENT') return 'it does not exist';

@@ -3,25 +3,25 @@ import { readStatuses } from './file-status.ts';
 export type FileWatch = { close(): void };
 
 export type FileWatchOptions = {
-  /** The files to follow, asked for at each poll. */
+  /** The files to follow, listed at each poll. */
   readonly paths: () => readonly string[];
-  /** The signature of what has been acted upon already; undefined: act at the first poll. */
+  /** The signature that has been handled already; undefined: act at the first poll. */
   readonly actedOn: string | undefined;
   /**
-   * Called when a file is another, with the signature of all of them; never rejects. Gives the signature that has been acted
-   * upon, and undefined to be called again in any case.
+   * Called when a file has changed, with the signature of all; never rejects. Returns the signature that was handled,
+   * or undefined to be called again in any case.
    */
   readonly act: (signature: string) => Promise<string | undefined>;
 };
 
 const pollMs = 250;
-/** A writer that never rests is not waited for longer than this many polls. */
+/** The most polls to wait for a file that keeps changing. */
 const maxUnsettledPolls = 4;
 
 /**
- * Follows files. They are opened and their status compared at each poll, which also sees renames, the symlink swaps of Kubernetes
- * and changes over NFS. A change is acted upon once it has held still for one poll, since some programs write in place: a half-written
- * file must not count.
+ * Follows files: opens them and compares their status at each poll, which also detects renames, the symlink swaps of
+ * Kubernetes and changes over NFS. Acts on a change once it was stable for one poll, since some programs write in
+ * place, and a half-written file must not count.
  */
 export function watchFiles({ paths, actedOn, act }: FileWatchOptions): FileWatch {
   let settled = actedOn;

@@ -1,11 +1,14 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
-/** What is transferred to a closed port is gone: the transfer comes before the look at the port (HTML standard, section 9.4.4). */
+/**
+ * Transfers to a closed port free the memory: the transfer precedes the check of the port (HTML standard, section
+ * 9.4.4).
+ */
 const nowhere = createClosedPort();
 
 /**
- * Frees the memory of buffers that nobody will look at again, which are empty from then on. The garbage collector would do it too, but for
- * every 64 MiB of such memory it goes through everything else that there is. Buffers that share their memory are left to it.
+ * Frees the memory of buffers that are no longer used, and empties them. The garbage collector would too, but scans the
+ * whole heap for every 64 MiB of such memory. Buffers that share their memory are left to it.
  */
 export function freeMemory(buffers: readonly Buffer[]): void {
   const own = buffers.flatMap(({ buffer, byteLength }) =>

@@ -8,12 +8,13 @@ import { OperatorError } from './operator-error.ts';
 const maxWaitMs = 5000;
 
 /**
- * Edits a file that can't be replaced: one that is mounted by itself, or whose folder may not be written to. The new content is written
- * over the old, as Apache's htpasswd does it.
+ * Edits a file that can't be replaced: one that is mounted by itself, or whose folder is not writable. Overwrites the
+ * old content, as Apache's htpasswd does.
  *
- * Of two edits at the same time the second sees the first one's result, as long as both run on the same machine, or in the same
- * container: the lock is a name in the kernel (an abstract socket of the network namespace), since there may be no place for a file, and ends with its
- * process. A crash may leave blank lines at the end, and a power cut in the middle of the write a mixture.
+ * Of two simultaneous edits the second sees the first one's result, if both run on the same machine or in the same
+ * container. The lock is a name in the kernel (an abstract socket of the network namespace), since there may be no
+ * place for a file, and ends with its process. A crash may leave blank lines at the end, and a power cut during the
+ * write a mixture.
  * @throws OperatorError when another edit does not end within 5 s, or the file was replaced meanwhile
  */
 export async function editInPlace(target: string, edit: (old: Buffer) => Buffer): Promise<void> {
@@ -35,14 +36,17 @@ export async function editInPlace(target: string, edit: (old: Buffer) => Buffer)
   }
 }
 
-/** At every moment the file is the old or the new content, but for blank lines behind it; what fails is taken back. */
+/**
+ * At every moment the file has the old or the new content, perhaps with blank lines behind it; a failed write is
+ * undone.
+ */
 async function overwrite(file: FileHandle, old: Buffer, content: Buffer): Promise<void> {
   const blank = (bytes: number) => Buffer.alloc(Math.max(0, bytes), '\n');
   try {
-    // First the room for all of it: a disk that is full must not stop the write in the middle.
+    // Reserves the room first: a full disk must not stop the write in the middle.
     await writeAll(file, blank(content.length - old.length), old.length);
     await file.sync();
-    // Over the whole length of the old: nothing of its last lines, or half of one, is left at any time.
+    // Overwrites the whole length of the old content: none of its last lines ever remains.
     await writeAll(file, Buffer.concat([content, blank(old.length - content.length)]), 0);
     await file.sync();
     await file.truncate(content.length);

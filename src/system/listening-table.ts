@@ -1,17 +1,17 @@
 import { readFile } from 'node:fs/promises';
 
-/** A socket that listens on a port of this machine. */
+/** A listening socket of this machine. */
 export type ListeningSocket = {
   readonly address: string;
-  /** Whose process made it. */
+  /** The user whose process opened it. */
   readonly uid: number;
-  /** What the links in /proc/PID/fd call it. */
+  /** Its name in the links of /proc/PID/fd. */
   readonly inode: string;
 };
 
 const listenState = '0A';
 
-/** All sockets that listen on a port; null where the system does not tell (proc(5) is Linux's). */
+/** All sockets that listen on a port; null if the system does not tell (proc(5) is Linux's). */
 export async function readListening(port: number): Promise<readonly ListeningSocket[] | null> {
   const tables = await Promise.all(
     ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => null)),
@@ -32,7 +32,7 @@ export function parseListening(table: string, port: number): ListeningSocket[] {
   });
 }
 
-/** Words are in the order of the machine's bytes, which on all that Node runs on is the little end first. */
+/** Words are in the machine's byte order, which is little-endian wherever Node runs. */
 function bytesOf(hex: string): number[] {
   const words = hex.match(/.{8}/g) ?? [];
   return words.flatMap((word) =>

@@ -8,15 +8,16 @@ import { editInPlace } from './in-place-file.ts';
 
 const maxWaitMs = 5000;
 const staleAfterMs = 60_000;
-/** An edit that was held up for longer (a suspended process) gives up, well before others may take its lock over. */
+/** An edit that was delayed for longer (a suspended process) gives up, well before others may take over its lock. */
 const maxHoldMs = 30_000;
 
 /**
- * Replaces a file's content as a whole: a crash at any point leaves the old file, and of two edits at the same time
- * the second sees the first one's result. The new content is written to `FILE.lock`, which is also the lock, and renamed
- * onto the file. Mode and owner are kept, a new file gets 0600, a symbolic link is followed. One that can't be replaced is edited in place.
+ * Replaces a file's content atomically: a crash leaves the old file, and of two simultaneous edits the second sees the
+ * first one's result. The new content is written to `FILE.lock`, which is also the lock, and renamed onto the file.
+ * Keeps mode and owner, gives a new file 0600, and follows a symbolic link. A file that can't be replaced is edited in
+ * place.
  *
- * @param edit gets the old content (undefined: there is no file) and gives the new one
+ * @param edit gets the old content (undefined: there is no file) and returns the new one
  * @throws OperatorError when the file can't be written or another edit does not end within 5 s
  */
 export async function replaceFile(file: string, edit: (old: Buffer | undefined) => Buffer): Promise<void> {
@@ -101,8 +102,9 @@ async function acquire(lock: string, file: string): Promise<FileHandle> {
 }
 
 /**
- * Removes a lock that a crashed process left behind. Several may find it stale at the same time, and the slower must not
- * remove the faster's new lock: who links the stale file to a name made of its identity first, removes it.
+ * Removes a lock that a crashed process left behind. Several processes may find it stale at once, and the slower must
+ * not remove the faster's new lock. So the one that first links the stale file to a name made from its identity removes
+ * it.
  */
 async function removeIfStale(lock: string): Promise<void> {
   const found = await unlessMissing(stat(lock, { bigint: true }));
@@ -119,7 +121,7 @@ async function removeIfStale(lock: string): Promise<void> {
   await unlink(claim);
 }
 
-/** The file that a path means in the end, even when the last link points to one that does not exist yet. */
+/** Resolves the file of a path, even if the last link points to a missing one. */
 async function resolveTarget(file: string): Promise<string> {
   const target = await unlessMissing(realpath(file));
   if (target !== undefined) return target;
@@ -158,12 +160,12 @@ async function unlessMissing<T>(result: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Whether there may be no new file in a folder, which says nothing of those in it. */
+/** Whether no new file may be created in a folder, which says nothing about existing ones. */
 function isClosedFolder(error: unknown): boolean {
   return ['EACCES', 'EPERM', 'EROFS'].includes(codeOf(error) ?? '');
 }
 
-/** Whether a file can't be replaced since it is a mount point, as one is that is bound into a container by itself. */
+/** Whether a file can't be replaced because it is a mount point, as when it is bound into a container by itself. */
 function isMountedAlone(error: unknown): boolean {
   return ['EBUSY', 'EXDEV'].includes(codeOf(error) ?? '');
 }

@@ -1,11 +1,11 @@
 import { withOpenFile } from './file-status.ts';
 
-/** Far more than any bundle of certificates has. */
+/** More than any bundle of certificates has. */
 const maxBytes = 4 * 1024 * 1024;
 
 /**
- * Reads a small text file as Latin-1. A FIFO in its place would be waited for, and a device such as /dev/zero would be read until the memory is
- * full: neither is.
+ * Reads a small text file as Latin-1. Only a regular file: a FIFO would block, and a device such as /dev/zero would
+ * fill the memory.
  * @throws Error of the system, or one whose `code` says what it is instead.
  */
 export function readRegularFile(path: string): Promise<string> {

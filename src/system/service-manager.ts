@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Logger } from 'pino';
 
-/** What the service manager that started this process is told, where there is one that listens (sd_notify(3)). */
+/** Notifications to the service manager that started this process, if any listens (sd_notify(3)). */
 export type ServiceManager = {
-  /** It serves; also at the end of a reload. */
+  /** Tidegate serves; also sent at the end of a reload. */
   ready(): void;
   reloading(): void;
   stopping(): void;
@@ -16,24 +16,25 @@ export type ServiceManagerOptions = {
   readonly logger: Pick<Logger, 'debug'>;
 };
 
-/** The longest time of one message, in milliseconds; the manager that does not take it by then will hear the next. */
+/** The time limit of one message, in milliseconds; after it the next message follows. */
 const maxTimeoutMs = 5000;
 
 /**
- * Tells systemd by the program `systemd-notify`, since Node has no datagram sockets of the kind that NOTIFY_SOCKET names. The unit
- * needs `NotifyAccess=all`: the program is a process of its own. A message that cannot be sent is no reason not to serve.
+ * Notifies systemd through the program `systemd-notify`, since Node has no datagram sockets as NOTIFY_SOCKET needs. The
+ * unit needs `NotifyAccess=all`, because the program is another process. A failed message does not stop Tidegate.
  */
 export function createServiceManager({ env, pid, logger }: ServiceManagerOptions): ServiceManager {
   if (!env['NOTIFY_SOCKET']) return { ready: () => {}, reloading: () => {}, stopping: () => {} };
 
-  // Half of what is allowed, as sd_watchdog_enabled(3) advises. A timer of this thread shows that it does not hang.
+  // Half of the allowed interval, as sd_watchdog_enabled(3) advises. A timer of this thread proves that it does not
+  // hang.
   const watchdogMs = Number(env['WATCHDOG_USEC'] ?? 0) / 2000;
   const isOurs = env['WATCHDOG_PID'] === undefined || env['WATCHDOG_PID'] === String(pid);
   const showsLife = watchdogMs > 0 && isOurs;
-  // A message that hangs must not keep the next sign of life back for longer than the manager waits for it.
+  // A hanging message must not delay the next watchdog message beyond the manager's limit.
   const timeoutMs = showsLife ? Math.min(maxTimeoutMs, Math.ceil(watchdogMs)) : maxTimeoutMs;
 
-  /** One after the other: the order is part of what is said. */
+  /** Sent one at a time: the order matters. */
   let last = Promise.resolve();
   const tell = (...assignments: string[]): Promise<void> => {
     last = last
@@ -44,7 +45,7 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
     return last;
   };
 
-  // One at a time: on a machine where the program takes longer than the interval, a queue of them would hold up what comes after.
+  // At most one in the queue: if the program takes longer than the interval, more would delay later messages.
   let isShowingLife = false;
   const showLife = async () => {
     if (isShowingLife) return;
@@ -56,19 +57,19 @@ export function createServiceManager({ env, pid, logger }: ServiceManagerOptions
 
   return {
     ready: () => void tell('READY=1'),
-    // The clock is CLOCK_MONOTONIC, as Type=notify-reload asks for.
+    // CLOCK_MONOTONIC, as Type=notify-reload requires.
     reloading: () => void tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`),
     stopping: () => void tell('STOPPING=1'),
   };
 }
 
-/** Runs the program. Nothing of it is waited for but its end, and it ends in time. @throws Error when it cannot be run, or has not told. */
+/** Runs the program, and waits only for its exit, for a limited time. @throws Error when it cannot be run, or fails. */
 async function notify(
   assignments: readonly string[],
   env: NodeJS.ProcessEnv,
   timeoutMs: number,
 ): Promise<void> {
-  // Also throws by itself, such as for a link that leads to itself, or without memory.
+  // May also throw directly, for a link to itself or without memory.
   const program = spawn('systemd-notify', assignments, {
     env,
     stdio: 'ignore',

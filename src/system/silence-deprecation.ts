@@ -1,4 +1,4 @@
-/** Keeps one deprecation warning of Node off the operator's screen, by its code, and no other. */
+/** Silences one deprecation warning of Node, by its code. */
 export function silenceDeprecation(silenced: string): void {
   const emitWarning = process.emitWarning.bind(process) as (...args: unknown[]) => void;
   process.emitWarning = (...args: unknown[]) => {

@@ -71,7 +71,7 @@ function formatClient({ name, certPath, keyPath, keptKey, notAfter }: CreatedCli
   ].join('\n');
 }
 
-/** The first name of the server's certificate that is one host; null when there is none. */
+/** Finds the first name of the server's certificate that is not a wildcard; null when there is none. */
 async function findHost(certPath: string): Promise<string | null> {
   const pem = await loadPemIfAny(certPath);
   if (pem === null) return null;

@@ -38,7 +38,7 @@ function parseWhole(text: string, max: number): number {
   return value;
 }
 
-/** What is wrong with an option's value is wrong usage, not failed work. */
+/** An invalid option value is wrong usage, not failed work. */
 function asUsage<T>(parse: () => T): T {
   try {
     return parse();

@@ -11,7 +11,7 @@ import { formatTrustSteps } from '../../tls/trust.ts';
 import { addCertClientCommand } from './cert-client.ts';
 import { collect, outOption, parseDays, parseHost, parsePort } from './cert-options.ts';
 
-/** What `cert create` and `cert client` make besides certificates of clients. */
+/** Files of `cert create` and `cert client` other than client certificates. */
 const ownCertificates: readonly string[] = ['ca.crt', 'server.crt', 'client-ca.crt'];
 const whenNoCa = 'run "tidegate cert create --host NAME" first, or name its folder with --out';
 
@@ -104,7 +104,7 @@ async function runShow({ out }: { out: string }): Promise<void> {
   process.stdout.write(found.join('\n'));
 }
 
-/** Names of the client certificates: whatever else is there beside their CA. */
+/** Lists the client certificates: all other files beside their CA. */
 async function listClients(out: string): Promise<string[]> {
   if (!existsSync(join(out, 'client-ca.crt'))) return [];
   const names = (await readdir(out)).filter((name) => name.endsWith('.crt'));
@@ -118,7 +118,7 @@ async function runTrust(options: { out: string; host?: ServerName; port: number 
   process.stdout.write(formatTrustSteps({ caPath: resolve(caPath), hosts, port: options.port }));
 }
 
-/** The names to write into the steps: the one asked for, if the certificate covers it, else all but wildcards. */
+/** The names in the steps: the requested one, if the certificate covers it, else all but wildcards. */
 async function chooseHosts(certPath: string, host: ServerName | undefined): Promise<string[]> {
   const pem = await loadPemIfAny(certPath);
   const leaf = pem === null ? null : parseCertificates(pem, certPath)[0];

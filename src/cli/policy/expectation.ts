@@ -3,14 +3,14 @@ import { parsePrincipal, parseRepository, parseTag, type PolicyQuery } from '../
 import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
 
-/** What somebody expects of a policy. */
+/** An expected decision of a policy. */
 export type Expectation = PolicyQuery & {
   /** `file:line` */
   readonly place: string;
   readonly allowed: boolean;
 };
 
-/** The fields of a row, each with what it may be; `tag` may be left out. */
+/** The fields of a row with their allowed values; `tag` may be left out. */
 const fields: Readonly<Record<string, string>> = {
   user: 'anonymous, a name, or user:NAME',
   action: policyActions.join(', '),
@@ -19,7 +19,10 @@ const fields: Readonly<Record<string, string>> = {
   allowed: 'true, false',
 };
 
-/** Reads a table of expectations, a list of { user, action, repository, tag, allowed }; `shown` is the file's name in places. */
+/**
+ * Parses a table of expectations, a list of { user, action, repository, tag, allowed }; `shown` is the file's name in
+ * messages.
+ */
 export function parseExpectations(
   text: string,
   shown: string,

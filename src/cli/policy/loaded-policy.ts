@@ -5,14 +5,17 @@ import { createJudge, type Judge } from '../../policy/judgement.ts';
 import { readConfigOptions } from '../config.ts';
 import { findPlace } from './policy-warnings.ts';
 
-/** The policy that the configuration has, and what is needed to speak of it. */
+/** The configured policy, and what messages about it need. */
 export type LoadedPolicy = LoadedConfig & {
   readonly judge: Judge;
-  /** `rule 3 (tidegate.yml:12)`, counted from 1; what stands for none. */
+  /** Names a rule, as `rule 3 (tidegate.yml:12)`, counted from 1; or says that there is none. */
   readonly nameRule: (rule: number | null) => string;
 };
 
-/** Loads what the options of addConfigOptions name, and says it where there is no policy. @throws OperatorError when it is not valid. */
+/**
+ * Loads the configuration of the options of addConfigOptions, and says so if it has no policy. @throws OperatorError
+ * when it is not valid.
+ */
 export async function loadPolicy(command: Command): Promise<LoadedPolicy> {
   const loaded = await loadConfig(readConfigOptions(command));
   const judge = createJudge(loaded.config);
@@ -27,7 +30,7 @@ export async function loadPolicy(command: Command): Promise<LoadedPolicy> {
   return { ...loaded, judge, nameRule };
 }
 
-/** Prints lines with names in them that others have chosen. */
+/** Prints lines that may contain foreign names. */
 export function printLines(lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${printable(line)}\n`).join(''));
 }

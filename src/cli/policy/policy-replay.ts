@@ -12,7 +12,7 @@ import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { findPlace } from './policy-warnings.ts';
 
-/** What a log's lines were. */
+/** The counts of a log's lines. */
 type Counts = { lines: number; requests: number; broken: number };
 
 /** Adds `policy replay`. */

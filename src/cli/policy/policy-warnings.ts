@@ -5,7 +5,7 @@ import type { LoadedConfig } from '../../config/load/load.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { lintPolicy } from '../../policy/policy-lint.ts';
 
-/** What in groups and policy is hardly meant, a line each with file and line. */
+/** Lists likely mistakes in groups and policy, a line each with file and line. */
 export async function findPolicyWarnings(
   loaded: Pick<LoadedConfig, 'config' | 'settings'>,
 ): Promise<string[]> {
@@ -23,7 +23,7 @@ export async function findPolicyWarnings(
   return lines;
 }
 
-/** Logs what was not logged the last time already. */
+/** Logs the warnings that were not there the last time. */
 export function createPolicyWarner(logger: Pick<Logger, 'warn'>): (warnings: readonly string[]) => void {
   let warned: readonly string[] = [];
   return (warnings) => {
@@ -42,7 +42,7 @@ export async function readUserNames({ auth }: LoadedConfig['config']): Promise<R
   }
 }
 
-/** Where a part of the configuration is written, by its path; the key's name where it is not. */
+/** Finds the place of a part of the configuration by its path; the key's name if it has none. */
 export function findPlace(
   { settings }: Pick<LoadedConfig, 'settings'>,
   [key = '', ...path]: readonly (string | number)[],

@@ -16,7 +16,7 @@ import { findPlace, readUserNames } from './policy-warnings.ts';
 
 type Image = Pick<PolicyQuery, 'repository' | 'tag'>;
 
-/** Adds `policy explain`, `policy test` and `policy replay`: what the rules say, without any request. */
+/** Adds `policy explain`, `policy test` and `policy replay`: decisions of the rules without any request. */
 export function addPolicyCommand(program: Command): void {
   const policy = program
     .command('policy')
@@ -119,7 +119,7 @@ function parseImage(text: string): Image {
   return { repository, tag: colon === -1 ? null : asUsage(text.slice(colon + 1), parseTag) };
 }
 
-/** What is wrong with an argument is wrong usage, not failed work. */
+/** An invalid argument is wrong usage, not failed work. */
 function asUsage<T>(text: string, parse: (text: string) => T): T {
   try {
     return parse(text);

@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import { principalText, type Principal } from '../../registry/principal.ts';
 import { printable } from './printable.ts';
 
-/** What a client, or whoever it works for, calls a request; null where nothing usable was said. */
+/** The client's ids of a request; null for none. */
 export type ClientIds = { readonly clientRequestId: string | null; readonly traceId: string | null };
 
-/** What a request's log line is made of. */
+/** The facts of a request's log line. */
 export type LoggedExchange = {
   readonly id: string;
   readonly trace: ClientIds;
@@ -28,10 +28,10 @@ export type LoggedExchange = {
   readonly transfer: { readonly bytesIn: number; readonly bytesOut: number } | null;
 };
 
-/** What of a client's text goes into a line at most, in characters. */
+/** The longest part of a client's text in a line, in characters. */
 export const maxTextLength = 512;
 
-/** The fields by which the lines of one request are found: its own id, which no other request has, and what the client calls it. */
+/** The fields that identify the lines of one request: its own unique id, and the client's ids. */
 export function identifyRequest({
   id,
   trace,
@@ -47,8 +47,8 @@ function addClientIds(line: Record<string, unknown>, { clientRequestId, traceId 
 }
 
 /**
- * Writes the one line of a finished request: never a header but the User-Agent, and of the target only the path,
- * because a query can carry upstream's upload state or a token. A status of 0 means that no answer was begun.
+ * Writes the line of a finished request. Never logs a header but the User-Agent, and of the target only the path,
+ * because a query can carry upstream's upload state or a token. A status of 0 means that no answer began.
  */
 export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: number): void {
   const { res, transfer, cache, source, errorCode, reason } = exchange;
@@ -73,12 +73,15 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
   logger.info(line, 'request');
 }
 
-/** To a tenth of a millisecond. */
+/** Rounds to a tenth of a millisecond. */
 export function roundDuration(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-/** The path alone, for the log. An absolute-form target is refused, and may hold a password: it is not repeated. */
+/**
+ * The path without the query, for the log. An absolute-form target is refused and may hold a password, so it is not
+ * repeated.
+ */
 export function originFormPath(rawTarget: string): string | null {
   if (!rawTarget.startsWith('/')) return null;
   const end = rawTarget.search(/[?#]/);

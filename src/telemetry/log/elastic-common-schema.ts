@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import type { LoggerOptions } from 'pino';
 import { kindOfLine } from './log-kind.ts';
 
-/** The fields of the Elastic Common Schema 8 that log lines have a counterpart for. */
+/** The fields of the Elastic Common Schema 8 for those of log lines. */
 const ecsNames: Readonly<Record<string, string>> = {
   user: 'user.name',
   method: 'http.request.method',
@@ -20,7 +20,7 @@ const ecsNames: Readonly<Record<string, string>> = {
   repository: 'container.image.name',
 };
 
-/** Fields that become something else than one of another name. Index mappings refuse a line with an `ip` that is empty. */
+/** Fields that need more than another name. Index mappings refuse a line with an empty `ip`. */
 const ecsForms: Readonly<Record<string, (value: unknown) => Record<string, unknown>>> = {
   durationMs: (ms) => ({ 'event.duration': Math.round(Number(ms) * 1e6) }), // nanoseconds
   status: (status) =>
@@ -42,7 +42,7 @@ const ecsForms: Readonly<Record<string, (value: unknown) => Record<string, unkno
 };
 const spanIdLength = 16;
 
-/** Names a log line's fields as the Elastic Common Schema does; what it has no name for goes below `tidegate`. */
+/** Renames a log line's fields to the Elastic Common Schema; fields without a counterpart go below `tidegate`. */
 function renameFields(fields: Record<string, unknown>): Record<string, unknown> {
   const renamed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(fields)) {
@@ -61,7 +61,7 @@ function describeError({ name, message, stack }: Error): Record<string, unknown>
   return { 'error.type': name, 'error.message': message, 'error.stack_trace': stack };
 }
 
-/** What kind of event a line tells of, in the words that the schema allows. */
+/** The kind of a line's event, in the schema's words. */
 function describeEvent(message: unknown): Record<string, unknown> {
   const kind = kindOfLine(message);
   const dataset = { 'event.kind': 'event', 'event.dataset': `tidegate.${kind}` };
@@ -80,7 +80,7 @@ function describeEvent(message: unknown): Record<string, unknown> {
   }
 }
 
-/** pino's options for lines that Elasticsearch takes in without a pipeline. */
+/** pino's options for lines that Elasticsearch accepts without a pipeline. */
 export const elasticCommonSchema: LoggerOptions = {
   messageKey: 'message',
   timestamp: () => `,"@timestamp":"${new Date().toISOString()}"`,

@@ -3,34 +3,35 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { createLogOutput, openLogFile, type LogOutput } from './log-output.ts';
 import { shortenLine } from './long-line.ts';
 
-/** Where lines of one or more kinds go. */
+/** The destination of lines of one or more kinds. */
 export type LineSink = {
   readonly output: LogOutput;
-  /** Takes a line, or drops it when too much waits already. */
+  /** Queues a line, or drops it when too much waits. */
   write(line: string): void;
-  /** Takes the lines of another process, which waits when too much waits here; resolves when that has closed its end. */
+  /** Writes the lines of another process, with back-pressure; resolves when that process has closed its end. */
   passOn(source: Readable): Promise<void>;
 };
 
 export type LineSinkOptions = {
   /** Null: standard output. */
   readonly file: string | null;
-  /** Whether a file that cannot be opened is an error; else its lines go to standard output until it can. */
+  /** Whether a file that cannot be opened is an error; otherwise its lines go to standard output until it can. */
   readonly isRequired: boolean;
   /** Whether other processes write to the same file. */
   readonly isShared: boolean;
-  /** What lines pass through on their way, made for people. */
+  /** The formatter for people, if any. */
   readonly decorate: (output: Writable) => Writable;
-  /** Told what the operator should know, a sentence and its fields. */
+  /** Called with messages for the operator, a sentence and its fields. */
   readonly report: (fields: object, sentence: string) => void;
 };
 
-/** How much may wait to be written, when the reader of the log does not read or the disk is full. */
+/** How many bytes may wait when nobody reads the log or the disk is full. */
 const maxWaitingBytes = 8 * 1024 * 1024;
 const standardOutput = 1;
 
 /**
- * Opens where lines go. Those that cannot be written are kept up to a limit, then dropped, and counted once there is room again.
+ * Opens a destination. Lines that cannot be written are kept up to a limit, then dropped, and counted once there is
+ * room again.
  * @throws OperatorError when a required file cannot be opened.
  */
 export function openLineSink({ file, isRequired, isShared, decorate, report }: LineSinkOptions): LineSink {
@@ -51,7 +52,7 @@ export function openLineSink({ file, isRequired, isShared, decorate, report }: L
     ...(file === null ? {} : { onFailure }),
   });
   const stream = file === null ? decorate(output.stream) : output.stream;
-  stream.setMaxListeners(0); // every process whose lines are passed on waits for it to drain
+  stream.setMaxListeners(0); // every process that sends its lines here waits for 'drain'
   let dropped = 0;
   return {
     output,
@@ -77,7 +78,7 @@ export function openLineSink({ file, isRequired, isShared, decorate, report }: L
         source.pause();
         stream.once('drain', () => source.resume());
       });
-      source.on('error', () => {}); // its close follows
+      source.on('error', () => {}); // 'close' follows
       return new Promise((resolve) => source.once('close', resolve));
     },
   };

@@ -3,56 +3,62 @@ import { close, fstatSync, write } from 'node:fs';
 export type LineWriterOptions = {
   /** Whether other processes write there too. */
   readonly isShared: boolean;
-  /** Told of the first failure of a series, and what cannot be written yet waits; a pipe that is full is none. */
+  /** Called at the first failure of a series; the unwritten lines wait. A full pipe is not a failure. */
   readonly onFailure?: ((error: NodeJS.ErrnoException) => void) | undefined;
 };
 
-/** Writes whole lines to a file descriptor that can be exchanged. */
+/** Writes whole lines to a file descriptor that can be replaced. */
 export type LineWriter = {
-  /** Writes lines, however often it takes, and calls back when they are written or dropped. To be called when that of the last has been. */
+  /**
+   * Writes lines, with as many writes as needed, and calls back when they are written or dropped. Call it only after
+   * the previous callback.
+   */
   write(lines: Buffer, done: () => void): void;
-  /** The most that one write should hold, in bytes. */
+  /** The most bytes in one write. */
   readonly maxWriteBytes: number;
-  /** Whether the system has been given a write that is not over. */
+  /** Whether a write is in progress. */
   readonly isWriting: boolean;
-  /** Goes on there, with a whole line; the descriptor before is closed when no write to it is under way, unless it is a standard one. */
+  /**
+   * Switches to another descriptor, with a whole line. The old one closes when no write uses it, unless it is a
+   * standard one.
+   */
   exchange(fd: number): void;
-  /** Drops what is not written, and what comes later. */
+  /** Drops unwritten and later lines. */
   drop(): void;
 };
 
 export const retryMs = 100;
 
 /**
- * What one write to a pipe may hold where several processes write, in bytes: PIPE_BUF of Linux. Of a larger one, parts could stand
- * between the parts of another's (POSIX, write()). To a regular file each write of Linux is whole.
+ * The largest write to a pipe that several processes share, in bytes: PIPE_BUF of Linux. Parts of a larger one could be
+ * interleaved with another's (POSIX, write()). A write to a regular file is atomic on Linux.
  */
 const maxSharedWriteBytes = 4096;
 
-/** Standard input, output and error: not to be closed. */
+/** Standard input, output and error, which stay open. */
 const standardFds: ReadonlySet<number> = new Set([0, 1, 2]);
 const lineFeed = 10;
 
-/** What is written to; a number alone may come to mean another file. */
+/** The current descriptor; a number alone could come to mean another file. */
 type Target = { readonly fd: number; readonly maxWriteBytes: number };
 
-/** Lines that are to be written. */
+/** The lines to write. */
 type Rest = {
-  /** From a line's beginning. */
+  /** Starts at the beginning of a line. */
   readonly bytes: Buffer;
-  /** How many of them have been written, all of the first line, and where. */
+  /** How many bytes have been written, of all and of the first line, and to which descriptor. */
   readonly begunBytes: number;
   readonly begunIn: Target | undefined;
 };
 
 /**
- * Creates the writer on a file descriptor. It writes on a thread, since a pipe that nobody reads blocks the writer; what cannot
- * be written now (EAGAIN, a full disk, a reader that is gone) is tried again until it can: a log that fails must not stop the service.
+ * Creates the writer on a file descriptor. It writes on a thread, since a pipe that nobody reads blocks the writer.
+ * Failed writes (EAGAIN, a full disk, no reader) are retried: a failing log must not stop the service.
  */
 export function createLineWriter(fd: number, { isShared, onFailure }: LineWriterOptions): LineWriter {
   let target = toTarget(fd, isShared);
   let writing: Target | undefined;
-  /** Where the last write came to nothing, or not to its end. */
+  /** The state after a failed or short write. */
   let failedIn: Target | undefined;
   let isReported = false;
   let isDropping = false;
@@ -68,7 +74,7 @@ export function createLineWriter(fd: number, { isShared, onFailure }: LineWriter
     }
     const to = target;
     const goesOn = begunIn === to && !isShared;
-    // Where a line may have been begun that another process has yet to end, or this one, none may be put behind it.
+    // If another process, or this one, may have an unfinished line there, no other line may follow it directly.
     const breaks = failedIn === to && isShared;
     const left = goesOn ? bytes.subarray(begunBytes) : bytes;
     const sent = breaks ? Buffer.concat([Buffer.of(lineFeed), left]) : left;

@@ -1,4 +1,4 @@
-/** What a line is about: a client's request, a change of what the registry has, or anything else. */
+/** The kind of a line: a client's request, a change in the registry, or anything else. */
 export type LogKind = 'access' | 'audit' | 'error';
 
 /** Every other message is of kind `error`, whatever its level. */
@@ -9,7 +9,7 @@ const kindByMessage: ReadonlyMap<unknown, LogKind> = new Map([
   ['delete', 'audit'],
 ]);
 
-/** The rule by which lines are parted into files: by their message alone. */
+/** Decides the file of a line, by its message alone. */
 export function kindOfLine(message: unknown): LogKind {
   return kindByMessage.get(message) ?? 'error';
 }

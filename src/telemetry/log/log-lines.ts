@@ -1,14 +1,14 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 
-/** The longest line that is read, in bytes: longer than any of the log's own. */
+/** The longest line that is read, in bytes: longer than any line of the log. */
 export const maxLineBytes = 256 * 1024;
 
 const lineFeed = 0x0a;
 
 /**
- * Reads the lines of a log as it comes, packed with gzip or not, with no more memory than the longest line takes. Empty
- * lines are left out; null stands for one that is too long.
+ * Reads the lines of a log as a stream, gzipped or not, with no more memory than the longest line takes. Skips empty
+ * lines; null stands for one that is too long.
  */
 export async function* readLogLines(source: Readable): AsyncGenerator<string | null> {
   let rest: Buffer[] = [];
@@ -43,7 +43,7 @@ export async function* readLogLines(source: Readable): AsyncGenerator<string | n
   if (line !== '') yield line;
 }
 
-/** RFC 1952 section 2.3.1: what a file packed with gzip begins with. */
+/** RFC 1952 section 2.3.1: the first bytes of a gzip file. */
 const gzipMark = Buffer.from([0x1f, 0x8b]);
 
 async function unpack(source: Readable): Promise<AsyncIterable<Buffer>> {

@@ -4,33 +4,42 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { createLineWriter, retryMs, type LineWriterOptions } from './line-writer.ts';
 
-/** Where log lines go: a stream that never fails and never blocks. */
+/** A stream for log lines that never fails and never blocks. */
 export type LogOutput = {
   readonly stream: Writable;
-  /** Writes what there is within `timeoutMs` milliseconds, and drops what is left or comes later. Resolves to whether no write hangs. */
+  /**
+   * Writes the waiting lines within `timeoutMs` milliseconds, and drops the rest and later ones. Resolves to whether no
+   * write hangs.
+   */
   end(timeoutMs: number): Promise<boolean>;
-  /** The longest line that is written whole: all are, unless other processes write to the same pipe. */
+  /** The longest line that is written unabridged: no limit, unless other processes write to the same pipe. */
   readonly maxLineBytes: number;
-  /** Goes on in the file that has this path now, with a whole line. Rejects, and goes on as before, when it cannot be opened. */
+  /**
+   * Switches to the file that now has this path, with a whole line. Rejects, and continues as before, when it cannot be
+   * opened.
+   */
   reopen(path: string): Promise<void>;
 };
 
 const openFile = promisify(open);
 
-/** How long a line waits for others to be written with it: a write costs more than a line, in milliseconds. */
+/** How long a line waits for others to share a write, in milliseconds: a write costs more than a line. */
 const gatherMs = 10;
 
-/** Not waiting: a FIFO that nobody reads is an error then, and not a start that hangs. */
+/** Non-blocking: a FIFO that nobody reads is an error then, and not a start that hangs. */
 const openFlags =
   constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY;
 const fileMode = 0o640;
 
-/** Opens a file for log lines at its end; makes it where it is missing, with mode 0640 less the umask. @throws the system's error. */
+/**
+ * Opens a file for appending log lines; creates it if missing, with mode 0640 less the umask. @throws the system's
+ * error.
+ */
 export function openLogFile(path: string): number {
   return openSync(path, openFlags, fileMode);
 }
 
-/** Creates the output on a file descriptor, of whole lines. */
+/** Creates an output of whole lines on a file descriptor. */
 export function createLogOutput(fd: number, options: LineWriterOptions): LogOutput {
   const writer = createLineWriter(fd, options);
   let reopened: Promise<unknown> = Promise.resolve();
@@ -43,7 +52,7 @@ export function createLogOutput(fd: number, options: LineWriterOptions): LogOutp
   };
   const writeLines = (lines: readonly string[], done: () => void): void => {
     const finish = () => {
-      // Before the lines that have come meanwhile: none is begun that the process would not live to end.
+      // Called before later lines are written: the process might not live to finish one.
       if (isEnding && lines.includes('')) writer.drop();
       done();
     };
@@ -79,12 +88,12 @@ export function createLogOutput(fd: number, options: LineWriterOptions): LogOutp
         });
       });
       writer.drop();
-      // One that is tried again and again on a full disk is no write that hangs.
+      // A write that is retried on a full disk does not hang.
       if (writer.isWriting) await delay(retryMs);
       return !writer.isWriting;
     },
     reopen: (path) => {
-      // One after the other: the file of the last call is the one to stay.
+      // One at a time, so that the file of the last call stays.
       const result = reopened.then(() => goOnIn(path));
       reopened = result.catch(() => {});
       return result;
@@ -92,7 +101,7 @@ export function createLogOutput(fd: number, options: LineWriterOptions): LogOutp
   };
 }
 
-/** Joins neighbours as long as they are within `maxBytes` together. */
+/** Joins adjacent lines while they stay within `maxBytes` together. */
 function joinUpTo(maxBytes: number, lines: readonly string[]): Buffer[] {
   const groups: string[][] = [];
   let room = 0;

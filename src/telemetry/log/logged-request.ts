@@ -1,4 +1,4 @@
-/** What a line of the access log says of a request, in either of its forms (`json` and `ecs`). */
+/** A request in the access log, in either format (`json` and `ecs`). */
 export type LoggedRequestLine = {
   readonly user: string | null;
   readonly method: string;
@@ -8,7 +8,7 @@ export type LoggedRequestLine = {
   readonly reason: string | null;
 };
 
-/** Where each form has a field. */
+/** The path of each field in both formats. */
 const fields = {
   json: {
     user: 'user',
@@ -28,7 +28,7 @@ const fields = {
   },
 } as const;
 
-/** Reads a line: a request; `other` for a line about something else; `broken` for what is no whole line of a log. */
+/** Parses a line: a request; `other` for another kind of line; `broken` for anything that is not a whole line of a log. */
 export function parseLoggedRequest(text: string): LoggedRequestLine | 'other' | 'broken' {
   let line: unknown;
   try {
@@ -49,7 +49,7 @@ export function parseLoggedRequest(text: string): LoggedRequestLine | 'other' | 
   };
   const method = textOf('method');
   if (method === null) return 'broken';
-  // The Elastic form has no status where no answer was begun.
+  // The Elastic format has no status if no answer began.
   const status = record[names.status] ?? 0;
   if (typeof status !== 'number') return 'broken';
   return {

@@ -9,35 +9,38 @@ export type LogFormat = 'json' | 'pretty' | 'ecs';
 
 export type LoggerOptions = {
   readonly level: string;
-  /** Files hold JSON lines instead of `pretty` ones. */
+  /** The format; files get JSON lines instead of `pretty` ones. */
   readonly format: LogFormat;
   /** For each request's line; null: standard output. */
   readonly accessFile: string | null;
-  /** For everything that has no other place; null: standard output. */
+  /** For all other lines; null: standard output. */
   readonly errorFile: string | null;
-  /** For pushes and deletes; null: where requests go. */
+  /** For pushes and deletes; null: where access lines go. */
   readonly auditFile: string | null;
   /** Whether other processes write to the same files. */
   readonly isShared: boolean;
-  /** Whether a file that cannot be opened ends the start; else, standard output takes its place. */
+  /** Whether a file that cannot be opened is an error; otherwise standard output replaces it. */
   readonly isRequired: boolean;
 };
 
-/** The logger, and the end of a process that has logged: its last lines are written first, if they can be soon. */
+/** The logger, and the exit of its process, which writes the last lines first, within a time limit. */
 export type LogSink = {
   readonly logger: Logger;
   readonly exit: (code: number) => Promise<never>;
-  /** Writes another process's lines of JSON to standard output, in the form that lines have there; resolves when it has closed its end. */
+  /**
+   * Writes another process's JSON lines to standard output, in the configured format; resolves when that process has
+   * closed its end.
+   */
   readonly passOn: (lines: Readable) => Promise<void>;
 };
 
-/** How long the end of the process waits for its last lines, in milliseconds. */
+/** How long the exit of the process waits for its last lines, in milliseconds. */
 const lastLinesMs = 2000;
 
 /**
- * Builds the program's logger on standard output or files: JSON lines, lines for people, or the Elastic Common Schema. From then on SIGUSR1 has
- * this process open its files anew, and does not start Node's debugger.
- * @throws OperatorError when a file cannot be opened that must be.
+ * Creates the program's logger on standard output or files: JSON lines, text for people, or the Elastic Common Schema.
+ * From then on SIGUSR1 reopens its files, and does not start Node's debugger.
+ * @throws OperatorError when a required file cannot be opened.
  */
 export async function createLogger(options: LoggerOptions): Promise<LogSink> {
   const { level, format, accessFile, errorFile, auditFile, isShared, isRequired } = options;
@@ -57,7 +60,7 @@ export async function createLogger(options: LoggerOptions): Promise<LogSink> {
             ignore: 'pid,hostname',
             singleLine: true,
           }) ?? destination,
-        // A sink may have to say something while the logger is being made.
+        // A sink may log while the logger is being created.
         report: (fields, sentence) => void setImmediate().then(() => logger.warn(fields, sentence)),
       });
     sinks.set(file, sink);
@@ -74,17 +77,17 @@ export async function createLogger(options: LoggerOptions): Promise<LogSink> {
   );
   process.on('SIGUSR1', () => void reopenFiles(sinks, logger));
   const exit = async (code: number): Promise<never> => {
-    await setImmediate(); // lines for people pass through another stream first
+    await setImmediate(); // text for people passes through another stream first
     const outputs = [...sinks.values()].map(({ output }) => output);
     const ended = await Promise.all(outputs.map((output) => output.end(lastLinesMs)));
-    // process.exit() would wait for a write that hangs, and that for ever.
+    // process.exit() would wait for a hanging write for ever.
     if (ended.includes(false)) process.kill(process.pid, 'SIGKILL');
     return process.exit(code);
   };
   return { logger, exit, passOn: (lines) => open(null).passOn(lines) };
 }
 
-/** Hands each line to the sink of its kind. pino leaves a line's message beside it for a stream that asks for it. */
+/** Sends each line to the sink of its kind. pino passes a line's message along to a stream that asks for it. */
 function createParting(byKind: Readonly<Record<LogKind, LineSink>>): DestinationStream {
   const parting = {
     [Symbol.for('pino.metadata')]: true,
@@ -109,7 +112,10 @@ async function reopenFiles(sinks: ReadonlyMap<string | null, LineSink>, logger: 
   if (files.length > 0) logger.info({ files }, 'log files opened again');
 }
 
-/** The form of lines: for people where a terminal shows them, unless the operator chose one. `settings` has what was chosen. */
+/**
+ * Chooses the format of lines: text for people on a terminal, unless the operator chose one. `settings` has what was
+ * chosen.
+ */
 export function chooseLogFormat(
   { format }: { readonly format: LogFormat },
   settings: { has(key: string): boolean },
@@ -117,7 +123,7 @@ export function chooseLogFormat(
   return process.stdout.isTTY && !settings.has('log.format') ? 'pretty' : format;
 }
 
-/** The time of a line in ISO 8601, made once for all lines of a millisecond. */
+/** The time of a line in ISO 8601, formatted once per millisecond. */
 function createIsoTime(): () => string {
   let atMs = -1;
   let field = '';

@@ -1,9 +1,12 @@
-/** What a text of a shortened line ends with. */
+/** The end of a shortened text. */
 const mark = '…';
 
-/** Cuts the longest texts of a JSON line, nested ones too, until it has at most `maxBytes` bytes; a shorter line stays as it is. */
+/**
+ * Cuts the longest texts of a JSON line, nested ones too, to at most `maxBytes` bytes in all; a shorter line stays as
+ * it is.
+ */
 export function shortenLine(line: string, maxBytes: number): string {
-  // No character takes more than three bytes here for each of its UTF-16 units.
+  // No UTF-16 unit takes more than three bytes here.
   if (line.length * 3 <= maxBytes || Buffer.byteLength(line) <= maxBytes) return line;
   const record = JSON.parse(line) as unknown;
   for (let maxLength = maxBytes; maxLength > 0; maxLength = Math.floor(maxLength / 2)) {

@@ -1,11 +1,11 @@
 import type { MetricFamily, MetricValue } from './metric-family.ts';
 
-/** What a scrape is answered with. */
+/** The answer to a scrape. */
 export type Exposition = { readonly contentType: string; readonly text: string };
 
 const contentType = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** Merges what several processes report, and writes it in Prometheus' text format 0.0.4. */
+/** Merges the reports of several processes, and writes them in Prometheus' text format 0.0.4. */
 export function formatExposition(reports: readonly (readonly MetricFamily[])[]): Exposition {
   const families = new Map<string, MetricFamily[]>();
   for (const family of reports.flat())
@@ -19,7 +19,7 @@ const aggregators: Readonly<Record<MetricFamily['aggregator'], (a: number, b: nu
   min: Math.min,
 };
 
-/** Writes one family of all processes: its head, and a line for each set of labels. */
+/** Writes one family of all processes: its header, and a line per set of labels. */
 function formatFamily(parts: readonly MetricFamily[]): string {
   const [first] = parts;
   if (first === undefined) return '';
@@ -44,7 +44,7 @@ function formatSeries(name: string, { metricName = name, labels }: MetricValue):
   return shown.length === 0 ? metricName : `${metricName}{${shown.join(',')}}`;
 }
 
-/** Escapes a text as the format wants it in a HELP line; a label's value also needs its quotes escaped. */
+/** Escapes a text for a HELP line; a label's value also needs its quotes escaped. */
 function escapeText(text: string): string {
   return text.replaceAll('\\', String.raw`\\`).replaceAll('\n', String.raw`\n`);
 }

@@ -1,13 +1,13 @@
 import type { MetricValue } from './metric-family.ts';
 
-/** Counts how values are distributed, at the cost of two additions for each. */
+/** Counts the distribution of values, with two additions per value. */
 export type Histogram = {
   observe(seconds: number): void;
-  /** In the form of Prometheus: what is at most each bound, the sum and the number. */
+  /** In Prometheus' form: the count up to each bound, the sum and the total count. */
   values(name: string, labels: MetricValue['labels']): MetricValue[];
 };
 
-/** @param boundsSeconds the upper bounds, ascending; what is above the last counts too */
+/** @param boundsSeconds the upper bounds, ascending; larger values count too */
 export function createHistogram(boundsSeconds: readonly number[]): Histogram {
   const counts = new Float64Array(boundsSeconds.length + 1);
   let sum = 0;

@@ -11,7 +11,7 @@ export type MetricFamily = {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** How the values of several processes become one. */
+  /** How to merge the values of several processes. */
   readonly aggregator: 'sum' | 'max' | 'min';
   readonly values: readonly MetricValue[];
 };
@@ -19,12 +19,12 @@ export type MetricFamily = {
 /** A number, or a value for each set of labels. */
 type Values = number | readonly MetricValue[];
 
-/** What only grows, and is added up over processes, those that have ended included. */
+/** A value that only grows, and is summed over processes, ended ones included. */
 export function counter(name: string, help: string, values: Values): MetricFamily {
   return { name, help, type: 'counter', aggregator: 'sum', values: listValues(values) };
 }
 
-/** What is so now, in the processes that live; null: it is not known. */
+/** A current value of the running processes; null: unknown. */
 export function gauge(
   name: string,
   help: string,
@@ -34,7 +34,7 @@ export function gauge(
   return { name, help, type: 'gauge', aggregator, values: values === null ? [] : listValues(values) };
 }
 
-/** How values are distributed; `values` are those of a {@link createHistogram}. */
+/** A distribution; `values` are those of a {@link createHistogram}. */
 export function histogram(name: string, help: string, values: readonly MetricValue[]): MetricFamily {
   return { name, help, type: 'histogram', aggregator: 'sum', values };
 }

@@ -4,53 +4,53 @@ import { openProcessMetrics } from './process-metrics.ts';
 import { createRequestMetrics, type RequestMetrics, type RequestUnderWay } from './request-metrics.ts';
 import { createTally } from './tally.ts';
 
-/** Somebody who may not try again for a time. */
+/** The latest lock-out. */
 export type LatestLockOut = {
   /** What is locked out: `address`, `name`, or `repeat`. */
   readonly kind: string;
-  /** Where the last attempt came from: an address or a network. For alerts, never a label; likewise the user. */
+  /** The source of the last attempt: an address or a network. For alerts, never a label; likewise the user. */
   readonly network: string;
-  /** The name, if there is such a user; null if not, since it may be a password in the wrong place. */
+  /** The name, if such a user exists; null if not, since it may be a password in the wrong field. */
   readonly user: string | null;
 };
 
-/** What a process that serves clients knows of itself. */
+/** The report of a serving process. */
 export type ProcessReport = {
   readonly families: readonly MetricFamily[];
-  /** When the certificate that it serves with ends, in milliseconds since the epoch. */
+  /** When its certificate expires, in milliseconds since the epoch. */
   readonly certificateEndMs: number;
   /** `passed-by`: the cache's store cannot be used now. */
   readonly cache: 'off' | 'used' | 'passed-by';
   readonly lockOuts: { readonly count: number; readonly latest: LatestLockOut | null };
 };
 
-/** What is so at the moment of a report. */
+/** Current values, at the moment of a report. */
 export type Gauges = {
   readonly connections: number;
   readonly underWay: readonly RequestUnderWay[];
   readonly passwords: { readonly queued: number; readonly running: number };
   readonly certificateEndMs: number;
-  /** Null: there is none. */
+  /** Null: no cache. */
   readonly cache: CacheGauges | null;
 };
 
 export type CacheGauges = {
   readonly isUsable: boolean;
-  /** Whether the processes have one store together. */
+  /** Whether the processes share one store. */
   readonly isShared: boolean;
   readonly counters: { readonly store: number; readonly evict: number; readonly errors: number };
-  /** Null: the store cannot be asked. */
+  /** Null: the store cannot be reached. */
   readonly stats: { readonly entries: number; readonly bytes: number } | null;
 };
 
-/** Where a process that serves clients counts what happens. */
+/** The metrics of a serving process. */
 export type Metrics = {
   readonly finished: RequestMetrics['finished'];
-  /** A password check has begun that waited so long for a thread, in milliseconds. */
+  /** Records how long a password check waited for a thread, in milliseconds. */
   readonly passwordWaited: (waitedMs: number) => void;
-  /** A password was not checked, because too many waited. */
+  /** Counts a password that was not checked because too many waited. */
   readonly passwordRejected: () => void;
-  /** A request was refused because its client did too much: `address`, `name`, `repeat`, `uploads` or `connections`. */
+  /** Counts a request refused by a lock-out or limit: `address`, `name`, `repeat`, `uploads` or `connections`. */
   readonly throttled: (kind: string) => void;
   readonly lockedOut: (lockOut: LatestLockOut) => void;
   report(gauges: Gauges): ProcessReport;
@@ -132,7 +132,7 @@ export function createMetrics(): Metrics {
 }
 
 function describeCache({ isUsable, isShared, counters, stats }: CacheGauges): MetricFamily[] {
-  // Each process sees all of a store that they share.
+  // Each process sees all of a shared store.
   const aggregator = isShared ? 'max' : 'sum';
   return [
     gauge(

@@ -1,13 +1,13 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { counter, gauge, type MetricFamily } from './metric-family.ts';
 
-/** What this process takes of the machine, and how promptly it gets to its work. */
+/** The resources that this process uses, and its event loop lag. */
 export type ProcessMetrics = {
   families(): MetricFamily[];
   close(): void;
 };
 
-/** The lag is that of the last whole window, in milliseconds: whoever asks does not begin a new one. */
+/** The lag in the last whole window, in milliseconds: reading it does not begin a new window. */
 const windowMs = 10_000;
 /** How often the lag is measured, in milliseconds. */
 const resolutionMs = 20;
@@ -15,7 +15,7 @@ const resolutionMs = 20;
 export function openProcessMetrics(): ProcessMetrics {
   const delay = monitorEventLoopDelay({ resolution: resolutionMs });
   delay.enable();
-  // A measurement is the time between two of its timers: what it is beyond their interval is lag.
+  // A measurement is the time between two timers; the part beyond their interval is lag.
   const read = () => ({
     p50: toLagSeconds(delay.percentile(50)),
     p99: toLagSeconds(delay.percentile(99)),
@@ -28,12 +28,12 @@ export function openProcessMetrics(): ProcessMetrics {
   }, windowMs).unref();
   const startSeconds = Date.now() / 1000 - process.uptime();
   let residentBytes: number | null = null;
-  /** It is read from a file, and without a descriptor to be had that throws: what was read last stands then. */
+  /** Read from a file, which throws without a free descriptor; then the last value stays. */
   const readResidentBytes = (): number | null => {
     try {
       residentBytes = process.memoryUsage.rss();
     } catch {
-      // a process that has no descriptor left must serve on
+      // a process without a free descriptor must keep serving
     }
     return residentBytes;
   };
@@ -69,7 +69,7 @@ export function openProcessMetrics(): ProcessMetrics {
   };
 }
 
-/** @param nanoseconds NaN, or the largest number, when nothing has been measured yet */
+/** @param nanoseconds NaN, or the largest number, before the first measurement */
 function toLagSeconds(nanoseconds: number): number {
   const seconds = nanoseconds / 1e9 - resolutionMs / 1000;
   return seconds > 0 && seconds < 1e6 ? seconds : 0;

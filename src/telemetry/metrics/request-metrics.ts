@@ -7,9 +7,9 @@ import { createTally, type Tally } from './tally.ts';
 /** A request that has not ended yet. */
 export type RequestUnderWay = Pick<LoggedExchange, 'method' | 'routeKind' | 'transfer' | 'bytesOut'>;
 
-/** Counts requests as they end, in plain numbers; makes metrics of them only when asked. */
+/** Counts requests as they end, in plain numbers; creates metrics only on request. */
 export type RequestMetrics = {
-  /** Counts a request whose answer has ended; `nowMs` is of the clock that `startedAtMs` is from. */
+  /** Counts a request whose answer has ended; `nowMs` is from the same clock as `startedAtMs`. */
   readonly finished: (exchange: LoggedExchange, nowMs: number) => void;
   families(underWay: readonly RequestUnderWay[]): MetricFamily[];
 };
@@ -18,7 +18,7 @@ export type RequestMetrics = {
 const noRoute = 'none';
 const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
-/** From a manifest out of the cache to the push of a large layer. */
+/** From a cached manifest to the push of a large layer. */
 const durationBoundsSeconds = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600];
 
 const authenticationResults = [
@@ -43,16 +43,16 @@ const upstreamFaults = ['no-answer', 'timeout', 'broke-off', 'server-error', 'ch
 type Series = {
   readonly labels: MetricValue['labels'];
   readonly durations: Histogram;
-  /** How many, by status; 0: no answer was begun. */
+  /** The number by status; 0: no answer began. */
   readonly byStatus: Float64Array;
   bytesIn: number;
   bytesOut: number;
-  /** What was shown last: with the bytes of those under way, which are counted above when they end. */
+  /** The last reported value: includes the bytes of requests in progress, which are added above when they end. */
   shownIn: number;
   shownOut: number;
 };
 
-/** A status has three digits, also in what upstream answers. */
+/** A status has three digits, even upstream's. */
 const statuses = 1000;
 
 export function createRequestMetrics(): RequestMetrics {
@@ -84,9 +84,9 @@ export function createRequestMetrics(): RequestMetrics {
   };
 }
 
-/** A series for each route and method; neither a client nor upstream makes it longer. */
+/** A series per route and method; neither clients nor upstream can add any. */
 type SeriesTable = {
-  /** Begins the series where there is none. */
+  /** Returns the series, and creates it if missing. */
   of(request: Pick<LoggedExchange, 'routeKind' | 'method'>): Series;
   all(): readonly Series[];
 };
@@ -100,7 +100,7 @@ function createSeriesTable(): SeriesTable {
       const known = ofRoute.get(method);
       if (known !== undefined) return known;
       byRoute.set(route, ofRoute);
-      // A client may invent methods: all that are not known share one series.
+      // Clients may invent methods: all unknown ones share one series.
       const name = methods.has(method) ? method : 'other';
       const series = ofRoute.get(name) ?? startSeries({ route, method: name });
       ofRoute.set(name, series);
@@ -128,7 +128,7 @@ function countRequest(series: Series, exchange: LoggedExchange, status: number, 
 
 type Bytes = { bytesIn: number; bytesOut: number };
 
-/** The bytes that requests under way have moved so far, by series. */
+/** The bytes that requests in progress have transferred so far, by series. */
 function sumBytes(underWay: readonly RequestUnderWay[], series: SeriesTable): ReadonlyMap<Series, Bytes> {
   const sums = new Map<Series, Bytes>();
   for (const request of underWay) {
@@ -141,7 +141,10 @@ function sumBytes(underWay: readonly RequestUnderWay[], series: SeriesTable): Re
   return sums;
 }
 
-/** A request that has just ended is no longer under way, and may be counted an instant later: a counter never falls. */
+/**
+ * A request that has just ended is no longer in progress, but may be counted an instant later. So the last value is
+ * kept: a counter never falls.
+ */
 function show(series: Series, moving: Bytes = { bytesIn: 0, bytesOut: 0 }): void {
   series.shownIn = Math.max(series.shownIn, series.bytesIn + moving.bytesIn);
   series.shownOut = Math.max(series.shownOut, series.bytesOut + moving.bytesOut);
@@ -194,7 +197,7 @@ function listFamilies(
   ];
 }
 
-/** A status that upstream made up is shown by its class: there are a thousand. */
+/** Shows an unknown status of upstream by its class: there are a thousand. */
 function countByStatus({ labels, byStatus }: Series): MetricValue[] {
   const counts = new Map<string, number>();
   byStatus.forEach((count, status) => {
@@ -225,14 +228,14 @@ function authenticationOf({ principal, errorCode, reason, routeKind }: LoggedExc
   }
 }
 
-/** How upstream failed; null: it did not. */
+/** The kind of upstream's failure; null: none. */
 function upstreamFaultOf({ errorCode, reason, principal }: LoggedExchange, status: number): string | null {
   if (errorCode === 'BAD_GATEWAY') return 'no-answer';
   if (errorCode === 'GATEWAY_TIMEOUT') return 'timeout';
   if (errorCode !== null) return null;
   if (reason === 'upstream-broke') return 'broke-off';
   if (reason === 'storage-broke') return 'storage-broke';
-  // Not Tidegate's own error: it was passed on.
+  // Upstream's error, which was forwarded.
   if (status >= 500) return 'server-error';
   return status === 401 && principal.kind !== 'anonymous' ? 'challenge' : null;
 }

@@ -1,13 +1,13 @@
 import type { MetricValue } from './metric-family.ts';
 
-/** Counts what happened by its kind, of a fixed list: nothing that a client sends makes it longer. */
+/** Counts events by kind, from a fixed list: nothing that a client sends makes it longer. */
 export type Tally = {
   count(kind: string): void;
-  /** One value under this label for each kind, those that have not happened too, and for others if there were any. */
+  /** A value under this label for each kind, also for those without events, and for others if there were any. */
   values(label: string): MetricValue[];
 };
 
-/** @param kinds what is told apart; anything else counts as `other` */
+/** @param kinds the kinds; anything else counts as `other` */
 export function createTally(kinds: readonly string[]): Tally {
   const names = [...kinds, 'other'];
   const indexes = new Map(kinds.map((kind, index) => [kind, index]));

@@ -13,13 +13,13 @@ export type WaitingRequest = {
   readonly bytesOut: number;
 };
 
-/** How many requests are being answered, and the oldest of them; plain data, so that processes can pass it on. */
+/** The number of requests in progress, and the oldest of them; plain data, so that processes can send it. */
 export type WaitingRequests = { readonly count: number; readonly oldest: readonly WaitingRequest[] };
 
-/** More lines than this help nobody. */
+/** The most requests that are listed. */
 const maxNamed = 5;
 
-/** @param nowMs the time by the clock of `startedAtMs` */
+/** @param nowMs the time of the same clock as `startedAtMs` */
 export function describeWaiting(exchanges: Iterable<LoggedExchange>, nowMs: number): WaitingRequests {
   const all = [...exchanges].sort((a, b) => a.startedAtMs - b.startedAtMs);
   const oldest = all.slice(0, maxNamed).map((exchange) => ({
@@ -35,7 +35,7 @@ export function describeWaiting(exchanges: Iterable<LoggedExchange>, nowMs: numb
   return { count: all.length, oldest };
 }
 
-/** Those of several processes together. */
+/** Merges those of several processes. */
 export function joinWaiting(parts: readonly WaitingRequests[]): WaitingRequests {
   const oldest = parts.flatMap((part) => part.oldest).sort((a, b) => b.ageMs - a.ageMs);
   return {
