@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
-import { parseRedisUrl } from '../../../src/redis/connection.ts';
+import { connectRedis, parseRedisUrl } from '../../../src/redis/connection.ts';
 import { OperatorError } from '../../../src/system/operator-error.ts';
 
 const hosts = 'r1.example.com:26380,10.0.0.2,[::1]:26381';
@@ -55,4 +57,32 @@ describe('parseRedisUrl', () => {
     it(`refuses ${url === '' ? 'nothing' : url}`, () =>
       assert.throws(() => parseRedisUrl(url), OperatorError));
   }
+});
+
+describe('connectRedis', { timeout: 60_000 }, () => {
+  for (const [what, beginning] of [
+    ['a line', '+'],
+    ['a text that is said to be longer than any', '$99999999\r\n'],
+  ] as const)
+    it(`leaves a connection on which ${what} does not end`, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const redis = connectRedis({
+        ...{ url: `redis://127.0.0.1:${port}`, username: null, password: null, ca: null },
+        connectTimeoutMs: 10_000,
+      });
+      const [socket] = (await once(server, 'connection')) as [Socket];
+      socket.on('error', () => {}).resume();
+      socket.write(beginning);
+      const piece = Buffer.alloc(64 * 1024, 'x');
+      // Far more than the guard lets pass, with what the kernel holds.
+      for (let i = 0; i < 64 && !socket.destroyed; i += 1)
+        await new Promise((resolve) => socket.write(piece, resolve));
+      const isLeft = socket.destroyed;
+      redis.disconnect();
+      server.close();
+      socket.destroy();
+      assert.ok(isLeft);
+    });
 });
