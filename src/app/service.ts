@@ -22,7 +22,7 @@ import {
   createImmutableTags,
   type GuardTags,
   type ImmutableTagsOptions,
-} from '../pipeline/immutable-tags/immutable-tags.ts';
+} from '../pipeline/tag-rules/immutable-tags.ts';
 import { createAuthStages } from './auth-stages.ts';
 import { type Deletes } from './open-deletes.ts';
 import type { ServedState } from './served-state.ts';

@@ -31,7 +31,7 @@ import {
   type RequestConnection,
 } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
-import type { GuardTags } from './immutable-tags/immutable-tags.ts';
+import type { GuardTags } from './tag-rules/immutable-tags.ts';
 import type { EditsFor } from './response-edits.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
 import { createStorageStage } from './serve/blob-response.ts';
@@ -40,7 +40,7 @@ import { createUploadLimit } from './upload-limit.ts';
 import { createErrorBoundary } from './error-boundary.ts';
 import { createCacheStage } from './serve/cache-stage.ts';
 import { createForwardStage } from './serve/forward-stage.ts';
-import { createUpstreamHeaders } from './upstream-headers.ts';
+import { createUpstreamHeaders } from './serve/request-for-upstream.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
 import type { WholeAnswers } from './whole-answers.ts';
 

@@ -1,4 +1,4 @@
-import type { ResponseEdits } from '../upstream/headers.ts';
+import type { ResponseEdits } from '../upstream/response-headers.ts';
 import type { Exchange } from './exchange.ts';
 import type { PublicNames } from './public-names.ts';
 

@@ -5,7 +5,8 @@ import type { BodyBuffers } from './body/body-buffers.ts';
 import { relayDirectly } from './body/direct-body.ts';
 import { relayParsed } from './body/parsed-body.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
-import { buildClientHeaders, hasForeignCoding, sendHead, type ResponseEdits } from './headers.ts';
+import { hasForeignCoding } from './hop-by-hop.ts';
+import { buildClientHeaders, sendHead, type ResponseEdits } from './response-headers.ts';
 
 export type AnswerRelayOptions = {
   readonly answer: IncomingMessage;

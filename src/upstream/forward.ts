@@ -4,7 +4,7 @@ import { relayAnswer, type AnswerRelay } from './answer-relay.ts';
 import { createBodyBuffers, type BodyBuffers } from './body/body-buffers.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
-import { sendHead, type ResponseEdits } from './headers.ts';
+import { sendHead, type ResponseEdits } from './response-headers.ts';
 import { createProxiedRequests, type OpenProxied } from './proxied-requests.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from './upstream-request.ts';
 

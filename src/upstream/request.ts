@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { OciError } from '../registry/error.ts';
 import type { RawHeaders } from '../http/raw-headers.ts';
 import { createCollectedBytes } from '../system/collected-bytes.ts';
-import { hasForeignCoding } from './headers.ts';
+import { hasForeignCoding } from './hop-by-hop.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequestOptions } from './upstream-request.ts';
 

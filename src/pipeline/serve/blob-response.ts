@@ -2,7 +2,7 @@ import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { BlobName } from '../../registry/operation.ts';
 import type { Ask, AskedRequest } from '../../upstream/request.ts';
-import { buildClientHeaders } from '../../upstream/headers.ts';
+import { buildClientHeaders } from '../../upstream/response-headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { FilePart } from '../../storage/file-transfer.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
@@ -12,7 +12,7 @@ import { whileClientStays } from '../while-client-stays.ts';
 import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
-import type { UpstreamHeaders } from '../upstream-headers.ts';
+import type { UpstreamHeaders } from './request-for-upstream.ts';
 
 type StoredAnswerOptions = {
   readonly blobs: BlobStorage;

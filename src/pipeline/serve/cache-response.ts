@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Answer } from '../../cache/entry.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
-import { buildClientHeaders, type ResponseEdits } from '../../upstream/headers.ts';
+import { buildClientHeaders, type ResponseEdits } from '../../upstream/response-headers.ts';
 import type { Exchange } from '../exchange.ts';
 
 /** Fields by which a client asks for something else than the whole, newest answer, or by which upstream knows it. */

@@ -6,7 +6,7 @@ import type { Ask } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 import type { Exchange } from '../exchange.ts';
-import { clientGone } from '../immutable-tags/tag-lookup.ts';
+import { clientGone } from '../tag-rules/tag-lookup.ts';
 
 /** Keeps deletes apart from whatever they may not meet at upstream. */
 export type DeleteGate = {

@@ -10,7 +10,7 @@ import { endAnswer } from '../error-response.ts';
 import type { Exchange } from '../exchange.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
 import type { EditsFor } from '../response-edits.ts';
-import type { UpstreamHeaders } from '../upstream-headers.ts';
+import type { UpstreamHeaders } from './request-for-upstream.ts';
 import type { UpstreamWarnings } from '../upstream-warnings.ts';
 import type { AuditedRequest } from './audit.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';

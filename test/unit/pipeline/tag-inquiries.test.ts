@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createTagInquiries } from '../../../src/pipeline/immutable-tags/tag-inquiries.ts';
+import { createTagInquiries } from '../../../src/pipeline/tag-rules/tag-inquiries.ts';
 
 const never = new AbortController().signal;
 /** Whether it has begun. */

@@ -1,6 +1,5 @@
-import type { OutgoingMessage } from 'node:http';
 import { headerPairs, headerValues, type RawHeaders } from '../http/raw-headers.ts';
-import { rewriteLocation, type LocationNames } from './location.ts';
+import { hopByHop, namedByConnection } from './hop-by-hop.ts';
 
 /** What Tidegate tells upstream about the request, in place of the client's claims. */
 export type ForwardedRequest = {
@@ -29,28 +28,6 @@ export type ForwardedRequest = {
   /** Upstream's own credentials, as an Authorization value. */
   readonly upstreamAuthorization: string | null;
 };
-
-/** Hop-by-hop fields: RFC 9110 section 7.6.1, and the older ones of RFC 2616 section 13.5.1. */
-const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-]);
-
-/** Fields that a Connection header cannot remove: without them the message would have another meaning. */
-const endToEndAlways: ReadonlySet<string> = new Set([
-  'host',
-  'content-length',
-  'authorization',
-  'content-type',
-  'cookie',
-]);
 
 /** Fields that Tidegate replaces with its own. */
 const alwaysSetAnew: ReadonlySet<string> = new Set([
@@ -117,58 +94,4 @@ export function buildUpstreamHeaders(
   } of values.values())
     headers[name] = others.length === 0 ? first : [first, ...others];
   return headers;
-}
-
-/** Whether a message has a framing other than "chunked" (RFC 9112 section 6.1), which Tidegate cannot decode. */
-export function hasForeignCoding(rawHeaders: RawHeaders): boolean {
-  return headerValues(rawHeaders, 'transfer-encoding').some((coding) => coding.toLowerCase() !== 'chunked');
-}
-
-/** Changes to a response of upstream. */
-export type ResponseEdits = {
-  /** Fields that replace upstream's own of the same name (Vary is added, not replaced). */
-  readonly set: Readonly<Record<string, string>>;
-  /** Only a chunked answer can have trailers; Node refuses to announce them for any other. */
-  readonly mayHaveTrailers: boolean;
-  readonly names: LocationNames;
-  /** Whether Tidegate decides on other origins: upstream's own Access-Control fields are removed. */
-  readonly ownsCors: boolean;
-  /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
-  readonly editLocation?: ((location: string) => string) | undefined;
-};
-
-/**
- * Builds the response headers for the client: upstream's own, byte for byte, less hop-by-hop fields; Location points
- * here.
- */
-export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
-  const dropped = namedByConnection(rawHeaders);
-  for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
-  if (!edits.mayHaveTrailers) dropped.add('trailer');
-  const headers: string[] = [];
-  for (const [name, value] of headerPairs(rawHeaders)) {
-    const key = name.toLowerCase();
-    if (hopByHop.has(key) || dropped.has(key)) continue;
-    if (edits.ownsCors && key.startsWith('access-control-')) continue;
-    headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
-  }
-  for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
-  return headers;
-}
-
-function namedByConnection(rawHeaders: RawHeaders): Set<string> {
-  const named = new Set<string>();
-  for (const [name, value] of headerPairs(rawHeaders)) {
-    if (name.toLowerCase() !== 'connection') continue;
-    for (const option of value.split(',')) {
-      const key = option.trim().toLowerCase();
-      if (!endToEndAlways.has(key)) named.add(key);
-    }
-  }
-  return named;
-}
-
-/** Sends a head without its body. Node's flushHeaders would encode it as UTF-8, which changes bytes above ASCII. */
-export function sendHead(message: OutgoingMessage): void {
-  message.write('', 'latin1');
 }

@@ -3,7 +3,7 @@ import { digestForm } from '../../registry/names/digest.ts';
 import { tagForm } from '../../registry/names/tag.ts';
 import type { TagChange } from '../../registry/tag-change.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import { hasFormType } from '../../upstream/headers.ts';
+import { hasFormType } from '../../upstream/request-headers.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { Exchange } from '../exchange.ts';
 import { readPushedDigest } from '../serve/pushed-digest.ts';

@@ -1,9 +1,9 @@
-import { hasReadableForwarded } from '../http/public-name.ts';
-import { continueTrace } from '../http/trace-context.ts';
-import { buildUpstreamHeaders } from '../upstream/headers.ts';
-import type { Authentication } from './authenticate/authenticate.ts';
-import type { AuthorizedRequest } from './authorize/authorize.ts';
-import type { Exchange } from './exchange.ts';
+import { hasReadableForwarded } from '../../http/public-name.ts';
+import { continueTrace } from '../../http/trace-context.ts';
+import { buildUpstreamHeaders } from '../../upstream/request-headers.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
+import type { Exchange } from '../exchange.ts';
 
 /** Gives the fields that a request has for upstream. */
 export type UpstreamHeaders = (

@@ -1,0 +1,41 @@
+import type { OutgoingMessage } from 'node:http';
+import { headerPairs, type RawHeaders } from '../http/raw-headers.ts';
+import { hopByHop, namedByConnection } from './hop-by-hop.ts';
+import { rewriteLocation, type LocationNames } from './location.ts';
+
+/** Changes to a response of upstream. */
+export type ResponseEdits = {
+  /** Fields that replace upstream's own of the same name (Vary is added, not replaced). */
+  readonly set: Readonly<Record<string, string>>;
+  /** Only a chunked answer can have trailers; Node refuses to announce them for any other. */
+  readonly mayHaveTrailers: boolean;
+  readonly names: LocationNames;
+  /** Whether Tidegate decides on other origins: upstream's own Access-Control fields are removed. */
+  readonly ownsCors: boolean;
+  /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
+  readonly editLocation?: ((location: string) => string) | undefined;
+};
+
+/**
+ * Builds the response headers for the client: upstream's own, byte for byte, less hop-by-hop fields; Location points
+ * here.
+ */
+export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
+  const dropped = namedByConnection(rawHeaders);
+  for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
+  if (!edits.mayHaveTrailers) dropped.add('trailer');
+  const headers: string[] = [];
+  for (const [name, value] of headerPairs(rawHeaders)) {
+    const key = name.toLowerCase();
+    if (hopByHop.has(key) || dropped.has(key)) continue;
+    if (edits.ownsCors && key.startsWith('access-control-')) continue;
+    headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
+  }
+  for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
+  return headers;
+}
+
+/** Sends a head without its body. Node's flushHeaders would encode it as UTF-8, which changes bytes above ASCII. */
+export function sendHead(message: OutgoingMessage): void {
+  message.write('', 'latin1');
+}
