@@ -2,18 +2,18 @@ import { describeFailure } from './failure.ts';
 import { broken, skipped, type Finding } from './finding.ts';
 import { createTimeLimit } from './time-limit.ts';
 
-/** Something to look at, which takes a bounded time. */
+/** A check, which takes a bounded time. */
 export type Check = {
-  /** The findings that it gives, in order. */
+  /** The ids of its findings, in order. */
   readonly ids: readonly [string, ...string[]];
   readonly limitMs: number;
-  /** What to do when it fails in a way that it does not foresee. */
+  /** The fix for unforeseen failures. */
   readonly fix: string;
-  /** Ends what it has opened when the signal comes. */
+  /** Closes what it has opened when the signal aborts. */
   readonly run: (signal: AbortSignal) => Promise<readonly Finding[]>;
 };
 
-/** Runs checks in order; one that takes too long is broken, and those after the deadline are skipped. */
+/** Runs checks in order. One that takes too long is broken, and those after the deadline are skipped. */
 export async function runChecks(
   checks: readonly Check[],
   { deadline, onStart }: { readonly deadline: AbortSignal; readonly onStart: (id: string) => void },
@@ -30,12 +30,12 @@ export async function runChecks(
   return findings;
 }
 
-/** The same reason for all findings of a check that cannot be made. */
+/** Skips all findings of a check, with the same reason. */
 export function skipAll(ids: readonly string[], why: string, fix: string | null = null): Finding[] {
   return ids.map((id) => skipped(id, why, fix));
 }
 
-/** A finding from something that may fail. */
+/** Turns a failure into a finding. */
 export async function attempt(check: string, fix: string, act: () => Promise<Finding>): Promise<Finding> {
   try {
     return await act();
@@ -63,6 +63,6 @@ async function runCheck(
   try {
     return await Promise.race([done, late]);
   } finally {
-    end(); // and with it whatever the check has left open
+    end(); // and closes what the check has left open
   }
 }

@@ -20,11 +20,11 @@ export type DoctorOptions = {
   readonly sources: ConfigSources;
   /** Whether one of --config, --flavor and --set was given. */
   readonly namesConfig: boolean;
-  /** The front door to look at; null for the one that the configuration describes. */
+  /** The address to check; null for the configured one. */
   readonly target: Target | null;
   readonly login: ClientOptions['login'];
   readonly repository: string;
-  /** Paths of PEM files, where they are given. */
+  /** Paths of PEM files, if given. */
   readonly caPath: string | undefined;
   readonly clientCertificatePaths: { readonly cert: string; readonly key: string } | null;
   readonly nowMs: () => number;
@@ -33,17 +33,20 @@ export type DoctorOptions = {
 
 /** What was found. */
 export type Diagnosis = {
-  /** `https://HOST[:PORT]`; null when there was nothing to look at as a client. */
+  /** `https://HOST[:PORT]`; null when there was nothing to check as a client. */
   readonly url: string | null;
   readonly client: readonly Finding[];
   readonly operator: readonly Finding[];
 };
 
-/** With the checks' own limits and this one the whole ends within a minute. */
+/** With this and the checks' own limits, the whole run ends within a minute. */
 const wholeLimitMs = 50_000;
 const operatorLimitMs = 20_000;
 
-/** Looks at a front door as its clients see it, and at the machine as its operator sees it. @throws OperatorError when a file that is named cannot be used. */
+/**
+ * Checks Tidegate as its clients see it, and the machine as its operator sees it. @throws OperatorError when a named
+ * file cannot be used.
+ */
 export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
   const { onStart, nowMs } = options;
   const { finding, loaded } = await findConfiguration(
@@ -57,7 +60,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
   const whole = createTimeLimit(new AbortController().signal, wholeLimitMs);
   const part = createTimeLimit(whole.signal, operatorLimitMs);
   try {
-    // One after the other, so that neither makes the other seem slow.
+    // One after the other, so that neither slows down the other.
     const operator = await runChecks(operatorChecks, { deadline: part.signal, onStart });
     const client = await runChecks(clientChecks, { deadline: whole.signal, onStart });
     return {
@@ -85,7 +88,7 @@ async function listClientChecks(
 ): Promise<Check[]> {
   const { caPath, clientCertificatePaths, login, repository, nowMs } = options;
   const certPath = loaded?.config.tls.cert;
-  // A configuration that lies here may be another front door's than the one that is named.
+  // A configuration on this machine may belong to another Tidegate than the named one.
   const isDescribed =
     options.target === null || (leaf !== null && judgeName(leaf, target.name).state === 'ok');
   return createClientChecks({
@@ -106,7 +109,7 @@ function describedTarget(loaded: LoadedConfig | null, leaf: X509Certificate | nu
   return chooseTarget(parseAltNames(leaf.subjectAltName), loaded.config.listen);
 }
 
-/** The certificate of the configuration; null when there is none, which has a check of its own. */
+/** Loads the configured certificate; null without one, which has its own check. */
 async function loadLeaf(path: string): Promise<X509Certificate | null> {
   try {
     const pem = await loadPemIfAny(path);

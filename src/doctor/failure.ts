@@ -1,7 +1,7 @@
 import { OperatorError } from '../system/operator-error.ts';
 import { quoteForeign } from './finding.ts';
 
-/** What the codes of Node and OpenSSL mean, as the end of a sentence. */
+/** The meaning of Node's and OpenSSL's codes, as the end of a sentence. */
 const meanings: ReadonlyMap<string, string> = new Map([
   ['ABORT_ERR', 'no answer came in time'],
   ['EACCES', 'there is no permission'],
@@ -20,20 +20,20 @@ const meanings: ReadonlyMap<string, string> = new Map([
   ['ETIMEDOUT', 'no answer came in time'],
 ]);
 
-/** Alerts with which a server says that it wants a client certificate (RFC 8446 section 6.2). */
+/** TLS alerts of a server that demands a client certificate (RFC 8446 section 6.2). */
 const certificateAlerts: readonly string[] = [
   'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
   'ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE',
   'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
 ];
 
-/** An error's code; undefined where it has none, which is a fault of the program and not of what it looks at. */
+/** Reads an error's code; undefined for a fault of the program itself. */
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error && 'code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Why something failed, as the end of a sentence. @throws the error itself when it is a fault of this program. */
+/** Describes a failure, as the end of a sentence. @throws the error itself when it is a fault of this program. */
 export function describeFailure(error: unknown): string {
   if (error instanceof OperatorError) return error.message;
   const code = codeOf(error);
@@ -41,7 +41,7 @@ export function describeFailure(error: unknown): string {
   return meanings.get(code) ?? quoteForeign(`${(error as Error).message} (${code})`);
 }
 
-/** Whether a server has refused because it saw no client certificate, or not the right one. */
+/** Whether a server has refused a missing or wrong client certificate. */
 export function wantsClientCertificate(error: unknown): boolean {
   return certificateAlerts.includes(codeOf(error) ?? '');
 }

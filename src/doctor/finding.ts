@@ -1,18 +1,18 @@
-/** How a check ended; only `broken` makes the exit code 1. */
+/** The result of a check; only `broken` makes the exit code 1. */
 export type FindingState = 'ok' | 'warning' | 'broken' | 'skipped';
 
-/** One thing that was looked at. */
+/** The result for one subject. */
 export type Finding = {
-  /** A name that stays, for programs: group and subject, such as `tls.lifetime`. */
+  /** A stable name for programs: group and subject, such as `tls.lifetime`. */
   readonly check: string;
   readonly state: FindingState;
-  /** One sentence; what others have said in it is cut and free of control characters. */
+  /** One sentence; foreign text in it is shortened and free of control characters. */
   readonly what: string;
-  /** The command or the line of a configuration that fixes it, or is worth a thought; null where there is nothing to do. */
+  /** The command or configuration that fixes it, or a hint; null if there is nothing to do. */
   readonly fix: string | null;
 };
 
-/** Nothing to fix; `hint` is what could be better still. */
+/** Nothing to fix; `hint` is a possible improvement. */
 export function ok(check: string, what: string, hint: string | null = null): Finding {
   return { check, state: 'ok', what, fix: hint };
 }
@@ -27,14 +27,14 @@ export function broken(check: string, what: string, fix: string): Finding {
   return { check, state: 'broken', what, fix };
 }
 
-/** Could not be looked at, and why. */
+/** Was not checked, and why. */
 export function skipped(check: string, what: string, fix: string | null = null): Finding {
   return { check, state: 'skipped', what, fix };
 }
 
 const maxForeignLength = 120;
 
-/** A text that a server, a file or a certificate has said, fit to stand in a sentence. */
+/** Quotes a foreign text (of a server, a file or a certificate) for use in a sentence. */
 export function quoteForeign(text: string): string {
   const clean = text.replace(/\p{Cc}+/gu, ' ').trim();
   return clean.length > maxForeignLength ? `${clean.slice(0, maxForeignLength)}…` : clean;

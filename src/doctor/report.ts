@@ -6,7 +6,7 @@ const stateWidth = 7;
 /** Green, yellow, red, grey (ECMA-48, "Select graphic rendition"). */
 const colours: Readonly<Record<FindingState, number>> = { ok: 32, warning: 33, broken: 31, skipped: 90 };
 
-/** For people: a line a finding in columns, what fixes it below. @returns lines, the last one ended. */
+/** Renders findings for people: a line each in columns, with the fix below. @returns lines, the last one ended. */
 export function formatReport({ url, client, operator }: Diagnosis, isColoured: boolean): string {
   const all = [...client, ...operator];
   const width = Math.max(...all.map(({ check }) => check.length));
@@ -25,10 +25,10 @@ export function formatReport({ url, client, operator }: Diagnosis, isColoured: b
   ].join('\n');
 }
 
-/** For programs: one JSON document. @returns one line, ended. */
+/** Renders findings for programs, as one JSON document. @returns one line, ended. */
 export function formatJsonReport({ url, client, operator }: Diagnosis): string {
   const counts = countStates([...client, ...operator]);
-  // Programs that read `fix` by its older name go on working.
+  // Programs that read `fix` by its older name keep working.
   const withOldName = (findings: readonly Finding[]) => findings.map((each) => ({ ...each, mend: each.fix }));
   const sections = { client: withOldName(client), operator: withOldName(operator) };
   return `${JSON.stringify({ url, ...sections, summary: counts })}\n`;
@@ -53,7 +53,7 @@ function formatFinding({ check, state, what, fix }: Finding, width: number, isCo
   return lines;
 }
 
-/** Servers and files have a say in the sentences: no escape sequence of theirs may reach the terminal. */
+/** Sentences contain text of servers and files: none of their escape sequences may reach the terminal. */
 function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, '\uFFFD');
 }

@@ -1,13 +1,13 @@
-/** A signal that comes when its parent's does, or after a time. */
+/** A signal that aborts with its parent's, or after a time. */
 export type TimeLimit = {
   readonly signal: AbortSignal;
-  /** Frees what it holds, and ends by the signal whatever is still at work. */
+  /** Frees it, and aborts whatever is still running. */
   readonly end: () => void;
 };
 
 /**
- * Builds one. AbortSignal.any and AbortSignal.timeout would do, but in Node 20 the garbage collector takes signals
- * that only they hold, and then they never come.
+ * Creates a time limit. AbortSignal.any and AbortSignal.timeout would do, but Node 20 garbage-collects signals that
+ * only they reference, and then they never abort.
  */
 export function createTimeLimit(parent: AbortSignal, limitMs: number): TimeLimit {
   const controller = new AbortController();

@@ -10,7 +10,7 @@ exit 101
 `;
 
 /**
- * Why the packages of these programs may not be installed from here, with the way to get them, in one sentence;
+ * Says why the packages of these programs may not be installed from here, and how to get them, in one sentence;
  * undefined when they may: on Debian or Ubuntu as root, with `install`.
  * @param {readonly { program: string, package: string }[]} wanted
  * @param {{ install: boolean }} options
@@ -28,8 +28,8 @@ export function whyNotInstall(wanted, { install }) {
 }
 
 /**
- * Installs the packages of the programs that are missing, on Debian or Ubuntu as root and with `install`; elsewhere
- * says in a plain sentence what is missing and how to get it.
+ * Installs the packages of missing programs, on Debian or Ubuntu as root and with `install`; elsewhere says in a
+ * sentence what is missing and how to get it.
  * @param {readonly { program: string, package: string }[]} wanted
  * @param {{ install: boolean }} options
  * @returns {Promise<{ program: string, package: string }[]>} those that are still missing
@@ -58,7 +58,7 @@ export async function ensureDebianPackages(wanted, { install }) {
 }
 
 /**
- * The path of a program, looked for where a login shell of root would; undefined when there is none.
+ * Finds a program as root's login shell would; undefined when there is none.
  * @param {string} name
  * @returns {string | undefined}
  */
@@ -130,7 +130,7 @@ async function installPackages(packages, say) {
   const allowServices = forbidServices();
   try {
     await install().catch(async (error) => {
-      // Lists from last month name versions that the mirror no longer has.
+      // Old package lists name versions that the mirror no longer has.
       if (updated || error instanceof Interruption) throw error;
       say('fetching the package lists anew, since the installation failed');
       await update();
@@ -158,13 +158,13 @@ function parseNewPackages(simulation) {
   return [...simulation.matchAll(/^Inst (\S+) \(/gm)].map((match) => match[1]);
 }
 
-/** Forbids maintainer scripts to start services (invoke-rc.d(8)); returns what allows it again. */
+/** Forbids maintainer scripts to start services (invoke-rc.d(8)); returns a function that allows it again. */
 function forbidServices() {
   try {
     fs.writeFileSync(policyFile, policyText, { flag: 'wx', mode: 0o755 });
   } catch (error) {
     if (error.code !== 'EEXIST') throw error;
-    // Somebody else's policy stays. One of ours is what a killed run left behind: only one runs at a time.
+    // Keeps a foreign policy. One written here was left behind by a killed run: only one runs at a time.
     if (fs.readFileSync(policyFile, 'utf8') !== policyText) return () => undefined;
   }
   const allow = () => {
@@ -175,11 +175,11 @@ function forbidServices() {
   return allow;
 }
 
-/** Where systemd runs, keeps the services of the new packages from starting at the next boot. */
+/** With systemd, keeps the services of the new packages from starting at the next boot. */
 async function disableUnits(newPackages) {
   if (!fs.existsSync('/run/systemd/system')) return;
   for (const name of newPackages) {
-    // A package that an interrupted installation did not reach has no list of files.
+    // After an interrupted installation a package may have no list of files.
     const files = await run('dpkg', ['-L', name]).catch(() => '');
     const units = [...files.matchAll(/\/lib\/systemd\/system\/([^/@\s]+\.(?:service|socket|timer))$/gm)];
     if (units.length === 0) continue;

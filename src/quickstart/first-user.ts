@@ -6,13 +6,13 @@ import { decodeHtpasswd } from '../auth/htpasswd/htpasswd-text.ts';
 
 const firstName = 'admin';
 const passwordLength = 24;
-/** Nothing that could be taken for something else on a screen: no 0 and O, no 1, I and l. */
+/** Only unambiguous characters: no 0 and O, no 1, I and l. */
 const alphabet = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
 
-/** `name` is null when nobody can log in; `password` is there only for a user that was just made. */
+/** `name` is null when nobody can log in; `password` is set only for a user that was just created. */
 export type FirstUser = { readonly name: string; readonly password: string | null };
 
-/** Names the first user of an htpasswd file that can log in, and makes one with a random password if there is none. */
+/** Finds the first user of an htpasswd file who can log in, and creates one with a random password if there is none. */
 export async function ensureFirstUser(path: string, limits: HtpasswdLimits): Promise<FirstUser> {
   const [present] = parseHtpasswd(await readIfThere(path), limits).entries.keys();
   if (present !== undefined) return { name: present, password: null };

@@ -6,9 +6,9 @@ import { parseServerName } from '../tls/server-name.ts';
 const loopbackNames = ['localhost', '127.0.0.1', '::1'];
 
 /**
- * The names that the certificate is for, the one for `docker login` first: those asked for, else the machine's own
- * (with its domain, if /etc/hosts knows it), and always the loopback ones.
- * @throws OperatorError when one that was asked for is not a host name or IP address.
+ * Chooses the certificate's names, the one for `docker login` first: the requested ones, else the machine's own (with
+ * its domain, if /etc/hosts knows it), and always the loopback names.
+ * @throws OperatorError when a requested name is not a host name or IP address.
  */
 export async function chooseHostNames(asked: readonly string[]): Promise<[string, ...string[]]> {
   const wanted = asked.length > 0 ? asked.map((name) => parseServerName(name).value) : await machineNames();
@@ -23,14 +23,14 @@ async function machineNames(): Promise<string[]> {
     try {
       return [parseServerName(name).value];
     } catch (error) {
-      // Not every machine's name is one that a TLS client could match.
+      // Not every machine name can be matched by TLS clients.
       if (error instanceof OperatorError) return [];
       throw error;
     }
   });
 }
 
-/** The names with a domain that hosts(5) gives to a machine. */
+/** Finds the machine's names with a domain in hosts(5). */
 function parseHostsFile(text: string, name: string): string[] {
   return text
     .split('\n')

@@ -5,7 +5,7 @@ import { OperatorError } from '../system/operator-error.ts';
 const httpsPort = 443;
 const substitutePorts = Array.from({ length: 100 }, (_, index) => 8443 + index);
 
-/** A port that nobody listened on a moment ago; someone else may still be faster. */
+/** Finds a free port; another program may still take it first. */
 export async function pickFreePort(host: string): Promise<number> {
   const bound = await bind(host, 0);
   if (typeof bound === 'number') return bound;
@@ -13,10 +13,10 @@ export async function pickFreePort(host: string): Promise<number> {
 }
 
 /**
- * The port for the front door: the one asked for, else 443, else the first free one from 8443 on when 443 is taken or
- * may not be bound.
- * @param asked null: 443 or its substitute will do.
- * @throws OperatorError when the one asked for cannot be had.
+ * Chooses the port: the requested one, else 443, else the first free one from 8443 on when 443 is taken or may not be
+ * bound.
+ * @param asked null: none requested
+ * @throws OperatorError when the requested one is not available.
  */
 export async function choosePort(host: string, asked: number | null): Promise<number> {
   if (asked !== null) {
@@ -53,7 +53,7 @@ async function bind(host: string, port: number): Promise<number | { code: string
     return typeof address === 'object' && address !== null ? address.port : port;
   } catch (error) {
     const { code = 'unknown error' } = error as NodeJS.ErrnoException;
-    // A kernel without IPv6: the front door listens on all IPv4 addresses then.
+    // Without IPv6 in the kernel, listen on all IPv4 addresses.
     if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
       return await bind('0.0.0.0', port);
     return { code };

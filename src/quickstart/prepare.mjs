@@ -1,4 +1,4 @@
-// Plain JavaScript on Node's built-in modules alone: on a fresh machine nothing is installed or compiled yet.
+// Plain JavaScript with only Node's built-in modules: on a fresh machine nothing is installed or compiled yet.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -23,7 +23,7 @@ export function ensureNode() {
   process.exit(1);
 }
 
-/** Installs the dependencies with `npm ci` unless what is installed is exactly what package-lock.json names. */
+/** Installs the dependencies with `npm ci`, unless the installed ones are exactly those of package-lock.json. */
 export async function ensureDependencies() {
   await step('Dependencies', (say) =>
     alone(say, async () => {
@@ -49,7 +49,7 @@ export async function ensureDependencies() {
   );
 }
 
-/** Compiles src/ to dist/ unless dist/ is what a compilation of these very sources left there. */
+/** Compiles src/ to dist/, unless dist/ was compiled from the present sources. */
 export async function ensureBuild() {
   await step('Build', (say) =>
     alone(say, async () => {
@@ -57,7 +57,7 @@ export async function ensureBuild() {
       if (!outputIsMissing() && readIfThere(stamp) === buildFingerprint()) return { outcome: 'up to date' };
       say('compiling src/ to dist/');
       fs.rmSync(stamp, { force: true });
-      // The compiler skips what it remembers to have written, even when somebody has deleted it since.
+      // The compiler skips files that it remembers, even if they were deleted since.
       if (outputIsMissing()) fs.rmSync(path.join(root, 'dist/.tsbuildinfo'), { force: true });
       const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
       await run(process.execPath, [compiler, '-p', 'tsconfig.json', '--noEmitOnError'], { cwd: root });
@@ -67,7 +67,7 @@ export async function ensureBuild() {
   );
 }
 
-/** Two preparations of one checkout (an `npm start` and an `npm test`, say) take turns. */
+/** Serializes preparations of one checkout (an `npm start` and an `npm test`, say). */
 async function alone(say, work) {
   const release = await waitForLock(path.join(root, 'var/prepare.lock'), (pid) =>
     say(`waiting for process ${pid}, which is preparing this checkout too`),
@@ -80,7 +80,7 @@ async function alone(say, work) {
 }
 
 /**
- * npm writes node_modules/.package-lock.json last of all, so an interrupted installation has none
+ * npm writes node_modules/.package-lock.json last, so an interrupted installation has none
  * (https://docs.npmjs.com/cli/configuring-npm/package-lock-json#hidden-lockfiles).
  */
 function dependenciesAreInstalled() {
@@ -93,7 +93,7 @@ function dependenciesAreInstalled() {
     installed[folder]?.integrity === wanted[folder]?.integrity;
   return (
     Object.keys(installed).every(same) &&
-    // Optional packages are for one platform each, so most of them are rightly absent.
+    // Optional packages are for one platform each, so most are absent.
     Object.keys(wanted).every((folder) => {
       const { optional, devOptional } = wanted[folder];
       return folder === '' || ((optional || devOptional) && !installed[folder]) || same(folder);
@@ -108,7 +108,7 @@ async function runNpm(args) {
   await run(command[0], [...command.slice(1), ...args], { cwd: root });
 }
 
-/** Changes with any source, with the compiler, and with whatever another compilation did to dist/ since. */
+/** A signature that changes with any source, the compiler, and other compilations to dist/. */
 function buildFingerprint() {
   const hash = crypto.createHash('sha256');
   const others = ['tsconfig.json', 'node_modules/typescript/package.json', 'dist/.tsbuildinfo'];

@@ -16,21 +16,21 @@ import { findUpstream } from './registry/upstream.ts';
 export type QuickstartOptions = {
   /** The folder of the checkout, absolute. */
   readonly root: string;
-  /** Names asked for; none: the machine's own. */
+  /** Requested names; none: the machine's own. */
   readonly hosts: readonly string[];
-  /** The port asked for; null: 443 or what comes closest. */
+  /** The requested port; null: 443 or the next choice. */
   readonly port: number | null;
   readonly preparation: Preparation;
 };
 
-/** A terminal's Ctrl-C comes twice within an instant: from the terminal, and from npm, which passes it on. */
+/** Ctrl-C arrives twice within an instant: from the terminal, and from npm, which forwards it. */
 const repeatedSignalMs = 500;
 const defaultPort = 443;
 
 /**
- * Makes what a first start lacks (certificate, user, registry), runs the front door in this process, and ends it and
- * all that was started here on a signal.
- * @throws OperatorError when something is missing that cannot be made.
+ * Creates what a first start lacks (certificate, user, registry), runs Tidegate in this process, and on a signal ends
+ * it with everything that was started here.
+ * @throws OperatorError when something is missing that cannot be created.
  */
 export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { root, preparation } = options;
@@ -51,7 +51,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
     warn: (sentence) => logger.warn(sentence),
   });
 
-  // Until the front door is open there is nothing to wait for; what was started ends with this process.
+  // Before Tidegate listens there is nothing to wait for; what was started ends with this process.
   let stop: (signal: NodeJS.Signals) => void = () => process.exit(130);
   onStopSignal((signal) => stop(signal));
   const upstream = await startUpstream();
@@ -77,7 +77,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
     const server = await open({ ...served, logger, passOn, load: loadServed }, user);
     stop = (signal) => {
       process.stdout.write('\nStopping; a second signal ends everything at once.\n');
-      // Ctrl-C is for somebody who waits at a terminal; a service manager's SIGTERM lets transfers finish.
+      // Ctrl-C ends it at once for somebody at a terminal; a service manager's SIGTERM lets transfers finish.
       void server
         .close(signal === 'SIGINT' ? { graceMs: 0 } : {})
         .then(() => upstream.stop())
@@ -93,7 +93,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   }
 }
 
-/** The operator's own configuration if there is one, else the defaults; `set` wins over both. */
+/** Loads the operator's own configuration if it exists, else the defaults; `set` overrides both. */
 async function load(root: string, set: readonly string[]): Promise<LoadedConfig> {
   const configPath = join(root, 'config/tidegate.yml');
   return loadConfig({
@@ -109,7 +109,7 @@ async function open(options: ServerOptions, user: FirstUser): Promise<Server> {
   try {
     return await openServer(options);
   } catch (error) {
-    // The user exists from now on, so the password is shown even though the start has failed.
+    // The user exists now, so show the password even though the start has failed.
     if (user.password !== null) process.stdout.write(formatCredentials(user.name, user.password));
     throw error;
   }

@@ -2,7 +2,7 @@ import { formatDockerTrust, formatRegistry } from '../tls/trust.ts';
 import type { FirstUser } from './first-user.ts';
 
 export type ReadyMessage = {
-  /** The name or address under which clients reach the front door. */
+  /** The name or address that clients use. */
   readonly host: string;
   readonly port: number;
   readonly upstream: { readonly url: string; readonly description: string };
@@ -14,7 +14,7 @@ export type ReadyMessage = {
   readonly user: FirstUser;
 };
 
-/** What a newcomer has to know once the front door is open; the last line is the `docker login` command. */
+/** Tells a newcomer what to know once Tidegate listens; the last line is the `docker login` command. */
 export function formatReadyMessage(message: ReadyMessage): string {
   const { host, port, upstream, configPath, htpasswdPath, caPath, user } = message;
   const registry = formatRegistry(host, port);
@@ -53,7 +53,7 @@ export function formatReadyMessage(message: ReadyMessage): string {
   ].join('\n');
 }
 
-/** The lines that a program, too, can take name and password from. */
+/** The lines from which a program can read name and password. */
 export function formatCredentials(name: string, password: string): string {
   return `user: ${name}\npassword: ${password}\n`;
 }

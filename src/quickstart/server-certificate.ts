@@ -19,8 +19,8 @@ export type CertificateOptions = {
 export type EnsuredCertificate = { readonly caPath: string | null; readonly outcome: string };
 
 /**
- * Makes a CA and a server certificate where there is none, and renews the latter under the same CA when a name is
- * missing in it or it ends within 30 days. One that this CA did not issue is left alone.
+ * Creates a CA and a server certificate if there is none, and renews the latter under the same CA when it lacks a name
+ * or expires within 30 days. A certificate that this CA did not issue is kept.
  */
 export async function ensureServerCertificate(options: CertificateOptions): Promise<EnsuredCertificate> {
   const { certPath, keyPath, names, now } = options;
@@ -51,7 +51,7 @@ function covers(leaf: X509Certificate, name: string): boolean {
   return (isIP(name) === 0 ? leaf.checkHost(name) : leaf.checkIP(name)) !== undefined;
 }
 
-/** Undefined when there is no such file or none that can be parsed: those who need it say what is wrong. */
+/** Undefined when the file is missing or cannot be parsed: those who need it report the fault. */
 async function loadCertificate(path: string): Promise<X509Certificate | undefined> {
   try {
     return parseCertificates(await loadPem(path, ''), path)[0];

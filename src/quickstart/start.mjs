@@ -1,5 +1,5 @@
-// `npm start`: everything a newcomer needs, then the running front door. Node's built-in modules alone until
-// the dependencies are there.
+// `npm start`: everything a newcomer needs, then the running Tidegate. Uses only Node's built-in modules until the
+// dependencies are installed.
 import net from 'node:net';
 import path from 'node:path';
 import util from 'node:util';

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { StringDecoder } from 'node:string_decoder';
 
-/** How much of what a failed program said is shown, from its beginning and from its end. */
+/** How many lines of a failed program's output are shown, from its beginning and its end. */
 const shownLines = 12;
 
 /** A failure that the reader can fix: printed as its message alone. */
 export class PreparationError extends Error {}
 
-/** Ctrl-C or a termination signal came during the preparation; what it had set up around a program is put back. */
+/** Ctrl-C or a termination signal came during the preparation; what was set up around a program is restored. */
 export class Interruption extends PreparationError {}
 
 /**
@@ -67,7 +67,7 @@ export async function run(program, args, { cwd, env, onLine } = {}) {
       rest = lines.pop();
       for (const line of lines.filter((each) => each.trim() !== '')) {
         said.push(line);
-        // The cause stands at the beginning with some programs (npm), at the end with others (apt-get, tsc).
+        // Some programs print the cause first (npm), others last (apt-get, tsc).
         if (said.length > 2 * shownLines) said.splice(shownLines, 1);
         onLine?.(line);
       }

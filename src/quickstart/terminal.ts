@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import type { Confirm } from './registry/found-registry.ts';
 
-/** What asks who sits at the terminal; null where input or output is none. */
+/** Creates the prompt on the terminal; null if input or output is none. */
 export function openTerminal(): Confirm {
   const { stdin: input, stdout: output } = process;
   if (!input.isTTY || !output.isTTY) return null;
@@ -12,7 +12,7 @@ export function openTerminal(): Confirm {
         output.write('\n');
         process.exit(130);
       });
-      // The end of the input is no yes.
+      // The end of the input is not a yes.
       terminal.once('close', () => resolve(false));
       terminal.question(question, (answer) => {
         resolve(/^y(es)?$/i.test(answer.trim()));

@@ -8,12 +8,12 @@ import { judgeLocation, type Upload } from './upload.ts';
 export const blobIds = ['blob.push', 'blob.read', 'blob.delete'] as const;
 
 const wayOut = 'journalctl -u tidegate has the request';
-/** No blob has it: SHA-256 of nothing that anybody knows. */
+/** A digest that no known blob has. */
 const unknownDigest = `sha256:${'0'.repeat(64)}`;
 
 /**
- * Pushes a blob of a few bytes, reads it back and deletes it, where the registry deletes at all: else nothing is pushed.
- * The same machine always pushes the same blob, so that at most one waits for the registry's garbage collection.
+ * Pushes a small blob, reads it back and deletes it, but only if the registry allows deletes. The same machine always
+ * pushes the same blob, so at most one waits for the registry's garbage collection.
  */
 export async function tryBlob(
   { send, target, repository, authorization }: Upload,
@@ -126,7 +126,7 @@ export function judgeRead(
   return ok(check, 'The blob comes back byte for byte, whole and in part.');
 }
 
-/** Judges the end of the blob. */
+/** Judges the blob's deletion. */
 export function judgeDelete(
   answer: Pick<HttpAnswer, 'status' | 'headers'>,
   after: Pick<HttpAnswer, 'status'>,

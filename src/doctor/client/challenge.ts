@@ -5,14 +5,14 @@ import { isHere, parseTokenPlace } from './token-place.ts';
 /** How the Docker engine introduces itself at the version check. */
 export const dockerAgent =
   'docker/24.0.7 go/go1.20.10 git-commit/311b9ff kernel/6.1.0 os/linux arch/amd64 UpstreamClient(Docker-Client/24.0.7 \\(linux\\))';
-/** nerdctl, Watchtower and many others, which have no name of their own. */
+/** nerdctl, Watchtower and many others, which send no name of their own. */
 export const namelessAgent = 'Go-http-client/1.1';
-/** Somebody known to be no registry client. */
+/** A known User-Agent that is not a registry client. */
 export const plainAgent = 'curl/8.5.0';
 
 export type VersionCheck = 'auto' | 'open' | 'challenge';
 
-/** What a status that should not be says, and what to do about it. */
+/** Describes an unexpected status, and its fix. */
 export function explainStatus({ status, headers }: Pick<HttpAnswer, 'status' | 'headers'>): {
   readonly what: string;
   readonly fix: string;
@@ -63,7 +63,7 @@ export function explainStatus({ status, headers }: Pick<HttpAnswer, 'status' | '
   return { what: said, fix: 'journalctl -u tidegate has the request' };
 }
 
-/** Judges `GET /v2/` as the Docker engine asks it, without a password; `authority` names the server. */
+/** Judges `GET /v2/` as the Docker engine sends it, without a password; `authority` names the server. */
 export function judgeDockerChallenge(
   answer: Pick<HttpAnswer, 'status' | 'headers'>,
   authority: string,
@@ -109,7 +109,7 @@ export function judgeDockerChallenge(
   );
 }
 
-/** Judges `GET /v2/` as a client without a name of its own asks it; `docker` is the answer to Docker. */
+/** Judges `GET /v2/` as an unknown client sends it; `docker` is the answer to Docker. */
 export function judgeNamelessChallenge(
   answer: Pick<HttpAnswer, 'status' | 'headers'>,
   docker: Pick<HttpAnswer, 'status'>,
@@ -132,7 +132,7 @@ export function judgeNamelessChallenge(
   return skipped(check, `A client with an unknown User-Agent gets ${status} at /v2/, as Docker does.`);
 }
 
-/** Judges `GET /v2/` as curl or a known health check asks it; `expected` is auth.versionCheck where it is known. */
+/** Judges `GET /v2/` as curl or a known health check sends it; `expected` is auth.versionCheck if known. */
 export function judgePlainCheck(
   answer: Pick<HttpAnswer, 'status' | 'headers'>,
   expected: VersionCheck | null,
@@ -154,7 +154,7 @@ export function judgePlainCheck(
   return broken(check, `curl at /v2/ is ${what}.`, fix);
 }
 
-/** Judges the list of a repository's tags, asked without a password; `givesTokens`: a policy may allow that. */
+/** Judges a repository's tag list without a password; `givesTokens`: a policy may allow that. */
 export function judgeAnonymous(
   answer: Pick<HttpAnswer, 'status' | 'headers'>,
   givesTokens: boolean,
@@ -179,7 +179,7 @@ export function judgeAnonymous(
   return warning(check, `A request without a password is ${what}, not with 401.`, fix);
 }
 
-/** Judges the list of a repository's tags, asked with a password that cannot be right. */
+/** Judges a repository's tag list with a wrong password. */
 export function judgeWrongPassword(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'password.wrong';
   if (answer.status === 401) return ok(check, 'A wrong password is refused (401).');
@@ -195,7 +195,7 @@ export function judgeWrongPassword(answer: Pick<HttpAnswer, 'status' | 'headers'
   return warning(check, `A wrong password is ${what}, not with 401.`, fix);
 }
 
-/** Judges the version check and the list of a repository's tags, asked with the password that was given. */
+/** Judges the version check and a repository's tag list with the given password. */
 export function judgeRightPassword(
   name: string,
   version: Pick<HttpAnswer, 'status' | 'headers'>,

@@ -8,25 +8,25 @@ import type { Sender } from './http-sender.ts';
 import type { Target } from './target.ts';
 import type { Trust } from './connection/trust.ts';
 
-/** What is checked, as which user, and with which CAs. */
+/** What to check, as which user, and with which CAs. */
 export type ClientOptions = {
   readonly target: Target;
   readonly trust: Trust;
-  /** For a server that demands a certificate of its clients: PEM. */
+  /** PEM, for a server that demands client certificates. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | null;
   readonly login: { readonly name: string; readonly password: string } | null;
   readonly repository: string;
   /** auth.versionCheck, where the configuration is known; null elsewhere. */
   readonly versionCheck: VersionCheck | null;
-  /** The certificate that the configuration names; null where none is known. */
+  /** The configured certificate; null if unknown. */
   readonly onDisk: { readonly leaf: X509Certificate; readonly path: string } | null;
   readonly nowMs: () => number;
 };
 
-/** What a check cannot do without. */
+/** What a check requires. */
 export type Need = 'nothing' | 'address' | 'tls' | 'http' | 'login';
 
-/** What checks have found that later ones need. */
+/** Results of checks that later ones need. */
 export type Found = {
   resolution?: Resolution;
   address?: string;
@@ -35,11 +35,11 @@ export type Found = {
   send?: Sender;
 };
 
-/** A check that uses what earlier ones have found. */
+/** A check that uses results of earlier ones. */
 export type ClientCheck = Omit<Check, 'run'> & {
   readonly needs: Need;
   readonly run: (found: Required<Found>, signal: AbortSignal) => Promise<readonly Finding[]>;
 };
 
-/** For a person who reads why something failed on the way. */
+/** The hint for a failure on the way. */
 export const wayOut = 'journalctl -u tidegate says what it saw';

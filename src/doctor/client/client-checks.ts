@@ -3,7 +3,7 @@ import type { ClientOptions, Found, Need } from './client-check.ts';
 import { listConnectionChecks } from './connection/connection-checks.ts';
 import { listRegistryChecks } from './registry-checks.ts';
 
-/** What a client sees, in the order in which it would. Each check that lacks what an earlier one did not find is skipped. */
+/** The checks as a client, in order. A check is skipped if an earlier one did not provide what it requires. */
 export function createClientChecks(options: ClientOptions): Check[] {
   const found: Found = { isVerified: false };
   const checks = [...listConnectionChecks(options, found), ...listRegistryChecks(options)];
@@ -13,13 +13,13 @@ export function createClientChecks(options: ClientOptions): Check[] {
     fix,
     run: async (signal) => {
       const reason = findGap(needs, found, options);
-      // What is needed is there now; the rest is not touched.
+      // What it requires exists now; the rest is not touched.
       return reason === null ? run(found as Required<Found>, signal) : skipAll(ids, ...reason);
     },
   }));
 }
 
-/** Why a check cannot be made, and what would help; null when it can. */
+/** Why a check must be skipped, and what would help; null if it can run. */
 function findGap(
   needs: Need,
   { address, handshake, send, isVerified }: Found,

@@ -10,15 +10,15 @@ import { Agent, request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { createTimeLimit } from '../time-limit.ts';
 
-/** What is asked; a body given as parts is sent in chunks. */
+/** A request; a body is sent in chunks. */
 export type HttpRequest = {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Iterable<Buffer>;
-  /** Does not end the body: only a server that does not wait for the end will answer. */
+  /** Leaves the body unfinished: only a server that does not wait for its end will answer. */
   readonly leavesBodyOpen?: true;
-  /** How long the whole may take, in milliseconds; 10 s when left out. */
+  /** The time limit, in milliseconds; 10 s if left out. */
   readonly limitMs?: number;
 };
 
@@ -28,15 +28,15 @@ export type HttpAnswer = {
   /** At most the first 64 KiB. */
   readonly body: Buffer;
   readonly ms: number;
-  /** Whether it came over a connection that had been used before. */
+  /** Whether it came over a reused connection. */
   readonly isReused: boolean;
 };
 
-/** Asks over a connection of its own, and gives the answer. @throws Error with a code when there is none. */
+/** Sends a request over a new connection, and returns the answer. @throws Error with a code when there is none. */
 export type Send = (request: HttpRequest, signal: AbortSignal) => Promise<HttpAnswer>;
 
 export type Sender = Send & {
-  /** The same, over one connection that is kept as long as the server keeps it, until `act` is done. */
+  /** Sends requests over one connection, which is kept as long as the server keeps it, until `act` is done. */
   overOneConnection<T>(act: (send: Send) => Promise<T>): Promise<T>;
 };
 
@@ -52,7 +52,7 @@ export type Origin = {
 const defaultLimitMs = 10_000;
 const maxBodyBytes = 65_536;
 
-/** Builds a client for one server, over connections to one address. */
+/** Creates a client for one server at one address. */
 export function createSender(origin: Origin): Sender {
   const send: Send = (request, signal) => sendRequest(origin, request, null, signal);
   return Object.assign(send, {
@@ -67,7 +67,10 @@ export function createSender(origin: Origin): Sender {
   });
 }
 
-/** With TLS the options are the agent's: from Node 22 on a `checkServerIdentity` of a request's own keeps its connection from all others. */
+/**
+ * TLS options belong to the agent: since Node 22, a request's own `checkServerIdentity` prevents sharing its
+ * connection.
+ */
 function openAgent({ tls }: Origin, options: HttpAgentOptions = {}): Agent | HttpAgent {
   return tls === null ? new HttpAgent(options) : new Agent({ ...tls, ...options });
 }
@@ -103,7 +106,7 @@ function sendRequest(
       incoming.on('end', finish);
       incoming.on('error', reject);
     });
-    // A server that refuses a body may cut the connection after its answer: then the answer counts.
+    // A server that refuses a body may cut the connection after its answer, which then counts.
     outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
   });
   void writeBody(outgoing, body, leavesBodyOpen === true);
@@ -115,7 +118,7 @@ function toAnswer(incoming: IncomingMessage, parts: Buffer[], ms: number, isReus
   return { status: statusCode, headers, body: Buffer.concat(parts), ms, isReused };
 }
 
-/** Ends early when the answer comes early: a server that refuses a body need not take it in. */
+/** Stops when the answer comes early: a server that refuses a body need not read it. */
 async function writeBody(
   outgoing: ClientRequest,
   body: Iterable<Buffer>,

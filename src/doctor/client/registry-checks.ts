@@ -19,7 +19,7 @@ import { isHere, parseTokenPlace } from './token-place.ts';
 import { judgeToken, tryToken } from './token.ts';
 import { tryStreaming, tryUpload, uploadIds } from './upload.ts';
 
-/** What a registry's client does, from the challenge to a blob that it pushes, reads and deletes. */
+/** The checks of a registry client's requests, from the challenge to a blob that it pushes, reads and deletes. */
 export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
   const { target, login, repository, nowMs } = options;
   const tags = `/v2/${repository}/tags/list`;
@@ -65,7 +65,7 @@ export function listRegistryChecks(options: ClientOptions): ClientCheck[] {
         const agent = { 'User-Agent': dockerAgent };
         const asked = await send({ method: 'GET', path: '/v2/', headers: agent }, signal);
         const place = parseTokenPlace(asked.headers['www-authenticate']);
-        // A password is for this server alone.
+        // Send a password only to this server.
         if (finding.state !== 'ok' || place === null || !isHere(place, authority)) return [finding];
         const order = { repository, authorization: authorizationOf(login) };
         return [judgeToken(name, await tryToken(send, place, order, signal))];
@@ -112,7 +112,7 @@ function authorizationOf(login: ClientOptions['login']): string {
   return `Basic ${Buffer.from(`${login?.name ?? ''}:${login?.password ?? ''}`).toString('base64')}`;
 }
 
-/** A name and password that nobody has; one failure is counted for this machine's address, none for a user. */
+/** A login that nobody has: counts as one failure for this machine's address, and for no user. */
 function inventAuthorization(): string {
   const name = `doctor-${randomBytes(6).toString('hex')}`;
   return `Basic ${Buffer.from(`${name}:${randomBytes(18).toString('base64url')}`).toString('base64')}`;

@@ -3,17 +3,17 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { parseServerIp, parseServerName, type ServerName } from '../../tls/server-name.ts';
 import { isLoopback } from '../operator/loopback.ts';
 
-/** The front door as clients name it. */
+/** The address of Tidegate that clients use. */
 export type Target = {
   readonly name: ServerName;
   readonly port: number;
-  /** Where to look for it when the name does not resolve here; null when only the name is known. */
+  /** The address to try if the name does not resolve here; null when only the name is known. */
   readonly fallbackAddress: string | null;
 };
 
 const form = /^https:\/\/(?:\[([0-9A-Fa-f:.]+)\]|([^/:?#@[\]\s]+))(?::(\d{1,5}))?\/?$/i;
 
-/** Reads `https://HOST[:PORT]`. @throws OperatorError for anything else, without repeating what may hold a password. */
+/** Parses `https://HOST[:PORT]`. @throws OperatorError for anything else, without repeating what may hold a password. */
 export function parseTarget(url: string): Target {
   const [, bracketed, plain, digits = '443'] = form.exec(url) ?? [];
   const port = Number(digits);
@@ -26,7 +26,10 @@ export function parseTarget(url: string): Target {
   return { name, port, fallbackAddress: null };
 }
 
-/** The front door that a configuration describes: the certificate's first name for clients, and the port. Null without either. */
+/**
+ * Finds the address that a configuration describes: the certificate's first name for clients, and the port. Null
+ * without either.
+ */
 export function chooseTarget(
   names: readonly ServerName[],
   listen: { readonly host: string; readonly port: number },
@@ -40,7 +43,7 @@ export function chooseTarget(
   return { name, port: listen.port, fallbackAddress: reachableAddress(listen.host) };
 }
 
-/** Where something that listens on this address is reached from the same machine. */
+/** The address at which this machine reaches something that listens on it. */
 export function reachableAddress(listenHost: string): string {
   return ['::', '0.0.0.0', '*', ''].includes(listenHost) ? '127.0.0.1' : listenHost;
 }

@@ -5,14 +5,14 @@ import { ok, skipped, warning, type Finding } from '../finding.ts';
 export const timingIds = ['clock', 'latency', 'keep-alive'] as const;
 
 const rounds = 5;
-/** Kerberos' and most tokens' tolerance; certificates of Tidegate are dated an hour back. */
+/** The tolerance of Kerberos and most tokens; certificates of Tidegate are backdated by an hour. */
 const maxSkewMs = 300_000;
 const slowMs = 1000;
 
-/** A clock for the time of day, and the answers that were timed by it. */
+/** A wall clock, and the answers timed by it. */
 export type TimedAnswer = Pick<HttpAnswer, 'headers' | 'ms' | 'isReused'> & { readonly atMs: number };
 
-/** Asks five times over one connection. */
+/** Sends five requests over one connection. */
 export function tryTiming(sender: Sender, nowMs: () => number, signal: AbortSignal): Promise<Finding[]> {
   return sender.overOneConnection(async (send) => {
     const answers: TimedAnswer[] = [];
@@ -35,7 +35,7 @@ export function judgeClock({ headers, atMs }: Pick<TimedAnswer, 'headers' | 'atM
   const check = 'clock';
   const dateMs = Date.parse(headers.date ?? '');
   if (Number.isNaN(dateMs)) return skipped(check, 'The answer has no Date to compare clocks by.');
-  // Date has whole seconds, cut off.
+  // Date has whole seconds, rounded down.
   const skewMs = dateMs + 500 - atMs;
   const seconds = Math.round(Math.abs(skewMs) / 1000);
   if (Math.abs(skewMs) <= maxSkewMs)
@@ -47,7 +47,7 @@ export function judgeClock({ headers, atMs }: Pick<TimedAnswer, 'headers' | 'atM
   );
 }
 
-/** Judges how long answers took, in milliseconds. */
+/** Judges the latency of answers, in milliseconds. */
 export function judgeLatency(allMs: readonly number[]): Finding {
   const check = 'latency';
   const sorted = [...allMs].sort((a, b) => a - b);

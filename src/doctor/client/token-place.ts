@@ -1,7 +1,7 @@
-/** Where a front door says that tokens are fetched, and for what. */
+/** The token endpoint that a challenge names, and its scope. */
 export type TokenPlace = { readonly realm: URL; readonly service: string };
 
-/** Reads a Bearer challenge (distribution, "Token Authentication Specification"); null: it is none, or names no place. */
+/** Parses a Bearer challenge (distribution, "Token Authentication Specification"); null: not one, or without an address. */
 export function parseTokenPlace(challenge: string | undefined): TokenPlace | null {
   const [, fields] = /^bearer\s(.*)/is.exec(challenge ?? '') ?? [];
   if (fields === undefined) return null;
@@ -10,7 +10,7 @@ export function parseTokenPlace(challenge: string | undefined): TokenPlace | nul
   return URL.canParse(realm) ? { realm: new URL(realm), service } : null;
 }
 
-/** Whether the place is at this very front door, which `authority` names, and asked over TLS. */
+/** Whether the endpoint is this server, named by `authority`, over TLS. */
 export function isHere({ realm }: TokenPlace, authority: string): boolean {
   return realm.origin === new URL(`https://${authority}`).origin;
 }

@@ -3,13 +3,13 @@ import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
 import { explainStatus } from './challenge.ts';
 import type { TokenPlace } from './token-place.ts';
 
-/** What came of a token: the answer that should have one, and the one to a request with it; null: there was none to send. */
+/** The answer to a token request, and the answer to a request with the token; null: there was no token. */
 export type TokenTrial = {
   readonly token: Pick<HttpAnswer, 'status' | 'headers'>;
   readonly use: Pick<HttpAnswer, 'status' | 'headers'> | null;
 };
 
-/** Fetches a token to read a repository with, and uses it. */
+/** Fetches a token to read a repository, and uses it. */
 export async function tryToken(
   send: Send,
   { realm, service }: TokenPlace,
@@ -32,7 +32,7 @@ export async function tryToken(
   return { token, use };
 }
 
-/** Null: the answer has none, or one that cannot stand in a header. */
+/** Null: the answer has none, or one that is not valid in a header. */
 function readToken({ status, body }: Pick<HttpAnswer, 'status' | 'body'>): string | null {
   if (status !== 200) return null;
   try {
@@ -43,14 +43,14 @@ function readToken({ status, body }: Pick<HttpAnswer, 'status' | 'body'>): strin
   }
 }
 
-/** Judges it; the password itself has been taken. */
+/** Judges the token; the password itself was accepted. */
 export function judgeToken(name: string, { token, use }: TokenTrial): Finding {
   const check = 'password.right';
   if (use === null) {
     const { what, fix } = explainStatus(token);
     return broken(check, `The password of ${name} is accepted, but the request for a token is ${what}.`, fix);
   }
-  // Nothing that the policy does not allow is in the token; then the answer says so.
+  // The token contains nothing that the policy denies; then the answer says so.
   if ([200, 403, 404].includes(use.status))
     return ok(check, `The password of ${name} is accepted, and so is the token issued for it.`);
   const { what, fix } = explainStatus(use);

@@ -12,7 +12,7 @@ export const uploadIds = [
   'upload.cancel',
 ] as const;
 
-/** More than the 1 MiB that nginx and others allow when nobody has told them. */
+/** More than the 1 MiB that nginx and others allow by default. */
 const uploadBytes = 2 * 1024 * 1024 + 16 * 1024;
 const chunkBytes = 65_536;
 const uploadLimitMs = 20_000;
@@ -21,7 +21,7 @@ const wayOut = 'journalctl -u tidegate has the request';
 const proxyFix =
   'remove the limit in the proxy before Tidegate (nginx: client_max_body_size 0; proxy_request_buffering off;)';
 
-/** Someone who may push, and where. */
+/** A user who may push, and the repository. */
 export type Upload = {
   readonly send: Send;
   readonly target: Target;
@@ -29,7 +29,7 @@ export type Upload = {
   readonly authorization: string;
 };
 
-/** Begins an upload, sends it in chunks, asks how far it is, and cancels it. */
+/** Begins an upload, sends it in chunks, asks for its progress, and cancels it. */
 export async function tryUpload(
   { send, target, repository, authorization }: Upload,
   signal: AbortSignal,
@@ -68,7 +68,7 @@ export async function tryUpload(
   return findings;
 }
 
-/** Sends the body; `place` is where the upload is from then on. */
+/** Sends the body; `place` is the upload's address from then on. */
 async function sendChunks(
   send: Send,
   path: string,
@@ -95,8 +95,8 @@ async function sendChunks(
 }
 
 /**
- * Judges the address of an upload (distribution-spec, "Pushing a blob in chunks") and gives its path and query for use
- * on this very server, whatever it names; null when it cannot be read.
+ * Judges the Location of an upload (distribution-spec, "Pushing a blob in chunks") and returns its path and query for
+ * use on this server, whatever host it names; null when it is unreadable.
  */
 export function judgeLocation(
   location: string | undefined,
@@ -122,7 +122,7 @@ export function judgeLocation(
   return { finding, path };
 }
 
-/** Judges the answer to a body of more than 2 MiB that came in chunks. */
+/** Judges the answer to a chunked body of more than 2 MiB. */
 export function judgeChunked(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'upload.chunked';
   if (answer.status === 413) {
@@ -141,7 +141,7 @@ export function judgeChunked(answer: Pick<HttpAnswer, 'status' | 'headers'>): Fi
     return broken(check, `A body of 2 MiB in chunks is ${what}.`, fix);
   }
   const range = answer.headers.range;
-  // Distribution writes "0-N" with N the last byte; older versions "0-LENGTH-1" likewise.
+  // Distribution writes "0-N", N being the last byte; so do older versions ("0-LENGTH-1").
   if (range === `0-${uploadBytes - 1}`)
     return ok(check, 'A body of 2 MiB in chunks arrives whole (202, Range right).');
   return broken(
@@ -151,7 +151,7 @@ export function judgeChunked(answer: Pick<HttpAnswer, 'status' | 'headers'>): Fi
   );
 }
 
-/** Judges what the registry says of the upload under way. */
+/** Judges the reported progress of the upload. */
 export function judgeStatus(answer: Pick<HttpAnswer, 'status' | 'headers'>): Finding {
   const check = 'upload.status';
   if (answer.status === 204 && answer.headers.range === `0-${uploadBytes - 1}`) {
@@ -168,7 +168,7 @@ export function judgeStatus(answer: Pick<HttpAnswer, 'status' | 'headers'>): Fin
   return broken(check, `The request for the upload's progress is ${what}.`, fix);
 }
 
-/** Judges the end of an upload that nobody wants any more. */
+/** Judges the cancellation of an upload. */
 export function judgeCancel(
   cancelled: Pick<HttpAnswer, 'status' | 'headers'>,
   after: Pick<HttpAnswer, 'status'>,
@@ -192,8 +192,8 @@ export function judgeCancel(
 }
 
 /**
- * Sends the beginning of a body and no password: a server that passes bodies on at once refuses at once, one that
- * first takes in the whole body waits for the rest.
+ * Sends the beginning of a body without a password. A server that streams bodies refuses it at once; one that buffers
+ * whole bodies waits for the rest.
  */
 export async function tryStreaming(send: Send, repository: string, signal: AbortSignal): Promise<Finding> {
   const answer = await send(
@@ -213,7 +213,7 @@ export async function tryStreaming(send: Send, repository: string, signal: Abort
   return judgeStreaming(answer);
 }
 
-/** Judges what came back before the end of the body; null for nothing within three seconds. */
+/** Judges the answer before the end of the body; null for none within three seconds. */
 export function judgeStreaming(answer: Pick<HttpAnswer, 'status' | 'headers'> | null): Finding {
   const check = 'upload.streaming';
   if (answer === null) {

@@ -9,15 +9,15 @@ import { reachableAddress } from '../client/target.ts';
 
 const ids = ['admin.ready', 'admin.exposed'] as const;
 
-/** Where the admin listener is; a port of 0 is any. */
+/** The address of the admin listener; port 0 is any. */
 export type AdminPlace = { readonly host: string; readonly port: number };
 
-/** Where the configuration has the admin listener; null when it has none. */
+/** Finds the configured admin listener; null without one. */
 export function findAdmin({ admin: { host, port } }: Config): AdminPlace | null {
   return port === null ? null : { host, port };
 }
 
-/** The listener for probes and metrics. */
+/** The checks of the listener for probes and metrics. */
 export function createAdminChecks(admin: AdminPlace | null): Check[] {
   return [
     {
@@ -49,7 +49,7 @@ export function createAdminChecks(admin: AdminPlace | null): Check[] {
   ];
 }
 
-/** Judges the answer of /readyz; a text is why there is none. */
+/** Judges the answer of /readyz; a text is the reason why there is none. */
 export function judgeReady(
   { host, port }: AdminPlace,
   answer: Pick<HttpAnswer, 'status' | 'body'> | string,

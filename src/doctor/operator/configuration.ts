@@ -2,12 +2,12 @@ import { loadConfig, type ConfigSources, type LoadedConfig } from '../../config/
 import { OperatorError } from '../../system/operator-error.ts';
 import { broken, count, ok, skipped, type Finding } from '../finding.ts';
 
-/** The configuration, where one is there and valid. */
+/** The configuration, if it exists and is valid. */
 export type FoundConfiguration = { readonly finding: Finding; readonly loaded: LoadedConfig | null };
 
 const maxNamed = 5;
 
-/** Loads the configuration as `serve` would. Without a file and anything that is set, only what `isNeeded` is worth a look. */
+/** Loads the configuration like `serve`. Without a file and settings, it is checked only if `isNeeded`. */
 export async function findConfiguration(
   sources: ConfigSources,
   isNeeded: boolean,
@@ -39,7 +39,7 @@ export async function findConfiguration(
   }
 }
 
-/** Judges what the loading of a configuration complains of, one problem a line. */
+/** Judges the problems of loading a configuration, one per line. */
 export function judgeProblems(message: string, configPath: string | undefined): Finding {
   const problems = message.split('\n');
   const named = problems.slice(0, maxNamed).join(' | ');

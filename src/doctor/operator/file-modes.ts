@@ -4,13 +4,13 @@ import type { LoadedConfig } from '../../config/load/load.ts';
 import { codeOf } from '../failure.ts';
 import { broken, ok, skipped, warning, type Finding } from '../finding.ts';
 
-/** A file's permission bits, or why they cannot be known; null when there is no such file. */
+/** A file's permission bits, or why they are unknown; null for a missing file. */
 export type FileMode = number | { readonly failure: string } | null;
 
 const othersRead = 0o004;
 const othersWrite = 0o002;
 
-/** Looks at the modes of key, users, configuration and what else should not be everyone's. */
+/** Checks the modes of key, users, configuration and other private files. */
 export async function checkFileModes({ config, configPath, settings }: LoadedConfig): Promise<Finding[]> {
   const caKeyPath = join(dirname(config.tls.cert), 'ca.key');
   const findings = [
@@ -38,7 +38,7 @@ async function readMode(path: string): Promise<FileMode> {
   }
 }
 
-/** Whether one of the places (`file:line`) holds a value itself, and not the name of a variable. */
+/** Whether one of the places (`file:line`) holds a value itself, not the name of a variable. */
 export function holdsSecret(text: string, places: readonly (string | undefined)[]): boolean {
   const lines = text.split('\n');
   return places.some((place) => {
@@ -62,7 +62,7 @@ export function judgeSecret(check: string, name: string, path: string, mode: Fil
   );
 }
 
-/** Judges a CA key that lies beside the certificate: it is needed to renew, and not to serve. */
+/** Judges a CA key beside the certificate: it is needed to renew, not to serve. */
 export function judgeCaKey(path: string, mode: FileMode): Finding {
   const check = 'files.ca-key';
   if (mode === null) return ok(check, "The CA's key is not on this server.");
@@ -98,7 +98,7 @@ export function judgeHtpasswdMode(path: string, mode: FileMode): Finding {
   return ok(check, `The htpasswd file ${path} is closed to other users (${octal(bits)}).`);
 }
 
-/** Judges the mode of the configuration file; `hasSecret` when a password stands in it. */
+/** Judges the mode of the configuration file; `hasSecret`: it contains a password. */
 export function judgeConfigMode(path: string, mode: FileMode, hasSecret: boolean): Finding {
   const check = 'files.config';
   const gap = judgeGap(check, 'configuration file', path, mode);
@@ -122,7 +122,7 @@ export function judgeConfigMode(path: string, mode: FileMode, hasSecret: boolean
 }
 
 function judgeGap(check: string, name: string, path: string, mode: FileMode): Finding | null {
-  // That it is needed is said by the checks of its content.
+  // The checks of its content report it as missing.
   if (mode === null) return skipped(check, `The ${name} ${path} does not exist.`);
   if (typeof mode === 'number') return null;
   return skipped(check, `The ${name} ${path} cannot be checked (${mode.failure}).`, 'run it as root');

@@ -7,7 +7,7 @@ import { skipAll } from '../check.ts';
 
 export const htpasswdIds = ['htpasswd.users', 'htpasswd.hashes', 'htpasswd.lines'] as const;
 
-/** Below it a stolen file falls in days rather than years; what `user add` writes. */
+/** Below this cost a stolen file is cracked in days instead of years; `user add` writes it. */
 const minBcryptCost = 10;
 const maxNamed = 5;
 
@@ -29,7 +29,7 @@ export async function checkHtpasswd(path: string, limits: HtpasswdLimits): Promi
   return judgeHtpasswd(path, parseHtpasswd(text, limits));
 }
 
-/** Judges the content of an htpasswd file; names users and lines, and repeats nothing else of it. */
+/** Judges the content of an htpasswd file; names users and lines, and repeats nothing else. */
 export function judgeHtpasswd(path: string, { entries, problems }: Htpasswd): Finding[] {
   return [
     entries.size === 0

@@ -5,15 +5,15 @@ import { createTimeLimit } from '../time-limit.ts';
 
 /** Where this machine listens on a port, and from where that can be reached. */
 export type Exposure = {
-  /** Addresses that something listens on; null where the system does not tell. */
+  /** Addresses with a listener; null if the system does not tell. */
   readonly bound: readonly string[] | null;
-  /** This machine's own addresses, loopback aside, at which the port can be connected to. */
+  /** This machine's own addresses, except loopback, at which the port accepts connections. */
   readonly reached: readonly string[];
 };
 
 const connectLimitMs = 1500;
 
-/** Looks for everything that listens on a port, and tries this machine's addresses other than loopback. */
+/** Finds everything that listens on a port, and tries this machine's addresses other than loopback. */
 export async function findExposure(port: number, signal: AbortSignal): Promise<Exposure> {
   const limit = createTimeLimit(signal, connectLimitMs);
   const addresses = outerAddresses();

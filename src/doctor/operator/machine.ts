@@ -3,9 +3,9 @@ import { availableParallelism } from 'node:os';
 import type { Config } from '../../config/schema/schema.ts';
 import { count, ok, skipped, warning, type Finding } from '../finding.ts';
 
-/** Log, htpasswd file, libraries, threads. */
+/** Descriptors of log, htpasswd file, libraries and threads. */
 const otherFiles = 200;
-/** Files that a service which keeps the clock makes, under /run. */
+/** Files that clock services make under /run. */
 const clockServices: readonly (readonly [string, string])[] = [
   ['/run/systemd/timesync/synchronized', 'systemd-timesyncd'],
   ['/run/chrony/chronyd.pid', 'chrony'],
@@ -15,7 +15,7 @@ const clockServices: readonly (readonly [string, string])[] = [
 
 type MachineConfig = Pick<Config, 'workers' | 'limits' | 'cache'>;
 
-/** Looks at what the machine allows, against what the configuration asks for. */
+/** Compares the machine's limits with what the configuration needs. */
 export async function checkMachine(config: MachineConfig): Promise<Finding[]> {
   const limits = await readFile('/proc/self/limits', 'latin1').catch(() => '');
   return [
@@ -25,7 +25,10 @@ export async function checkMachine(config: MachineConfig): Promise<Finding[]> {
   ];
 }
 
-/** The most files that a process of this user may open, from proc(5)'s limits; null where it is not said, Infinity for no limit. */
+/**
+ * Reads the most files that a process of this user may open, from proc(5)'s limits; null if unknown, Infinity for no
+ * limit.
+ */
 export function parseOpenFiles(limits: string): number | null {
   const [, hard] = /^Max open files\s+\S+\s+(\S+)/m.exec(limits) ?? [];
   if (hard === undefined) return null;
@@ -36,7 +39,7 @@ export function parseOpenFiles(limits: string): number | null {
 export function judgeOpenFiles(hardLimit: number | null, { workers, limits }: MachineConfig): Finding {
   const check = 'machine.open-files';
   if (hardLimit === null) return skipped(check, 'How many files a process may open is not known here.');
-  // Each has a connection to the client and one to the registry.
+  // Each client connection may need another to the registry.
   const wanted = 2 * Math.ceil(limits.connections / workers) + otherFiles;
   const shown = `A process started from here may open ${hardLimit} files; with limits.connections: ${limits.connections} each worker may want ${wanted}`;
   return hardLimit >= wanted
@@ -48,7 +51,7 @@ export function judgeOpenFiles(hardLimit: number | null, { workers, limits }: Ma
       );
 }
 
-/** Judges the number of workers, and what each has of a cache in memory. */
+/** Judges the number of workers, and each one's share of a cache in memory. */
 export function judgeWorkers({ workers, cache }: MachineConfig, cores: number): Finding {
   const check = 'machine.workers';
   const shown = `${count(workers, 'worker')} on ${count(cores, 'core')}`;
@@ -64,7 +67,7 @@ export function judgeWorkers({ workers, cache }: MachineConfig, cores: number): 
   return ok(check, `${shown}.`);
 }
 
-/** Judges what keeps the clock; null when nothing known was found. */
+/** Judges what synchronizes the clock; null: nothing known was found. */
 export function judgeClockService(service: string | null): Finding {
   const check = 'machine.clock';
   return service === null

@@ -15,7 +15,7 @@ import { createUpstreamChecks } from './upstream.ts';
 
 const fileLimitMs = 5000;
 
-/** What the operator of this machine sees; null where there is no valid configuration. */
+/** The checks as an operator; null without a valid configuration. */
 export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Date): Check[] {
   if (loaded === null) return [];
   const { config } = loaded;
@@ -63,7 +63,7 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
   ];
 }
 
-/** Loads certificate and key as `serve` would. */
+/** Loads certificate and key like `serve`. */
 async function checkCertificateFiles(
   { cert, key }: LoadedConfig['config']['tls'],
   now: Date,
@@ -73,7 +73,7 @@ async function checkCertificateFiles(
     const { names, leftOut } = await loadServerCertificate({
       certPath: cert,
       keyPath: key,
-      clientCaPath: null, // among the further files
+      clientCaPath: null, // checked among the other files
       now,
     });
     if (leftOut.length > 0) return warning(check, leftOut.join(' '), 'tidegate cert show');
@@ -97,9 +97,9 @@ function judgeFurtherFiles({ warnings, problems }: FileFindings): Finding {
   return ok(check, 'The other CAs and secrets that the configuration names can be used.');
 }
 
-/** An operator's error says what is wrong and, after its last colon, what to do. */
+/** Splits an OperatorError into the fault and, after its last colon, the fix. */
 export function judgeSentence(check: string, sentence: string): Finding {
   const [, what = '', fix = ''] = /^([^]*): ([^]+?)\.?$/.exec(sentence) ?? [];
-  // A colon may also stand behind the name of a file alone.
+  // A colon may also follow just a file's name.
   return what.includes(' ') ? broken(check, `${what}.`, fix) : broken(check, sentence, 'tidegate cert show');
 }

@@ -9,7 +9,7 @@ import { exchangePlainly } from '../client/connection/plain-exchange.ts';
 const check = 'redis.exposed';
 const defaultPort = 6379;
 
-/** Whether others than this machine can write to the Redis of the cache, where the configuration has one here. */
+/** Checks whether other machines can write to the cache's Redis, if it runs here. */
 export function createRedisExposureChecks(cache: Pick<CacheConfig, 'driver' | 'redis'>): Check[] {
   if (cache.driver !== 'redis') return [];
   return [
@@ -37,7 +37,7 @@ export function createRedisExposureChecks(cache: Pick<CacheConfig, 'driver' | 'r
   ];
 }
 
-/** Judges what Redis says to a PING without a password at this machine's outer addresses. */
+/** Judges the answer of Redis to a PING without a password at this machine's outer addresses. */
 export function judgeRedisExposure(replies: ReadonlyMap<string, string>): Finding {
   const open = [...replies].filter(([, reply]) => reply.startsWith('+PONG')).map(([address]) => address);
   if (open.length > 0) {

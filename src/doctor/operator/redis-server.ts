@@ -19,14 +19,14 @@ const readyLimitMs = 5000;
 const pings = 5;
 const minMajorVersion = 6;
 
-/** What Redis says of itself, by the names of its INFO. */
+/** The fields of Redis's INFO. */
 export type RedisInfo = ReadonlyMap<string, string>;
 
 type CacheSettings = Pick<CacheConfig, 'driver' | 'maxBytes'> & {
   readonly redis: CacheConfig['redis'] & { readonly ca: string | null };
 };
 
-/** The Redis of the cache, where the configuration has one. */
+/** The checks of the cache's Redis, if configured. */
 export function createRedisChecks(cache: CacheSettings): Check[] {
   return [
     {
@@ -87,7 +87,7 @@ async function lookAt(redis: Redis | Cluster, cache: CacheSettings): Promise<Fin
   ];
 }
 
-/** Null when commands can be sent, else why not. */
+/** Null when commands can be sent, else the reason. */
 function whenReady(redis: Redis | Cluster): Promise<string | null> {
   let last = 'no answer came in time';
   return new Promise((resolve) => {
@@ -108,7 +108,7 @@ async function timePings(redis: Redis | Cluster): Promise<number[]> {
   const times: number[] = [];
   for (let round = 0; round < pings; round += 1) {
     const startedMs = performance.now();
-    // A user that may do only what the cache needs has no PING; a refusal takes as long.
+    // A user restricted to the cache's commands may not PING; a refusal takes as long.
     await redis.ping().catch(() => '');
     times.push(performance.now() - startedMs);
   }
@@ -123,7 +123,7 @@ async function readInfo(redis: Redis | Cluster): Promise<RedisInfo | string> {
   }
 }
 
-/** Reads the text of INFO: `name:value` lines under headings. */
+/** Parses the text of INFO: `name:value` lines under headings. */
 export function parseRedisInfo(text: string): RedisInfo {
   const pairs = [...text.matchAll(/^([A-Za-z]\w*):(.*?)\r?$/gm)];
   return new Map(pairs.map(([, name = '', value = '']) => [name, value]));
@@ -170,7 +170,7 @@ export function judgeMemory(info: RedisInfo, maxBytes: number): Finding {
   );
 }
 
-/** Judges what goes when the memory is full: with the answers that are cached, locks and counts of wrong passwords lie there. */
+/** Judges what Redis evicts when full: it also holds locks and counts of wrong passwords. */
 export function judgeEviction(info: RedisInfo): Finding {
   const check = 'redis.eviction';
   const policy = info.get('maxmemory_policy');
@@ -187,7 +187,7 @@ export function judgeEviction(info: RedisInfo): Finding {
   );
 }
 
-/** Judges what is kept on disk, which the cache does not need. */
+/** Judges what Redis keeps on disk, which the cache does not need. */
 export function judgePersistence(info: RedisInfo): Finding {
   const check = 'redis.persistence';
   const appends = info.get('aof_enabled');

@@ -6,7 +6,7 @@ import { broken, ok, skipped, warning, type Finding } from '../finding.ts';
 
 export const storageIds = ['storage.readable', 'storage.space'] as const;
 
-/** Free and whole, in bytes and in files; a file system that counts no files has none. */
+/** Free and total space, in bytes and in files; null for files that are not counted. */
 export type Space = {
   readonly freeBytes: number;
   readonly bytes: number;
@@ -16,7 +16,7 @@ export type Space = {
 
 const gibibyte = 1024 ** 3;
 
-/** Looks at the folder of upstream.storage. */
+/** Checks the folder of upstream.storage. */
 export async function checkStorage(folder: string | null): Promise<Finding[]> {
   if (folder === null) {
     return [
@@ -26,15 +26,15 @@ export async function checkStorage(folder: string | null): Promise<Finding[]> {
   return [judgeReadable(folder, await tryStorage(folder)), await checkSpace(folder)];
 }
 
-/** Null when the registry's files can be read, also where there is none yet; else the error's code. */
+/** Null when the registry's files can be read, or do not exist yet; else the error's code. */
 async function tryStorage(folder: string): Promise<string | null> {
   const registry = join(folder, 'docker/registry/v2');
   const failure = await tryRead(join(registry, 'blobs'));
-  // A registry makes blobs/ when the first upload is complete, and the folder above it when one begins.
+  // A registry creates blobs/ when the first upload is complete, and its parent when one begins.
   return failure === 'ENOENT' ? await tryRead(registry) : failure;
 }
 
-/** Null when the folder can be entered and listed, else the error's code. */
+/** Null if the folder can be entered and listed, else the error's code. */
 async function tryRead(folder: string): Promise<string | null> {
   try {
     await access(folder, constants.R_OK | constants.X_OK);
@@ -81,7 +81,7 @@ export function judgeReadable(folder: string, failure: string | null): Finding {
   );
 }
 
-/** Judges the space that is left where the images are. */
+/** Judges the free space on the images' disk. */
 export function judgeSpace(folder: string, { freeBytes, bytes, freeFiles, files }: Space): Finding {
   const check = 'storage.space';
   const share = bytes === 0 ? 1 : freeBytes / bytes;

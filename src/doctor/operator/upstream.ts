@@ -16,7 +16,7 @@ const unknownDigest = `sha256:${'0'.repeat(64)}`;
 const bindFix =
   "in the registry's configuration http.addr: 127.0.0.1:PORT (docker run -p 127.0.0.1:PORT:5000), and restart it";
 
-/** The registry as this machine sees it, and as others might. */
+/** The checks of the registry, as this machine and others see it. */
 export function createUpstreamChecks(config: UpstreamConfig): Check[] {
   const place = readPlace(config.url);
   const { host, port } = place;
@@ -115,7 +115,7 @@ export function judgeUpstream(
   );
 }
 
-/** Judges the answer to the deletion of a blob that there is not: a registry that deletes nothing says 405. */
+/** Judges the answer to the deletion of a missing blob: a registry without deletes answers 405. */
 export function judgeDeletes({ status }: Pick<HttpAnswer, 'status'>): Finding {
   const check = 'upstream.delete';
   if (status === 404 || status === 202) return ok(check, 'The registry allows deletes.');
@@ -129,10 +129,10 @@ export function judgeDeletes({ status }: Pick<HttpAnswer, 'status'>): Finding {
   return skipped(check, `Whether the registry deletes cannot be told from its ${status}.`);
 }
 
-/** What came back at one of this machine's outer addresses; status 0 for no HTTP. */
+/** The answer at one of this machine's outer addresses; status 0 for no HTTP. */
 export type OuterAnswer = { readonly address: string; readonly status: number; readonly isRegistry: boolean };
 
-/** Judges whether the registry can be reached around the front door; `bound` is where something listens on its port. */
+/** Judges whether the registry can be reached around Tidegate; `bound` lists the addresses with a listener on its port. */
 export function judgeExposure(
   url: string,
   bound: readonly string[] | null,
@@ -179,12 +179,12 @@ async function probeAddress(
     const { status, headers } = await send({ method: 'GET', path: '/v2/', limitMs: 3000 }, signal);
     return { status, isRegistry: 'docker-distribution-api-version' in headers };
   } catch (error) {
-    describeFailure(error); // what is no failure of the network is thrown on
+    describeFailure(error); // rethrows anything but a network failure
     return { status: 0, isRegistry: false };
   }
 }
 
-/** Builds a client for the registry at one address; its certificate is for the name in upstream.url, wherever it is asked. */
+/** Creates a client for the registry at one address; the certificate is verified for the name in upstream.url. */
 async function openUpstream(
   config: UpstreamConfig,
   address: string,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import * as z from 'zod';
 import { findPortOwner, type PortOwner } from './port-owner.ts';
 
-/** Asks a yes-or-no question of who sits at the terminal; null: nobody does. */
+/** Asks a yes-or-no question on the terminal; null: there is none. */
 export type Confirm = ((question: string) => Promise<boolean>) | null;
 
 export type FoundRegistryOptions = {
@@ -14,8 +14,8 @@ export type FoundRegistryOptions = {
 };
 
 /**
- * Whether a registry that answers at a URL which nobody has configured may be taken. Any user of this machine can listen
- * there, and would be sent all that is pushed. A yes is kept, for the user who listens there now.
+ * Decides whether to use a registry that answers at a URL which is not configured. Any user of this machine can listen
+ * there, and would receive everything that is pushed. A yes is kept, for the user who listens there now.
  */
 export async function mayTakeFound({ url, varDir, confirm }: FoundRegistryOptions): Promise<boolean> {
   const owner = await findPortOwner(Number(new URL(url).port));

@@ -2,18 +2,18 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { readListening, type ListeningSocket } from '../../system/listening-table.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 
-/** Who listens on a port, as far as this user may know. */
+/** The process that listens on a port, as far as this user can see. */
 export type PortOwner = {
   /** Null where the system does not tell. */
   readonly uid: number | null;
-  /** "process 812 (docker-registry) of the user root"; null where nothing is known. */
+  /** Describes it, as "process 812 (docker-registry) of the user root"; null if unknown. */
   readonly description: string | null;
 };
 
-/** The addresses of a socket that answers at 127.0.0.1; the first that there is gets the connection. */
+/** The addresses of sockets that answer at 127.0.0.1; the first existing one gets the connection. */
 const answering = ['127.0.0.1', '0.0.0.0', '::'];
 
-/** Finds out who answers at a port of 127.0.0.1. */
+/** Finds the process that answers at a port of 127.0.0.1. */
 export async function findPortOwner(port: number): Promise<PortOwner> {
   const sockets = (await readListening(port)) ?? [];
   const [socket] = answering.flatMap((address) => sockets.filter((each) => each.address === address));
@@ -29,7 +29,7 @@ async function nameUser(uid: number): Promise<string> {
   return name === '' ? `the user with id ${uid}` : `the user ${printable(name)}`;
 }
 
-/** Undefined: its files cannot be seen, as those of other users. */
+/** Undefined: its files are not visible, as those of other users. */
 async function findProcess({ inode }: ListeningSocket): Promise<string | undefined> {
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
   for (const pid of pids) {

@@ -3,12 +3,12 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { parse, stringify } from 'yaml';
 import * as z from 'zod';
 
-/** Where a started registry listens and keeps its images, as it sees them itself. */
+/** Where a started registry listens and keeps its images, from its own view. */
 export type RegistryPlace = { readonly address: string; readonly rootDirectory: string };
 
 /**
- * Writes the configuration of a started registry (distribution's config.yml) for its owner's eyes only. The secret,
- * which upload sessions under way are signed with, outlives the registry.
+ * Writes the configuration of a started registry (distribution's config.yml), readable by its owner only. The secret,
+ * which signs upload sessions, outlives the registry.
  */
 export async function writeRegistryConfig(path: string, place: RegistryPlace): Promise<void> {
   const config = {
@@ -26,7 +26,7 @@ export async function writeRegistryConfig(path: string, place: RegistryPlace): P
   };
   const text = `# Written anew by every npm start; only http.secret is kept.\n${stringify(config)}`;
   await writeFile(path, text, { mode: 0o600 });
-  // The mode given to writeFile counts only for a new file.
+  // The mode of writeFile applies only to a new file.
   await chmod(path, 0o600);
 }
 

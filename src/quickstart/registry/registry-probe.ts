@@ -4,9 +4,9 @@ import { get as httpsGet } from 'node:https';
 const maxBodyBytes = 65_536;
 
 /**
- * Whether a registry answers at an origin: `GET /v2/` is 200 or 401 with the registry's header or a JSON body
- * (OCI distribution-spec, "Determining Support").
- * @param ca PEM that an https origin is verified with; null: the public CAs.
+ * Whether a registry answers at an origin: `GET /v2/` is 200 or 401 with the registry's header or a JSON body (OCI
+ * distribution-spec, "Determining Support").
+ * @param ca PEM to verify an https origin with; null: the public CAs.
  */
 export async function answersLikeRegistry(
   url: string,

@@ -13,13 +13,13 @@ const stopTimeoutMs = 15_000;
 const firstBackoffMs = 1000;
 const longestBackoffMs = 30_000;
 
-/** The program that is the registry, with the arguments that make it listen on a loopback port. */
+/** The registry's program, with the arguments that make it listen on a loopback port. */
 export type RegistryCommand = { readonly program: string; readonly args: readonly string[] };
 
 export type RegistryProcess = { readonly url: string; readonly stop: () => Promise<void> };
 
 export type RegistryProcessOptions = {
-  /** Called anew with another port when the first was lost to someone else. */
+  /** Called again with another port when the first was taken by another program. */
   readonly createCommand: (port: number) => Promise<RegistryCommand>;
   /** What the registry prints is appended here. */
   readonly logPath: string;
@@ -28,8 +28,8 @@ export type RegistryProcessOptions = {
 
 /**
  * Starts a registry on a free loopback port and returns once it answers. One that dies later is started again, with a
- * growing pause; `stop` ends it, and so does the end of this process, however that comes about (where setpriv exists).
- * @throws OperatorError with the end of what the registry printed, when it does not come up.
+ * growing pause. `stop` ends it, and so does the end of this process, whatever its cause (where setpriv exists).
+ * @throws OperatorError with the end of the registry's output, when it does not start.
  */
 export async function startRegistryProcess(options: RegistryProcessOptions): Promise<RegistryProcess> {
   for (let attempt = 1; ; attempt += 1) {
@@ -79,11 +79,11 @@ function supervise(
       backoffMs = Math.min(backoffMs * 2, longestBackoffMs);
     };
     child.once('exit', onEnd);
-    // A program that has been deleted since does not even start.
+    // A program that was deleted since cannot start.
     if (child.pid === undefined) onEnd();
   };
   watch();
-  // A second Ctrl-C ends this process at once; the registry must not stay behind.
+  // A second Ctrl-C ends this process at once; the registry must not stay.
   const onProcessExit = () => signal(child, 'SIGTERM');
   process.once('exit', onProcessExit);
 
@@ -98,7 +98,7 @@ function supervise(
   };
 }
 
-/** In a session of its own: Ctrl-C on the terminal reaches the front door alone, which ends the registry after itself. */
+/** In its own session: Ctrl-C on the terminal reaches only Tidegate, which then ends the registry. */
 function launch({ program, args }: RegistryCommand, logPath: string): ChildProcess {
   const log = openSync(logPath, 'a', 0o600);
   try {
@@ -120,7 +120,7 @@ function hasDeathSignal(): boolean {
   return deathSignal;
 }
 
-/** REGISTRY_… would override the generated configuration; version 3 sends traces to localhost unless told not to. */
+/** REGISTRY_… would override the generated configuration; version 3 sends traces to localhost by default. */
 function registryEnvironment(): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('REGISTRY_'));
   return { ...Object.fromEntries(inherited), OTEL_TRACES_EXPORTER: 'none' };
@@ -130,7 +130,7 @@ async function comesUp(child: ChildProcess, url: string): Promise<boolean> {
   const deadlineMs = Date.now() + startTimeoutMs;
   while (Date.now() < deadlineMs && isRunning(child)) {
     if (await answersLikeRegistry(url, null, 1000)) {
-      // Who answers may be the one that was faster on this port; then ours is about to give up.
+      // Another program may have taken this port and answer; then ours is about to give up.
       await sleep(settleMs);
       return isRunning(child);
     }

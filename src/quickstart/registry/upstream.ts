@@ -29,7 +29,7 @@ export type FoundUpstream = {
 export type FindUpstreamOptions = {
   /** `upstream` of the configuration. */
   readonly configured: { readonly url: string; readonly ca: string | null; readonly storage: string | null };
-  /** Whether the operator has set `upstream.url`; what answers at its default is asked for. */
+  /** Whether the operator has set `upstream.url`; for a registry at its default, `confirm` is asked. */
   readonly isUrlSet: boolean;
   readonly confirm: Confirm;
   /** Images, configuration and output of a registry that is started here go into this folder. */
@@ -39,9 +39,8 @@ export type FindUpstreamOptions = {
 };
 
 /**
- * Finds the registry to stand in front of: the one at `upstream.url` if it answers and is configured or confirmed, else a
- * registry program (installed where that is allowed), else a container of a Docker engine. The returned function starts
- * it, if need be.
+ * Finds the upstream: the one at `upstream.url` if it answers and is configured or confirmed, else a registry program
+ * (installed where allowed), else a container of a Docker engine. The returned function starts it, if needed.
  * @throws OperatorError when there is none of them.
  */
 export async function findUpstream(options: FindUpstreamOptions): Promise<() => Promise<FoundUpstream>> {
@@ -89,7 +88,7 @@ async function start(
   });
 }
 
-/** Debian calls it docker-registry, upstream's own builds registry; other programs of that name are passed over. */
+/** Debian calls it docker-registry, distribution's own builds registry; other programs with that name are skipped. */
 async function findRegistryProgram({ findProgram }: Preparation): Promise<string | undefined> {
   for (const name of ['docker-registry', 'registry']) {
     const path = findProgram(name);
@@ -123,7 +122,10 @@ async function dockerAnswers(): Promise<boolean> {
   }
 }
 
-/** In the foreground of the docker command, which hands on the signal that ends it: one way to stop both kinds. */
+/**
+ * Runs in the foreground of the docker command, which forwards the signal that ends it: so both kinds stop the same
+ * way.
+ */
 async function startContainer({ varDir, warn }: FindUpstreamOptions, say: Say): Promise<FoundUpstream> {
   const configPath = join(varDir, 'registry.yml');
   const storage = join(varDir, 'registry');
@@ -142,7 +144,7 @@ async function startContainer({ varDir, warn }: FindUpstreamOptions, say: Say): 
       );
     });
   }
-  // One that a killed start has left behind would keep the name; this checkout's lock says that nobody uses it.
+  // A container of a killed start would keep the name; this checkout's lock ensures that nobody uses it.
   await execute('docker', ['rm', '--force', name]).catch(() => undefined);
   const { url, stop } = await startRegistryProcess({
     logPath: join(varDir, 'registry.log'),

@@ -4,10 +4,10 @@ import { broken, ok, warning, type Finding } from '../../finding.ts';
 import { isLoopback } from '../../operator/loopback.ts';
 import type { Target } from '../target.ts';
 
-/** What the name of the front door resolves to here: addresses, or why it does not. */
+/** The resolution of Tidegate's name on this machine: addresses, or the failure. */
 export type Resolution = { readonly addresses: readonly string[] } | { readonly failure: string };
 
-/** Judges the look-up of a name; the operator's own machine may know it by another address than clients do. */
+/** Judges the resolution of a name; the operator's machine may resolve it differently from clients. */
 export function judgeResolution({ name, fallbackAddress }: Target, resolution: Resolution): Finding {
   const check = 'dns';
   const host = name.value;
@@ -40,7 +40,7 @@ export function judgeResolution({ name, fallbackAddress }: Target, resolution: R
   );
 }
 
-/** Tries to connect to one address; null when it can be reached, else why not. */
+/** Tries to connect to one address; null if that works, else the reason. */
 export function tryConnect(host: string, port: number, signal: AbortSignal): Promise<string | null> {
   return new Promise((resolve) => {
     const socket = connect({ host, port });
@@ -57,7 +57,7 @@ export function tryConnect(host: string, port: number, signal: AbortSignal): Pro
   });
 }
 
-/** Judges the attempts to connect: `failures` has each address, with null where it can be reached. */
+/** Judges the attempts to connect: `failures` has each address, with null if it can be reached. */
 export function judgePort(port: number, failures: ReadonlyMap<string, string | null>): Finding {
   const check = 'port';
   const reached = [...failures].filter(([, failure]) => failure === null).map(([address]) => address);

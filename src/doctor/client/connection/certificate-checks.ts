@@ -12,7 +12,7 @@ const minRsaBits = 2048;
 const renew =
   'tidegate cert create && tidegate reload (for a certificate of another CA: renew it there, then tidegate reload)';
 
-/** Faults that are about dates alone, which {@link judgeLifetime} speaks of. */
+/** Faults of dates only, which {@link judgeLifetime} reports. */
 const dateFaults: readonly string[] = ['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'];
 const unknownIssuerFaults: readonly string[] = [
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -21,12 +21,12 @@ const unknownIssuerFaults: readonly string[] = [
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ];
 
-/** Whether the CAs vouch for the chain that the server shows. */
+/** Judges whether the CAs verify the server's chain. */
 export function judgeChain({ chain, fault }: Pick<Handshake, 'chain' | 'fault'>, trust: Trust): Finding {
   const check = 'tls.chain';
   const [leaf] = chain;
   const issuer = quoteForeign(commonName(leaf.issuer));
-  // OpenSSL names one fault only, and a date hides an issuer that nobody knows.
+  // OpenSSL reports only one fault, and a date fault hides an unknown issuer.
   if (fault === null || (dateFaults.includes(fault) && isAnchored(chain, trust))) {
     return ok(check, `Issued by "${issuer}", verified with ${trust.shown}.`);
   }
@@ -52,7 +52,10 @@ export function judgeChain({ chain, fault }: Pick<Handshake, 'chain' | 'fault'>,
   );
 }
 
-/** Whether the certificate is valid for the name that clients use, as Go's and OpenSSL's clients compare (RFC 9525). */
+/**
+ * Judges whether the certificate is valid for the name that clients use, compared as Go's and OpenSSL's clients do (RFC
+ * 9525).
+ */
 export function judgeName(leaf: X509Certificate, { kind, value }: ServerName): Finding {
   const check = 'tls.name';
   const names = parseAltNames(leaf.subjectAltName).map((name) => name.value);
@@ -73,7 +76,7 @@ export function judgeName(leaf: X509Certificate, { kind, value }: ServerName): F
   );
 }
 
-/** Whether the certificate, and the CAs above it, are valid now and for a while. */
+/** Judges whether the certificate, and the CAs above it, are valid now and for a while. */
 export function judgeLifetime(chain: Handshake['chain'], now: Date): Finding {
   const check = 'tls.lifetime';
   const early = chain.find(({ validFrom }) => new Date(validFrom) > now);
@@ -95,7 +98,7 @@ export function judgeLifetime(chain: Handshake['chain'], now: Date): Finding {
   return days < warnDays ? warning(check, left, renew) : ok(check, left);
 }
 
-/** Whether the key is of a kind and size that clients accept. */
+/** Judges whether clients accept the key's kind and size. */
 export function judgeKey({ publicKey }: X509Certificate): Finding {
   const check = 'tls.key';
   const type = publicKey.asymmetricKeyType ?? 'unknown';
@@ -111,7 +114,7 @@ export function judgeKey({ publicKey }: X509Certificate): Finding {
   return ok(check, `The key is ${`${type.toUpperCase()} ${detail}`.trim()}.`);
 }
 
-/** Whether TLS 1.0 and 1.1, which RFC 8996 forbids, are refused. */
+/** Judges whether TLS 1.0 and 1.1, which RFC 8996 forbids, are refused. */
 export function judgeVersions(spoken: ReadonlyMap<TlsVersion, boolean | null>): Finding {
   const check = 'tls.versions';
   const names = (wanted: boolean | null) =>
@@ -130,7 +133,7 @@ export function judgeVersions(spoken: ReadonlyMap<TlsVersion, boolean | null>): 
   return ok(check, `It speaks ${all}, and nothing older${rest}.`);
 }
 
-/** Whether the server shows the certificate that lies on disk. */
+/** Judges whether the server sends the certificate on disk. */
 export function judgeServed(served: X509Certificate, onDisk: X509Certificate, path: string): Finding {
   const check = 'tls.served';
   if (served.fingerprint256 === onDisk.fingerprint256) return ok(check, `It is the certificate of ${path}.`);
@@ -141,7 +144,7 @@ export function judgeServed(served: X509Certificate, onDisk: X509Certificate, pa
   );
 }
 
-/** Whether each certificate is signed by the next, and the last is a CA that is trusted or signed by one. */
+/** Whether each certificate is signed by the next, and the last is a trusted CA or signed by one. */
 function isAnchored(chain: Handshake['chain'], trust: Trust): boolean {
   const isLinked = chain.every((certificate, index) => {
     const issuer = chain[index + 1];
@@ -169,7 +172,7 @@ function shownName(certificate: X509Certificate, chain: Handshake['chain']): str
     : `The CA certificate "${quoteForeign(commonName(certificate.subject))}"`;
 }
 
-/** Node writes each part of a distinguished name on a line of its own, and may give none at all. */
+/** Node writes each part of a distinguished name on its own line, and may return none. */
 function commonName(name: string | undefined): string {
   const parts = (name ?? '').split('\n');
   return parts.find((part) => part.startsWith('CN='))?.slice(3) ?? parts.join(', ');

@@ -28,7 +28,7 @@ import { createTimeLimit } from '../../time-limit.ts';
 
 const connectLimitMs = 4000;
 
-/** From the name to an answered request; fills in what later checks need. */
+/** The checks from the name to an answered request; they record results for later checks. */
 export function listConnectionChecks(options: ClientOptions, found: Found): ClientCheck[] {
   const { target, trust, clientCertificate } = options;
   const subject: Subject = {
@@ -87,7 +87,7 @@ export function listConnectionChecks(options: ClientOptions, found: Found): Clie
   ];
 }
 
-/** What these checks look at. */
+/** The subject of these checks. */
 type Subject = {
   readonly options: ClientOptions;
   readonly found: Found;
@@ -209,7 +209,7 @@ function tryHttps(
   return trySender(send, found, clientCertificate !== null, signal);
 }
 
-/** With TLS 1.3 a server says only after the handshake that it misses a client certificate. */
+/** With TLS 1.3 a server reports a missing client certificate only after the handshake. */
 async function trySender(
   send: Sender,
   found: Found,

@@ -9,24 +9,27 @@ import {
 } from 'node:tls';
 import { codeOf } from '../../failure.ts';
 
-/** Where to shake hands; `servername` is empty for an IP address (RFC 6066 section 3). */
+/** The server to connect to; `servername` is empty for an IP address (RFC 6066 section 3). */
 export type TlsPlace = { readonly host: string; readonly port: number; readonly servername: string };
 
-/** What one TLS handshake has shown. */
+/** The result of a TLS handshake. */
 export type Handshake = {
-  /** The server's own certificate first; the last is the root where it is known. */
+  /** The server's own certificate first; the root last, if known. */
   readonly chain: readonly [X509Certificate, ...X509Certificate[]];
-  /** OpenSSL's verdict on the chain, names aside; null when it is verified. */
+  /** OpenSSL's fault of the chain, ignoring names; null if it is verified. */
   readonly fault: string | null;
   readonly protocol: string;
   readonly ms: number;
 };
 
-/** All that OpenSSL can speak, oldest first. */
+/** All versions that OpenSSL supports, oldest first. */
 export const tlsVersions = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
 export type TlsVersion = (typeof tlsVersions)[number];
 
-/** Shakes hands whatever the certificate is, and says what it is. @throws Error with a code when there is no TLS. */
+/**
+ * Performs a handshake whatever the certificate is, and returns the result. @throws Error with a code when there is no
+ * TLS.
+ */
 export async function shakeHands(
   place: TlsPlace,
   credentials: SecureContextOptions,
@@ -49,7 +52,7 @@ export async function shakeHands(
   }
 }
 
-/** Which versions a server speaks; null where this machine's own OpenSSL cannot offer one. */
+/** Finds the versions that a server supports; null for one that this machine's OpenSSL cannot offer. */
 export async function findTlsVersions(
   place: TlsPlace,
   signal: AbortSignal,
@@ -62,7 +65,7 @@ export async function findTlsVersions(
 
 async function speaks(place: TlsPlace, version: TlsVersion, signal: AbortSignal): Promise<boolean | null> {
   try {
-    // The old versions need what the default security level forbids.
+    // The old versions need algorithms that the default security level forbids.
     const secureContext = createSecureContext({
       minVersion: version,
       maxVersion: version,

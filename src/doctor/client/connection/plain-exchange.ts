@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 const waitMs = 2000;
 const maxBytes = 4096;
 
-/** Sends a text without TLS and gives what comes back within two seconds, at most 4 KiB; empty for nothing. */
+/** Sends a text without TLS and returns the answer of the next two seconds, at most 4 KiB; empty for none. */
 export function exchangePlainly(
   place: { readonly host: string; readonly port: number },
   text: string,

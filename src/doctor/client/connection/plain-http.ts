@@ -1,11 +1,11 @@
 import { broken, ok, quoteForeign, type Finding } from '../../finding.ts';
 
-/** A request without TLS, to see what a port that should speak it says. */
+/** A request without TLS, to a port that should speak TLS. */
 export function formatPlainRequest(authority: string): string {
   return `GET /v2/ HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`;
 }
 
-/** Judges what a port that should speak TLS said to plain HTTP. */
+/** Judges the answer to plain HTTP of a port that should speak TLS. */
 export function judgePlainHttp(text: string): Finding {
   const check = 'plain-http';
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1] ?? 0);

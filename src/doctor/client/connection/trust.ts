@@ -4,14 +4,14 @@ import { loadAuthorities } from '../../../tls/authorities.ts';
 import { readCertificateList } from '../../../tls/certificate-list.ts';
 import { loadPemIfAny } from '../../../tls/pem.ts';
 
-/** The CAs that a server's certificate is verified with. */
+/** The CAs to verify a server's certificate with. */
 export type Trust = {
   readonly ca: readonly string[];
-  /** Whose they are, as part of a sentence. */
+  /** Their origin, as part of a sentence. */
   readonly shown: string;
 };
 
-/** Where Debian and its kin, RHEL and its kin, and Alpine keep the CAs that the system trusts. */
+/** The files of system CAs on Debian and relatives, RHEL and relatives, and Alpine. */
 const systemBundles = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -19,8 +19,8 @@ const systemBundles = [
 ];
 
 /**
- * The CAs of the file that is named, and of it alone; else those of the system and of the file beside the configured
- * certificate, where there is one. @throws OperatorError when the named file holds none.
+ * Loads the CAs of the named file only; without one, those of the system and of the file beside the configured
+ * certificate. @throws OperatorError when the named file holds none.
  */
 export async function loadTrust(named: string | undefined, besidePath: string | null): Promise<Trust> {
   if (named !== undefined) {
@@ -34,7 +34,7 @@ export async function loadTrust(named: string | undefined, besidePath: string | 
     : { ca: [beside, ...system], shown: `${besidePath} or the system's CAs` };
 }
 
-/** Null where there is none that can be used: it was not asked for. */
+/** Null if it is not usable: it was not requested explicitly. */
 async function loadBeside(path: string): Promise<string | null> {
   try {
     const text = await loadPemIfAny(path);
@@ -50,7 +50,7 @@ async function loadSystemBundle(): Promise<readonly string[]> {
     try {
       return [readCertificateList(text, path).anchorPem];
     } catch {
-      // not there, or none: the next
+      // missing or without CAs: try the next
     }
   }
   return rootCertificates;
