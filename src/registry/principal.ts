@@ -4,12 +4,17 @@
  * credentials.
  */
 export type Principal =
-  | User
-  | { readonly kind: 'token'; readonly name: string }
-  | { readonly kind: 'job'; readonly name: string; readonly claims: Readonly<Record<string, string>> }
-  | { readonly kind: 'anonymous' };
+  User | { readonly kind: 'token'; readonly name: string } | Job | { readonly kind: 'anonymous' };
 
 export type User = { readonly kind: 'user'; readonly name: string };
+
+export type Job = {
+  readonly kind: 'job';
+  /** The name that the configuration gives the CI system. */
+  readonly issuer: string;
+  readonly name: string;
+  readonly claims: Readonly<Record<string, string>>;
+};
 
 /** Any principal but anonymous. */
 export type KnownPrincipal = Exclude<Principal, { readonly kind: 'anonymous' }>;
@@ -17,9 +22,9 @@ export type KnownPrincipal = Exclude<Principal, { readonly kind: 'anonymous' }>;
 export const anonymous: Principal = { kind: 'anonymous' };
 
 /**
- * The text of a principal, for the log, messages and keys: `alice`, `token:ci`, `job:github acme/app`; null: anonymous.
- * A user's text is the bare name. No name in an htpasswd file has a colon, so no two kinds share a text. It omits
- * claims, so the rights of a job must not be remembered under it.
+ * The text of a principal, for the log, messages and keys: `alice`, `token:ci`, `job:github acme/app@refs/heads/main`;
+ * null: anonymous. A user's text is the bare name. No name in an htpasswd file has a colon, so no two kinds share a
+ * text. It omits claims, so the rights of a job must not be remembered under it.
  */
 export function principalText(principal: KnownPrincipal): string;
 export function principalText(principal: Principal): string | null;
@@ -28,8 +33,9 @@ export function principalText(principal: Principal): string | null {
     case 'user':
       return principal.name;
     case 'token':
+      return `token:${principal.name}`;
     case 'job':
-      return `${principal.kind}:${principal.name}`;
+      return `job:${principal.issuer} ${principal.name}`;
     case 'anonymous':
       return null;
   }

@@ -8,5 +8,5 @@ export const principalOf = (name: string | null): Principal => (name === null ? 
 /** Those who are no users, by a user's name: a machine token, and a job with claims. */
 export const machinesNamed = (name: string): readonly Principal[] => [
   { kind: 'token', name },
-  { kind: 'job', name, claims: { repository: 'acme/app' } },
+  { kind: 'job', issuer: 'github', name, claims: { repository: 'acme/app' } },
 ];

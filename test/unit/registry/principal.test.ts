@@ -7,8 +7,13 @@ import { machinesNamed, user } from '../../support/principals.ts';
 test('the text of a principal says its kind, and is the bare name for a user', () => {
   assert.equal(principalText(user('alice')), 'alice');
   assert.equal(principalText({ kind: 'token', name: 'ci' }), 'token:ci');
-  const job = { kind: 'job', name: 'github acme/app', claims: { ref: 'refs/heads/main' } } as const;
-  assert.equal(principalText(job), 'job:github acme/app');
+  const job = {
+    kind: 'job',
+    issuer: 'github',
+    name: 'acme/app@refs/heads/main',
+    claims: { ref: 'refs/heads/main' },
+  } as const;
+  assert.equal(principalText(job), 'job:github acme/app@refs/heads/main');
   assert.equal(principalText(anonymous), null);
 });
 

@@ -1,0 +1,20 @@
+import { hash } from 'node:crypto';
+
+type Claims = Readonly<Record<string, string>>;
+
+const maxNameLength = 200;
+/** Characters that could break or reorder a line, or be invisible; and the mark of a shortened name. */
+const unprintable = /[\p{C}\p{Zl}\p{Zp}…]/gu;
+
+/**
+ * Names a job, for the log and as a key: `acme/app@refs/heads/main` if its claims name a repository and a ref, as those
+ * of GitHub and GitLab do, else its subject. Claims are hostile text: a name that had to be changed gets a hash of the
+ * whole, so no two jobs share a name.
+ */
+export function nameJob(claims: Claims): string {
+  const { repository, project_path: project, ref, sub = '' } = claims;
+  const source = repository ?? project;
+  const name = source !== undefined && ref !== undefined ? `${source}@${ref}` : sub;
+  const shown = Array.from(name.replace(unprintable, '?')).slice(0, maxNameLength).join('');
+  return shown === name ? name : `${shown}…${hash('sha256', name, 'hex').slice(0, 16)}`;
+}
