@@ -24,53 +24,56 @@ import type { ListenerTls } from '../listener/tls-context.ts';
 import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
 import { meansSameUsers, openUsers } from './users.ts';
 
-/** A running front door. */
+/** A running Tidegate. */
 export type App = {
   readonly address: { readonly host: string; readonly port: number };
-  /** What has been counted since the start, and what is so now. */
+  /** The counts since the start, and the current values. */
   report(): Promise<ProcessReport>;
-  /** The requests under way. */
+  /** The requests in progress. */
   waiting(): WaitingRequests;
   /**
-   * Gets ready to serve by another state; one at a time. What only a restart changes must be as it is.
-   * @throws OperatorError when that cannot be served by; nothing has changed then.
+   * Prepares another state; one at a time. Keys that need a restart must be unchanged.
+   * @throws OperatorError when the state cannot be used; nothing has changed then.
    */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
-  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
+  /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
 
-/** What a stream holds back before it asks its source to wait, in bytes: bodies in full flow have larger buffers of their own. */
+/** How much a stream buffers before it stops its source, in bytes: large bodies have larger buffers of their own. */
 const streamBufferBytes = 16 * 1024;
 
-/** Notes what is to be freed at the end. */
+/** Registers what must be freed at the end. */
 type OnFree = (free: () => void | Promise<void>) => void;
 
 export type AppOptions = ServedState & {
   readonly logger: Logger;
-  /** The other processes that serve with this one; none when left out. */
+  /** The other workers; left out: none. */
   readonly ipc?: {
     readonly writes: WorkerIpc<WriteNotice>;
     readonly tokens: WorkerIpc<V1TokenNotice>;
     readonly logins: WorkerIpc<LoginNotice>;
   };
-  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  /** The key under which workers share right passwords; left out: a new one. */
   readonly loginKey?: Buffer;
-  /** The key of what is sealed for clients where the configuration names none; one of its own when left out. */
+  /** The secret of what is sealed for clients if the configuration names none; left out: a new one. */
   readonly sessionSecret?: Buffer;
-  /** Where their writes to a repository wait for each other; only those of this process when left out. */
+  /** The locks of writes to a repository, shared by the workers; left out: of this process only. */
   readonly locks?: RepositoryLocks;
-  /** What keeps their deletes apart from the rest; only of this process when left out. */
+  /** The isolation of deletes, shared by the workers; left out: of this process only. */
   readonly deletes?: Deletes;
 };
 
 /**
- * Builds the front door from its configuration and opens it.
- * @throws OperatorError when a file or the address is not as it must be.
+ * Creates Tidegate from its configuration and opens it.
+ * @throws OperatorError when a file or the address is not usable.
  */
 export async function createApp(options: AppOptions): Promise<App> {
   setDefaultHighWaterMark(false, streamBufferBytes);
-  /** What is open. It is freed in the opposite order, also when the start fails on the way: a connection to Redis would keep the process. */
+  /**
+   * What is open. It is freed in reverse order, also when the start fails: an open connection to Redis would keep the
+   * process alive.
+   */
   const frees: (() => void | Promise<void>)[] = [];
   const free = async () => {
     for (const each of frees.toReversed()) await each();

@@ -19,13 +19,16 @@ import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Users } from './users.ts';
 
-/** The stages that find out who asks and decide what that one may do. */
+/** The stages that authenticate and authorize. */
 type AuthStages = Pick<PipelineOptions, 'authenticate' | 'authorize' | 'challenge' | 'answerToken'>;
 
-/** How many different lists one client may have waiting: more than any client asks for at once. */
+/** How many different lists of one client may wait: more than any client requests at once. */
 const waitingWalksOfClient = 4;
 
-/** Creates them, with tokens or without, as the configuration says; `sealKey` takes the place of the keys that it does not name. */
+/**
+ * Creates the stages, with or without tokens, as configured; `sealKey` replaces keys that the configuration does not
+ * name.
+ */
 export function createAuthStages({
   state: { config, pem },
   users: { authenticator, htpasswd },

@@ -12,20 +12,20 @@ import { readCertificateList } from '../tls/certificate-list.ts';
 import { loadPem } from '../tls/pem.ts';
 import { readPrivateKey } from '../tls/private-key.ts';
 
-/** What is to be said of the files that a configuration names, a sentence each. */
+/** The findings about the files of a configuration, a sentence each. */
 export type FileFindings = {
   readonly warnings: readonly string[];
-  /** Those that keep a front door from starting. */
+  /** Faults that prevent a start. */
   readonly problems: readonly string[];
 };
 
-/** Reads one file; gives what is to be warned of. @throws OperatorError when it can't be used. */
+/** Reads one file; returns warnings. @throws OperatorError when it can't be used. */
 type Reader = (path: string) => Promise<readonly string[]>;
 type Named = { readonly key: string; readonly path: string; readonly read: Reader };
 
 /**
- * Reads every file that the configuration names, as `serve` does. One that does not exist is none of its findings: a configuration may
- * be looked at on another machine.
+ * Reads every file that the configuration names, like `serve`. Ignores missing files: the configuration may be checked
+ * on another machine.
  */
 export async function checkConfiguredFiles(config: Config, now: Date): Promise<FileFindings> {
   const { tls, auth } = config;
@@ -42,7 +42,7 @@ export async function checkConfiguredFiles(config: Config, now: Date): Promise<F
   return merge([await checkServerFiles(tls, now), await checkFurtherFiles(config), await checkFile(users)]);
 }
 
-/** The same for CAs and secrets: all but certificate, key and users. */
+/** The same for CAs and secrets: all except certificate, key and users. */
 export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
   const { tls, upstream, cache, alerts, auth } = config;
   const cas = [
@@ -61,7 +61,7 @@ export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
   return merge(await Promise.all(files.map(checkFile)));
 }
 
-/** Certificate and key together; where one of them is missing here, the other by itself. */
+/** Checks certificate and key together; if one is missing here, the other alone. */
 async function checkServerFiles({ cert, key }: Config['tls'], now: Date): Promise<FileFindings> {
   const files: Named[] = [
     {

@@ -14,7 +14,7 @@ export type Deletes = {
   readonly activity: RepositoryActivity;
   /** Lets a delete run alone in its repository, in all processes. */
   readonly locks: RepositoryLocks;
-  /** Left out where another process keeps them. */
+  /** Left out if another process keeps them. */
   readonly close?: () => Promise<void>;
 };
 

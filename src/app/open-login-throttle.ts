@@ -16,13 +16,13 @@ export type LoginThrottleSettings = {
   readonly config: Config;
   readonly redis: SharedRedis;
   readonly logger: Logger;
-  /** The other processes that serve with this one; none when left out. */
+  /** The other workers; left out: none. */
   readonly ipc?: { readonly logins: WorkerIpc<LoginNotice> };
-  /** The key of what they tell each other of right passwords; one of its own when left out. */
+  /** The key under which workers share right passwords; left out: a new one. */
   readonly loginKey?: Buffer;
 };
 
-/** A proof outlives the remembered password that it was made with by so much, in milliseconds. */
+/** How much longer than the known login its proof is kept, in milliseconds. */
 const provenAfterMs = 24 * 60 * 60 * 1000;
 
 const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
@@ -31,7 +31,7 @@ const lockOutSentence: Readonly<Record<LockOutKind, string>> = {
   repeat: 'the same wrong password again and again from one address: that password is locked out there',
 };
 
-/** Opens what keeps guessers out, as it is configured. */
+/** Opens the login throttle as configured. */
 export async function openLoginThrottle(
   { config, redis, logger, ipc, loginKey }: LoginThrottleSettings,
   metrics: Metrics,

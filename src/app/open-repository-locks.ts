@@ -4,8 +4,8 @@ import type { Config } from '../config/schema/schema.ts';
 import { createRepositoryLocks, type RepositoryLocks } from '../locks/repository-locks.ts';
 
 /**
- * Puts them together: those of the processes of this instance, and where instances share a Redis theirs on top.
- * @param own those of this instance; of this process alone when left out
+ * Opens the locks of this instance's processes and, with a shared Redis, those of all instances on top.
+ * @param own the locks of this instance; left out: of this process alone
  */
 export async function openRepositoryLocks(
   {

@@ -4,34 +4,34 @@ import { loadAuthorities, type Authorities } from '../tls/authorities.ts';
 import { loadServerCertificate } from '../tls/certificate.ts';
 
 /**
- * What is in the PEM files, and the files with secrets, that a configuration names, read and checked; plain data, so that processes can
- * pass it on. Whoever needs a CA is given it from here and reads no file: what is used is what was checked.
+ * The checked content of the PEM files and secret files that a configuration names; plain data, so that processes can
+ * send it. All users of a CA get it from here and read no file: what is used is what was checked.
  */
 export type PemFiles = {
   readonly cert: string;
   readonly key: string;
-  /** The CAs whose client certificates are demanded; null: none is. */
+  /** The CAs for client certificates; null: none are demanded. */
   readonly clientCa: string | null;
-  /** The CAs that upstream is verified with; null: the public ones. */
+  /** The CAs to verify upstream with; null: the public ones. */
   readonly upstreamCa: string | null;
-  /** The CAs that Redis is verified with; null: the public ones, or there is no Redis. */
+  /** The CAs to verify Redis with; null: the public ones, or there is no Redis. */
   readonly redisCa: string | null;
-  /** The CAs that webhook and mail server are verified with; null: the public ones. */
+  /** The CAs to verify webhook and mail server with; null: the public ones. */
   readonly alertsCa: string | null;
   /** The secrets of tokens; the first signs. */
   readonly tokenSecrets: readonly string[];
   /** The host names and addresses in the server's certificate. */
   readonly names: readonly string[];
-  /** When it ends, in milliseconds since 1970. */
+  /** When it expires, in milliseconds since 1970. */
   readonly notAfterMs: number;
 };
 
-/** The parts of a configuration that name such files. */
+/** The keys of a configuration that name such files. */
 type NamesFiles = Pick<Config, 'tls' | 'upstream' | 'cache' | 'alerts' | 'auth'>;
 
 /**
- * Loads them all; `warnings` are for the log, one sentence each.
- * @throws OperatorError that names the file and the way out.
+ * Loads all of them; `warnings` are for the log, one sentence each.
+ * @throws OperatorError that names the file and the fix.
  */
 export async function loadPemFiles(
   config: NamesFiles,
@@ -95,7 +95,7 @@ export function loadAlertsCa(path: string): Promise<Authorities> {
   });
 }
 
-/** Null where no Redis is used. */
+/** Null if no Redis is used. */
 function redisCaPath({ cache }: Pick<Config, 'cache'>): string | null {
   return cache.driver === 'redis' ? cache.redis.ca : null;
 }

@@ -1,17 +1,17 @@
 import type { Config } from '../config/schema/schema.ts';
 import type { PemFiles } from './pem-files.ts';
 
-/** What is served by: a checked configuration, and what is in the PEM files that it names. */
+/** The state that is served: a checked configuration, and the content of its PEM files. */
 export type ServedState = { readonly config: Config; readonly pem: PemFiles };
 
-/** `rereads`: the htpasswd file is read anew, too; it is followed by itself otherwise. */
+/** `rereads`: also rereads the htpasswd file, which is otherwise followed separately. */
 export type PrepareOptions = { readonly rereads: boolean };
 
-/** A state that is ready to be served by. One of the two is to be called. */
+/** A prepared state. Call exactly one of commit() and abandon(). */
 export type PreparedState = {
-  /** Keys whose files have other content, beyond what the state says. */
+  /** Keys whose files have changed, beyond what the state says. */
   readonly changed: readonly string[];
-  /** New connections and new requests are served by it from now on; those under way end as they began. */
+  /** New connections and requests use it from now on; those in progress keep the old state. */
   commit(): void;
   abandon(): Promise<void>;
 };

@@ -35,19 +35,19 @@ import { createRefusedBodies } from '../pipeline/refused-bodies.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
 import { type Users } from './users.ts';
 
-/** All that answers requests by one state. */
+/** Everything that answers requests with one state. */
 export type Service = {
   readonly state: ServedState;
   readonly users: Users;
   readonly addresses: ClientAddresses;
   readonly pipeline: Pipeline;
-  /** Another one has taken its place. */
+  /** Marks it as replaced by another. */
   retire(): void;
-  /** To be called once, when nothing is under way through it. */
+  /** Call it once, when it has no request in progress. */
   free(): Promise<void>;
 };
 
-/** What outlives a service: a write through one must count for the answers of the next. */
+/** What outlives a service: a write through one must invalidate the answers of the next. */
 export type Shared = {
   readonly store: CacheStore | null;
   readonly counters: CacheCounters;
@@ -58,7 +58,7 @@ export type Shared = {
   readonly sessionSecret: Buffer;
 };
 
-/** Builds what answers requests by a state. */
+/** Opens the service of a state. */
 export async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
@@ -189,7 +189,7 @@ function openImmutableTags(
   });
 }
 
-/** Whether a service of the one state would be as that of the other. */
+/** Whether both states have equal services. */
 export function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
@@ -199,7 +199,7 @@ export function servesAlike(one: ServedState, other: ServedState): boolean {
   return isDeepStrictEqual(read(one), read(other));
 }
 
-/** Whether what one state's upstream answers, or for how long that counts, may be other than under the other. */
+/** Whether upstream's answers, or their lifetime, may differ between the states. */
 export function changesAnswers(before: ServedState, after: ServedState): boolean {
   const read = ({ config: { upstream, cache }, pem }: ServedState) => [
     upstream.url,
@@ -211,7 +211,10 @@ export function changesAnswers(before: ServedState, after: ServedState): boolean
   return !isDeepStrictEqual(read(before), read(after));
 }
 
-/** Opens the registry's folder if there is one; one that cannot be used is for the operator to fix, and no reason not to serve. */
+/**
+ * Opens the registry's folder if configured; an unusable one is logged for the operator, and Tidegate serves without
+ * it.
+ */
 async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
   if (root === null) return null;
   const fault = await findStorageFault(root);

@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
-/** Makes the key of what is sealed for clients, who bring it back to whichever process answers them: all that serve together share it. */
+/**
+ * Creates the secret for data that is sealed for clients. All workers share it, since a client may return it to any of
+ * them.
+ */
 export function createSessionSecret(): Buffer {
   return randomBytes(32);
 }

@@ -9,20 +9,20 @@ import type { Config } from '../config/schema/schema.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { WorkerIpcFan } from './worker-ipc-fan.ts';
 
-/** Who may pass, and how they prove it; shared by those that serve one after the other, and freed with the last of them. */
+/** The users and their logins; shared by successive services, and freed with the last. */
 export type Users = {
   readonly htpasswd: HtpasswdFile;
   readonly authenticator: Authenticator;
   readonly pool: Pick<PasswordPool, 'load'>;
-  /** The same for one more. */
+  /** Shares it with one more. */
   share(): Users;
-  /** To be called once for the first, and once for each share. */
+  /** Call it once for the first, and once for each share. */
   release(): Promise<void>;
 };
 
-/** Whether both configurations mean the same users: then nobody has to prove anew who he is. */
+/** Whether both configurations have the same users: then known logins stay. */
 export function meansSameUsers(one: Config['auth'], other: Config['auth']): boolean {
-  // The keys that only the pipeline reads. One that is added later counts until it is known to be one of them.
+  // The keys that only the pipeline reads. A new key counts as one of the users until it is listed here.
   const read = (auth: Config['auth']) => ({
     ...auth,
     realm: null,
@@ -46,7 +46,7 @@ export type UsersOptions = {
   readonly tokens: WorkerIpcFan<V1TokenNotice> | undefined;
 };
 
-/** Opens them, held once. @throws OperatorError when the htpasswd file cannot be used. */
+/** Opens the users, held once. @throws OperatorError when the htpasswd file cannot be used. */
 export async function openUsers(
   auth: Config['auth'],
   { logger, throttle, metrics, tokens }: UsersOptions,

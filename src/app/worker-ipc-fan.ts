@@ -1,14 +1,14 @@
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 
-/** Lets several in this process, who come and go, share what other processes tell. */
+/** Distributes the messages of other processes to changing subscribers in this process. */
 export type WorkerIpcFan<Notice> = {
   join(): WorkerIpc<Notice> & {
-    /** Hears no more. */
+    /** Ends the subscription. */
     leave(): void;
   };
 };
 
-/** Creates it; what came before goes to the first who listens. */
+/** Creates it; earlier messages go to the first subscriber. */
 export function createWorkerIpcFan<Notice>(ipc: WorkerIpc<Notice>): WorkerIpcFan<Notice> {
   const listeners = new Map<object, (notice: Notice) => void>();
   let listens = false;

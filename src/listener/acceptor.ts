@@ -8,11 +8,11 @@ import { createConnectionGate, type GatedConnection, type GateLimits } from './c
 import { createConnectionWarnings } from './connection-warnings.ts';
 import { readProxyHeader } from './proxied-socket.ts';
 
-/** How many connections there may be, and what they may hold together, in bytes. */
+/** The limits on the number of connections, and on what they hold together, in bytes. */
 export type AcceptorLimits = GateLimits & {
-  /** Those on which nobody has shown a right password. */
+  /** For unauthenticated connections. */
   readonly unprovenBytes: number;
-  /** The others, of requests that wait. */
+  /** For waiting requests on authenticated connections. */
   readonly waitingBytes: number;
 };
 
@@ -20,43 +20,43 @@ export type AcceptorOptions = {
   readonly limits: AcceptorLimits & { readonly handshakeTimeoutMs: number };
   /** Whether each connection begins with a PROXY header. */
   readonly proxyProtocol: boolean;
-  /** Whether an address is a proxy's that may say who its clients are. */
+  /** Whether an address is a trusted proxy's. */
   readonly isTrusted: (address: string) => boolean;
-  /** Begins TLS on a connection that was let in. */
+  /** Begins TLS on an accepted connection. */
   readonly startTls: (socket: Socket) => void;
   readonly metrics: Pick<Metrics, 'throttled'>;
   readonly logger: Logger;
 };
 
-/** A connection that was let in. */
+/** An accepted connection. */
 export type AcceptedConnection = GatedConnection & {
-  /** The TCP peer, or the client that the PROXY header names. */
+  /** The TCP peer, or the client named by the PROXY header. */
   peerAddress: string;
-  /** What has come on it and is held, in bytes: the handshake, as long as nobody else says. */
+  /** The received bytes that it holds: those of the handshake, until the connection itself counts them. */
   heldBytes: () => number;
-  /** What of it waits: requests behind another, and bodies that nobody reads yet. */
+  /** The waiting part of it: pipelined requests, and bodies not read yet. */
   waitingBytes: () => number;
   /** Whether it waits for its next request. */
   isIdle: () => boolean;
-  /** Sends these bytes past TLS, in clear, and ends the TCP connection. */
+  /** Sends these bytes in clear, bypassing TLS, and ends the TCP connection. */
   readonly endInClear: (bytes: string) => void;
 };
 
-/** Decides which TCP connections are served, before anything is read but a PROXY header. */
+/** Decides which TCP connections are served, before anything but a PROXY header is read. */
 export type Acceptor = {
-  /** To be called with each new TCP connection. */
+  /** Call it with each new TCP connection. */
   accept(socket: Socket): void;
-  /** The connection that a socket is for, the TCP one or the TLS one over it; undefined when it is gone. */
+  /** Finds the connection of a TCP or TLS socket; undefined when it is gone. */
   find(socket: Socket): AcceptedConnection | undefined;
-  /** Somebody has shown a right password on it; false: that one has too many connections. */
+  /** Marks it as authenticated; false: its user has too many connections. */
   readonly prove: (connection: AcceptedConnection, user: string) => boolean;
-  /** More has come on one on which nobody has. */
+  /** Notes that an unauthenticated connection holds more. */
   readonly noteMore: () => void;
-  /** Something begins to wait on one on which somebody has, or nothing does any more. */
+  /** Notes that something begins to wait on an authenticated connection, or nothing waits any more. */
   readonly noteWaiting: (connection: AcceptedConnection, waits: boolean) => void;
-  /** For the connections from now on. */
+  /** Applies to later connections. */
   useLimits(limits: AcceptorLimits): void;
-  /** Looks after nothing any more. */
+  /** Stops all timers. */
   close(): void;
 };
 
@@ -101,7 +101,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const isStranger = proxyProtocol && !isTrusted;
     if (isStranger) warn.untrusted(peerAddress);
     const connection = openAccepted(socket, peerAddress, () => proven.has(connection));
-    // Without an address it is gone already.
+    // A connection without an address is already gone.
     if (isStranger || peerAddress === '' || !gate.enter(connection)) {
       socket.destroy();
       return;
@@ -148,7 +148,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 }
 
-/** A connection of which nothing is known yet but where it comes from. */
+/** A new connection, of which only the source is known. */
 function openAccepted(socket: Socket, peerAddress: string, isProven: () => boolean): AcceptedConnection {
   return {
     peerAddress,
@@ -161,7 +161,7 @@ function openAccepted(socket: Socket, peerAddress: string, isProven: () => boole
   };
 }
 
-/** What no two connections have in common at one time; a TLS socket has it from the TCP socket below. */
+/** Identifies a connection uniquely; a TLS socket takes it from the TCP socket below. */
 function nameOf({ remoteAddress = '', remotePort = 0, localAddress = '' }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
 }

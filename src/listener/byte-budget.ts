@@ -1,9 +1,9 @@
-/** Bounds what some connections hold, all of them together. */
+/** Limits what some connections hold together. */
 export type ByteBudget<Connection> = {
-  /** Counts a connection from now on; one that is in already stays. */
+  /** Adds a connection; one that was added already stays. */
   enter(connection: Connection): void;
   leave(connection: Connection): void;
-  /** Call it when more has come on one. */
+  /** Call it when a connection has received more. */
   readonly noteMore: () => void;
   useLimit(maxBytes: number): void;
   readonly close: () => void;
@@ -11,20 +11,26 @@ export type ByteBudget<Connection> = {
 
 export type ByteBudgetOptions<Connection> = {
   readonly maxBytes: number;
-  /** What one holds, in bytes, as far as can be seen: the process may need three times as much for it. */
+  /** What a connection holds, in bytes, as far as known: the process may need three times as much memory for it. */
   readonly heldBytes: (connection: Connection) => number;
-  /** Called for each that is closed, before that. */
+  /** Called before each is closed. */
   readonly onOver: () => void;
 };
 
-/** So often all are looked at, in milliseconds, and after so much has happened. A look at one costs less than a microsecond, a handshake a thousand times that. */
+/**
+ * How often all are added up: in milliseconds, and in events. Adding one takes less than a microsecond, a handshake a
+ * thousand times that.
+ */
 const lookIntervalMs = 1000;
 const lookAfterEvents = 64;
 
-/** The head of an honest client's request, and more than that: who holds no more is never closed for it. */
+/** More than the head of an honest client's request: a connection that holds no more is never closed for it. */
 const sparedBytes = 4096;
 
-/** Creates an empty budget. When it is exceeded, those go that hold the most: who sends what an honest client sends is not among them. */
+/**
+ * Creates an empty budget. When it is exceeded, the connections that hold the most are closed. An honest client's is
+ * not among them.
+ */
 export function createByteBudget<Connection extends { close(): void }>({
   maxBytes,
   heldBytes,

@@ -11,44 +11,50 @@ import { controlReading } from './reading.ts';
 
 export type ConnectionLimits = {
   readonly pipelinedRequests: number;
-  /** The largest head of a request; when those that wait are larger together, no more is read. */
+  /** The largest head of a request; reading stops while waiting heads exceed it together. */
   readonly headerBytes: number;
 };
 
 export type ClientConnectionOptions = {
   readonly accepted: AcceptedConnection;
   readonly limits: () => ConnectionLimits;
-  /** Counts a connection for a user; false: he or she has too many. */
+  /** Counts a connection for a user; false: the user has too many. */
   readonly countFor: (connection: AcceptedConnection, user: string) => boolean;
-  /** Called when more has come on it, and nobody has shown a right password there. */
+  /** Called when it has received more while unauthenticated. */
   readonly onUnproven: () => void;
-  /** Called when something begins to wait on it although somebody has, and when nothing does any more. */
+  /** Called when something begins to wait on it while authenticated, and when nothing waits any more. */
   readonly onWaiting: (connection: AcceptedConnection, waits: boolean) => void;
 };
 
-/** A TLS connection, and its requests that wait or are being answered. */
+/** A TLS connection, with its requests that wait or are being answered. */
 export type ClientConnection = {
   readonly accepted: AcceptedConnection;
-  /** In the order of their coming. */
+  /** In order of arrival. */
   readonly underWay: ReadonlySet<Exchange>;
-  /** Takes a request in; null: there are too many, and the connection must end. */
+  /** Adds a request; null: there are too many, and the connection must end. */
   open(req: IncomingMessage): RequestConnection | null;
-  /** To be called with the exchange of the request that was taken in. */
+  /** Call it with the exchange of the added request. */
   begin(exchange: Exchange): void;
-  /** To be called when it is over; gives whether the connection should end, since what it holds is not worth keeping. */
+  /** Call it when it is over; returns whether the connection should end, since it holds too much memory. */
   end(exchange: Exchange): boolean;
 };
 
-/** How many requests may be under way before somebody has shown a right password, until no more is read: one is answered, one waits. */
+/**
+ * How many requests may be in progress on an unauthenticated connection before reading stops: one is answered, one
+ * waits.
+ */
 const unprovenUnderWay = 2;
 
-/** What may come with one request, in bytes: more on a connection without a user, and the connection ends with the answer. */
+/**
+ * How much one request may bring on an unauthenticated connection, in bytes; after more, the connection ends with the
+ * answer.
+ */
 const unprovenBurstBytes = 16 * 1024;
 
-/** A body up to this is read before it is wanted, in bytes: so a client that leaves meanwhile is noticed. */
+/** A body up to this size is read early, in bytes, so that a client that leaves is noticed. */
 const readAheadBytes = 16 * 1024;
 
-/** When a user who has too many connections is to come again, in seconds. */
+/** The Retry-After for a user with too many connections, in seconds. */
 const retryAfterS = 5;
 
 export function openClientConnection(socket: Socket, options: ClientConnectionOptions): ClientConnection {
@@ -70,7 +76,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     else reading.release('waiting');
   };
 
-  /** The request whose body is not read: only the last one's can be on its way. */
+  /** The request whose body is not read: only the last one's can be arriving. */
   let unread: IncomingMessage | null = null;
   const readBodyOf = (req: IncomingMessage) => {
     if (unread !== req) return;
@@ -81,7 +87,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     unread = req;
     reading.hold('body');
   };
-  // Not before the last of those that wait: one of them may come with a right password.
+  // Not before the last waiting one: an earlier one may authenticate the connection.
   const isCostly = () => !accepted.isProven() && underWay.size <= 1 && held.come() > unprovenBurstBytes;
 
   const createFor = (req: IncomingMessage, hasBody: boolean): RequestConnection => ({
@@ -120,7 +126,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
     },
     end: (exchange) => {
       underWay.delete(exchange);
-      // One that was answered before its body was whole ends the connection, and the rest stays unread.
+      // A request answered before its body was complete ends the connection, and the rest stays unread.
       if (exchange.req.complete) readBodyOf(exchange.req);
       readOn();
       held.end(exchange);
@@ -133,7 +139,7 @@ export function openClientConnection(socket: Socket, options: ClientConnectionOp
   };
 }
 
-/** Whether a request's body is so short that it is read as soon as it is known who sends it. */
+/** Whether a request's body is so short that it is read as soon as the client is authenticated. */
 function isReadAhead({ rawHeaders }: IncomingMessage): boolean {
   const [length = 'Infinity'] = headerValues(rawHeaders, 'content-length');
   return Number(length) <= readAheadBytes;

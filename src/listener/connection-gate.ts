@@ -2,46 +2,49 @@ import { createUserConnections } from './user-connections.ts';
 
 /** A connection as the gate sees it. */
 export type GatedConnection = {
-  /** Whether somebody has shown a right password on it; once true, always true. */
+  /** Whether it is authenticated; never reset. */
   isProven(): boolean;
   /** Whether it waits for its next request. */
   isIdle(): boolean;
   close(): void;
 };
 
-/** How many connections there may be, in all, from one client and of one user. */
+/** The limits on connections: in all, per client and per user. */
 export type GateLimits = {
   readonly connections: number;
   readonly connectionsPerAddress: number;
   readonly connectionsPerUser: number;
 };
 
-/** Which limit was reached, and who had to make room: the oldest that is not proven, an idle one of the user with the most, or the new one. */
+/**
+ * The limit that was reached, and the connection that was closed: the oldest unauthenticated one, an idle one of the
+ * user with the most, or the new one.
+ */
 export type GateEvent = {
   readonly limit: 'connections' | 'connectionsPerAddress';
   readonly closed: 'oldest' | 'idle' | 'newest';
 };
 
-/** Bounds how many connections there are, in all and from one client. */
+/** Limits the number of connections, in all and per client. */
 export type ConnectionGate<Connection> = {
-  /** Takes a connection in; false: there is no room for it. */
+  /** Adds a connection; false: there is no room for it. */
   enter(connection: Connection): boolean;
-  /** Counts one that is in for its client too; false: the client has too many. It must leave then. */
+  /** Also counts it for its client; false: the client has too many, and it must leave. */
   assign(connection: Connection, network: string): boolean;
-  /** Counts one for a user who has shown a right password on it; false: he or she has too many, and none of them is idle. */
+  /** Counts an authenticated one for its user; false: the user has too many, and none is idle. */
   prove(connection: Connection, user: string): boolean;
   leave(connection: Connection): void;
-  /** For the connections from now on. */
+  /** Applies to later connections. */
   useLimits(limits: GateLimits): void;
 };
 
-/** Connections that are counted together. The unproven are in the order of their coming. */
+/** Connections that are counted together. The unauthenticated are in order of arrival. */
 type Group<Connection> = { count: number; readonly unproven: Set<Connection> };
 
 /**
- * Creates an empty gate. When it is full, a new connection takes the place of the oldest that is not proven: so those who open many and say
- * nothing close each other's, and who has a password gets in, as he or she shows it within moments. When all are proven, the user with the most gives up
- * an idle one: so no user shuts out others.
+ * Creates an empty gate. When it is full, a new connection replaces the oldest unauthenticated one. So those who open
+ * many and stay silent close each other's; a user gets in, since a client shows its password within moments. When all
+ * are authenticated, the user with the most gives up an idle one: so no user locks out others.
  */
 export function createConnectionGate<Connection extends GatedConnection>(options: {
   limits: GateLimits;
@@ -51,7 +54,7 @@ export function createConnectionGate<Connection extends GatedConnection>(options
   const everyone: Group<Connection> = { count: 0, unproven: new Set() };
   const clients = new Map<string, Group<Connection>>();
   const users = createUserConnections<Connection>(limits.connectionsPerUser);
-  /** Each connection's client; null as long as it is not known. */
+  /** Each connection's client; null while unknown. */
   const inside = new Map<Connection, string | null>();
 
   const findOldest = ({ unproven }: Group<Connection>): Connection | undefined => {
@@ -104,14 +107,14 @@ export function createConnectionGate<Connection extends GatedConnection>(options
     assign: (connection, network) => {
       const known = clients.get(network);
       if (known && !makeRoom(known, 'connectionsPerAddress')) return false;
-      // Making room may have taken the client's last connection, and the client with it.
+      // Making room may have removed the client's last connection, and the client with it.
       const client = clients.get(network) ?? { count: 0, unproven: new Set() };
       clients.set(network, client);
       inside.set(connection, network);
       add(client, connection);
       return true;
     },
-    // Behind a proxy that one trusts a connection is not one user's.
+    // A connection of a trusted proxy does not belong to one user.
     prove: (connection, user) => inside.get(connection) == null || users.enter(connection, user),
     leave,
     useLimits: (next) => {

@@ -2,13 +2,13 @@ import type { Logger } from 'pino';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { GateEvent } from './connection-gate.ts';
 
-/** Counts connections that limits refuse or close, and says so in the log, each at most once a minute. */
+/** Counts connections that limits refuse or close, and logs each limit at most once a minute. */
 export type ConnectionWarnings = {
-  /** A limit on the number of connections was reached. */
+  /** Notes that a limit on the number of connections was reached. */
   readonly full: (event: GateEvent) => void;
-  /** A limit on what connections hold was reached. */
+  /** Notes that a limit on what connections hold was reached. */
   over(limit: keyof typeof overSentence): void;
-  /** One came past the trusted proxies; that is no limit, and not counted. */
+  /** Warns of a connection that bypassed the trusted proxies; it is not counted as a limit. */
   untrusted(client: string): void;
 };
 

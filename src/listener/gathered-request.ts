@@ -1,19 +1,19 @@
 import { IncomingMessage } from 'node:http';
 import { createCollectedBytes, type CollectedBytes } from '../system/collected-bytes.ts';
 
-/** A smaller piece of a body is put together with others, in bytes. */
+/** Smaller pieces of a body are joined, in bytes. */
 const smallBytes = 1024;
-/** So much together is no small piece any more, in bytes. */
+/** Joined pieces of this size are passed on, in bytes. */
 const gatheredBytes = 4096;
 
 /**
- * A request whose body waits in few pieces. Node's parser makes a buffer of each chunk and each TLS record, and every buffer takes some 500 bytes: in
- * chunks of one byte, the 16 KiB that may wait for a reader took 8 MB.
+ * A request whose waiting body has few pieces. Node's parser makes a buffer of each chunk and each TLS record, and
+ * every buffer takes some 500 bytes: in chunks of one byte, 16 KiB took 8 MB.
  */
 export class GatheredRequest extends IncomingMessage {
   #gathered: CollectedBytes | null = null;
 
-  /** What the parser calls with each piece; false: it should read no more for now. */
+  /** Called by the parser with each piece; false: it should stop reading for now. */
   override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
     if (piece === null) {
       this.#pass();
@@ -27,7 +27,7 @@ export class GatheredRequest extends IncomingMessage {
     return this.readableLength + this.#gathered.length < this.readableHighWaterMark;
   }
 
-  /** What everything that begins to read calls. */
+  /** Called by everything that begins to read. */
   override resume(): this {
     this.#pass();
     return super.resume();

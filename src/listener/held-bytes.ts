@@ -2,34 +2,37 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Exchange } from '../pipeline/exchange.ts';
 
-/** What a connection holds, in bytes, as far as can be seen. */
+/** What a connection holds, in bytes, as far as known. */
 export type HeldBytes = {
-  /** What has come since it was idle last, and has neither gone on nor been answered. */
+  /** The bytes received since it was last idle, and neither forwarded nor answered. */
   come(): number;
-  /** The same, with what stands for it in memory. */
+  /** The same, with the memory of the objects that represent it. */
   readonly held: () => number;
-  /** What of it waits: requests behind another, and bodies that nobody reads yet. */
+  /** The waiting part of it: pipelined requests, and bodies not read yet. */
   readonly waiting: () => number;
-  /** To be called when a request has come, before it is under way. */
+  /** Call it when a request has arrived, before it is in progress. */
   begin(): void;
-  /** To be called when a request is no longer under way. */
+  /** Call it when a request is no longer in progress. */
   end(exchange: Exchange): void;
-  /** To be called when the connection has become idle. */
+  /** Call it when the connection has become idle. */
   restart(): void;
 };
 
-/** What a request that waits takes beside its bytes: the objects that stand for it. */
+/** The overhead of a waiting request besides its bytes: its objects. */
 const waitingBytes = 8 * 1024;
 
-/** What the name or the value of a field takes beside its bytes, of which it may have one. */
+/** The overhead of a field's name or value, which may have one byte itself. */
 const fieldTextBytes = 32;
 
-/** Follows what a connection holds. @param underWay its requests, in the order of their coming */
+/** Tracks what a connection holds. @param underWay its requests, in order of arrival */
 export function followHeldBytes(socket: Socket, underWay: ReadonlySet<Exchange>): HeldBytes {
-  /** What had come when it was idle last, and what of that is held no more: bodies that went on, and heads of requests that were over before the last came. */
+  /**
+   * The bytes received when it was last idle, and those no longer held since: forwarded bodies, and heads of requests
+   * that were over before the last arrived.
+   */
   let idleAtBytes = socket.bytesRead;
   let releasedBytes = 0;
-  /** The heads of requests that ended since the last one came. */
+  /** The heads of requests that ended since the last one arrived. */
   let endedBytes = 0;
   const answered = new WeakSet<Exchange>();
 
@@ -50,7 +53,7 @@ export function followHeldBytes(socket: Socket, underWay: ReadonlySet<Exchange>)
       return sum;
     },
     begin: () => {
-      // Its client may have read an answer before this side knows that it was through: what asked for it is held no more.
+      // Its client may have read an answer before this side noticed its end: that request's bytes are no longer held.
       for (const each of underWay)
         if (each.res.writableEnded && !answered.has(each)) {
           answered.add(each);
@@ -76,17 +79,17 @@ export function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
   return rawHeaders.reduce((sum, text) => sum + text.length, url.length);
 }
 
-/** A head as it came (RFC 9112 section 3), but for odd white space. */
+/** The size of a head as received (RFC 9112 section 3), except odd white space. */
 function wireBytes(req: IncomingMessage): number {
   return headBytes(req) + (req.method?.length ?? 0) + ' HTTP/1.1 \r\n\r\n'.length + 2 * req.rawHeaders.length;
 }
 
-/** What stands for the requests behind the first. */
+/** The overhead of the requests behind the first. */
 function objectBytes({ size }: ReadonlySet<Exchange>): number {
   return Math.max(0, size - 1) * waitingBytes;
 }
 
-/** What a head takes beside its bytes. */
+/** The overhead of a head besides its bytes. */
 function fieldBytes({ rawHeaders }: IncomingMessage): number {
   return rawHeaders.length * fieldTextBytes;
 }

@@ -2,12 +2,15 @@ import type { Server } from 'node:http';
 import { isIPv6, type AddressInfo } from 'node:net';
 import { OperatorError } from '../system/operator-error.ts';
 
-/** Connections that the kernel completes ahead of us, at most; it also has a limit of its own (net.core.somaxconn, 4096 by default). */
+/**
+ * The most connections that the kernel completes in advance; it also has its own limit (net.core.somaxconn, 4096 by
+ * default).
+ */
 const backlog = 4096;
 
 /**
- * Has a server listen, and gives where.
- * @throws OperatorError when the address cannot be listened on.
+ * Makes a server listen, and returns its address.
+ * @throws OperatorError when it cannot listen there.
  */
 export async function listen(
   server: Server,
@@ -24,7 +27,7 @@ export async function listen(
     });
   try {
     const { address, port: actual } = await attempt(host).catch((error: unknown) => {
-      // "::" stands for both IP versions, and serves IPv4 alone where the kernel has no IPv6.
+      // "::" means both IP versions, or IPv4 alone if the kernel has no IPv6.
       const { code } = error as NodeJS.ErrnoException;
       if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL')) return attempt('0.0.0.0');
       throw error;

@@ -31,10 +31,10 @@ export type ListenerOptions = {
 
 export type ListenerLimits = AcceptorLimits &
   ConnectionLimits & {
-    /** Taken when the listener opens, and not later. */
+    /** Read only when the listener opens. */
     readonly headerBytes: number;
     readonly headerTimeoutMs: number;
-    /** Taken when the listener opens, and not later. */
+    /** Read only when the listener opens. */
     readonly handshakeTimeoutMs: number;
     readonly keepAliveTimeoutMs: number;
     readonly idleTimeoutMs: number;
@@ -42,31 +42,31 @@ export type ListenerLimits = AcceptorLimits &
 
 export type Listener = {
   readonly address: { readonly host: string; readonly port: number };
-  /** Stops accepting, lets requests under way finish for `graceMs` milliseconds, then cuts what is left. */
+  /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then cuts the rest. */
   close(graceMs: number): Promise<void>;
-  /** The requests under way. */
+  /** The requests in progress. */
   readonly underWay: readonly Exchange[];
-  /** How many TCP connections are open. */
+  /** The number of open TCP connections. */
   readonly connections: number;
-  /** The same, with the oldest of them. */
+  /** Their number, with the oldest of them. */
   waiting(): WaitingRequests;
-  /** @throws OperatorError when no handshake could be made with it. */
+  /** @throws OperatorError when no handshake could succeed with it. */
   checkTls(tls: ListenerTls): void;
-  /** For the handshakes from now on. When they demand more than before, connections from before end with their present request. */
+  /** Applies to later handshakes. If they demand more, existing connections end after their present request. */
   useTls(tls: ListenerTls): void;
   useLimits(limits: ListenerLimits): void;
-  /** For the requests from now on. Calls back when the last request of the one before has been answered. */
+  /** Applies to later requests. Calls back when the last request of the previous pipeline has been answered. */
   usePipeline(pipeline: Pipeline, whenIdle: () => void): void;
-  /** For the connections from now on. */
+  /** Applies to later connections. */
   useAddresses(addresses: ClientAddresses): void;
 };
 
-/** How often connections are looked through for heads that take too long, in milliseconds. */
+/** How often connections are checked for heads that take too long, in milliseconds. */
 const headCheckIntervalMs = 1000;
 
 /**
  * Opens the public HTTPS listener, HTTP/1.1 over TLS.
- * @throws OperatorError when the address cannot be listened on.
+ * @throws OperatorError when it cannot listen on the address.
  */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const { logger } = options;
@@ -167,14 +167,17 @@ function createHttpsServer(tls: ListenerTls, limits: ListenerLimits): Server {
     headersTimeout: limits.headerTimeoutMs,
     connectionsCheckingInterval: headCheckIntervalMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
-    requestTimeout: 0, // an upload takes as long as it takes; silence is limited instead
-    requireHostHeader: false, // checked in the pipeline, for an answer in the registry's form
+    requestTimeout: 0, // an upload may take any time; silence is limited instead
+    requireHostHeader: false, // checked in the pipeline, to answer in the registry's format
   });
-  server.maxHeadersCount = 0; // beyond a count Node would drop headers silently; headerBytes is the limit
+  server.maxHeadersCount = 0; // Node would silently drop headers beyond a count; headerBytes is the limit
   return server;
 }
 
-/** Takes Node's own listener off, which begins TLS at once on every connection; gives what begins it on one that has been let in. */
+/**
+ * Removes Node's own listener, which begins TLS at once on every connection; returns a function that begins TLS on an
+ * accepted one.
+ */
 function takeTlsStart(server: Server): (socket: Socket) => void {
   const starts = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
@@ -183,7 +186,7 @@ function takeTlsStart(server: Server): (socket: Socket) => void {
   };
 }
 
-/** Gives every TCP connection of a server that is open, the TLS handshake done or not. */
+/** Returns the open TCP connections of a server, with finished TLS handshake or not. */
 function followSockets(server: Server): ReadonlySet<Socket> {
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -193,20 +196,20 @@ function followSockets(server: Server): ReadonlySet<Socket> {
   return sockets;
 }
 
-/** Accepts nothing more; resolves when the last connection has closed. */
+/** Stops accepting; resolves when the last connection has closed. */
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    // Not https' own close(): it destroys idle connections, and no longer looks for heads that take too long.
+    // Instead of https' own close(), which destroys idle connections, and stops checking for heads that take too long.
     NetServer.prototype.close.call(server, () => {
-      server.close(); // what else it has: the timer of those looks
+      server.close(); // the rest of close(): the timer of those checks
       resolve();
     });
   });
 }
 
-/** Whether it is the client's turn on a connection that is silent: one that waits for upstream is not idle. */
+/** Whether a silent connection waits for its client: one that waits for upstream is not idle. */
 function isIdle(connection: ClientConnection | undefined): boolean {
-  const [current] = connection?.underWay ?? []; // those behind it wait for their turn
-  // No transfer: its credentials are being checked, or it was refused and the client does not read the refusal.
+  const [current] = connection?.underWay ?? []; // the requests behind it wait
+  // Without a transfer its credentials are being checked, or it was refused and the client does not read the refusal.
   return current === undefined || (current.transfer?.waitsForClient() ?? current.res.headersSent);
 }

@@ -2,31 +2,31 @@ import type { Socket } from 'node:net';
 import type { Exchange } from '../pipeline/exchange.ts';
 import type { ClientConnection } from './client-connection.ts';
 
-/** The TLS connections that are open, and how they end: idle ones at once, all others after their present request. */
+/** The open TLS connections, and their end: idle ones at once, others after their present request. */
 export type OpenConnections = {
-  /** Counts one until it closes. */
+  /** Counts a connection until it closes. */
   add(socket: Socket, client: ClientConnection): void;
   get(socket: Socket): ClientConnection | undefined;
-  /** Whether nothing new is begun on any of them. */
+  /** Whether no new request begins on any of them. */
   readonly isClosing: boolean;
-  /** Whether a connection ends with the requests under way on it. */
+  /** Whether a connection ends after its requests in progress. */
   isEnding(socket: Socket): boolean;
-  /** Ends a connection on which nothing is under way, in good order and not by a reset, which could take an answer with it. */
+  /** Ends an idle connection without a reset, which could destroy an answer in transit. */
   endIdle(socket: Socket): void;
-  /** Ends those that are open now. */
+  /** Ends the connections that are open now. */
   endAll(): void;
-  /** Ends them, and each that is still to come. */
+  /** Ends them, and every later one. */
   close(): void;
-  /** The requests under way on all of them. */
+  /** The requests in progress on all of them. */
   requests(): readonly Exchange[];
 };
 
-/** How long a client may take to close a connection that was ended towards it, in milliseconds. */
+/** How long a client may take to close its side of an ended connection, in milliseconds. */
 const lingerMs = 1000;
 
 export function createOpenConnections(): OpenConnections {
   const clients = new Map<Socket, ClientConnection>();
-  /** Those that end with the requests under way on them. */
+  /** Connections that end after their requests in progress. */
   const ending = new Set<Socket>();
   let isClosing = false;
 
@@ -38,7 +38,7 @@ export function createOpenConnections(): OpenConnections {
   const endAll = () => {
     for (const [socket, { underWay }] of clients) {
       ending.add(socket);
-      // Not server.closeIdleConnections(): a connection whose first request has not come yet is not idle to Node.
+      // Instead of server.closeIdleConnections(): to Node, a connection before its first request is not idle.
       if (underWay.size === 0) endIdle(socket);
       for (const { res } of underWay) if (!res.headersSent) res.shouldKeepAlive = false;
     }
@@ -50,7 +50,7 @@ export function createOpenConnections(): OpenConnections {
       socket.once('close', () => {
         clients.delete(socket);
         ending.delete(socket);
-        // Node tells only the response whose turn it is that its client has left.
+        // Node reports a client that has left only to the response being sent.
         process.nextTick(() => {
           for (const { res } of client.underWay) res.destroy().emit('close');
         });

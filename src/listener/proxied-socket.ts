@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { parseProxyHeader, type ProxyHeader } from './proxy-header.ts';
 
 /**
- * Reads a connection's PROXY header, and nothing beyond it: what follows is there for who reads next. Calls back once, with null when
- * the header was not valid, not complete in time, or the connection ended; the socket is then the caller's to destroy.
+ * Reads a connection's PROXY header, and leaves the bytes after it for the next reader. Calls back once, with null when
+ * the header was not valid, not complete in time, or the connection ended; then the caller must destroy the socket.
  */
 export function readProxyHeader(
   socket: Socket,

@@ -2,17 +2,20 @@ import { isIPv4, isIPv6 } from 'node:net';
 
 /** A header of the PROXY protocol (HAProxy's specification, "The PROXY protocol, versions 1 & 2"). */
 export type ProxyHeader = {
-  /** How many bytes it takes; what follows is the client's. */
+  /** Its length in bytes; what follows is the client's. */
   readonly lengthBytes: number;
-  /** The client's address; null: the connection is the proxy's own (LOCAL), or it does not know whose (UNKNOWN). */
+  /** The client's address; null: the connection is the proxy's own (LOCAL), or its client is unknown (UNKNOWN). */
   readonly source: string | null;
 };
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const fixedBytes = 16;
-/** Section 2.1: the longest line there can be, its end included. */
+/** Section 2.1: the longest possible line, including its end. */
 const maxLineBytes = 107;
-/** Addresses take 36 bytes; the rest is for additions (TLVs), of which a client certificate's name is the longest in use. */
+/**
+ * Addresses take 36 bytes; the rest is for extensions (TLVs), of which a client certificate's name is the longest in
+ * use.
+ */
 const maxBinaryBytes = fixedBytes + 4096;
 
 /** Section 2.2, command in the low bits of byte 13, after the version. */
@@ -20,7 +23,7 @@ const commands: ReadonlyMap<number, 'local' | 'proxy'> = new Map([
   [0x20, 'local'],
   [0x21, 'proxy'],
 ]);
-/** Section 2.2, byte 14: where the client's address lies, and how many bytes all addresses and ports take. */
+/** Section 2.2, byte 14: the place of the client's address, and the length of all addresses and ports. */
 const families: ReadonlyMap<number, { readonly addressBytes: 0 | 4 | 16; readonly allBytes: number }> =
   new Map([
     [0x00, { addressBytes: 0, allBytes: 0 }],
@@ -29,8 +32,8 @@ const families: ReadonlyMap<number, { readonly addressBytes: 0 | 4 | 16; readonl
   ]);
 
 /**
- * Reads the header that a connection begins with. What is not exactly one, or of a transport other than TCP, is invalid; it is said as
- * soon as it is sure, and a header that is incomplete becomes complete or invalid within 4112 bytes.
+ * Parses the header at the beginning of a connection. Anything but an exact one for TCP is invalid, and reported as
+ * soon as that is certain; an incomplete header becomes complete or invalid within 4112 bytes.
  */
 export function parseProxyHeader(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
   if (startsAs(bytes, signature)) return parseBinary(bytes);
@@ -38,7 +41,7 @@ export function parseProxyHeader(bytes: Buffer): ProxyHeader | 'incomplete' | 'i
   return 'invalid';
 }
 
-/** Whether the bytes begin with this, or can still become what does. */
+/** Whether the bytes begin with this, or may still do when more arrive. */
 function startsAs(bytes: Buffer, beginning: Buffer): boolean {
   const length = Math.min(bytes.length, beginning.length);
   return bytes.subarray(0, length).equals(beginning.subarray(0, length));
@@ -70,7 +73,7 @@ function parseLine(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
   if (end === -1) return bytes.length < maxLineBytes ? 'incomplete' : 'invalid';
   const [, transport = '', ...rest] = bytes.toString('latin1', 0, end).split(' ');
   const lengthBytes = end + 2;
-  // Whatever follows UNKNOWN is to be ignored.
+  // Ignore everything after UNKNOWN.
   if (transport === 'UNKNOWN') return { lengthBytes, source: null };
   const isAddress = { TCP4: isIPv4, TCP6: (text: string) => isIPv6(text) && !text.includes('%') }[transport];
   const [source = '', destination = '', ...ports] = rest;

@@ -1,17 +1,17 @@
 import type { Socket } from 'node:net';
 
-/** Why nothing more is read from a connection: too much waits on it, or nobody wants its request's body yet, or any more. */
+/** Why a connection is not read: too much waits on it, or no stage reads its request's body yet, or any more. */
 export type HoldReason = 'waiting' | 'body';
 
 /** Whether a connection is read. */
 export type Reading = {
-  /** Nothing more is read from now on, but for what is on its way from the kernel already: at most 64 KiB. */
+  /** Stops reading, except for bytes that the kernel is already handing over: at most 64 KiB. */
   hold(reason: HoldReason): void;
-  /** It is read again when no other reason is left. */
+  /** Resumes reading when no other reason is left. */
   release(reason: HoldReason): void;
 };
 
-/** Takes control of a connection's reading: Node itself begins it anew whenever somebody reads a request's body. */
+/** Controls the reading of a connection: Node itself resumes it whenever a request's body is read. */
 export function controlReading(socket: Socket): Reading {
   const reasons = new Set<HoldReason>();
   socket.on('resume', () => {

@@ -4,15 +4,15 @@ import type { Exchange, Expectation } from '../pipeline/exchange.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { OpenConnections } from './open-connections.ts';
 
-/** Hands the requests of all connections to the pipeline that is in service. */
+/** Passes the requests of all connections to the current pipeline. */
 export type RequestHandler = {
-  /** To be called with each request as its head has come. */
+  /** Call it with each request when its head has arrived. */
   handle(req: IncomingMessage, res: ServerResponse, expectation: Expectation): void;
-  /** For the requests from now on. Calls back when the last request of the one before has been answered. */
+  /** Applies to later requests. Calls back when the last request of the previous pipeline has been answered. */
   usePipeline(pipeline: Pipeline, whenIdle: () => void): void;
 };
 
-/** A pipeline, and how many of its requests are under way. */
+/** A pipeline, and the number of its requests in progress. */
 type Service = { readonly pipeline: Pipeline; active: number; whenIdle: (() => void) | null };
 
 export function createRequestHandler(connections: OpenConnections, pipeline: Pipeline): RequestHandler {
@@ -36,20 +36,21 @@ export function createRequestHandler(connections: OpenConnections, pipeline: Pip
     }
     const { underWay } = client;
     if (connections.isEnding(socket)) {
-      if (!socket.writable) return; // it came as the connection was ended: its client sees that it was not acted upon
+      if (!socket.writable) return; // it arrived while the connection was ending: its client sees that it was not handled
       res.shouldKeepAlive = false;
     }
-    // Node drops what has come with such a request and stands behind it, so that nothing after it on the connection is to be believed.
+    // Node drops the bytes behind such a request, so nothing after it on the connection can be trusted.
     if (headerValues(req.rawHeaders, 'upgrade').length > 0) res.shouldKeepAlive = false;
     const last = lastOf(underWay);
     let entered = enter();
     const turn =
       last &&
       new Promise<Pipeline>((resolve) => {
-        // What follows an answer with Connection: close must not be acted upon (RFC 9112 section 9.6); the socket's close ends it.
+        // Requests after an answer with Connection: close must not be handled (RFC 9112 section 9.6); the socket's
+        // close ends them.
         last.res.once('close', () => {
           if (!socket.writable) return;
-          // What has waited begins now, by what holds now.
+          // A request that has waited begins now, with the present pipeline.
           leave(entered);
           entered = enter();
           resolve(entered.pipeline);
@@ -79,7 +80,10 @@ export function createRequestHandler(connections: OpenConnections, pipeline: Pip
   };
 }
 
-/** The request that the next one waits for: pipelined requests may not overtake each other unless all are safe (RFC 9112 section 9.3.2). */
+/**
+ * The request that the next one waits for: pipelined requests must not overtake each other unless all are safe (RFC
+ * 9112 section 9.3.2).
+ */
 function lastOf(underWay: ReadonlySet<Exchange>): Exchange | undefined {
   return underWay.size === 0 ? undefined : [...underWay].at(-1);
 }

@@ -8,7 +8,10 @@ import type { OpenConnections } from './open-connections.ts';
 
 type ClientError = Error & { readonly code?: string };
 
-/** Refuses on the socket itself what never becomes a request: CONNECT, what Node's parser or its timers refuse, and plain HTTP. */
+/**
+ * Refuses on the socket itself what never becomes a request: CONNECT, errors of Node's parser or timers, and plain
+ * HTTP.
+ */
 export function refuseOnSockets(
   server: Server,
   {
@@ -28,16 +31,16 @@ export function refuseOnSockets(
     respondOnSocket(socket, error, requestId);
   };
   server.on('connect', (_req, socket: Socket) => {
-    socket.on('error', () => socket.destroy()); // Node has just taken its own listener off
+    socket.on('error', () => socket.destroy()); // Node has just removed its own listener
     if (connections.get(socket)?.underWay.size === 0)
       refuse(socket, new OciError('UNSUPPORTED', 'CONNECT is not supported.'), 'CONNECT');
-    else socket.destroy(); // an earlier request waits for its answer: this one must not come in its place
+    else socket.destroy(); // an earlier request waits for its answer, which this one must not precede
   });
   server.on('clientError', (error: ClientError, socket: Socket) => {
     const underWay = connections.get(socket)?.underWay; // undefined: the handshake failed, or took too long
-    // An answer here must not be taken for the one that an earlier request still waits for, or is being given.
+    // This answer must not be taken for that of an earlier request, waiting or being sent.
     const answering = [...(underWay ?? [])].some(({ req, res }) => req.complete || res.headersSent);
-    // Node closes the TCP connection of a failed handshake when this event is over, and what is written now is sent before.
+    // Node closes the TCP connection of a failed handshake after this event; bytes written now are sent before.
     if (underWay === undefined)
       answerPlainHttp(error.code ?? '', (bytes) => acceptor.find(socket)?.endInClear(bytes));
     if (underWay === undefined || answering || !socket.writable || error.code === 'ECONNRESET') {
@@ -55,7 +58,7 @@ export function refuseOnSockets(
   });
 }
 
-/** What Node's parser or its timers refused before there was a request to answer. */
+/** Answers what Node's parser or timers refused before there was a request. */
 function describeClientError(code: string): OciError {
   if (code === 'HPE_HEADER_OVERFLOW') {
     return new OciError(
@@ -69,7 +72,7 @@ function describeClientError(code: string): OciError {
   return new OciError('BAD_REQUEST', 'This is not a valid HTTP/1.1 request.');
 }
 
-/** Answers on the socket itself, where there is no request to answer, and closes it. */
+/** Answers on the socket itself, without a request, and closes it. */
 function respondOnSocket(socket: Socket, { status, code, message }: OciError, requestId: string): void {
   const body = formatErrorBody(code, message, requestId);
   socket.end(
@@ -79,17 +82,20 @@ function respondOnSocket(socket: Socket, { status, code, message }: OciError, re
   );
 }
 
-/** What OpenSSL calls a first record that is the beginning of an HTTP request: of a GET, HEAD, POST or PUT, or of a CONNECT. */
+/** OpenSSL's errors for a first record that begins an HTTP request: a GET, HEAD, POST or PUT, or a CONNECT. */
 const plainHttpCodes: ReadonlySet<string> = new Set(['ERR_SSL_HTTP_REQUEST', 'ERR_SSL_HTTPS_PROXY_REQUEST']);
 
 const plainHttpSentence = 'This port speaks HTTPS only: use https:// in place of http://.\n';
 
-/** The answer to HTTP without TLS, the same for everyone: nothing of the request has been looked at. */
+/** The answer to HTTP without TLS, the same for everyone: nothing of the request has been read. */
 const plainHttpAnswer =
   'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n' +
   `Content-Length: ${plainHttpSentence.length}\r\nConnection: close\r\n\r\n${plainHttpSentence}`;
 
-/** Answers a client whose handshake failed because it speaks HTTP without TLS. `end` writes past TLS, in clear, and ends the connection. */
+/**
+ * Answers a client whose handshake failed because it sent HTTP without TLS. `end` writes in clear, bypassing TLS, and
+ * ends the connection.
+ */
 function answerPlainHttp(handshakeError: string, end: (bytes: string) => void): void {
   if (plainHttpCodes.has(handshakeError)) end(plainHttpAnswer);
 }

@@ -1,18 +1,21 @@
-/** A connection on which somebody has shown a right password. */
+/** An authenticated connection. */
 export type UserConnection = {
   /** Whether it waits for its next request. */
   isIdle(): boolean;
   close(): void;
 };
 
-/** Bounds how many connections a user has. */
+/** Limits the connections of each user. */
 export type UserConnections<Connection> = {
-  /** Counts a connection for a user, and closes his or her oldest idle one when there are too many; false: none is idle. */
+  /** Counts a connection for a user, and closes the user's oldest idle one when there are too many; false: none is idle. */
   enter(connection: Connection, user: string): boolean;
   leave(connection: Connection): void;
-  /** The oldest idle connection of the user who has the most connections, of those with an idle one; undefined: none is idle. */
+  /**
+   * Finds the oldest idle connection of the user with the most connections, among users with an idle one; undefined:
+   * none is idle.
+   */
   findSpare(): Connection | undefined;
-  /** For the connections from now on. */
+  /** Applies to later connections. */
   useLimit(maxPerUser: number): void;
 };
 
@@ -20,7 +23,7 @@ export function createUserConnections<Connection extends UserConnection>(
   maxPerUser: number,
 ): UserConnections<Connection> {
   let limit = maxPerUser;
-  /** Each in the order in which its passwords were shown. */
+  /** Each user's connections in the order of authentication. */
   const users = new Map<string, Set<Connection>>();
   const userOf = new Map<Connection, string>();
 
