@@ -55,7 +55,6 @@ export function createReloader({
   logger,
 }: ReloaderOptions): Reloader {
   let inEffect = initial;
-  let needRestart: readonly string[] = [];
   /** The files in effect, and those tried last, which may have been the invalid ones. */
   let effectivePaths = listFiles(configPath, initial.config);
   let triedPaths = effectivePaths;
@@ -88,20 +87,7 @@ export function createReloader({
   };
 
   const enqueue = createQueue();
-  const logDone = (trigger: Trigger, outcome: Extract<ReloadOutcome, { ok: true }>) => {
-    const { changed } = outcome;
-    ({ needRestart } = outcome);
-    logger.info({ trigger, changed, needRestart }, 'reloaded');
-    onReload('done');
-  };
-  const logRefused = (trigger: Trigger, sentence: string) => {
-    const reason = sentence.replaceAll('\n', '; ');
-    logger.error(
-      { trigger },
-      `The reload is refused, and the previous configuration stays in effect: ${reason}`,
-    );
-    onReload('refused');
-  };
+  const log = createReloadLog(logger, onReload);
 
   /** Requested, and not begun. */
   let awaited: Promise<ReloadOutcome> | undefined;
@@ -110,8 +96,8 @@ export function createReloader({
     (awaited ??= enqueue(async () => {
       awaited = undefined;
       const outcome = await attempt(true);
-      if (outcome.ok) logDone('request', outcome);
-      else logRefused('request', outcome.sentence);
+      if (outcome.ok) log.done('request', outcome);
+      else log.refused('request', outcome.sentence);
       return outcome;
     }));
 
@@ -126,12 +112,11 @@ export function createReloader({
         if (!outcome.ok) {
           const verdict = patience.failed(outcome.sentence);
           if (verdict === 'wait') return undefined;
-          if (verdict === 'refuse' && !closed) logRefused('files', outcome.sentence);
+          if (verdict === 'refuse' && !closed) log.refused('files', outcome.sentence);
           return signature;
         }
-        const isNews = outcome.changed.length > 0 || !sameKeys(outcome.needRestart, needRestart);
         const wasRefused = patience.succeeded();
-        if (isNews) logDone('files', outcome);
+        if (log.isNews(outcome)) log.done('files', outcome);
         else if (wasRefused) logger.info('The files match what is in effect again.');
         const after = await readStatuses(listWatched());
         return after === null || after.isRecent || after.signature !== signature ? undefined : signature;
@@ -160,6 +145,31 @@ function createQueue() {
 
 function describeFailure(error: Error): string {
   return error instanceof OperatorError ? error.message : `The reload failed: ${error.message}.`;
+}
+
+type Done = Extract<ReloadOutcome, { ok: true }>;
+
+/** Logs and counts what reloads come to. */
+function createReloadLog(logger: Logger, onReload: ReloaderOptions['onReload']) {
+  let needRestart: readonly string[] = [];
+  return {
+    done: (trigger: Trigger, outcome: Done) => {
+      const { changed } = outcome;
+      ({ needRestart } = outcome);
+      logger.info({ trigger, changed, needRestart }, 'reloaded');
+      onReload('done');
+    },
+    refused: (trigger: Trigger, sentence: string) => {
+      const reason = sentence.replaceAll('\n', '; ');
+      logger.error(
+        { trigger },
+        `The reload is refused, and the previous configuration stays in effect: ${reason}`,
+      );
+      onReload('refused');
+    },
+    /** Whether it tells more than the last one that was done. */
+    isNews: ({ changed, needRestart: needed }: Done) => changed.length > 0 || !sameKeys(needed, needRestart),
+  };
 }
 
 /** Decides when unusable files are refused, so that each reason is logged once. */
