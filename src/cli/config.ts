@@ -59,8 +59,12 @@ function collectFlag(flag: string, earlier: readonly string[]): string[] {
 function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   const paths = [...configKeys.values()].flatMap((key) => {
     const value = readConfigValue(config, key.segments);
-    if (key.isPath !== true) return [];
-    const named = (Array.isArray(value) ? value : [value]).filter((item) => typeof item === 'string');
+    const { pathMember } = key;
+    if (key.isPath !== true && pathMember === undefined) return [];
+    const items = (Array.isArray(value) ? value : [value]) as readonly unknown[];
+    const paths =
+      pathMember === undefined ? items : items.map((item) => (item as Record<string, unknown>)[pathMember]);
+    const named = paths.filter((item) => typeof item === 'string');
     return named.map((item) => `${key.path}: ${item} (${existsSync(item) ? 'exists' : 'missing'})`);
   });
   const file = configPath ?? 'none (defaults, environment and flags)';
@@ -86,7 +90,7 @@ function formatConfig(loaded: LoadedConfig): string {
 }
 
 function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown {
-  if (key.isPath === true) return readConfigValue(config, key.segments);
+  if (key.isPath === true || key.pathMember !== undefined) return readConfigValue(config, key.segments);
   const setting = settings.get(key.path);
   const value = setting === undefined ? key.fallback : setting.value;
   return key.isSecret === true && value !== null ? '********' : value;

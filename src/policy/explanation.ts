@@ -1,7 +1,7 @@
 import type { Principal } from '../registry/principal.ts';
 import type { RuleText } from './policy.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
-import { compileGroups, parseWho } from './who.ts';
+import { compileGroups, describeWho, parseWho } from './who.ts';
 
 /** How a rule matches principal and repository; it decides if neither is null. */
 export type RuleStep = {
@@ -23,7 +23,8 @@ export function explainRules(
   const groups = compileGroups(groupTexts);
   const steps: RuleStep[] = [];
   for (const [index, { who, repositories }] of rules.entries()) {
-    const word = who.find((one) => parseWho([one], groups).matches(principal)) ?? null;
+    const item = who.find((one) => parseWho([one], groups).matches(principal));
+    const word = item === undefined ? null : describeWho(item);
     const pattern =
       repositories.find((one) => parseRepositoryPattern(one).matches(repository, principal)) ?? null;
     steps.push({ rule: index + 1, word, pattern });

@@ -14,16 +14,25 @@ export type PolicyWarning = {
 type Rules = {
   readonly policy: readonly RuleText[] | null;
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  readonly auth?: { readonly oidc: readonly Issuer[] };
 };
+
+type Issuer = { readonly name: string; readonly issuer: string };
+
+/** Issuers for everyone's projects. */
+const publicIssuers = ['https://token.actions.githubusercontent.com', 'https://gitlab.com'];
+/** Claims of theirs that say whose job it is. */
+const ownerClaim =
+  /^(?:sub|repository|repository_id|repository_owner|repository_owner_id|workflow_ref|job_workflow_ref|enterprise|enterprise_id|project_id|project_path|namespace_id|namespace_path|ci_config_ref_uri)$/;
 
 /**
  * Finds likely mistakes: rules that never decide, unknown user names, a policy that lets nobody push, and permissions
- * of anonymous clients that users lack. Reports only certain ones.
+ * of anonymous clients that users lack, and rules for jobs of strangers. Reports only certain ones.
  *
  * @param userNames of those who can log in; null: not known
  */
 export function lintPolicy(
-  { policy, groups: groupTexts }: Rules,
+  { policy, groups: groupTexts, auth }: Rules,
   userNames: ReadonlySet<string> | null,
 ): PolicyWarning[] {
   const groups = compileGroups(groupTexts);
@@ -38,6 +47,7 @@ export function lintPolicy(
     ...rules.flatMap((rule, index) => findIdleRule(rule, rules.slice(0, index))),
     ...findNoPusher(policy, rules),
     ...findRulesForAnonymousOnly(policy ?? [], groupTexts, rules),
+    ...findRulesForAllJobs(policy ?? [], auth?.oidc ?? []),
   ];
 }
 
@@ -62,7 +72,7 @@ function findUnknownNames(
     ),
     ...policy.flatMap(({ who }, rule) =>
       who.flatMap((word, index) => {
-        const name = /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1];
+        const name = typeof word === 'string' ? /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1] : undefined;
         return name === undefined ? [] : warning(name, ['policy', rule, 'who', index]);
       }),
     ),
@@ -92,7 +102,7 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Pol
 
 /** Whether one of these rules decides for each principal whom the pattern can match; notes those rules. */
 function isTaken(
-  { anonymous, authenticated, names }: Who,
+  { anonymous, authenticated, names, jobs }: Who,
   canMatch: (principal: Principal) => boolean,
   rules: readonly NumberedRule[],
   takers: Set<number>,
@@ -103,6 +113,8 @@ function isTaken(
     return taker !== undefined;
   };
   if (anonymous && canMatch(anonymousClient) && !takes((who) => who.anonymous)) return false;
+  for (const { key } of jobs)
+    if (canMatch(anyJob) && !takes((who) => who.jobs.some((job) => job.key === key))) return false;
   if (authenticated) return takes((who) => who.authenticated);
   for (const group of names) {
     // Finds a group that an earlier rule names too without going through its members.
@@ -115,8 +127,10 @@ function isTaken(
   return true;
 }
 
-function isAnyoneMeant({ anonymous, authenticated, names }: Who): boolean {
-  return anonymous || authenticated || names.some(({ size }) => size > 0);
+const anyJob: Principal = { kind: 'job', issuer: '', name: '', claims: {} };
+
+function isAnyoneMeant({ anonymous, authenticated, names, jobs }: Who): boolean {
+  return anonymous || authenticated || jobs.length > 0 || names.some(({ size }) => size > 0);
 }
 
 /** Whether the wider pattern certainly matches everything that the other matches, for the same principal. */
@@ -161,4 +175,18 @@ function findRulesForAnonymousOnly(
     }
     return [];
   });
+}
+
+/** Finds rules that match jobs of every project of a public issuer. */
+function findRulesForAllJobs(policy: readonly RuleText[], issuers: readonly Issuer[]): PolicyWarning[] {
+  return policy.flatMap(({ who, actions }, rule) =>
+    who.flatMap((item, index) => {
+      if (typeof item === 'string' || actions.length === 0) return [];
+      const issuer = issuers.find(({ name }) => name === item.oidc)?.issuer ?? '';
+      if (!publicIssuers.includes(issuer) || Object.keys(item.claims).some((name) => ownerClaim.test(name)))
+        return [];
+      const sentence = `rule ${rule + 1} is for jobs of every project of ${issuer}: add a claim that says whose they are, such as repository_owner_id or namespace_id`;
+      return [{ path: ['policy', rule, 'who', index], sentence }];
+    }),
+  );
 }

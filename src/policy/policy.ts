@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { principalText, type Principal } from '../registry/principal.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
-import { compileGroups, parseWho, type Who } from './who.ts';
+import { compileGroups, parseWho, type Who, type WhoText } from './who.ts';
 
 /** The actions that a rule can allow; `overwrite`: move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
@@ -10,8 +10,8 @@ export type PolicyAction = (typeof policyActions)[number];
 
 /** A rule as written in the configuration. */
 export type RuleText = {
-  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`. */
-  readonly who: readonly string[];
+  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`, or jobs by their claims. */
+  readonly who: readonly WhoText[];
   /** Patterns of repositories; `${user}` stands for the user's name. */
   readonly repositories: readonly string[];
   readonly actions: readonly PolicyAction[];
@@ -65,6 +65,7 @@ export function createPolicy(options: {
   const remembered = new LRUCache<string, Decision>({ max: maxRemembered });
 
   const anonymousRules = rules.filter(({ who }) => who.anonymous);
+  const forJobs = rules.filter(({ who }) => who.jobs.length > 0);
   const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
     authenticated || names.some(({ size }) => size > maxFiledNames)
       ? null
@@ -80,8 +81,9 @@ export function createPolicy(options: {
       case 'user':
         return byName.find(principal.name);
       case 'token':
-      case 'job':
         return noCandidates;
+      case 'job':
+        return [[], forJobs];
     }
   };
 

@@ -1,4 +1,8 @@
 import type { Principal } from '../registry/principal.ts';
+import { parseJobPattern, type JobPattern, type JobText } from './job-pattern.ts';
+
+/** An item of a rule's `who`: a word, or jobs. */
+export type WhoText = string | JobText;
 
 /** The principals that a rule matches. */
 export type Who = {
@@ -9,10 +13,14 @@ export type Who = {
   readonly authenticated: boolean;
   /** Sets of user names; rules share the set of a group. */
   readonly names: readonly ReadonlySet<string>[];
+  /** The only way to match a job. */
+  readonly jobs: readonly JobPattern[];
 };
 
-/** Compiles the words of a rule's `who`; an unknown word or group matches nobody. */
-export function parseWho(words: readonly string[], groups: ReadonlyMap<string, ReadonlySet<string>>): Who {
+/** Compiles a rule's `who`; an unknown word or group matches nobody. */
+export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, ReadonlySet<string>>): Who {
+  const words = who.filter((item) => typeof item === 'string');
+  const jobs = who.filter((item) => typeof item !== 'string').map(parseJobPattern);
   const named = (kind: string) =>
     words.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
   const anonymous = words.includes('anonymous');
@@ -26,14 +34,23 @@ export function parseWho(words: readonly string[], groups: ReadonlyMap<string, R
         case 'user':
           return authenticated || names.some((some) => some.has(principal.name));
         case 'token':
-        case 'job':
           return false;
+        case 'job':
+          return jobs.some((pattern) => pattern.matches(principal));
       }
     },
     anonymous,
     authenticated,
     names,
+    jobs,
   };
+}
+
+/** Describes an item of a rule's `who` in one line. */
+export function describeWho(item: WhoText): string {
+  if (typeof item === 'string') return item;
+  const claims = Object.entries(item.claims).map(([name, pattern]) => `${name}=${pattern}`);
+  return `oidc:${item.oidc} with ${claims.join(', ')}`;
 }
 
 /** Converts the groups of the configuration for parseWho. */

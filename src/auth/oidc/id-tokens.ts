@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Job } from '../../registry/principal.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
-import { nameJob } from './job-name.ts';
+import { readJob } from './job.ts';
 import { readObject } from './json-object.ts';
 import { signingAlgorithms } from './key-set.ts';
 
@@ -58,8 +58,6 @@ export type IdTokensOptions = {
 
 /** Accepted clock difference to the issuer, in seconds. */
 export const leewaySeconds = 60;
-/** Largest text claims of a token, as JSON: access tokens carry them. */
-export const maxClaimBytes = 4096;
 /** Remembered tokens have at most this many characters on average. */
 const usualTokenLength = 2048;
 
@@ -148,20 +146,19 @@ function readToken(
   if (typ !== undefined && !(typeof typ === 'string' && /^jwt$/i.test(typ)))
     return malformed(first, 'its type (typ) is not JWT');
   if (crit !== undefined) return malformed(first, 'it demands extensions (crit)');
-  const audience = Array.isArray(aud) && aud.length === 1 ? (aud[0] as unknown) : aud;
-  const from = ofIssuer.find((one) => one.audience === audience);
+  const from = ofIssuer.find((one) => isAudience(aud, one.audience));
   if (from === undefined)
     return fault('wrong-audience', first, `it is not for the audience ${listAudiences(ofIssuer)} alone`);
   const times = checkTimes(payload, from, nowSeconds);
   if (typeof times !== 'number') return times;
-  const claims = Object.fromEntries(
-    Object.entries(payload).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-  );
-  if ((claims['sub'] ?? '') === '') return malformed(from, 'it has no subject (sub)');
-  if (Buffer.byteLength(JSON.stringify(claims)) > maxClaimBytes)
-    return malformed(from, `its claims are longer than ${maxClaimBytes} bytes`);
-  const job: Job = { kind: 'job', issuer: from.name, name: nameJob(claims), claims };
+  const job = readJob(from.name, payload);
+  if (typeof job === 'string') return malformed(from, job);
   return { from, kid, alg: alg as string, job, expiresMs: times * 1000 };
+}
+
+/** Whether `aud` is exactly that audience: as text, or in a list of one. */
+export function isAudience(aud: unknown, audience: string): boolean {
+  return Array.isArray(aud) ? aud.length === 1 && aud[0] === audience : aud === audience;
 }
 
 /** Returns when the token expires, in seconds since 1970. */

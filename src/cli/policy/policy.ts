@@ -8,7 +8,10 @@ import {
   parseTag,
   type PolicyQuery,
 } from '../../policy/policy-query.ts';
+import { describeWho } from '../../policy/who.ts';
+import type { Principal } from '../../registry/principal.ts';
 import { addConfigOptions } from '../config.ts';
+import { listRulesOfJob, readJobClaims } from './job-claims.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { addPolicyReplayCommand } from './policy-replay.ts';
 import { addPolicyTestCommand } from './policy-test.ts';
@@ -24,26 +27,49 @@ export function addPolicyCommand(program: Command): void {
   const explain = policy
     .command('explain')
     .description('say which rule decides, and why; exits with 0 when it is allowed, and with 1 when not')
-    .argument('<user>', 'name of a user, or anonymous (user:anonymous is a user of that name)', parseUser)
-    .argument('<action>', policyActions.join(', '), parseAction)
-    .argument('<image>', 'REPOSITORY or REPOSITORY:TAG', parseImage);
+    .argument('[user]', 'name of a user, or anonymous (user:anonymous is a user of that name)', parseUser)
+    .argument('[action]', policyActions.join(', '), parseAction)
+    .argument('[image]', 'REPOSITORY or REPOSITORY:TAG', parseImage)
+    .option(
+      '--oidc-claims <file>',
+      'claims of an ID token, as JSON: what that job may do, as user oidc; all of it without user, action and image',
+    );
   addConfigOptions(explain).action(
-    async (asked: Pick<PolicyQuery, 'principal'>, action: PolicyAction, image: Image) => {
-      const query: PolicyQuery = { ...asked, action, ...image };
+    async (asked: Principal | undefined, action: PolicyAction | undefined, image: Image | undefined) => {
+      const { oidcClaims } = explain.opts<{ oidcClaims?: string }>();
+      const isForJob = oidcClaims !== undefined;
+      if (isForJob && asked !== undefined && !(asked.kind === 'user' && asked.name === 'oidc'))
+        explain.error('error: with --oidc-claims the user is oidc');
+      if (image === undefined && !(isForJob && asked === undefined))
+        explain.error('error: user, action and image are needed');
       const loaded = await loadPolicy(explain);
-      const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(query);
-      const verdict = allowed ? 'allowed' : 'denied';
-      printLines([
-        ...explainSteps(loaded, query, rule),
-        ...explainTag(loaded, query, immutableBy),
-        ...(await noteUsers(loaded, query)),
-        `${verdict}: ${sentence}${answer === null ? '' : `; the answer is ${answer}`}`,
-      ]);
-      if (!allowed) process.exitCode = 1;
+      const found = isForJob ? await readJobClaims(oidcClaims, loaded.config) : null;
+      const principal = found?.job ?? asked;
+      const notes = found?.notes ?? [];
+      if (found && image === undefined)
+        printLines([`${describePrincipal(found.job)}:`, ...listRulesOfJob(loaded, found.job), ...notes]);
+      else if (principal && action && image)
+        await explainQuery(loaded, { principal, action, ...image }, notes);
     },
   );
   addPolicyTestCommand(policy);
   addPolicyReplayCommand(policy);
+}
+
+async function explainQuery(
+  loaded: LoadedPolicy,
+  query: PolicyQuery,
+  notes: readonly string[],
+): Promise<void> {
+  const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(query);
+  const verdict = allowed ? 'allowed' : 'denied';
+  printLines([
+    ...explainSteps(loaded, query, rule),
+    ...explainTag(loaded, query, immutableBy),
+    ...(query.principal.kind === 'job' ? notes : await noteUsers(loaded, query)),
+    `${verdict}: ${sentence}${answer === null ? '' : `; the answer is ${answer}`}`,
+  ]);
+  if (!allowed) process.exitCode = 1;
 }
 
 function explainSteps(
@@ -55,7 +81,7 @@ function explainSteps(
   const why = ({ rule, word, pattern }: RuleStep): string => {
     const { who = [], repositories = [], actions = [] } = rules[rule - 1] ?? {};
     const person = describePrincipal(principal);
-    const isNobody = `${person} is not among ${who.join(', ')}`;
+    const isNobody = `${person} is not among ${who.map(describeWho).join(', ')}`;
     const isNowhere = `${repository} matches none of ${repositories.join(', ')}`;
     if (word === null) return `does not match: ${isNobody}${pattern === null ? `, and ${isNowhere}` : ''}`;
     if (pattern === null) return `does not match: ${isNowhere}`;
@@ -103,8 +129,8 @@ async function noteUsers({ config }: LoadedPolicy, { principal }: PolicyQuery): 
   return names.has(name) ? [] : [`note: ${name} cannot log in at all: ${file} has no such user`];
 }
 
-function parseUser(text: string): Pick<PolicyQuery, 'principal'> {
-  return { principal: asUsage(text, parsePrincipal) };
+function parseUser(text: string): Principal {
+  return asUsage(text, parsePrincipal);
 }
 
 function parseAction(text: string): PolicyAction {

@@ -20,7 +20,19 @@ export function validateSettings(
   }
   const result = configSchema.safeParse(input);
   if (result.success) return { config: result.data, problems: [] };
-  return { config: undefined, problems: result.error.issues.map((issue) => toProblem(issue, settings)) };
+  const issues = result.error.issues.flatMap((issue) => flattenUnion(issue));
+  return { config: undefined, problems: issues.map((issue) => toProblem(issue, settings)) };
+}
+
+/** The faults of the one alternative that has the value's type; the issue itself if there is none. */
+function flattenUnion(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const ofRightType = issue.errors.filter(
+    ([first]) => first?.code !== 'invalid_type' || first.path.length > 0,
+  );
+  const [faults, ...others] = ofRightType;
+  if (faults === undefined || others.length > 0) return [issue];
+  return faults.flatMap((fault) => flattenUnion({ ...fault, path: [...issue.path, ...fault.path] }));
 }
 
 type Group = Record<string, unknown>;
@@ -31,9 +43,23 @@ function enter(input: Group, segments: readonly string[]): Group {
 }
 
 function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown {
+  if (key.pathMember !== undefined) return resolveMembers(key.pathMember, value, baseDir);
   if (key.isPath !== true) return value;
   if (Array.isArray(value)) return value.map((item) => resolveValue(key, item, baseDir));
+  return resolvePath(value, baseDir);
+}
+
+function resolvePath(value: unknown, baseDir: string): unknown {
   return typeof value === 'string' && value.trim() !== '' ? path.resolve(baseDir, value) : value;
+}
+
+function resolveMembers(member: string, value: unknown, baseDir: string): unknown {
+  if (!Array.isArray(value)) return value;
+  return value.map((item: unknown) =>
+    typeof item === 'object' && item !== null && Object.hasOwn(item, member)
+      ? { ...item, [member]: resolvePath((item as Group)[member], baseDir) }
+      : item,
+  );
 }
 
 function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Setting>): Problem {

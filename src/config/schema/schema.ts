@@ -19,7 +19,8 @@ import { cors } from './keys/cors-keys.ts';
 import { limits } from './keys/limits-keys.ts';
 import { loginThrottle } from './keys/login-throttle-keys.ts';
 import { openPaths } from './types/open-path.ts';
-import { findUnknownGroups, groups, immutableTags, policy } from './keys/policy-keys.ts';
+import { findIssuerFaults, findUnknownGroups, groups, immutableTags, policy } from './keys/policy-keys.ts';
+import { oidc } from './keys/oidc-keys.ts';
 import { tokenKeys } from './keys/token-keys.ts';
 import { upstreamUrl } from './types/upstream-url.ts';
 import { userAgents } from './types/user-agents.ts';
@@ -178,6 +179,7 @@ const auth = z.strictObject({
     'Highest bcrypt cost that is checked. Lines with a higher cost never match.',
   ),
   ...tokenKeys,
+  oidc,
   throttle: loginThrottle,
   maxShaCryptRounds: key(
     // The bounds of the SHA-crypt specification (Drepper, "Unix crypt using SHA-256 and SHA-512").
@@ -246,7 +248,7 @@ export const configSchema = z
     log,
   })
   .superRefine((config, context) => {
-    for (const { path, message } of findUnknownGroups(config))
+    for (const { path, message } of [...findUnknownGroups(config), ...findIssuerFaults(config)])
       context.addIssue({ code: 'custom', path, message });
   });
 

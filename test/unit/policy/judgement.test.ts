@@ -83,7 +83,7 @@ describe('a judgement', () => {
       [token?.sentence, token?.answer],
       ['token:bob may do nothing in team/app (no rule matches)', '404 NAME_UNKNOWN'],
     );
-    assert.equal(job?.sentence, 'job:bob may do nothing in team/app (no rule matches)');
+    assert.equal(job?.sentence, 'job:github bob may do nothing in team/app (no rule matches)');
   });
 
   it('is that of no policy where there is none: everything for users, but for immutable tags', () => {

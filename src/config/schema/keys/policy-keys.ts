@@ -1,20 +1,30 @@
 import * as z from 'zod';
+import { namesOwnJobs, parseClaimPattern } from '../../../policy/job-pattern.ts';
 import { policyActions } from '../../../policy/policy.ts';
 import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
 import { parseTagPattern } from '../../../policy/tag-pattern.ts';
+import type { WhoText } from '../../../policy/who.ts';
 import { key, tree } from '../types/key-type.ts';
 
 /** A name of the htpasswd file. */
 const userName = z.string().regex(/^[^:\p{Cc}]{1,255}$/u);
 const groupName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const who = z.string().check((context) => {
+const word = z.string().check((context) => {
   if (/^(?:anonymous|authenticated|user:[^:\p{Cc}]{1,255}|group:[^:\p{Cc}]+)$/u.test(context.value)) return;
-  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME or group:NAME`;
+  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME, group:NAME or { oidc: NAME, claims: … }`;
   context.issues.push({ code: 'custom', message, input: context.value });
 });
 
+const claims = z.record(z.string(), pattern(parseClaimPattern)).check((context) => {
+  if (namesOwnJobs(context.value)) return;
+  const message =
+    'match the jobs of everyone: name a claim beside aud and iss that says whose jobs they are, such as repository_owner_id, and not by stars alone';
+  context.issues.push({ code: 'custom', message, input: context.value });
+});
+const jobs = z.strictObject({ oidc: z.string(), claims });
+
 const rule = z.strictObject({
-  who: z.array(who).min(1),
+  who: z.array(z.union([word, jobs])).min(1),
   repositories: z.array(pattern(parseRepositoryPattern)).min(1),
   actions: z.array(z.enum(policyActions)),
 });
@@ -33,7 +43,7 @@ export const groups = key(
 export const policy = key(
   tree(
     z.array(rule).nullable(),
-    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME; actions: pull, push, delete, overwrite',
+    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME, { oidc: NAME, claims: { CLAIM: PATTERN } }; actions: pull, push, delete, overwrite',
   ),
   null,
   'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything.',
@@ -46,14 +56,34 @@ export const immutableTags = key(
   'Tags that nobody can move or delete after the push, except users whom a rule allows to overwrite.',
 );
 
+type RulesOfWho = readonly { readonly who: readonly WhoText[] }[] | null;
+type Fault = { readonly path: (string | number)[]; readonly message: string };
+
+/** Refuses rules for jobs of an unknown issuer, and issuers without a policy, the only thing that lets a job do anything. */
+export function findIssuerFaults(config: {
+  readonly policy: RulesOfWho;
+  readonly auth: { readonly oidc: readonly { readonly name: string }[] };
+}): Fault[] {
+  const { policy: rules, auth } = config;
+  if (rules === null && auth.oidc.length > 0)
+    return [{ path: ['auth', 'oidc'], message: 'needs a policy: only its rules let a job do anything' }];
+  return (rules ?? []).flatMap((rule, ruleIndex) =>
+    rule.who.flatMap((item, index) => {
+      if (typeof item === 'string' || auth.oidc.some(({ name }) => name === item.oidc)) return [];
+      const message = `names the issuer ${JSON.stringify(item.oidc.slice(0, 60))}, which is not in auth.oidc`;
+      return [{ path: ['policy', ruleIndex, 'who', index, 'oidc'], message }];
+    }),
+  );
+}
+
 /** Refuses a rule with an unknown group: its name is misspelt, and the rule would match fewer users than intended. */
 export function findUnknownGroups(config: {
   readonly groups: Readonly<Record<string, unknown>>;
-  readonly policy: readonly { readonly who: readonly string[] }[] | null;
-}): { readonly path: (string | number)[]; readonly message: string }[] {
+  readonly policy: RulesOfWho;
+}): Fault[] {
   return (config.policy ?? []).flatMap((rule, ruleIndex) =>
-    rule.who.flatMap((word, index) => {
-      const name = /^group:(.*)$/s.exec(word)?.[1];
+    rule.who.flatMap((item, index) => {
+      const name = typeof item === 'string' ? /^group:(.*)$/s.exec(item)?.[1] : undefined;
       if (name === undefined || Object.hasOwn(config.groups, name)) return [];
       const message = `names the group ${JSON.stringify(name)}, which is not in groups`;
       return [{ path: ['policy', ruleIndex, 'who', index], message }];

@@ -16,6 +16,8 @@ export type KeyType<S extends z.ZodType = z.ZodType> = {
   readonly isSecret?: true;
   /** A file's path, or a list of them, made absolute by the loader. */
   readonly isPath?: true;
+  /** The member of each item of a list that is such a path. */
+  readonly pathMember?: string;
 };
 
 type KeyDescription = KeyType & { readonly fallback: unknown; readonly description: string };

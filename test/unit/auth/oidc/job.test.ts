@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { nameJob } from '../../../../src/auth/oidc/job-name.ts';
+import { nameJob } from '../../../../src/auth/oidc/job.ts';
 
 describe('the name of a job', () => {
   test('says repository and ref, project and ref, or the subject', () => {
