@@ -122,7 +122,7 @@ describe('alerts', { timeout: 120_000 }, () => {
     });
     const [alert] = await hook.taken(1);
     assert.equal(alert?.alert, 'certificate-ending');
-    assert.match(alert.text, /ends in 4 days/);
+    assert.match(alert.text, /expires in 4 days/);
     const admin = await findAdmin(frontDoor);
     const before = upstream.requests.length;
     await until('it has looked several times more', () => upstream.requests.length > before + 5);
