@@ -8,7 +8,7 @@ import type { ServedState } from '../app/served-state.ts';
 import { formatExposition, type Exposition } from '../telemetry/metrics/exposition.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { openProcessMetrics } from '../telemetry/metrics/process-metrics.ts';
-import { createAsk } from '../upstream/request.ts';
+import { createRequestUpstream } from '../upstream/request.ts';
 import { createUpstream } from '../upstream/connections.ts';
 import { openAdminListener, type ReloadOutcome } from './admin.ts';
 import { judgeReadiness } from './readiness.ts';
@@ -156,14 +156,14 @@ async function openParts(
       ? previous.deliveries
       : (await openChannels(channels)).map((channel) => createDelivery({ channel, logger, onResult }));
   const upstream = createUpstream({ ...settings, ca: pem.upstreamCa });
-  const ask = createAsk({
+  const requestUpstream = createRequestUpstream({
     upstream,
     connectTimeoutMs: settings.connectTimeout,
     readTimeoutMs: settings.readTimeout,
   });
   return {
     probe: createUpstreamProbe({
-      ask,
+      requestUpstream,
       authorization: upstream.authorization,
       now: () => performance.now(),
     }),

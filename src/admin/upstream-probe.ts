@@ -1,5 +1,5 @@
 import { OciError } from '../registry/error.ts';
-import type { Ask } from '../upstream/request.ts';
+import type { RequestUpstream } from '../upstream/request.ts';
 
 /** Whether the registry answers. */
 export type UpstreamState =
@@ -17,11 +17,11 @@ const maxBytes = 64 * 1024;
 
 /** @param options authorization: upstream's own, null for none; now: a monotonic clock, in milliseconds */
 export function createUpstreamProbe(options: {
-  ask: Ask;
+  requestUpstream: RequestUpstream;
   authorization: string | null;
   now: () => number;
 }): UpstreamProbe {
-  const { ask, authorization, now } = options;
+  const { requestUpstream, authorization, now } = options;
   const headers = {
     'User-Agent': 'tidegate',
     ...(authorization === null ? {} : { Authorization: authorization }),
@@ -35,7 +35,10 @@ export function createUpstreamProbe(options: {
     const signal = AbortSignal.timeout(timeoutMs);
     let reason: string;
     try {
-      const answer = await ask({ method: 'GET', rawTarget: '/v2/', headers }, { maxBytes, signal });
+      const answer = await requestUpstream(
+        { method: 'GET', rawTarget: '/v2/', headers },
+        { maxBytes, signal },
+      );
       const status = answer?.status ?? 200;
       if (status < 500) {
         downSinceMs = null;

@@ -2,7 +2,7 @@ import type { ServedState } from './served-state.ts';
 import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { Policy } from '../policy/policy.ts';
-import type { Ask } from '../upstream/request.ts';
+import type { RequestUpstream } from '../upstream/request.ts';
 import { createAuthenticate } from '../pipeline/authenticate/authenticate.ts';
 import { createAuthorize } from '../pipeline/authorize/authorize.ts';
 import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
@@ -34,7 +34,7 @@ export function createAuthStages({
   users: { authenticator, htpasswd },
   policy,
   sessionSecret,
-  ask,
+  requestUpstream,
   editsFor,
   refusedBodies,
   wholeAnswers,
@@ -44,15 +44,15 @@ export function createAuthStages({
   users: Pick<Users, 'authenticator' | 'htpasswd'>;
   policy: Policy | null;
   sessionSecret: Buffer;
-  ask: Ask;
+  requestUpstream: RequestUpstream;
   editsFor: EditsFor;
   refusedBodies: RefusedBodies;
   wholeAnswers: WholeAnswers;
   metrics: Pick<Metrics, 'throttled'>;
 }): AuthStages {
   const { auth, limits } = config;
-  const admitsStrangers = policy?.hasAnonymous === true;
-  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && admitsStrangers);
+  const allowsAnonymous = policy?.hasAnonymous === true;
+  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && allowsAnonymous);
   const basic = createBasicChallenge(auth.realm);
   const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
   const { versionCheck, challengeAgents, openAgents } = auth;
@@ -60,7 +60,7 @@ export function createAuthStages({
     ...{
       authenticator,
       challenge,
-      allowsAnonymous: admitsStrangers,
+      allowsAnonymous: allowsAnonymous,
       versionCheck,
       challengeAgents,
       openAgents,
@@ -74,7 +74,7 @@ export function createAuthStages({
     createAuthorize({
       ...{ policy, challenge, uploads: createUploadOwners(secrets) },
       answerListing: createListings({
-        ...{ ask, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
+        ...{ requestUpstream, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
         walks: createWalks({
           maxUnderWay: limits.catalogWalks,
           maxWaiting: limits.catalogQueue,
@@ -99,7 +99,7 @@ export function createAuthStages({
     authenticate: authenticateTokens(authenticate, {
       tokens,
       challenge,
-      allowsAnonymous: admitsStrangers,
+      allowsAnonymous: allowsAnonymous,
       versionCheck,
     }),
     authorize: authorizeTokens(authorize, { challenge }),

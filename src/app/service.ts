@@ -10,8 +10,8 @@ import type { Config } from '../config/schema/schema.ts';
 import type { CacheStore } from '../cache/stores/store.ts';
 import { type Metrics } from '../telemetry/metrics/metrics.ts';
 import { createRelayBudget } from '../upstream/body/relay-budget.ts';
-import { createEngine } from '../upstream/forward.ts';
-import { createAsk, createFetch } from '../upstream/request.ts';
+import { createForwarder } from '../upstream/forward.ts';
+import { createRequestUpstream, createFetch } from '../upstream/request.ts';
 import { createUpstream } from '../upstream/connections.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createAudit } from '../pipeline/serve/audit.ts';
@@ -77,7 +77,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
   };
   const { authorization: upstreamAuthorization } = upstream;
   const gate = openDeleteGate(config, shared.deletes);
-  const ask = gate.guardAsk(createAsk(upstreamOptions));
+  const requestUpstream = gate.guardRequests(createRequestUpstream(upstreamOptions));
   const refusedBodies = createRefusedBodies({
     maxBytes: limits.refusedBodyBytes,
     timeoutMs: limits.refusedBodyTimeout,
@@ -85,7 +85,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
   });
   const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
   const { room } = wholeAnswers;
-  const fetch = createFetch(ask, upstreamAuthorization, room);
+  const fetch = createFetch(requestUpstream, upstreamAuthorization, room);
   const cache = openAnswerCache(config, shared, { fetch, room });
   const addresses = createClientAddresses(listen.trustedProxies);
   const blobs = await openStorage(config.upstream.storage, logger);
@@ -105,20 +105,25 @@ export async function openService(state: ServedState, users: Users, shared: Shar
       users,
       policy,
       sessionSecret,
-      ask,
+      requestUpstream,
       editsFor,
       refusedBodies,
       wholeAnswers,
       metrics,
     }),
-    guardTags: openImmutableTags(config, { policy, ask, upstreamAuthorization, locks: shared.locks }),
+    guardTags: openImmutableTags(config, {
+      policy,
+      requestUpstream,
+      upstreamAuthorization,
+      locks: shared.locks,
+    }),
     gate,
-    engine: createEngine({ ...upstreamOptions, budget }),
+    forwarder: createForwarder({ ...upstreamOptions, budget }),
     cache,
-    storage: blobs === null ? null : { blobs, ask },
+    storage: blobs === null ? null : { blobs, requestUpstream },
     audit: config.log.audit
       ? createAudit({
-          ...{ logger, ask, upstreamAuthorization, now },
+          ...{ logger, requestUpstream, upstreamAuthorization, now },
           maxKeptBytes: limits.auditedBytes,
         })
       : null,
@@ -173,14 +178,14 @@ function openAnswerCache(
 
 function openImmutableTags(
   { immutableTags: patterns, limits }: Config,
-  parts: Pick<ImmutableTagsOptions, 'policy' | 'locks' | 'ask' | 'upstreamAuthorization'>,
+  parts: Pick<ImmutableTagsOptions, 'policy' | 'locks' | 'requestUpstream' | 'upstreamAuthorization'>,
 ): GuardTags | null {
   if (patterns.length === 0) return null;
   return createImmutableTags({
     ...parts,
     patterns,
     maxManifestBytes: limits.manifestBytes,
-    maxQuestions: limits.tagQuestions,
+    maxRequests: limits.tagQuestions,
     maxListBytes: limits.tagListBytes,
     maxInquiries: limits.tagInquiries,
     maxKnownBytes: limits.tagContentBytes,

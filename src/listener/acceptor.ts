@@ -98,11 +98,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   const accept = (socket: Socket) => {
     const peerAddress = normalizeAddress(socket.remoteAddress ?? '');
     const isTrusted = options.isTrusted(peerAddress);
-    const isStranger = proxyProtocol && !isTrusted;
-    if (isStranger) warn.untrusted(peerAddress);
+    const isUntrustedPeer = proxyProtocol && !isTrusted;
+    if (isUntrustedPeer) warn.untrusted(peerAddress);
     const connection = openAccepted(socket, peerAddress, () => proven.has(connection));
     // A connection without an address is already gone.
-    if (isStranger || peerAddress === '' || !gate.enter(connection)) {
+    if (isUntrustedPeer || peerAddress === '' || !gate.enter(connection)) {
       socket.destroy();
       return;
     }

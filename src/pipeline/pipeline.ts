@@ -12,8 +12,8 @@ import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
-import { tooLarge, type Engine } from '../upstream/forward.ts';
-import type { Ask } from '../upstream/request.ts';
+import { tooLarge, type Forwarder } from '../upstream/forward.ts';
+import type { RequestUpstream } from '../upstream/request.ts';
 import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { Authentication, Authenticate } from './authenticate/authenticate.ts';
 import { draining } from './error-response.ts';
@@ -55,11 +55,11 @@ export type PipelineOptions = {
   readonly challenge: Challenge;
   /** Null: no tokens are given. */
   readonly answerToken: AnswerToken | null;
-  readonly engine: Engine;
+  readonly forwarder: Forwarder;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
   /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
-  readonly storage: { readonly blobs: BlobStorage; readonly ask: Ask } | null;
+  readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
   /** Null: pushes and deletes have no line but each request's. */
   readonly audit: Audit | null;
   readonly addresses: ClientAddresses;

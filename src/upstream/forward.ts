@@ -8,7 +8,7 @@ import { sendHead, type ResponseEdits } from './response-headers.ts';
 import { createProxiedRequests, type OpenProxied } from './proxied-requests.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from './upstream-request.ts';
 
-export type EngineOptions = UpstreamAccess & {
+export type ForwarderOptions = UpstreamAccess & {
   /** The budget of bytes that wait for slow readers. */
   readonly budget: RelayBudget;
 };
@@ -50,17 +50,17 @@ export type Transfer = {
 };
 
 /** Forwards requests to upstream and answers back, with back-pressure both ways and without storing them. */
-export type Engine = { forward(request: ForwardRequest): Transfer };
+export type Forwarder = { forward(request: ForwardRequest): Transfer };
 
-/** What all transfers of an engine share. */
-type EngineParts = {
+/** What all transfers of an forwarder share. */
+type ForwarderParts = {
   readonly access: UpstreamAccess;
   readonly budget: RelayBudget;
   readonly openBuffers: () => BodyBuffers;
   readonly openProxied: OpenProxied;
 };
 
-export function createEngine({ budget, ...access }: EngineOptions): Engine {
+export function createForwarder({ budget, ...access }: ForwarderOptions): Forwarder {
   const openProxied = createProxiedRequests(access.upstream.url);
   const parts = { access, budget, openBuffers: createBodyBuffers(budget), openProxied };
   return { forward: (request) => new ForwardTransfer(parts, request) };
@@ -71,7 +71,7 @@ class ForwardTransfer implements Transfer {
   readonly ended: Promise<TransferEnd>;
   bytesIn = 0;
   bytesOut = 0;
-  readonly #parts: EngineParts;
+  readonly #parts: ForwarderParts;
   readonly #request: ForwardRequest;
   readonly #requestBody: RequestBody;
   readonly #upstreamRequest: UpstreamRequest;
@@ -81,7 +81,7 @@ class ForwardTransfer implements Transfer {
   #resolve: (end: TransferEnd) => void = () => {};
   #reject: (error: OciError) => void = () => {};
 
-  constructor(parts: EngineParts, request: ForwardRequest) {
+  constructor(parts: ForwarderParts, request: ForwardRequest) {
     this.#parts = parts;
     this.#request = request;
     this.ended = new Promise((resolve, reject) => {
@@ -125,7 +125,7 @@ class ForwardTransfer implements Transfer {
       open: (agent, events) => this.#parts.openProxied(this.#request, this.#requestBody, agent, events),
       isRepeatable: req.method === 'GET' || req.method === 'HEAD',
       onSocket: (upstreamRequest) => this.#writeRequestHead(upstreamRequest),
-      isUpstreamsTurn: () => !this.waitsForClient() && !this.#requestBody.isHeld,
+      waitsForUpstream: () => !this.waitsForClient() && !this.#requestBody.isHeld,
       onResponse: (answer) => this.#onAnswer(answer),
       onFailure: (error) => {
         if (!this.#answer) this.#fail(error);

@@ -7,7 +7,7 @@ import { hasForeignCoding } from './hop-by-hop.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequestOptions } from './upstream-request.ts';
 
-export type AskedRequest = {
+export type InternalRequest = {
   readonly method: 'GET' | 'HEAD';
   readonly rawTarget: string;
   readonly headers: Readonly<Record<string, string | string[]>>;
@@ -17,7 +17,7 @@ export type AskedRequest = {
  * Requests from upstream and returns the whole answer, or null when its body exceeds `maxBytes`. @throws OciError when
  * there is none.
  */
-export type Ask = (request: AskedRequest, limits: FetchLimits) => Promise<Fetched | null>;
+export type RequestUpstream = (request: InternalRequest, limits: FetchLimits) => Promise<Fetched | null>;
 
 export type FetchRequest = {
   readonly rawTarget: string;
@@ -52,7 +52,7 @@ export type Fetch = (request: FetchRequest, limits: FetchLimits) => Promise<Fetc
 
 /** Creates the fetch of manifests for all who wait for them. */
 export function createFetch(
-  ask: Ask,
+  requestUpstream: RequestUpstream,
   upstreamAuthorization: string | null,
   room: NonNullable<FetchLimits['room']>,
 ): Fetch {
@@ -64,12 +64,12 @@ export function createFetch(
       ...(accept.length === 0 ? {} : { Accept: [...accept] }),
       ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
     };
-    return ask({ method: 'GET', rawTarget, headers }, { ...limits, room });
+    return requestUpstream({ method: 'GET', rawTarget, headers }, { ...limits, room });
   };
 }
 
 /** Creates the function that requests small answers from upstream. */
-export function createAsk(access: UpstreamAccess): Ask {
+export function createRequestUpstream(access: UpstreamAccess): RequestUpstream {
   const { url } = access.upstream;
   const openRequest = url.protocol === 'https:' ? httpsRequest : httpRequest;
 

@@ -28,7 +28,7 @@ export type UpstreamRequestOptions = {
   /** Called for each opened request when it has its connection. */
   readonly onSocket?: (request: ClientRequest) => void;
   /** Called when upstream has been silent for too long: whether it is waited for. Left out: always. */
-  readonly isUpstreamsTurn?: () => boolean;
+  readonly waitsForUpstream?: () => boolean;
   readonly onResponse: (response: IncomingMessage) => void;
   /** No answer comes. Also called when an answer breaks off, which its own 'close' reports too. */
   readonly onFailure: (error: OciError) => void;
@@ -71,7 +71,7 @@ export function openUpstreamRequest(
       isSecure: upstream.url.protocol === 'https:',
       onConnectTimeout: () => fail(timedOut(`could not be reached within ${connectTimeoutMs} ms`)),
       onIdle: () => {
-        if (isReleased || options.isUpstreamsTurn?.() === false) return;
+        if (isReleased || options.waitsForUpstream?.() === false) return;
         options.onSilence(timedOut(`was silent for ${readTimeoutMs} ms`));
       },
     });

@@ -6,7 +6,7 @@ import type { Operation } from '../../registry/operation.ts';
 import { principalText, type Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy, Decision } from '../../policy/policy.ts';
-import type { AskedRequest } from '../../upstream/request.ts';
+import type { InternalRequest } from '../../upstream/request.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
 import type { Exchange } from '../exchange.ts';
@@ -21,7 +21,7 @@ export type AuthorizedRequest = {
   /** See ResponseEdits; left out: none is edited. */
   readonly editLocation?: (location: string) => string;
   /** Gives the answer in upstream's place, and upstream's status, as AnswerListing does; left out: upstream gives it. */
-  readonly list?: (headers: AskedRequest['headers']) => Promise<number>;
+  readonly list?: (headers: InternalRequest['headers']) => Promise<number>;
 };
 
 /** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or BLOB_UPLOAD_UNKNOWN. */

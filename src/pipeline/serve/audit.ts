@@ -7,7 +7,7 @@ import { principalText } from '../../registry/principal.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import type { Ask } from '../../upstream/request.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
 import { buildInternalHeaders } from './internal-request.ts';
 import { createManifestObserver, type ObservedManifest } from './manifest-observer.ts';
@@ -27,7 +27,7 @@ export type AuditedRequest = {
 
 export type AuditOptions = {
   readonly logger: Logger;
-  readonly ask: Ask;
+  readonly requestUpstream: RequestUpstream;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   /** A clock that only goes forward, in milliseconds. */
@@ -44,12 +44,18 @@ type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
 /** What became of a request: `unknown` when it may have taken effect and there was no answer. */
 type Result = 'success' | 'failure' | 'unknown';
 
-export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBytes }: AuditOptions): Audit {
+export function createAudit({
+  logger,
+  requestUpstream,
+  upstreamAuthorization,
+  now,
+  maxKeptBytes,
+}: AuditOptions): Audit {
   const observeManifest = createManifestObserver({ maxKeptBytes });
   // Written at any log.level: who wants no audit has a key for that.
   const lines = logger.child({}, { level: 'info' });
 
-  const askOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
+  const fetchOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
     const { res } = exchange;
     const asking = new AbortController();
     const stop = () => asking.abort();
@@ -57,7 +63,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
     res.once('close', stop);
     try {
       const headers = buildInternalHeaders(exchange, upstreamAuthorization);
-      const answer = await ask(
+      const answer = await requestUpstream(
         { method: 'HEAD', rawTarget: rawPath, headers },
         { maxBytes: 0, signal: asking.signal },
       );
@@ -74,7 +80,7 @@ export function createAudit({ logger, ask, upstreamAuthorization, now, maxKeptBy
   const begin: Audit['begin'] = async (exchange, operation, target) => {
     const change = changeOf(operation);
     if (change === null || exchange.res.destroyed) return null;
-    const old = change.tag === null || change.isV1 ? null : await askOldDigest(exchange, target);
+    const old = change.tag === null || change.isV1 ? null : await fetchOldDigest(exchange, target);
     let body: ObservedManifest | undefined;
     let isWritten = false;
 

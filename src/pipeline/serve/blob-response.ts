@@ -1,7 +1,7 @@
 import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { BlobName } from '../../registry/operation.ts';
-import type { Ask, AskedRequest } from '../../upstream/request.ts';
+import type { RequestUpstream, InternalRequest } from '../../upstream/request.ts';
 import { buildClientHeaders } from '../../upstream/response-headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { FilePart } from '../../storage/file-transfer.ts';
@@ -16,14 +16,14 @@ import type { UpstreamHeaders } from './request-for-upstream.ts';
 
 type StoredAnswerOptions = {
   readonly blobs: BlobStorage;
-  readonly ask: Ask;
+  readonly requestUpstream: RequestUpstream;
   readonly editsFor: EditsFor;
   readonly refusedBodies: RefusedBodies;
 };
 
 export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refusedBodies'> & {
   /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
-  readonly storage: Pick<StoredAnswerOptions, 'blobs' | 'ask'> | null;
+  readonly storage: Pick<StoredAnswerOptions, 'blobs' | 'requestUpstream'> | null;
   readonly upstreamHeaders: UpstreamHeaders;
 };
 
@@ -58,15 +58,15 @@ export function createStorageStage({
 async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
-  headers: AskedRequest['headers'],
-  { blobs, ask, editsFor, refusedBodies }: StoredAnswerOptions,
+  headers: InternalRequest['headers'],
+  { blobs, requestUpstream, editsFor, refusedBodies }: StoredAnswerOptions,
 ): Promise<boolean> {
   const { res, rawTarget } = exchange;
   const blob = await blobs.open(name);
   if (blob === null) return false;
   try {
     const head = await whileClientStays(exchange, (signal) =>
-      ask({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
+      requestUpstream({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
     ).catch(ignoreUnreadable);
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);

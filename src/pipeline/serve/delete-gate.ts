@@ -2,7 +2,7 @@ import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
 import { deleteConflictOf } from '../../registry/delete-conflict.ts';
 import { parseTarget } from '../../registry/target.ts';
-import type { Ask } from '../../upstream/request.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 import type { Exchange } from '../exchange.ts';
@@ -18,7 +18,7 @@ export type DeleteGate = {
    */
   alone(exchange: Exchange, operation: Operation, proceed: (alone: Alone) => Promise<void>): Promise<void>;
   /** The same way of asking upstream, past the gate. */
-  guardAsk(ask: Ask): Ask;
+  guardRequests(requestUpstream: RequestUpstream): RequestUpstream;
 };
 
 export type Alone = {
@@ -134,16 +134,16 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
         ? alone(exchange, race.repository, proceed)
         : proceed({ answered: () => {}, outlivesClient: () => false });
     },
-    guardAsk: (ask) => async (asked, fetchLimits) => {
+    guardRequests: (requestUpstream) => async (asked, fetchLimits) => {
       const race = deleteConflictOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
-      if (race?.kind !== 'other') return ask(asked, fetchLimits);
+      if (race?.kind !== 'other') return requestUpstream(asked, fetchLimits);
       const { repositories } = race;
       const { signal } = fetchLimits;
       const leave =
         activity.enter(repositories) ?? (await activity.wait(repositories, { ...limits, signal }));
       if (typeof leave === 'string') throw refuseHeld(leave, repositories);
       try {
-        const answer = await ask(asked, fetchLimits);
+        const answer = await requestUpstream(asked, fetchLimits);
         leave();
         return answer;
       } finally {

@@ -3,7 +3,7 @@ import type { AnnouncedWrite, AnswerCache } from '../../cache/answer-cache.ts';
 import type { Written } from '../../cache/cacheable.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
-import type { Engine, ForwardRequest } from '../../upstream/forward.ts';
+import type { Forwarder, ForwardRequest } from '../../upstream/forward.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { endAnswer } from '../error-response.ts';
@@ -17,7 +17,7 @@ import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 
 export type ForwardStageOptions = {
   readonly authenticator: Authenticator;
-  readonly engine: Engine;
+  readonly forwarder: Forwarder;
   readonly cache: AnswerCache | null;
   readonly gate: DeleteGate;
   readonly editsFor: EditsFor;
@@ -51,7 +51,7 @@ type OpenWay = Way & {
 };
 
 export function createForwardStage(options: ForwardStageOptions): ForwardStage {
-  const { authenticator, engine, cache, gate, editsFor, refusedBodies } = options;
+  const { authenticator, forwarder, cache, gate, editsFor, refusedBodies } = options;
   const { warnings, upstreamHeaders, maxBodyBytes } = options;
 
   const forward = async (
@@ -87,7 +87,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
     exchange.connection.readBody();
     if (exchange.expectation === 'continue') res.writeContinue();
     const edits = editsFor(exchange);
-    const forwarded = engine.forward({
+    const forwarded = forwarder.forward({
       req,
       res,
       rawTarget: way.rawTarget,

@@ -14,7 +14,7 @@ import { findNames, findTagOver } from './tag-reach.ts';
 export type DigestDeleteOptions = {
   readonly inSlot: InSlot;
   /** Asks upstream on behalf of a request. */
-  readonly withQuestions: WithQuestions;
+  readonly withTagLookup: WithTagLookup;
   readonly inquiries: TagInquiries;
   readonly known: KnownContents;
   readonly maxManifestBytes: number;
@@ -22,15 +22,15 @@ export type DigestDeleteOptions = {
   readonly patternOf: (repository: string, tag: string) => number | null;
 };
 
-export type WithQuestions = <T>(
+export type WithTagLookup = <T>(
   exchange: Exchange,
   authentication: Authentication,
   limitMs: number,
-  act: (questions: TagLookup) => Promise<T>,
+  act: (lookup: TagLookup) => Promise<T>,
 ) => Promise<T>;
 
 /** How long it may take to find out what the tags reach, and to look once more while others wait, in milliseconds. */
-const inquiryLimitMs = 30_000;
+const inspectionLimitMs = 30_000;
 export const heldLimitMs = 10_000;
 
 /**
@@ -38,7 +38,7 @@ export const heldLimitMs = 10_000;
  * is locked, so that nobody waits for it; what has changed since is asked under the lock, in which a new tag cannot appear.
  */
 export function createDigestDelete(options: DigestDeleteOptions) {
-  const { inSlot, withQuestions, inquiries } = options;
+  const { inSlot, withTagLookup, inquiries } = options;
   return async (
     {
       exchange,
@@ -52,11 +52,11 @@ export function createDigestDelete(options: DigestDeleteOptions) {
     const check = createCheck(options, change, refuse);
     const leave = await enter(inquiries, exchange, authentication);
     try {
-      await withQuestions(exchange, authentication, inquiryLimitMs, check);
-      await inSlot(exchange, change.repository, async (proceedInTurn) => {
-        await withQuestions(exchange, authentication, heldLimitMs, check);
+      await withTagLookup(exchange, authentication, inspectionLimitMs, check);
+      await inSlot(exchange, change.repository, async (proceedInSlot) => {
+        await withTagLookup(exchange, authentication, heldLimitMs, check);
         leave();
-        await proceedInTurn(proceed);
+        await proceedInSlot(proceed);
       });
     } finally {
       leave();
@@ -69,12 +69,12 @@ function createCheck(
   { known, maxManifestBytes, patternOf }: DigestDeleteOptions,
   { repository, digest, object }: Extract<TagChange, { kind: 'delete-digest' }>,
   refuse: (what: string, pattern: number) => OciError,
-): (questions: TagLookup) => Promise<void> {
+): (lookup: TagLookup) => Promise<void> {
   let names: ReadonlySet<string> | undefined;
-  return async (questions) => {
-    const tags = await questions.listTags(repository, (tag) => patternOf(repository, tag) !== null);
+  return async (lookup) => {
+    const tags = await lookup.listTags(repository, (tag) => patternOf(repository, tag) !== null);
     if (tags.length === 0) return;
-    const reach = { questions, known, repository, maxManifestBytes };
+    const reach = { lookup, known, repository, maxManifestBytes };
     names ??= await findNames(reach, digest, object === 'blob');
     const tag = await findTagOver(reach, names, tags);
     if (tag === null) return;

@@ -7,12 +7,12 @@ import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { parseTagPattern } from '../../policy/tag-pattern.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
-import { createDigestDelete, type WithQuestions } from './digest-delete.ts';
+import { createDigestDelete, type WithTagLookup } from './digest-delete.ts';
 import type { Exchange } from '../exchange.ts';
 import { createKnownContents } from './known-contents.ts';
 import { createRepositorySlots, type Proceed, type RepositorySlotOptions } from './repository-slot.ts';
 import { createTagInquiries } from './tag-inquiries.ts';
-import { openTagLookup, type TagQuestionsOptions } from './tag-lookup.ts';
+import { openTagLookup, type TagLookupOptions } from './tag-lookup.ts';
 import { createTagPush } from './tag-push.ts';
 
 /**
@@ -27,7 +27,7 @@ export type GuardTags = (
   proceed: Proceed,
 ) => Promise<void>;
 
-export type ImmutableTagsOptions = TagQuestionsOptions &
+export type ImmutableTagsOptions = TagLookupOptions &
   RepositorySlotOptions & {
     /** Patterns of immutable tags, as the configuration has them. */
     readonly patterns: readonly string[];
@@ -57,17 +57,17 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
     upstreamAuthorization ??
     (keepAuthorization ? (headerValues(req.rawHeaders, 'authorization')[0] ?? null) : null);
 
-  const withQuestions: WithQuestions = async (exchange, authentication, limitMs, act) => {
+  const withTagLookup: WithTagLookup = async (exchange, authentication, limitMs, act) => {
     const authorization = authorizationOf(exchange, authentication);
-    const questions = openTagLookup(options, exchange, authorization, limitMs);
+    const lookup = openTagLookup(options, exchange, authorization, limitMs);
     try {
-      return await act(questions);
+      return await act(lookup);
     } finally {
-      questions.close();
+      lookup.close();
     }
   };
   const { maxManifestBytes } = options;
-  const guarding = { inSlot, withQuestions, patternOf, maxManifestBytes };
+  const guarding = { inSlot, withTagLookup, patternOf, maxManifestBytes };
   const push = createTagPush(guarding);
   const deleteDigest = createDigestDelete({
     ...guarding,

@@ -14,7 +14,7 @@ export type ProceedInSlot = (forward: Proceed) => Promise<void>;
 export type InSlot = <T>(
   exchange: Exchange,
   repository: string,
-  act: (proceedInTurn: ProceedInSlot) => Promise<T>,
+  act: (proceedInSlot: ProceedInSlot) => Promise<T>,
 ) => Promise<T>;
 
 export type RepositorySlotOptions = {

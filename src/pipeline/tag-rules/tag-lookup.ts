@@ -1,16 +1,16 @@
 import { OciError } from '../../registry/error.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import { tagForm } from '../../registry/names/tag.ts';
-import type { Ask, Fetched } from '../../upstream/request.ts';
+import type { RequestUpstream, Fetched } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
 import { buildInternalHeaders } from '../serve/internal-request.ts';
 
-export type TagQuestionsOptions = {
-  readonly ask: Ask;
+export type TagLookupOptions = {
+  readonly requestUpstream: RequestUpstream;
   /** Of a larger manifest nothing is known, in bytes. */
   readonly maxManifestBytes: number;
   /** How many questions are asked because of one request, of those that count together. */
-  readonly maxQuestions: number;
+  readonly maxRequests: number;
   /** Of a longer list of tags, all its pages together, nothing is known, in bytes. */
   readonly maxListBytes: number;
 };
@@ -21,7 +21,7 @@ export type TagQuestionsOptions = {
  */
 export type TagLookup = {
   /** The registry's answer, whatever it is; null: it is larger than a manifest may be. */
-  ask(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
+  request(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
   /** What a tag names, asked by its path; null: nothing. `digest` null: upstream does not say which, as in the first protocol. */
   find(method: 'GET' | 'HEAD', path: string): Promise<{ readonly digest: string | null } | null>;
   /** Those tags of a repository that are wanted. */
@@ -37,7 +37,7 @@ export type TagLookup = {
  * @param limitMs how long all questions may take together, in milliseconds
  */
 export function openTagLookup(
-  { ask, maxManifestBytes, maxQuestions, maxListBytes }: TagQuestionsOptions,
+  { requestUpstream, maxManifestBytes, maxRequests, maxListBytes }: TagLookupOptions,
   exchange: Exchange,
   authorization: string | null,
   limitMs: number,
@@ -48,7 +48,7 @@ export function openTagLookup(
   const { signal } = asking;
   const stop = () => asking.abort();
   let isLate = false;
-  let questionsLeft = maxQuestions;
+  let requestsLeft = maxRequests;
   const timer = setTimeout(() => {
     isLate = true;
     stop();
@@ -56,18 +56,18 @@ export function openTagLookup(
   res.once('close', stop);
   if (res.destroyed) stop();
 
-  const question = async (
+  const sendRequest = async (
     method: 'GET' | 'HEAD',
     path: string,
     maxBytes: number,
   ): Promise<Fetched | null> => {
-    questionsLeft -= 1;
-    if (questionsLeft < 0)
+    requestsLeft -= 1;
+    if (requestsLeft < 0)
       throw unclear(
-        `that takes more than the ${maxQuestions} requests to the registry that limits.tagQuestions allows. What was learned is kept, so try again; if the repository has more immutable tags than that, raise the limit`,
+        `that takes more than the ${maxRequests} requests to the registry that limits.tagQuestions allows. What was learned is kept, so try again; if the repository has more immutable tags than that, raise the limit`,
       );
     try {
-      return await ask({ method, rawTarget: path, headers }, { maxBytes, signal });
+      return await requestUpstream({ method, rawTarget: path, headers }, { maxBytes, signal });
     } catch (error) {
       if (isLate)
         throw new OciError('GATEWAY_TIMEOUT', `The registry did not say within ${limitMs} ms ${whatFor}.`);
@@ -77,7 +77,7 @@ export function openTagLookup(
 
   /** Null: there is no such thing. */
   const get = async (method: 'GET' | 'HEAD', path: string, maxBytes: number): Promise<Fetched | null> => {
-    const answer = await question(method, path, maxBytes);
+    const answer = await sendRequest(method, path, maxBytes);
     if (answer === null) throw unclear(`the registry's answer has more than ${maxBytes} bytes`);
     if (answer.status === 404) return null;
     if (answer.status !== 200)
@@ -86,7 +86,7 @@ export function openTagLookup(
   };
 
   return {
-    ask: (method, path) => question(method, path, maxManifestBytes),
+    request: (method, path) => sendRequest(method, path, maxManifestBytes),
     find: async (method, path) => {
       const found = await get(method, path, maxManifestBytes);
       return found && { digest: readDigest(found.rawHeaders) };
@@ -96,7 +96,7 @@ export function openTagLookup(
       const tags: string[] = [];
       let bytesLeft = maxListBytes;
       for (let query: string | null = ''; query !== null;) {
-        const page = await question('GET', path + query, bytesLeft);
+        const page = await sendRequest('GET', path + query, bytesLeft);
         if (page === null)
           throw unclear(
             `its list of tags has more than the ${maxListBytes} bytes that limits.tagListBytes allows`,
@@ -113,7 +113,7 @@ export function openTagLookup(
       }
       return tags;
     },
-    end: () => (isLate ? 'late' : signal.aborted ? 'gone' : questionsLeft < 0 ? 'exhausted' : null),
+    end: () => (isLate ? 'late' : signal.aborted ? 'gone' : requestsLeft < 0 ? 'exhausted' : null),
     close: () => {
       clearTimeout(timer);
       res.off('close', stop);

@@ -7,13 +7,13 @@ import { hasFormType } from '../../upstream/request-headers.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { Exchange } from '../exchange.ts';
 import { readPushedDigest } from '../serve/pushed-digest.ts';
-import { heldLimitMs, type WithQuestions } from './digest-delete.ts';
+import { heldLimitMs, type WithTagLookup } from './digest-delete.ts';
 import type { InSlot, Proceed } from './repository-slot.ts';
 import type { TagLookup } from './tag-lookup.ts';
 
 export type TagPushOptions = {
   readonly inSlot: InSlot;
-  readonly withQuestions: WithQuestions;
+  readonly withTagLookup: WithTagLookup;
   readonly maxManifestBytes: number;
   /** The number of the pattern by which a tag is immutable; null: it is not. */
   readonly patternOf: (repository: string, tag: string) => number | null;
@@ -37,7 +37,7 @@ type ImmutableTag = { readonly tag: string; readonly pattern: number };
 /**
  * Creates what forwards a push unless it would move an immutable tag. The same manifest once more is answered here: it changes nothing.
  */
-export function createTagPush({ inSlot, withQuestions, maxManifestBytes, patternOf }: TagPushOptions) {
+export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, patternOf }: TagPushOptions) {
   return async (
     { exchange, target, authentication, mayOverwrite, proceed }: PushRequest,
     { repository, digest, tag, queryTags, isV1 }: Extract<TagChange, { kind: 'push' }>,
@@ -55,18 +55,18 @@ export function createTagPush({ inSlot, withQuestions, maxManifestBytes, pattern
         'BAD_REQUEST',
         'A push that names tags in its query has to name a digest in its path.',
       );
-    const existing = await inSlot(exchange, repository, async (proceedInTurn) => {
+    const existing = await inSlot(exchange, repository, async (proceedInSlot) => {
       // Who may overwrite waits for a turn, too: whoever has found a tag absent is not to find it there afterwards.
       const found = mayOverwrite
         ? null
-        : await withQuestions(exchange, authentication, heldLimitMs, (questions) =>
-            findOther(questions, immutable, digest, (each) =>
+        : await withTagLookup(exchange, authentication, heldLimitMs, (lookup) =>
+            findOther(lookup, immutable, digest, (each) =>
               isV1
                 ? (['GET', target.rawPath] as const)
                 : (['HEAD', `/v2/${repository}/manifests/${each}`] as const),
             ),
           );
-      if (found === null) await proceedInTurn(proceed);
+      if (found === null) await proceedInSlot(proceed);
       return found;
     });
     if (existing === null) return;
@@ -79,13 +79,13 @@ export function createTagPush({ inSlot, withQuestions, maxManifestBytes, pattern
 
 /** The first of the tags that exists, and does not name this very digest; null: none. */
 async function findOther(
-  questions: TagLookup,
+  lookup: TagLookup,
   tags: readonly ImmutableTag[],
   digest: string | null,
-  questionFor: (tag: string) => readonly ['GET' | 'HEAD', string],
+  requestFor: (tag: string) => readonly ['GET' | 'HEAD', string],
 ): Promise<(ImmutableTag & { readonly digest: string | null }) | null> {
   for (const each of tags) {
-    const found = await questions.find(...questionFor(each.tag));
+    const found = await lookup.find(...requestFor(each.tag));
     if (found !== null && (digest === null || found.digest !== digest))
       return { ...each, digest: found.digest };
   }

@@ -15,7 +15,7 @@ import { readDigest, type TagLookup } from './tag-lookup.ts';
  */
 
 export type TagReachOptions = {
-  readonly questions: TagLookup;
+  readonly lookup: TagLookup;
   readonly known: KnownContents;
   readonly repository: string;
   readonly maxManifestBytes: number;
@@ -41,7 +41,7 @@ export async function findTagOver(
   names: ReadonlySet<string>,
   tags: readonly string[],
 ): Promise<string | null> {
-  const { questions, repository } = options;
+  const { lookup, repository } = options;
   const seen = new Set<string>();
   const unanswered: OciError[] = [];
   const waiting: Step[] = [];
@@ -60,7 +60,7 @@ export async function findTagOver(
   const { moved, unmoved } = await lookAgain(options, tags);
   for (const { tag, manifest } of unmoved) if (reaches(tag, manifest)) return tag;
   waiting.push(...moved.map((tag) => ({ tag, reference: tag })));
-  while (waiting.length > 0 && unanswered.length < maxUnanswered && questions.end() === null) {
+  while (waiting.length > 0 && unanswered.length < maxUnanswered && lookup.end() === null) {
     const steps = waiting.splice(0, manifestsAtOnce);
     const answers = await Promise.all(steps.map((step) => look(options, step)));
     for (const [i, answer] of answers.entries()) {
@@ -72,13 +72,13 @@ export async function findTagOver(
   const [first] = unanswered;
   if (first) throw first;
   const [next] = waiting;
-  if (next) throw unanswerable(next, repository, 'there was no time left to ask', 'GATEWAY_TIMEOUT');
+  if (next) throw unanswerable(next, repository, 'there was no time left', 'GATEWAY_TIMEOUT');
   return null;
 }
 
 /** Which tags still name what they did, of which the content is known; the others have to be read. */
 async function lookAgain(
-  { questions, known, repository }: TagReachOptions,
+  { lookup, known, repository }: TagReachOptions,
   tags: readonly string[],
 ): Promise<{ moved: string[]; unmoved: { tag: string; manifest: KnownManifest }[] }> {
   const remembered = tags.filter((tag) => known.lastDigest(repository, tag) !== undefined);
@@ -86,8 +86,8 @@ async function lookAgain(
   for (let i = 0; i < remembered.length; i += headsAtOnce) {
     await Promise.all(
       remembered.slice(i, i + headsAtOnce).map(async (tag) => {
-        const answer = await settle(questions, () =>
-          questions.ask('HEAD', `/v2/${repository}/manifests/${tag}`),
+        const answer = await settle(lookup, () =>
+          lookup.request('HEAD', `/v2/${repository}/manifests/${tag}`),
         );
         if (answer === null || answer instanceof OciError || answer.status !== 200) return;
         const manifest = known.find(readDigest(answer.rawHeaders) ?? '');
@@ -101,13 +101,13 @@ async function lookAgain(
 
 /** Looks at what a step leads to. A digest's bytes are never other ones, so what is known of them is not asked again. */
 async function look(options: TagReachOptions, step: Step): Promise<Answered> {
-  const { questions, known, repository, maxManifestBytes } = options;
+  const { lookup, known, repository, maxManifestBytes } = options;
   const { tag, reference } = step;
   const isTag = tag === reference;
   const before = isTag ? undefined : known.find(reference);
   if (before) return before;
-  const answer = await settle(questions, () =>
-    questions.ask('GET', `/v2/${repository}/manifests/${reference}`),
+  const answer = await settle(lookup, () =>
+    lookup.request('GET', `/v2/${repository}/manifests/${reference}`),
   );
   if (answer === null) {
     const what = `it has more than ${maxManifestBytes} bytes (limits.manifestBytes)`;
@@ -134,11 +134,11 @@ async function look(options: TagReachOptions, step: Step): Promise<Answered> {
  * layers like that. Gives null when that cannot be told.
  */
 async function lookAtBlob(
-  { questions, known, repository, maxManifestBytes }: TagReachOptions,
+  { lookup, known, repository, maxManifestBytes }: TagReachOptions,
   digest: string,
 ): Promise<KnownManifest | null> {
   const path = `/v2/${repository}/blobs/${digest}`;
-  const head = await settle(questions, () => questions.ask('HEAD', path));
+  const head = await settle(lookup, () => lookup.request('HEAD', path));
   if (head === null || head instanceof OciError || head.status !== 200) return null;
   const length = Number(headerValues(head.rawHeaders, 'content-length')[0] ?? NaN);
   if (length > maxManifestBytes) {
@@ -147,7 +147,7 @@ async function lookAtBlob(
     known.add(leaf, [digest]);
     return leaf;
   }
-  const answer = await settle(questions, () => questions.ask('GET', path));
+  const answer = await settle(lookup, () => lookup.request('GET', path));
   if (answer === null || answer instanceof OciError || answer.status !== 200) return null;
   const { manifest, computed } = readManifest(answer);
   if (!computed.includes(digest)) return null;
@@ -157,17 +157,17 @@ async function lookAtBlob(
 
 /** Gives all digests of what is to be deleted, by whichever algorithm it is named. @throws OciError when the registry does not say. */
 export async function findNames(
-  { questions, known, repository }: Omit<TagReachOptions, 'maxManifestBytes'>,
+  { lookup, known, repository }: Omit<TagReachOptions, 'maxManifestBytes'>,
   digest: string,
   isBlob: boolean,
 ): Promise<ReadonlySet<string>> {
   const own = digest.toLowerCase();
   const before = known.find(own);
   if (before) return new Set([own, ...before.digests]);
-  const answer = await questions.ask('GET', `/v2/${repository}/manifests/${digest}`);
+  const answer = await lookup.request('GET', `/v2/${repository}/manifests/${digest}`);
   if (answer?.status === 200) return new Set([own, ...readManifest(answer).manifest.digests]);
   if (answer?.status === 404 && !isBlob) return new Set([own]);
-  const head = await questions.ask('HEAD', `/v2/${repository}/blobs/${digest}`);
+  const head = await lookup.request('HEAD', `/v2/${repository}/blobs/${digest}`);
   if (head?.status === 404) return new Set([own]);
   if (head?.status === 200) return new Set([own, ...namedInHead(head)]);
   if (head?.status === 400)
@@ -197,12 +197,12 @@ function namedInHead({ rawHeaders }: Fetched): string[] {
   return headerValues(rawHeaders, 'docker-content-digest').map((digest) => digest.toLowerCase());
 }
 
-/** Gives the registry's failure as a value, so that the others are still asked, or a tag can be named. @throws OciError when the client has left, or there are no questions left */
-async function settle<T>(questions: Pick<TagLookup, 'end'>, ask: () => Promise<T>): Promise<T | OciError> {
+/** Gives the registry's failure as a value, so that the others are still asked, or a tag can be named. @throws OciError when the client has left, or there are no lookup left */
+async function settle<T>(lookup: Pick<TagLookup, 'end'>, act: () => Promise<T>): Promise<T | OciError> {
   try {
-    return await ask();
+    return await act();
   } catch (error) {
-    const end = questions.end();
+    const end = lookup.end();
     if (end === 'gone' || end === 'exhausted' || !(error instanceof OciError)) throw error;
     return error;
   }

@@ -10,7 +10,7 @@ import { principalText } from '../../../registry/principal.ts';
 import { headerPairs } from '../../../http/raw-headers.ts';
 import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/lists/search.ts';
 import type { CanonicalTarget } from '../../../registry/target.ts';
-import type { Ask, AskedRequest, Fetched } from '../../../upstream/request.ts';
+import type { RequestUpstream, InternalRequest, Fetched } from '../../../upstream/request.ts';
 import { writeWholeHead } from '../../serve/cache-response.ts';
 import { collectCatalog, type Refused } from './catalog.ts';
 import { whileClientStays } from '../../while-client-stays.ts';
@@ -36,12 +36,12 @@ export type AnswerListing = (
     readonly kind: ListingKind;
     /** Null: nothing is shown, and upstream is not asked. */
     readonly shows: ((repository: string) => boolean) | null;
-    readonly headers: AskedRequest['headers'];
+    readonly headers: InternalRequest['headers'];
   },
 ) => Promise<number>;
 
 export type ListingsOptions = {
-  readonly ask: Ask;
+  readonly requestUpstream: RequestUpstream;
   readonly cursors: PageCursors;
   readonly editsFor: EditsFor;
   /** How many parts of upstream's list are read for one answer. */
@@ -88,7 +88,7 @@ export function createListings(options: ListingsOptions): AnswerListing {
 }
 
 /** Creates what puts a list together; its result gives the answer, upstream's own where that is an error. */
-function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions) {
+function createCollect({ requestUpstream, cursors, maxPages, maxPageBytes }: ListingsOptions) {
   return async (
     target: CanonicalTarget,
     { kind, shows, headers }: Listing,
@@ -107,7 +107,7 @@ function createCollect({ ask, cursors, maxPages, maxPageBytes }: ListingsOptions
         const answer =
           shows === null
             ? describeNothing(kind, target)
-            : await ask(request, { maxBytes: maxPageBytes, signal });
+            : await requestUpstream(request, { maxBytes: maxPageBytes, signal });
         if (answer === null) throw unreadable(`it has more than ${maxPageBytes} bytes`);
         if (answer.status >= 400) return { refused: answer };
         if (answer.status !== 200) throw unreadable(`its status is ${answer.status}`);
