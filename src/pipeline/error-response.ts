@@ -6,10 +6,10 @@ import type { RefusedBodies } from './refused-bodies.ts';
 
 const ambiguous: ReadonlySet<OciErrorCode> = new Set(['BAD_REQUEST', 'LENGTH_REQUIRED']);
 
-/** Another front door may be there by then, or this one again. */
+/** By then another Tidegate may serve, or this one again. */
 const retryAfterDrainSeconds = 10;
 
-/** The 503 for a request that comes after the end has begun. */
+/** The 503 for a request that arrives during the drain. */
 export function draining(): OciError {
   return new OciError('UNAVAILABLE', 'Tidegate is shutting down; try again in a moment.', {
     headers: { 'Retry-After': String(retryAfterDrainSeconds) },
@@ -20,7 +20,7 @@ export function draining(): OciError {
 export function writeErrorHead(exchange: Exchange, error: OciError): Buffer | undefined {
   const { req, res } = exchange;
   const body = Buffer.from(formatErrorBody(error.code, error.message, exchange.id, error.oauth));
-  // After a request that could be read in two ways, what follows on the connection is not to be believed.
+  // After an ambiguous request, the rest of the connection cannot be trusted.
   if (!req.complete || ambiguous.has(error.code) || exchange.connection.isCostly())
     res.shouldKeepAlive = false;
   // The reason is given: after a failed writeHead Node would take the one that it refused there.

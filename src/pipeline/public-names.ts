@@ -3,9 +3,9 @@ import { canonicalHost, isSameAddress, parseWebAddress } from '../http/web-addre
 import type { LocationNames } from '../upstream/location.ts';
 import type { Exchange } from './exchange.ts';
 
-/** Knows all names of the front door. */
+/** Knows all public names of Tidegate. */
 export type PublicNames = {
-  /** What a Location in the answer to this request may lead to. */
+  /** The targets that a Location in the answer to this request may have. */
   readonly locationNames: (exchange: Pick<Exchange, 'host' | 'publicName'>) => LocationNames;
 };
 
@@ -53,7 +53,7 @@ export function createPublicNames({
           (isCertified(address.host) && parseUploadSession(path) !== null) ||
           (hosts.has(address.host) && isOurPort && isRegistryPath(path));
         if (!isOurs) return 'elsewhere';
-        // A Host that the certificate does not have is hardly the client's: a proxy that says nothing else has put it there.
+        // A Host that is not in the certificate is hardly the client's: a proxy without forwarded fields has set it.
         return isTold || (named !== null && isCertified(named.host)) ? 'here' : 'fixed';
       },
     }),

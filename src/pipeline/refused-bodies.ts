@@ -1,10 +1,10 @@
-/** What is still read of bodies whose requests have been answered. */
+/** The reading of bodies whose requests have been answered. */
 export type RefusedBodies = {
   /** How much of one, in bytes. */
   readonly maxBytes: number;
   /** For how long, in milliseconds. */
   readonly timeoutMs: number;
-  /** Begins to read one, unless too many are being read; gives what ends that, or null. */
+  /** Begins to read one, unless too many are being read; returns a function that ends it, or null. */
   begin(): (() => void) | null;
 };
 

@@ -2,7 +2,7 @@ import type { ResponseEdits } from '../upstream/response-headers.ts';
 import type { Exchange } from './exchange.ts';
 import type { PublicNames } from './public-names.ts';
 
-/** Gives what upstream's answer to a request is given on its way out, by what is known of the request at that moment. */
+/** Chooses the edits of upstream's answer, from what is known of the request at that moment. */
 export type EditsFor = (exchange: Exchange) => ResponseEdits;
 
 export function createEditsFor({

@@ -4,14 +4,14 @@ import { principalText } from '../registry/principal.ts';
 import type { Exchange } from './exchange.ts';
 import { announcesBody } from './framing.ts';
 
-/** When a client that has too many uploads under way is to come again, in seconds. */
+/** The Retry-After for a client with too many uploads, in seconds. */
 const retryAfterS = 5;
 
 /**
- * Creates what lets a request through that is no upload, or whose user (whose address, where nobody said who asks) has fewer uploads under way than `maxPerUser`. An upload is a
- * request with a body other than a manifest; it ends with its answer.
+ * Limits concurrent uploads per user (per address for anonymous clients). An upload is a request with a body other than
+ * a manifest; it ends with its answer.
  *
- * @param onRefused called for each that is refused
+ * @param onRefused called for each refused upload
  */
 export function createUploadLimit(
   maxPerUser: number,

@@ -4,11 +4,11 @@ import { headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { findForeignPlace, type LocationNames } from '../upstream/location.ts';
 import type { Exchange } from './exchange.ts';
 
-/** Says in the log what an answer of upstream shows to be configured wrongly. */
+/** Warns of wrong settings that upstream's answers reveal. */
 export type UpstreamWarnings = {
   /** For a 401. */
   challenge(exchange: Exchange): void;
-  /** For what a push is answered: clients would go on at another place, without the front door, or fail. A redirect may lead anywhere. */
+  /** For a push: clients would continue at another place, without Tidegate, or fail. A redirect may lead anywhere. */
   foreignPlace(exchange: Exchange, rawHeaders: RawHeaders, names: LocationNames): void;
 };
 

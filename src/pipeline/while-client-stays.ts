@@ -1,6 +1,6 @@
 import type { Exchange } from './exchange.ts';
 
-/** Does something for a client, and ends it when the client leaves; gives null then. */
+/** Acts for a client, and aborts when the client leaves; returns null then. */
 export async function whileClientStays<T>(
   { res }: Exchange,
   act: (signal: AbortSignal) => Promise<T>,

@@ -7,15 +7,15 @@ import type { RefusedBodies } from './refused-bodies.ts';
 
 /** Room for answers that are held whole, in bytes. */
 export type AnswerRoom = {
-  /** Takes some; gives false when there is not so much. */
+  /** Reserves bytes; false if there are too few. */
   take(bytes: number): boolean;
   give(bytes: number): void;
 };
 
-/** Sends answers that are held whole, and bounds what is held for clients that read slowly. */
+/** Sends answers that are held whole, and limits what is held for slow clients. */
 export type WholeAnswers = {
   readonly room: AnswerRoom;
-  /** Keeps room for a body until the answer is over, once for all who are sent the same; gives false when there is none. */
+  /** Reserves room for a body until its answer ends, once for all who get the same; false if there is none. */
   hold(res: ServerResponse, body: Buffer): boolean;
   /** Sends the body of an answer whose head is written, and ends it. */
   send(exchange: Exchange, body: Buffer | undefined): void;
@@ -27,14 +27,14 @@ export type WholeAnswersOptions = {
   readonly refusedBodies: RefusedBodies;
 };
 
-/** A body up to this is not counted, and written at once, in bytes: it is about what a connection costs anyway. */
+/** A body up to this size is not counted, and written at once, in bytes: it takes about as much as a connection. */
 const smallBytes = 16 * 1024;
-/** When a client whose list found no room is to come again, in seconds. */
+/** The Retry-After for a list that found no room, in seconds. */
 const retryAfterS = 5;
 
 export function createWholeAnswers({ maxBytes, refusedBodies }: WholeAnswersOptions): WholeAnswers {
   let usedBytes = 0;
-  /** How many are being sent a body. */
+  /** How many clients are being sent each body. */
   const holders = new Map<Buffer, number>();
 
   const room: AnswerRoom = {
@@ -71,7 +71,7 @@ export function createWholeAnswers({ maxBytes, refusedBodies }: WholeAnswersOpti
   return { room, hold, send };
 }
 
-/** The 503 for a list that nobody can be sent just now. */
+/** The 503 for a list without room. */
 export function noRoom(): OciError {
   return new OciError(
     'UNAVAILABLE',

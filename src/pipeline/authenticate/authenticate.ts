@@ -14,23 +14,23 @@ import {
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 import type { Exchange } from '../exchange.ts';
 
-/** Who asks, once it is known. */
+/** The result of authentication. */
 export type Authentication = {
   readonly principal: Principal;
-  /** Nobody said, on a route that is not open to everyone: only a policy can let it pass. */
+  /** No credentials, on a route that is not open to everyone: only a policy can allow it. */
   readonly isAnonymous: boolean;
-  /** Whether the client's Authorization is upstream's to read. */
+  /** Whether the client's Authorization is forwarded to upstream. */
   readonly keepAuthorization: boolean;
-  /** What the token allows that the request came with; null: it came with none, and only the policy decides. */
+  /** The scopes of the request's token; null: no token, so only the policy decides. */
   readonly scopes: readonly Scope[] | null;
 };
 
 export type AuthenticateOptions = VersionCheckAgents & {
   readonly authenticator: Authenticator;
   readonly challenge: Challenge;
-  /** Whether a policy is asked what those may do who do not say who they are; they are refused otherwise. */
+  /** Whether a policy decides about anonymous clients; otherwise they are refused. */
   readonly allowsAnonymous: boolean;
-  /** How long the answer to an attempt that is locked out is held back, in milliseconds. */
+  /** The delay of the answer to a locked-out attempt, in milliseconds. */
   readonly lockedOutDelayMs: number;
   readonly versionCheck: VersionCheckMode;
 };
@@ -42,7 +42,7 @@ const everyone: Authentication = {
   scopes: null,
 };
 
-/** Finds out who asks. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
+/** Authenticates a request. @throws OciError UNAUTHORIZED, TOOMANYREQUESTS, or UNAVAILABLE when undecided. */
 export type Authenticate = (
   exchange: Exchange,
   operation: Pick<Operation, 'kind'>,
@@ -50,7 +50,7 @@ export type Authenticate = (
   authorization?: readonly string[],
 ) => Promise<Authentication>;
 
-/** Creates the stage that finds out who asks. */
+/** Creates the authentication stage. */
 export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   const { authenticator, challenge } = options;
   return async (
@@ -100,7 +100,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   };
 }
 
-/** Waits so long, or until the client leaves. */
+/** Waits for this time, or until the client leaves. */
 async function holdBack(res: ServerResponse, delayMs: number): Promise<void> {
   if (delayMs === 0 || res.destroyed) return;
   await new Promise<void>((resolve) => {

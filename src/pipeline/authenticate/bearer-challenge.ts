@@ -6,14 +6,14 @@ import { hostPattern } from '../../http/web-address.ts';
 import type { Challenge } from './challenge.ts';
 
 /**
- * Asks for a token (distribution, "Token Authentication Specification"; RFC 6750 section 3) where registry clients ask for
- * something, under /v2/; elsewhere, and to a client that does not say by which name it came, the challenge is `basic`.
+ * Challenges for a token (distribution, "Token Authentication Specification"; RFC 6750 section 3) under /v2/, where
+ * registry clients send requests. Elsewhere, and without a known host name, the challenge is `basic`.
  */
 export function createBearerChallenge(service: string, basic: Challenge): Challenge {
   return (exchange, fault) => {
     const { operation } = exchange;
     const { scheme, authority } = exchange.publicName;
-    // What stands between quotes must not end them; a request with such a Host has been refused before.
+    // A quoted string must not contain quotes; a request with such a Host has been refused before.
     if (operation === null || !isOfV2(operation) || authority === null || !hostPattern.test(authority))
       return basic(exchange, fault);
     const scope = findPermissions(operation).map(scopeOf).map(formatScope).join(' ');
@@ -42,7 +42,7 @@ function isOfV2(operation: Operation): boolean {
   }
 }
 
-/** All that a request needs in repositories, a mount's source included. */
+/** The permissions that a request needs, including a mount's source. */
 function findPermissions(operation: Operation): Permission[] {
   const access = accessOf(operation);
   if (access?.kind !== 'repository') return [];

@@ -1,10 +1,10 @@
 import { OciError } from '../../registry/error.ts';
 import type { Exchange } from '../exchange.ts';
 
-/** What is wrong with the token that a request came with (RFC 6750 section 3.1). */
+/** The fault of a request's token (RFC 6750 section 3.1). */
 export type TokenFault = 'invalid_token' | 'insufficient_scope';
 
-/** The header fields that tell a client how to say who it is. */
+/** The header fields of a challenge. */
 export type Challenge = (exchange: Exchange, fault?: TokenFault) => Record<string, string>;
 
 /** Asks for a name and a password (RFC 7617). */

@@ -31,7 +31,7 @@ function readBody(
   { maxBytes, timeoutMs }: { readonly maxBytes: number; readonly timeoutMs: number },
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const body = createCollectedBytes(); // not a list, in which each byte of a body that comes byte by byte would be a buffer
+    const body = createCollectedBytes(); // not a list, in which each byte of a slow body would be a buffer
     const finish = (error: OciError | null) => {
       clearTimeout(timer);
       req.off('data', take).off('end', end).off('close', leave);

@@ -8,7 +8,7 @@ import { recordPrincipal, type Exchange } from '../exchange.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
 import { createTokenOrders, type TokenOrderOptions } from './token-order.ts';
 
-/** Answers a request for a token; false: it is none. @throws OciError */
+/** Answers a token request; false: it is not one. @throws OciError */
 export type AnswerToken = (exchange: Exchange, target: CanonicalTarget) => Promise<boolean>;
 
 export type TokenEndpointOptions = TokenOrderOptions & {
@@ -47,7 +47,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
   };
 }
 
-/** What of the scopes the policy allows now; at use it is asked once more. */
+/** The scopes that the policy allows now; it is checked again at each use. */
 function cutToPolicy(scopes: readonly Scope[], policy: Policy | null, principal: Principal): Scope[] {
   return scopes.flatMap((scope) => {
     if (scope.type === 'registry') return [scope];

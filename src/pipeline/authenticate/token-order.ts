@@ -11,25 +11,25 @@ export type TokenOrderOptions = {
   readonly tokens: Pick<RegistryTokens, 'verifyRefresh'>;
   readonly service: string;
   /**
-   * Whether the keys outlive this process. If not, who asks with a GET gets no refresh token: `docker login` does, keeps it in
-   * place of the password, and would have nothing after the next start.
+   * Whether the keys outlive this process. If not, a GET gets no refresh token: `docker login` would keep it in place
+   * of the password, and it would fail after a restart.
    */
   readonly keepsKeys: boolean;
-  /** Finds out who asks by a password, or by nothing. */
+  /** Authenticates by password, or as anonymous. */
   readonly authenticate: Authenticate;
   readonly authenticator: Pick<Authenticator, 'hashOf'>;
   readonly maxFormBytes: number;
   readonly formTimeoutMs: number;
 };
 
-/** What a client asks for. */
+/** A token request. */
 export type TokenOrder = {
   readonly subject: TokenSubject;
   readonly scopes: readonly Scope[];
   readonly wantsRefreshToken: boolean;
 };
 
-/** Reads what a client asks for, from the query of a GET or the form of a POST, and finds out whom it is for. @throws OciError */
+/** Parses a token request, from the query of a GET or the form of a POST, and authenticates it. @throws OciError */
 export type ReadTokenOrder = (exchange: Exchange, target: CanonicalTarget) => Promise<TokenOrder>;
 
 export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
@@ -91,9 +91,9 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
     }
   };
 
-  /** As if they had come in Authorization: the same checks, lock-outs and memory. */
+  /** Authenticates them as if they had come in Authorization: the same checks, lock-outs and cache. */
   const logIn = async (exchange: Exchange, name: string, password: string): Promise<TokenSubject> => {
-    // RFC 7617 section 2: the first colon would end the name, and the rest be taken for the password.
+    // RFC 7617 section 2: the first colon ends the name, and the rest would be read as the password.
     const text = name.includes(':') ? '' : `${name}:${password}`;
     const value = `Basic ${Buffer.from(text).toString('base64')}`;
     try {
@@ -108,7 +108,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
     exchange.method === 'GET' ? readQuery(exchange, target) : readPosted(exchange);
 }
 
-/** Makes the error of the one who asked: of OAuth2 for a form. */
+/** Creates the error in the form of the request: of OAuth2 for a form. */
 type Refuse = (error: OauthError, sentence: string) => OciError;
 
 function oauthError(oauth: OauthError, sentence: string): OciError {

@@ -12,7 +12,7 @@ import { credentialsNeeded, type Challenge } from './challenge.ts';
 const bearerForm = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
 const bearerScheme = /^bearer(?: |$)/i;
 
-/** Lets tokens say who asks; whoever brings none is `authenticate`'s. */
+/** Authenticates by token; requests without one go to `authenticate`. */
 export function authenticateTokens(
   authenticate: Authenticate,
   {
@@ -23,7 +23,7 @@ export function authenticateTokens(
   }: {
     tokens: Pick<RegistryTokens, 'verify'>;
     challenge: Challenge;
-    /** Whether a policy is asked what those may do who do not say who they are. */
+    /** Whether a policy decides about anonymous clients; otherwise they are refused. */
     allowsAnonymous: boolean;
     versionCheck: VersionCheckMode;
   },
@@ -54,7 +54,7 @@ export function authenticateTokens(
   };
 }
 
-/** Holds tokens to what they allow, besides the policy: `authorize` decides first, and null allows everything. */
+/** Restricts tokens to their scopes, besides the policy: `authorize` decides first, and null allows everything. */
 export function authorizeTokens(
   authorize: Authorize | null,
   { challenge }: { challenge: Challenge },

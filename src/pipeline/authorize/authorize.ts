@@ -13,18 +13,21 @@ import type { Exchange } from '../exchange.ts';
 import type { AnswerListing } from './catalog/listings.ts';
 import { unknownUpload, type UploadOwners } from './upload-owners.ts';
 
-/** What of a request goes on to upstream. */
+/** The changes to an authorized request. */
 export type AuthorizedRequest = {
   readonly rawTarget: string;
-  /** Whether a form in the body, which upstream would read as if it stood in the query, is to be taken for plain bytes. */
+  /** Whether to hide that the body is a form, which upstream would read like the query. */
   readonly hidesForm: boolean;
   /** See ResponseEdits; left out: none is edited. */
   readonly editLocation?: (location: string) => string;
-  /** Gives the answer in upstream's place, and upstream's status, as AnswerListing does; left out: upstream gives it. */
+  /** Answers in place of upstream, and returns the status; left out: upstream answers. */
   readonly list?: (headers: InternalRequest['headers']) => Promise<number>;
 };
 
-/** Decides whether who asks may have what the request asks for. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or BLOB_UPLOAD_UNKNOWN. */
+/**
+ * Decides whether the principal may send the request. @throws OciError UNAUTHORIZED, DENIED, NAME_UNKNOWN or
+ * BLOB_UPLOAD_UNKNOWN.
+ */
 export type Authorize = (
   exchange: Exchange,
   operation: Operation,
@@ -32,7 +35,7 @@ export type Authorize = (
   authentication: Authentication,
 ) => AuthorizedRequest;
 
-/** Creates the stage that asks the policy. Nothing is looked up anywhere before it has said yes. */
+/** Creates the authorization stage. Nothing is looked up anywhere before it has allowed the request. */
 export function createAuthorize({
   policy,
   challenge,
@@ -102,8 +105,8 @@ function mayPull(policy: Policy, principal: Principal, repository: string): bool
 }
 
 /**
- * A blob may be mounted only from where its bytes may be pulled; without a source named, a registry would look for it in all
- * repositories. The mount is left out then, and the client uploads the blob.
+ * A blob may be mounted only from a repository that may be pulled. Without a source, a registry would search all
+ * repositories. Otherwise the mount is removed, and the client uploads the blob.
  */
 function startUpload(
   target: CanonicalTarget,

@@ -6,15 +6,18 @@ import { readQueryField } from '../../registry/query.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import { deriveKey, type Secrets } from './derived-key.ts';
 
-/** Keeps upload sessions to those who opened them, by a mark in the query of each session's URL; nothing is remembered. */
+/** Restricts upload sessions to those who opened them, by a mark in the query of each session's URL. Remembers nothing. */
 export type UploadOwners = {
   /**
-   * Marks a Location that leads to an upload session of this front door as the principal's; any other stays as it is.
+   * Marks a Location of an upload session here as the principal's; any other stays as it is.
    * @param location a relative reference (RFC 3986 section 4.2), or what follows the authority of an absolute one
    * @param requestPath what it is relative to
    */
   mark(location: string, requestPath: string, principal: Principal): string;
-  /** Gives the request target without the mark, byte for byte otherwise; null unless it has exactly one, and that is the principal's. */
+  /**
+   * Returns the request target without the mark, otherwise unchanged; null unless it has exactly one, which is the
+   * principal's.
+   */
   unmark(target: CanonicalTarget, principal: Principal): string | null;
 };
 
@@ -23,7 +26,7 @@ const origin = 'http://front.door';
 
 export function createUploadOwners(secrets: Secrets): UploadOwners {
   const keys = secrets.map((secret) => deriveKey(secret, 'upload owner'));
-  /** One signature by each key; none for what is no upload session. */
+  /** A signature by each key; none for anything but an upload session. */
   const sign = (path: string, principal: Principal): string[] => {
     const upload = parseUploadSession(path);
     if (upload === null) return [];
@@ -40,7 +43,7 @@ export function createUploadOwners(secrets: Secrets): UploadOwners {
       return `${beforeFragment}${separator}${fieldName}=${owner}${fragment}`;
     },
     unmark: ({ raw, rawPath, path }, principal) => {
-      // Clients write the query anew, in another order, when they add the digest.
+      // Clients rewrite the query, in another order, when they add the digest.
       const texts = raw === rawPath ? [] : raw.slice(rawPath.length + 1).split('&');
       const isMark = (text: string) => readQueryField(text).name === fieldName;
       const [mark, ...furtherMarks] = texts.filter(isMark);

@@ -12,16 +12,19 @@ import type { Exchange } from '../exchange.ts';
 import { buildInternalHeaders } from './internal-request.ts';
 import { createManifestObserver, type ObservedManifest } from './manifest-observer.ts';
 
-/** Leaves one line for each push and each delete that is forwarded, whatever becomes of it. */
+/** Logs one line for each forwarded push and delete, whatever its outcome. */
 export type Audit = {
-  /** To be called before such a request is forwarded: asks upstream what a tag names until then. Null for any other request; never rejects. */
+  /**
+   * Call it before such a request is forwarded: looks up what the tag names until then. Null for any other request;
+   * never rejects.
+   */
   begin(exchange: Exchange, operation: Operation, target: CanonicalTarget): Promise<AuditedRequest | null>;
 };
 
 export type AuditedRequest = {
-  /** To be called as soon as it is being forwarded, before any of its body has been read. */
+  /** Call it as soon as the request is being forwarded, before its body is read. */
   forwarded(): void;
-  /** To be called with upstream's answer, before the client hears of it. */
+  /** Call it with upstream's answer, before the client gets it. */
   answered(status: number, rawHeaders: RawHeaders): void;
 };
 
@@ -32,16 +35,16 @@ export type AuditOptions = {
   readonly upstreamAuthorization: string | null;
   /** A clock that only goes forward, in milliseconds. */
   readonly now: () => number;
-  /** How much of manifests under way is kept for their lines, of all together, in bytes. */
+  /** How many bytes of all manifests in progress are kept for their lines. */
   readonly maxKeptBytes: number;
 };
 
-/** How long a push waits to know what its tag named before, in milliseconds. */
+/** How long a push waits for the lookup of its tag's old digest, in milliseconds. */
 const oldDigestLimitMs = 2000;
-/** What a tag named; `isKnown` false: upstream did not say. */
+/** A tag's old digest; `isKnown` false: upstream did not say. */
 type OldDigest = { readonly digest: string | null; readonly isKnown: boolean };
 
-/** What became of a request: `unknown` when it may have taken effect and there was no answer. */
+/** The outcome of a request: `unknown` when it may have taken effect without an answer. */
 type Result = 'success' | 'failure' | 'unknown';
 
 export function createAudit({
@@ -52,7 +55,7 @@ export function createAudit({
   maxKeptBytes,
 }: AuditOptions): Audit {
   const observeManifest = createManifestObserver({ maxKeptBytes });
-  // Written at any log.level: who wants no audit has a key for that.
+  // Written at any log.level: log.audit switches it off.
   const lines = logger.child({}, { level: 'info' });
 
   const fetchOldDigest = async (exchange: Exchange, { rawPath }: CanonicalTarget): Promise<OldDigest> => {
@@ -107,7 +110,7 @@ export function createAudit({
         if (change.action === 'push') body = observeManifest(exchange.req);
         exchange.res.once('close', () => {
           const { errorCode, res } = exchange;
-          // A body over the limit is cut off before its end; of anything else upstream may have had all.
+          // A body over the limit was cut off; in any other case upstream may have received all.
           const result = errorCode === 'SIZE_INVALID' ? 'failure' : 'unknown';
           write(res.headersSent ? res.statusCode : 0, result, []);
           body?.drop();
@@ -128,7 +131,7 @@ function describePush(
   result: Result,
   rawHeaders: RawHeaders,
 ): Record<string, unknown> {
-  // Of what was not taken, not all of the bytes need have been read.
+  // A refused body may not have been read completely.
   const image = result === 'success' ? body?.read() : undefined;
   const digest = change.digest ?? readDigest(rawHeaders) ?? (change.isV1 ? null : image?.digest) ?? null;
   return {

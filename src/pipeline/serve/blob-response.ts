@@ -27,7 +27,7 @@ export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refuse
   readonly upstreamHeaders: UpstreamHeaders;
 };
 
-/** Answers a blob's GET from the registry's files; gives false when upstream is to send it. */
+/** Answers a blob's GET from the registry's files; returns false if upstream must send it. */
 export type AnswerFromStorage = (
   exchange: Exchange,
   name: BlobName,
@@ -88,7 +88,7 @@ async function respondFromStorage(
   }
 }
 
-/** What cannot be read as an answer to HEAD says nothing about GET. */
+/** An unreadable answer to HEAD says nothing about GET. */
 function ignoreUnreadable(error: unknown): null {
   if (error instanceof OciError && error.code === 'BAD_GATEWAY') return null;
   throw error;

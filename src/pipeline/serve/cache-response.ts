@@ -5,7 +5,10 @@ import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import { buildClientHeaders, type ResponseEdits } from '../../upstream/response-headers.ts';
 import type { Exchange } from '../exchange.ts';
 
-/** Fields by which a client asks for something else than the whole, newest answer, or by which upstream knows it. */
+/**
+ * Fields with which a client requests something other than the whole, newest answer, or by which upstream recognises
+ * it.
+ */
 const personalFields = [
   'range',
   'if-range',
@@ -16,7 +19,7 @@ const personalFields = [
   'pragma',
 ];
 
-/** Whether the request asks for nothing but what anyone would get. */
+/** Whether the request asks only for what any client would get. */
 export function isShareable({ rawHeaders }: IncomingMessage): boolean {
   if (personalFields.some((name) => headerValues(rawHeaders, name).length > 0)) return false;
   return !/\bno-(cache|store)\b/i.test(headerValues(rawHeaders, 'cache-control').join());
@@ -25,7 +28,7 @@ export function isShareable({ rawHeaders }: IncomingMessage): boolean {
 /** Set anew for each answer. */
 const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age', 'x-cache']);
 
-/** The fields of an answer in memory, made once for those for whom they come out alike. */
+/** The fields of an answer in memory, built once for all requests with equal edits. */
 const prepared = new WeakMap<Answer, { readonly edits: AnswerEdits; readonly fields: string[] }>();
 type AnswerEdits = Pick<ResponseEdits, 'names' | 'ownsCors'>;
 

@@ -16,7 +16,7 @@ export type CacheStageOptions = {
   readonly warnings: UpstreamWarnings;
 };
 
-/** Answers from the cache where that is allowed; gives false when upstream is to be asked by this client itself. */
+/** Answers from the cache if allowed; returns false if this request must go to upstream itself. */
 export type AnswerFromCache = (
   exchange: Exchange,
   cacheable: Cacheable,
@@ -44,7 +44,7 @@ export function createCacheStage({
           },
         })
       : { kind: 'BYPASS' };
-    // Without room upstream sends it, through this process and not into it.
+    // Without room the answer is streamed from upstream and not held.
     const hasRoom =
       found.kind === 'BYPASS' || exchange.method === 'HEAD' || wholeAnswers.hold(res, found.answer.body);
     const result: CacheResult = hasRoom ? found : { kind: 'BYPASS' };

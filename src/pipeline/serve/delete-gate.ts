@@ -8,31 +8,32 @@ import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks
 import type { Exchange } from '../exchange.ts';
 import { clientGone } from '../tag-rules/tag-lookup.ts';
 
-/** Keeps deletes apart from whatever they may not meet at upstream. */
+/** Isolates deletes from conflicting requests at upstream. */
 export type DeleteGate = {
-  /** The way past the gate of a request that is about to be forwarded; null for one that may meet anything. */
+  /** The entry of a request that is about to be forwarded; null for one without conflicts. */
   open(exchange: Exchange, operation: Operation): GatePass | null;
   /**
-   * Calls `proceed`, which forwards a DELETE, at once or, where it deletes what others read or write, when nothing else is under way in its
-   * repository, in which everything is held until upstream has answered. @throws OciError UNAVAILABLE when that does not come about.
+   * Calls `proceed`, which forwards a DELETE: at once, or, if it deletes what others read or write, when nothing else
+   * is in progress in its repository. Everything there is held until upstream has answered. @throws OciError
+   * UNAVAILABLE when that does not succeed.
    */
   alone(exchange: Exchange, operation: Operation, proceed: (alone: Alone) => Promise<void>): Promise<void>;
-  /** The same way of asking upstream, past the gate. */
+  /** The same function, whose requests pass the gate. */
   guardRequests(requestUpstream: RequestUpstream): RequestUpstream;
 };
 
 export type Alone = {
   /** To be called when upstream has answered. */
   readonly answered: () => void;
-  /** See ForwardRequest: before upstream's answer nobody knows whether it is over. */
+  /** See ForwardRequest: only upstream's answer tells whether it is over. */
   readonly outlivesClient: () => boolean;
 };
 
-/** `settled`, where upstream has answered, and `close` in any case are to be called. */
+/** Call `settled` if upstream has answered, and `close` in any case. */
 export type GatePass = {
-  /** Whether it has to be passed before upstream has the head, or only before it has the last of the body. */
+  /** Whether to enter before upstream has the head, or only before it has the last of the body. */
   readonly from: 'head' | 'body';
-  /** Undefined: it is passed. @throws OciError UNAVAILABLE, as the promise does. */
+  /** Undefined: entered. @throws OciError UNAVAILABLE, as the promise does. */
   enter(): Promise<void> | undefined;
   settled(): void;
   close(): void;
@@ -40,9 +41,9 @@ export type GatePass = {
 
 export type DeleteGateOptions = {
   readonly activity: RepositoryActivity;
-  /** Gives a delete its repository for itself. */
+  /** Lets a delete run alone in its repository. */
   readonly locks: RepositoryLocks;
-  /** How long a delete waits, and what is held for one, in milliseconds. */
+  /** How long a delete waits, and how long requests are held for one, in milliseconds. */
   readonly waitMs: number;
   /** How many deletes may wait for one repository. */
   readonly maxDeletes: number;
@@ -51,10 +52,10 @@ export type DeleteGateOptions = {
   readonly maxInAll: number;
 };
 
-/** How long something that only read may go on at upstream after it was broken off, in milliseconds. */
+/** How long an aborted read may continue at upstream, in milliseconds. */
 const readLingerMs = 1000;
 const retryAfterSeconds = 5;
-/** What is asked on the front door's own account needs no credentials of a client's. */
+/** Tidegate's own requests need no credentials of a client. */
 const noOpenPaths: ReadonlySet<string> = new Set();
 
 export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
@@ -101,7 +102,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     const lock = await locks.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
     res.off('close', leave);
     if (typeof lock === 'string') throw refuseDelete(lock, repository);
-    // What goes on when others do, too, could take from them.
+    // A delete that continued beside other requests could destroy their results.
     const cut = () => {
       exchange.reason = 'lock-lost';
       if (!res.headersSent) res.destroy();
@@ -115,7 +116,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       });
     } finally {
       lock.lost?.removeEventListener('abort', cut);
-      // Forwarded and perhaps without an answer: upstream may be at it still.
+      // Forwarded, perhaps without an answer: upstream may still execute it.
       if (exchange.transfer === null) lock.release();
       else setTimeout(() => lock.release(), unsettledMs).unref();
     }

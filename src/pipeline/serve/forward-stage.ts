@@ -28,7 +28,7 @@ export type ForwardStageOptions = {
   readonly maxBodyBytes: (operation: Operation) => number;
 };
 
-/** How a request is let through, and to where. */
+/** How a request is forwarded. */
 export type Way = Authentication &
   AuthorizedRequest &
   Pick<ForwardRequest, 'outlivesClient'> & {
@@ -36,7 +36,10 @@ export type Way = Authentication &
     readonly operation: Operation;
   };
 
-/** Lets a request through to upstream, and the cache know what it changes, before and after; a delete when it is alone in its repository. */
+/**
+ * Forwards a request to upstream, and tells the cache what it changes, before and after. A delete runs alone in its
+ * repository.
+ */
 export type ForwardStage = (
   exchange: Exchange,
   written: Written | null,
@@ -108,7 +111,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       },
     });
     exchange.transfer = forwarded;
-    // The log does not wait for what outlives its client.
+    // The log does not wait for a write that outlives its client.
     if (way.outlivesClient)
       res.once('close', () => {
         if (!res.writableFinished) exchange.reason ??= 'client-left';

@@ -1,7 +1,7 @@
 import type { Exchange } from '../exchange.ts';
 import { continueTrace } from '../../http/trace-context.ts';
 
-/** Every kind of manifest: of a tag that is asked for otherwise, a registry may name another one's digest, or none. */
+/** Every kind of manifest: without it, a registry may return another manifest's digest for a tag, or none. */
 const manifestTypes = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
@@ -12,8 +12,8 @@ const manifestTypes = [
 ].join(', ');
 
 /**
- * The header fields of what Tidegate itself asks upstream because of a request.
- * @param authorization a whole Authorization value; null for none
+ * The header fields of Tidegate's own requests to upstream because of a request.
+ * @param authorization an Authorization value; null for none
  */
 export function buildInternalHeaders(
   { host, id, trace }: Exchange,

@@ -2,31 +2,31 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { createCollectedBytes, type CollectedBytes } from '../../system/collected-bytes.ts';
 
-/** A manifest that is being pushed, as it passes. */
+/** A manifest that is observed while it is pushed. */
 export type ObservedManifest = {
   readonly bytes: number;
-  /** Call it once, when all has passed. */
+  /** Call it once, when all of it has passed. */
   read(): PushedImage;
   /** Forgets what is kept of it. */
   drop(): void;
 };
 
-/** What is known of a manifest from its bytes: little when it is too large to be looked at, or is none. */
+/** What the bytes of a manifest tell: little when it is too large, or not a manifest. */
 export type PushedImage = {
   readonly digest: string;
-  /** What the configuration and layers that it names have in all; null when it does not say, as an index does not. */
+  /** The total size of its configuration and layers; null if it does not say, as for an index. */
   readonly imageBytes: number | null;
   /** The image that a tag of the first registry protocol is set to. */
   readonly imageId: string | null;
 };
 
 /**
- * Begins to look at a request's body. Call it just after its reading has begun, in the same turn of the event loop: begun here, it
- * would begin before the upstream request has its socket.
+ * Begins to observe a request's body. Call it just after its reading has begun, in the same turn of the event loop:
+ * otherwise it would start the body before the upstream request has its socket.
  */
 export type ObserveManifest = (req: IncomingMessage) => ObservedManifest;
 
-/** Of a larger manifest only the digest is known: it would be kept and parsed. In bytes. */
+/** The largest manifest that is kept and parsed, in bytes; of a larger one only the digest is known. */
 const maxReadBytes = 1024 * 1024;
 
 /** @param options maxKeptBytes: how much is kept of all manifests together; of those beyond it only the digest is known */

@@ -3,7 +3,7 @@ import { tooLarge } from '../../upstream/forward.ts';
 import type { Exchange } from '../exchange.ts';
 
 /**
- * Reads a request's body to its end, which then goes nowhere, for its digest. Null: its client has left.
+ * Reads a request's body to its end for its digest, without forwarding it. Null: its client has left.
  * @param options algorithm: a name that image-spec registers ("Digests")
  * @throws OciError SIZE_INVALID when it has more than `maxBytes`
  */
@@ -35,7 +35,7 @@ export function readPushedDigest(
     res.on('close', onClose);
     connection.readBody();
   });
-  // For as long as it is read it is the client's turn, and one that is silent is cut off.
+  // While it is read, the client is waited for, and cut off when silent.
   const transfer = {
     waitsForClient: () => true,
     get bytesIn() {

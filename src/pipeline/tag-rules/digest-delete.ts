@@ -13,12 +13,12 @@ import { findNames, findTagOver } from './tag-reach.ts';
 
 export type DigestDeleteOptions = {
   readonly inSlot: InSlot;
-  /** Asks upstream on behalf of a request. */
+  /** Opens a tag lookup on behalf of a request. */
   readonly withTagLookup: WithTagLookup;
   readonly inquiries: TagInquiries;
   readonly known: KnownContents;
   readonly maxManifestBytes: number;
-  /** The number of the pattern by which a tag is immutable; null: it is not. */
+  /** Finds the number of the pattern that makes a tag immutable; null: none. */
   readonly patternOf: (repository: string, tag: string) => number | null;
 };
 
@@ -29,13 +29,14 @@ export type WithTagLookup = <T>(
   act: (lookup: TagLookup) => Promise<T>,
 ) => Promise<T>;
 
-/** How long it may take to find out what the tags reach, and to look once more while others wait, in milliseconds. */
+/** The time limits of the first inspection, and of the second one while others wait, in milliseconds. */
 const inspectionLimitMs = 30_000;
 export const heldLimitMs = 10_000;
 
 /**
- * Creates what forwards the delete of a digest that no immutable tag of its repository reaches. That is found out before the repository
- * is locked, so that nobody waits for it; what has changed since is asked under the lock, in which a new tag cannot appear.
+ * Creates the function that forwards the delete of a digest which no immutable tag of its repository reaches. It
+ * inspects the tags before the repository is locked, so that nobody waits. Under the lock, in which no new tag can
+ * appear, it inspects only what has changed since.
  */
 export function createDigestDelete(options: DigestDeleteOptions) {
   const { inSlot, withTagLookup, inquiries } = options;
@@ -64,7 +65,7 @@ export function createDigestDelete(options: DigestDeleteOptions) {
   };
 }
 
-/** Throws when an immutable tag reaches the digest; what is learned once is not asked again. */
+/** Throws when an immutable tag reaches the digest; known contents are not fetched again. */
 function createCheck(
   { known, maxManifestBytes, patternOf }: DigestDeleteOptions,
   { repository, digest, object }: Extract<TagChange, { kind: 'delete-digest' }>,
@@ -103,7 +104,7 @@ async function enter(
   }
 }
 
-/** A body could be sent as slowly as its client likes, while everyone else waits for the repository. @throws OciError BAD_REQUEST */
+/** Refuses a body: its client could send it slowly while others wait for the repository. @throws OciError BAD_REQUEST */
 function checkBodiless({ req: { rawHeaders } }: Exchange): void {
   if (Number(headerValues(rawHeaders, 'content-length')[0] ?? 0) > 0)
     throw new OciError(

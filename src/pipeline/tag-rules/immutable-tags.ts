@@ -16,8 +16,9 @@ import { openTagLookup, type TagLookupOptions } from './tag-lookup.ts';
 import { createTagPush } from './tag-push.ts';
 
 /**
- * Calls `proceed`, which forwards a request that is none of GET and HEAD, unless it would move or delete an immutable tag, or what one names.
- * @throws OciError DENIED or BAD_REQUEST; BAD_GATEWAY, UNAVAILABLE or GATEWAY_TIMEOUT when that cannot be found out
+ * Calls `proceed`, which forwards a request other than GET and HEAD, unless it would move or delete an immutable tag,
+ * or delete what one names.
+ * @throws OciError DENIED or BAD_REQUEST; BAD_GATEWAY, UNAVAILABLE or GATEWAY_TIMEOUT when that cannot be decided
  */
 export type GuardTags = (
   exchange: Exchange,
@@ -31,17 +32,17 @@ export type ImmutableTagsOptions = TagLookupOptions &
   RepositorySlotOptions & {
     /** Patterns of immutable tags, as the configuration has them. */
     readonly patterns: readonly string[];
-    /** Says who may overwrite; null: nobody may. */
+    /** Decides who may overwrite; null: nobody. */
     readonly policy: Policy | null;
-    /** How many deletes of digests are looked into at a time. */
+    /** How many deletes of digests are inspected at a time. */
     readonly maxInquiries: number;
-    /** What is remembered of what manifests name, in bytes. */
+    /** The memory for the digests that manifests name, in bytes. */
     readonly maxKnownBytes: number;
     /** A whole Authorization value for upstream; null for none. */
     readonly upstreamAuthorization: string | null;
   };
 
-/** Creates the stage that keeps immutable tags as they are. Nothing of a request that it refuses has been told to the cache or to upstream. */
+/** Creates the stage that protects immutable tags. Neither cache nor upstream learns of a request that it refuses. */
 export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
   const { policy, upstreamAuthorization, lockWaitMs: waitMs, maxWaiting } = options;
   const patterns = options.patterns.map(parseTagPattern);

@@ -1,26 +1,26 @@
 import { LRUCache } from 'lru-cache';
 
-/** What is known of a manifest, which no time can change: its digest is that of its bytes. */
+/** The contents of a manifest, which never change: its digest is that of its bytes. */
 export type KnownManifest = {
   /** Its own digests: those of its bytes, and what the registry calls it. */
   readonly digests: readonly string[];
   /** The digests that it names. */
   readonly named: readonly string[];
-  /** Those of them that are looked into, if they are manifests. */
+  /** Those of them that are followed, if they are manifests. */
   readonly manifests: readonly string[];
 };
 
-/** Remembers what manifests name, and what tags named last; never whether any of it is there. Bounded in bytes. */
+/** Remembers what manifests name, and what tags named last, but never whether any of it exists. Bounded in bytes. */
 export type KnownContents = {
   find(digest: string): KnownManifest | undefined;
-  /** @param digests those that its bytes have been seen to have */
+  /** @param digests the verified digests of its bytes */
   add(manifest: KnownManifest, digests: readonly string[]): void;
-  /** What the tag named when it was last asked for: only a hint of what to ask. */
+  /** What the tag named at the last lookup: only a hint of what to look up. */
   lastDigest(repository: string, tag: string): string | undefined;
   noteTag(repository: string, tag: string, digest: string): void;
 };
 
-/** What an entry takes besides its texts, and a text besides its characters, in bytes; estimated, not measured. */
+/** The overhead of an entry besides its texts, and of a text besides its characters, in bytes; estimated, not measured. */
 const entryBytes = 300;
 const textBytes = 32;
 

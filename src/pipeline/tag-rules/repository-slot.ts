@@ -7,10 +7,13 @@ import { clientGone } from './tag-lookup.ts';
 /** Forwards the request. @param outlivesClient see ForwardRequest */
 export type Proceed = (outlivesClient?: () => boolean) => Promise<void>;
 
-/** Forwards the request, if it is still its turn. */
+/** Forwards the request, if the lock is still held. */
 export type ProceedInSlot = (forward: Proceed) => Promise<void>;
 
-/** Acts when it is this write's turn in the repository, which ends when its answer has been sent. @throws OciError UNAVAILABLE */
+/**
+ * Acts once this write holds the repository's lock, which it releases when its answer has been sent. @throws OciError
+ * UNAVAILABLE
+ */
 export type InSlot = <T>(
   exchange: Exchange,
   repository: string,
@@ -19,7 +22,7 @@ export type InSlot = <T>(
 
 export type RepositorySlotOptions = {
   readonly locks: RepositoryLocks;
-  /** How long a write waits for those to the same repository before it, in milliseconds. */
+  /** How long a write waits for the repository's lock, in milliseconds. */
   readonly lockWaitMs: number;
   /** How many may wait. */
   readonly maxWaiting: number;
@@ -27,7 +30,7 @@ export type RepositorySlotOptions = {
 
 const retryAfterSeconds = 5;
 
-/** Lets writes to a repository with immutable tags have their turn, one after the other. */
+/** Serializes writes to a repository with immutable tags. */
 export function createRepositorySlots({ locks, lockWaitMs, maxWaiting }: RepositorySlotOptions): InSlot {
   return async (exchange, repository, act) => {
     const { res } = exchange;
@@ -36,7 +39,7 @@ export function createRepositorySlots({ locks, lockWaitMs, maxWaiting }: Reposit
     );
     if (lock === null || lock === 'gone') throw clientGone();
     if (typeof lock === 'string') throw noSlot(lock, repository);
-    // What goes on without the lock could meet another write.
+    // A write that continued without the lock could run beside another.
     const cut = () => {
       exchange.reason = 'lock-lost';
       if (!res.headersSent) res.destroy();
@@ -45,19 +48,19 @@ export function createRepositorySlots({ locks, lockWaitMs, maxWaiting }: Reposit
       return await act(async (forward) => {
         if (!(await lock.isHeld())) throw noSlot('unavailable', repository);
         lock.lost?.addEventListener('abort', cut, { once: true });
-        // A client that leaves must not free the repository for another while upstream is still at this one's write.
+        // A client that leaves must not release the lock while upstream still executes its write.
         await forward(() => lock.lost?.aborted !== true);
       });
     } finally {
       lock.lost?.removeEventListener('abort', cut);
-      // Forwarded and without an answer: upstream may be at it still.
+      // Forwarded without an answer: upstream may still execute it.
       if (exchange.transfer === null || res.headersSent) lock.release();
       else setTimeout(() => lock.release(), unsettledMs).unref();
     }
   };
 }
 
-/** Why a write does not get its turn, or a delete is not looked into. */
+/** Why a write does not get the lock, or a delete is not inspected. */
 export function noSlot(refusal: Exclude<LockRefusal, 'gone'>, repository: string): OciError {
   const why: Record<typeof refusal, string> = {
     late: `Other writes to ${repository}, which has immutable tags, have not ended in time`,

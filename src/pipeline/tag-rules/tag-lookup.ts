@@ -7,34 +7,34 @@ import { buildInternalHeaders } from '../serve/internal-request.ts';
 
 export type TagLookupOptions = {
   readonly requestUpstream: RequestUpstream;
-  /** Of a larger manifest nothing is known, in bytes. */
+  /** The largest manifest that is read, in bytes. */
   readonly maxManifestBytes: number;
-  /** How many questions are asked because of one request, of those that count together. */
+  /** The most requests to upstream because of one request, of those that are counted together. */
   readonly maxRequests: number;
-  /** Of a longer list of tags, all its pages together, nothing is known, in bytes. */
+  /** The largest list of tags that is read, all pages together, in bytes. */
   readonly maxListBytes: number;
 };
 
 /**
- * What upstream is asked because of one request, never a cache. @throws OciError BAD_GATEWAY, GATEWAY_TIMEOUT when it does not say, and
- * DENIED when it would take too many questions.
+ * Lookups at upstream because of one request, never in a cache. @throws OciError BAD_GATEWAY or GATEWAY_TIMEOUT when
+ * upstream does not say, and DENIED when too many requests would be needed.
  */
 export type TagLookup = {
   /** The registry's answer, whatever it is; null: it is larger than a manifest may be. */
   request(method: 'GET' | 'HEAD', path: string): Promise<Fetched | null>;
-  /** What a tag names, asked by its path; null: nothing. `digest` null: upstream does not say which, as in the first protocol. */
+  /** Finds what a tag names, by its path; null: nothing. `digest` null: upstream does not say, as in the first protocol. */
   find(method: 'GET' | 'HEAD', path: string): Promise<{ readonly digest: string | null } | null>;
-  /** Those tags of a repository that are wanted. */
+  /** Lists the tags of a repository that `isWanted` accepts. */
   listTags(repository: string, isWanted: (tag: string) => boolean): Promise<readonly string[]>;
-  /** Why nothing more can be asked; null: more can. */
+  /** Why no more requests are possible; null: they are. */
   end(): 'late' | 'exhausted' | 'gone' | null;
-  /** To be called once; what is being asked is given up. */
+  /** Call it once; aborts running requests. */
   close(): void;
 };
 
 /**
- * @param authorization what upstream wants to see of whoever asks, a whole Authorization value; null for nothing
- * @param limitMs how long all questions may take together, in milliseconds
+ * @param authorization the Authorization value for upstream; null for none
+ * @param limitMs the time limit of all lookups together, in milliseconds
  */
 export function openTagLookup(
   { requestUpstream, maxManifestBytes, maxRequests, maxListBytes }: TagLookupOptions,
@@ -145,7 +145,7 @@ export function readDigest(rawHeaders: RawHeaders): string | null {
 /** distribution-spec, "Listing Tags". @throws OciError BAD_GATEWAY for anything else */
 function parseTagList(body: Buffer): string[] {
   const { tags } = parseObject(body) as { tags?: unknown };
-  // A repository whose last tag has gone has null.
+  // A repository whose last tag was deleted has null.
   if (tags === null) return [];
   if (!Array.isArray(tags) || !tags.every(isTag))
     throw new OciError('BAD_GATEWAY', `The registry did not say ${whatFor}: it sent no list of tags.`);
@@ -169,7 +169,7 @@ function parseObject(body: Buffer): object {
 function readNextQuery(rawHeaders: RawHeaders): string | null {
   for (const link of headerValues(rawHeaders, 'link')) {
     const [, url = ''] = /<([^<>]*)>\s*;\s*rel="?next"?/i.exec(link) ?? [];
-    // A page that follows, and that cannot be found, could have the very tag.
+    // A next page that cannot be found could hold the very tag.
     if (url === '' && !/\bnext\b/i.test(link)) continue;
     const queryAt = url.indexOf('?');
     const query = queryAt === -1 ? '' : url.slice(queryAt);

@@ -15,7 +15,7 @@ export type TagPushOptions = {
   readonly inSlot: InSlot;
   readonly withTagLookup: WithTagLookup;
   readonly maxManifestBytes: number;
-  /** The number of the pattern by which a tag is immutable; null: it is not. */
+  /** Finds the number of the pattern that makes a tag immutable; null: none. */
   readonly patternOf: (repository: string, tag: string) => number | null;
 };
 
@@ -28,14 +28,15 @@ export type PushRequest = {
   readonly proceed: Proceed;
 };
 
-/** As many as the distribution-spec lets a client name in one request ("Pushing Manifests With Tags"). */
+/** The most tags that the distribution-spec allows in one request ("Pushing Manifests With Tags"). */
 const maxQueryTags = 10;
 
 /** A tag that is immutable by the pattern of this number, counted from 1. */
 type ImmutableTag = { readonly tag: string; readonly pattern: number };
 
 /**
- * Creates what forwards a push unless it would move an immutable tag. The same manifest once more is answered here: it changes nothing.
+ * Creates the function that forwards a push unless it would move an immutable tag. A repeated push of the same manifest
+ * is answered here: it changes nothing.
  */
 export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, patternOf }: TagPushOptions) {
   return async (
@@ -56,7 +57,7 @@ export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, pattern
         'A push that names tags in its query has to name a digest in its path.',
       );
     const existing = await inSlot(exchange, repository, async (proceedInSlot) => {
-      // Who may overwrite waits for a turn, too: whoever has found a tag absent is not to find it there afterwards.
+      // A user who may overwrite also takes the lock: whoever finds a tag absent must not find it there afterwards.
       const found = mayOverwrite
         ? null
         : await withTagLookup(exchange, authentication, heldLimitMs, (lookup) =>
@@ -77,7 +78,7 @@ export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, pattern
   };
 }
 
-/** The first of the tags that exists, and does not name this very digest; null: none. */
+/** Finds the first tag that exists and names another digest; null: none. */
 async function findOther(
   lookup: TagLookup,
   tags: readonly ImmutableTag[],
@@ -92,7 +93,7 @@ async function findOther(
   return null;
 }
 
-/** Whether what is being pushed is what is there already, as when a job runs once more. */
+/** Whether the pushed manifest exists already, as when a job runs again. */
 async function hasDigest(exchange: Exchange, digest: string | null, maxBytes: number): Promise<boolean> {
   const algorithm = digest?.split(':')[0];
   if (algorithm !== 'sha256' && algorithm !== 'sha512') return false;
@@ -101,7 +102,7 @@ async function hasDigest(exchange: Exchange, digest: string | null, maxBytes: nu
   return (await pushed.digest) === digest;
 }
 
-/** What could mean other tags to upstream than to whoever reads it here. @throws OciError BAD_REQUEST */
+/** Refuses what upstream could read as other tags. @throws OciError BAD_REQUEST */
 function checkQueryTags({ req }: Exchange, tags: readonly string[]): void {
   if (tags.length > maxQueryTags)
     throw new OciError('BAD_REQUEST', `A push can name at most ${maxQueryTags} tags in its query.`);

@@ -7,11 +7,11 @@ import type { KnownContents, KnownManifest } from './known-contents.ts';
 import { readDigest, type TagLookup } from './tag-lookup.ts';
 
 /*
- * What a tag's content reaches, and so may not be deleted from under it. The digest that is to be deleted is compared with every digest
- * that is named on the way, whatever it is said to be: a configuration or a layer goes with `DELETE manifests/DIGEST`, too
- * (distribution 2.8). Only what a client pulling the tag would fetch as a manifest is looked into: entries of indexes and subjects,
- * whatever their labels say. Of a layer it needs the bytes, and not what those bytes name, be they a manifest or not; so an image of
- * forty layers takes one question.
+ * Finds what a tag's content reaches, which must not be deleted. The digest to delete is compared with every digest
+ * named on the way, whatever its kind: `DELETE manifests/DIGEST` also deletes a configuration or a layer (distribution
+ * 2.8). Only what a client pulling the tag would fetch as a manifest is followed: entries of indexes and subjects,
+ * whatever their media types. A client needs a layer's bytes, not what they name. So an image of forty layers takes one
+ * request.
  */
 
 export type TagReachOptions = {
@@ -21,20 +21,21 @@ export type TagReachOptions = {
   readonly maxManifestBytes: number;
 };
 
-/** Manifests asked for at a time, each of which may be as large as one can be; and heads, which have no body. */
+/** How many manifests are fetched at a time, each perhaps of the largest size; and how many heads, which have no body. */
 const manifestsAtOnce = 4;
 const headsAtOnce = 16;
-/** So many that nobody can answer for are enough: the registry is not well. */
+/** After this many unanswered ones it gives up: the registry is not well. */
 const maxUnanswered = 4;
 
-/** A manifest to look into: a tag, or a digest that its content names. */
+/** A manifest to follow: a tag, or a digest that its content names. */
 type Step = { readonly tag: string; readonly reference: string };
 type Answered = KnownManifest | 'absent' | OciError;
 
 /**
- * Gives the first of the tags whose content reaches what is to be deleted; null: none does.
+ * Finds the first tag whose content reaches what is to be deleted; null: none.
  * @param names all digests of what is to be deleted
- * @throws OciError BAD_GATEWAY, GATEWAY_TIMEOUT or DENIED, which names the tag of which nobody can say, when none of the others does
+ * @throws OciError BAD_GATEWAY, GATEWAY_TIMEOUT or DENIED, with the tag that could not be checked, when none of the
+ * others reaches it
  */
 export async function findTagOver(
   options: TagReachOptions,
@@ -46,7 +47,7 @@ export async function findTagOver(
   const unanswered: OciError[] = [];
   const waiting: Step[] = [];
 
-  /** Whether the manifest is or names the digest; else what it leads to waits. */
+  /** Whether the manifest is or names the digest; otherwise queues what it names. */
   const reaches = (tag: string, manifest: KnownManifest): boolean => {
     if ([...manifest.digests, ...manifest.named].some((each) => names.has(each))) return true;
     for (const reference of manifest.manifests) {
@@ -76,7 +77,7 @@ export async function findTagOver(
   return null;
 }
 
-/** Which tags still name what they did, of which the content is known; the others have to be read. */
+/** Finds the tags that still name known content; the others have to be read. */
 async function lookAgain(
   { lookup, known, repository }: TagReachOptions,
   tags: readonly string[],
@@ -99,7 +100,7 @@ async function lookAgain(
   return { moved: tags.filter((tag) => !isUnmoved.has(tag)), unmoved };
 }
 
-/** Looks at what a step leads to. A digest's bytes are never other ones, so what is known of them is not asked again. */
+/** Follows one step. A digest's bytes never change, so known ones are not fetched again. */
 async function look(options: TagReachOptions, step: Step): Promise<Answered> {
   const { lookup, known, repository, maxManifestBytes } = options;
   const { tag, reference } = step;
@@ -117,7 +118,7 @@ async function look(options: TagReachOptions, step: Step): Promise<Answered> {
     const code = answer.code === 'GATEWAY_TIMEOUT' ? answer.code : 'BAD_GATEWAY';
     return unanswerable(step, repository, answer.message.replace(/\.$/, ''), code);
   }
-  // A tag whose manifest has gone leads nowhere, nor does what an index names and the registry does not have, or takes for no digest.
+  // A tag without a manifest leads nowhere, and so does a digest that the registry does not have or accept.
   if (answer.status === 404 || (answer.status === 400 && !isTag)) return 'absent';
   if (answer.status === 200) {
     const { manifest, computed } = readManifest(answer);
@@ -142,7 +143,7 @@ async function lookAtBlob(
   if (head === null || head instanceof OciError || head.status !== 200) return null;
   const length = Number(headerValues(head.rawHeaders, 'content-length')[0] ?? NaN);
   if (length > maxManifestBytes) {
-    // Larger than any manifest: nobody will read it as one.
+    // Larger than any manifest: no client reads it as one.
     const leaf = { digests: [digest], named: [], manifests: [] };
     known.add(leaf, [digest]);
     return leaf;
@@ -188,7 +189,7 @@ function readManifest(answer: Fetched): {
 } {
   const hash = (name: string) => `${name}:${createHash(name).update(answer.body).digest('hex')}`;
   const computed = [hash('sha256'), hash('sha512')] as const;
-  // A signed manifest of schema 1 is not called by the digest of all of its bytes.
+  // The digest of a signed schema 1 manifest is not that of all of its bytes.
   const digests = new Set([...computed, ...namedInHead(answer)]);
   return { manifest: { digests: [...digests], ...readManifestContent(answer.body) }, computed };
 }
@@ -197,7 +198,10 @@ function namedInHead({ rawHeaders }: Fetched): string[] {
   return headerValues(rawHeaders, 'docker-content-digest').map((digest) => digest.toLowerCase());
 }
 
-/** Gives the registry's failure as a value, so that the others are still asked, or a tag can be named. @throws OciError when the client has left, or there are no lookup left */
+/**
+ * Returns the registry's failure as a value, so that the others are still checked, or a tag can be named. @throws
+ * OciError when the client has left, or no requests are left
+ */
 async function settle<T>(lookup: Pick<TagLookup, 'end'>, act: () => Promise<T>): Promise<T | OciError> {
   try {
     return await act();

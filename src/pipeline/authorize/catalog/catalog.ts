@@ -4,34 +4,34 @@ import { isRepositoryName } from '../../../registry/names/repository-name.ts';
 import type { Fetched } from '../../../upstream/request.ts';
 import type { PageCursors } from './page-cursors.ts';
 
-/** Upstream's own answer, in place of what was asked for. */
+/** Upstream's own answer, instead of a page. */
 export type Refused = { readonly refused: Fetched };
 
 /** A page as the client gets it. */
 export type CatalogAnswer = {
   readonly names: readonly string[];
-  /** How many names it could have. */
+  /** The page size. */
   readonly size: number;
-  /** What the client is to name to get the next one; null: there is none. */
+  /** The `last` of the next page; null: there is none. */
   readonly last: string | null;
 };
 
 export type CatalogOptions = {
-  /** Asks upstream for a part of its list. */
+  /** Fetches a page of upstream's list. */
   readonly fetchPage: (query: string) => Promise<CatalogPage | Refused>;
-  /** Whether the client may know of a repository. */
+  /** Whether the client may see a repository. */
   readonly shows: (repository: string) => boolean;
   readonly cursors: PageCursors;
-  /** How many parts of upstream's list are read for one page. */
+  /** The most pages of upstream's list that are read for one page. */
   readonly maxPages: number;
 };
 
-/** How many names upstream is asked for at a time, and a client gets that does not say: the most that docker-registry gives unless it is told otherwise. */
+/** The page size for upstream, and for a client that gives none: the most that docker-registry returns by default. */
 const usualSize = 1000;
 
 /**
- * Puts together one page of the list of repositories, of those that are shown: upstream's list is read part by part, in upstream's
- * order, until the page is full and it is known whether another name follows.
+ * Builds one page of the visible repositories. Reads upstream's list page by page, in its order, until the page is full
+ * and it is known whether another name follows.
  */
 export async function collectCatalog(
   asked: CatalogQuery,
@@ -41,13 +41,14 @@ export async function collectCatalog(
   const isNumber = asked.n !== null && /^\d{1,9}$/.test(asked.n);
   const size = isNumber ? Number(asked.n) : usualSize;
   const place = asked.last === null ? null : cursors.open(asked.last);
-  // What upstream would refuse, it is to refuse.
+  // Lets upstream refuse what it would refuse.
   const widened = isNumber ? size <= usualSize : asked.n === null;
   let query = place?.query ?? formatCatalogQuery(widened ? { ...asked, n: String(usualSize) } : asked);
-  // A registry that does not know "last" answers with names from before it. For one that is hidden nothing is looked for: that would tell.
+  // A registry that does not support "last" repeats earlier names. For a hidden name nothing is looked up: that would
+  // reveal it.
   let after = place === null ? asked.last : place.after;
   if (after !== null && !isShown(after)) after = null;
-  /** Whether upstream's own way to its next part is another than the name of the last. */
+  /** Whether upstream's Link to the next page is something other than the last name. */
   let isOpaque = place !== null && !namesLast(place.query);
 
   const names: string[] = [];

@@ -21,20 +21,21 @@ import { collectSearch } from './search.ts';
 import type { Walks } from './walks.ts';
 import { noRoom, type WholeAnswers } from '../../whole-answers.ts';
 
-/** What names many repositories: v2's list of them, and v1's search. */
+/** Requests that name many repositories: the v2 catalog, and the v1 search. */
 export type ListingKind = 'catalog' | 'search';
 
 /**
- * Answers with those repositories that are shown; gives the status of what is upstream's own answer, such as an error, and else 200.
- * @param headers what upstream is told about the request
- * @throws OciError when upstream gave no answer, or none of its kind
+ * Answers with the visible repositories; returns the status of upstream's own answer, such as an error, and otherwise
+ * 200.
+ * @param headers the request's fields for upstream
+ * @throws OciError when upstream gave no answer, or an unusable one
  */
 export type AnswerListing = (
   exchange: Exchange,
   target: CanonicalTarget,
   listing: {
     readonly kind: ListingKind;
-    /** Null: nothing is shown, and upstream is not asked. */
+    /** Null: nothing is visible, and upstream is not asked. */
     readonly shows: ((repository: string) => boolean) | null;
     readonly headers: InternalRequest['headers'];
   },
@@ -44,9 +45,9 @@ export type ListingsOptions = {
   readonly requestUpstream: RequestUpstream;
   readonly cursors: PageCursors;
   readonly editsFor: EditsFor;
-  /** How many parts of upstream's list are read for one answer. */
+  /** The most pages of upstream's list for one answer. */
   readonly maxPages: number;
-  /** The largest part, in bytes. */
+  /** The largest page, in bytes. */
   readonly maxPageBytes: number;
   readonly walks: Walks;
   readonly wholeAnswers: WholeAnswers;
@@ -54,11 +55,11 @@ export type ListingsOptions = {
 
 /** Fields by which a client asks for something else than the whole of an answer that can be read here. */
 const shaping = /^(?:accept-encoding|range|if-.*)$/i;
-/** What of upstream's head says nothing of its list: a length, a count, a tag would. */
+/** Header fields of upstream that say nothing about its list, unlike a length, a count or an ETag. */
 const kept =
   /^(?:access-control-.*|cache-control|content-type|docker-distribution-api-version|server|strict-transport-security|vary|x-content-type-options|x-docker-registry-.*)$/i;
 
-/** What upstream is told of one request alone: two that differ in nothing else are the same question. */
+/** Fields that differ per request: two requests that differ only in these are equal. */
 const ofOneRequest =
   /^(?:user-agent|x-forwarded-for|x-real-ip|x-request-id|traceparent|tracestate|baggage)$/i;
 
@@ -87,7 +88,7 @@ export function createListings(options: ListingsOptions): AnswerListing {
   };
 }
 
-/** Creates what puts a list together; its result gives the answer, upstream's own where that is an error. */
+/** Creates the function that builds a list; it returns the answer, or upstream's own error. */
 function createCollect({ requestUpstream, cursors, maxPages, maxPageBytes }: ListingsOptions) {
   return async (
     target: CanonicalTarget,

@@ -2,18 +2,18 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { OciError } from '../../../registry/error.ts';
 import { deriveKey, type Secrets } from '../derived-key.ts';
 
-/** Where a list goes on, in upstream's terms; it can hold names that the client may not know of. */
+/** The position in upstream's list; it can hold names that the client may not see. */
 export type PagePlace = {
-  /** The query by which upstream is asked. */
+  /** The query for upstream. */
   readonly query: string;
-  /** What comes up to this name has been shown already; null: nothing of it. */
+  /** Names up to this one were shown already; null: none. */
   readonly after: string | null;
 };
 
-/** Turns places into texts that a client brings back, and that tell it nothing. */
+/** Converts positions to opaque texts that a client sends back. */
 export type PageCursors = {
   seal(place: PagePlace): string;
-  /** Gives null for what is no such text. @throws OciError BAD_REQUEST for one that cannot be read (any more). */
+  /** Returns null for a text that is not a cursor. @throws OciError BAD_REQUEST for one that cannot be read (any more). */
   open(text: string): PagePlace | null;
 };
 
@@ -21,7 +21,7 @@ export type PageCursors = {
 const mark = '~';
 const ivBytes = 12;
 const tagBytes = 16;
-/** Lengths are rounded up to this, so that they tell little of the name, in bytes. */
+/** Lengths are rounded up to this, to hide that of the name, in bytes. */
 const blockBytes = 256;
 
 export function createPageCursors(secrets: Secrets): PageCursors {

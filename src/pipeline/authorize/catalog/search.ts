@@ -3,20 +3,20 @@ import type { SearchPage, SearchQuery } from '../../../registry/lists/search.ts'
 import type { Refused } from './catalog.ts';
 
 export type SearchOptions = {
-  /** Asks upstream for a part of what it finds. */
+  /** Fetches a page of upstream's results. */
   readonly fetchPage: (query: string) => Promise<SearchPage | Refused>;
-  /** Whether the client may know of a repository. */
+  /** Whether the client may see a repository. */
   readonly shows: (repository: string) => boolean;
-  /** How many parts of what upstream finds are read. */
+  /** The most pages of results that are read. */
   readonly maxPages: number;
 };
 
-/** How many results upstream is asked for at a time. */
+/** The page size for upstream. */
 const pageSize = 100;
 
 /**
- * Puts together the answer to a search, of those repositories that are shown. They are counted, too, so upstream is asked for all that
- * it finds, up to `maxPages` parts.
+ * Builds the answer to a search, with only visible repositories. Results are counted, so all of upstream's are read, up
+ * to `maxPages` pages.
  */
 export async function collectSearch(
   { others, n, page }: SearchQuery,
@@ -37,7 +37,7 @@ export async function collectSearch(
       seen.add(repository);
       if (isRepositoryName(repository) && shows(repository)) found.push(entry);
     }
-    // One that knows no pages gives the same again.
+    // A registry without paging repeats the same results.
     const isLast = part.pageCount === null ? part.results.length < pageSize : pages >= part.pageCount;
     if (isLast || !isNew) break;
   }

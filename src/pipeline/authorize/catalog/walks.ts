@@ -1,20 +1,20 @@
 import { OciError } from '../../../registry/error.ts';
 
-/** Who asks for a walk through upstream's list. */
+/** The owner of a walk through upstream's list. */
 export type Walker = {
-  /** Of whom one walk is under way at a time: a user, or all who did not say who they are. */
+  /** One walk at a time runs for this: a user, or all anonymous clients. */
   readonly group: string;
-  /** Whose walks that wait are counted: a user, or an address. */
+  /** Waiting walks are counted for this: a user, or an address. */
   readonly client: string;
 };
 
 /** Walks through upstream's lists: few at a time, and equal ones once. */
 export type Walks = {
   /**
-   * Does it when its turn comes. One that waits is joined by those with the same key; one that is under way is not, since it may have
-   * missed what the client knows to be there.
+   * Runs a walk when its turn comes. Equal requests join a waiting walk, but not a running one, which may have missed
+   * what the client knows to exist.
    *
-   * @param walk is to end when its signal says that nobody waits for it any more
+   * @param walk must end when its signal aborts, since nobody waits for it any more
    * @throws OciError TOOMANYREQUESTS, or UNAVAILABLE, when too many wait
    */
   run<T>(
@@ -29,7 +29,7 @@ export type WalksOptions = {
   readonly maxUnderWay: number;
   readonly maxWaiting: number;
   readonly maxWaitingOfClient: number;
-  /** Called for each that is refused for what its own client has waiting. */
+  /** Called for each request refused because its own client has too many waiting. */
   readonly onThrottled: () => void;
 };
 
@@ -41,7 +41,7 @@ type Walk = Walker & {
   clients: number;
 };
 
-/** When a client is to come again, in seconds. */
+/** The Retry-After, in seconds. */
 const retryAfterS = 5;
 
 export function createWalks(options: WalksOptions): Walks {
