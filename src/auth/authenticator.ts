@@ -9,7 +9,10 @@ import type { LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
 import { createV1Tokens, parseTokenCredentials, type V1TokenNotice } from './tokens/v1-tokens.ts';
 
-/** Why credentials were refused; for the log, never for the client (a name must not be told from a password). */
+/**
+ * Why credentials were refused; for the log, never for the client, who must not learn whether name or password was
+ * wrong.
+ */
 export type RefusalReason =
   | 'several-authorization-headers'
   | 'malformed'
@@ -17,7 +20,7 @@ export type RefusalReason =
   | 'wrong-credentials'
   | 'unknown-token';
 
-/** The answer to "who is asking": nobody said, somebody proven, somebody who failed to prove it, or somebody who may not try now. */
+/** The result of authentication: no credentials, a verified user, wrong credentials, or locked out. */
 export type AuthenticationResult =
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'verified'; readonly principal: User; readonly scheme: 'basic' | 'token' }
@@ -26,9 +29,10 @@ export type AuthenticationResult =
 
 export type Authenticator = {
   /**
-   * Checks all Authorization header values of one request (none, or one without name and password: anonymous; more than one: refused).
+   * Checks all Authorization values of one request (none, or one without name and password: anonymous; more than one:
+   * refused).
    *
-   * @param clientAddress where it came from, by which wrong passwords are counted
+   * @param clientAddress the source address, under which wrong passwords are counted
    * @throws OciError UNAVAILABLE when it could not be decided; never for wrong credentials.
    */
   authenticate(authorizationValues: readonly string[], clientAddress: string): Promise<AuthenticationResult>;
@@ -39,9 +43,9 @@ export type Authenticator = {
    * @param principal the very object that {@link authenticate} returned: it is bound to the entry that was verified.
    */
   rememberToken(token: string, principal: User): Promise<void>;
-  /** The hash that a user was verified against, as long as it is the one in his or her line; undefined: no more. */
+  /** The hash that the user was verified against, while the user's line still has it; undefined: no longer. */
   hashOf(principal: User): string | undefined;
-  /** Forgets everything and closes the htpasswd file's watch and the password pool; later checks are UNAVAILABLE. */
+  /** Forgets everything, stops following the htpasswd file and closes the password pool; later checks are UNAVAILABLE. */
   close(): Promise<void>;
 };
 
@@ -55,13 +59,13 @@ export type AuthenticatorOptions = {
   readonly maxCredentials: number;
   /** A monotonic clock in milliseconds. */
   readonly now?: () => number;
-  /** Processes that serve with this one. */
+  /** The messages to and from the other workers. */
   readonly ipc?: WorkerIpc<V1TokenNotice> | undefined;
 };
 
 /**
- * Creates the one place that decides who is asking: Basic credentials of the htpasswd file, and tokens that upstream
- * itself issued to users so verified; nothing else passes.
+ * Creates the only place that authenticates: by Basic credentials of the htpasswd file, and by tokens that upstream
+ * issued to users verified in this way.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const {
@@ -153,10 +157,10 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   };
 }
 
-/** Which hash each verified user was proven by. */
+/** The hash that each verified user was checked against. */
 type Proofs = {
   bind(principal: User, hash: string): void;
-  /** The hash that a user was verified against, as long as it is the one in his or her line; undefined: no more. */
+  /** The hash that the user was verified against, while the user's line still has it; undefined: no longer. */
   readonly hashOf: (principal: User) => string | undefined;
 };
 

@@ -1,21 +1,21 @@
-/** What an Authorization value says, read as Basic credentials. */
+/** An Authorization value, parsed as Basic credentials. */
 export type BasicCredentials =
   | { readonly kind: 'credentials'; readonly name: string; readonly password: string }
-  /** Neither a name nor a password: clients built on containers/image send that when they have none. */
+  /** Neither name nor password: clients built on containers/image send that without a login. */
   | { readonly kind: 'nobody' }
   | { readonly kind: 'other-scheme' }
   | { readonly kind: 'malformed' };
 
 /**
- * The longest password that is looked at, in bytes. SHA-crypt's work grows with the square of the length, so
- * an unbounded one would let anybody choose how long a check takes.
+ * The longest password that is checked, in bytes. SHA-crypt's work grows with the square of the length, so otherwise
+ * anybody could choose how long a check takes.
  */
 const maxPasswordBytes = 1024;
 
 const basicScheme = /^basic(?: |$)/i;
 const base64 = /^basic +([A-Za-z0-9+/]+)={0,2}$/i;
 const controlCharacter = /\p{Cc}/u;
-// ignoreBOM keeps a leading BOM as part of the name: two names that differ in bytes must stay two names.
+// ignoreBOM keeps a leading BOM as part of the name: names that differ in bytes must stay different.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const malformed = { kind: 'malformed' } as const;
 
@@ -28,7 +28,7 @@ export function parseBasicCredentials(value: string): BasicCredentials {
   const encoded = base64.exec(value)?.[1];
   if (encoded === undefined || !hasRightPadding(value, encoded)) return malformed;
   const bytes = Buffer.from(encoded, 'base64');
-  // Node ignores stray bits after the last whole byte; encoding again shows them (RFC 4648 section 3.5).
+  // Node ignores stray bits after the last whole byte; encoding again detects them (RFC 4648 section 3.5).
   if (bytes.toString('base64').replace(/={1,2}$/, '') !== encoded) return malformed;
   const text = decodeUtf8(bytes);
   if (text === undefined || controlCharacter.test(text)) return malformed;
@@ -40,7 +40,7 @@ export function parseBasicCredentials(value: string): BasicCredentials {
   return { kind: 'credentials', name: text.slice(0, colon), password };
 }
 
-/** Whether the Authorization values of a request say nothing of who asks. */
+/** Whether a request has no credentials. */
 export function hasNoCredentials(values: readonly string[]): boolean {
   const [value, ...others] = values;
   return value === undefined || (others.length === 0 && parseBasicCredentials(value).kind === 'nobody');

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { User } from '../registry/principal.ts';
 import { createKeyedHash } from './keyed-hash.ts';
 
-/** Remembers verified credentials under a keyed hash only; what was refused is never kept. */
+/** Remembers verified credentials under a keyed hash only; never keeps refused ones. */
 export type CredentialCache = {
   /** The key of these parts, in this order: HMAC-SHA256 under a random key of this cache. */
   readonly keyOf: (...parts: readonly string[]) => string;
@@ -12,9 +12,9 @@ export type CredentialCache = {
 };
 
 /**
- * Creates an empty cache; the least recently used entry goes first.
+ * Creates an empty cache, which evicts the least recently used entry.
  *
- * @param options ttlMs: from when an entry was remembered, not last used; now: a monotonic clock in milliseconds
+ * @param options ttlMs: counted from when an entry was stored, not last used; now: a monotonic clock in milliseconds
  */
 export function createCredentialCache(options: {
   ttlMs: number;
@@ -26,7 +26,7 @@ export function createCredentialCache(options: {
   const remembered = new LRUCache<string, { principal: User; expiresAtMs: number }>({ max: maxEntries });
   return {
     keyOf(...parts) {
-      // Each part's length goes first: else ("ab", "c") and ("a", "bc") would be one key.
+      // Each part's length precedes it: otherwise ("ab", "c") and ("a", "bc") would be one key.
       let text = '';
       for (const part of parts) text += `${part.length}:${part}`;
       return keyedHash(text);

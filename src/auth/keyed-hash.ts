@@ -3,7 +3,7 @@ import { hash, randomBytes } from 'node:crypto';
 /** SHA-256's block, in bytes. */
 const blockBytes = 64;
 
-/** A random key of one block whose bytes are below 0x80, so that it stays one byte a character in a text. */
+/** Creates a random key of one block with bytes below 0x80, so that each stays one byte in a text. */
 export function createHashKey(): Buffer {
   return Buffer.from(randomBytes(blockBytes).map((byte) => byte & 0x7f));
 }

@@ -4,7 +4,7 @@ import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';
 
-/** What came of a password; right: against that hash, which is the one in the user's line. */
+/** The result of a password check; if right, with the hash of the user's line. */
 export type PasswordResult =
   | { readonly kind: 'right'; readonly hash: string }
   | { readonly kind: 'wrong' }
@@ -18,12 +18,12 @@ type Login = { readonly name: string; readonly password: string };
 /** A bcrypt hash of cost 10 of a random password that nobody knows, for a file without any usable user. */
 const hashForNobody = '$2y$10$Y4KQRe03G3r3CxuEtoOXFOVVZ6L72/Py4lPjle1WGHfzICPmyD31.';
 
-/** Creates the check of passwords against the lines of an htpasswd file, for those who are not locked out. */
+/** Creates the check of passwords against an htpasswd file, for clients that are not locked out. */
 export function createPasswordCheck(options: {
   htpasswd: Pick<HtpasswdFile, 'lookup' | 'usable'>;
   pool: PasswordPool;
   throttle: LoginThrottle;
-  /** The key of these parts, which tells nothing of them. */
+  /** Hashes these parts into a key that reveals nothing of them. */
   keyOf: (...parts: readonly string[]) => string;
 }): CheckPassword {
   const { htpasswd, pool, throttle, keyOf } = options;
@@ -37,7 +37,7 @@ export function createPasswordCheck(options: {
 
   return async ({ name, password }, address) => {
     const entry = htpasswd.lookup(name);
-    // An unknown name takes the same way as a known one, queue and joined checks included; only its end is fixed.
+    // An unknown name is handled like a known one, including queue and joined checks; only its result is fixed.
     const hash = entry?.hash ?? chooseDummyHash(name, htpasswd.usable());
     const attempt = await throttle.begin({ address, name, password, hash, isUser: entry !== undefined });
     if (throttle.lockedMs(attempt) > 0) return lockedOut(attempt);
@@ -54,10 +54,10 @@ export function createPasswordCheck(options: {
 }
 
 /**
- * Creates the choice of the hash that an unknown name is checked against, so that it costs what a known one does.
+ * Creates the choice of the dummy hash for unknown names, so that they cost as much as known ones.
  *
- * A fixed hash would tell them apart as soon as a file mixes kinds. The choice is spread over the usable entries by a
- * keyed hash of the name: always the same for one name, not to be foretold, and as often slow or fast as the users are.
+ * A fixed hash would reveal them in a file that mixes kinds. The choice is spread over the usable entries by a keyed
+ * hash of the name: constant for a name, unpredictable, and as often slow or fast as the users' hashes.
  */
 function createDummyHashChoice(): (name: string, usable: readonly HtpasswdEntry[]) => string {
   const secret = randomBytes(32);
@@ -67,12 +67,12 @@ function createDummyHashChoice(): (name: string, usable: readonly HtpasswdEntry[
   };
 }
 
-/** One check under way, and all attempts that wait for it. */
+/** A running check, and all attempts that wait for it. */
 type Flight = { readonly matches: Promise<boolean | undefined>; readonly attempts: LoginAttempt[] };
 
 /**
- * Creates the check that equal attempts, by their key, wait for together. It gives undefined when all who wait for it have been
- * locked out meanwhile, by those who were before them in the queue.
+ * Creates the check that attempts with an equal key share. It returns undefined when all who wait for it have been
+ * locked out meanwhile, by attempts before them in the queue.
  */
 function createJoinedVerification(
   pool: PasswordPool,

@@ -58,7 +58,7 @@ export type PipelineOptions = {
   readonly forwarder: Forwarder;
   /** Null: every answer is upstream's. */
   readonly cache: AnswerCache | null;
-  /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
+  /** The registry's files, and the function that asks the registry about them; null: it sends every blob itself. */
   readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
   /** Null: pushes and deletes have no line but each request's. */
   readonly audit: Audit | null;

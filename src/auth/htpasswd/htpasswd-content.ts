@@ -4,13 +4,13 @@ import { describeReadError, readStatus, withOpenFile } from '../../system/file-s
 import { OperatorError } from '../../system/operator-error.ts';
 import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd-text.ts';
 
-/** What an htpasswd file held when it was read. */
+/** The content of an htpasswd file. */
 export type HtpasswdContent = {
-  /** SHA-256 of the bytes, to tell whether other content has come. */
+  /** SHA-256 of the bytes, to detect other content. */
   readonly digest: string;
-  /** As decodeHtpasswd gives it. */
+  /** As decodeHtpasswd returns it. */
   readonly text: string;
-  /** The file's status; undefined when it may not tell this content from the next. */
+  /** The file's status; undefined if it may be the same for the next content. */
   readonly signature: string | undefined;
 };
 

@@ -5,12 +5,12 @@ import { replaceFile } from '../../system/locked-file.ts';
 import { hashPassword } from '../password/password-hash.ts';
 
 const maxNameBytes = 255;
-/** bcrypt looks at no more than this of a password; what follows would be ignored silently. */
+/** bcrypt reads only this much of a password; the rest would be ignored silently. */
 const maxBcryptPasswordBytes = 72;
 
 /**
- * Writes a user into an htpasswd file with a bcrypt hash of cost 10: in the place of the name's line that counts, else
- * at the end. All other lines stay byte for byte; the file is replaced as a whole and made when there is none.
+ * Writes a user into an htpasswd file with a bcrypt hash of cost 10: in place of the effective line of the name, else
+ * at the end. All other lines stay byte for byte. The file is replaced atomically, and created if missing.
  *
  * @throws OperatorError when name, password or file can't be used
  */
@@ -43,7 +43,7 @@ export async function addUser(options: {
 }
 
 /**
- * Takes a user out of an htpasswd file: every line of the name, else a later one would come to count.
+ * Removes a user from an htpasswd file: every line of the name, since otherwise a later one would take effect.
  *
  * @throws OperatorError when there is no such user or the file can't be changed
  */
@@ -60,7 +60,7 @@ export async function removeUser(options: { file: string; name: string }): Promi
   });
 }
 
-/** What Node makes of bytes that are no UTF-8, in an argument or from a terminal: nobody can send it. */
+/** Node's replacement for bytes that are not UTF-8, in an argument or from a terminal: no client can send it. */
 const notUtf8 = /\ufffd|\p{Cs}/u;
 
 const nameRules: readonly (readonly [(name: string) => boolean, string])[] = [

@@ -5,21 +5,21 @@ import type { HtpasswdContent } from './htpasswd-content.ts';
 import { parseHtpasswd } from './htpasswd.ts';
 import type { Htpasswd, HtpasswdEntry } from './htpasswd.ts';
 
-/** An htpasswd file that is watched: every answer is of the content in effect now. */
+/** An htpasswd file that is followed: every result is of the content in effect. */
 export type HtpasswdFile = {
   lookup(name: string): HtpasswdEntry | undefined;
   /** All entries that can match, in the file's order. */
   usable(): readonly HtpasswdEntry[];
-  /** A number that grows whenever other content has come into effect. */
+  /** A number that grows whenever new content takes effect. */
   generation(): number;
   /** Reads the file at once. @throws OperatorError when it cannot be used; nothing has changed then. */
   reread(): Promise<RereadHtpasswd>;
   close(): void;
 };
 
-/** A file that has just been read, and is not in effect yet. */
+/** A file that was read, and is not in effect yet. */
 export type RereadHtpasswd = {
-  /** Whether its content is other than what is in effect. */
+  /** Whether its content differs from the content in effect. */
   readonly isNew: boolean;
   use(): void;
 };
@@ -63,7 +63,7 @@ export async function openHtpasswdFile(options: {
       failing = false;
       return next.signature;
     } catch (error) {
-      if (isDescriptorShortage(error)) return undefined; // looked at again as soon as there is one
+      if (isDescriptorShortage(error)) return undefined; // checked again as soon as there is one
       if (!failing) {
         const reason = `The htpasswd file ${path} cannot be used (${describeReadError(error)})`;
         logger.error({ path }, `${reason}: the users that were read last stay in effect.`);
@@ -90,7 +90,7 @@ export async function openHtpasswdFile(options: {
       return {
         isNew: next.digest !== before.digest,
         use: () => {
-          if (content === before) accept(next); // else something newer has come into effect meanwhile
+          if (content === before) accept(next); // otherwise newer content has taken effect meanwhile
         },
       };
     } catch (error) {
@@ -114,7 +114,7 @@ function warnOfProblems(path: string, htpasswd: Htpasswd, logger: Pick<HtpasswdL
   for (const sentence of describeHtpasswd(path, htpasswd)) logger.warn(fields, sentence);
 }
 
-/** What is not as it should be in an htpasswd file, a sentence each. */
+/** Describes the faults of an htpasswd file, a sentence each. */
 export function describeHtpasswd(path: string, { entries, problems }: Htpasswd): string[] {
   const sentences: string[] = [];
   if (problems.length > 0) {

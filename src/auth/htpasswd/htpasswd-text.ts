@@ -6,13 +6,16 @@ export const maxHtpasswdBytes = 16 * 1024 * 1024;
 /** CR alone too: a file of old Macs, or of an editor on one, is not one long line. */
 export const lineEnd = /\r\n|\n|\r/;
 
-/** A byte of a line that is not UTF-8 stands as a lone surrogate, U+DC00 and the byte, which no UTF-8 gives: so it can be written back. */
+/**
+ * A byte of a line that is not UTF-8 becomes a lone surrogate, U+DC00 plus the byte, which no UTF-8 yields: so it can
+ * be written back.
+ */
 const strayByte = /[\udc80-\udcff]/u;
 
 /**
- * Decodes an htpasswd file line by line: one that is not UTF-8 may be a comment, and takes no other with it. A byte order mark is
- * kept, and so is every byte: {@link encodeHtpasswd} gives them back.
- * @throws Error with the reason when it is too large or no text
+ * Decodes an htpasswd file line by line: a line that is not UTF-8 may be a comment, and affects no other. Keeps a byte
+ * order mark and every other byte: {@link encodeHtpasswd} restores them.
+ * @throws Error with the reason when it is too large or not text
  */
 export function decodeHtpasswd(bytes: Uint8Array): string {
   if (bytes.length > maxHtpasswdBytes) throw new Error(`it is larger than ${maxHtpasswdBytes} bytes`);
@@ -38,7 +41,7 @@ export function isUtf8(text: string): boolean {
   return !strayByte.test(text);
 }
 
-/** Each field by itself: one behind the hash may hold anything, too. */
+/** Checks each field separately: a field behind the hash may hold anything. */
 function decodeLine(latin1: string): string {
   return latin1
     .split(/(?<=^\xef\xbb\xbf|:)/)
@@ -52,13 +55,16 @@ function decodeField(latin1: string): string {
   return latin1.replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
 }
 
-/** By its byte order mark, which is no UTF-8, or since every second byte of its beginning is NUL. */
+/** Detects it by its byte order mark, which is not UTF-8, or by NUL in every second byte of its beginning. */
 function isUtf16(bytes: Uint8Array): boolean {
   const head = Buffer.from(bytes.subarray(0, 6)).toString('latin1');
   return /^(?:\xff\xfe|\xfe\xff|(?:[^\0]\0){3}|(?:\0[^\0]){3})/s.test(head);
 }
 
-/** Comments may hold anything. A NUL elsewhere is no slip in one line: the file is another, or a crash has left it half written. */
+/**
+ * Comments may hold anything. A NUL elsewhere is not a typing mistake: it is another kind of file, or a crash left it
+ * half written.
+ */
 function refuseBinary(bytes: Uint8Array): void {
   const text = Buffer.from(bytes).toString('latin1');
   const number = text

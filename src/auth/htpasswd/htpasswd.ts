@@ -13,7 +13,7 @@ export type HtpasswdEntry = {
   readonly line: number;
 };
 
-/** A line that never matches; `reason` says nothing of its content, which may be a plain password. */
+/** A line that never matches; `reason` reveals nothing of its content, which may be a plain password. */
 export type HtpasswdProblem = { readonly line: number; readonly reason: string };
 
 export type Htpasswd = {
@@ -21,26 +21,26 @@ export type Htpasswd = {
   readonly problems: readonly HtpasswdProblem[];
 };
 
-// What APR's apr_isspace trims; JavaScript's own trim() would take a no-break space off a name too.
+// The characters of APR's apr_isspace; JavaScript's own trim() would also remove a no-break space from a name.
 const surroundingSpace = ' \t\v\f\r';
 
 /**
- * Takes one line apart as Apache does: undefined for a blank line and a comment; no hash where there is no colon. A byte order mark before
- * it is of the file that it came from, when several were put together.
+ * Parses one line like Apache: undefined for a blank line and a comment; no hash without a colon. Skips a byte order
+ * mark, which remains when files were joined.
  */
 export function parseHtpasswdLine(line: string): { name: string; hash?: string } | undefined {
   const text = trimCharacters(line.replace(/^\uFEFF/, ''), surroundingSpace);
   if (text === '' || text.startsWith('#')) return undefined;
   const colon = text.indexOf(':');
   if (colon === -1) return { name: text };
-  // ap_getword takes a run of colons as one, and the hash ends at the next.
+  // ap_getword treats a run of colons as one, and the hash ends at the next.
   const [hash = ''] = text.slice(colon).replace(/^:+/, '').split(':', 1);
   return { name: text.slice(0, colon), hash };
 }
 
 /**
- * Reads an htpasswd text that was decoded by decodeHtpasswd, as Apache does, but that CR alone ends a line, too; never throws. The first line of a name is the one that counts, even
- * when it can't be used: then nobody gets in by that name.
+ * Parses a text of decodeHtpasswd like Apache, except that CR alone also ends a line; never throws. The first line of a
+ * name is effective, even when it can't be used: then nobody can log in by that name.
  */
 export function parseHtpasswd(text: string, limits: HtpasswdLimits): Htpasswd {
   const entries = new Map<string, HtpasswdEntry>();

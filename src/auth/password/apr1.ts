@@ -15,7 +15,8 @@ export function apr1(password: string, salt: string): string {
   const inner = md5(key, saltBytes, key);
   const start: Uint8Array[] = [key, Buffer.from('$apr1$'), saltBytes];
   for (let left = key.length; left > 0; left -= 16) start.push(inner.subarray(0, Math.min(16, left)));
-  // A zero byte for each set bit, the first byte of the password for each clear one: a slip of the original, kept by all.
+  // A zero byte for each set bit, the first byte of the password for each clear one: an error of the original, kept for
+  // compatibility.
   for (let bits = key.length; bits > 0; bits >>= 1)
     start.push(bits & 1 ? Buffer.alloc(1) : key.subarray(0, 1));
   let digest = md5(...start);

@@ -3,7 +3,7 @@ import { hashSync } from 'bcryptjs';
 import { apr1 } from './apr1.ts';
 import { shaCrypt } from './sha-crypt.ts';
 
-/** A password hash as htpasswd files hold it, taken apart; `cost` is bcrypt's log2 of rounds. */
+/** A parsed password hash of an htpasswd file; `cost` is bcrypt's log2 of rounds. */
 export type PasswordHash =
   | { readonly kind: 'bcrypt'; readonly cost: number; readonly setting: string; readonly digest: string }
   | { readonly kind: 'apr1'; readonly salt: string; readonly digest: string }
@@ -17,16 +17,19 @@ export type PasswordHash =
 
 export type PasswordHashKind = PasswordHash['kind'];
 
-// The last characters of salt and digest carry fewer than six bits: where the spare ones are set, nothing can ever match.
+// The last characters of salt and digest have spare bits: where they are set, nothing can ever match.
 const bcryptForm =
   /^(\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu])([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])$/;
 const apr1Form = /^\$apr1\$([\x21-\x23\x25-\x7e]{0,8})\$([./A-Za-z0-9]{22})$/;
 const sha1Form = /^\{SHA\}([A-Za-z0-9+/]{26}[AEIMQUYcgkosw048]=)$/;
-// What crypt(3) takes for a number of rounds is never a salt, even where it is no number that is allowed.
+// What crypt(3) reads as a number of rounds is never a salt, even if the number is not allowed.
 const shaCryptForm =
   /^\$([56])\$(?:rounds=([1-9][0-9]{3,8})\$)?(?!rounds=[0-9]*\$)([\x21-\x23\x25-\x7e]{0,16})\$([./A-Za-z0-9]{43}|[./A-Za-z0-9]{86})$/;
 
-/** Takes a hash apart: bcrypt ($2a$ $2b$ $2y$), $apr1$, {SHA}, $5$ and $6$; undefined for any other kind and for a broken one. */
+/**
+ * Parses a hash: bcrypt ($2a$ $2b$ $2y$), $apr1$, {SHA}, $5$ and $6$; undefined for any other kind and for a broken
+ * one.
+ */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
   const bcrypt = bcryptForm.exec(text);
   if (bcrypt) {
@@ -50,10 +53,10 @@ export function parsePasswordHash(text: string): PasswordHash | undefined {
 }
 
 /**
- * Whether the password is the one that was hashed; the comparison takes the same time wherever they differ.
- * Works for up to a second by the hash's cost: never call it on the thread that streams.
+ * Whether the password matches the hash, compared in constant time. Takes up to a second, by the hash's cost: never
+ * call it on the thread that streams.
  *
- * @throws Error when the hash is of no known kind
+ * @throws Error when the hash is of an unknown kind
  */
 export function verifyPassword(password: string, hash: string): boolean {
   const parsed = parsePasswordHash(hash);

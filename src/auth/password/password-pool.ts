@@ -5,8 +5,8 @@ import type { PasswordReply, PasswordRequest } from './password-worker.ts';
 /** Checks passwords on its own threads, so that no hash runs on the thread that streams. */
 export type PasswordPool = {
   /**
-   * Gives whether the password matches; undefined when the check was no longer wanted.
-   * @throws OciError UNAVAILABLE when the queue is full, when a thread broke down, or after close
+   * Returns whether the password matches; undefined when the check was no longer wanted.
+   * @throws OciError UNAVAILABLE when the queue is full, when a thread crashed, or after close
    */
   verify(password: string, hash: string, order?: CheckOrder): Promise<boolean | undefined>;
   /** How many checks wait, and how many run. */
@@ -16,9 +16,9 @@ export type PasswordPool = {
 };
 
 type CheckOrder = {
-  /** Asked when a thread is free: a check that is no longer wanted is not computed. */
+  /** Called when a thread is free: a check that is no longer wanted is skipped. */
   readonly isWanted: () => boolean;
-  /** Goes before all checks that are not first; in a full queue the last of them makes room for it. */
+  /** Precedes all checks that are not first; in a full queue it displaces the last of those. */
   readonly isFirst: boolean;
 };
 
@@ -55,7 +55,7 @@ export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
       else break;
       queue.shift();
     }
-    // With no thread alive nothing would ever take the queue up again: fail now instead of hanging.
+    // Without a living thread the queue would never continue: fail now instead of hanging.
     if (threads.count() === 0) rejectAll(queue, 'no password thread could be started');
   }
 
@@ -115,7 +115,7 @@ function createThreads(max: number, onChange: () => void): Threads {
     try {
       worker = new Worker(new URL('./password-worker.js', import.meta.url), { name: 'password' });
     } catch {
-      backOff.crashed(); // no thread or memory to be had
+      backOff.crashed(); // no thread or memory available
       return undefined;
     }
     workers.set(worker, undefined);
@@ -170,7 +170,8 @@ function createBackOff(): BackOff {
   let untilMs = 0;
   return {
     crashed: () => {
-      // The first crash is fixed at once, so that the queue survives it; those that follow wait 100, 200, 400 … ms.
+      // After the first crash a thread starts at once, so that the queue survives; after further ones in 100, 200, 400
+      // … ms.
       crashesInARow += 1;
       const waitMs = crashesInARow === 1 ? 0 : Math.min(maxBackOffMs, 100 * 2 ** (crashesInARow - 2));
       untilMs = performance.now() + waitMs;

@@ -7,7 +7,7 @@ const maxLineBytes = 4096;
 type TerminalInput = Pick<NodeJS.ReadStream, 'on' | 'off' | 'pause' | 'resume' | 'setRawMode'>;
 
 /**
- * Asks on a terminal, one answer a question, without echo; the terminal is as before afterwards in every case.
+ * Prompts on a terminal without echo, one answer per question; always restores the terminal.
  *
  * @returns the answers, or undefined after Ctrl-C
  * @throws OperatorError when the input ends before the last answer
@@ -34,7 +34,7 @@ export async function promptHidden(
     return next === undefined;
   }
 
-  // One session for all questions: what is pasted with several lines in it answers several.
+  // One session for all questions: pasted lines answer several.
   const session = new Promise<readonly string[] | undefined>((resolve, reject) => {
     onEnd = () => reject(new OperatorError('The input ended: no password was given.'));
     onData = (chunk) => {

@@ -3,12 +3,12 @@ import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { verifyPassword } from './password-hash.ts';
 
-/** What the pool asks of a worker thread. */
+/** The request to a worker thread. */
 export type PasswordRequest = { readonly password: string; readonly hash: string };
-/** What the worker thread answers; `failure` when the check could not be made. */
+/** The answer of a worker thread; `failure` when the check could not be made. */
 export type PasswordReply = { readonly matches: boolean } | { readonly failure: string };
 
-/** Ten steps of nice(2): about a tenth of the time that a thread of the usual priority gets beside it. */
+/** Ten steps of nice(2): about a tenth of the CPU time of a thread with normal priority. */
 const priority = 10;
 
 lowerPriority();
@@ -24,7 +24,7 @@ function check(password: string, hash: string): PasswordReply {
   }
 }
 
-/** Lets streaming go first, also where there are fewer cores than threads. On Linux a thread has a priority of its own. */
+/** Gives streaming precedence, even with fewer cores than threads. On Linux each thread has its own priority. */
 function lowerPriority(): void {
   try {
     setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), priority);

@@ -1,16 +1,19 @@
 import { LRUCache } from 'lru-cache';
 import { createKeyedHash } from '../keyed-hash.ts';
 
-/** A login that was right: whose (a hash of the name), from where, and with what (a keyed hash). */
+/** A successful login: a hash of the name, its network, and a keyed hash of the password. */
 export type KnownLogin = { readonly nameKey: string; readonly network: string; readonly proof: string };
 
-/** Remembers who has proven what, for longer than passwords are taken without a check: they are checked before others, not instead. */
+/**
+ * Remembers successful logins, for longer than passwords are accepted without a check: they are checked before others,
+ * not skipped.
+ */
 export type KnownLogins = {
-  /** The keyed hash of a password for a line of the htpasswd file: another line makes it another. */
+  /** The keyed hash of name, password and htpasswd line: it changes with the line. */
   proofOf(name: string, password: string, hash: string): string;
-  /** Whether exactly this was right the last time that its user succeeded. */
+  /** Whether exactly this was the user's last successful login. */
   isProven(nameKey: string, proof: string): boolean;
-  /** Whether this name has succeeded from there. */
+  /** Whether this name has logged in from there. */
   hasComeFrom(nameKey: string, network: string): boolean;
   rememberNetwork(nameKey: string, network: string): void;
   remember(login: KnownLogin): void;
@@ -29,7 +32,7 @@ export function createKnownLogins(options: {
 }): KnownLogins {
   const { hashKey, ttlMs, maxEntries, now } = options;
   const keyedHash = createKeyedHash(hashKey);
-  // One proof a user: whoever knows a password cannot push those of others out by writing it in many ways.
+  // One proof per user: whoever knows a password cannot displace those of others with spelling variants.
   const proofs = new LRUCache<string, { proof: string; untilMs: number }>({ max: maxEntries });
   const networks = new LRUCache<string, number>({ max: maxEntries });
   const rememberNetwork: KnownLogins['rememberNetwork'] = (nameKey, network) => {

@@ -1,31 +1,31 @@
 import { LRUCache } from 'lru-cache';
 
 export type LockOutRules = {
-  /** So many failures within the window begin a lock-out; 0: none ever does. */
+  /** The number of failures within the window that begins a lock-out; 0: never. */
   readonly failures: number;
   readonly windowMs: number;
   /** How long the first lock-out lasts, in milliseconds; each further one lasts twice as long. */
   readonly lockMs: number;
-  /** How long one lasts at most, in milliseconds. */
+  /** The longest lock-out, in milliseconds. */
   readonly maxLockMs: number;
 };
 
-/** A lock-out that has begun: for how long still, and which in a row it is. */
+/** A lock-out: its remaining time, and its number in a row. */
 export type LockOut = { readonly forMs: number; readonly times: number };
 
-/** Counts failures under keys, and locks a key out that has too many. */
+/** Counts failures per key, and locks out a key with too many. */
 export type LockOuts = {
   /** How long a key is still locked out, in milliseconds; 0: it is not. */
   remainingMs(key: string): number;
   /** Whether a failure was counted, or a lock-out ended, less than a window ago. */
   isRecent(key: string): boolean;
-  /** Counts a failure; gives the lock-out that it begins. Failures during one are not counted, so that it ends. */
+  /** Counts a failure; returns the lock-out that it begins. Failures during one are not counted, so that it ends. */
   count(key: string): LockOut | null;
-  /** Takes over a lock-out that another instance has begun. */
+  /** Adopts a lock-out of another instance. */
   adopt(key: string, lockOut: LockOut): void;
 };
 
-/** So long after a lock-out the next one is the first again, in milliseconds. */
+/** How long after a lock-out the next one counts as the first again, in milliseconds. */
 export const forgetLockOutsMs = 24 * 60 * 60 * 1000;
 
 type Count = {
@@ -41,8 +41,8 @@ type Count = {
 };
 
 /**
- * Creates an empty count of at most `maxEntries` keys, of which the one that failed least recently goes first. The window slides: of the one
- * before it that part is counted which still lies within, as if its failures had been spread evenly.
+ * Creates an empty count of at most `maxEntries` keys, which drops the one that failed least recently. The window
+ * slides: the previous window counts by the part that still overlaps, as if its failures were spread evenly.
  *
  * @param options now: a monotonic clock in milliseconds
  */

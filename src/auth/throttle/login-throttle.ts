@@ -10,7 +10,7 @@ export type LockOutKind = 'address' | 'name' | 'repeat';
 
 const kinds: readonly LockOutKind[] = ['address', 'name', 'repeat'];
 
-/** What one process tells the others that serve with it. */
+/** A message of one worker to the others. */
 export type LoginNotice =
   | ({ readonly kind: 'failed'; readonly isRepeat: boolean } & KnownLogin)
   | ({ readonly kind: 'proven' } & KnownLogin);
@@ -18,33 +18,33 @@ export type LoginNotice =
 /** A lock-out that has just begun, for logs, metrics and alerts. */
 export type LockOutEvent = {
   readonly kind: LockOutKind;
-  /** Where the last failure came from: an IPv4 address, or an IPv6 network. */
+  /** The source of the last failure: an IPv4 address, or an IPv6 network. */
   readonly network: string;
-  /** The name that was tried last, if there is such a user; null if not, since it may be a password that was mistyped. */
+  /** The last tried name, if such a user exists; null if not, since it may be a mistyped password. */
   readonly user: string | null;
   readonly forMs: number;
   /** How many lock-outs there have been in a row. */
   readonly times: number;
 };
 
-/** What others may want to know. */
+/** The events of the throttle. */
 export type LoginThrottleEvents = {
   /** An attempt was refused because of a lock-out. */
   onThrottled(kind: LockOutKind): void;
   onLockOut(event: LockOutEvent): void;
 };
 
-/** One password that somebody sends, and that has not been found among those remembered. */
+/** An attempt to log in with a password that is not a known login. */
 export type LoginAttempt = KnownLogin & {
   readonly user: string | null;
-  /** The very same was right before: nothing keeps it from being checked. */
+  /** The same login was right before: it is checked despite lock-outs. */
   readonly isExempt: boolean;
 };
 
-/** Keeps those who guess passwords from guessing on. */
+/** Locks out clients that guess passwords. */
 export type LoginThrottle = {
   /**
-   * Begins an attempt, known name or not.
+   * Begins an attempt, for a known name or not.
    *
    * @param login hash: what the password will be checked against; isUser: whether that is a user's own
    */
@@ -55,40 +55,40 @@ export type LoginThrottle = {
     hash: string;
     isUser: boolean;
   }): Promise<LoginAttempt>;
-  /** How long no password is checked for it, in milliseconds; 0: it may be checked now. */
+  /** How long it is locked out, in milliseconds; 0: it may be checked now. */
   lockedMs(attempt: LoginAttempt): number;
-  /** To be called when it was refused because it is locked out. */
+  /** Call it when the attempt was refused because it is locked out. */
   refused(attempt: LoginAttempt): void;
-  /** To be called when the password was wrong; resolves when it has been counted, here and elsewhere. Never rejects. */
+  /** Call it when the password was wrong; resolves when that has been counted, here and elsewhere. Never rejects. */
   failed(attempt: LoginAttempt): Promise<void>;
-  /** To be called when the password was right. */
+  /** Call it when the password was right. */
   succeeded(attempt: LoginAttempt): void;
 };
 
 export type LoginThrottleOptions = {
-  /** Rules for what comes from one address, for what comes under one name, and for the very same from one address. */
+  /** The rules per address, per name, and for the same login from one address. */
   readonly address: LockOutRules;
   readonly name: LockOutRules;
   readonly repeat: LockOutRules;
   readonly maxEntries: number;
-  /** The key of what is remembered of right passwords, the same in all processes that serve together. */
+  /** The key of known logins, the same in all workers. */
   readonly hashKey: Buffer;
-  /** How long a right password, and where it came from, is remembered after it was checked, in milliseconds. */
+  /** How long a right password, and its network, are remembered after the check, in milliseconds. */
   readonly provenTtlMs: number;
   readonly maxProven: number;
-  /** Processes that serve with this one. */
+  /** The messages to and from the other workers. */
   readonly ipc?: WorkerIpc<LoginNotice> | undefined;
-  /** Counts of all instances; null: there is only this one. */
+  /** The counts of all instances; null: there is only this one. */
   readonly shared: SharedLockOuts | null;
   readonly events: LoginThrottleEvents;
   readonly now: () => number;
 };
 
 /**
- * Counts wrong passwords by the client's address and by the name they are for, and locks out what has too many. A name is locked
- * out whether there is such a user or not, and no lock-out holds for a password that was right before: else whoever knows
- * a name, or shares an address, could lock others out. The very same again from the same address is no further guess: a client that has an old
- * password sends it with every request of a push. It is counted by itself, and locks out nothing else.
+ * Counts wrong passwords by client address and by name, and locks out those with too many. A name is locked out whether
+ * the user exists or not. A password that was right before is exempt: otherwise anyone who knows a name, or shares an
+ * address, could lock out others. The same login again from the same address is not a new guess: a client with an old
+ * password sends it with every request of a push. It is counted separately, and locks out nothing else.
  */
 export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottle {
   const { maxEntries, now, ipc, shared, events } = options;
@@ -103,7 +103,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
   });
 
   const lockedByName = ({ nameKey, network }: KnownLogin): number =>
-    // Others who try a name from elsewhere do not lock its user out from where he or she has come from before.
+    // Attempts on a name from elsewhere do not lock out its user at an address with earlier success.
     proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
   const repeatKey = ({ network, proof }: KnownLogin) => `${network} ${proof}`;
   const lockedBy = (attempt: LoginAttempt): Record<LockOutKind, number> =>
@@ -131,7 +131,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     }
   });
 
-  /** Learns what other instances know of it. */
+  /** Adopts what other instances know of the attempt. */
   const ask = async ({ nameKey, network }: LoginAttempt): Promise<void> => {
     const known = await shared?.find(network, nameKey);
     if (!known) return;
@@ -144,7 +144,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     begin: async ({ address, name, password, hash, isUser }) => {
       const nameKey = digest('sha256', name, 'base64url');
       const network = clientNetwork(address);
-      // Without a decoy's hash, which each process chooses anew.
+      // Without a dummy hash, which each process chooses anew.
       const proof = proven.proofOf(name, password, isUser ? hash : '');
       const isExempt = proven.isProven(nameKey, proof);
       const attempt = { nameKey, network, proof, user: isUser ? name : null, isExempt };

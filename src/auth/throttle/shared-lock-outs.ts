@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import { forgetLockOutsMs, type LockOut, type LockOutRules } from './lock-outs.ts';
 
-/** What all instances know together; null wherever Redis cannot be asked in time. */
+/** The lock-outs that all instances share; null if Redis does not answer in time. */
 export type SharedLockOuts = {
-  /** The lock-outs that hold now, and whether the name has succeeded from there. Never rejects. */
+  /** The present lock-outs, and whether the name has logged in from there. Never rejects. */
   find(
     network: string,
     nameKey: string,
   ): Promise<{ address: LockOut | null; name: LockOut | null; hasComeFrom: boolean } | null>;
-  /** Counts a failure, and gives the lock-outs that it begins. Never rejects. */
+  /** Counts a failure, and returns the lock-outs that it begins. Never rejects. */
   count(network: string, nameKey: string): Promise<{ address: LockOut | null; name: LockOut | null } | null>;
   /** Remembers where a name has succeeded from; nothing waits for it. */
   remember(network: string, nameKey: string): void;
@@ -24,12 +24,12 @@ export type SharedLockOutsOptions = {
   readonly name: LockOutRules;
   /** How long it is remembered where a name has succeeded from, in milliseconds. */
   readonly provenTtlMs: number;
-  /** How long anything waits for Redis, in milliseconds. */
+  /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
   readonly now: () => number;
 };
 
-/** For how long Redis is left alone after it failed, in milliseconds: not each attempt is to wait for it. */
+/** How long Redis is not used after a failure, in milliseconds: not every attempt should wait for it. */
 const pauseMs = 1000;
 
 const clock = `

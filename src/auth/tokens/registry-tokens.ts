@@ -6,10 +6,10 @@ import type { Scope } from '../../registry/token-scope.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
 
-/** Whom a token is for: a user, and the hash in the line of the htpasswd file that proved it; null: one who did not say. */
+/** The subject of a token: a user, and the hash of the htpasswd line that proved it; null: anonymous. */
 export type TokenSubject = { readonly principal: User; readonly hash: string } | null;
 
-/** What a token says that may be used now. */
+/** The claims of a valid token. */
 export type VerifiedToken = { readonly principal: Principal; readonly scopes: readonly Scope[] };
 
 /** Why a token may not be used; for the log. */
@@ -25,10 +25,10 @@ export type IssuedToken = {
 /** Tokens as the distribution's "Token Authentication Specification" has them: JWTs (RFC 7519), signed with HMAC-SHA256. */
 export type RegistryTokens = {
   issue(subject: TokenSubject, scopes: readonly Scope[]): Promise<IssuedToken>;
-  /** The fault of a token that may not be used: it is none of ours, or over, or its user has been removed or has another password. */
+  /** The fault of a token: not ours, expired, or its user was removed or has another password. */
   verify(token: string): Promise<VerifiedToken | TokenFault>;
   issueRefresh(subject: NonNullable<TokenSubject>): Promise<string>;
-  /** Whose refresh token this is; null: it may not be used. */
+  /** The subject of a refresh token; null: it is not valid. */
   verifyRefresh(token: string): Promise<TokenSubject>;
 };
 
@@ -52,7 +52,10 @@ const algorithm = 'HS256';
 /** The header's `typ` (RFC 8725 section 3.11); each kind has a key of its own besides. */
 const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
 type TokenKind = keyof typeof types;
-/** What the clocks of instances may differ by; also how long after its end a token is taken that was sent in time. */
+/**
+ * The tolerated difference between the clocks of instances; also how long after its expiry a token that was sent in
+ * time is accepted.
+ */
 const toleranceSeconds = 30;
 /** More than a token of 32 scopes has. */
 const maxTokenLength = 16_384;
@@ -70,7 +73,7 @@ type Remembered = {
   readonly untilMs: number;
 };
 
-/** Creates what issues and verifies them; nothing is shared with other processes but the secrets. */
+/** Creates the issuer and verifier of tokens; processes share only the secrets. */
 export function createRegistryTokens(options: RegistryTokensOptions): RegistryTokens {
   const { service, hashOf, now } = options;
   const [first, ...others] = options.secrets;
@@ -101,7 +104,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       .setJti(randomUUID())
       .sign(signing[kind]);
 
-  /** Whom a token of that kind is for, and its claims. */
+  /** Verifies a token of that kind; returns its subject and claims. */
   const read = async (
     kind: TokenKind,
     token: string,
@@ -154,7 +157,10 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   };
 }
 
-/** A token that one of our keys has signed, for this service, and that is not over; whom it is for is yet to be found. */
+/**
+ * Verifies that a token is signed by one of our keys, for this service, and not expired; its subject is not checked
+ * yet.
+ */
 type SignedToken = { readonly payload: JWTPayload; readonly keySet: TokenKeySet };
 
 function createSignatureCheck(
@@ -191,7 +197,7 @@ function createSignatureCheck(
   };
 }
 
-/** Ties a token to the user's line: without the line, or with another password, it is good for nothing, wherever it is shown. */
+/** Binds a token to the user's line: when the line is removed, or its password changes, the token is invalid everywhere. */
 function bindLine({ line }: TokenKeySet, { principal, hash }: NonNullable<TokenSubject>): string {
   // The name's length goes first: else "ab" with "c" and "a" with "bc" would be one.
   return createHmac('sha256', line)

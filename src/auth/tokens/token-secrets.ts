@@ -46,7 +46,7 @@ async function readSecret(path: string): Promise<{ text: string; mode: number }>
   }
 }
 
-/** What is made from one secret, each for one use only (RFC 5869): no token of one kind can be taken for one of another. */
+/** The keys derived from one secret, each for one use only (RFC 5869): a token of one kind is invalid as another. */
 export type TokenKeySet = {
   /** Names the secret in the tokens that were signed with it, and says nothing of it. */
   readonly id: string;

@@ -8,14 +8,14 @@ export function parseTokenCredentials(value: string): string | undefined {
   return tokenForm.exec(value)?.[1];
 }
 
-/** A token that upstream handed out through one worker, for the others; `hash` is that of the user's line at the time. */
+/** A token that upstream issued through one worker, for the others; `hash` is that of the user's line at the time. */
 export type V1TokenNotice = { readonly token: string; readonly name: string; readonly hash: string };
 
-/** The tokens that upstream handed to verified users in X-Docker-Token; nothing but their keyed hashes is kept. */
+/** The tokens that upstream issued to verified users in X-Docker-Token; only their keyed hashes are kept. */
 export type V1Tokens = {
   /** Remembers a token, character for character as upstream issued it. */
   remember(token: string, principal: User): void;
-  /** Whose token this is, as long as `ttlMs` has not passed since it was issued. */
+  /** The subject of a token, until `ttlMs` after it was issued. */
   find(token: string): User | undefined;
   clear(): void;
 };

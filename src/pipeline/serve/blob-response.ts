@@ -22,7 +22,7 @@ type StoredAnswerOptions = {
 };
 
 export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refusedBodies'> & {
-  /** The registry's files, and the way to ask it about them; null: it sends every blob itself. */
+  /** The registry's files, and the function that asks the registry about them; null: it sends every blob itself. */
   readonly storage: Pick<StoredAnswerOptions, 'blobs' | 'requestUpstream'> | null;
   readonly upstreamHeaders: UpstreamHeaders;
 };

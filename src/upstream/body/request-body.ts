@@ -6,28 +6,28 @@ import { freeMemory } from '../../system/free-memory.ts';
 export type RequestBodyOptions = {
   readonly req: IncomingMessage;
   readonly openBuffers: () => BodyBuffers;
-  /** Called with the size of each piece as it comes; what is stopped in it goes no further. */
+  /** Called with the size of each piece on arrival; what it stops is not forwarded. */
   readonly onBytes: (bytes: number) => void;
   /**
-   * Called when all of the body is here: upstream gets the last of it when the promise resolves, and until then cannot act on it. Left out, or
-   * undefined: at once.
+   * Called when the whole body is here. Upstream gets the last of it when the promise resolves, and cannot act on it
+   * before. Left out, or undefined: at once.
    */
   readonly beforeEnd?: (() => Promise<void> | undefined) | undefined;
 };
 
 /** A request's body on its way to upstream. */
 export type RequestBody = {
-  /** Begins; what `Readable.pipe` does, and the one method of it that http-proxy calls. */
+  /** Begins, like `Readable.pipe`, the only method of the body that http-proxy calls. */
   pipe(upstreamRequest: ClientRequest): void;
-  /** Whether upstream has yet to take what the client has sent. */
+  /** Whether bytes of the client wait for upstream. */
   readonly waitsForUpstream: boolean;
-  /** Whether the last of it is being kept back. */
+  /** Whether the last of it is held back. */
   readonly isHeld: boolean;
-  /** Ends the passing on, wherever it is, and leaves the rest of the body unread. */
+  /** Stops forwarding, and leaves the rest of the body unread. */
   stop(): void;
 };
 
-/** Smaller pieces are left to the garbage collector, in bytes: a list of them would take more than they do. */
+/** Smaller pieces are left to the garbage collector, in bytes: a list of them would take more memory than they do. */
 const minFreedBytes = 1024;
 
 /** How many pieces may wait for upstream. */
@@ -63,7 +63,7 @@ class BodyPassage {
   isHeld = false;
   readonly #options: RequestBodyOptions;
   readonly #upstreamRequest: ClientRequest;
-  /** With a length, upstream has all of a body as soon as it has its last byte. */
+  /** With a Content-Length, upstream has the whole body with its last byte. */
   readonly #lastByteAt: number;
   #receivedBytes = 0;
   #waiting = 0;

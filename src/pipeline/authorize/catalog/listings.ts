@@ -53,7 +53,7 @@ export type ListingsOptions = {
   readonly wholeAnswers: WholeAnswers;
 };
 
-/** Fields by which a client asks for something else than the whole of an answer that can be read here. */
+/** Fields with which a client requests something other than the whole, plain answer. */
 const shaping = /^(?:accept-encoding|range|if-.*)$/i;
 /** Header fields of upstream that say nothing about its list, unlike a length, a count or an ETag. */
 const kept =
