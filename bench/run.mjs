@@ -19,6 +19,7 @@ import { measureDownloads } from './scenarios/downloads.mjs';
 import { measureFlood } from './scenarios/flood.mjs';
 import { measureGrowth } from './scenarios/growth.mjs';
 import { measureHandshakes } from './scenarios/handshakes.mjs';
+import { measureMachineTokens } from './scenarios/machine-tokens.mjs';
 import { measureManifests } from './scenarios/manifests.mjs';
 import { measureMemory } from './scenarios/memory.mjs';
 import { measurePolicy } from './scenarios/policy.mjs';
@@ -54,6 +55,7 @@ const scenarios = {
   memory: measureMemory,
   flood: measureFlood,
   policy: measurePolicy,
+  'machine-tokens': measureMachineTokens,
   startup: measureStartup,
   growth: measureGrowth,
 };

@@ -11,6 +11,7 @@ umask 022
 program=/opt/tidegate
 settings=/etc/tidegate
 logs=/var/log/tidegate
+state=/var/lib/tidegate
 units=/etc/systemd/system
 record=$settings/.installed
 wanted_node=20.19
@@ -165,7 +166,7 @@ undo_all() {
   fi
   # What was there before, such as a user with the same name, is left alone.
   made=$(sed -n 's/^made_user_//p' "$record" 2>/dev/null | cut -d= -f1)
-  run rm -rf "$settings" "$logs"
+  run rm -rf "$settings" "$logs" "$state"
   for user in $made; do
     if id "$user" >/dev/null 2>&1; then run userdel "$user"; fi
     if getent group "$user" >/dev/null; then run groupdel "$user"; fi
@@ -357,7 +358,7 @@ stage_program() {
     if [ -e "$source/$each" ]; then cp -R "$source/$each" "$stage/"; fi
   done
   # Settings and secrets of the checkout's own: they are not the program's, and not everyone's to read.
-  rm -rf "$stage"/config/htpasswd* "$stage/config/tidegate.yml" "$stage/deploy/.env" "$stage/deploy/kubernetes/secrets"
+  rm -rf "$stage"/config/htpasswd* "$stage"/config/tokens.* "$stage/config/tidegate.yml" "$stage/deploy/.env" "$stage/deploy/kubernetes/secrets"
   if [ -n "$prebuilt" ]; then
     cp -R "$source/dist" "$source/node_modules" "$stage/"
     if [ -d "$stage/node_modules/typescript" ]; then
@@ -467,6 +468,11 @@ aclfile $settings/redis.acl
 dir /run/tidegate-redis
 END
 put_once 640 root:tidegate "$settings/config/htpasswd" </dev/null
+put_once 640 root:tidegate "$settings/config/tokens.yml" </dev/null
+# The service writes when machine tokens were used last, and may write nothing below /etc.
+if [ ! -e "$settings/config/tokens.used.json" ] && [ ! -L "$settings/config/tokens.used.json" ]; then
+  run ln -s "$state/tokens.used.json" "$settings/config/tokens.used.json"
+fi
 
 say "Certificate"
 if [ -z "$hosts$ips" ] && [ ! -f "$settings/certs/server.crt" ]; then

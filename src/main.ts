@@ -11,6 +11,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['reload', async () => (await import('./cli/reload.ts')).addReloadCommand],
   ['cert', async () => (await import('./cli/cert/cert.ts')).addCertCommand],
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
+  ['token', async () => (await import('./cli/token.ts')).addTokenCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
   ['policy', async () => (await import('./cli/policy/policy.ts')).addPolicyCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],

@@ -116,7 +116,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
   const prepare: App['prepare'] = async (state, { rereads }) => {
     const { users: present, state: before } = current;
     const keeps = meansSameUsers(state.config.auth, before.config.auth);
-    const reread = keeps && rereads ? await present.htpasswd.reread() : null;
+    const reread = keeps && rereads ? await present.reread() : null;
     const open = async () => {
       const nextUsers = keeps ? present.share() : await openUsers(state.config.auth, usersOptions);
       return openService(state, nextUsers, shared);
@@ -124,7 +124,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     listener.checkTls(readTls(state));
     const next = servesAlike(state, before) ? null : await open();
     return {
-      changed: reread?.isNew === true ? ['auth.htpasswd'] : [],
+      changed: reread?.changed ?? [],
       commit: () => {
         reread?.use();
         listener.useTls(readTls(state));

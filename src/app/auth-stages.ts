@@ -1,10 +1,11 @@
 import type { ServedState } from './served-state.ts';
 import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { Policy } from '../policy/policy.ts';
+import type { Policy } from '../policy/decision.ts';
+import { createOpenPolicy } from '../policy/token-grants.ts';
 import type { RequestUpstream } from '../upstream/request.ts';
 import { createAuthenticate } from '../pipeline/authenticate/authenticate.ts';
-import { createAuthorize } from '../pipeline/authorize/authorize.ts';
+import { authorizeMachines, createAuthorize } from '../pipeline/authorize/authorize.ts';
 import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
 import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
 import { createListings } from '../pipeline/authorize/catalog/listings.ts';
@@ -17,10 +18,15 @@ import { authenticateTokens, authorizeTokens } from '../pipeline/authenticate/to
 import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
 import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
+import type { GoodToken } from '../auth/machine-tokens/machine-logins.ts';
+import type { TokenHolder } from '../auth/tokens/registry-tokens.ts';
 import type { Users } from './users.ts';
 
 /** The stages that authenticate and authorize. */
 type AuthStages = Pick<PipelineOptions, 'authenticate' | 'authorize' | 'challenge' | 'answerToken'>;
+
+/** What the text of a machine token as a principal begins with. */
+const machinePrefix = 'token:';
 
 /** How many different lists of one client may wait: more than any client requests at once. */
 const waitingWalksOfClient = 4;
@@ -31,7 +37,7 @@ const waitingWalksOfClient = 4;
  */
 export function createAuthStages({
   state: { config, pem },
-  users: { authenticator, htpasswd },
+  users: { authenticator, htpasswd, machines },
   policy,
   sessionSecret,
   requestUpstream,
@@ -41,7 +47,7 @@ export function createAuthStages({
   metrics,
 }: {
   state: ServedState;
-  users: Pick<Users, 'authenticator' | 'htpasswd'>;
+  users: Pick<Users, 'authenticator' | 'htpasswd' | 'machines'>;
   policy: Policy | null;
   sessionSecret: Buffer;
   requestUpstream: RequestUpstream;
@@ -69,22 +75,22 @@ export function createAuthStages({
   });
   const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
-  const authorize =
-    policy &&
-    createAuthorize({
-      ...{ policy, challenge, uploads: createUploadOwners(secrets) },
-      answerListing: createListings({
-        ...{ requestUpstream, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
-        walks: createWalks({
-          maxUnderWay: limits.catalogWalks,
-          maxWaiting: limits.catalogQueue,
-          maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
-          onThrottled: () => metrics.throttled('lists'),
-        }),
-        maxPages: limits.catalogPages,
-        maxPageBytes: limits.catalogPageBytes,
+  const decides = policy ?? createOpenPolicy();
+  const authorizeAll = createAuthorize({
+    ...{ policy: decides, challenge, uploads: createUploadOwners(secrets) },
+    answerListing: createListings({
+      ...{ requestUpstream, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
+      walks: createWalks({
+        maxUnderWay: limits.catalogWalks,
+        maxWaiting: limits.catalogQueue,
+        maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
+        onThrottled: () => metrics.throttled('lists'),
       }),
-    });
+      maxPages: limits.catalogPages,
+      maxPageBytes: limits.catalogPageBytes,
+    }),
+  });
+  const authorize = policy === null ? authorizeMachines(authorizeAll) : authorizeAll;
   if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
   const tokens = createRegistryTokens({
     secrets,
@@ -92,7 +98,13 @@ export function createAuthStages({
     ttlMs: auth.tokenTtl,
     refreshTtlMs: auth.refreshTokenTtl,
     maxRemembered: auth.credentialEntries,
-    hashOf: (name) => htpasswd.lookup(name)?.hash,
+    findHolder: (text) => {
+      if (text.startsWith(machinePrefix)) return holdToken(machines.find(text.slice(machinePrefix.length)));
+      const hash = htpasswd.lookup(text)?.hash;
+      return hash === undefined
+        ? undefined
+        : { principal: { kind: 'user', name: text }, hash, expiresMs: null };
+    },
     now: Date.now,
   });
   return {
@@ -105,7 +117,14 @@ export function createAuthStages({
     authorize: authorizeTokens(authorize, { challenge }),
     challenge,
     answerToken: createTokenEndpoint({
-      ...{ tokens, authenticate, authenticator, policy },
+      ...{ tokens, authenticate, policy: decides },
+      holderOf: (principal) => {
+        if (principal.kind === 'token') return holdToken(machines.find(principal.name));
+        const hash = principal.kind === 'user' ? authenticator.hashOf(principal) : undefined;
+        return hash === undefined || principal.kind !== 'user'
+          ? undefined
+          : { principal, hash, expiresMs: null };
+      },
       service: auth.realm,
       givesRefreshTokens: auth.refreshTokenTtl > 0,
       keepsKeys: pem.tokenSecrets.length > 0,
@@ -114,4 +133,9 @@ export function createAuthStages({
       refusedBodies,
     }),
   };
+}
+
+/** A token from /token ends with the machine token that it was fetched with: by time, by revocation, and with its owner. */
+function holdToken(good: GoodToken | undefined): TokenHolder | undefined {
+  return good && { principal: good.principal, hash: good.sha256, expiresMs: good.expiresMs };
 }

@@ -1,8 +1,12 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { explainReadError, readHtpasswdContent } from '../auth/htpasswd/htpasswd-content.ts';
+import { explainReadError, readHtpasswdText } from '../auth/htpasswd/htpasswd-content.ts';
 import { describeHtpasswd } from '../auth/htpasswd/htpasswd-file.ts';
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
+import { describeTokenList, loadTokenList } from '../auth/machine-tokens/token-list-file.ts';
+import { findStaleTokens } from '../auth/machine-tokens/stale-tokens.ts';
+import { readTokenUses, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
+import { checkGrantPattern } from '../policy/token-grants.ts';
 import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { OperatorError } from '../system/operator-error.ts';
@@ -33,13 +37,40 @@ export async function checkConfiguredFiles(config: Config, now: Date): Promise<F
     key: 'auth.htpasswd',
     path: auth.htpasswd,
     read: async (path) => {
-      const { text } = await readHtpasswdContent(path).catch((error: unknown) => {
+      const text = await readHtpasswdText(path).catch((error: unknown) => {
         throw explainReadError(path, error);
       });
       return describeHtpasswd(path, parseHtpasswd(text, auth));
     },
   };
-  return merge([await checkServerFiles(tls, now), await checkFurtherFiles(config), await checkFile(users)]);
+  const machines: Named = {
+    key: 'auth.machineTokens',
+    path: auth.machineTokens,
+    read: async (path) => (await checkMachineTokens(path, now)).warnings,
+  };
+  return merge([
+    await checkServerFiles(tls, now),
+    await checkFurtherFiles(config),
+    await checkFile(users),
+    await checkFile(machines),
+  ]);
+}
+
+/** Reads a file of machine tokens, and what is known of their use. @throws OperatorError when it cannot be used */
+export async function checkMachineTokens(
+  path: string,
+  now: Date,
+): Promise<{ readonly tokens: number; readonly warnings: readonly string[] }> {
+  const { list, mode } = await loadTokenList(path, checkGrantPattern);
+  const uses = await readTokenUses(usesPathOf(path)).catch((error: unknown) => {
+    if (error instanceof OperatorError) return error;
+    throw error;
+  });
+  const stale =
+    uses instanceof OperatorError
+      ? [...findStaleTokens(list, null, now), uses.message]
+      : findStaleTokens(list, uses, now);
+  return { tokens: list.entries.size, warnings: [...describeTokenList(path, list, mode), ...stale] };
 }
 
 /** The same for CAs and secrets: all except certificate, key and users. */

@@ -4,7 +4,7 @@ import type { PemFiles } from './pem-files.ts';
 /** The state that is served: a checked configuration, and the content of its PEM files. */
 export type ServedState = { readonly config: Config; readonly pem: PemFiles };
 
-/** `rereads`: also rereads the htpasswd file, which is otherwise followed separately. */
+/** `rereads`: also rereads the htpasswd file and that of machine tokens, which are otherwise followed separately. */
 export type PrepareOptions = { readonly rereads: boolean };
 
 /** A prepared state. Call exactly one of commit() and abandon(). */

@@ -4,6 +4,10 @@ import { createAuthenticator, type Authenticator } from '../auth/authenticator.t
 import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-file.ts';
 import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
+import { createMachineLogins, type MachineLogins } from '../auth/machine-tokens/machine-logins.ts';
+import { openTokenListFile, type TokenListFile } from '../auth/machine-tokens/token-list-file.ts';
+import { createTokenUseRecorder, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
+import { checkGrantPattern } from '../policy/token-grants.ts';
 import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
@@ -12,12 +16,23 @@ import type { WorkerIpcFan } from './worker-ipc-fan.ts';
 /** The users and their logins; shared by successive services, and freed with the last. */
 export type Users = {
   readonly htpasswd: HtpasswdFile;
+  readonly tokenList: TokenListFile;
+  readonly machines: MachineLogins;
   readonly authenticator: Authenticator;
   readonly pool: Pick<PasswordPool, 'load'>;
+  /** Reads both files at once. @throws OperatorError when one cannot be used; nothing has changed then. */
+  reread(): Promise<RereadUsers>;
   /** Shares it with one more. */
   share(): Users;
   /** Call it once for the first, and once for each share. */
   release(): Promise<void>;
+};
+
+/** Files that have been reread, and are not in effect yet. */
+export type RereadUsers = {
+  /** The keys whose files have changed. */
+  readonly changed: readonly string[];
+  use(): void;
 };
 
 /** Whether both configurations have the same users: then known logins stay. */
@@ -46,7 +61,7 @@ export type UsersOptions = {
   readonly tokens: WorkerIpcFan<V1TokenNotice> | undefined;
 };
 
-/** Opens the users, held once. @throws OperatorError when the htpasswd file cannot be used. */
+/** Opens the users, held once. @throws OperatorError when the htpasswd file, or that of machine tokens, cannot be used. */
 export async function openUsers(
   auth: Config['auth'],
   { logger, throttle, metrics, tokens }: UsersOptions,
@@ -57,6 +72,21 @@ export async function openUsers(
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
+  const tokenList = await openTokenList(auth.machineTokens, logger).catch((error: unknown) => {
+    htpasswd.close();
+    throw error;
+  });
+  const uses = createTokenUseRecorder({
+    path: usesPathOf(auth.machineTokens),
+    isToken: (name) => tokenList.find(name) !== undefined,
+    logger,
+    now: Date.now,
+  });
+  const machines = createMachineLogins({
+    tokens: tokenList,
+    hasUser: (name) => htpasswd.lookup(name) !== undefined,
+    ...{ throttle, uses, logger, now: Date.now },
+  });
   const ipc = tokens?.join();
   const pool = createPasswordPool({
     threads: auth.passwordThreads,
@@ -66,6 +96,7 @@ export async function openUsers(
   });
   const authenticator = createAuthenticator({
     htpasswd,
+    machines,
     throttle,
     pool,
     credentialTtlMs: auth.credentialTtl,
@@ -75,8 +106,20 @@ export async function openUsers(
   let holders = 1;
   const users: Users = {
     htpasswd,
+    tokenList,
+    machines,
     authenticator,
     pool,
+    reread: async () => {
+      const files = [
+        { key: 'auth.htpasswd', file: await htpasswd.reread() },
+        { key: 'auth.machineTokens', file: await tokenList.reread() },
+      ];
+      return {
+        changed: files.flatMap(({ key, file }) => (file.isNew ? [key] : [])),
+        use: () => files.forEach(({ file }) => file.use()),
+      };
+    },
     share: () => {
       holders += 1;
       return users;
@@ -85,8 +128,13 @@ export async function openUsers(
       holders -= 1;
       if (holders > 0) return;
       ipc?.leave();
-      await authenticator.close();
+      tokenList.close();
+      await Promise.all([uses.close(), authenticator.close()]);
     },
   };
   return users;
+}
+
+function openTokenList(path: string, logger: Logger): Promise<TokenListFile> {
+  return openTokenListFile({ path, checkPattern: checkGrantPattern, logger });
 }

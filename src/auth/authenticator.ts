@@ -1,8 +1,10 @@
 import { OciError } from '../registry/error.ts';
-import type { User } from '../registry/principal.ts';
+import type { MachineToken, User } from '../registry/principal.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
+import type { MachineLogins, MachineTokenFault } from './machine-tokens/machine-logins.ts';
+import { tokenPrefix } from './machine-tokens/machine-token.ts';
 import { createPasswordCheck } from './password-check.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { LoginThrottle } from './throttle/login-throttle.ts';
@@ -18,13 +20,19 @@ export type RefusalReason =
   | 'malformed'
   | 'unsupported-scheme'
   | 'wrong-credentials'
-  | 'unknown-token';
+  | 'unknown-token'
+  | MachineTokenFault;
 
 /** The result of authentication: no credentials, a verified user, wrong credentials, or locked out. */
 export type AuthenticationResult =
   | { readonly kind: 'anonymous' }
-  | { readonly kind: 'verified'; readonly principal: User; readonly scheme: 'basic' | 'token' }
-  | { readonly kind: 'refused'; readonly reason: RefusalReason }
+  | { readonly kind: 'verified'; readonly principal: User | MachineToken; readonly scheme: 'basic' | 'token' }
+  | {
+      readonly kind: 'refused';
+      readonly reason: RefusalReason;
+      /** What the client may know, since it has shown a right machine token. */
+      readonly sentence?: string;
+    }
   | { readonly kind: 'locked-out'; readonly forMs: number };
 
 export type Authenticator = {
@@ -51,6 +59,8 @@ export type Authenticator = {
 
 export type AuthenticatorOptions = {
   readonly htpasswd: Omit<HtpasswdFile, 'reread'>;
+  /** Checks what begins as a machine token does: that is never compared with a user's password. */
+  readonly machines: Pick<MachineLogins, 'check'>;
   readonly pool: PasswordPool;
   readonly throttle: LoginThrottle;
   /** How long a success is remembered. */
@@ -64,12 +74,13 @@ export type AuthenticatorOptions = {
 };
 
 /**
- * Creates the only place that authenticates: by Basic credentials of the htpasswd file, and by tokens that upstream
- * issued to users verified in this way.
+ * Creates the only place that authenticates: by Basic credentials of the htpasswd file, by machine tokens, and by tokens
+ * that upstream issued to users verified in this way.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const {
     htpasswd,
+    machines,
     pool,
     credentialTtlMs: ttlMs,
     maxCredentials,
@@ -109,6 +120,14 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     return { kind: 'verified', principal, scheme: 'basic' };
   }
 
+  async function checkMachine(
+    { name, password: token }: { name: string; password: string },
+    address: string,
+  ): Promise<AuthenticationResult> {
+    const result = await machines.check({ name, token, address });
+    return result.kind === 'verified' ? { ...result, scheme: 'basic' } : result;
+  }
+
   function forgetAfterChange(): void {
     if (generation === htpasswd.generation()) return;
     generation = htpasswd.generation();
@@ -129,7 +148,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       const basic = parseBasicCredentials(value);
       switch (basic.kind) {
         case 'credentials':
-          return checkBasic(basic, clientAddress, valueKey);
+          return basic.password.startsWith(tokenPrefix)
+            ? checkMachine(basic, clientAddress)
+            : checkBasic(basic, clientAddress, valueKey);
         case 'nobody':
           return { kind: 'anonymous' };
         case 'malformed':

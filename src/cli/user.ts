@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { explainReadError, readHtpasswdContent } from '../auth/htpasswd/htpasswd-content.ts';
+import { explainReadError, readHtpasswdText } from '../auth/htpasswd/htpasswd-content.ts';
 import { addUser, checkUserName, removeUser } from '../auth/htpasswd/htpasswd-editor.ts';
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
 import type { Htpasswd } from '../auth/htpasswd/htpasswd.ts';
 import { verifyPassword } from '../auth/password/password-hash.ts';
+import { removeTokensOf } from '../auth/machine-tokens/token-list-editor.ts';
+import { checkGrantPattern } from '../policy/token-grants.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { addPasswordOption, readPassword, type PasswordOption } from './password.ts';
 
@@ -28,10 +32,12 @@ export function addUserCommand(program: Command): void {
     });
 
   withFile(user.command('remove').argument('<name>', 'user name'))
-    .description('remove a user')
-    .action(async (name: string, { file }: FileOption) => {
+    .description('remove a user, and revoke the machine tokens that he or she owns')
+    .option('--tokens <file>', 'file of machine tokens (default: tokens.yml beside the htpasswd file)')
+    .action(async (name: string, { file, tokens }: FileOption & { tokens?: string }) => {
       await removeUser({ file, name });
       print(`Removed ${name} from ${file}.`);
+      await revokeTokens(name, tokens ?? join(dirname(file), 'tokens.yml'), file);
     });
 
   withFile(user.command('list'))
@@ -56,13 +62,27 @@ export function addUserCommand(program: Command): void {
     });
 }
 
+/** The tokens of a user who is gone are refused as it is; without them, nobody of that name who comes later gets them. */
+async function revokeTokens(owner: string, file: string, model: string): Promise<void> {
+  if (!existsSync(file)) return;
+  try {
+    const revoked = await removeTokensOf({ file, model, checkPattern: checkGrantPattern }, owner);
+    for (const token of revoked) print(`Revoked the machine token ${token} of ${owner} in ${file}.`);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    throw new OperatorError(
+      `The machine tokens of ${owner} were not revoked, and stay refused only as long as there is no such user: ${error.message}`,
+    );
+  }
+}
+
 function withFile(command: Command): Command {
   return command.option('--file <file>', 'htpasswd file', 'config/htpasswd');
 }
 
 async function loadHtpasswd(file: string): Promise<Htpasswd> {
   try {
-    return parseHtpasswd((await readHtpasswdContent(file)).text, limits);
+    return parseHtpasswd(await readHtpasswdText(file), limits);
   } catch (error) {
     throw explainReadError(file, error);
   }

@@ -7,7 +7,6 @@ import { cacheableOf, writtenOf } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../telemetry/log/access-log.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { OciError } from '../registry/error.ts';
-import { withoutOddSource } from '../registry/mount.ts';
 import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
@@ -47,8 +46,7 @@ import type { WholeAnswers } from './whole-answers.ts';
 export type PipelineOptions = {
   readonly authenticator: Authenticator;
   readonly authenticate: Authenticate;
-  /** Null: every verified user may do everything. */
-  readonly authorize: Authorize | null;
+  readonly authorize: Authorize;
   /** Null: no tag is immutable. */
   readonly guardTags: GuardTags | null;
   readonly gate: DeleteGate;
@@ -143,10 +141,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const { principal } = authentication;
       if (principal.kind !== 'anonymous') recordPrincipal(exchange, principal);
       checkExists(exchange, operation, authentication, challenge);
-      const authorized: AuthorizedRequest = authorize?.(exchange, operation, target, authentication) ?? {
-        rawTarget: withoutOddSource(exchange.method, target),
-        hidesForm: false,
-      };
+      const authorized: AuthorizedRequest = authorize(exchange, operation, target, authentication);
       if (authorized.list) {
         await answerList(exchange, authorized.list, { ...authentication, ...authorized });
         return;

@@ -1,10 +1,12 @@
-import { createPolicy, type Policy, type PolicyAction, type RuleText } from './policy.ts';
+import type { Policy, PolicyAction, TokenBound } from './decision.ts';
+import { createPolicy, type RuleText } from './policy.ts';
 import { describePrincipal, type PolicyQuery } from './policy-query.ts';
 import { parseTagPattern } from './tag-pattern.ts';
+import { createOpenPolicy } from './token-grants.ts';
 
 /** The keys of the configuration that say who may do what. */
 export type PolicyTexts = {
-  /** Null: every verified user may do everything, and nobody else anything. */
+  /** Null: every verified user may do everything, a machine token what it is granted, and nobody else anything. */
   readonly policy: readonly RuleText[] | null;
   readonly groups: Readonly<Record<string, readonly string[]>>;
   readonly immutableTags: readonly string[];
@@ -32,29 +34,34 @@ export type Judge = {
   readonly hasRules: boolean;
 };
 
-const everythingForUsers: RuleText = {
-  who: ['authenticated'],
-  repositories: ['**'],
-  actions: ['pull', 'push', 'delete'],
-};
-
 const plainActions: readonly PolicyAction[] = ['pull', 'push', 'delete'];
+
+/** Why a machine token may not do what its rule allows, as a part of a sentence. */
+export function describeBound(bound: TokenBound, action: string): string {
+  return bound === 'scopes'
+    ? `the token's own scopes do not allow to ${action} there`
+    : `the token's owner may not ${action} there`;
+}
 
 /** Compiles the configuration's rules. @throws RangeError when a pattern is not valid. */
 export function createJudge({ policy: rules, groups, immutableTags }: PolicyTexts): Judge {
-  const policy = createPolicy({ rules: rules ?? [everythingForUsers], groups });
+  const policy = rules === null ? createOpenPolicy() : createPolicy({ rules, groups });
   const tagPatterns = immutableTags.map(parseTagPattern);
   const hasRules = rules !== null;
 
   const judge: Judge['judge'] = ({ principal, action, repository, tag }) => {
     const decision = policy.decide(principal, repository);
-    const rule = hasRules ? decision.rule : null;
+    const { rule } = decision;
     const index = tag === null ? -1 : tagPatterns.findIndex((pattern) => pattern.matches(repository, tag));
     const immutableBy = index === -1 ? null : index + 1;
     const keepsTag = action === 'delete' && immutableBy !== null && !decision.actions.has('overwrite');
     const has = decision.actions.has(action);
     const who = describePrincipal(principal);
-    const by = hasRules ? (rule === null ? 'no rule matches' : `rule ${rule}`) : 'there is no policy';
+    const bound = decision.withheld?.get(action);
+    const by = [
+      hasRules ? (rule === null ? 'no rule matches' : `rule ${rule}`) : 'there is no policy',
+      ...(bound === undefined ? [] : [describeBound(bound, action)]),
+    ].join('; ');
     const known = plainActions.filter((other) => decision.actions.has(other));
     if (has && !keepsTag)
       return {

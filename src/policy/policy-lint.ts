@@ -1,6 +1,8 @@
 import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { anonymous as anonymousClient, type Principal } from '../registry/principal.ts';
-import { createPolicy, type PolicyAction, type RuleText } from './policy.ts';
+import type { PolicyAction } from './decision.ts';
+import { createPolicy, type RuleText } from './policy.ts';
+import { unbounded } from './policy-query.ts';
 import { parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
@@ -30,10 +32,12 @@ const ownerClaim =
  * of anonymous clients that users lack, and rules for jobs of strangers. Reports only certain ones.
  *
  * @param userNames of those who can log in; null: not known
+ * @param tokenNames of the machine tokens; null: not known
  */
 export function lintPolicy(
   { policy, groups: groupTexts, auth }: Rules,
   userNames: ReadonlySet<string> | null,
+  tokenNames: ReadonlySet<string> | null,
 ): PolicyWarning[] {
   const groups = compileGroups(groupTexts);
   const rules = (policy ?? []).map((rule, index) => ({
@@ -43,7 +47,8 @@ export function lintPolicy(
     meant: parseWho(rule.who, groups),
   }));
   return [
-    ...(userNames === null ? [] : findUnknownNames(policy ?? [], groupTexts, userNames)),
+    ...findUnknownNames(policy ?? [], groupTexts, userNames, tokenNames),
+    ...findIdleTokens(policy, rules, tokenNames),
     ...rules.flatMap((rule, index) => findIdleRule(rule, rules.slice(0, index))),
     ...findNoPusher(policy, rules),
     ...findRulesForAnonymousOnly(policy ?? [], groupTexts, rules),
@@ -60,23 +65,62 @@ type NumberedRule = RuleText & {
 function findUnknownNames(
   policy: readonly RuleText[],
   groups: Rules['groups'],
-  userNames: ReadonlySet<string>,
+  userNames: ReadonlySet<string> | null,
+  tokenNames: ReadonlySet<string> | null,
 ): PolicyWarning[] {
-  const warning = (name: string, path: PolicyWarning['path']): PolicyWarning[] =>
-    userNames.has(name)
+  const warning = (name: string, path: PolicyWarning['path']): PolicyWarning[] => {
+    const token = tokenOf(name);
+    if (token !== null)
+      return tokenNames === null || tokenNames.has(token)
+        ? []
+        : [{ path, sentence: `names ${JSON.stringify(name)}, and there is no such machine token` }];
+    return userNames === null || userNames.has(name)
       ? []
       : [{ path, sentence: `names ${JSON.stringify(name)}, whom the htpasswd file does not have` }];
+  };
   return [
     ...Object.entries(groups).flatMap(([group, names]) =>
       names.flatMap((name, index) => warning(name, ['groups', group, index])),
     ),
     ...policy.flatMap(({ who }, rule) =>
       who.flatMap((word, index) => {
-        const name = typeof word === 'string' ? /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1] : undefined;
+        const name = typeof word === 'string' ? nameIn(word) : undefined;
         return name === undefined ? [] : warning(name, ['policy', rule, 'who', index]);
       }),
     ),
   ];
+}
+
+/** A machine token that no rule names may do nothing: `authenticated` means users. */
+function findIdleTokens(
+  policy: readonly RuleText[] | null,
+  rules: readonly NumberedRule[],
+  tokenNames: ReadonlySet<string> | null,
+): PolicyWarning[] {
+  if (policy === null) return [];
+  const idle = [...(tokenNames ?? [])].filter(
+    (token) => !rules.some(({ meant }) => meant.names.some((names) => names.has(`token:${token}`))),
+  );
+  const [first] = idle;
+  if (first === undefined) return [];
+  const others = idle.length > 1 ? ` and ${idle.length - 1} more` : '';
+  const sentence = `has no rule for the machine token ${first}${others}, which may do nothing: name it in a rule's who, as token:${first}`;
+  return [{ path: ['policy'], sentence }];
+}
+
+function memberOf(name: string): Principal {
+  const token = tokenOf(name);
+  return token === null ? { kind: 'user', name } : { kind: 'token', name: token, grant: unbounded };
+}
+
+/** The user name in a word, or the word itself for a machine token. */
+function nameIn(word: string): string | undefined {
+  return tokenOf(word) === null ? /^user:(?!\$\{user\}$)(.*)$/s.exec(word)?.[1] : word;
+}
+
+/** Null for a name or a word that means no machine token. */
+function tokenOf(text: string): string | null {
+  return /^token:(.*)$/s.exec(text)?.[1] ?? null;
 }
 
 /** A rule never decides if earlier rules match everything for each of its principals and patterns. */
@@ -117,11 +161,13 @@ function isTaken(
     if (canMatch(anyJob) && !takes((who) => who.jobs.some((job) => job.key === key))) return false;
   if (authenticated) return takes((who) => who.authenticated);
   for (const group of names) {
+    if (group.size === 0) continue;
+    const isOfUsers = ![...group].some((name) => tokenOf(name) !== null);
     // Finds a group that an earlier rule names too without going through its members.
-    if (group.size === 0 || takes((who) => who.authenticated || who.names.includes(group))) continue;
+    if (takes((who) => (isOfUsers && who.authenticated) || who.names.includes(group))) continue;
     for (const name of group) {
-      const user = { kind: 'user', name } as const;
-      if (canMatch(user) && !takes((who) => who.matches(user))) return false;
+      const member = memberOf(name);
+      if (canMatch(member) && !takes((who) => who.matches(member))) return false;
     }
   }
   return true;

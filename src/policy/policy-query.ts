@@ -1,7 +1,8 @@
 import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { tagForm } from '../registry/names/tag.ts';
-import { anonymous, principalText, type Principal } from '../registry/principal.ts';
-import type { PolicyAction } from './policy.ts';
+import { tokenNameForm } from '../registry/names/token-name.ts';
+import { anonymous, principalText, type Principal, type TokenGrant } from '../registry/principal.ts';
+import type { PolicyAction } from './decision.ts';
 
 /** A query of a policy: may this principal do this? */
 export type PolicyQuery = {
@@ -13,8 +14,9 @@ export type PolicyQuery = {
 };
 
 /**
- * Parses a principal as commands and tables write it: `anonymous`, a user's name, or `user:NAME` for a user whose name
- * is a keyword of the rules. No name has a colon, so this is unambiguous.
+ * Parses a principal as commands and tables write it: `anonymous`, a user's name, `user:NAME` for a user whose name
+ * is a keyword of the rules, or `token:NAME`. No name has a colon, so this is unambiguous. A machine token is bounded by
+ * the rules alone until {@link grantToken} says more.
  *
  * @throws RangeError that says what is wrong, as the rest of a sentence that begins with the text
  */
@@ -22,11 +24,38 @@ export function parsePrincipal(text: string): Principal {
   if (text === 'anonymous') return anonymous;
   if (text === 'authenticated' || text.startsWith('group:'))
     throw new RangeError('is nobody in particular: name a user, or write anonymous');
+  if (text.startsWith('token:')) {
+    const token = text.slice('token:'.length);
+    if (!tokenNameForm.test(token)) throw new RangeError('is not the name of a machine token');
+    return { kind: 'token', name: token, grant: unbounded };
+  }
   const name = text.replace(/^user:/, '');
   if (!/^[^:\p{Cc}]{1,255}$/u.test(name))
-    throw new RangeError('is not the name of a user: write anonymous, a name, or user:NAME');
+    throw new RangeError('is not the name of a user: write anonymous, a name, user:NAME or token:NAME');
   return { kind: 'user', name };
 }
+
+/** What machine tokens are bounded by, by name. */
+export type TokenGrants = ReadonlyMap<string, TokenGrant>;
+
+/** The same principal; a machine token with its grant, where that is known. */
+export function grantToken(principal: Principal, grants: TokenGrants | null): Principal {
+  const grant = principal.kind === 'token' ? grants?.get(principal.name) : undefined;
+  return principal.kind === 'token' && grant !== undefined ? { ...principal, grant } : principal;
+}
+
+/** What bounds a machine token besides the rules, as a part of a sentence. */
+export function describeGrant({ repositories, actions, owner }: TokenGrant): string {
+  const owned = owner === null ? '' : `, and no more than ${owner} may`;
+  return `${actions.join(', ')} in ${repositories.join(', ')}${owned}`;
+}
+
+/** The grant of a machine token that only the rules bound. */
+export const unbounded: TokenGrant = {
+  repositories: ['**'],
+  actions: ['pull', 'push', 'delete'],
+  owner: null,
+};
 
 /** Checks a repository's name. @throws RangeError that says what is wrong, as the rest of a sentence */
 export function parseRepository(text: string): string {

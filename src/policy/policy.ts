@@ -2,36 +2,17 @@ import { LRUCache } from 'lru-cache';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
 import { principalText, type Principal } from '../registry/principal.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
+import { policyActions, type Decision, type Policy, type PolicyAction } from './decision.ts';
+import { boundTokens } from './token-grants.ts';
 import { compileGroups, parseWho, type Who, type WhoText } from './who.ts';
-
-/** The actions that a rule can allow; `overwrite`: move or delete a tag that is immutable to others. */
-export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
-export type PolicyAction = (typeof policyActions)[number];
 
 /** A rule as written in the configuration. */
 export type RuleText = {
-  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`, or jobs by their claims. */
+  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`, `token:NAME`, or jobs by their claims. */
   readonly who: readonly WhoText[];
   /** Patterns of repositories; `${user}` stands for the user's name. */
   readonly repositories: readonly string[];
   readonly actions: readonly PolicyAction[];
-};
-
-/** The actions allowed in a repository, and the rule that decides. */
-export type Decision = {
-  /** The first rule whose `who` and `repositories` match, counted from 1; null: none, so everything is denied. */
-  readonly rule: number | null;
-  readonly actions: ReadonlySet<PolicyAction>;
-};
-
-export type Policy = {
-  decide(principal: Principal, repository: string): Decision;
-  /** Decides for all repositories at once: for requests that name none (`/v1/images/…`). */
-  decideForAll(principal: Principal): Decision;
-  /** Whether the action may be allowed in some repository; true if that depends on the name. */
-  mayAnywhere(principal: Principal, action: PolicyAction): boolean;
-  /** Whether anonymous clients may do anything at all. */
-  readonly hasAnonymous: boolean;
 };
 
 type Rule = {
@@ -42,7 +23,6 @@ type Rule = {
 };
 
 const nothing: Decision = { rule: null, actions: new Set() };
-const noCandidates: Candidates<Rule> = [[], []];
 
 /** A larger group is searched at each decision and not indexed by its names, so the index stays small. */
 const maxFiledNames = 1000;
@@ -51,9 +31,10 @@ const maxFiledNames = 1000;
 const maxRemembered = 10_000;
 
 /**
- * Compiles rules. The first that matches decides; a request that none matches is denied.
+ * Compiles rules. The first that matches decides; a request that none matches is denied. Machine tokens are also bounded
+ * by their grants.
  *
- * @param options groups: the names of the users in each
+ * @param options groups: the names of the users and machine tokens in each
  * @throws RangeError when a pattern is not valid
  */
 export function createPolicy(options: {
@@ -79,9 +60,8 @@ export function createPolicy(options: {
       case 'anonymous':
         return [[], anonymousRules];
       case 'user':
-        return byName.find(principal.name);
       case 'token':
-        return noCandidates;
+        return byName.find(principalText(principal));
       case 'job':
         return [[], forJobs];
     }
@@ -100,7 +80,7 @@ export function createPolicy(options: {
     return firstMatch(shortest, matches)?.decision ?? nothing;
   };
 
-  return {
+  return boundTokens({
     decide: (principal, repository) => {
       // A job's rights depend on its claims, which its text omits.
       if (principal.kind === 'job') return find(principal, repository);
@@ -132,7 +112,7 @@ export function createPolicy(options: {
           patterns.some((pattern) => pattern.canMatch(principal)),
       ),
     hasAnonymous: rules.some(({ who, decision }) => who.anonymous && decision.actions.size > 0),
-  };
+  });
 }
 
 function count([some, others]: Candidates<Rule>): number {

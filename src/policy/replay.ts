@@ -4,6 +4,7 @@ import { anonymous, type Principal } from '../registry/principal.ts';
 import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
 import type { Judge } from './judgement.ts';
+import type { TokenGrants } from './policy-query.ts';
 
 /** What a policy needs to know of a request, as the access log has it. */
 export type LoggedRequest = {
@@ -63,10 +64,19 @@ export const maxReplayRows = 10_000;
 
 /** The longest path in the access log, in characters; one of this length may have been cut. */
 const maxLoggedPath = 512;
-const repositoryReason = /^denied-by-(?:rule-[0-9]+|no-rule)$/;
+const repositoryReason = /^denied-by-(?:rule-[0-9]+|no-rule|scopes|owner)$/;
 
 /** Decides the requests of a log again. The log has no queries, so mounts and `?tag=` are left out. */
-export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: ReadonlySet<string> }): Replay {
+export function createReplay({
+  judge,
+  openPaths,
+  grants,
+}: {
+  judge: Judge;
+  openPaths: ReadonlySet<string>;
+  /** Null: not known, and machine tokens are left out. */
+  grants: TokenGrants | null;
+}): Replay {
   const refused = createRows();
   const allowed = createRows();
   const passedOver = new Map<string, number>();
@@ -76,9 +86,9 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
   const read: Replay['read'] = (request) => {
     const before = outcomeOf(request);
     const access = before === null ? 'it was refused for another reason' : readAccess(request, openPaths);
-    const principal = principalOf(request);
+    const principal = principalOf(request, grants);
     if (typeof access === 'string' || principal === null) {
-      const why = typeof access === 'string' ? access : 'it came from no user';
+      const why = typeof access === 'string' ? access : 'who sent it is not known now';
       passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
       return;
     }
@@ -94,10 +104,13 @@ export function createReplay({ judge, openPaths }: { judge: Judge; openPaths: Re
   };
 }
 
-/** Null unless the line names a user: for other principals it does not say enough. */
-function principalOf({ user }: LoggedRequest): Principal | null {
+/** Null where the line does not say enough: for a job, and for a machine token that no longer exists. */
+function principalOf({ user }: LoggedRequest, grants: TokenGrants | null): Principal | null {
   if (user === null) return anonymous;
-  return user.includes(':') ? null : { kind: 'user', name: user };
+  const [, kind, token = ''] = /^([^:]*):(.*)$/s.exec(user) ?? [];
+  if (kind === undefined) return { kind: 'user', name: user };
+  const grant = kind === 'token' ? grants?.get(token) : undefined;
+  return grant === undefined ? null : { kind: 'token', name: token, grant };
 }
 
 /** The original decision that depended on the principal; null: there was none. */

@@ -1,4 +1,4 @@
-import type { Principal } from '../registry/principal.ts';
+import { principalText, type Principal } from '../registry/principal.ts';
 import { parseJobPattern, type JobPattern, type JobText } from './job-pattern.ts';
 
 /** An item of a rule's `who`: a word, or jobs. */
@@ -11,7 +11,7 @@ export type Who = {
   readonly anonymous: boolean;
   /** Whether it matches every verified user; machine tokens and jobs are not users. */
   readonly authenticated: boolean;
-  /** Sets of user names; rules share the set of a group. */
+  /** Sets of user names and `token:NAME`; rules share the set of a group. */
   readonly names: readonly ReadonlySet<string>[];
   /** The only way to match a job. */
   readonly jobs: readonly JobPattern[];
@@ -25,7 +25,9 @@ export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, Re
     words.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
   const anonymous = words.includes('anonymous');
   const authenticated = words.includes('authenticated') || words.includes('user:${user}');
-  const names = [new Set(named('user:')), ...named('group:').flatMap((name) => groups.get(name) ?? [])];
+  const tokens = words.filter((word) => word.startsWith('token:'));
+  const own = new Set([...named('user:'), ...tokens]);
+  const names = [own, ...named('group:').flatMap((name) => groups.get(name) ?? [])];
   return {
     matches: (principal) => {
       switch (principal.kind) {
@@ -34,7 +36,7 @@ export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, Re
         case 'user':
           return authenticated || names.some((some) => some.has(principal.name));
         case 'token':
-          return false;
+          return names.some((some) => some.has(principalText(principal)));
         case 'job':
           return jobs.some((pattern) => pattern.matches(principal));
       }

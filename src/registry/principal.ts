@@ -1,12 +1,24 @@
+import type { Action } from './access.ts';
+
 /**
  * The sender of a request, once authenticated. `user`: has a line in the htpasswd file; `token`: a machine token, by
- * name; `job`: a CI job, by the names of system and job, with the claims that the system signed; `anonymous`: no
- * credentials.
+ * name, with its grant; `job`: a CI job, by the names of system and job, with the claims that the system signed;
+ * `anonymous`: no credentials.
  */
-export type Principal =
-  User | { readonly kind: 'token'; readonly name: string } | Job | { readonly kind: 'anonymous' };
+export type Principal = User | MachineToken | Job | { readonly kind: 'anonymous' };
 
 export type User = { readonly kind: 'user'; readonly name: string };
+
+export type MachineToken = { readonly kind: 'token'; readonly name: string; readonly grant: TokenGrant };
+
+/** The most that a machine token may do, whatever a policy says. */
+export type TokenGrant = {
+  /** Patterns of repositories; one has to match. */
+  readonly repositories: readonly string[];
+  readonly actions: readonly Action[];
+  /** The user beyond whose rights it may do nothing; null: it has none. */
+  readonly owner: string | null;
+};
 
 export type Job = {
   readonly kind: 'job';

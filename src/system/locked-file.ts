@@ -18,9 +18,14 @@ const maxHoldMs = 30_000;
  * place.
  *
  * @param edit gets the old content (undefined: there is no file) and returns the new one
+ * @param model a file whose mode and owner a new file gets, if it exists
  * @throws OperatorError when the file can't be written or another edit does not end within 5 s
  */
-export async function replaceFile(file: string, edit: (old: Buffer | undefined) => Buffer): Promise<void> {
+export async function replaceFile(
+  file: string,
+  edit: (old: Buffer | undefined) => Buffer,
+  model?: string,
+): Promise<void> {
   try {
     const target = await resolveTarget(file);
     const lock = `${target}.lock`;
@@ -33,7 +38,7 @@ export async function replaceFile(file: string, edit: (old: Buffer | undefined) 
       return;
     }
     try {
-      await replaceLocked(target, lock, handle, edit);
+      await replaceLocked({ target, lock, handle, edit, model });
     } finally {
       await handle.close();
     }
@@ -49,12 +54,19 @@ export async function replaceFile(file: string, edit: (old: Buffer | undefined) 
   }
 }
 
-async function replaceLocked(
-  target: string,
-  lock: string,
-  handle: FileHandle,
-  edit: (old: Buffer | undefined) => Buffer,
-): Promise<void> {
+async function replaceLocked({
+  target,
+  lock,
+  handle,
+  edit,
+  model,
+}: {
+  target: string;
+  lock: string;
+  handle: FileHandle;
+  edit: (old: Buffer | undefined) => Buffer;
+  model: string | undefined;
+}): Promise<void> {
   const lockedAtMs = Date.now();
   const own = await handle.stat();
   try {
@@ -62,9 +74,10 @@ async function replaceLocked(
     if (old && !old.isFile())
       throw new OperatorError(`${target} is not a regular file: it cannot be edited.`);
     await handle.writeFile(edit(old && (await readFile(target))));
-    if (old) {
-      if (old.uid !== own.uid || old.gid !== own.gid) await handle.chown(old.uid, old.gid);
-      await handle.chmod(old.mode & 0o7777);
+    const like = old ?? (model === undefined ? undefined : await unlessMissing(stat(model)));
+    if (like) {
+      if (like.uid !== own.uid || like.gid !== own.gid) await handle.chown(like.uid, like.gid);
+      await handle.chmod(like.mode & 0o7777);
     }
     await handle.sync();
     const current = await unlessMissing(stat(lock));

@@ -30,6 +30,7 @@ describe('config check', () => {
       `tls.cert: ${folder}/there/server.crt (exists)`,
       `tls.key: ${folder}/certs/server.key (missing)`,
       `auth.htpasswd: ${folder}/config/htpasswd (missing)`,
+      `auth.machineTokens: ${folder}/config/tokens.yml (missing)`,
       '',
     ]);
   });

@@ -12,6 +12,7 @@ import { parseHtpasswd } from '../../src/auth/htpasswd/htpasswd.ts';
 import { verifyPassword } from '../../src/auth/password/password-hash.ts';
 import { createPasswordPool } from '../../src/auth/password/password-pool.ts';
 import { unlessInstalled } from '../support/requirement.ts';
+import { noMachines } from '../support/machines.ts';
 import { createThrottle } from '../support/throttle.ts';
 
 const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
@@ -94,6 +95,7 @@ describe('files of Apache’s htpasswd', { skip: unlessInstalled('htpasswd') }, 
       warn: (_fields: object, message: string) => void warnings.push(message),
     };
     const authenticator = createAuthenticator({
+      machines: noMachines,
       htpasswd: await openHtpasswdFile({ path: file, ...limits, logger }),
       pool: createPasswordPool({ threads: 2, maxQueued: 100 }),
       throttle: createThrottle(),

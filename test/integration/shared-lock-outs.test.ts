@@ -80,6 +80,14 @@ describe('lock-outs in Redis', { timeout: 120_000, skip: unlessInstalled('redis-
         address: { forMs: 1e8, times: 1 },
         name: { forMs: 1e8, times: 1 },
       });
+      // What is under no name counts for its address alone, and for no other name.
+      for (let i = 0; i < 3; i++)
+        assert.deepEqual(await shared.count('192.0.2.4', null), { address: null, name: null });
+      assert.deepEqual(await shared.count('192.0.2.4', null), {
+        address: { forMs: 1e8, times: 1 },
+        name: null,
+      });
+      assert.equal((await shared.find('192.0.2.5', null))?.name, null);
       shared.remember('192.0.2.2', 'name');
       await until('it is remembered', async () => {
         const found = await shared.find('192.0.2.2', 'name');

@@ -72,9 +72,9 @@ export async function createContainersClient(
     name: version,
     wrongPassword: /invalid username\/password/,
     noCredentials: /unauthorized/,
-    login: (password, { trusting }) =>
+    login: (password, { trusting, name = user }) =>
       command(
-        ['login', ...reach({ loggedIn: true, trusting }), ...['--username', user, '--password-stdin', host]],
+        ['login', ...reach({ loggedIn: true, trusting }), ...['--username', name, '--password-stdin', host]],
         `${password}\n`,
       ),
     push: (repositoryTag, access) =>

@@ -28,13 +28,15 @@ export function dockerLogin(
   cli: DockerCli,
   options: {
     host: string;
+    /** The front door's user when left out. */
+    name?: string;
     password: string;
     configDir: string;
     engineUrl: string;
     within?: readonly string[];
   },
 ): Promise<Finished> {
-  const login = ['login', '--username', user, '--password-stdin', options.host];
+  const login = ['login', '--username', options.name ?? user, '--password-stdin', options.host];
   const [file = '', ...args] = [
     ...(options.within ?? []),
     ...dockerCommand(cli, options.configDir, options.engineUrl),
@@ -78,9 +80,9 @@ export async function createDockerClient(
     name: `docker ${cli.version} with engine ${engineVersion}`,
     wrongPassword: /401 Unauthorized/,
     noCredentials: /unauthorized|no basic auth credentials/,
-    login: async (password, { trusting }) => {
+    login: async (password, { trusting, name }) => {
       await namespace.trust(trusting ? ca : null);
-      return dockerLogin(cli, { host, password, configDir, engineUrl: engine.url });
+      return dockerLogin(cli, { host, password, configDir, engineUrl: engine.url, ...(name && { name }) });
     },
     push: async (repositoryTag, { loggedIn, trusting }) => {
       await namespace.trust(trusting ? ca : null);

@@ -19,7 +19,8 @@ export type Client = {
   readonly wrongPassword: RegExp;
   /** What it says when it has no credentials and needs some. */
   readonly noCredentials: RegExp;
-  login(password: string, access: Pick<Access, 'trusting'>): Promise<Finished>;
+  /** `name`: the front door's user when left out. */
+  login(password: string, access: Pick<Access, 'trusting'> & { readonly name?: string }): Promise<Finished>;
   push(repositoryTag: string, access: Access): Promise<Finished>;
   /** Downloads everything anew: nothing that was pushed is left in the client. */
   pull(repositoryTag: string, access: Access): Promise<Finished>;

@@ -1,17 +1,24 @@
 import fc from 'fast-check';
-import type { PolicyAction } from '../../src/policy/policy.ts';
+import type { PolicyAction } from '../../src/policy/decision.ts';
+import type { Action } from '../../src/registry/access.ts';
+import type { MachineToken } from '../../src/registry/principal.ts';
+import { machineToken } from './principals.ts';
 
 type Rule = { who: string[]; repositories: string[]; actions: PolicyAction[] };
 export type Policy = { groups: Record<string, string[]>; policy: Rule[] };
 
 export const users = ['alice', 'bob', 'Carl', 'anonymous', 'a/b'];
+/** Machine tokens, one of them with a user's name. */
+const tokens = ['token:ci', 'token:alice'];
 const components = ['a', 'b', 'alice', 'bob', 'a-b'];
 
-/** The whole meaning of a policy, in as few words as it can be said. */
+/** The whole meaning of a policy, in as few words as it can be said; `who`: the text of a principal. */
 export function mayDo({ groups, policy }: Policy, who: string | null, repository: string): string[] {
   const isMeant = (word: string) => {
     if (who === null) return word === 'anonymous';
-    if (word === 'authenticated' || word === 'user:${user}' || word === `user:${who}`) return true;
+    if (word === who && who.startsWith('token:')) return true;
+    const isUser = !who.startsWith('token:');
+    if (isUser && ['authenticated', 'user:${user}', `user:${who}`].includes(word)) return true;
     return word.startsWith('group:') && groups[word.slice(6)]?.includes(who) === true;
   };
   const covers = (pattern: string) => {
@@ -21,6 +28,18 @@ export function mayDo({ groups, policy }: Policy, who: string | null, repository
   };
   const rule = policy.find((each) => each.who.some(isMeant) && each.repositories.some(covers));
   return rule?.actions ?? [];
+}
+
+/** What the grant of a machine token adds: it allows what the policy allows to its name, its scopes cover, and its owner may. */
+export function tokenMayDo(policy: Policy, { name, grant }: MachineToken, repository: string): string[] {
+  const { repositories: patterns, actions: granted, owner } = grant;
+  const isInScope = patterns.some((each) => coversSegments(each.split('/'), repository.split('/')));
+  const isGranted = (action: string) =>
+    granted.some((one) => one === action || (action === 'overwrite' && one !== 'pull'));
+  return mayDo(policy, `token:${name}`, repository).filter(
+    (action) =>
+      isInScope && isGranted(action) && (owner === null || mayDo(policy, owner, repository).includes(action)),
+  );
 }
 
 function coversSegments(pattern: string[], name: string[]): boolean {
@@ -47,11 +66,12 @@ const pattern = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) =>
 const word = fc.oneof(
   fc.constantFrom('anonymous', 'authenticated', 'user:${user}', 'group:g', 'group:h'),
   fc.constantFrom(...users).map((name) => `user:${name}`),
+  fc.constantFrom(...tokens),
 );
 const actions = fc.subarray<PolicyAction>(['pull', 'push', 'delete', 'overwrite']);
 /** Policies of few words, so that they meet. */
 export const policies: fc.Arbitrary<Policy> = fc.record({
-  groups: fc.record({ g: fc.subarray(users), h: fc.subarray(users) }),
+  groups: fc.record({ g: fc.subarray([...users, ...tokens]), h: fc.subarray([...users, ...tokens]) }),
   policy: fc.array(
     fc.record({
       who: fc.array(word, { minLength: 1, maxLength: 2 }),
@@ -65,3 +85,16 @@ export const policies: fc.Arbitrary<Policy> = fc.record({
 export const repositories = fc
   .array(fc.constantFrom(...components), { minLength: 1, maxLength: 3 })
   .map((parts) => parts.join('/'));
+
+const grantPattern = fc
+  .array(fc.constantFrom(...components, '*', '**', 'a*'), { minLength: 1, maxLength: 3 })
+  .map((parts) => parts.join('/'));
+/** Machine tokens with grants of few words. */
+export const machineTokens: fc.Arbitrary<MachineToken> = fc
+  .record({
+    name: fc.constantFrom('ci', 'alice'),
+    repositories: fc.oneof(fc.constant(['**']), fc.array(grantPattern, { minLength: 1, maxLength: 2 })),
+    actions: fc.subarray<Action>(['pull', 'push', 'delete'], { minLength: 1 }),
+    owner: fc.option(fc.constantFrom(...users)),
+  })
+  .map(({ name, ...grant }) => machineToken(name, grant));

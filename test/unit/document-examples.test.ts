@@ -15,6 +15,7 @@ import { addPolicyCommand } from '../../src/cli/policy/policy.ts';
 import { parseExpectations } from '../../src/cli/policy/expectation.ts';
 import { addReloadCommand } from '../../src/cli/reload.ts';
 import { addServeCommand } from '../../src/cli/serve.ts';
+import { addTokenCommand } from '../../src/cli/token.ts';
 import { addUserCommand } from '../../src/cli/user.ts';
 import { loadConfig } from '../../src/config/load/load.ts';
 import { listPages, readBlocks, readCommands, root, type Block } from '../support/documents.ts';
@@ -27,7 +28,14 @@ after(() => rmSync(dir, { recursive: true, force: true }));
 /** The program, whose commands do nothing but take their arguments. */
 function createProgram(): Command {
   const program = new Command('tidegate').version('0');
-  for (const add of [addServeCommand, addReloadCommand, addCertCommand, addUserCommand, addConfigCommand])
+  for (const add of [
+    addServeCommand,
+    addReloadCommand,
+    addCertCommand,
+    addUserCommand,
+    addTokenCommand,
+    addConfigCommand,
+  ])
     add(program);
   for (const add of [addPolicyCommand, addCacheCommand, addDoctorCommand, addAlertCommand]) add(program);
   disarm(program);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createRegistryTokens } from '../../src/auth/tokens/registry-tokens.ts';
+import { createRegistryTokens, type TokenHolder } from '../../src/auth/tokens/registry-tokens.ts';
 import { OciError } from '../../src/registry/error.ts';
 import { parseOperation, type Operation } from '../../src/registry/operation.ts';
 import { isRepositoryName } from '../../src/registry/names/repository-name.ts';
@@ -137,6 +137,12 @@ function readParameters(text: string): Map<string, string> {
 /** Parsers of what tokens are asked for with, and the writer of what asks for them. */
 export const tokenTargets: readonly FuzzTarget[] = [scopes, challenges];
 
+const holderOf = (name: string, hash: string): TokenHolder => ({
+  principal: { kind: 'user', name },
+  hash,
+  expiresMs: null,
+});
+
 /** Has tokens verified that were damaged, in either place that takes any: each is refused with a fault, and nothing throws. Gives how many there were. @throws Error */
 export async function damageTokens(seed: number, count: number): Promise<number> {
   const users = new Map([
@@ -149,10 +155,13 @@ export async function damageTokens(seed: number, count: number): Promise<number>
       service: 'Registry',
     },
     ...{ ttlMs: 300_000, refreshTtlMs: 300_000, maxRemembered: 100, now: Date.now },
-    hashOf: (name) => users.get(name),
+    findHolder: (name) => {
+      const hash = users.get(name);
+      return hash === undefined ? undefined : holderOf(name, hash);
+    },
   });
   const right: string[] = [];
-  const subjects = [...users].map(([name, hash]) => ({ principal: { kind: 'user', name } as const, hash }));
+  const subjects = [...users].map(([name, hash]) => holderOf(name, hash));
   for (const subject of [...subjects, null]) {
     const { token } = await tokens.issue(subject, [{ type: 'repository', name: 'a/b', actions: ['pull'] }]);
     assert.equal(typeof (await tokens.verify(token)), 'object', 'a right one is refused');

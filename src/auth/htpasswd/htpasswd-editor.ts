@@ -2,6 +2,7 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { decodeHtpasswd, encodeHtpasswd } from './htpasswd-text.ts';
 import { parseHtpasswdLine } from './htpasswd.ts';
 import { replaceFile } from '../../system/locked-file.ts';
+import { tokenPrefix } from '../machine-tokens/machine-token.ts';
 import { hashPassword } from '../password/password-hash.ts';
 
 const maxNameBytes = 255;
@@ -82,6 +83,8 @@ export function checkUserName(name: string): void {
 /** @throws OperatorError when the password is empty, longer than 72 bytes, or can't be sent in a header (RFC 7617) */
 function checkNewPassword(password: string): void {
   if (password === '') throw new OperatorError('The password is empty: choose another.');
+  if (password.startsWith(tokenPrefix))
+    throw new OperatorError(`The password starts with ${tokenPrefix}, as machine tokens do: choose another.`);
   if (Buffer.byteLength(password) > maxBcryptPasswordBytes) {
     throw new OperatorError(
       `The password is longer than ${maxBcryptPasswordBytes} bytes, which is all that bcrypt reads: choose another.`,

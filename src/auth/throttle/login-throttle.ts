@@ -1,4 +1,5 @@
 import { hash as digest } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { clientNetwork } from '../../http/client-network.ts';
 import { createLockOuts, type LockOut, type LockOutRules } from './lock-outs.ts';
@@ -10,9 +11,16 @@ export type LockOutKind = 'address' | 'name' | 'repeat';
 
 const kinds: readonly LockOutKind[] = ['address', 'name', 'repeat'];
 
-/** A message of one worker to the others. */
+/** A login to count; `nameKey` null: it counts for no name. */
+type CountedLogin = Omit<KnownLogin, 'nameKey'> & { readonly nameKey: string | null };
+
+/** A message of one worker to the others; `onceInMs` as in {@link LoginThrottle.failed}. */
 export type LoginNotice =
-  | ({ readonly kind: 'failed'; readonly isRepeat: boolean } & KnownLogin)
+  | ({
+      readonly kind: 'failed';
+      readonly isRepeat: boolean;
+      readonly onceInMs: number | null;
+    } & CountedLogin)
   | ({ readonly kind: 'proven' } & KnownLogin);
 
 /** A lock-out that has just begun, for logs, metrics and alerts. */
@@ -35,7 +43,7 @@ export type LoginThrottleEvents = {
 };
 
 /** An attempt to log in with a password that is not a known login. */
-export type LoginAttempt = KnownLogin & {
+export type LoginAttempt = CountedLogin & {
   readonly user: string | null;
   /** The same login was right before: it is checked despite lock-outs. */
   readonly isExempt: boolean;
@@ -46,11 +54,12 @@ export type LoginThrottle = {
   /**
    * Begins an attempt, for a known name or not.
    *
-   * @param login hash: what the password will be checked against; isUser: whether that is a user's own
+   * @param login name: null for a machine token, which counts for no name; hash: what the password will be checked against; isUser:
+   * whether that is a user's own
    */
   begin(login: {
     address: string;
-    name: string;
+    name: string | null;
     password: string;
     hash: string;
     isUser: boolean;
@@ -59,8 +68,13 @@ export type LoginThrottle = {
   lockedMs(attempt: LoginAttempt): number;
   /** Call it when the attempt was refused because it is locked out. */
   refused(attempt: LoginAttempt): void;
-  /** Call it when the password was wrong; resolves when that has been counted, here and elsewhere. Never rejects. */
-  failed(attempt: LoginAttempt): Promise<void>;
+  /**
+   * Call it when the password was wrong; resolves when that has been counted, here and elsewhere, to whether it was
+   * another than the last times. Never rejects.
+   *
+   * @param onceInMs counts the same attempt from the same address only once in this time
+   */
+  failed(attempt: LoginAttempt, onceInMs?: number): Promise<boolean>;
   /** Call it when the password was right. */
   succeeded(attempt: LoginAttempt): void;
 };
@@ -102,10 +116,13 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     now,
   });
 
-  const lockedByName = ({ nameKey, network }: KnownLogin): number =>
+  /** Until when the same attempt is not counted again. */
+  const countedUntilMs = new LRUCache<string, number>({ max: maxEntries });
+
+  const lockedByName = ({ nameKey, network }: CountedLogin): number =>
     // Attempts on a name from elsewhere do not lock out its user at an address with earlier success.
-    proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
-  const repeatKey = ({ network, proof }: KnownLogin) => `${network} ${proof}`;
+    nameKey === null || proven.hasComeFrom(nameKey, network) ? 0 : names.remainingMs(nameKey);
+  const repeatKey = ({ network, proof }: CountedLogin) => `${network} ${proof}`;
   const lockedBy = (attempt: LoginAttempt): Record<LockOutKind, number> =>
     attempt.isExempt
       ? { address: 0, name: 0, repeat: 0 }
@@ -114,15 +131,16 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
           name: lockedByName(attempt),
           repeat: repeats.remainingMs(repeatKey(attempt)),
         };
-  const count = (login: KnownLogin, isRepeat: boolean): Record<LockOutKind, LockOut | null> => ({
+  const count = (login: CountedLogin, isRepeat: boolean): Record<LockOutKind, LockOut | null> => ({
     address: isRepeat ? null : addresses.count(login.network),
-    name: isRepeat ? null : names.count(login.nameKey),
+    name: isRepeat || login.nameKey === null ? null : names.count(login.nameKey),
     repeat: repeats.count(repeatKey(login)),
   });
 
   ipc?.subscribe((notice) => {
     switch (notice.kind) {
       case 'failed':
+        if (notice.onceInMs !== null) countedUntilMs.set(repeatKey(notice), now() + notice.onceInMs);
         count(notice, notice.isRepeat);
         break;
       case 'proven':
@@ -136,17 +154,18 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     const known = await shared?.find(network, nameKey);
     if (!known) return;
     if (known.address) addresses.adopt(network, known.address);
+    if (nameKey === null) return;
     if (known.name) names.adopt(nameKey, known.name);
     if (known.hasComeFrom) proven.rememberNetwork(nameKey, network);
   };
 
   return {
     begin: async ({ address, name, password, hash, isUser }) => {
-      const nameKey = digest('sha256', name, 'base64url');
+      const nameKey = name === null ? null : digest('sha256', name, 'base64url');
       const network = clientNetwork(address);
       // Without a dummy hash, which each process chooses anew.
-      const proof = proven.proofOf(name, password, isUser ? hash : '');
-      const isExempt = proven.isProven(nameKey, proof);
+      const proof = proven.proofOf(name ?? '', password, isUser ? hash : '');
+      const isExempt = nameKey !== null && proven.isProven(nameKey, proof);
       const attempt = { nameKey, network, proof, user: isUser ? name : null, isExempt };
       if (!isExempt && addresses.remainingMs(network) === 0) await ask(attempt);
       return attempt;
@@ -160,23 +179,30 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
       const longest = Math.max(locked.address, locked.name, locked.repeat);
       events.onThrottled(kinds.find((kind) => locked[kind] === longest) ?? 'address');
     },
-    failed: async (attempt) => {
+    failed: async (attempt, onceInMs) => {
       const { nameKey, network, proof, user } = attempt;
-      const isRepeat = repeats.isRecent(repeatKey(attempt));
+      const key = repeatKey(attempt);
+      if (onceInMs !== undefined) {
+        if (now() < (countedUntilMs.get(key) ?? -Infinity)) return false;
+        countedUntilMs.set(key, now() + onceInMs);
+      }
+      const isRepeat = onceInMs === undefined && repeats.isRecent(key);
       const own = count(attempt, isRepeat);
       const [counted] = await Promise.all([
         isRepeat ? null : shared?.count(network, nameKey),
-        ipc?.publish({ kind: 'failed', nameKey, network, proof, isRepeat }),
+        ipc?.publish({ kind: 'failed', nameKey, network, proof, isRepeat, onceInMs: onceInMs ?? null }),
       ]);
       if (counted?.address) addresses.adopt(network, counted.address);
-      if (counted?.name) names.adopt(nameKey, counted.name);
+      if (counted?.name && nameKey !== null) names.adopt(nameKey, counted.name);
       const begun = { ...own, address: counted?.address ?? own.address, name: counted?.name ?? own.name };
       for (const kind of kinds) {
         const lockOut = begun[kind];
         if (lockOut) events.onLockOut({ kind, network, user, ...lockOut });
       }
+      return !isRepeat;
     },
     succeeded: ({ nameKey, network, proof }) => {
+      if (nameKey === null) return;
       const login = { nameKey, network, proof };
       proven.remember(login);
       void ipc?.publish({ kind: 'proven', ...login });

@@ -4,13 +4,16 @@ import { forgetLockOutsMs, type LockOut, type LockOutRules } from './lock-outs.t
 
 /** The lock-outs that all instances share; null if Redis does not answer in time. */
 export type SharedLockOuts = {
-  /** The present lock-outs, and whether the name has logged in from there. Never rejects. */
+  /** The present lock-outs, and whether the name has logged in from there; null: no name. Never rejects. */
   find(
     network: string,
-    nameKey: string,
+    nameKey: string | null,
   ): Promise<{ address: LockOut | null; name: LockOut | null; hasComeFrom: boolean } | null>;
   /** Counts a failure, and returns the lock-outs that it begins. Never rejects. */
-  count(network: string, nameKey: string): Promise<{ address: LockOut | null; name: LockOut | null } | null>;
+  count(
+    network: string,
+    nameKey: string | null,
+  ): Promise<{ address: LockOut | null; name: LockOut | null } | null>;
   /** Remembers where a name has succeeded from; nothing waits for it. */
   remember(network: string, nameKey: string): void;
 };
@@ -92,17 +95,20 @@ export function createSharedLockOuts(options: SharedLockOutsOptions): SharedLock
   const { redis, timeoutMs, now } = options;
   // The braces keep all keys in one slot of a cluster, which scripts need.
   const prefix = `${options.keyPrefix}{${sha256(options.upstreamUrl, 16)}}:login:`;
-  const keysOf = (network: string, nameKey: string) => [
+  const keysOf = (network: string, nameKey: string | null) => [
     `${prefix}address:${sha256(network, 32)}`,
-    `${prefix}name:${nameKey}`,
-    `${prefix}from:${sha256(`${network} ${nameKey}`, 32)}`,
+    `${prefix}name:${nameKey ?? ''}`,
+    `${prefix}from:${sha256(`${network} ${nameKey ?? ''}`, 32)}`,
   ];
-  const rules = [options.address, options.name].flatMap((rule) => [
-    rule.failures,
-    rule.windowMs,
-    rule.lockMs,
-    rule.maxLockMs,
-  ]);
+  const rulesOf = ({ failures, windowMs, lockMs, maxLockMs }: LockOutRules) => [
+    failures,
+    windowMs,
+    lockMs,
+    maxLockMs,
+  ];
+  const rules = [...rulesOf(options.address), ...rulesOf(options.name)];
+  /** No failures are counted where their limit is 0. */
+  const rulesOfAddress = [...rulesOf(options.address), ...rulesOf({ ...options.name, failures: 0 })];
   let awayUntilMs = -Infinity;
 
   const ask = async (question: () => Promise<unknown>): Promise<number[] | null> => {
@@ -124,7 +130,9 @@ export function createSharedLockOuts(options: SharedLockOutsOptions): SharedLock
     },
     count: async (network, nameKey) => {
       const [address = '', name = ''] = keysOf(network, nameKey);
-      const counted = await ask(() => redis.eval(countScript, 2, address, name, ...rules));
+      const counted = await ask(() =>
+        redis.eval(countScript, 2, address, name, ...(nameKey === null ? rulesOfAddress : rules)),
+      );
       return counted && { address: toLockOut(counted, 0), name: toLockOut(counted, 2) };
     },
     remember: (network, nameKey) => {

@@ -1,13 +1,27 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { anonymous, principalText, type Principal, type User } from '../../registry/principal.ts';
+import {
+  anonymous,
+  principalText,
+  type MachineToken,
+  type Principal,
+  type User,
+} from '../../registry/principal.ts';
 import type { Scope } from '../../registry/token-scope.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
 
-/** The subject of a token: a user, and the hash of the htpasswd line that proved it; null: anonymous. */
-export type TokenSubject = { readonly principal: User; readonly hash: string } | null;
+/** The subject of a token; null: anonymous. */
+export type TokenSubject = TokenHolder | null;
+
+/** A user, and the hash of the htpasswd line that proved it; or a machine token, and its own hash. */
+export type TokenHolder = {
+  readonly principal: User | MachineToken;
+  readonly hash: string;
+  /** When a machine token ends, in milliseconds since 1970; null: never. */
+  readonly expiresMs: number | null;
+};
 
 /** The claims of a valid token. */
 export type VerifiedToken = { readonly principal: Principal; readonly scopes: readonly Scope[] };
@@ -25,9 +39,10 @@ export type IssuedToken = {
 /** Tokens as the distribution's "Token Authentication Specification" has them: JWTs (RFC 7519), signed with HMAC-SHA256. */
 export type RegistryTokens = {
   issue(subject: TokenSubject, scopes: readonly Scope[]): Promise<IssuedToken>;
-  /** The fault of a token: not ours, expired, or its user was removed or has another password. */
+  /** The fault of a token: not ours, expired, or its user was removed or has another password, or its machine token ended. */
   verify(token: string): Promise<VerifiedToken | TokenFault>;
-  issueRefresh(subject: NonNullable<TokenSubject>): Promise<string>;
+  /** For users only. */
+  issueRefresh(subject: TokenHolder): Promise<string>;
   /** The subject of a refresh token; null: it is not valid. */
   verifyRefresh(token: string): Promise<TokenSubject>;
 };
@@ -41,8 +56,8 @@ export type RegistryTokensOptions = {
   readonly refreshTtlMs: number;
   /** How many verified tokens are remembered. */
   readonly maxRemembered: number;
-  /** The password hash of a user now; undefined: there is no such user. */
-  readonly hashOf: (name: string) => string | undefined;
+  /** Who has this text as a principal now; undefined: nobody, or not any more. */
+  readonly findHolder: (text: string) => TokenHolder | undefined;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 };
@@ -75,7 +90,7 @@ type Remembered = {
 
 /** Creates the issuer and verifier of tokens; processes share only the secrets. */
 export function createRegistryTokens(options: RegistryTokensOptions): RegistryTokens {
-  const { service, hashOf, now } = options;
+  const { service, findHolder, now } = options;
   const [first, ...others] = options.secrets;
   const signing = deriveTokenKeys(first);
   const keySets = [signing, ...others.map(deriveTokenKeys)];
@@ -112,18 +127,25 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     const signed = await verifySignature(kind, token);
     if (typeof signed === 'string') return signed;
     const { payload, keySet } = signed;
-    const { sub: name, line } = payload;
-    if (name === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
-    const hash = name === undefined ? undefined : hashOf(name);
-    if (name === undefined || hash === undefined) return 'invalid-token';
-    const subject = { principal: { kind: 'user', name } as const, hash };
+    const { sub: text, line } = payload;
+    if (text === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
+    const subject = text === undefined ? undefined : findHolder(text);
+    if (subject === undefined) return 'invalid-token';
     return line === bindLine(keySet, subject) ? { subject, payload } : 'invalid-token';
+  };
+
+  /** What a token says that was verified before, with its holder as he, she or it is now; undefined: it may not be used any more. */
+  const refresh = ({ verified, subject }: Remembered): VerifiedToken | undefined => {
+    if (subject === null) return verified;
+    const holder = findHolder(principalText(subject.principal));
+    if (holder?.hash !== subject.hash) return undefined;
+    return subject.principal.kind === 'user' ? verified : { ...verified, principal: holder.principal };
   };
 
   return {
     issue: async (subject, scopes) => {
       const from = Math.floor(now() / 1000);
-      const lifetimeSeconds = Math.floor(options.ttlMs / 1000);
+      const lifetimeSeconds = lifetimeOf(subject, options.ttlMs, now());
       const token = await sign('access', subject, { access: scopes }, [from, from + lifetimeSeconds]);
       return { token, lifetimeSeconds, issuedAt: new Date(from * 1000).toISOString() };
     },
@@ -131,9 +153,8 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       const key = keyedHash(token);
       const known = remembered.get(key);
       if (known !== undefined) {
-        const { subject } = known;
-        const isCurrent = subject === null || hashOf(subject.principal.name) === subject.hash;
-        if (isCurrent && now() < known.untilMs) return known.verified;
+        const current = now() < known.untilMs ? refresh(known) : undefined;
+        if (current !== undefined) return current;
         remembered.delete(key);
       }
       const found = await read('access', token);
@@ -152,9 +173,16 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     },
     verifyRefresh: async (token) => {
       const found = await read('refresh', token);
-      return typeof found === 'string' ? null : found.subject;
+      if (typeof found === 'string') return null;
+      return found.subject?.principal.kind === 'user' ? found.subject : null;
     },
   };
+}
+
+/** No token outlives its machine token. */
+function lifetimeOf(subject: TokenSubject, ttlMs: number, nowMs: number): number {
+  const leftMs = (subject?.expiresMs ?? Infinity) - nowMs;
+  return Math.max(1, Math.floor(Math.min(ttlMs, leftMs) / 1000));
 }
 
 /**
@@ -197,12 +225,14 @@ function createSignatureCheck(
   };
 }
 
-/** Binds a token to the user's line: when the line is removed, or its password changes, the token is invalid everywhere. */
-function bindLine({ line }: TokenKeySet, { principal, hash }: NonNullable<TokenSubject>): string {
+/**
+ * Binds a token to the user's line, or to the machine token: when that is removed, or its hash changes, the token is
+ * invalid everywhere.
+ */
+function bindLine({ line }: TokenKeySet, { principal, hash }: TokenHolder): string {
+  const text = principalText(principal);
   // The name's length goes first: else "ab" with "c" and "a" with "bc" would be one.
-  return createHmac('sha256', line)
-    .update(`${principal.name.length}:${principal.name}${hash}`)
-    .digest('base64url');
+  return createHmac('sha256', line).update(`${text.length}:${text}${hash}`).digest('base64url');
 }
 
 /** The claim as {@link RegistryTokens.issue} writes it; null: it is something else. */

@@ -1,4 +1,4 @@
-import { policyActions } from '../../policy/policy.ts';
+import { policyActions } from '../../policy/decision.ts';
 import { parsePrincipal, parseRepository, parseTag, type PolicyQuery } from '../../policy/policy-query.ts';
 import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
@@ -12,7 +12,7 @@ export type Expectation = PolicyQuery & {
 
 /** The fields of a row with their allowed values; `tag` may be left out. */
 const fields: Readonly<Record<string, string>> = {
-  user: 'anonymous, a name, or user:NAME',
+  user: 'anonymous, a name, user:NAME, or token:NAME',
   action: policyActions.join(', '),
   repository: "a repository's name, such as team/app",
   tag: 'a tag, such as v1.2',

@@ -21,7 +21,7 @@ export async function loadPolicy(command: Command): Promise<LoadedPolicy> {
   const judge = createJudge(loaded.config);
   if (!judge.hasRules)
     printLines([
-      'There is no policy: every verified user may pull, push and delete everything, and a client without credentials nothing.',
+      'There is no policy: every verified user may pull, push and delete everything, a machine token what its scopes allow, and a client without credentials nothing.',
     ]);
   const nameRule = (rule: number | null) => {
     if (rule === null) return judge.hasRules ? 'no rule' : 'no policy';

@@ -11,6 +11,7 @@ import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '..
 import { addConfigOptions } from '../config.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { findPlace } from './policy-warnings.ts';
+import { readTokenGrants } from './token-grants.ts';
 
 /** The counts of a log's lines. */
 type Counts = { lines: number; requests: number; broken: number };
@@ -29,7 +30,8 @@ export function addPolicyReplayCommand(policy: Command): void {
   addConfigOptions(replay).action(async (files: string[]) => {
     const loaded = await loadPolicy(replay);
     const openPaths = new Set(loaded.config.auth.open);
-    const replayed = createReplay({ judge: loaded.judge, openPaths });
+    const grants = await readTokenGrants(loaded.config);
+    const replayed = createReplay({ judge: loaded.judge, openPaths, grants });
     const counts: Counts = { lines: 0, requests: 0, broken: 0 };
     for (const file of files) await readLog(file, replayed, counts);
     const report = replayed.report();

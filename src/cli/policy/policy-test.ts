@@ -6,7 +6,9 @@ import { describeReadError } from '../../system/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { addConfigOptions } from '../config.ts';
+import { grantToken } from '../../policy/policy-query.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
+import { readTokenGrants } from './token-grants.ts';
 
 /** Adds `policy test`. */
 export function addPolicyTestCommand(policy: Command): void {
@@ -17,7 +19,11 @@ export function addPolicyTestCommand(policy: Command): void {
   addConfigOptions(test).action(async (file: string) => {
     const rows = await loadExpectations(file);
     const loaded = await loadPolicy(test);
-    const failures = rows.flatMap((row) => describeFailure(loaded, row) ?? []);
+    const grants = await readTokenGrants(loaded.config);
+    const failures = rows.flatMap((row) => {
+      const principal = grantToken(row.principal, grants);
+      return describeFailure(loaded, { ...row, principal }) ?? [];
+    });
     const summary =
       failures.length === 0
         ? `ok: ${rows.length} of ${rows.length} expectations are met`

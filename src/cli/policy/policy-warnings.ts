@@ -1,8 +1,9 @@
-import { readHtpasswdContent } from '../../auth/htpasswd/htpasswd-content.ts';
+import { readHtpasswdText } from '../../auth/htpasswd/htpasswd-content.ts';
 import { parseHtpasswd } from '../../auth/htpasswd/htpasswd.ts';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import { printable } from '../../telemetry/log/printable.ts';
+import { readTokenGrants } from './token-grants.ts';
 import { lintPolicy } from '../../policy/policy-lint.ts';
 
 /** Lists likely mistakes in groups and policy, a line each with file and line. */
@@ -11,7 +12,8 @@ export async function findPolicyWarnings(
 ): Promise<string[]> {
   const { config } = loaded;
   if (config.policy === null && Object.keys(config.groups).length === 0) return [];
-  const warnings = lintPolicy(config, await readUserNames(config));
+  const tokens = await readTokenGrants(config);
+  const warnings = lintPolicy(config, await readUserNames(config), tokens && new Set(tokens.keys()));
   const lines = warnings.map(({ path, sentence }) =>
     printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
   );
@@ -35,7 +37,7 @@ export function createPolicyWarner(logger: Pick<Logger, 'warn'>): (warnings: rea
 /** The users who can log in; null where the htpasswd file cannot be read. */
 export async function readUserNames({ auth }: LoadedConfig['config']): Promise<ReadonlySet<string> | null> {
   try {
-    const { text } = await readHtpasswdContent(auth.htpasswd);
+    const text = await readHtpasswdText(auth.htpasswd);
     return new Set(parseHtpasswd(text, auth).entries.keys());
   } catch {
     return null;

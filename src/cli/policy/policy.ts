@@ -1,12 +1,15 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { policyActions, type PolicyAction } from '../../policy/policy.ts';
+import { policyActions, type PolicyAction } from '../../policy/decision.ts';
 import { explainRules, type RuleStep } from '../../policy/explanation.ts';
 import {
+  describeGrant,
   describePrincipal,
+  grantToken,
   parsePrincipal,
   parseRepository,
   parseTag,
   type PolicyQuery,
+  type TokenGrants,
 } from '../../policy/policy-query.ts';
 import { describeWho } from '../../policy/who.ts';
 import type { Principal } from '../../registry/principal.ts';
@@ -16,6 +19,7 @@ import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { addPolicyReplayCommand } from './policy-replay.ts';
 import { addPolicyTestCommand } from './policy-test.ts';
 import { findPlace, readUserNames } from './policy-warnings.ts';
+import { readTokenGrants } from './token-grants.ts';
 
 type Image = Pick<PolicyQuery, 'repository' | 'tag'>;
 
@@ -27,7 +31,11 @@ export function addPolicyCommand(program: Command): void {
   const explain = policy
     .command('explain')
     .description('say which rule decides, and why; exits with 0 when it is allowed, and with 1 when not')
-    .argument('[user]', 'name of a user, or anonymous (user:anonymous is a user of that name)', parseUser)
+    .argument(
+      '[user]',
+      'name of a user, token:NAME, or anonymous (user:anonymous is a user of that name)',
+      parseUser,
+    )
     .argument('[action]', policyActions.join(', '), parseAction)
     .argument('[image]', 'REPOSITORY or REPOSITORY:TAG', parseImage)
     .option(
@@ -58,18 +66,36 @@ export function addPolicyCommand(program: Command): void {
 
 async function explainQuery(
   loaded: LoadedPolicy,
-  query: PolicyQuery,
+  asked: PolicyQuery,
   notes: readonly string[],
 ): Promise<void> {
+  const grants = await readTokenGrants(loaded.config);
+  const query = { ...asked, principal: grantToken(asked.principal, grants) };
   const { allowed, answer, sentence, rule, immutableBy } = loaded.judge.judge(query);
   const verdict = allowed ? 'allowed' : 'denied';
   printLines([
     ...explainSteps(loaded, query, rule),
     ...explainTag(loaded, query, immutableBy),
-    ...(query.principal.kind === 'job' ? notes : await noteUsers(loaded, query)),
+    ...(await notePrincipal(loaded, query.principal, grants, notes)),
     `${verdict}: ${sentence}${answer === null ? '' : `; the answer is ${answer}`}`,
   ]);
   if (!allowed) process.exitCode = 1;
+}
+
+async function notePrincipal(
+  loaded: LoadedPolicy,
+  principal: Principal,
+  grants: TokenGrants | null,
+  ofJob: readonly string[],
+): Promise<readonly string[]> {
+  switch (principal.kind) {
+    case 'job':
+      return ofJob;
+    case 'token':
+      return [noteToken(loaded, principal.name, grants)];
+    default:
+      return noteUsers(loaded, principal);
+  }
 }
 
 function explainSteps(
@@ -112,7 +138,17 @@ function explainTag(
   ];
 }
 
-async function noteUsers({ config }: LoadedPolicy, { principal }: PolicyQuery): Promise<string[]> {
+function noteToken({ config }: LoadedPolicy, name: string, grants: TokenGrants | null): string {
+  const file = config.auth.machineTokens;
+  if (grants === null)
+    return `note: what token:${name} is bounded by besides the rules is not known: ${file} cannot be read`;
+  const grant = grants.get(name);
+  return grant === undefined
+    ? `note: token:${name} cannot log in at all: ${file} has no such machine token`
+    : `token:${name} is bounded to ${describeGrant(grant)}`;
+}
+
+async function noteUsers({ config }: LoadedPolicy, principal: Principal): Promise<string[]> {
   const names = await readUserNames(config);
   const file = config.auth.htpasswd;
   if (names === null)

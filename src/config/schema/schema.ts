@@ -133,6 +133,11 @@ const auth = z.strictObject({
     'config/htpasswd',
     'File with user names and password hashes (htpasswd). Changes take effect without a restart.',
   ),
+  machineTokens: key(
+    filePath(),
+    'config/tokens.yml',
+    'File with the machine tokens that `tidegate token create NAME` makes. Changes take effect within a second. If there is no such file, there are no machine tokens.',
+  ),
   open: key(
     openPaths(),
     ['/_ping', '/v1/_ping'],

@@ -1,4 +1,4 @@
-import { readHtpasswdContent } from '../../auth/htpasswd/htpasswd-content.ts';
+import { readHtpasswdText } from '../../auth/htpasswd/htpasswd-content.ts';
 import { describeReadError } from '../../system/file-status.ts';
 import { parseHtpasswd, type Htpasswd, type HtpasswdLimits } from '../../auth/htpasswd/htpasswd.ts';
 import { parsePasswordHash } from '../../auth/password/password-hash.ts';
@@ -15,7 +15,7 @@ const maxNamed = 5;
 export async function checkHtpasswd(path: string, limits: HtpasswdLimits): Promise<Finding[]> {
   let text: string;
   try {
-    ({ text } = await readHtpasswdContent(path));
+    text = await readHtpasswdText(path);
   } catch (error) {
     return [
       broken(

@@ -7,6 +7,7 @@ import type { Check } from '../check.ts';
 import { checkFileModes } from './file-modes.ts';
 import { broken, count, ok, warning, type Finding } from '../finding.ts';
 import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
+import { judgeMachineTokens } from './machine-tokens.ts';
 import { checkMachine } from './machine.ts';
 import { createRedisExposureChecks } from './redis-exposure.ts';
 import { createRedisChecks } from './redis-server.ts';
@@ -43,6 +44,12 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       limitMs: fileLimitMs,
       fix: 'is the disk or the network file system there?',
       run: () => checkHtpasswd(config.auth.htpasswd, config.auth),
+    },
+    {
+      ids: ['tokens.machine'],
+      limitMs: fileLimitMs,
+      fix: 'is the disk or the network file system there?',
+      run: async () => [await judgeMachineTokens(config.auth.machineTokens, now())],
     },
     ...createUpstreamChecks(config.upstream),
     {

@@ -93,7 +93,8 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
         exchange.reason = result.reason;
         throw new OciError(
           'UNAUTHORIZED',
-          'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
+          result.sentence ??
+            'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
           { headers: challenge(exchange) },
         );
     }

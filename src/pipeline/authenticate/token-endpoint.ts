@@ -2,7 +2,7 @@ import type { RegistryTokens } from '../../auth/tokens/registry-tokens.ts';
 import { anonymous, type Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import { formatScope, tokenPath, type Scope } from '../../registry/token-scope.ts';
-import type { Policy } from '../../policy/policy.ts';
+import type { Policy } from '../../policy/decision.ts';
 import { endAnswer } from '../error-response.ts';
 import { recordPrincipal, type Exchange } from '../exchange.ts';
 import type { RefusedBodies } from '../refused-bodies.ts';
@@ -15,8 +15,7 @@ export type TokenEndpointOptions = TokenOrderOptions & {
   readonly tokens: RegistryTokens;
   /** Whether refresh tokens are given. */
   readonly givesRefreshTokens: boolean;
-  /** Null: every user may do everything. */
-  readonly policy: Policy | null;
+  readonly policy: Policy;
   readonly refusedBodies: RefusedBodies;
 };
 
@@ -34,7 +33,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     const granted = cutToPolicy(scopes, policy, subject?.principal ?? anonymous);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
-      subject !== null && options.givesRefreshTokens && wantsRefreshToken
+      subject?.principal.kind === 'user' && options.givesRefreshTokens && wantsRefreshToken
         ? { refresh_token: await tokens.issueRefresh(subject) }
         : {};
     if (res.destroyed) return true;
@@ -48,12 +47,11 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
 }
 
 /** The scopes that the policy allows now; it is checked again at each use. */
-function cutToPolicy(scopes: readonly Scope[], policy: Policy | null, principal: Principal): Scope[] {
+function cutToPolicy(scopes: readonly Scope[], policy: Policy, principal: Principal): Scope[] {
   return scopes.flatMap((scope) => {
     if (scope.type === 'registry') return [scope];
-    const allowed: ReadonlySet<string> | null =
-      policy?.decide(principal, scope.name).actions ?? (principal.kind === 'user' ? null : new Set());
-    const actions = scope.actions.filter((action) => allowed?.has(action) ?? true);
+    const allowed: ReadonlySet<string> = policy.decide(principal, scope.name).actions;
+    const actions = scope.actions.filter((action) => allowed.has(action));
     return actions.length === 0 ? [] : [{ ...scope, actions }];
   });
 }

@@ -1,6 +1,6 @@
-import type { Authenticator } from '../../auth/authenticator.ts';
-import type { RegistryTokens, TokenSubject } from '../../auth/tokens/registry-tokens.ts';
+import type { RegistryTokens, TokenHolder, TokenSubject } from '../../auth/tokens/registry-tokens.ts';
 import { OciError, type OauthError } from '../../registry/error.ts';
+import type { KnownPrincipal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import { parseScopes, type Scope } from '../../registry/token-scope.ts';
 import type { Exchange } from '../exchange.ts';
@@ -17,7 +17,8 @@ export type TokenOrderOptions = {
   readonly keepsKeys: boolean;
   /** Authenticates by password, or as anonymous. */
   readonly authenticate: Authenticate;
-  readonly authenticator: Pick<Authenticator, 'hashOf'>;
+  /** What a token for who was just verified is bound to; undefined: that one gets none. */
+  readonly holderOf: (principal: KnownPrincipal) => TokenHolder | undefined;
   readonly maxFormBytes: number;
   readonly formTimeoutMs: number;
 };
@@ -33,17 +34,16 @@ export type TokenOrder = {
 export type ReadTokenOrder = (exchange: Exchange, target: CanonicalTarget) => Promise<TokenOrder>;
 
 export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
-  const { tokens, service, authenticate, authenticator } = options;
+  const { tokens, service, authenticate, holderOf } = options;
 
   /** Who was authenticated. */
   const subjectOf = ({ principal, keepAuthorization }: Authentication): TokenSubject => {
     if (principal.kind === 'anonymous') return null;
     // A token of the first protocol proves a user to that protocol's registry alone.
-    const hash =
-      principal.kind === 'user' && !keepAuthorization ? authenticator.hashOf(principal) : undefined;
-    if (hash === undefined || principal.kind !== 'user')
+    const holder = keepAuthorization ? undefined : holderOf(principal);
+    if (holder === undefined)
       throw new OciError('UNAUTHORIZED', 'A token is issued only for a name and a password.');
-    return { principal, hash };
+    return holder;
   };
 
   const readQuery = async (exchange: Exchange, target: CanonicalTarget): Promise<TokenOrder> => {

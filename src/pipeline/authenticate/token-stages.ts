@@ -54,16 +54,10 @@ export function authenticateTokens(
   };
 }
 
-/** Restricts tokens to their scopes, besides the policy: `authorize` decides first, and null allows everything. */
-export function authorizeTokens(
-  authorize: Authorize | null,
-  { challenge }: { challenge: Challenge },
-): Authorize {
+/** Restricts tokens to their scopes, besides the policy: `authorize` decides first. */
+export function authorizeTokens(authorize: Authorize, { challenge }: { challenge: Challenge }): Authorize {
   return (exchange, operation, target, authentication) => {
-    const authorized = authorize?.(exchange, operation, target, authentication) ?? {
-      rawTarget: target.raw,
-      hidesForm: false,
-    };
+    const authorized = authorize(exchange, operation, target, authentication);
     const { scopes } = authentication;
     if (scopes === null) return authorized;
     const access = accessOf(operation);

@@ -1,11 +1,12 @@
-import { accessOf, type Permission } from '../../registry/access.ts';
+import { accessOf, type Action, type Permission } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
-import type { Mount } from '../../registry/mount.ts';
+import { withoutOddSource, type Mount } from '../../registry/mount.ts';
 import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import type { Operation } from '../../registry/operation.ts';
 import { principalText, type Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import type { Policy, Decision } from '../../policy/policy.ts';
+import type { Policy, Decision } from '../../policy/decision.ts';
+import { describeBound } from '../../policy/judgement.ts';
 import type { InternalRequest } from '../../upstream/request.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
@@ -77,14 +78,14 @@ export function createAuthorize({
         const { action } = access;
         const decision = policy.decideForAll(principal);
         if (!decision.actions.has(action))
-          throw deny(deniedForAll(principal, action, decision), reasonOf(decision));
+          throw deny(deniedForAll(principal, action, decision), reasonOf(decision, action));
         return whole;
       }
       case 'repository': {
         const { repository, action, upload } = access;
         const decision = policy.decide(principal, repository);
         if (!decision.actions.has(action))
-          throw deny(denied(principal, { repository, action }, decision), reasonOf(decision));
+          throw deny(denied(principal, { repository, action }, decision), reasonOf(decision, action));
         if (upload === null) return whole;
         const editLocation = (location: string) => uploads.mark(location, target.rawPath, principal);
         if (operation.kind === 'upload-start') {
@@ -98,6 +99,14 @@ export function createAuthorize({
       }
     }
   };
+}
+
+/** Where there is no policy: machine tokens alone are decided about, by the open policy; users may do everything. */
+export function authorizeMachines(authorize: Authorize): Authorize {
+  return (exchange, operation, target, authentication) =>
+    authentication.principal.kind === 'token'
+      ? authorize(exchange, operation, target, authentication)
+      : { rawTarget: withoutOddSource(exchange.method, target), hidesForm: false };
 }
 
 function mayPull(policy: Policy, principal: Principal, repository: string): boolean {
@@ -118,8 +127,17 @@ function startUpload(
   return { rawTarget: keeps ? target.raw : mount.rawTargetWithout, hidesForm: true };
 }
 
-function reasonOf({ rule }: Decision): string {
+function reasonOf({ rule, withheld }: Decision, action: Action): string {
+  const bound = withheld?.get(action);
+  if (bound !== undefined) return `denied-by-${bound}`;
   return rule === null ? 'denied-by-no-rule' : `denied-by-rule-${rule}`;
+}
+
+/** Why what is asked for is denied, as a part of a sentence. */
+function explain({ rule, withheld }: Decision, action: Action): string {
+  const bound = withheld?.get(action);
+  if (bound !== undefined) return describeBound(bound, action);
+  return rule === null ? 'no rule allows that' : `rule ${rule}`;
 }
 
 function unknownRequest(method: string): OciError {
@@ -129,24 +147,20 @@ function unknownRequest(method: string): OciError {
   );
 }
 
-function denied(
-  principal: Principal,
-  { repository, action }: Permission,
-  { rule, actions }: Decision,
-): OciError {
+function denied(principal: Principal, { repository, action }: Permission, decision: Decision): OciError {
   const who = principalText(principal) ?? 'A client without credentials';
-  const others = [...actions].filter((other) => other !== 'overwrite');
-  if (rule === null || others.length === 0)
+  const others = [...decision.actions].filter((other) => other !== 'overwrite');
+  if (others.length === 0)
     return new OciError('NAME_UNKNOWN', `There is no repository ${repository} that ${who} may know of.`);
   return new OciError(
     'DENIED',
-    `${who} may ${others.join(' and ')} but not ${action} ${repository} (rule ${rule}).`,
+    `${who} may ${others.join(' and ')} but not ${action} ${repository} (${explain(decision, action)}).`,
   );
 }
 
-function deniedForAll(principal: Principal, action: string, { rule }: Decision): OciError {
+function deniedForAll(principal: Principal, action: Action, decision: Decision): OciError {
   const who = principalText(principal) ?? 'A client without credentials';
-  const why = rule === null ? 'no rule allows that' : `rule ${rule}`;
+  const why = explain(decision, action);
   return new OciError(
     'DENIED',
     `${who} may not ${action} everything, and this request names no repository (${why}).`,

@@ -4,7 +4,7 @@ import type { Operation } from '../../registry/operation.ts';
 import { principalText } from '../../registry/principal.ts';
 import { tagChangeOf } from '../../registry/tag-change.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
-import type { Policy } from '../../policy/policy.ts';
+import type { Policy } from '../../policy/decision.ts';
 import { parseTagPattern } from '../../policy/tag-pattern.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import { createDigestDelete, type WithTagLookup } from './digest-delete.ts';

@@ -33,9 +33,14 @@ const authenticationResults = [
   'invalid-token',
   'expired-token',
   'insufficient-scope',
+  'malformed-machine-token',
+  'unknown-machine-token',
+  'expired-machine-token',
+  'ownerless-machine-token',
   'undecided',
   'throttled',
 ];
+const principalKinds = ['user', 'token', 'job'];
 const cacheResults = ['HIT', 'MISS', 'BYPASS'];
 const upstreamFaults = ['no-answer', 'timeout', 'broke-off', 'server-error', 'challenge', 'storage-broke'];
 
@@ -59,18 +64,20 @@ export function createRequestMetrics(): RequestMetrics {
   const series = createSeriesTable();
   const tallies: Tallies = {
     authentications: createTally(authenticationResults),
+    principals: createTally(principalKinds),
     cacheAnswers: createTally(cacheResults),
     faults: createTally(upstreamFaults),
   };
 
   return {
     finished: (exchange, nowMs) => {
-      const { res, cache, errorCode } = exchange;
+      const { res, cache, errorCode, principal } = exchange;
       const status = res.headersSent ? res.statusCode : 0;
       countRequest(series.of(exchange), exchange, status, nowMs);
       if (cache !== null) tallies.cacheAnswers.count(cache);
       const authentication = authenticationOf(exchange);
       if (authentication !== null) tallies.authentications.count(authentication);
+      if (principal.kind !== 'anonymous') tallies.principals.count(principal.kind);
       if (errorCode === null && exchange.reason === null && status < 500 && status !== 401) return;
       const fault = upstreamFaultOf(exchange, status);
       if (fault !== null) tallies.faults.count(fault);
@@ -150,12 +157,12 @@ function show(series: Series, moving: Bytes = { bytesIn: 0, bytesOut: 0 }): void
   series.shownOut = Math.max(series.shownOut, series.bytesOut + moving.bytesOut);
 }
 
-type Tallies = Readonly<Record<'authentications' | 'cacheAnswers' | 'faults', Tally>>;
+type Tallies = Readonly<Record<'authentications' | 'principals' | 'cacheAnswers' | 'faults', Tally>>;
 
 function listFamilies(
   series: readonly Series[],
   underWay: readonly RequestUnderWay[],
-  { authentications, cacheAnswers, faults }: Tallies,
+  { authentications, principals, cacheAnswers, faults }: Tallies,
 ): MetricFamily[] {
   return [
     counter('tidegate_requests_total', 'Requests answered.', series.flatMap(countByStatus)),
@@ -187,6 +194,11 @@ function listFamilies(
       'tidegate_authentications_total',
       'Requests, by result of authentication.',
       authentications.values('result'),
+    ),
+    counter(
+      'tidegate_verified_requests_total',
+      'Requests of those who proved who they are, by what they are.',
+      principals.values('kind'),
     ),
     counter(
       'tidegate_cache_requests_total',

@@ -7,6 +7,7 @@ import { parseHtpasswd } from '../../../src/auth/htpasswd/htpasswd.ts';
 import { verifyPassword } from '../../../src/auth/password/password-hash.ts';
 import { createPasswordPool, type PasswordPool } from '../../../src/auth/password/password-pool.ts';
 import { OciError } from '../../../src/registry/error.ts';
+import { noMachines } from '../../support/machines.ts';
 import { createThrottle } from '../../support/throttle.ts';
 import { user } from '../../support/principals.ts';
 
@@ -49,6 +50,7 @@ function setUp(
   let nowMs = 0;
   const built = createAuthenticator({
     htpasswd,
+    machines: noMachines,
     pool: options.pool ?? pool,
     throttle: createThrottle({ failures: options.failures ?? 0, now: () => nowMs }),
     credentialTtlMs: 1000,
@@ -288,7 +290,7 @@ describe('tokens of the first registry protocol', () => {
   async function logIn(text = `alice:${sha('secret')}\n`, options = {}) {
     const set = setUp(text, options);
     const result = await set.authenticator.authenticate(basic('alice', 'secret'));
-    assert.ok(result.kind === 'verified');
+    assert.ok(result.kind === 'verified' && result.principal.kind === 'user');
     return { ...set, principal: result.principal };
   }
 

@@ -204,6 +204,43 @@ describe('the throttle of logins', () => {
     assert.equal(await logIn('alice', 'ecila'), 'locked');
   });
 
+  it('counts what is under no name for its address alone', async () => {
+    const { throttles, lockOuts } = setUp({ name: 2, address: 4 });
+    const [throttle] = throttles;
+    assert.ok(throttle);
+    for (let each = 0; each < 10; each += 1) {
+      const login = { address: `192.0.2.${each}`, name: null, password: 'token', hash: '', isUser: false };
+      assert.equal(await throttle.failed(await throttle.begin(login)), true);
+    }
+    assert.deepEqual(lockOuts, []);
+    for (let each = 0; each < 4; each += 1) {
+      const login = { address: office, name: null, password: `token ${each}`, hash: '', isUser: false };
+      await throttle.failed(await throttle.begin(login));
+    }
+    assert.deepEqual(
+      lockOuts.map(({ kind, user }) => [kind, user]),
+      [['address', null]],
+    );
+  });
+
+  it('counts the very same once in a time where that is chosen, over all processes', async () => {
+    const { throttles, lockOuts, pass } = setUp({ processes: 2, address: 3 });
+    const login = { address: office, name: null, password: 'expired', hash: '', isUser: false };
+    const counts = async () => {
+      const counted: boolean[] = [];
+      for (const throttle of [...throttles, ...throttles])
+        counted.push(await throttle.failed(await throttle.begin(login), 10_000));
+      return counted;
+    };
+    assert.deepEqual(await counts(), [true, false, false, false]);
+    pass(10_000);
+    assert.deepEqual(await counts(), [true, false, false, false]);
+    assert.deepEqual(lockOuts, []);
+    pass(10_000);
+    await counts();
+    assert.equal(lockOuts.length, 1);
+  });
+
   it('is off where no number is given', async () => {
     const { fail, logIn, lockOuts } = setUp({ address: 0, name: 0, repeat: 0 });
     await fail('alice', 100);

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import {
   createRegistryTokens,
   type RegistryTokensOptions,
+  type TokenHolder,
 } from '../../../src/auth/tokens/registry-tokens.ts';
 import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
 import type { Scope } from '../../../src/registry/token-scope.ts';
@@ -17,7 +18,8 @@ import {
   users,
 } from '../../support/cases/token-draft.ts';
 import { spellings, tokenFlaws, type Flaw } from '../../support/cases/token-flaws.ts';
-import { user } from '../../support/principals.ts';
+import { userHolder } from '../../support/machines.ts';
+import { machineToken, user } from '../../support/principals.ts';
 
 const secret = 'a secret of thirty-two or more bytes';
 const scopes: readonly Scope[] = [{ type: 'repository', name: 'a/b', actions: ['pull'] }];
@@ -29,11 +31,11 @@ function setUp(options: Partial<RegistryTokensOptions> = {}) {
   let hash: string | undefined = 'h1';
   const tokens = createRegistryTokens({
     ...{ secrets: [secret], service: 'Registry', ttlMs: 300_000, refreshTtlMs: 3_600_000, maxRemembered: 10 },
-    hashOf: (name) => (name === 'alice' ? hash : name === 'bob' ? 'h1' : undefined),
+    findHolder: (name) => userHolder(name, name === 'alice' ? hash : name === 'bob' ? 'h1' : undefined),
     now: () => nowMs,
     ...options,
   });
-  const alice = { principal: user('alice'), hash: 'h1' };
+  const alice = { principal: user('alice'), hash: 'h1', expiresMs: null };
   return {
     ...{ tokens, alice },
     issue: async () => (await tokens.issue(alice, scopes)).token,
@@ -105,7 +107,7 @@ describe('registry tokens', () => {
       const { tokens } = setUp({
         secrets: [first, ...others],
         service,
-        hashOf: (name) => (users.includes(name) ? userHash : undefined),
+        findHolder: (name) => userHolder(name, users.includes(name) ? userHash : undefined),
         now: Date.now,
       });
       const isTaken = async ({ change }: Flaw, secret: string) => {
@@ -203,5 +205,71 @@ describe('registry tokens', () => {
   test('one service takes none of another', async () => {
     const other = setUp({ service: 'Other' });
     assert.equal(await other.tokens.verify(await setUp().issue()), 'invalid-token');
+  });
+});
+
+describe('a token for a machine token', () => {
+  const grant = { repositories: ['team/**'], actions: ['pull'], owner: null } as const;
+  function setUpMachine() {
+    let holder: TokenHolder | undefined = {
+      principal: machineToken('ci', grant),
+      hash: 'h1',
+      expiresMs: 1000_000,
+    };
+    const clock = { nowMs: 900_000 };
+    const tokens = createRegistryTokens({
+      ...{
+        secrets: [secret],
+        service: 'Registry',
+        ttlMs: 300_000,
+        refreshTtlMs: 3_600_000,
+        maxRemembered: 10,
+      },
+      findHolder: (text) =>
+        text === 'token:ci' ? holder : text === 'ci' ? userHolder('ci', 'h1') : undefined,
+      now: () => clock.nowMs,
+    });
+    return {
+      ...{ tokens, clock, subject: holder },
+      become: (next: Partial<TokenHolder> | undefined) => {
+        holder = next === undefined || holder === undefined ? undefined : { ...holder, ...next };
+      },
+    };
+  }
+
+  test('is no longer good than that, and gives whoever it is now', async () => {
+    const { tokens, subject, become } = setUpMachine();
+    const { token, lifetimeSeconds } = await tokens.issue(subject, scopes);
+    assert.equal(lifetimeSeconds, 100);
+    for (const principal of [
+      machineToken('ci', grant),
+      machineToken('ci', { ...grant, actions: ['push'] }),
+    ]) {
+      become({ principal });
+      for (const time of ['first', 'remembered'])
+        assert.deepEqual(await tokens.verify(token), { principal, scopes }, time);
+    }
+  });
+
+  for (const [what, next] of [
+    ['revoked, expired, or without its owner', undefined],
+    ['rotated', { hash: 'h2' }],
+  ] as const) {
+    test(`ends when that is ${what}`, async () => {
+      for (const isRemembered of [false, true]) {
+        const { tokens, subject, become } = setUpMachine();
+        const { token } = await tokens.issue(subject, scopes);
+        if (isRemembered) assert.equal(typeof (await tokens.verify(token)), 'object');
+        become(next);
+        assert.equal(await tokens.verify(token), 'invalid-token');
+      }
+    });
+  }
+
+  test('is not for the user of that name, and no refresh token is', async () => {
+    const { tokens, subject } = setUpMachine();
+    const { token } = await tokens.issue(userHolder('ci', 'h1') ?? null, scopes);
+    assert.deepEqual(await tokens.verify(token), { principal: user('ci'), scopes });
+    assert.equal(await tokens.verifyRefresh(await tokens.issueRefresh(subject)), null);
   });
 });

@@ -122,6 +122,7 @@ describe('a policy for jobs', () => {
           auth: { oidc: [{ name: 'github', issuer: 'https://token.actions.githubusercontent.com' }] },
         },
         null,
+        null,
       ).map(({ sentence }) => sentence);
     const push = rule([jobs({ repository_owner_id: '1', ref: 'x' })], ['**'], ['push']);
     assert.deepEqual(lint(push), []);

@@ -3,7 +3,8 @@ import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { explainRules } from '../../../src/policy/explanation.ts';
 import { createJudge, type PolicyTexts } from '../../../src/policy/judgement.ts';
-import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import type { PolicyAction } from '../../../src/policy/decision.ts';
+import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
 import { parsePrincipal, parseRepository, parseTag } from '../../../src/policy/policy-query.ts';
 import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import type { PolicyAction } from '../../../src/policy/decision.ts';
+import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
 import { lintPolicy } from '../../../src/policy/policy-lint.ts';
 import { principalOf } from '../../support/principals.ts';
 
@@ -13,7 +14,7 @@ function rule(who: string, repositories: string, ...actions: PolicyAction[]): Ru
 
 /** All but that nobody may push. */
 function faults(...policy: RuleText[]): string[] {
-  return lintPolicy({ policy, groups }, null)
+  return lintPolicy({ policy, groups }, null, null)
     .filter(({ path }) => path.length > 1)
     .map(({ path, sentence }) => `${path.join('.')}: ${sentence}`);
 }
@@ -93,7 +94,7 @@ describe('rules that never decide', () => {
             repositories.map((repository) => policy.decide(principal, repository).rule),
           ),
         );
-        for (const { path, sentence } of lintPolicy({ policy: rules, groups }, null))
+        for (const { path, sentence } of lintPolicy({ policy: rules, groups }, null, null))
           if (sentence.includes('can never decide')) assert.ok(!decided.has(Number(path[1]) + 1), sentence);
       }),
     );
@@ -103,7 +104,7 @@ describe('rules that never decide', () => {
 describe('what is hardly meant', () => {
   it('a user whom the htpasswd file does not have, in a group or a rule', () => {
     const policy = [rule('user:b1 user:gone user:${user} group:ci anonymous', 'x', 'push')];
-    const found = lintPolicy({ policy, groups }, new Set(['b1']));
+    const found = lintPolicy({ policy, groups }, new Set(['b1']), null);
     assert.deepEqual(
       found.map(({ path, sentence }) => [path.join('.'), sentence]),
       [
@@ -115,14 +116,14 @@ describe('what is hardly meant', () => {
 
   it('nobody may push', () => {
     const noPush = (...policy: RuleText[]) =>
-      lintPolicy({ policy, groups }, null).some(
+      lintPolicy({ policy, groups }, null, null).some(
         ({ path, sentence }) => path.join() === 'policy' && sentence === 'allows nobody to push',
       );
     assert.ok(noPush());
     assert.ok(noPush(rule('authenticated', '**', 'pull', 'delete')));
     assert.ok(noPush(rule('group:empty', '**', 'push')));
     assert.ok(!noPush(rule('group:ci', '**', 'push')));
-    assert.deepEqual(lintPolicy({ policy: null, groups }, null), []);
+    assert.deepEqual(lintPolicy({ policy: null, groups }, null, null), []);
   });
 
   it('strangers may what a user may not', () => {

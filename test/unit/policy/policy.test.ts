@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createPolicy, type PolicyAction, type RuleText } from '../../../src/policy/policy.ts';
+import type { PolicyAction } from '../../../src/policy/decision.ts';
+import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
 import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
 import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
 import { machinesNamed, principalOf, user } from '../../support/principals.ts';

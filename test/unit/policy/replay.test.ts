@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { createJudge } from '../../../src/policy/judgement.ts';
 import { createReplay, maxReplayRows, type LoggedRequest } from '../../../src/policy/replay.ts';
 import { principalText } from '../../../src/registry/principal.ts';
+import { machineToken } from '../../support/principals.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const judge = createJudge({
@@ -15,8 +16,10 @@ const judge = createJudge({
   immutableTags: ['**:v*'],
 });
 
+const grants = new Map([['ci', machineToken('ci', { actions: ['pull'] }).grant]]);
+
 function replay(...requests: readonly Partial<LoggedRequest>[]) {
-  const { read, report } = createReplay({ judge, openPaths: new Set(['/_ping']) });
+  const { read, report } = createReplay({ judge, openPaths: new Set(['/_ping']), grants });
   for (const request of requests)
     read({ user: 'bob', method: 'GET', path: null, status: 200, code: null, reason: null, ...request });
   return report();
@@ -121,7 +124,8 @@ const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string
     { path: '/v2/private/a/tags/list', status: 400, code: 'BAD_REQUEST' },
     'it was refused for another reason',
   ],
-  [{ user: 'token:bob', path: '/v2/team/app/manifests/1' }, 'it came from no user'],
+  [{ user: 'token:bob', path: '/v2/team/app/manifests/1' }, 'who sent it is not known now'],
+  [{ user: 'job:ci a/b', path: '/v2/team/app/manifests/1' }, 'who sent it is not known now'],
   [{ user: null, path: '/_ping' }, 'it needs no right in a repository'],
   [{ user: null, path: '/v2/' }, 'it needs no right in a repository'],
   [{ path: '/token' }, 'it asked for a token'],
@@ -155,7 +159,7 @@ describe('a replay', () => {
   });
 
   it('keeps a bounded number of rows, and counts the rest', () => {
-    const { read, report } = createReplay({ judge, openPaths: new Set() });
+    const { read, report } = createReplay({ judge, openPaths: new Set(), grants: null });
     for (let index = 0; index < maxReplayRows + 10; index += 1)
       read({
         user: 'bob',

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseHtpasswd } from '../../../src/auth/htpasswd/htpasswd.ts';
 import { anonymous, principalText } from '../../../src/registry/principal.ts';
-import { machinesNamed, user } from '../../support/principals.ts';
+import { machinesNamed, machineToken, user } from '../../support/principals.ts';
 
 test('the text of a principal says its kind, and is the bare name for a user', () => {
   assert.equal(principalText(user('alice')), 'alice');
-  assert.equal(principalText({ kind: 'token', name: 'ci' }), 'token:ci');
+  assert.equal(principalText(machineToken('ci')), 'token:ci');
   const job = {
     kind: 'job',
     issuer: 'github',

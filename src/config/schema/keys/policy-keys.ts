@@ -1,17 +1,22 @@
 import * as z from 'zod';
 import { namesOwnJobs, parseClaimPattern } from '../../../policy/job-pattern.ts';
-import { policyActions } from '../../../policy/policy.ts';
+import { policyActions } from '../../../policy/decision.ts';
 import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
 import { parseTagPattern } from '../../../policy/tag-pattern.ts';
 import type { WhoText } from '../../../policy/who.ts';
 import { key, tree } from '../types/key-type.ts';
 
-/** A name of the htpasswd file. */
-const userName = z.string().regex(/^[^:\p{Cc}]{1,255}$/u);
+/** A name of the htpasswd file, or a machine token. */
+const member = z.string().regex(/^(?:[^:\p{Cc}]{1,255}|token:[A-Za-z0-9][A-Za-z0-9._-]{0,63})$/u);
 const groupName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const word = z.string().check((context) => {
-  if (/^(?:anonymous|authenticated|user:[^:\p{Cc}]{1,255}|group:[^:\p{Cc}]+)$/u.test(context.value)) return;
-  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME, group:NAME or { oidc: NAME, claims: … }`;
+  if (
+    /^(?:anonymous|authenticated|user:[^:\p{Cc}]{1,255}|group:[^:\p{Cc}]+|token:[A-Za-z0-9][A-Za-z0-9._-]{0,63})$/u.test(
+      context.value,
+    )
+  )
+    return;
+  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME, group:NAME, token:NAME or { oidc: NAME, claims: … }`;
   context.issues.push({ code: 'custom', message, input: context.value });
 });
 
@@ -32,28 +37,28 @@ const rule = z.strictObject({
 /** `groups`: names for several users at once. */
 export const groups = key(
   tree(
-    z.record(z.string().regex(groupName), z.array(userName)),
-    'a mapping of names of groups, each with a list of names of users',
+    z.record(z.string().regex(groupName), z.array(member)),
+    'a mapping of names of groups, each with a list of names of users and of token:NAME',
   ),
   {},
-  'Groups of users for rules, such as { ci: [builder1, builder2] }. Every group that a rule names must be listed here.',
+  'Groups of users and machine tokens for rules, such as { ci: [builder1, builder2] }. Every group that a rule names must be listed here.',
 );
 
 /** `policy`: who may do what. */
 export const policy = key(
   tree(
     z.array(rule).nullable(),
-    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME, { oidc: NAME, claims: { CLAIM: PATTERN } }; actions: pull, push, delete, overwrite',
+    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME, token:NAME, { oidc: NAME, claims: { CLAIM: PATTERN } }; actions: pull, push, delete, overwrite',
   ),
   null,
-  'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything.',
+  'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything, and a machine token what its scopes allow.',
 );
 
 /** `immutableTags`: tags that stay as they were pushed. */
 export const immutableTags = key(
   tree(z.array(pattern(parseTagPattern)), 'a list of patterns REPOSITORIES:TAGS, such as "team/**:v*"'),
   [],
-  'Tags that nobody can move or delete after the push, except users whom a rule allows to overwrite.',
+  'Tags that nobody can move or delete after the push, except users and machine tokens whom a rule allows to overwrite.',
 );
 
 type RulesOfWho = readonly { readonly who: readonly WhoText[] }[] | null;
