@@ -14,7 +14,7 @@ import type { PipelineOptions } from '../pipeline/pipeline.ts';
 import type { EditsFor } from '../pipeline/response-edits.ts';
 import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
 import { createTokenEndpoint } from '../pipeline/authenticate/token-endpoint.ts';
-import { authenticateTokens, authorizeTokens } from '../pipeline/authenticate/token-stages.ts';
+import { authenticateTokens, authorizeTokens, markUploads } from '../pipeline/authenticate/token-stages.ts';
 import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
 import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
@@ -75,9 +75,10 @@ export function createAuthStages({
   });
   const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
+  const uploads = createUploadOwners(secrets, { graceMs: auth.uploadGrace, now: Date.now });
   const decides = policy ?? createOpenPolicy();
   const authorizeAll = createAuthorize({
-    ...{ policy: decides, challenge, uploads: createUploadOwners(secrets) },
+    ...{ policy: decides, challenge, uploads },
     answerListing: createListings({
       ...{ requestUpstream, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
       walks: createWalks({
@@ -113,8 +114,12 @@ export function createAuthStages({
       challenge,
       allowsAnonymous: allowsAnonymous,
       versionCheck,
+      uploads,
     }),
-    authorize: authorizeTokens(authorize, { challenge }),
+    authorize: authorizeTokens(
+      policy === null ? markUploads(authorize, { uploads, marks: auth.uploadGrace > 0 }) : authorize,
+      { challenge },
+    ),
     challenge,
     answerToken: createTokenEndpoint({
       ...{ tokens, authenticate, policy: decides },

@@ -48,6 +48,7 @@ export function meansSameUsers(one: Config['auth'], other: Config['auth']): bool
     tokens: null,
     tokenKeys: null,
     tokenTtl: null,
+    uploadGrace: null,
     refreshTokenTtl: null,
   });
   return isDeepStrictEqual(read(one), read(other));

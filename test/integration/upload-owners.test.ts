@@ -81,7 +81,7 @@ describe(
     test('is as ever for who began it, over all workers', async () => {
       for (let round = 0; round < 4; round += 1) {
         let session = await begin('alice');
-        assert.match(session, /^\/v2\/team\/app\/blobs\/uploads\/[\w-]+\?_state=[^&]+&_owner=[\w-]{43}$/);
+        assert.match(session, /^\/v2\/team\/app\/blobs\/uploads\/[\w-]+\?_state=[^&]+&_owner=[\w-]{48}$/);
         const status = await ask('alice', `GET ${session}`);
         assert.equal(status.status, 204);
         session = follow(status);
@@ -205,7 +205,7 @@ describe('an upload, as the registry sees it', { timeout: 60_000 }, () => {
   ] as const) {
     test(`its Location ${given}`, async () => {
       const got = await begin(given.replace('UPSTREAM', `127.0.0.1:${upstream.port}`));
-      assert.equal(got.replace(/_owner=[\w-]{43}$/, '_owner=OWNER'), expected);
+      assert.equal(got.replace(/_owner=[\w-]{48}$/, '_owner=OWNER'), expected);
     });
   }
 
@@ -215,7 +215,7 @@ describe('an upload, as the registry sees it', { timeout: 60_000 }, () => {
     ['PUT PATH?_owner=OWNER&digest=sha256%3Axyz', 'PUT PATH?digest=sha256%3Axyz'],
   ] as const) {
     test(`${given} comes as ${sent}`, async () => {
-      const [owner = ''] = /[\w-]{43}$/.exec(await begin(path)) ?? [];
+      const [owner = ''] = /[\w-]{48}$/.exec(await begin(path)) ?? [];
       const request = given.replace('PATH', path).replace('OWNER', owner);
       assert.equal((await send(frontDoor, 'alice', request, 'x')).status, 202);
       assert.equal(upstream.requests.at(-1)?.startLine, `${sent.replace('PATH', path)} HTTP/1.1`);

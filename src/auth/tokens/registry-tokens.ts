@@ -24,7 +24,12 @@ export type TokenHolder = {
 };
 
 /** The claims of a valid token. */
-export type VerifiedToken = { readonly principal: Principal; readonly scopes: readonly Scope[] };
+export type VerifiedToken = {
+  readonly principal: Principal;
+  readonly scopes: readonly Scope[];
+  /** Unique (`jti`). */
+  readonly id: string;
+};
 
 /** Why a token may not be used; for the log. */
 export type TokenFault = 'invalid-token' | 'expired-token';
@@ -41,6 +46,8 @@ export type RegistryTokens = {
   issue(subject: TokenSubject, scopes: readonly Scope[]): Promise<IssuedToken>;
   /** The fault of a token: not ours, expired, or its user was removed or has another password, or its machine token ended. */
   verify(token: string): Promise<VerifiedToken | TokenFault>;
+  /** The claims of a token that is valid, or was when it expired and would be still; null: it has another fault. */
+  verifyExpired(token: string): Promise<VerifiedToken | null>;
   /** For users only. */
   issueRefresh(subject: TokenHolder): Promise<string>;
   /** The subject of a refresh token; null: it is not valid. */
@@ -81,6 +88,9 @@ const maxTokenLength = 16_384;
 const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/;
 /** More than one of a few scopes has: as many characters of tokens as this for each that may be remembered are remembered in all. */
 const usualTokenLength = 1024;
+
+/** Whom a token is for, and its claims. */
+type ReadToken = { readonly subject: TokenSubject; readonly payload: JWTPayload };
 
 type Remembered = {
   readonly verified: VerifiedToken;
@@ -123,8 +133,9 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   const read = async (
     kind: TokenKind,
     token: string,
-  ): Promise<{ subject: TokenSubject; payload: JWTPayload } | TokenFault> => {
-    const signed = await verifySignature(kind, token);
+    mayHaveExpired = false,
+  ): Promise<ReadToken | TokenFault> => {
+    const signed = await verifySignature(kind, token, mayHaveExpired);
     if (typeof signed === 'string') return signed;
     const { payload, keySet } = signed;
     const { sub: text, line } = payload;
@@ -159,13 +170,16 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
       }
       const found = await read('access', token);
       if (typeof found === 'string') return found;
+      const verified = describeAccess(found);
+      if (verified === null) return 'invalid-token';
       const { subject, payload } = found;
-      const scopes = readScopes(payload['access']);
-      if (scopes === null) return 'invalid-token';
-      const verified = { principal: subject?.principal ?? anonymous, scopes };
       const untilMs = ((payload.exp ?? 0) + toleranceSeconds) * 1000;
       remembered.set(key, { verified, subject, untilMs }, { size: token.length });
       return verified;
+    },
+    verifyExpired: async (token) => {
+      const found = await read('access', token, true);
+      return typeof found === 'string' ? null : describeAccess(found);
     },
     issueRefresh: (subject) => {
       const from = Math.floor(now() / 1000);
@@ -195,34 +209,50 @@ function createSignatureCheck(
   keySets: readonly TokenKeySet[],
   service: string,
   now: () => number,
-): (kind: TokenKind, token: string) => Promise<SignedToken | TokenFault> {
+): (kind: TokenKind, token: string, mayHaveExpired: boolean) => Promise<SignedToken | TokenFault> {
   const byId = new Map(keySets.map((keySet) => [keySet.id, keySet]));
-  return async (kind, token) => {
-    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
+  const verifyAt = async (kind: TokenKind, token: string, atMs: number): Promise<SignedToken> => {
     let keySet: TokenKeySet | undefined;
+    const { payload } = await jwtVerify(
+      token,
+      ({ kid = '' }) => {
+        keySet = byId.get(kid);
+        if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
+        return keySet[kind];
+      },
+      {
+        algorithms: [algorithm],
+        ...{ typ: types[kind], issuer, audience: service },
+        requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
+        clockTolerance: toleranceSeconds,
+        currentDate: new Date(atMs),
+      },
+    );
+    if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
+    return { payload, keySet };
+  };
+  return async (kind, token, mayHaveExpired) => {
+    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
     try {
-      const { payload } = await jwtVerify(
-        token,
-        ({ kid = '' }) => {
-          keySet = byId.get(kid);
-          if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
-          return keySet[kind];
-        },
-        {
-          algorithms: [algorithm],
-          ...{ typ: types[kind], issuer, audience: service },
-          requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
-          clockTolerance: toleranceSeconds,
-          currentDate: new Date(now()),
-        },
-      );
-      return keySet === undefined ? 'invalid-token' : { payload, keySet };
+      return await verifyAt(kind, token, now()).catch((error: unknown) => {
+        const lastMs = mayHaveExpired ? lastMomentOf(error) : null;
+        if (lastMs === null) throw error;
+        // Everything is checked again, as it was then.
+        return verifyAt(kind, token, lastMs);
+      });
     } catch (error) {
       if (error instanceof errors.JWTExpired) return 'expired-token';
       if (error instanceof errors.JOSEError) return 'invalid-token';
       throw error;
     }
   };
+}
+
+/** The last second in which a token was valid, in milliseconds since 1970; null: the error is not that it expired. */
+function lastMomentOf(error: unknown): number | null {
+  if (!(error instanceof errors.JWTExpired)) return null;
+  const lastMs = ((error.payload.exp ?? NaN) - 1) * 1000;
+  return Number.isNaN(new Date(lastMs).getTime()) ? null : lastMs;
 }
 
 /**
@@ -233,6 +263,14 @@ function bindLine({ line }: TokenKeySet, { principal, hash }: TokenHolder): stri
   const text = principalText(principal);
   // The name's length goes first: else "ab" with "c" and "a" with "bc" would be one.
   return createHmac('sha256', line).update(`${text.length}:${text}${hash}`).digest('base64url');
+}
+
+/** What an access token says; null: not what {@link RegistryTokens.issue} writes. */
+function describeAccess({ subject, payload }: ReadToken): VerifiedToken | null {
+  const scopes = readScopes(payload['access']);
+  const { jti: id } = payload;
+  if (scopes === null || typeof id !== 'string') return null;
+  return { principal: subject?.principal ?? anonymous, scopes, id };
 }
 
 /** The claim as {@link RegistryTokens.issue} writes it; null: it is something else. */

@@ -23,6 +23,8 @@ export type Authentication = {
   readonly keepAuthorization: boolean;
   /** The scopes of the request's token; null: no token, so only the policy decides. */
   readonly scopes: readonly Scope[] | null;
+  /** Names the token that the request came with; undefined: it came with none. */
+  readonly tokenId?: string;
 };
 
 export type AuthenticateOptions = VersionCheckAgents & {

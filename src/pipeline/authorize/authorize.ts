@@ -12,7 +12,7 @@ import type { Authentication } from '../authenticate/authenticate.ts';
 import { credentialsNeeded, type Challenge } from '../authenticate/challenge.ts';
 import type { Exchange } from '../exchange.ts';
 import type { AnswerListing } from './catalog/listings.ts';
-import { unknownUpload, type UploadOwners } from './upload-owners.ts';
+import { unknownUpload, type UploadOrigin, type UploadOwners } from './upload-owners.ts';
 
 /** The changes to an authorized request. */
 export type AuthorizedRequest = {
@@ -87,13 +87,15 @@ export function createAuthorize({
         if (!decision.actions.has(action))
           throw deny(denied(principal, { repository, action }, decision), reasonOf(decision, action));
         if (upload === null) return whole;
-        const editLocation = (location: string) => uploads.mark(location, target.rawPath, principal);
+        const markAs = (origin: UploadOrigin) => (location: string) =>
+          uploads.mark(location, target.rawPath, principal, origin);
         if (operation.kind === 'upload-start') {
           const upload = startUpload(target, operation.mount, (from) => mayPull(policy, principal, from));
-          return { ...upload, editLocation };
+          return { ...upload, editLocation: markAs(uploads.begin(authentication.tokenId ?? null)) };
         }
-        const rawTarget = uploads.unmark(target, principal);
-        if (rawTarget !== null) return { ...whole, rawTarget, editLocation };
+        const unmarked = uploads.unmark(target, principal);
+        if (unmarked !== null)
+          return { ...whole, rawTarget: unmarked.rawTarget, editLocation: markAs(unmarked.origin) };
         exchange.reason = 'foreign-upload';
         throw unknownUpload();
       }

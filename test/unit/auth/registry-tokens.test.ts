@@ -3,8 +3,10 @@ import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import {
   createRegistryTokens,
+  type RegistryTokens,
   type RegistryTokensOptions,
   type TokenHolder,
+  type VerifiedToken,
 } from '../../../src/auth/tokens/registry-tokens.ts';
 import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
 import type { Scope } from '../../../src/registry/token-scope.ts';
@@ -59,6 +61,15 @@ const forge = (header: Part, payload: Part, key: Uint8Array = deriveTokenKeys(se
 };
 const verified = { principal: user('alice'), scopes };
 
+/** What a token says besides its id, which has to be its own. */
+const verify = async (tokens: RegistryTokens, token: string) => idless(await tokens.verify(token), token);
+const idless = <Fault>(found: VerifiedToken | Fault, token: string) => {
+  if (found === null || typeof found !== 'object' || !('id' in found)) return found;
+  const { id, ...rest } = found;
+  assert.equal(id, read(token).payload['jti']);
+  return rest;
+};
+
 describe('registry tokens', () => {
   test('say all that the specification wants of them', async () => {
     const { tokens, alice } = setUp();
@@ -74,8 +85,8 @@ describe('registry tokens', () => {
       ...{ iss: 'tidegate', aud: 'Registry', sub: 'alice', iat: from, nbf: from, exp: from + 300 },
       access: scopes,
     });
-    assert.deepEqual(await tokens.verify(token), verified);
-    assert.deepEqual(await tokens.verify(token), verified, 'remembered');
+    assert.deepEqual(await verify(tokens, token), verified);
+    assert.deepEqual(await verify(tokens, token), verified, 'remembered');
   });
 
   test('are remembered by their length: long ones take the place of many', async () => {
@@ -85,7 +96,7 @@ describe('registry tokens', () => {
     })) as Scope[];
     const issued: string[] = [];
     for (const asked of [long, long, long, scopes]) issued.push((await tokens.issue(alice, asked)).token);
-    for (const token of issued) assert.equal(typeof (await tokens.verify(token)), 'object');
+    for (const token of issued) assert.equal(typeof (await verify(tokens, token)), 'object');
     at(-60_000); // what is remembered is not read anew
     const found = await Promise.all(issued.map((token) => tokens.verify(token)));
     assert.deepEqual(
@@ -98,7 +109,7 @@ describe('registry tokens', () => {
     const { tokens } = setUp();
     const { token } = await tokens.issue(null, []);
     assert.equal(read(token).payload['sub'], '');
-    assert.deepEqual(await tokens.verify(token), { principal: anonymous, scopes: [] });
+    assert.deepEqual(await verify(tokens, token), { principal: anonymous, scopes: [] });
   });
 
   for (const kind of ['access', 'refresh'] as const) {
@@ -129,6 +140,56 @@ describe('registry tokens', () => {
     });
   }
 
+  describe('that have expired', () => {
+    const expired = async (tokens: RegistryTokens, token: string) =>
+      idless(await tokens.verifyExpired(token), token);
+
+    test('are told from others that are not good', async () => {
+      const { tokens, issue, alice, at, setHash } = setUp();
+      const [token, refresh] = [await issue(), await tokens.issueRefresh(alice)];
+      for (const ms of [0, 329_000, 330_000, 86_400_000]) {
+        at(ms);
+        assert.deepEqual(await expired(tokens, token), verified, `after ${ms} ms`);
+        assert.equal(await expired(tokens, refresh), null);
+        for (const hash of ['h2', undefined]) {
+          setHash(hash);
+          assert.equal(await expired(tokens, token), null);
+        }
+        setHash('h1');
+      }
+      assert.equal(await verify(tokens, token), 'expired-token');
+    });
+
+    test('have to be of this service and its keys, too', async () => {
+      for (const options of [{ service: 'Other' }, { secrets: [`${secret} anew`] as const }]) {
+        const other = setUp(options);
+        other.at(86_400_000);
+        assert.equal(await expired(other.tokens, await setUp().issue()), null);
+      }
+    });
+
+    test('have no other fault, whatever is forged', async () => {
+      const [first = '', ...others] = tokenSecrets;
+      const { tokens } = setUp({
+        ...{ secrets: [first, ...others], service, now: Date.now },
+        findHolder: (name) => userHolder(name, users.includes(name) ? userHash : undefined),
+      });
+      const nothing: Flaw = { what: 'nothing', change: () => {} };
+      for (const { what, change, only = 'access' } of [nothing, ...tokenFlaws('https://127.0.0.1:1')]) {
+        if (only !== 'access') continue;
+        const draft = draftToken('access', 'alice', first, scopes);
+        const longAgo = Date.now() / 1000 - 3600;
+        Object.assign(draft.claims, { iat: longAgo - 300, nbf: longAgo - 300, exp: longAgo });
+        const before = draft.claims['exp'];
+        change(draft, (limit) => limit >> 1);
+        const exp = draft.claims['exp'];
+        const isOtherEnd = typeof exp === 'number' && exp !== before && exp > longAgo - 300;
+        const isTaken = (await tokens.verifyExpired(makeToken(draft))) !== null;
+        assert.equal(isTaken, what === 'nothing' || isOtherEnd, what);
+      }
+    });
+  });
+
   test('are not taken before they begin, but for clocks that differ', async () => {
     const { tokens, issue } = setUp();
     const { header, payload } = read(await issue());
@@ -137,7 +198,7 @@ describe('registry tokens', () => {
       [31, 'invalid-token'],
     ] as const)
       assert.deepEqual(
-        await tokens.verify(forge(header, { ...payload, nbf: startMs / 1000 + aheadS })),
+        await verify(tokens, forge(header, { ...payload, nbf: startMs / 1000 + aheadS })),
         expected,
       );
   });
@@ -154,7 +215,7 @@ describe('registry tokens', () => {
     ] as const) {
       at(ms);
       for (const token of [remembered, other, remembered, remembered])
-        assert.deepEqual(await tokens.verify(token), expected, `after ${ms} ms`);
+        assert.deepEqual(await verify(tokens, token), expected, `after ${ms} ms`);
     }
   });
 
@@ -164,7 +225,7 @@ describe('registry tokens', () => {
     const refresh = await tokens.issueRefresh(alice);
     for (const hash of ['h1', undefined, 'h1', 'h2', 'h1']) {
       setHash(hash);
-      assert.deepEqual(await tokens.verify(token), hash === 'h1' ? verified : 'invalid-token');
+      assert.deepEqual(await verify(tokens, token), hash === 'h1' ? verified : 'invalid-token');
       assert.deepEqual(await tokens.verifyRefresh(refresh), hash === 'h1' ? alice : null);
     }
   });
@@ -172,7 +233,7 @@ describe('registry tokens', () => {
   test('refresh tokens are good for nothing else, and nothing else for them', async () => {
     const { tokens, alice, issue, at } = setUp();
     const refresh = await tokens.issueRefresh(alice);
-    assert.equal(await tokens.verify(refresh), 'invalid-token');
+    assert.equal(await verify(tokens, refresh), 'invalid-token');
     assert.equal(await tokens.verifyRefresh(await issue()), null);
     at(3_600_000 + 29_000);
     assert.deepEqual(await tokens.verifyRefresh(refresh), alice);
@@ -185,7 +246,7 @@ describe('registry tokens', () => {
     const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const straying = (token: string) =>
       token.slice(0, -1) + letters.charAt(letters.indexOf(token.slice(-1)) + 1);
-    assert.equal(await tokens.verify(straying(await issue())), 'invalid-token');
+    assert.equal(await verify(tokens, straying(await issue())), 'invalid-token');
     const refresh = await tokens.issueRefresh(alice);
     for (const other of [straying(refresh), `${refresh}=`, ` ${refresh}`, refresh.replace(/.{9}$/, ' $&')])
       assert.equal(await tokens.verifyRefresh(other), null, other);
@@ -196,15 +257,15 @@ describe('registry tokens', () => {
     const both = setUp({ secrets: [`${secret} anew`, secret] });
     const anew = setUp({ secrets: [`${secret} anew`] });
     const [oldToken, newToken] = [await old.issue(), await both.issue()];
-    assert.deepEqual(await both.tokens.verify(oldToken), verified);
-    assert.deepEqual(await anew.tokens.verify(newToken), verified);
-    assert.equal(await anew.tokens.verify(oldToken), 'invalid-token');
-    assert.equal(await old.tokens.verify(newToken), 'invalid-token');
+    assert.deepEqual(await verify(both.tokens, oldToken), verified);
+    assert.deepEqual(await verify(anew.tokens, newToken), verified);
+    assert.equal(await verify(anew.tokens, oldToken), 'invalid-token');
+    assert.equal(await verify(old.tokens, newToken), 'invalid-token');
   });
 
   test('one service takes none of another', async () => {
     const other = setUp({ service: 'Other' });
-    assert.equal(await other.tokens.verify(await setUp().issue()), 'invalid-token');
+    assert.equal(await verify(other.tokens, await setUp().issue()), 'invalid-token');
   });
 });
 
@@ -247,7 +308,7 @@ describe('a token for a machine token', () => {
     ]) {
       become({ principal });
       for (const time of ['first', 'remembered'])
-        assert.deepEqual(await tokens.verify(token), { principal, scopes }, time);
+        assert.deepEqual(await verify(tokens, token), { principal, scopes }, time);
     }
   });
 
@@ -259,9 +320,9 @@ describe('a token for a machine token', () => {
       for (const isRemembered of [false, true]) {
         const { tokens, subject, become } = setUpMachine();
         const { token } = await tokens.issue(subject, scopes);
-        if (isRemembered) assert.equal(typeof (await tokens.verify(token)), 'object');
+        if (isRemembered) assert.equal(typeof (await verify(tokens, token)), 'object');
         become(next);
-        assert.equal(await tokens.verify(token), 'invalid-token');
+        assert.equal(await verify(tokens, token), 'invalid-token');
       }
     });
   }
@@ -269,7 +330,7 @@ describe('a token for a machine token', () => {
   test('is not for the user of that name, and no refresh token is', async () => {
     const { tokens, subject } = setUpMachine();
     const { token } = await tokens.issue(userHolder('ci', 'h1') ?? null, scopes);
-    assert.deepEqual(await tokens.verify(token), { principal: user('ci'), scopes });
+    assert.deepEqual(await verify(tokens, token), { principal: user('ci'), scopes });
     assert.equal(await tokens.verifyRefresh(await tokens.issueRefresh(subject)), null);
   });
 });

@@ -1,17 +1,23 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { parseTarget } from '../../../src/registry/target.ts';
 import { createUploadOwners } from '../../../src/pipeline/authorize/upload-owners.ts';
-import { deriveKey } from '../../../src/pipeline/authorize/derived-key.ts';
+import type { Secrets } from '../../../src/pipeline/authorize/derived-key.ts';
 import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 
-const owners = createUploadOwners([Buffer.alloc(32, 1)]);
+const startMs = Date.parse('2030-01-01T00:00:00.000Z');
+const graceMs = 60_000;
+let nowMs = startMs;
+const create = (...secrets: Secrets) => createUploadOwners(secrets, { graceMs, now: () => nowMs });
+const owners = create(Buffer.alloc(32, 1));
 const alice = user('alice');
 const requestPath = '/v2/team/app/blobs/uploads/';
 const session = '/v2/team/app/blobs/uploads/0123-abc';
-const mark = (location: string, name: string | null = 'alice', of = owners) =>
-  of.mark(location, requestPath, principalOf(name));
+const origin = owners.begin('token 1');
+const mark = (location: string, name: string | null = 'alice', of = owners, began = origin) =>
+  of.mark(location, requestPath, principalOf(name), began);
+const unmark = (target: string, name: string | null = 'alice', of = owners) =>
+  of.unmark(parseTarget(target), principalOf(name))?.rawTarget ?? null;
 const ownerOf = (location: string) => /_owner=([\w-]+)/.exec(location)?.[1] ?? '';
 const owner = ownerOf(mark(session));
 
@@ -43,7 +49,7 @@ describe('a Location is left alone', () => {
   }
 });
 
-test('a mark is of one principal, repository, session and key', () => {
+test('a mark is of one principal, repository, session, key, start and token', () => {
   const others = [
     mark(session, 'bob'),
     mark(session, null),
@@ -51,17 +57,108 @@ test('a mark is of one principal, repository, session and key', () => {
     mark(session, 'null'),
     mark('/v2/team/app2/blobs/uploads/0123-abc'),
     mark('/v2/team/app/blobs/uploads/0123-abd'),
-    mark(session, 'alice', createUploadOwners([Buffer.alloc(32, 2)])),
-    ...machinesNamed('alice').map((machine) => owners.mark(session, requestPath, machine)),
+    mark(session, 'alice', create(Buffer.alloc(32, 2))),
+    mark(session, 'alice', owners, { ...origin, startedAt: origin.startedAt + 1 }),
+    mark(session, 'alice', owners, owners.begin('token 2')),
+    mark(session, 'alice', owners, owners.begin(null)),
+    ...machinesNamed('alice').map((machine) => owners.mark(session, requestPath, machine, origin)),
   ];
   assert.equal(new Set([owner, ...others.map(ownerOf)]).size, others.length + 1);
-  assert.match(owner, /^[\w-]{43}$/);
+  for (const other of [owner, ...others.map(ownerOf)]) assert.match(other, /^[\w-]{48}$/);
 });
 
-test('a mark of the version before is still that of its user', () => {
-  const key = deriveKey(Buffer.alloc(32, 1), 'upload owner');
-  const text = JSON.stringify(['alice', 'team/app', '0123-abc']);
-  assert.equal(owner, createHmac('sha256', key).update(text).digest('base64url'));
+test('each part of a mark counts: none of its bits can be another', () => {
+  const bytes = Buffer.from(owner, 'base64url');
+  for (let bit = 0; bit < bytes.length * 8; bit += 1) {
+    const forged = Buffer.from(bytes);
+    forged[bit >> 3] = (forged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    assert.equal(unmark(`${session}?_owner=${forged.toString('base64url')}`), null, `bit ${bit}`);
+  }
+  assert.equal(unmark(`${session}?_owner=${bytes.toString('base64url')}`), session);
+});
+
+test('a mark has one spelling', () => {
+  const text = owner.replaceAll('-', '+').replaceAll('_', '/');
+  for (const other of [
+    `${owner}=`,
+    `${owner}A`,
+    `%20${owner}`,
+    `${owner}%0a`,
+    `${owner.slice(0, 9)}.${owner.slice(9)}`,
+    ...(text === owner ? [] : [encodeURIComponent(text)]),
+  ])
+    assert.equal(unmark(`${session}?_owner=${other}`), null, other);
+});
+
+test('later marks of a session say how it began', () => {
+  const { origin: read } = owners.unmark(parseTarget(mark(session)), alice) ?? {};
+  assert.deepEqual(read, origin);
+  assert.equal(mark(session, 'alice', owners, read), mark(session));
+});
+
+describe('the grace of an upload', () => {
+  const other = '/v2/team/app/blobs/uploads/other';
+  const isInGrace = (target: string, tokenId = 'token 1', whose = alice, of = owners) =>
+    of.isInGrace(parseTarget(target), whose, tokenId);
+  const at = (ms: number, check: () => void) => {
+    nowMs = startMs + ms;
+    try {
+      check();
+    } finally {
+      nowMs = startMs;
+    }
+  };
+
+  test('lasts from the start, to the millisecond', () => {
+    for (const [ms, expected] of [
+      [0, true],
+      [graceMs - 1, true],
+      [graceMs, false],
+      [graceMs * 1000, false],
+    ] as const)
+      at(ms, () => assert.equal(isInGrace(mark(session)), expected, `after ${ms} ms`));
+  });
+
+  test('is not renewed by a later mark', () => {
+    at(graceMs - 1, () => {
+      const { origin: read } = owners.unmark(parseTarget(mark(session)), alice) ?? {};
+      const renewed = mark(session, 'alice', owners, read);
+      assert.ok(isInGrace(renewed));
+      at(graceMs, () => assert.ok(!isInGrace(renewed)));
+    });
+  });
+
+  for (const [name, target, tokenId, whose] of [
+    ['another token', mark(session), 'token 2', alice],
+    ['no token’s id', mark(session), '', alice],
+    ['another user', mark(session), 'token 1', user('bob')],
+    ['another session with this one’s mark', `${other}?_owner=${owner}`, 'token 1', alice],
+    ['a session without a mark', session, 'token 1', alice],
+    ['a session begun without a token', mark(session, 'alice', owners, owners.begin(null)), '', alice],
+    ['a session with two marks', `${mark(session)}&_owner=${owner}`, 'token 1', alice],
+    ['a path that is no session', `${requestPath}?_owner=${owner}`, 'token 1', alice],
+  ] as const)
+    test(`is not for ${name}`, () => assert.equal(isInGrace(target, tokenId, whose), false));
+
+  test('is none where it is 0', () => {
+    const none = createUploadOwners([Buffer.alloc(32, 1)], { graceMs: 0, now: () => nowMs });
+    assert.equal(isInGrace(mark(session), 'token 1', alice, none), false);
+  });
+});
+
+describe('what has the form of a mark is removed, whoever it is of', () => {
+  const foreign = ownerOf(mark(session, 'bob'));
+  for (const [query, rest] of [
+    [`?_owner=${foreign}`, ''],
+    [`?a=%2b&_owner=${foreign}&&b`, '?a=%2b&&b'],
+    [`?_owner=${foreign}&%5fowner=${owner}&x`, '?x'],
+    ['?_owner=me&_state=x', '?_owner=me&_state=x'],
+    ['?', '?'],
+    ['', ''],
+  ] as const)
+    test(JSON.stringify(query), () =>
+      assert.equal(owners.strip(parseTarget(session + query)), session + rest),
+    );
 });
 
 describe('a mark is taken off, wherever it stands', () => {
@@ -74,7 +171,7 @@ describe('a mark is taken off, wherever it stands', () => {
     [`/v2/team/app/blobs/uploads/0123%2Dabc?_owner=OWNER`, '/v2/team/app/blobs/uploads/0123%2Dabc'],
   ] as const) {
     test(target, () => {
-      assert.equal(owners.unmark(parseTarget(target.replace('OWNER', owner)), alice), rest);
+      assert.equal(unmark(target.replace('OWNER', owner)), rest);
     });
   }
 });
@@ -93,15 +190,16 @@ describe('an upload is unknown', () => {
     ['in another repository', `/v2/team/other/blobs/uploads/0123-abc?_owner=${owner}`, 'alice'],
     ['under another name', `/v2/team/app/blobs/uploads/other?_owner=${owner}`, 'alice'],
   ] as const) {
-    test(name, () => assert.equal(owners.unmark(parseTarget(target), principalOf(whose)), null));
+    test(name, () => assert.equal(unmark(target, whose), null));
   }
 });
 
 test('a secret is exchanged by putting the new one first, and the old one is good until it is removed', () => {
   const [older, newer] = [Buffer.alloc(32, 1), 'a new secret of more than thirty-two bytes'];
-  const both = createUploadOwners([newer, older]);
-  assert.equal(both.unmark(parseTarget(mark(session)), alice), session);
+  const both = create(newer, older);
+  assert.equal(unmark(mark(session), 'alice', both), session);
   const marked = mark(session, 'alice', both);
-  assert.equal(createUploadOwners([newer]).unmark(parseTarget(marked), alice), session);
-  assert.equal(owners.unmark(parseTarget(marked), alice), null);
+  assert.equal(unmark(marked, 'alice', create(newer)), session);
+  assert.equal(unmark(marked), null);
+  assert.ok(both.isInGrace(parseTarget(mark(session)), alice, 'token 1'));
 });
