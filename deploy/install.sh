@@ -25,7 +25,7 @@ Usage: deploy/install.sh [--host NAME[,NAME…]] [options]
 
   --host NAMES            names that clients use, comma-separated (default: this machine's own); may be given again later
   --ip ADDRESSES          addresses that clients use, comma-separated
-  --port PORT             port of the front door (443)
+  --port PORT             port that Tidegate listens on (443)
   --user NAME             first user, made when there is none yet (admin)
   --registry-storage DIR  where the images are kept (/var/lib/tidegate-registry)
   --registry-port PORT    the registry's port on loopback (5000)
@@ -613,7 +613,7 @@ case $shown in
           .on("timeout", function () { this.destroy(new Error("no answer")); })
           .on("error", (error) => again(error.message));
       })();' "$port" ||
-      fail "Everything is set up, but the front door does not answer on port $port: journalctl -u tidegate -u tidegate-registry says why."
+      fail "Everything is set up, but Tidegate does not answer on port $port: journalctl -u tidegate -u tidegate-registry says why."
     ;;
 esac
 

@@ -22,7 +22,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
 /** Runs one command. Gives the exit code: 0 done, 1 the work failed, 2 wrong usage. */
 async function run(argv: readonly string[]): Promise<number> {
   const program = new Command('tidegate')
-    .description('The HTTPS front door of a private container registry')
+    .description('HTTPS reverse proxy for a private container registry')
     .version(version)
     .showHelpAfterError('(add --help for the usage)')
     .exitOverride();

@@ -11,7 +11,7 @@ import { createPolicyWarner, findPolicyWarnings } from './policy/policy-warnings
 export function addServeCommand(program: Command): void {
   const command = program
     .command('serve')
-    .description('run the front door (SIGHUP reloads, SIGTERM lets transfers finish, SIGINT stops at once)');
+    .description('run the server (SIGHUP reloads, SIGTERM lets transfers finish, SIGINT stops at once)');
   addConfigOptions(command).action(async () => {
     // A SIGHUP now requests nothing new; without this listener it would end the process.
     process.on('SIGHUP', () => {});

@@ -43,14 +43,14 @@ export function createRequestHandler(connections: OpenConnections, pipeline: Pip
     if (headerValues(req.rawHeaders, 'upgrade').length > 0) res.shouldKeepAlive = false;
     const last = lastOf(underWay);
     let entered = enter();
-    const turn =
+    const ready =
       last &&
       new Promise<Pipeline>((resolve) => {
         // Requests after an answer with Connection: close must not be handled (RFC 9112 section 9.6); the socket's
         // close ends them.
         last.res.once('close', () => {
           if (!socket.writable) return;
-          // A request that has waited begins now, with the present pipeline.
+          // A request that has waited starts now, on the current pipeline.
           leave(entered);
           entered = enter();
           resolve(entered.pipeline);
@@ -58,7 +58,7 @@ export function createRequestHandler(connections: OpenConnections, pipeline: Pip
       });
     const { peerAddress } = client.accepted;
     const exchange = entered.pipeline.handle(req, res, {
-      ...{ connection, expectation, turn, peerAddress },
+      ...{ connection, expectation, ready, peerAddress },
       isDraining: connections.isClosing,
     });
     client.begin(exchange);

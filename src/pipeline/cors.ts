@@ -3,31 +3,34 @@ import { endAnswer } from './error-response.ts';
 import type { Exchange } from './exchange.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
 
-/** Lets pages of other origins read answers (Fetch standard, "HTTP-network-or-cache fetch", "CORS protocol"). */
+/** Lets pages of other origins read answers (Fetch standard, "CORS protocol"). */
 export type Cors = {
-  /** The fields that every answer to a request carries. */
+  /** Returns the fields for every answer to such a request. */
   fieldsFor(rawHeaders: RawHeaders): Record<string, string>;
-  /** The further fields of the answer to a preflight of a listed origin; null for any other request. */
+  /** Returns the further fields for the answer to a preflight of a listed origin; null for any other request. */
   preflightFields(exchange: Pick<Exchange, 'method' | 'req'>): Record<string, string> | null;
 };
 
-/** How long a browser may remember what a preflight was answered, in seconds. */
+/** How long a browser may remember the answer to a preflight, in seconds. */
 const maxAgeSeconds = 600;
 
-/** What clients of a registry send, and "*" does not mean where credentials are sent. */
+/** What registry clients send. For requests with credentials, "*" would not stand for them. */
 const requestHeaders = [
   ...['Accept', 'Authorization', 'Cache-Control', 'Content-Range', 'Content-Type', 'Docker-Content-Digest'],
   ...['If-Match', 'If-Modified-Since', 'If-None-Match', 'Range', 'X-Request-Id', 'X-Requested-With'],
 ].join(', ');
 
-/** What pages may read of an answer's head besides what they always may. */
+/** The fields that pages may read besides those that they always may. */
 const responseHeaders = [
   ...['Content-Length', 'Content-Range', 'Docker-Content-Digest', 'Docker-Distribution-Api-Version'],
   ...['Docker-Upload-UUID', 'ETag', 'Link', 'Location', 'OCI-Chunk-Min-Length', 'OCI-Filters-Applied'],
   ...['OCI-Subject', 'Range', 'Retry-After', 'WWW-Authenticate', 'X-Cache'],
 ].join(', ');
 
-/** @param origins as the configuration has checked them; null comes out where there are none. */
+/**
+ * Returns null without origins.
+ * @param origins as checked by the configuration
+ */
 export function createCors(origins: readonly string[]): Cors | null {
   if (origins.length === 0) return null;
   const listed = new Set(origins.map((origin) => new URL(origin).origin));
@@ -58,7 +61,10 @@ export function createCors(origins: readonly string[]): Cors | null {
   };
 }
 
-/** Answers a browser that asks, without credentials, whether a page may send a request; gives false for any other request. */
+/**
+ * Answers a preflight: a browser asks, without credentials, whether a page may send a request. Returns false for any
+ * other request.
+ */
 export function answerPreflight(exchange: Exchange, cors: Cors, refusedBodies: RefusedBodies): boolean {
   const fields = cors.preflightFields(exchange);
   if (fields === null) return false;

@@ -10,30 +10,30 @@ import type { ClientAddresses } from '../http/client-address.ts';
 import { nameByHost, nameByProxy, type PublicName } from '../http/public-name.ts';
 import { readTraceContext, type TraceContext } from '../http/trace-context.ts';
 
-/** What the Expect header asks for; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
+/** The Expect header; `continue`: the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
 export type Expectation = 'none' | 'continue' | 'unknown';
 
-/** The connection that a request came on, as far as the request is concerned. */
+/** The part of a connection that its requests use. */
 export type RequestConnection = {
   /**
-   * To be called when it is proven who asks: from then on more may wait on the connection.
-   * @throws OciError TOOMANYREQUESTS when that one has too many connections
+   * Call it when the principal is proven. The connection may then hold more unread bytes.
+   * @throws OciError TOOMANYREQUESTS when the principal has too many connections
    */
   prove(principal: KnownPrincipal): void;
-  /** The request's body is read from now on; it is not before, unless it is short and somebody was proven. */
+  /** Starts reading the request's body. Before, only a short body of a proven principal is read. */
   readBody(): void;
-  /** Nothing more of it is read. */
+  /** Stops reading the body. */
   leaveBody(): void;
-  /** Whether so much has come without a right password that the connection had better end. */
+  /** Whether so many bytes came without a right password that the connection should end. */
   isCostly(): boolean;
 };
 
-/** One request and its answer, with what is learned about them on the way; the access log's source. */
+/** A request, its answer, and what the stages learn about them; the access log's source. */
 export type Exchange = {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly connection: RequestConnection;
-  /** In the log line and in error bodies; no other request has it, whatever a client says. */
+  /** In the log line and in error bodies. Unique: a client cannot choose it. */
   readonly id: string;
   readonly trace: TraceContext;
   readonly startedAtMs: number;
@@ -41,7 +41,7 @@ export type Exchange = {
   readonly rawTarget: string;
   /** Host as the client sent it; null for none, or an empty one. */
   readonly host: string | null;
-  /** By which name the client reaches the front door. */
+  /** The name by which the client reaches Tidegate. */
   readonly publicName: PublicName;
   /** The TCP peer, or the client that the PROXY protocol names. */
   readonly peerAddress: string;
@@ -50,22 +50,22 @@ export type Exchange = {
   readonly clientAddress: string;
   readonly userAgent: string;
   readonly expectation: Expectation;
-  /** Fields that every answer to this request carries. */
+  /** Fields for any answer to this request. */
   answerHeaders: Record<string, string>;
-  /** Null until it has been read. */
+  /** Null until it is parsed. */
   operation: Operation | null;
   routeKind: string | null;
-  /** Anonymous until somebody is proven. */
+  /** Anonymous until another one is proven. */
   principal: Principal;
   errorCode: OciErrorCode | null;
   /** Why credentials were refused or an answer was cut, for the log. */
   reason: string | null;
-  /** HIT, MISS or BYPASS, where a cache could have answered; null elsewhere. */
+  /** HIT, MISS or BYPASS if the cache could have answered; else null. */
   cache: CacheResult['kind'] | null;
-  /** `storage`: the body comes from the registry's files and not through upstream. */
+  /** `storage`: the body comes from the registry's files, not from upstream. */
   source: 'storage' | null;
   transfer: Pick<Transfer, 'waitsForClient' | 'bytesIn' | 'bytesOut'> | null;
-  /** Bytes of a body that did not come through a transfer. */
+  /** Bytes of an answer's body that no transfer sent. */
   bytesOut: number;
 };
 
@@ -121,7 +121,7 @@ export function openExchange(
   };
 }
 
-/** Writes down who asks, once that is proven. @throws OciError TOOMANYREQUESTS */
+/** Records the proven principal. @throws OciError TOOMANYREQUESTS */
 export function recordPrincipal(exchange: Exchange, principal: KnownPrincipal): void {
   try {
     exchange.connection.prove(principal);
@@ -134,11 +134,11 @@ export function recordPrincipal(exchange: Exchange, principal: KnownPrincipal): 
 }
 
 const requestIdBytes = 16;
-/** Randomness for many, since drawing it costs more than using it. */
+/** Random bytes for many ids: one system call a request would cost more. */
 const randomPool = Buffer.alloc(256 * requestIdBytes);
 let poolUsed = randomPool.length;
 
-/** 32 random hexadecimal digits. */
+/** Returns 32 random hexadecimal digits. */
 export function createRequestId(): string {
   if (poolUsed === randomPool.length) {
     randomFillSync(randomPool);

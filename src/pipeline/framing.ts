@@ -4,7 +4,7 @@ import { headerValues } from '../http/raw-headers.ts';
 import type { Operation } from '../registry/operation.ts';
 import { hostPattern } from '../http/web-address.ts';
 
-/** A petabyte less one byte; Node's parser takes lengths that a reader with 63 bits does not, or takes for less than nothing. */
+/** Less than a petabyte. Node's parser accepts lengths that overflow 63 bits in other parsers. */
 const lengthPattern = /^[0-9]{1,15}$/;
 
 const forwardedMethods: ReadonlySet<string> = new Set([
@@ -16,15 +16,15 @@ const forwardedMethods: ReadonlySet<string> = new Set([
   'DELETE',
   'OPTIONS',
 ]);
-/** Methods whose body, if it were sent in chunks, would have no agreed meaning (RFC 9110 section 9.3). */
+/** Methods for which a body has no defined meaning (RFC 9110 section 9.3). */
 const bodilessMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /**
- * Refuses a request whose end, or whose host, two readers could see differently (RFC 9112 section 11.2).
- * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; the connection is to be closed after it.
+ * Refuses a request whose end, or whose host, two parsers could read differently (RFC 9112 section 11.2).
+ * @throws OciError BAD_REQUEST or LENGTH_REQUIRED; close the connection after it.
  */
 export function checkFraming(req: IncomingMessage, operation: Operation): void {
-  // Node's parser takes 0.9 and 2.0 as well.
+  // Node's parser also accepts 0.9 and 2.0.
   if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
     throw new OciError('BAD_REQUEST', 'Only HTTP/1.1 and HTTP/1.0 are supported.');
   }
@@ -33,7 +33,7 @@ export function checkFraming(req: IncomingMessage, operation: Operation): void {
   if (hosts[0] === undefined && req.httpVersion !== '1.0') {
     throw new OciError('BAD_REQUEST', 'The request has no Host header.');
   }
-  // Load balancers' checks send it empty (RFC 9112 section 3.2). Elsewhere a name is needed that answers can lead to.
+  // Load balancers' checks send it empty (RFC 9112 section 3.2). Other answers may hold a URL with it.
   const needsName = operation.kind !== 'version-check' && operation.kind !== 'open';
   if (hosts[0] !== undefined && (hosts[0] !== '' || needsName) && !hostPattern.test(hosts[0])) {
     throw new OciError('BAD_REQUEST', 'The Host header is not a host name with an optional port.');
@@ -59,7 +59,7 @@ export function checkFraming(req: IncomingMessage, operation: Operation): void {
   }
 }
 
-/** Whether a request's head says that a body follows. */
+/** Whether a request's head announces a body. */
 export function announcesBody({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>): boolean {
   return (
     headerValues(rawHeaders, 'transfer-encoding').length > 0 ||

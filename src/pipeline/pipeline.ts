@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setImmediate as loopTurn } from 'node:timers/promises';
+import { setImmediate as nextLoopIteration } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { AnswerCache } from '../cache/answer-cache.ts';
@@ -51,14 +51,14 @@ export type PipelineOptions = {
   readonly guardTags: GuardTags | null;
   readonly gate: DeleteGate;
   readonly challenge: Challenge;
-  /** Null: no tokens are given. */
+  /** Null: no tokens are issued. */
   readonly answerToken: AnswerToken | null;
   readonly forwarder: Forwarder;
-  /** Null: every answer is upstream's. */
+  /** Null: upstream answers everything. */
   readonly cache: AnswerCache | null;
-  /** The registry's files, and the function that asks the registry about them; null: it sends every blob itself. */
+  /** The registry's files, and the function that asks the registry about them; null: upstream sends all blobs. */
   readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
-  /** Null: pushes and deletes have no line but each request's. */
+  /** Null: pushes and deletes get no audit lines. */
   readonly audit: Audit | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
@@ -66,38 +66,41 @@ export type PipelineOptions = {
   readonly now: () => number;
   readonly openPaths: ReadonlySet<string>;
   readonly editsFor: EditsFor;
-  /** Null: pages of other origins are upstream's concern. */
+  /** Null: upstream's CORS headers pass unchanged. */
   readonly cors: Cors | null;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
   readonly maxManifestBytes: number;
-  /** How many uploads a user may have under way at one time. */
+  /** How many uploads a user may have in progress at the same time. */
   readonly uploadsPerUser: number;
   readonly refusedBodies: RefusedBodies;
   readonly wholeAnswers: WholeAnswers;
 };
 
 export type Pipeline = {
-  /** Answers one request, when its turn on the connection has come if it has to wait for that, whatever happens; never rejects. */
+  /** Answers one request, after those before it on the connection. Throws nothing: errors become answers. */
   handle(
     req: IncomingMessage,
     res: ServerResponse,
     options: {
       connection: RequestConnection;
       expectation: Expectation;
-      /** Gives the pipeline that answers it; undefined: its turn has come, and it is this one. */
-      turn: Promise<Pipeline> | undefined;
+      /**
+       * Resolves with the pipeline that answers the request, once the previous request on the connection has been
+       * answered. Undefined: there is none, and this pipeline answers at once.
+       */
+      ready: Promise<Pipeline> | undefined;
       /** The TCP peer, or the client that a PROXY header names. */
       peerAddress: string;
-      /** Refused with 503: nothing new is begun any more. */
+      /** Whether to refuse the request with 503, since Tidegate is stopping. */
       isDraining: boolean;
     },
   ): Exchange;
-  /** Answers one that has waited for its turn; never rejects. */
+  /** Answers a request that has waited for the previous one; never rejects. */
   answer(exchange: Exchange, isDraining: boolean): Promise<void>;
 };
 
-/** The stages that every request passes, in this order, and the only place where an error becomes an answer. */
+/** Passes each request through the stages, in this order. Only here does an error become an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticate, authorize, challenge, addresses, logger, metrics, now } = options;
   const warnings = createUpstreamWarnings(logger, options.upstreamAuthorization !== null);
@@ -109,7 +112,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const refuse = createErrorBoundary(options);
   const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
-  const handle: Pipeline['handle'] = (req, res, { turn, isDraining, ...received }) => {
+  const handle: Pipeline['handle'] = (req, res, { ready, isDraining, ...received }) => {
     const exchange = openExchange(req, res, { ...received, addresses, nowMs: now() });
     res.once('close', () => {
       const log = () => {
@@ -118,11 +121,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         writeAccessLog(logger, exchange, nowMs);
       };
       if (exchange.transfer === null) log();
-      else setImmediate(log); // how the transfer ended is known a little later
+      else setImmediate(log); // the transfer learns a little later how it ended
     });
-    req.on('error', () => {}); // a client that leaves; the answer's 'close' follows
-    if (turn === undefined) void answer(exchange, isDraining);
-    else void turn.then((pipeline) => pipeline.answer(exchange, isDraining));
+    req.on('error', () => {}); // the client left; the answer's 'close' follows
+    if (ready === undefined) void answer(exchange, isDraining);
+    else void ready.then((pipeline) => pipeline.answer(exchange, isDraining));
     return exchange;
   };
 
@@ -167,13 +170,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (reads || options.guardTags === null) await proceed();
       else await options.guardTags(exchange, operation, target, authentication, proceed);
     } catch (error) {
-      // A small body comes with the head, but the parser gets to it only in the loop's next turn; then req.complete tells.
-      await loopTurn();
+      // A small body comes with the head, but Node parses it in the next iteration of the loop. Then req.complete is right.
+      await nextLoopIteration();
       refuse(exchange, error);
     }
   };
 
-  /** Answers with what of a list the client may know of. */
+  /** Answers with the part of a list that the client may see. */
   const answerList = async (
     exchange: Exchange,
     answerWith: NonNullable<AuthorizedRequest['list']>,
@@ -192,7 +195,7 @@ function recordOperation(exchange: Exchange, operation: Operation): void {
   if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
 }
 
-/** Every answer to a version check depends on who asks, and must not be kept. */
+/** Keeps caches from storing an answer to a version check, which depends on the client. */
 function addVersionCheckHeaders(exchange: Exchange): void {
   const { answerHeaders } = exchange;
   exchange.answerHeaders = {
@@ -208,7 +211,7 @@ function checkExpectation({ expectation }: Exchange): void {
     throw new OciError('EXPECTATION_FAILED', 'The only supported expectation is "100-continue".');
 }
 
-/** Refuses what no registry has. @throws OciError */
+/** Refuses paths and methods that no registry has. @throws OciError */
 function checkExists(
   exchange: Exchange,
   operation: Operation,
@@ -219,6 +222,6 @@ function checkExists(
   if (operation.kind === 'outside')
     throw new OciError('NOT_FOUND', 'There is nothing outside /v2/ and /v1/ here.');
   checkMethod(exchange.method);
-  // An anonymous client hears first that credentials are needed, from the policy.
+  // For an anonymous client, the policy first asks for credentials.
   if (operation.kind === 'misnamed' && !isAnonymous) throw nameFaultError(operation.fault, exchange.method);
 }

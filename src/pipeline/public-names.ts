@@ -10,9 +10,9 @@ export type PublicNames = {
 };
 
 /**
- * @param certificateNames the host names and addresses in the server's certificate. In a Location, any of them counts where an upload
- * goes on. For other paths of a registry a wildcard does not, which means other hosts too, nor does a port that is neither the scheme's own
- * nor listened on nor in the request: beside the front door, other things have that host.
+ * @param certificateNames the host names and addresses in the server's certificate. In the Location of an upload, any of them
+ * stands for Tidegate. In that of another path, a wildcard does not, since it matches other hosts too. Nor does a name with a
+ * port that is neither the scheme's default, nor listened on, nor in the request: another server may use it.
  */
 export function createPublicNames({
   certificateNames,

@@ -4,7 +4,7 @@ import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
 
 /** An expected decision of a policy. */
-export type Expectation = PolicyQuery & {
+export type PolicyExpectation = PolicyQuery & {
   /** `file:line` */
   readonly place: string;
   readonly allowed: boolean;
@@ -26,7 +26,7 @@ const fields: Readonly<Record<string, string>> = {
 export function parseExpectations(
   text: string,
   shown: string,
-): { rows: readonly Expectation[]; problems: readonly Problem[] } {
+): { rows: readonly PolicyExpectation[]; problems: readonly Problem[] } {
   const { root, faults } = parseYamlTree(text);
   const problems: Problem[] = faults.map(({ line, wrong }) => ({ place: `${shown}:${line}`, wrong }));
   if (problems.length > 0 || root === undefined) return { rows: [], problems };
@@ -38,7 +38,7 @@ export function parseExpectations(
   return { rows, problems };
 }
 
-function readRow(node: YamlNode, shown: string, problems: Problem[]): Expectation | undefined {
+function readRow(node: YamlNode, shown: string, problems: Problem[]): PolicyExpectation | undefined {
   const place = `${shown}:${node.line}`;
   if (node.kind !== 'mapping') {
     problems.push({

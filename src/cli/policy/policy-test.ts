@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { parseExpectations, type Expectation } from './expectation.ts';
+import { parseExpectations, type PolicyExpectation } from './expectation.ts';
 import { formatProblem } from '../../config/load/problem.ts';
 import { describeReadError } from '../../system/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
@@ -33,14 +33,14 @@ export function addPolicyTestCommand(policy: Command): void {
   });
 }
 
-function describeFailure({ judge, nameRule }: LoadedPolicy, row: Expectation): string | undefined {
+function describeFailure({ judge, nameRule }: LoadedPolicy, row: PolicyExpectation): string | undefined {
   const { allowed, rule, sentence } = judge.judge(row);
   if (allowed === row.allowed) return undefined;
   const [wanted, found] = row.allowed ? ['allowed', 'denied'] : ['denied', 'allowed'];
   return `${row.place}: is ${found} and should be ${wanted}: ${sentence}; ${nameRule(rule)} decides`;
 }
 
-async function loadExpectations(file: string): Promise<readonly Expectation[]> {
+async function loadExpectations(file: string): Promise<readonly PolicyExpectation[]> {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));

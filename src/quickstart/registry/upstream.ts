@@ -16,7 +16,7 @@ const probeTimeoutMs = 3000;
 const containerImage = 'registry:2';
 const debianPackage = { program: 'docker-registry', package: 'docker-registry' };
 
-/** The registry behind the front door; `stop` ends it if it was started here. */
+/** The registry behind Tidegate; `stop` ends it if it was started here. */
 export type FoundUpstream = {
   readonly url: string;
   /** What it is and where its images are, for people. */

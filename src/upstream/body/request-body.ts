@@ -6,36 +6,36 @@ import { freeMemory } from '../../system/free-memory.ts';
 export type RequestBodyOptions = {
   readonly req: IncomingMessage;
   readonly openBuffers: () => BodyBuffers;
-  /** Called with the size of each piece on arrival; what it stops is not forwarded. */
+  /** Called with the size of each piece on arrival. It may call `stop`; the piece is then not forwarded. */
   readonly onBytes: (bytes: number) => void;
   /**
-   * Called when the whole body is here. Upstream gets the last of it when the promise resolves, and cannot act on it
-   * before. Left out, or undefined: at once.
+   * Called when the whole body has arrived. Upstream gets the last bytes, and so can act on the request, only when the
+   * promise resolves. Without a promise it gets them at once.
    */
   readonly beforeEnd?: (() => Promise<void> | undefined) | undefined;
 };
 
 /** A request's body on its way to upstream. */
 export type RequestBody = {
-  /** Begins, like `Readable.pipe`, the only method of the body that http-proxy calls. */
+  /** Starts forwarding, like `Readable.pipe`: the only method of the body that http-proxy calls. */
   pipe(upstreamRequest: ClientRequest): void;
-  /** Whether bytes of the client wait for upstream. */
+  /** Whether the client's bytes wait for upstream. */
   readonly waitsForUpstream: boolean;
-  /** Whether the last of it is held back. */
+  /** Whether `beforeEnd` holds back the last bytes. */
   readonly isHeld: boolean;
   /** Stops forwarding, and leaves the rest of the body unread. */
   stop(): void;
 };
 
-/** Smaller pieces are left to the garbage collector, in bytes: a list of them would take more memory than they do. */
+/** Smaller pieces, in bytes, are left to the garbage collector: a list of them would use more memory than they do. */
 const minFreedBytes = 1024;
 
 /** How many pieces may wait for upstream. */
 const maxWaiting = 2;
 
 /**
- * Builds what passes a request's body on in fewer and larger pieces than it came in, a TLS record of 16 KiB each: what has come in
- * one turn of the event loop goes on together at its end. Where chunks end carries no meaning (RFC 9112 section 7.1).
+ * Forwards a request's body in fewer and larger pieces than it arrives in (TLS records of 16 KiB). It joins the bytes that
+ * arrive in one iteration of the event loop. The ends of chunks carry no meaning (RFC 9112 section 7.1).
  */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
   const { req } = options;
@@ -58,19 +58,19 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
   };
 }
 
-/** Passes a body on to one request to upstream. */
+/** Forwards a body to one request to upstream. */
 class BodyPassage {
   isHeld = false;
   readonly #options: RequestBodyOptions;
   readonly #upstreamRequest: ClientRequest;
-  /** With a Content-Length, upstream has the whole body with its last byte. */
+  /** With a Content-Length, upstream knows the body's end at its last byte; NaN: without, or nothing to hold back. */
   readonly #lastByteAt: number;
   #receivedBytes = 0;
   #waiting = 0;
   #mayEnd = false;
   #isStopped = false;
   #buffers: BodyBuffers | undefined;
-  /** What has come and not gone on, and the pieces that it was copied from. */
+  /** Bytes that are not forwarded yet, and the pieces that they were copied from. */
   #memory: Buffer | undefined;
   #filledBytes = 0;
   #spent: Buffer[] = [];
@@ -123,7 +123,7 @@ class BodyPassage {
     this.#flush();
     held.then(
       () => this.#end(),
-      () => {}, // who holds it ends the request
+      () => {}, // the caller ends the request
     );
   };
 
@@ -156,7 +156,7 @@ class BodyPassage {
     this.#waiting += 1;
     if (this.waitsForUpstream) req.pause();
     this.#upstreamRequest.write(bytes, (error) => {
-      if (error) return; // its memory may be in use still; upstream's failure is told elsewhere
+      if (error) return; // its memory may still be in use; upstream's failure is handled elsewhere
       from.giveBack(piece);
       if (this.#isStopped) return;
       this.#waiting -= 1;
