@@ -18,15 +18,11 @@ import { authenticateTokens, authorizeTokens, markUploads } from '../pipeline/au
 import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
 import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
-import type { GoodToken } from '../auth/machine-tokens/machine-logins.ts';
-import type { TokenHolder } from '../auth/tokens/registry-tokens.ts';
+import { createTokenHolders } from './token-holders.ts';
 import type { Users } from './users.ts';
 
 /** The stages that authenticate and authorize. */
 type AuthStages = Pick<PipelineOptions, 'authenticate' | 'authorize' | 'challenge' | 'answerToken'>;
-
-/** What the text of a machine token as a principal begins with. */
-const machinePrefix = 'token:';
 
 /** How many different lists of one client may wait: more than any client requests at once. */
 const waitingWalksOfClient = 4;
@@ -93,19 +89,14 @@ export function createAuthStages({
   });
   const authorize = policy === null ? authorizeMachines(authorizeAll) : authorizeAll;
   if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
+  const holders = createTokenHolders({ authenticator, htpasswd, machines });
   const tokens = createRegistryTokens({
     secrets,
     service: auth.realm,
     ttlMs: auth.tokenTtl,
     refreshTtlMs: auth.refreshTokenTtl,
     maxRemembered: auth.credentialEntries,
-    findHolder: (text) => {
-      if (text.startsWith(machinePrefix)) return holdToken(machines.find(text.slice(machinePrefix.length)));
-      const hash = htpasswd.lookup(text)?.hash;
-      return hash === undefined
-        ? undefined
-        : { principal: { kind: 'user', name: text }, hash, expiresMs: null };
-    },
+    findHolder: holders.find,
     now: Date.now,
   });
   return {
@@ -123,13 +114,7 @@ export function createAuthStages({
     challenge,
     answerToken: createTokenEndpoint({
       ...{ tokens, authenticate, policy: decides },
-      holderOf: (principal) => {
-        if (principal.kind === 'token') return holdToken(machines.find(principal.name));
-        const hash = principal.kind === 'user' ? authenticator.hashOf(principal) : undefined;
-        return hash === undefined || principal.kind !== 'user'
-          ? undefined
-          : { principal, hash, expiresMs: null };
-      },
+      holderOf: holders.ofVerified,
       service: auth.realm,
       givesRefreshTokens: auth.refreshTokenTtl > 0,
       keepsKeys: pem.tokenSecrets.length > 0,
@@ -138,9 +123,4 @@ export function createAuthStages({
       refusedBodies,
     }),
   };
-}
-
-/** A token from /token ends with the machine token that it was fetched with: by time, by revocation, and with its owner. */
-function holdToken(good: GoodToken | undefined): TokenHolder | undefined {
-  return good && { principal: good.principal, hash: good.sha256, expiresMs: good.expiresMs };
 }

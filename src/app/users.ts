@@ -5,7 +5,7 @@ import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-f
 import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
 import { createMachineLogins, type MachineLogins } from '../auth/machine-tokens/machine-logins.ts';
-import { openTokenListFile, type TokenListFile } from '../auth/machine-tokens/token-list-file.ts';
+import { openTokenListFile } from '../auth/machine-tokens/token-list-file.ts';
 import { createTokenUseRecorder, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
 import { checkGrantPattern } from '../policy/token-grants.ts';
 import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
@@ -16,7 +16,6 @@ import type { WorkerIpcFan } from './worker-ipc-fan.ts';
 /** The users and their logins; shared by successive services, and freed with the last. */
 export type Users = {
   readonly htpasswd: HtpasswdFile;
-  readonly tokenList: TokenListFile;
   readonly machines: MachineLogins;
   readonly authenticator: Authenticator;
   readonly pool: Pick<PasswordPool, 'load'>;
@@ -73,20 +72,11 @@ export async function openUsers(
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
-  const tokenList = await openTokenList(auth.machineTokens, logger).catch((error: unknown) => {
+  const { tokenList, uses, machines } = await openMachines(auth.machineTokens, {
+    ...{ htpasswd, throttle, logger },
+  }).catch((error: unknown) => {
     htpasswd.close();
     throw error;
-  });
-  const uses = createTokenUseRecorder({
-    path: usesPathOf(auth.machineTokens),
-    isToken: (name) => tokenList.find(name) !== undefined,
-    logger,
-    now: Date.now,
-  });
-  const machines = createMachineLogins({
-    tokens: tokenList,
-    hasUser: (name) => htpasswd.lookup(name) !== undefined,
-    ...{ throttle, uses, logger, now: Date.now },
   });
   const ipc = tokens?.join();
   const pool = createPasswordPool({
@@ -107,20 +97,10 @@ export async function openUsers(
   let holders = 1;
   const users: Users = {
     htpasswd,
-    tokenList,
     machines,
     authenticator,
     pool,
-    reread: async () => {
-      const files = [
-        { key: 'auth.htpasswd', file: await htpasswd.reread() },
-        { key: 'auth.machineTokens', file: await tokenList.reread() },
-      ];
-      return {
-        changed: files.flatMap(({ key, file }) => (file.isNew ? [key] : [])),
-        use: () => files.forEach(({ file }) => file.use()),
-      };
-    },
+    reread: () => rereadFiles({ 'auth.htpasswd': htpasswd, 'auth.machineTokens': tokenList }),
     share: () => {
       holders += 1;
       return users;
@@ -136,6 +116,39 @@ export async function openUsers(
   return users;
 }
 
-function openTokenList(path: string, logger: Logger): Promise<TokenListFile> {
-  return openTokenListFile({ path, checkPattern: checkGrantPattern, logger });
+/** Opens the machine tokens. @throws OperatorError when their file cannot be used. */
+async function openMachines(
+  path: string,
+  {
+    htpasswd,
+    throttle,
+    logger,
+  }: Pick<UsersOptions, 'throttle' | 'logger'> & { htpasswd: Pick<HtpasswdFile, 'lookup'> },
+) {
+  const tokenList = await openTokenListFile({ path, checkPattern: checkGrantPattern, logger });
+  const uses = createTokenUseRecorder({
+    path: usesPathOf(path),
+    isToken: (name) => tokenList.find(name) !== undefined,
+    logger,
+    now: Date.now,
+  });
+  const machines = createMachineLogins({
+    tokens: tokenList,
+    hasUser: (name) => htpasswd.lookup(name) !== undefined,
+    ...{ throttle, uses, logger, now: Date.now },
+  });
+  return { tokenList, uses, machines };
+}
+
+/** Reads all files by key before any takes effect. @throws OperatorError when one cannot be used. */
+async function rereadFiles(
+  files: Readonly<Record<string, Pick<HtpasswdFile, 'reread'>>>,
+): Promise<RereadUsers> {
+  const reread = await Promise.all(
+    Object.entries(files).map(async ([key, file]) => ({ key, file: await file.reread() })),
+  );
+  return {
+    changed: reread.flatMap(({ key, file }) => (file.isNew ? [key] : [])),
+    use: () => reread.forEach(({ file }) => file.use()),
+  };
 }

@@ -58,19 +58,10 @@ export type FollowOptions<T> = {
  */
 export async function followFile<T>(options: FollowOptions<T>): Promise<FollowedFile<T>> {
   const { path, name, logger, read, parse } = options;
-  let { content, value } = await load();
+  let { content, value } = await loadFile(options);
   let generation = 1;
   let failing = false;
   options.warn(value);
-
-  async function load(): Promise<{ content: FileContent; value: T }> {
-    try {
-      const first = await read(path);
-      return { content: first, value: parse(first) };
-    } catch (error) {
-      throw options.explain(error);
-    }
-  }
 
   async function follow(signature: string): Promise<string | undefined> {
     try {
@@ -120,6 +111,20 @@ export async function followFile<T>(options: FollowOptions<T>): Promise<Followed
     },
     close: () => watch.close(),
   };
+}
+
+async function loadFile<T>({
+  path,
+  read,
+  parse,
+  explain,
+}: FollowOptions<T>): Promise<{ content: FileContent; value: T }> {
+  try {
+    const content = await read(path);
+    return { content, value: parse(content) };
+  } catch (error) {
+    throw explain(error);
+  }
 }
 
 /** Reads a regular file of bounded size; of a larger one, a byte more than that. @throws Error that `describeReadError` puts in words */

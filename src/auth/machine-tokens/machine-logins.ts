@@ -60,6 +60,30 @@ export function createMachineLogins(options: {
     return owner === null || hasUser(owner) ? null : 'ownerless-machine-token';
   };
 
+  const { refuseEnded, refuseWrong } = createRefusals(throttle, logger);
+
+  return {
+    check: async (login) => {
+      if (!isMachineToken(login.token)) return refuseWrong('malformed-machine-token', login, undefined);
+      const entry = tokens.findByHash(hashMachineToken(login.token));
+      if (entry?.principal.name !== login.name) return refuseWrong('unknown-machine-token', login, entry);
+      const fault = faultOf(entry);
+      if (fault !== null) return refuseEnded(entry, fault, login);
+      uses.note(login.name, login.address);
+      return { kind: 'verified', principal: entry.principal };
+    },
+    find: (name) => {
+      const entry = tokens.find(name);
+      return entry === undefined || faultOf(entry) !== null ? undefined : entry;
+    },
+  };
+}
+
+/** Creates what counts and logs refused tokens. */
+function createRefusals(
+  throttle: LoginThrottle,
+  logger: Record<'warn', (fields: object, message: string) => void>,
+) {
   /** A right token that has ended: the sentence names it. */
   const refuseEnded = async (
     { principal: { name, grant }, expiresMs }: TokenEntry,
@@ -93,21 +117,7 @@ export function createMachineLogins(options: {
     return { kind: 'refused', reason };
   };
 
-  return {
-    check: async (login) => {
-      if (!isMachineToken(login.token)) return refuseWrong('malformed-machine-token', login, undefined);
-      const entry = tokens.findByHash(hashMachineToken(login.token));
-      if (entry?.principal.name !== login.name) return refuseWrong('unknown-machine-token', login, entry);
-      const fault = faultOf(entry);
-      if (fault !== null) return refuseEnded(entry, fault, login);
-      uses.note(login.name, login.address);
-      return { kind: 'verified', principal: entry.principal };
-    },
-    find: (name) => {
-      const entry = tokens.find(name);
-      return entry === undefined || faultOf(entry) !== null ? undefined : entry;
-    },
-  };
+  return { refuseEnded, refuseWrong };
 }
 
 function describeWrong(
