@@ -2,23 +2,23 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { within } from './support/within.ts';
 import type { Form, Measured, Part, Trial } from './trial.ts';
 
-/** What one part did in one run. */
+/** The result of one part in one run. */
 export type PartResult = {
   readonly name: string;
-  /** Cases that were tried, and those of them that nothing broke in. A trial that broke counts as one case. */
+  /** The cases tried, and those that survived. A broken trial counts as one case. */
   readonly tried: number;
   readonly survived: number;
   readonly seconds: number;
   /** What was measured, one sentence each. */
   readonly figures: readonly string[];
-  /** One sentence for each that broke. */
+  /** One sentence for each broken trial. */
   readonly broke: readonly string[];
 };
 
 export type RunOptions = {
   readonly form: Form;
   readonly seed: number;
-  /** Ends the run: what is open is closed, and the trials that have not begun are left out. */
+  /** Ends the run: closes what is open, and skips the trials that have not begun. */
   readonly signal: AbortSignal;
   /** Where progress is shown. */
   readonly write: (text: string) => void;
@@ -31,10 +31,10 @@ const longestTrialMs: Readonly<Record<Form, number>> = {
   long: 3 * 60 * 60_000,
 };
 
-/** What frees a part may hang as well, behind a trial that did, in milliseconds. */
+/** The time limit for freeing a part, which can hang after a trial that did, in milliseconds. */
 const longestCloseMs = 5 * 60_000;
 
-/** Runs these parts one after the other. Never rejects: what fails is in the results. */
+/** Runs these parts one after the other. Never rejects: failures are in the results. */
 export async function runParts(parts: readonly Part[], options: RunOptions): Promise<PartResult[]> {
   const results: PartResult[] = [];
   for (const part of parts) if (!options.signal.aborted) results.push(await runPart(part, options));

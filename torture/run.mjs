@@ -24,7 +24,7 @@ const usage = `Usage: npm run torture [-- FLAGS]
   --render       only render the page again, from torture/results.json and findings.json
   --no-install   install no Debian packages; trials that lack one fail`;
 
-/** Real programs that stand behind and beside the front door, and the Debian packages they come from. */
+/** Real programs that stand behind and beside Tidegate, and the Debian packages they come from. */
 const programs = [
   { program: 'docker-registry', package: 'docker-registry' },
   { program: 'redis-server', package: 'redis-server' },

@@ -1,23 +1,23 @@
-/** How much is tried: `quick` in a minute or two a part, as `npm run test:all` does; `ci` in about five; `long` as the published figures. */
+/** The form: `quick` takes a minute or two a part, as in `npm run test:all`; `ci` about five; `long` gives the published figures. */
 export type Form = 'quick' | 'ci' | 'long';
 
-/** One thing that is tried. */
+/** A trial: one thing that the suite tries. */
 export type Trial = {
-  /** What a person reads: what was done, and what must hold. */
+  /** For people: what it does, and what must hold. */
   readonly name: string;
-  /** Gives how many cases it was, 1 where nothing is given. Rejects when something broke: a finding, in words that let it be repeated. */
+  /** Returns the number of cases; nothing means 1. Rejects with a finding, in words that let it be repeated. */
   run(): Promise<number | Measured | void>;
 };
 
 /** Cases, and what was measured with them, in a sentence. */
 export type Measured = { readonly cases: number; readonly figure: string };
 
-/** A part of the suite, against one front door that its trials share and that must survive them all. */
+/** A part of the suite: its trials share one Tidegate, which must survive them all. */
 export type Part = {
   readonly name: string;
   open(options: { readonly form: Form; readonly seed: number }): Promise<{
     readonly trials: readonly Trial[];
-    /** Frees everything. Rejects when the front door did not survive: something leaked, a bystander noticed. */
+    /** Frees everything. Rejects if Tidegate did not survive, leaked something, or disturbed a bystander. */
     close(): Promise<void>;
   }>;
 };

@@ -30,7 +30,7 @@ export function digestOf(body: LargeBody): string {
 type Body = Iterable<Buffer> | AsyncIterable<Buffer>;
 type Sent = { readonly status: number | undefined; readonly location: string };
 
-/** A registry's client that verifies the front door's certificate and opens a connection for each request. */
+/** A registry's client that verifies Tidegate's certificate and opens a connection for each request. */
 export function createBlobClient(frontDoor: FrontDoor, repository: string) {
   const base = `https://localhost:${frontDoor.port}/v2/${repository}/blobs/`;
   const open = (method: string, url: string, headers: OutgoingHttpHeaders = {}) =>

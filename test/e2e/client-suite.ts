@@ -8,7 +8,7 @@ import type { Registry } from '../support/registry.ts';
 
 export type ClientSuite = {
   readonly skip: string | false;
-  /** The front door that the client reaches over TLS, and the registry behind it, which wants no password. */
+  /** The Tidegate that the client reaches over TLS, and the registry behind it, which needs no password. */
   readonly place: () => { readonly frontDoor: FrontDoor; readonly registry: Registry };
   /** Where to push, not used by any other client. */
   readonly repository: string;

@@ -5,7 +5,7 @@ import { password } from '../support/front-door.ts';
 import { createImage } from '../support/image.ts';
 import type { ClientSuite } from './client-suite.ts';
 
-/** For the front door of {@link itKeepsLockedTags}. */
+/** Tidegate's settings for {@link itKeepsLockedTags}. */
 export const lockedTags = 'immutableTags=["locked/*:v*"]';
 
 /** What a client's user must see: a tag that is immutable takes the same image once more, and of another one it is said why not. */

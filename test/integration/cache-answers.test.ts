@@ -356,7 +356,7 @@ describe('answers from the cache', { timeout: 120_000 }, () => {
       for (const client of crowd) client.send(authorized(`GET /v2/${repository}/manifests/latest`, accept));
       const answers = Promise.all(crowd.map((client) => client.response()));
       const question = await arrived;
-      // The front door takes connections in turn: when it has answered another one, it has heard these.
+      // Tidegate takes connections in turn: when it has answered another one, it has heard these.
       await exchange(frontDoor, authorized('GET /v1/other?asked=afterwards'));
       return { question, answers };
     };

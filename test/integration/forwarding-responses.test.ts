@@ -34,7 +34,7 @@ describe('what the client receives', { timeout: 60_000 }, () => {
     return exchange(frontDoor, request);
   };
   const get = authorized('GET /v2/app/blobs/x');
-  /** Those that the front door's own connection adds. */
+  /** Those that Tidegate's own connection adds. */
   const own = ['Date', 'Connection', 'Keep-Alive', 'Transfer-Encoding'];
 
   test('status line with its reason, names in their case, order, repeats, Latin-1', async () => {

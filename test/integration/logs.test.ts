@@ -5,7 +5,7 @@ import { chunked, head } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, exchange } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-/** Secrets that go through the front door in these tests; none may be in its output, in any form. */
+/** Secrets that go through Tidegate in these tests; none may be in its output, in any form. */
 const secrets = {
   wrongPassword: 'Wr0ng-S3same',
   upstreamPassword: 'Upstr3am-S3cret',

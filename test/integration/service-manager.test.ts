@@ -85,7 +85,7 @@ for (const [what, make, reason] of broken) {
   });
 }
 
-/** The last one is left behind by the front door's end, and ends then. */
+/** The last one is left behind by Tidegate's end, and ends then. */
 async function hangingProgram(file: string): Promise<void> {
   const lines = [
     `#!${process.execPath}`,

@@ -15,7 +15,7 @@ const repository = 'team/app.x_y__z-0';
 const size = 1_234_567;
 const longAgo = 'Sat, 01 Jan 2000 00:00:00 GMT';
 
-/** Who sends the body: the front door from the registry's files, or the registry. */
+/** Who sends the body: Tidegate from the registry's files, or the registry. */
 type Sender = 'storage' | 'registry';
 
 describe(

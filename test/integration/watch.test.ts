@@ -21,7 +21,7 @@ const load = async (...set: string[]): Promise<Pick<MonitorOptions, 'config' | '
   return { config, pem: { upstreamCa: null, alertsCa: null } };
 };
 
-/** A front door that serves nobody, and counts. */
+/** A stand-in for a server that only counts. */
 function createDoor() {
   const metrics = createMetrics();
   const door: MonitorOptions['door'] = {

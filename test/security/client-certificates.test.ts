@@ -29,7 +29,7 @@ describe('client certificates of `cert client`', { timeout: 120_000 }, () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
     const certs = path.join(dir, 'certs');
     const others = path.join(dir, 'others');
-    await copyCertificate(certs, ['localhost']); // the very certificate of the front doors below
+    await copyCertificate(certs, ['localhost']); // the very certificate of the instances below
     alice = await createClientPair(certs, 'alice');
     server = await readPair(certs, 'server');
     const past = new Date(Date.now() - 10 * dayMs);

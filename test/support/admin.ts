@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import type { FrontDoor } from './front-door.ts';
 
-/** Settings for a front door with an admin listener on a free port that looks at its upstream often. */
+/** Settings for an admin listener on a free port, and frequent probes of upstream. */
 export const watched = ['admin.port=0', 'upstream.probeInterval=100ms'];
 
 export type AdminAnswer = {
@@ -10,15 +10,15 @@ export type AdminAnswer = {
   readonly body: string;
 };
 
-/** Asks the admin listener of a front door. */
+/** A client of Tidegate's admin listener. */
 export type Admin = {
   readonly port: number;
   ask(path: string, options?: { method?: string; headers?: Record<string, string> }): Promise<AdminAnswer>;
-  /** The metrics by name and labels, as they are written. */
+  /** Returns the metrics by name and labels, as they are written. */
   metrics(): Promise<ReadonlyMap<string, number>>;
 };
 
-/** Finds the admin listener in the log, as an operator would. */
+/** Reads the admin listener's address from the log. */
 export async function findAdmin(frontDoor: Pick<FrontDoor, 'logged'>): Promise<Admin> {
   const { port } = await frontDoor.logged(({ msg }) => msg === 'the admin listener is open');
   return createAdmin(port as number);

@@ -1,20 +1,20 @@
 import type { Duplex } from 'node:stream';
 
-/** Takes a stream apart byte by byte, at the reader's own pace: what is not asked for is not read. */
+/** Reads a stream on demand, with back-pressure: it reads only the bytes that are asked for. */
 export type ByteReader = {
-  /** Up to and including the delimiter, as Latin-1; null when the stream ended before it. */
+  /** Reads up to and including the delimiter, as Latin-1; null if the stream ends before it. */
   until(delimiter: string): Promise<string | null>;
-  /** Exactly so many bytes, or fewer when the stream ended before. */
+  /** Reads exactly so many bytes, or fewer if the stream ends before. */
   take(length: number): Promise<Buffer>;
-  /** Reads exactly so many bytes and keeps none of them; gives how many there were before the end. */
+  /** Discards exactly so many bytes, or fewer at the end; returns how many. */
   discard(length: number): Promise<number>;
-  /** What is there next; null at the end. */
+  /** Reads the bytes that are available next; null at the end. */
   some(): Promise<Buffer | null>;
-  /** All up to the end. */
+  /** Reads up to the end. */
   rest(): Promise<Buffer>;
 };
 
-/** Builds a reader; a reset ends the stream as a regular end does, since both are an end for what was to come. */
+/** Creates a reader. It treats a reset like a regular end of the stream. */
 export function createByteReader(stream: Duplex): ByteReader {
   let buffered: Buffer = Buffer.alloc(0);
   let ended = false;

@@ -11,7 +11,7 @@ export type Answer = {
   readonly header: (name: string) => string;
 };
 
-/** A client with the right password that keeps its connections; whichever front door it asks, it asks for the same host. */
+/** A client with the right password and keep-alive connections. It sends the same Host to every instance. */
 export type CacheClient = {
   ask(
     method: string,

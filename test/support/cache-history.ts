@@ -1,32 +1,32 @@
-/** What a write made of a tag or digest: a version, or nothing any more. */
+/** The state of a tag or digest after a write: a version, or nothing after a delete. */
 export type Version = number | null;
 
-/** Times in milliseconds of one clock: from before the request was sent until after its answer had come. */
+/** Times in milliseconds, by one clock: before the request was sent, and after its answer arrived. */
 type Span = { readonly startMs: number; readonly endMs: number };
 
 export type Write = Span & {
   readonly value: Version;
-  /** False: it failed, and may or may not have been done, now or later. */
+  /** False: it failed, but may still take effect, now or later. */
   readonly acknowledged: boolean;
-  /** A delete by digest ends only this version. */
+  /** A delete by digest removes only this version. */
   readonly ends?: number;
 };
 
 export type Read = Span & {
   readonly value: Version;
-  /** Which front door was asked, and what it said of its cache. */
+  /** The instance that answered, and its X-Cache. */
   readonly via: string;
   readonly cache: string;
 };
 
-/** Everything that was done to one tag or one digest, which began as nothing. */
+/** All operations on one tag or digest, which did not exist at first. */
 export type History = { readonly name: string; readonly writes: Write[]; readonly reads: Read[] };
 
-/** A read that gave what an acknowledged write had ended before it began; or what nobody had written. */
+/** A stale read: its value was replaced by a write acknowledged before the read began, or nobody wrote it. */
 export type Violation = {
   readonly name: string;
   readonly read: Read;
-  /** How long before the read the write was acknowledged that it should have seen, in milliseconds. */
+  /** The time from the acknowledgement of the write that it missed to the read, in milliseconds. */
   readonly staleMs: number;
 };
 
@@ -54,7 +54,7 @@ export function findViolations({ name, writes, reads }: History): Violation[] {
     );
     const staleMs = Math.min(Infinity, ...staleness);
     if (staleMs === -Infinity) return [];
-    // The registry replaces a tag by emptying its file first: for an instant there is none.
+    // The registry empties a tag's file before it writes the new one: for an instant the tag does not exist.
     const replacing = writes.some((write) => write.startMs < read.endMs && write.endMs > read.startMs);
     return read.value === null && replacing ? [] : [{ name, read, staleMs }];
   });

@@ -8,21 +8,21 @@ const ociConfig = 'application/vnd.oci.image.config.v1+json';
 const emptyConfig = '{}';
 
 export type CacheLoad = {
-  /** Pushes, deletes and pulls until `meanwhile` has come to its end, and waits for the last answers. */
+  /** Pushes, deletes and pulls until `meanwhile` settles, then waits for the last answers. */
   run(meanwhile: () => Promise<void>): Promise<void>;
   readonly histories: readonly History[];
   readonly operations: Readonly<Record<'pushes' | 'deletes' | 'pulls' | 'hits' | 'failures', number>>;
-  /** What nobody should have got: no answer, an error of the front door's own, or a body that is not what its digest says. */
+  /** Wrong answers: none, an error of Tidegate's own, or a body that does not match its digest. */
   readonly faults: readonly string[];
 };
 
 const tagsOf = (repository: string) => [`${repository}:latest`, `${repository}:stable`];
 const tags = ['race/one', 'race/two'].flatMap(tagsOf);
-/** Pulls by digest choose among so many of the newest versions of a tag. */
+/** How many of a tag's newest versions the pulls by digest choose from. */
 const digestsPulled = 4;
 
 /**
- * Many clients at few tags of two repositories, each through a front door chosen at random. `latest` has two pushers,
+ * Many clients at few tags of two repositories, each through a Tidegate chosen at random. `latest` has two pushers,
  * `stable` one; of both, versions are deleted by digest, and `latest` by its name too.
  */
 export async function createCacheLoad(clients: readonly CacheClient[]): Promise<CacheLoad> {
@@ -46,10 +46,10 @@ export async function createCacheLoad(clients: readonly CacheClient[]): Promise<
       faults.push(`${asked[0]} ${asked[1]}: ${String(error)}`);
       return undefined;
     });
-    // Without a Redis that all instances share nothing is deleted.
+    // Without a shared Redis, nothing is deleted.
     const isRefusedDelete =
       asked[0] === 'DELETE' && answer?.status === 503 && answer.header('Retry-After') !== '';
-    // The registry itself answers 500 when a tag is written and deleted at the same time; these are the front door's.
+    // The registry itself answers 500 when a tag is written and deleted at the same time; these are Tidegate's.
     if (answer && answer.status > 500 && !isRefusedDelete)
       faults.push(`${asked[0]} ${asked[1]}: ${answer.status} ${answer.body.toString()}`);
     return { answer, via: String(via), startMs, endMs: performance.now() };
@@ -164,7 +164,7 @@ export async function createCacheLoad(clients: readonly CacheClient[]): Promise<
   };
 }
 
-/** Uploads a blob in one go (distribution-spec end-4b would do the same in one request, where it is supported). */
+/** Uploads a blob in one PUT. With end-4b of the distribution-spec, one request would do, where supported. */
 export async function pushBlob(
   client: CacheClient,
   repository: string,

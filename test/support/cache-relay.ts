@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** A relay to a port on loopback, through which connections can be made slow or silent. */
+/** A TCP relay to a port on loopback that can slow down or hold its connections. */
 export type CacheRelay = {
   readonly port: number;
-  /** Every piece of data waits up to so long in it, at random, in order; 0: not at all. */
+  /** Delays each piece of data by a random time up to this one, in order; 0: no delay. */
   delayMs: number;
-  /** Holds everything that comes from now on, in both directions; what waits goes on when it is released. */
+  /** Holds all data from now on, in both directions, until it is released. */
   stall(): void;
   release(): void;
   close(): Promise<void>;

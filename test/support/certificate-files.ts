@@ -7,12 +7,12 @@ import { run, tidegate } from './processes.ts';
 
 const made = new Map<string, Promise<string>>();
 
-/** Where `npm test` has the certificates of a whole run; without it each process has a folder of its own. */
+/** The folder for the certificates of a whole run of `npm test`. Without it, each process has its own folder. */
 const sharedDir = process.env['TEST_CERTIFICATES'];
 
 /**
- * Runs `cert create` for these names, once a process, or once a run of `npm test`: RSA keys take seconds.
- * The files are copied to a new folder.
+ * Runs `cert create` for these names, once per process or per run of `npm test`: RSA keys take seconds.
+ * Copies the files to a new folder.
  */
 export async function copyCertificate(to: string, hosts: readonly string[]): Promise<void> {
   const key = hosts.join(',');
@@ -27,7 +27,7 @@ async function createOwn(hosts: string): Promise<string> {
   return dir;
 }
 
-/** Of two processes that make the same one at a time, the first has made it for both. */
+/** If two processes create the same certificate at the same time, both use the first one's. */
 async function findShared(within: string, hosts: string): Promise<string> {
   const shared = path.join(within, createHash('sha256').update(hosts).digest('hex'));
   if (existsSync(shared)) return shared;
@@ -47,7 +47,7 @@ async function createCertificate(hosts: string, within: string): Promise<string>
   return dir;
 }
 
-/** A certificate for clients by the CA in this folder, as an operator makes one with OpenSSL. */
+/** Creates a client certificate of the CA in this folder, as an operator does with OpenSSL. */
 export async function createClientPair(dir: string): Promise<{ cert: string; key: string }> {
   const [crt, key] = [path.join(dir, 'client.crt'), path.join(dir, 'client.key')];
   const { code, stderr } = await run('openssl', [

@@ -4,7 +4,7 @@ import { tidegate } from './processes.ts';
 
 export type ClientPair = { readonly cert: string; readonly key: string };
 
-/** Runs `cert client` for this name in a folder of certificates; gives what it made, as PEM. */
+/** Runs `cert client` for this name in a folder of certificates; returns the certificate and key, as PEM. */
 export async function createClientPair(dir: string, name: string): Promise<ClientPair> {
   const { code, stderr } = await tidegate(['cert', 'client', name, '--out', dir]);
   if (code !== 0) throw new Error(`cert client failed: ${stderr}`);

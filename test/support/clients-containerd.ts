@@ -8,19 +8,19 @@ import type { EngineNamespace } from './engine-namespace.ts';
 import type { Image } from './image.ts';
 import { run, type Finished } from './processes.ts';
 
-/** A containerd with its ctr; it has no login: name and password, `name:password`, come with every command. */
+/** A containerd with ctr. It has no login: every command takes `name:password`. */
 export type Containerd = {
-  /** `knowsCa`: whether it has been told of the front door's, as `cert trust` has operators do; it is if nothing is said. */
+  /** `knowsCa`: whether it trusts Tidegate's CA, set up as `cert trust` says; the default is true. */
   push(repositoryTag: string, credentials: string | null, knowsCa?: boolean): Promise<Finished>;
-  /** Drops what it has first, so that everything comes anew. */
+  /** Removes its images first, so that it downloads everything. */
   pull(repositoryTag: string, credentials: string | null): Promise<Finished>;
-  /** What it knows of an image that it has pulled, the digest among it. */
+  /** What it prints about an image that it has pulled, with the digest. */
   describe(repositoryTag: string): Promise<string>;
-  /** Waits for its end, which the closing of its namespace brings, and removes its data. */
+  /** Waits until it ends, which closing its namespace causes, and removes its data. */
   cleanUp(): Promise<void>;
 };
 
-/** Starts it, with an image to push and the CA to trust. */
+/** Starts it with an image to push, and the CA to trust. */
 export async function startContainerd(options: {
   namespace: EngineNamespace;
   caPath: string;
@@ -75,7 +75,7 @@ address = "${dir}/containerd.sock"
       ctr('images', 'push', ...reach(credentials, knowsCa), referenceOf(repositoryTag), image.name),
     pull: async (repositoryTag, credentials) => {
       const reference = referenceOf(repositoryTag);
-      // One by one: it waits for the collection of garbage after the last alone, if there was such an image.
+      // One by one: it waits for garbage collection only after the last, if that image existed.
       for (const name of [image.name, reference]) await ctr('images', 'remove', '--sync', name);
       return ctr('images', 'pull', '--snapshotter', 'native', ...reach(credentials), reference);
     },

@@ -8,7 +8,7 @@ import { user } from './front-door.ts';
 import type { Image } from './image.ts';
 import { run, type Finished } from './processes.ts';
 
-/** As root they keep a cache in /var/lib whatever they are told: where it can be, theirs is a folder of the client's own. */
+/** As root they always keep a cache in /var/lib. Where possible, each client gets its own folder there. */
 const separately: readonly string[] =
   process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0
     ? ['unshare', '--mount', 'sh', '-c', 'mount --bind "$0" /var/lib && exec "$@"']
@@ -16,7 +16,7 @@ const separately: readonly string[] =
 
 export type ContainersTool = 'podman' | 'buildah' | 'skopeo';
 
-/** One of the programs built on containers/image. They verify TLS on every address, loopback too. */
+/** A program built on containers/image. They verify TLS on every address, even loopback. */
 export async function createContainersClient(
   tool: ContainersTool,
   options: {
@@ -103,7 +103,7 @@ export async function createContainersClient(
     },
     hasCredentials: async () => (await readFile(authFile, 'utf8').catch(() => '')).includes(host),
     cleanUp: async () => {
-      // Without root, a layer's folder cannot be written to from outside the tool's user namespace.
+      // Without root, only the tool's user namespace can write to a layer's folder.
       if (tool !== 'skopeo') await must('rmi', '--all', '--force');
       if (tool === 'podman') await must('system', 'migrate'); // ends the process that holds that namespace
       await rm(dir, { recursive: true, force: true });

@@ -10,25 +10,25 @@ import { run, type Finished } from './processes.ts';
 
 export type DockerCli = { readonly path: string; readonly version: string };
 
-/** Every Docker CLI of this machine, one of each version: a newer one may lie in front of Debian's. */
+/** Finds all Docker CLIs of this machine, one of each version: a newer one may come before Debian's on PATH. */
 export async function findDockerClis(): Promise<DockerCli[]> {
   const found = new Map<string, DockerCli>();
   for (const dir of [...(process.env['PATH'] ?? '').split(':'), '/usr/bin']) {
     const file = await realpath(path.join(dir, 'docker')).catch(() => null);
     if (file === null) continue;
-    // podman's stand-in for docker calls itself podman.
+    // podman's docker command says that it is podman.
     const version = /^Docker version ([^\s,]+)/.exec((await run(file, ['--version'])).stdout)?.[1];
     if (version !== undefined && !found.has(version)) found.set(version, { path: file, version });
   }
   return [...found.values()];
 }
 
-/** Runs `docker login` with the password on its standard input, with credentials kept in configDir. */
+/** Runs `docker login` with the password on standard input; it stores credentials in configDir. */
 export function dockerLogin(
   cli: DockerCli,
   options: {
     host: string;
-    /** The front door's user when left out. */
+    /** The default is Tidegate's user. */
     name?: string;
     password: string;
     configDir: string;
@@ -52,7 +52,7 @@ const dockerCommand = (cli: DockerCli, configDir: string, engineUrl: string) => 
   ...['--config', configDir, '--host', engineUrl],
 ];
 
-/** A Docker CLI with an engine, which is who talks to the registry and verifies its certificate. */
+/** A Docker CLI with an engine. The engine talks to the registry and verifies its certificate. */
 export async function createDockerClient(
   cli: DockerCli,
   options: { namespace: EngineNamespace; engine: Engine; ca: string; image: Image },

@@ -1,30 +1,30 @@
 import type { Finished } from './processes.ts';
 
-/** What a client is given for one command. */
+/** A client's options for one command. */
 export type Access = {
   /** Whether it may use the credentials that login stored. */
   readonly loggedIn: boolean;
-  /** Whether it is given the CA that signed the front door's certificate. */
+  /** Whether it trusts the CA of Tidegate's certificate. */
   readonly trusting: boolean;
 };
 
-/** An image as a client has it: two with one id are one image, layer by layer. */
+/** An image as a client stores it. Two with the same id have the same layers. */
 export type LocalImage = { readonly id: string; readonly digest: string };
 
-/** A real client with storage, credentials and trust of its own in a temporary folder, and one image to push. */
+/** A real client with its own storage, credentials and trust in a temporary folder, and one image to push. */
 export type Client = {
   /** Name and version. */
   readonly name: string;
-  /** What it says when a password is wrong. */
+  /** Matches its message for a wrong password. */
   readonly wrongPassword: RegExp;
-  /** What it says when it has no credentials and needs some. */
+  /** Matches its message when it needs credentials and has none. */
   readonly noCredentials: RegExp;
-  /** `name`: the front door's user when left out. */
+  /** `name`: the default is Tidegate's user. */
   login(password: string, access: Pick<Access, 'trusting'> & { readonly name?: string }): Promise<Finished>;
   push(repositoryTag: string, access: Access): Promise<Finished>;
-  /** Downloads everything anew: nothing that was pushed is left in the client. */
+  /** Downloads everything: the client has kept nothing of what it pushed. */
   pull(repositoryTag: string, access: Access): Promise<Finished>;
-  /** What the last pull brought. */
+  /** The image of the last pull. */
   pulled(repositoryTag: string): Promise<LocalImage>;
   /** Whether login has stored any credentials. */
   hasCredentials(): Promise<boolean>;
@@ -33,7 +33,7 @@ export type Client = {
 
 export const unknownAuthority = /certificate signed by unknown authority/;
 
-/** The last line of what a client said, which is where clients sum up. */
+/** Returns the last line of a client's output, where clients put the reason. */
 export function lastLine({ code, stdout, stderr }: Finished): string {
   const said = code === 0 && stdout.trim() !== '' ? stdout : stderr;
   return said.trim().split('\n').at(-1) ?? '';

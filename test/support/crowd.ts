@@ -6,7 +6,7 @@ import { until } from './redis.ts';
 
 const steadyWithinBytes = 256 * 1024;
 
-/** The memory of a process, when it has become steady. */
+/** Returns the memory of a process, once it is steady. */
 export async function steadyBytes(pid: number): Promise<number> {
   let last = 0;
   let unchanged = 0;
@@ -20,7 +20,7 @@ export async function steadyBytes(pid: number): Promise<number> {
   return last;
 }
 
-/** Opens so many connections that send this, and reads whatever comes on them. */
+/** Opens so many connections that send this, and reads all answers. */
 export async function openCrowd(frontDoor: FrontDoor, size: number, bytes: string): Promise<RawClient[]> {
   const clients: RawClient[] = [];
   for (let i = 0; i < size; i++) {
@@ -32,6 +32,6 @@ export async function openCrowd(frontDoor: FrontDoor, size: number, bytes: strin
   return clients;
 }
 
-/** How many of them the front door has not closed. */
+/** How many of them Tidegate has not closed. */
 export const countOpen = (clients: readonly RawClient[]): number =>
   clients.filter(({ socket }) => !socket.destroyed).length;

@@ -16,7 +16,7 @@ const packages = [
   'iproute2',
   'logrotate',
 ];
-/** What the packages start by themselves: the registry and Redis on ports that are wanted here, apt without a network. */
+/** Units that the packages start: registry and Redis on ports that the tests need, and apt, which has no network. */
 const quiet = [
   'chroot "$1" systemctl disable docker-registry.service redis-server.service',
   'chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer logrotate.timer',
@@ -30,12 +30,12 @@ const bootstrapArgs = [
   'bookworm',
 ];
 export const cacheFolder = `${root}node_modules/.cache/tidegate-tests`;
-/** One to three and a half minutes, most of it downloads. */
+/** It takes one to three and a half minutes, mostly for downloads. */
 const bootstrapLimitMs = 300_000;
 
 /**
- * The path of an archive of a whole minimal Debian, made once for each checkout. It goes out to the network.
- * @throws with the reason where it can't be had.
+ * Returns the path of an archive of a minimal Debian, created once per checkout. It needs the network.
+ * @throws Error with the reason if it cannot be created
  */
 export async function prepareDebian(): Promise<string> {
   const id = createHash('sha256').update(bootstrapArgs.join('\0')).digest('hex').slice(0, 12);
@@ -45,7 +45,7 @@ export async function prepareDebian(): Promise<string> {
   for (const name of await readdir(cacheFolder))
     if (/^debian-\w+\.tar$/.test(name)) await rm(path.join(cacheFolder, name), { force: true });
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-mmdebstrap-'));
-  // mmdebstrap knows by the name that a tar is wanted.
+  // The name tells mmdebstrap to write a tar.
   const partial = `${archive}.${process.pid}.tar`;
   try {
     await bootstrap(dir, partial);
@@ -57,7 +57,7 @@ export async function prepareDebian(): Promise<string> {
   return archive;
 }
 
-/** In namespaces of its own, so that at the limit everything that mmdebstrap has begun ends, and its mounts do. */
+/** Its own namespaces end all processes and mounts of mmdebstrap at the time limit. */
 async function bootstrap(dir: string, archive: string): Promise<void> {
   const child = spawn('unshare', [...unshareArgs, 'mmdebstrap', ...bootstrapArgs, archive], {
     stdio: ['ignore', 'ignore', 'pipe'],

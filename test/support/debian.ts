@@ -11,15 +11,15 @@ import { run, type Finished } from './processes.ts';
  * folder, and nothing of it stays. Node is this process's.
  */
 export type Debian = {
-  /** Where its files are, seen from here. */
+  /** The folder of its files, on this machine. */
   readonly folder: string;
-  /** Runs a program of its own to its end. */
+  /** Runs a program inside it to its end. */
   run(file: string, args: readonly string[], options?: { input?: string }): Promise<Finished>;
-  /** The words that start a program of this machine on its network. */
+  /** The command that starts a program of this machine on its network. */
   onNetwork(file: string, args: readonly string[]): [string, string[]];
-  /** Files, users and units, and what runs and listens: path or name to description. */
+  /** Lists files, users, units, processes and listeners: path or name to description. */
   snapshot(): Promise<Map<string, string>>;
-  /** Has systemd boot it again; resolves when it is up. */
+  /** Reboots it with systemd; resolves when it is up. */
   reboot(): Promise<void>;
   close(): Promise<void>;
 };
@@ -65,7 +65,7 @@ async function unpackAndBoot(archive: string): Promise<Debian> {
   }
 }
 
-/** Nothing of this process's environment, and a folder of its own to be in. */
+/** An empty environment, and its own working directory. */
 const environment = [
   ...['--ignore-environment', '--chdir=/root', 'HOME=/root', 'LANG=C.UTF-8'],
   'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -101,7 +101,7 @@ async function boot(parent: string, folder: string): Promise<Debian> {
   };
 }
 
-/** systemd's own state, its journal and the lists of logins change by themselves. */
+/** systemd's state, its journal and the lists of logins change by themselves. */
 const ownState =
   '! -path "var/lib/systemd*" ! -path "var/log/journal*" ! -path "var/log/wtmp" ! -path "var/lib/private*"';
 const describeAll = `${describeFiles('etc opt root home srv var/lib var/log var/cache usr/local', ownState)}
@@ -113,6 +113,6 @@ getent passwd | sed 's/^/user /; s/$/\\tthere/'
 getent group | sed 's/^/group /; s/$/\\tthere/'
 ss -ltnH | sed 's/$/\\tlistens/'`;
 
-/** Adds a line to a file of it. */
+/** Appends a line to one of its files. */
 export const addLine = (machine: Debian, file: string, line: string): Promise<void> =>
   appendFile(path.join(machine.folder, file), `${line}\n`);

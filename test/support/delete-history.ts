@@ -4,7 +4,7 @@ import { headerValues } from '../../src/http/raw-headers.ts';
 import type { CacheClient } from './cache-client.ts';
 import { imageType, makeImage, pushConfig, pushManifest } from './manifest-registry.ts';
 
-/** How many of so many acknowledgements turned out not to hold. */
+/** How many acknowledged operations there were, and how many of them were lost. */
 export type Losses = { readonly lost: number; readonly of: number };
 
 const accepting = { headers: { Accept: imageType } };
@@ -13,7 +13,7 @@ const tags = ['t1', 't2', 't3', 't4', 't5', 't6', 't7', 't8'];
 /**
  * Moves eight tags from one digest to another while the first is deleted, again and again, and counts the acknowledged moves whose tag is gone
  * afterwards.
- * @param clients asked in turn
+ * @param clients used in rotation
  */
 export async function moveTagsUnderDelete(
   clients: readonly CacheClient[],
@@ -71,7 +71,7 @@ export async function askUnderDelete(
   return { lost, of };
 }
 
-/** Uploads some text as a blob. */
+/** Uploads a text as a blob. */
 export async function pushBlob(client: CacheClient, repository: string, text: string): Promise<string> {
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
   const started = await client.ask('POST', `/v2/${repository}/blobs/uploads/`);
@@ -84,7 +84,7 @@ export async function pushBlob(client: CacheClient, repository: string, text: st
   return digest;
 }
 
-/** A client of the registry itself, past every front door. */
+/** A client of the registry itself, which bypasses Tidegate. */
 export function createDirectClient(url: string): CacheClient {
   const agent = new Agent({ keepAlive: true });
   return {

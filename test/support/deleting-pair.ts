@@ -19,17 +19,17 @@ type Answer = Awaited<ReturnType<CacheClient['ask']>>;
 /** Two instances that share a Redis, whose deletes wait for each other. */
 export type DeletingPair = {
   readonly redis: RedisServer;
-  /** Between the second instance and Redis. */
+  /** The relay between the second instance and Redis. */
   readonly relay: Relay;
   readonly second: FrontDoor;
   readonly clients: readonly [CacheClient, CacheClient];
-  /** Requests in the repository `app` that upstream has and has not answered; others are answered at once. */
+  /** Requests to the repository `app` that upstream has not answered yet. It answers others at once. */
   readonly waiting: readonly UpstreamRequest[];
   push(i: 0 | 1, repository: string): Promise<Answer>;
   remove(i: 0 | 1, repository: string): Promise<Answer>;
   /** Waits until upstream has a request of this method in `app`. */
   arrived(method: string): Promise<UpstreamRequest>;
-  /** How many freezes of `app` have been announced. */
+  /** How many deletes in `app` have been announced in Redis. */
   freezes(): Promise<number>;
   close(): Promise<void>;
 };

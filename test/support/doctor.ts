@@ -3,17 +3,17 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import { password, user } from './front-door.ts';
 import { tidegate } from './processes.ts';
 
-/** What `tidegate doctor --json` has said. */
+/** The output of `tidegate doctor --json`. */
 export type DoctorRun = {
   readonly code: number | null;
   readonly url: string | null;
   readonly findings: readonly Finding[];
-  /** The findings that are warnings or broken, as `check: state`. */
+  /** The warnings and failures, as `check: state`. */
   readonly problems: readonly string[];
   readonly find: (check: string) => Finding;
 };
 
-/** Runs `tidegate doctor --json`; nothing but JSON may be said, and never the password. */
+/** Runs `tidegate doctor --json`. Fails unless it prints only JSON, without the password. */
 export async function runDoctor(
   args: readonly string[],
   { login = true, cwd }: { readonly login?: boolean; readonly cwd?: string } = {},
@@ -35,7 +35,7 @@ export async function runDoctor(
   assert.equal(code, findings.some(({ state }) => state === 'broken') ? 1 : 0);
   const problems = findings
     .filter(({ state }) => state === 'warning' || state === 'broken')
-    // The disk of the machine that runs the tests may be as full as it likes.
+    // The disk of the test machine may be full.
     .filter(({ check }) => check !== 'storage.space')
     .map(({ check, state }) => `${check}: ${state}`);
   for (const { state, what, fix: mend } of findings) {
@@ -50,10 +50,10 @@ export async function runDoctor(
   return { code, url, findings, problems, find };
 }
 
-/** Settings under which nothing on the machine that runs the tests is a finding. */
+/** Settings for which the test machine gives no findings. */
 export const quietSettings: readonly string[] = ['workers=1', 'limits.connections=1000', 'admin.port='];
 
-/** `--set` for each of the settings. */
+/** Returns `--set` for each of the settings. */
 export function asFlags(settings: readonly string[]): string[] {
   return settings.flatMap((setting) => ['--set', setting]);
 }

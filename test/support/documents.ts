@@ -7,23 +7,23 @@ export const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** A block of code of a page; `kind` is its language, or `indented`. */
 export type Block = {
   readonly page: string;
-  /** Of its first line of code, from 1. */
+  /** The number of its first line of code, from 1. */
   readonly line: number;
   readonly kind: string;
   readonly text: string;
 };
 
-/** A call of a program in a block of shell, or between backticks. */
+/** A command in a shell block, or between backticks. */
 export type DocumentedCommand = {
   readonly page: string;
   readonly line: number;
   readonly program: string;
   readonly words: readonly string[];
-  /** Whether it stands between backticks, where the name of a command is enough. */
+  /** Whether it is between backticks, where a command's name is enough. */
   readonly isInProse: boolean;
 };
 
-/** Every page for people. */
+/** Lists all Markdown pages. */
 export const listPages = (): string[] =>
   ['.', 'certs', 'config', 'docs'].flatMap((folder) =>
     readdirSync(path.join(root, folder), { recursive: folder === 'docs', encoding: 'utf8' })
@@ -49,7 +49,7 @@ export function readBlocks(page: string): Block[] {
   return blocks;
 }
 
-/** Whether a line is the continuation of a list's item. */
+/** Whether a line continues a list item. */
 function isInList(lines: readonly string[], at: number): boolean {
   const before = lines.slice(0, at).findLast((line) => /^\S/.test(line)) ?? '';
   return /^(?:[-*]|\d+\.) /.test(before);
@@ -84,7 +84,7 @@ export function readCommands(page: string): DocumentedCommand[] {
   return [...typed, ...inline];
 }
 
-/** The simple commands of a line of shell. */
+/** Splits a shell line into simple commands. */
 function parseLine(line: string): { program: string; words: string[] }[] {
   return splitCommands(line).flatMap((words) => {
     const rest = words.slice(words.findIndex((word) => !/^(sudo|exec|\w+=.*)$/.test(word)));
@@ -96,7 +96,7 @@ function parseLine(line: string): { program: string; words: string[] }[] {
   });
 }
 
-/** Words between `|`, `&&`, `;` and the end or a comment, with quotes taken away; redirections are left out. */
+/** The words between `|`, `&&`, `;` and the end or a comment, without quotes and redirections. */
 function splitCommands(line: string): string[][] {
   const found: string[][] = [[]];
   for (const [token] of line.matchAll(

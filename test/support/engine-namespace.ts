@@ -12,16 +12,16 @@ import { unlessPossible } from './requirement.ts';
  * All of it, processes included, is gone when {@link EngineNamespace.close} or the end of the test closes a pipe.
  */
 export type EngineNamespace = {
-  /** The registry's name, at https's own port. */
+  /** The registry's name, for port 443. */
   readonly host: string;
   readonly address: string;
-  /** A command that starts another one with this network and everything else as outside. */
+  /** The prefix of a command that runs with this network, and all else as outside. */
   readonly networkOnly: readonly string[];
-  /** A command that starts another one with this network and these folders, to end with them. */
+  /** The prefix of a command that runs with this network and these folders, and ends with them. */
   readonly inside: readonly string[];
-  /** Puts the CA where Docker looks for it, or takes it away. */
+  /** Puts the CA where Docker looks for it, or removes it. */
   trust(ca: string | null): Promise<void>;
-  /** Has the next {@link EngineNamespace.trust} put a client certificate beside the CA, or none again. */
+  /** Makes the next {@link EngineNamespace.trust} put a client certificate beside the CA, or none. */
   show(pair: { cert: string; key: string } | null): void;
   close(): Promise<void>;
 };
@@ -43,7 +43,7 @@ echo ready
 exec cat`;
 const unshareArgs = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
-/** For a test's `skip`, as in requirement.ts: namespaces want root, and a container may forbid them even then. */
+/** For a test's `skip`, as in requirement.ts: namespaces need root, and a container may forbid them even to root. */
 export function unlessNamespaces(): string | false {
   const tried = spawnSync('unshare', [...unshareArgs, 'sh', '-c', setUp], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,7 +6,7 @@ import { startFrontDoor, type FrontDoor } from './front-door.ts';
 import type { Image } from './image.ts';
 import { startRegistry, type Registry } from './registry.ts';
 
-/** A Docker engine with a registry and a front door on port 443, in network namespaces of their own. */
+/** A Docker engine with a registry and Tidegate on port 443, in their own network namespaces. */
 export type EnginePlace = {
   readonly namespace: EngineNamespace;
   readonly engine: Engine;
@@ -16,7 +16,7 @@ export type EnginePlace = {
   close(): Promise<void>;
 };
 
-/** @param set settings of the front door, `key=value` */
+/** @param set Tidegate's settings, `key=value` */
 export async function openEnginePlace(set: readonly string[]): Promise<EnginePlace> {
   const namespace = await openEngineNamespace();
   const engine = await startEngine(namespace);

@@ -8,9 +8,9 @@ import type { EngineNamespace } from './engine-namespace.ts';
 
 /** A real Docker engine that runs no containers: enough for login, push and pull. */
 export type Engine = {
-  /** For DOCKER_HOST. */
+  /** The value for DOCKER_HOST. */
   readonly url: string;
-  /** Waits for its end, which the closing of its namespace brings, and removes its data. */
+  /** Waits until it ends, which closing its namespace causes, and removes its data. */
   cleanUp(): Promise<void>;
 };
 

@@ -12,7 +12,7 @@ import { until } from './redis.ts';
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
-/** The real program, serving on a free port with a certificate of its own `cert create` and one user. */
+/** The real program, serving on a free port with a certificate from `cert create` and one user. */
 export type FrontDoor = {
   readonly port: number;
   readonly pid: number;
@@ -24,7 +24,7 @@ export type FrontDoor = {
   readonly dir: string;
   readonly htpasswdPath: string;
   readonly log: readonly LogLine[];
-  /** Waits for a log line, among those written already too. */
+  /** Waits for a log line; earlier lines count. */
   logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
   stop(): Promise<void>;
 };
@@ -36,24 +36,24 @@ export const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base6
 const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
 
 export type FrontDoorOptions = {
-  /** Null: the configuration file names it. */
+  /** Null: the configuration file sets it. */
   readonly upstreamUrl: string | null;
   readonly set?: readonly string[];
   readonly htpasswd?: string;
-  /** Its configuration file, `tidegate.yml` in its working directory; none when left out. What `set` says wins. */
+  /** The text of its configuration file, `tidegate.yml` in its working directory. `set` overrides it. Default: no file. */
   readonly config?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** The port that `set` names, where it also keeps the line that says so out of the log. */
+  /** The port in `set`, if `set` also suppresses the log line that names the port. */
   readonly port?: number;
-  /** Where log.errorFile in `set` leads, if it is set: then what is not on standard output is looked for there. */
+  /** The path of log.errorFile in `set`, if set: lines that are not on standard output are read from there. */
   readonly errorFile?: string;
-  /** DNS names for the certificate; localhost when left out. */
+  /** DNS names for the certificate; the default is localhost. */
   readonly hosts?: readonly string[];
-  /** A command to start it with, such as one that enters a network namespace. */
+  /** A command prefix to start it with, for example to enter a network namespace. */
   readonly within?: readonly string[];
 };
 
-/** Removed at the end at the latest: a start that fails, or a test that ends the process itself, calls no stop. */
+/** Folders to remove at exit: a failed start, or a test that ends the process itself, does not call stop. */
 const dirs = new Set<string>();
 process.on('exit', () => {
   for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
@@ -155,7 +155,7 @@ async function untilAccepting(port: number): Promise<LogLine> {
   return { msg: 'listening', port };
 }
 
-/** The lines that are whole in a file now; none where there is no file. */
+/** Returns the complete lines of a file; none without the file. */
 export async function readLogFile(file: string): Promise<LogLine[]> {
   const text = await readFile(file, 'utf8').catch(() => '');
   return text

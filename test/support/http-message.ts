@@ -2,14 +2,14 @@ import type { ByteReader } from './byte-reader.ts';
 
 /** An HTTP/1.1 message as it was on the wire (RFC 9112). */
 export type Message = {
-  /** Start line and headers with the blank line after them, as Latin-1. */
+  /** Start line, headers and the blank line after them, as Latin-1. */
   readonly head: string;
   readonly startLine: string;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Buffer;
-  /** The lines after a last chunk. */
+  /** The trailer: the lines after the last chunk. */
   readonly trailers: readonly string[];
-  /** Whether it ended where its framing says; false: the connection ended first. */
+  /** Whether it is complete by its framing; false: the connection ended first. */
   readonly complete: boolean;
 };
 
@@ -19,15 +19,15 @@ export const head = (...lines: string[]): string => [...lines, '', ''].join('\r\
 /** A body in one chunk, and the last chunk. */
 export const chunked = (body: string): string => `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 
-/** The values of a field, whatever the case of its name. */
+/** The values of a field; its name in any case. */
 export const values = ({ headers }: Pick<Message, 'headers'>, name: string): string[] =>
   headers.filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
 
-/** The fields in the sender's order and case, less those whose value no test can know. */
+/** The fields in the sender's order and case, without those whose value no test can know. */
 export const fields = ({ headers }: Pick<Message, 'headers'>, ...without: string[]): string[] =>
   headers.filter(([name]) => !without.includes(name)).map(([name, value]) => `${name}: ${value}`);
 
-/** Reads the head of a message; null when the stream ended before it. */
+/** Reads the head of a message; null if the stream ends before it. */
 export async function readHead(
   reader: ByteReader,
 ): Promise<Pick<Message, 'head' | 'startLine' | 'headers'> | null> {
@@ -52,7 +52,7 @@ export function framingOf(message: Pick<Message, 'startLine' | 'headers'>, reque
   return isResponse ? 'until-close' : 'none';
 }
 
-/** Reads the body that a head announces, at once and in full. */
+/** Reads the whole body that a head announces. */
 export async function readBody(
   reader: ByteReader,
   message: Pick<Message, 'startLine' | 'headers'>,

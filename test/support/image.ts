@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { run } from './processes.ts';
 
-/** An image made here, of random layers, so that no client can have any of it already. */
+/** An image of random layers, so that no client has any of them yet. */
 export type Image = {
   /** A docker-archive: what `docker save` writes, and what docker, podman, buildah, skopeo and ctr all read. */
   readonly archivePath: string;
   /** Digest of its configuration, which names every layer by digest: two images with one id are one image. */
   readonly id: string;
-  /** What the archive calls it. */
+  /** Its name in the archive. */
   readonly name: string;
   readonly layerCount: number;
   remove(): Promise<void>;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Finding } from '../../src/doctor/finding.ts';
 
-/** What is judged, the verdict, the state it should have, and what it should say in `sentence → mend`. */
+/** The case, the finding, its expected state, and what `sentence → mend` must match. */
 export type JudgementRow = [string, Finding, Finding['state'], RegExp?];
 
-/** A test for each row; whatever is not well must say how to mend it. */
+/** A test for each row; each bad state must say how to fix it. */
 export function testJudgements(title: string, rows: readonly JudgementRow[]): void {
   describe(title, () => {
     for (const [name, finding, state, said] of rows) {

@@ -2,10 +2,10 @@ import { connectClient, type RawClient, type Response } from './raw-client.ts';
 import type { FrontDoor } from './front-door.ts';
 import { head, values } from './http-message.ts';
 
-/** Who logs in, with what, and from where. */
+/** A login: user, password and address. */
 export type Login = { readonly name: string; readonly password: string; readonly from?: string };
 
-/** A request of somebody with a password. */
+/** Builds a request with a name and password. */
 export const loginRequest = ({ name, password }: Login, ...lines: string[]): string =>
   head(
     'GET /v2/x HTTP/1.1',
@@ -14,7 +14,7 @@ export const loginRequest = ({ name, password }: Login, ...lines: string[]): str
     ...lines,
   );
 
-/** Sends one on a connection of its own. */
+/** Sends a login on its own connection. */
 export async function logIn(
   frontDoor: Pick<FrontDoor, 'port' | 'ca'>,
   login: Login,
@@ -28,7 +28,7 @@ export async function logIn(
   }
 }
 
-/** Sends one on a connection that is open. */
+/** Sends a login on an open connection. */
 export function logInOver(client: RawClient, login: Login, ...lines: string[]): Promise<Response> {
   client.send(loginRequest(login, ...lines));
   return client.response();

@@ -6,17 +6,17 @@ import { clientHost, exchange, type Response } from './raw-client.ts';
 import { tidegate } from './processes.ts';
 import { basicOf } from './tokens.ts';
 
-/** The setting for a front door whose tokens {@link makeToken} makes. */
+/** The setting for a Tidegate whose tokens {@link makeToken} creates. */
 export const tokenFile = 'auth.machineTokens=tokens.yml';
 
-/** Runs `tidegate token` on a front door's file. */
+/** Runs `tidegate token` on that Tidegate's file. */
 export async function tokenCommand({ dir }: Pick<FrontDoor, 'dir'>, ...args: string[]): Promise<string> {
   const done = await tidegate(['token', ...args, '--file', path.join(dir, 'tokens.yml')], { cwd: dir });
   assert.equal(done.code, 0, done.stderr);
   return done.stdout.trimEnd();
 }
 
-/** One request as a name with a password. */
+/** Sends one request with a name and password. */
 export const askAs = (
   door: Pick<FrontDoor, 'port' | 'ca'>,
   login: readonly [name: string, password: string],
@@ -34,7 +34,7 @@ export const askAs = (
     ),
   );
 
-/** Waits until a change of the file is in effect: until this answers so. */
+/** Waits until a change of the file is in effect: until this request gets this answer. */
 export async function untilStatus(
   door: Pick<FrontDoor, 'port' | 'ca'>,
   login: readonly [name: string, password: string],

@@ -8,17 +8,17 @@ import { unlessPossible } from './requirement.ts';
  * else sees and of which nothing stays; systemctl is service-manager.sh. Enough to install something and to run it.
  */
 export type Machine = {
-  /** Runs a program in it to its end. */
+  /** Runs a program inside it to its end. */
   run(
     file: string,
     args: readonly string[],
     options?: { env?: NodeJS.ProcessEnv; input?: string },
   ): Promise<Finished>;
-  /** Each file, folder and link of it, without what the packages' tools keep beside the lists of users: path to description. */
+  /** Lists its files, folders and links, without the backups of user lists: path to description. */
   snapshot(): Promise<Map<string, string>>;
-  /** One line a process: its user and its command line. */
+  /** Lists processes, one a line: user and command line. */
   processes(): Promise<string>;
-  /** What systemctl was told since this was asked for last. */
+  /** Returns the calls of systemctl since the last call of this. */
   orders(): Promise<string[]>;
   close(): Promise<void>;
 };
@@ -59,7 +59,7 @@ find ${folders} ! -name .pwd.lock ! -path 'etc/*-' ${except} ! -type d -printf '
 find ${folders} ${except} -type d -printf '%p\\t%M %u %g\\n'
 find ${folders} -type f ! -path 'etc/*-' ${except} -print0 | xargs -0 -r sha256sum | sed 's/^\\([0-9a-f]*\\) [ *]\\(.*\\)/\\2\\t\\1/'`;
 
-/** Reads what they print: path to description. */
+/** Parses the output of these commands: path to description. */
 export function parseSnapshot(printed: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const line of printed.split('\n')) {

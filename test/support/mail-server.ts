@@ -5,7 +5,7 @@ import { SMTPServer } from 'smtp-server';
 export type ReceivedMail = {
   readonly from: string;
   readonly to: readonly string[];
-  /** Who logged in; null: nobody did. */
+  /** The user who logged in; null: nobody. */
   readonly user: string | null;
   /** Whether it came over TLS. */
   readonly secure: boolean;
@@ -17,14 +17,14 @@ export type ReceivedMail = {
 export type MailServer = {
   readonly port: number;
   readonly mails: readonly ReceivedMail[];
-  /** The passwords that it was shown. */
+  /** The passwords that it received. */
   readonly passwords: readonly string[];
   close(): Promise<void>;
 };
 
 /**
- * Starts one.
- * @param options tls: TLS from the first byte, with this certificate; startTls: TLS when it is asked for; user: a name and password that it demands; refusals: how many mails it refuses at first
+ * Starts a mail server.
+ * @param options tls: TLS from the first byte, with this certificate; startTls: TLS on request; user: the name and password that it requires; refusals: how many mails it refuses at first
  */
 export async function startMailServer(options: {
   startTls?: { key: string; cert: string };

@@ -10,7 +10,7 @@ export type Manifest = { readonly body: string; readonly type: string; readonly 
 const digestOf = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 const config = '{}';
 
-/** An image of nothing but a configuration; another one for each text. */
+/** Creates an image with only a configuration; a different one for each text. */
 export function makeImage(text: string): Manifest {
   const body = JSON.stringify({
     schemaVersion: 2,
@@ -37,7 +37,7 @@ export function makeIndex(children: readonly Manifest[]): Manifest {
   return { body, type: indexType, digest: digestOf(body) };
 }
 
-/** Uploads the configuration that all images of {@link makeImage} name. */
+/** Uploads the configuration that all images of {@link makeImage} reference. */
 export const pushConfig = (client: CacheClient, repository: string): Promise<string> =>
   pushBlob(client, repository, config);
 
@@ -53,7 +53,7 @@ export async function pushBlob(client: CacheClient, repository: string, content:
   return digest;
 }
 
-/** A manifest of the given type with anything in it. */
+/** Creates a manifest of the given type with any content. */
 export function makeManifest(type: string, content: object | string): Manifest {
   const body = typeof content === 'string' ? content : JSON.stringify({ schemaVersion: 2, ...content });
   return { body, type, digest: digestOf(body) };

@@ -12,13 +12,13 @@ export type Nginx = { readonly port: number; readonly stop: () => Promise<void> 
 export type NginxOptions = {
   readonly certPath: string;
   readonly keyPath: string;
-  /** Where requests go. */
+  /** The URL that it forwards to. */
   readonly upstream: string;
   /** Further directives of the server. */
   readonly directives?: readonly string[];
 };
 
-/** What an nginx that passes everything on unchanged needs, besides the defaults. */
+/** The directives for an nginx that forwards everything unchanged. */
 export const transparent: readonly string[] = [
   'client_max_body_size 0;',
   'proxy_request_buffering off;',
@@ -28,13 +28,13 @@ export const transparent: readonly string[] = [
   'proxy_redirect off;',
 ];
 
-/** Starts one; ready when it resolves. */
+/** Starts nginx; it is ready when this resolves. */
 export async function startNginx(options: NginxOptions): Promise<Nginx> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-nginx-'));
   const port = await freePort();
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   const config = [
-    // As root its workers would become nobody, who cannot enter the folder.
+    // As root, its workers would run as nobody, who cannot enter the folder.
     process.getuid?.() === 0 ? 'user root;' : '',
     'daemon off;',
     'worker_processes 1;',

@@ -6,12 +6,12 @@ import { createInterface } from 'node:readline';
 import { stop } from './processes.ts';
 import { until } from './redis.ts';
 
-/** A socket as a service manager listens on for sd_notify(3), and what it has been told, in order. */
+/** A service manager's socket for sd_notify(3), and the messages that it received, in order. */
 export type NotifySocket = {
   readonly path: string;
-  /** Each message, as it came: lines of NAME=value. */
+  /** Each message: lines of NAME=value. */
   readonly messages: readonly string[];
-  /** Waits until so many messages have come, those of the watchdog left out. */
+  /** Waits for so many messages, without those of the watchdog. */
   told(count: number): Promise<readonly string[]>;
   close(): Promise<void>;
 };

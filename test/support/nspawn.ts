@@ -6,16 +6,16 @@ import { readFile } from 'node:fs/promises';
 import { run } from './processes.ts';
 import { until } from './redis.ts';
 
-/** A folder with a system in it that systemd-nspawn has booted. */
+/** A system in a folder, booted by systemd-nspawn. */
 export type Booted = {
   /**
-   * The process id of its systemd, seen from here.
-   * @throws when it has ended: that number may be another process's by now, outside.
+   * The process id of its systemd, outside the container.
+   * @throws Error if it has ended: another process may have that number by now.
    */
   readonly leader: number;
-  /** The exit status of systemd-nspawn, which is {@link wantsReboot} where the system wants to be booted again. */
+  /** The exit status of systemd-nspawn; {@link wantsReboot} if the system asks for a reboot. */
   readonly ended: Promise<number | null>;
-  /** Ends every process of it, and removes what is not in the folder. */
+  /** Ends all of its processes, and removes what it has outside the folder. */
   end(): Promise<void>;
 };
 
@@ -24,13 +24,13 @@ export const wantsReboot = 133;
 const bootLimitMs = 90_000;
 const probeLimitMs = 30_000;
 
-/** No D-Bus, no journal and no network of this machine's. */
+/** Without this machine's D-Bus, journal and network. */
 const options = [
   ...['--quiet', '--register=no', '--keep-unit', '--private-network', '--resolv-conf=off', '--timezone=off'],
   ...['--link-journal=no', '--machine=registry', '--hostname=registry', '--console=pipe'],
 ];
 
-/** Namespaces of its own: when `unshare` is killed the kernel ends every process in them, and no mount is left. */
+/** Own namespaces: when `unshare` is killed, the kernel ends their processes and mounts. */
 export const unshareArgs = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
 /** The control group of this process in each hierarchy that systemd uses, as lines. */
@@ -60,7 +60,7 @@ for parent in $(list_groups); do
   [ ! -d "$parent/$1" ] || find "$parent/$1" -depth -type d -exec rmdir {} +
 done`;
 
-/** Why systemd-nspawn can't run here, tried with everything that a boot needs but its files; undefined when it can. */
+/** Tries all that a boot needs except its files. Returns why systemd-nspawn can't run here; undefined if it can. */
 export async function whyNoNspawn(): Promise<string | undefined> {
   const { child, output, ended, end } = start(['--directory=/', '--volatile=yes', '/usr/bin/true']);
   const impatient = setTimeout(() => child.kill('SIGKILL'), probeLimitMs);
@@ -70,7 +70,7 @@ export async function whyNoNspawn(): Promise<string | undefined> {
   return code === 0 ? undefined : `systemd-nspawn can't run here: ${output().slice(-200) || 'it hung'}`;
 }
 
-/** @throws with what was printed when systemd does not come up, with all of its services, in time. */
+/** @throws Error with its output if systemd and all services are not up in time */
 export async function bootFolder(folder: string): Promise<Booted> {
   const { child, output, ended, end } = start([`--directory=${folder}`, '--boot']);
   const impatient = setTimeout(() => child.kill('SIGKILL'), bootLimitMs);

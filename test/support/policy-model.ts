@@ -12,7 +12,7 @@ export const users = ['alice', 'bob', 'Carl', 'anonymous', 'a/b'];
 const tokens = ['token:ci', 'token:alice'];
 const components = ['a', 'b', 'alice', 'bob', 'a-b'];
 
-/** The whole meaning of a policy, in as few words as it can be said; `who`: the text of a principal. */
+/** The simplest implementation of a policy, to compare with; `who`: the text of a principal. */
 export function mayDo({ groups, policy }: Policy, who: string | null, repository: string): string[] {
   const isMeant = (word: string) => {
     if (who === null) return word === 'anonymous';
@@ -30,7 +30,7 @@ export function mayDo({ groups, policy }: Policy, who: string | null, repository
   return rule?.actions ?? [];
 }
 
-/** What the grant of a machine token adds: it allows what the policy allows to its name, its scopes cover, and its owner may. */
+/** The effect of a machine token's grant: its name, its scopes and its owner must all allow the action. */
 export function tokenMayDo(policy: Policy, { name, grant }: MachineToken, repository: string): string[] {
   const { repositories: patterns, actions: granted, owner } = grant;
   const isInScope = patterns.some((each) => coversSegments(each.split('/'), repository.split('/')));
@@ -69,7 +69,7 @@ const word = fc.oneof(
   fc.constantFrom(...tokens),
 );
 const actions = fc.subarray<PolicyAction>(['pull', 'push', 'delete', 'overwrite']);
-/** Policies of few words, so that they meet. */
+/** Policies from a small vocabulary, so that rules overlap. */
 export const policies: fc.Arbitrary<Policy> = fc.record({
   groups: fc.record({ g: fc.subarray([...users, ...tokens]), h: fc.subarray([...users, ...tokens]) }),
   policy: fc.array(
@@ -89,7 +89,7 @@ export const repositories = fc
 const grantPattern = fc
   .array(fc.constantFrom(...components, '*', '**', 'a*'), { minLength: 1, maxLength: 3 })
   .map((parts) => parts.join('/'));
-/** Machine tokens with grants of few words. */
+/** Machine tokens with grants from a small vocabulary. */
 export const machineTokens: fc.Arbitrary<MachineToken> = fc
   .record({
     name: fc.constantFrom('ci', 'alice'),

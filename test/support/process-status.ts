@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
-/** The open file descriptors of a process that are sockets (Linux, /proc). */
+/** Counts the open sockets of a process (Linux, /proc). */
 export async function countSockets(pid: number): Promise<number> {
   const links = await Promise.all(
     (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')),
@@ -8,7 +8,7 @@ export async function countSockets(pid: number): Promise<number> {
   return links.filter((link) => link.startsWith('socket:')).length;
 }
 
-/** Memory of a process in bytes: now, and the most it ever had (Linux, /proc). */
+/** Memory of a process in bytes: now, and its maximum so far (Linux, /proc). */
 export async function readMemory(pid: number): Promise<{ nowBytes: number; peakBytes: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const read = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024;

@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 
-/** What stands for a load balancer: a TCP relay that says something before what its client says. */
+/** Stands for a load balancer: a TCP relay that sends bytes of its own before the client's. */
 export type ProxyStandIn = {
   readonly port: number;
   close(): Promise<void>;
 };
 
 /**
- * @param options from: its own address; pieces: what it sends on a connection, one write each, given the first that its client sent
+ * @param options from: its own address; pieces: what it sends on a connection, one write each, given the client's first bytes
  */
 export async function startProxyStandIn({
   targetPort,

@@ -7,30 +7,30 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { root, run } from './processes.ts';
 
-// What is left behind is looked for in /proc, and a registry that outlives its starter is prevented by Linux.
+// Linux only: the tests look for leftovers in /proc, and Linux ends the registry with its starter.
 const hasRegistry = (process.env['PATH'] ?? '')
   .split(path.delimiter)
   .some((folder) => ['docker-registry', 'registry'].some((name) => existsSync(path.join(folder, name))));
 const needs =
   process.platform !== 'linux' ? 'needs Linux' : 'needs docker-registry (apt-get install docker-registry)';
-/** For the tests of `npm start`. */
+/** A running `npm start`. */
 export const skip =
   (process.platform === 'linux' && hasRegistry) || process.env['CI'] === 'true' ? false : needs;
 
 export type Started = {
-  /** The `docker login` line, once it is there. */
+  /** The `docker login` line, once it is printed. */
   readonly ready: Promise<string>;
   readonly exitCode: Promise<number | null>;
   readonly output: () => string;
-  /** Types on its terminal, where it has one. */
+  /** Types on its terminal, if it has one. */
   readonly type: (text: string) => void;
   /** Ctrl-C on a terminal: the signal goes to all processes of the group. */
   readonly interrupt: () => Promise<number | null>;
-  /** Ends what is left of it, whatever has failed. */
+  /** Ends what is left of it, even after a failure. */
   readonly end: () => Promise<void>;
 };
 
-/** Starts it as a newcomer does, with npm. */
+/** Starts it as a new user does, with npm. */
 export function start(checkout: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Started {
   return launch('npm', ['start', '--', ...args], checkout, env);
 }
@@ -38,7 +38,7 @@ export function start(checkout: string, args: readonly string[], env: NodeJS.Pro
 export function launch(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Started {
   const child = spawn(file, args, {
     cwd,
-    // Whatever the machine runs on port 5000 is not for the test.
+    // The test must not use what this machine runs on port 5000.
     env: { ...process.env, TIDEGATE_UPSTREAM_URL: 'http://127.0.0.1:1', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
@@ -75,7 +75,7 @@ export function launch(file: string, args: readonly string[], cwd: string, env: 
   };
 }
 
-/** The working tree as git sees it, with dependencies and build, in a temporary repository of its own. */
+/** Copies the working tree as git sees it, with dependencies and build, into a temporary repository. */
 export async function copyCheckout(): Promise<string> {
   const copy = await realpath(await mkdtemp(path.join(tmpdir(), 'tidegate-quickstart-')));
   const listed = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {

@@ -6,7 +6,7 @@ import { head, readBody, readHead, type Message } from './http-message.ts';
 
 export type Response = Message & { readonly status: number };
 
-/** A client that sends the very bytes it is told to, over TLS verified against the front door's CA. */
+/** A client that sends exactly the given bytes, over TLS verified against Tidegate's CA. */
 export type RawClient = {
   readonly socket: TLSSocket;
   readonly reader: ByteReader;
@@ -16,13 +16,13 @@ export type RawClient = {
   response(requestMethod?: string): Promise<Response>;
   /** Reads one response head. @throws Error when the connection ended before it. */
   responseHead(): Promise<Pick<Response, 'head' | 'startLine' | 'headers' | 'status'>>;
-  /** What the front door still sends until it closes the connection. */
+  /** Reads what Tidegate still sends until it closes the connection. */
   rest(): Promise<Buffer>;
-  /** Leaves without a word. */
+  /** Closes the connection. */
   leave(): void;
 };
 
-/** The name that clients know the front door by in these tests; the port makes it differ from every address in use. */
+/** The name of Tidegate for clients in these tests; the port makes it differ from every address in use. */
 export const clientHost = 'registry.example:8443';
 
 /** A request head with Host and the right credentials, and further lines. */
@@ -67,7 +67,7 @@ export async function connectClient(
   };
 }
 
-/** Sends these bytes on a connection of their own, reads one response, and leaves. */
+/** Sends these bytes on a new connection, reads one response, and closes it. */
 export async function exchange(
   frontDoor: Pick<FrontDoor, 'port' | 'ca'>,
   ...bytes: (string | Buffer)[]
@@ -82,7 +82,7 @@ export async function exchange(
   }
 }
 
-/** The code of an error of the front door's own; fails when the answer is not in the distribution-spec's form. */
+/** The code of Tidegate's own error; fails unless the answer has the distribution-spec's form. */
 export function errorCode(response: Pick<Response, 'body' | 'headers'>): string {
   const { errors } = JSON.parse(response.body.toString()) as { errors: { code: string; message: string }[] };
   const [error] = errors;

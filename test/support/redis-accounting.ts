@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis';
 import { keysUnder } from './redis.ts';
 
-/** What the cache has in Redis, as Redis itself says it. */
+/** The cache's keys in Redis, as Redis reports them. */
 export type Accounting = {
   readonly entries: number;
-  /** The lengths of all values. */
+  /** The total length of all values. */
   readonly valueBytes: number;
-  /** Entries that the index does not know: nothing makes room by dropping them. */
+  /** Entries missing in the index, which eviction would never find. */
   readonly unindexed: number;
-  /** What the index says it holds, and the sum of what its members say. */
+  /** The size that the index states, and the sum of its members' sizes. */
   readonly total: number;
   readonly memberSum: number;
 };

@@ -1,4 +1,4 @@
-// A client that fills the cache without end, to be killed: node redis-filler.js ADDRESS SEED
+// Fills the cache until it is killed: node redis-filler.js ADDRESS SEED
 import { createTrace } from '../contract/lru.ts';
 import { openTestStore } from './redis-store.ts';
 
@@ -6,7 +6,7 @@ const [address = '', seed = '1'] = process.argv.slice(2);
 const { store, trusted } = openTestStore({ address });
 await trusted();
 let steps = 0;
-// Many at a time, so that it dies in the middle of something.
+// Many at a time, so that it dies in the middle of a write.
 await Promise.all(
   Array.from({ length: 20 }, async (_, i) => {
     for (;;) {

@@ -5,17 +5,17 @@ import { until } from './redis.ts';
 
 export type TestStore = {
   readonly store: CacheStore;
-  /** What it logged: level and message. */
+  /** Its log: level and message. */
   readonly log: readonly { level: 'info' | 'warn'; msg: string; reason?: unknown }[];
   /** Waits until it uses Redis. */
   readonly trusted: () => Promise<void>;
-  /** Waits until it does not. */
+  /** Waits until it does not use Redis. */
   readonly lost: () => Promise<void>;
 };
 
 const probe = { scope: 'probe', item: 'probe', variant: '' };
 
-/** One instance's store, with everything that the test does not say. */
+/** Opens one instance's store, with defaults for what the test does not set. */
 export function openTestStore(options: Partial<RedisStoreOptions> & { address?: string }): TestStore {
   const log: { level: 'info' | 'warn'; msg: string; reason?: unknown }[] = [];
   const note = (level: 'info' | 'warn') => (fields: unknown, msg?: string) => {
@@ -37,7 +37,7 @@ export function openTestStore(options: Partial<RedisStoreOptions> & { address?: 
     upstreamUrl: 'http://127.0.0.1:5000',
     maxBytes: 1024 * 1024,
     ttlMs: 60_000,
-    // Loose, since the machine of the tests is busy: what has to be quick says so itself.
+    // Generous, since the test machine is busy; tests of timeouts set their own.
     timeoutMs: 1000,
     settleMs: 0,
     logger: { info: note('info'), warn: note('warn') },

@@ -9,17 +9,17 @@ import { createInterface } from 'node:readline';
 import { Redis, type RedisOptions } from 'ioredis';
 import { run, stop } from './processes.ts';
 
-/** A real redis-server with a folder and a process of its own. */
+/** A real redis-server with its own folder and process. */
 export type RedisServer = {
   readonly port: number;
   /** Its working directory. */
   readonly dir: string;
   /** `127.0.0.1:port` */
   readonly address: string;
-  /** A connection past everything that is under test. It comes back by itself. */
+  /** A connection that bypasses all that is under test. It reconnects by itself. */
   readonly admin: Redis;
   kill(): Promise<void>;
-  /** Starts it again after its end, on the same port and folder. With false: does not wait until it is ready. */
+  /** Starts it again after its end, on the same port and folder. False: do not wait until it is ready. */
   start(whenReady?: boolean): Promise<void>;
   pause(): void;
   resume(): void;
@@ -27,14 +27,14 @@ export type RedisServer = {
 };
 
 export type RedisServerOptions = {
-  /** Further words of its command line, such as '--appendonly', 'yes'. */
+  /** Further arguments, such as '--appendonly', 'yes'. */
   readonly args?: readonly string[];
   /** How to reach it with {@link RedisServer.admin}. */
   readonly client?: RedisOptions;
   readonly sentinel?: boolean;
 };
 
-/** Starts one; ready when it resolves. */
+/** Starts a Redis; it is ready when this resolves. */
 export async function startRedis({
   args = [],
   client = {},
@@ -127,7 +127,7 @@ export async function startTlsRedis(password: string): Promise<RedisServer & { r
   };
 }
 
-/** A primary, a replica and three sentinels that take 300 ms of silence for its end. */
+/** A primary, a replica and three sentinels that give it up after 300 ms of silence. */
 export async function startSentinelGroup(name: string): Promise<{
   readonly primary: RedisServer;
   readonly replica: RedisServer;
@@ -223,17 +223,17 @@ export async function startCluster({ replicas = false } = {}): Promise<{
 export type Relay = {
   readonly port: number;
   readonly address: string;
-  /** From now on nothing gets through, in neither direction, while connections stay and are accepted. */
+  /** From now on holds all data in both directions; connections stay open and new ones are accepted. */
   stall(): void;
-  /** What was held back goes through. */
+  /** Lets the held data through. */
   flow(): void;
-  /** Ends all connections; those of later are accepted. */
+  /** Closes all connections; accepts later ones. */
   cut(): void;
-  /** While true, connections are accepted that get no answer for as long as they last. */
+  /** While true, new connections are accepted but never answered. */
   swallow(swallowing: boolean): void;
-  /** Ends all connections that there are, and accepts none. */
+  /** Closes all connections, and accepts no more. */
   refuse(refusing: boolean): void;
-  /** How many connections there have been. */
+  /** How many connections it has accepted. */
   connections(): number;
   close(): Promise<void>;
 };
@@ -300,7 +300,7 @@ export async function startRelay(targetPort: number): Promise<Relay> {
   };
 }
 
-/** Waits until something is true; fails when it does not come true in time. */
+/** Waits until a condition is true; fails if that takes too long. */
 export async function until(
   what: string,
   isTrue: () => boolean | Promise<boolean>,
@@ -313,7 +313,7 @@ export async function until(
   }
 }
 
-/** A port that nobody had a moment ago: redis-server cannot choose one itself. */
+/** Finds a free port: redis-server cannot choose one itself. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -323,7 +323,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Lets time pass for all keys of the cache: what Redis would forget meanwhile is forgotten. */
+/** Lets time pass for all keys of the cache: Redis drops those that would expire meanwhile. */
 export async function passTime(
   servers: readonly RedisServer[],
   keyPrefix: string,

@@ -8,8 +8,8 @@ import { stop } from './processes.ts';
 
 /**
  * Starts a real docker-registry with this configuration and asks it for `/v2/`.
- * @param env variables that replace parts of it; STORAGE stands for a folder of its own.
- * @returns the status, or throws with what the registry said when it ends instead.
+ * @param env variables that replace parts of it; STORAGE stands for a new folder.
+ * @returns the status. Throws with the registry's output if it exits instead.
  */
 export async function tryRegistryConfig(text: string, env: Record<string, string>): Promise<number> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));

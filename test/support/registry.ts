@@ -6,15 +6,15 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { run, stop } from './processes.ts';
 
-/** A real docker-registry on loopback, with its storage in a temporary folder and no password of its own. */
+/** A real docker-registry on loopback, with its storage in a temporary folder and no password. */
 export type Registry = {
   readonly url: string;
   readonly storageDir: string;
-  /** What it has stored under a tag, read from its disk. */
+  /** Reads from its disk what it has stored under a tag. */
   manifest(repository: string, tag: string): Promise<StoredManifest>;
   /** Frees the space of everything stored: deleting through the API would leave the bytes for the garbage collector. */
   forgetAll(): Promise<void>;
-  /** Runs the registry's own collector, which deletes every blob that no manifest names. */
+  /** Runs the registry's garbage collector, which deletes every blob that no manifest references. */
   collectGarbage(): Promise<void>;
   stop(): Promise<void>;
 };
@@ -26,10 +26,10 @@ export type StoredManifest = {
 };
 
 /**
- * @param within a command to start it with, such as one that enters a network namespace.
- * @param headers what it is configured to add to every answer.
- * @param deletes whether it deletes what it is asked to.
- * @param remembersBlobs whether it keeps in memory which blobs there are, as its packaged configuration has it.
+ * @param within a command prefix to start it with, for example to enter a network namespace.
+ * @param headers headers that it adds to every answer.
+ * @param deletes whether it allows deletes.
+ * @param remembersBlobs whether it keeps descriptors of blobs in memory, as the packaged configuration does.
  * @param http further keys of its `http` section.
  */
 export async function startRegistry({

@@ -5,12 +5,12 @@ import path from 'node:path';
 import { cacheFolder } from './debian-archive.ts';
 import { root, run } from './processes.ts';
 
-/** Some 10 s each on two quiet cores; beside other tests many times that. */
+/** Each takes about 10 s on two quiet cores, and many times that beside other tests. */
 const timeoutMs = 240_000;
 
 type Lock = { packages: Record<string, { version?: string; dev?: boolean; license?: string }> };
 
-/** Makes the release of a checkout as it is, without git's and the change log's word; gives the package's file. */
+/** Makes the release of a checkout, without checks of git and the change log; returns the package's file. */
 export async function makeRelease(checkout: string, outDir: string): Promise<string> {
   const made = await run(process.execPath, ['release/release.mjs', '--draft', '--out', outDir], {
     cwd: checkout,
@@ -21,7 +21,7 @@ export async function makeRelease(checkout: string, outDir: string): Promise<str
   return path.join(outDir, name);
 }
 
-/** Unpacks a package, with the dependencies that it names beside it, as `npm ci` would put them there. */
+/** Unpacks a package and installs its dependencies beside it, as `npm ci` would. */
 export async function unpackRelease(file: string, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const unpacked = await run('tar', ['-xzf', file, '--strip-components=1', '-C', folder]);
@@ -36,7 +36,7 @@ export async function unpackRelease(file: string, folder: string): Promise<void>
 export type ReleaseBefore =
   { readonly file: string; readonly version: string } | { readonly missing: string };
 
-/** The package of the release before: of the commit before the one that set the present version. */
+/** The package of the previous release: of the commit before the one that set the current version. */
 export async function makeReleaseBefore(): Promise<ReleaseBefore> {
   const commit = await findReleaseBefore();
   if (commit === null) return { missing: 'the history has no release before: a shallow clone, or none' };
@@ -87,7 +87,7 @@ async function findReleaseBefore(): Promise<string | null> {
   return code === 0 ? stdout.trim() : null;
 }
 
-/** Whether what the program itself needs is what is installed here: then no network is needed. */
+/** Whether the program's dependencies are those installed here: then no network is needed. */
 async function isInstalled(lock: Lock): Promise<boolean> {
   const present = JSON.parse(await readFile(`${root}package-lock.json`, 'utf8')) as Lock;
   return listProgramPackages(lock) === listProgramPackages(present);

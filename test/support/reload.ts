@@ -3,7 +3,7 @@ import path from 'node:path';
 import { copyCertificate } from './certificate-files.ts';
 import type { FrontDoor, LogLine } from './front-door.ts';
 
-/** Waits for a log line that is written from now on, and not for an earlier one like it. */
+/** Waits for a log line that is written from now on; earlier ones do not count. */
 export function listenToLog(frontDoor: FrontDoor): FrontDoor['logged'] {
   const from = frontDoor.log.length;
   return (matches) => frontDoor.logged((line) => frontDoor.log.indexOf(line) >= from && matches(line));
@@ -31,7 +31,7 @@ export async function sighup(frontDoor: FrontDoor): Promise<LogLine> {
   return { ...line, changed: [...new Set(changed)] };
 }
 
-/** Writes a file as a whole, as careful programs do. */
+/** Replaces a file atomically, as careful programs do. */
 export async function replaceFile(name: string, content: string): Promise<void> {
   await writeFile(`${name}.new`, content, { mode: 0o600 });
   await rename(`${name}.new`, name);
@@ -40,7 +40,7 @@ export async function replaceFile(name: string, content: string): Promise<void> 
 export const replaceConfig = (frontDoor: FrontDoor, text: string): Promise<void> =>
   replaceFile(path.join(frontDoor.dir, 'tidegate.yml'), text);
 
-/** Another CA and a certificate of it, in a folder of their own beside the one in use. */
+/** Creates another CA and a certificate of it, in a folder beside the one in use. */
 export async function makeOtherCertificate(frontDoor: FrontDoor): Promise<{ dir: string }> {
   const dir = path.join(frontDoor.dir, 'other-certs');
   await copyCertificate(dir, ['localhost', 'other.example']);

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 
 /**
- * For a test's `skip`: false when the program is there. Without it the test is skipped in plain sight,
- * or fails to load when CI=true, where nothing may be missing.
+ * For a test's `skip`: false if the program is installed. Else the test is skipped with a reason,
+ * or fails to load with CI=true, where no program may be missing.
  */
 export function unlessInstalled(...programs: string[]): string | false {
   const missing = programs.filter(
@@ -13,7 +13,7 @@ export function unlessInstalled(...programs: string[]): string | false {
   return unlessPossible(missing.length === 0, `not installed: ${missing.join(', ')}`);
 }
 
-/** The same for anything else that a machine may not allow. */
+/** The same for anything else that a machine may lack. */
 export function unlessPossible(possible: boolean, reason: string): string | false {
   if (possible) return false;
   if (process.env['CI'] === 'true') throw new Error(`needed for the tests: ${reason}`);

@@ -4,21 +4,21 @@ import { createServer as createTlsServer } from 'node:tls';
 import { createByteReader } from './byte-reader.ts';
 import { framingOf, head, readBody, readHead, type Message } from './http-message.ts';
 
-/** One request as upstream received it, byte for byte, and the means to answer it with any bytes. */
+/** One request as upstream received it, byte for byte. The test can answer it with any bytes. */
 export type UpstreamRequest = Pick<Message, 'head' | 'startLine' | 'headers'> & {
-  /** Counts from 1: which of upstream's connections it came over. */
+  /** The number of its connection, from 1. */
   readonly connection: number;
   readonly socket: Socket;
-  /** Reads the body by its framing; the connection's next request is read after it. */
+  /** Reads the body by its framing, and only then the connection's next request. */
   body(): Promise<Pick<Message, 'body' | 'trailers' | 'complete'>>;
-  /** Some more bytes of the body as they are on the wire; null at the connection's end. */
+  /** Reads more bytes of the body as they are on the wire; null at the connection's end. */
   someBody(): Promise<Buffer | null>;
-  /** Resolves when the connection is gone. */
+  /** Resolves when the connection is closed. */
   readonly closed: Promise<void>;
   answer(...bytes: (string | Buffer)[]): void;
 };
 
-/** An upstream that does what the test says, on a socket. */
+/** A registry whose answers the test writes, on a TCP socket. */
 export type ScriptedUpstream = {
   readonly url: string;
   readonly port: number;
@@ -28,18 +28,18 @@ export type ScriptedUpstream = {
   readonly accepted: number;
   /** Every request received, in order. */
   readonly requests: readonly UpstreamRequest[];
-  /** The next request that nobody has taken yet. */
+  /** Takes the next request. */
   next(): Promise<UpstreamRequest>;
   /** Resolves when no connection is open. */
   idle(): Promise<void>;
-  /** Listens no more, while open connections stay; what it gives has it listen again, on the same port. */
+  /** Stops listening; open connections stay. The returned function listens again on the same port. */
   refuse(): () => Promise<void>;
   close(): Promise<void>;
 };
 
 export type UpstreamScript = (request: UpstreamRequest) => unknown;
 
-/** Answers 200 with a small body and reads whatever is sent. */
+/** Reads the request, and answers 200 with a small body. */
 export const answerOk: UpstreamScript = async (request) => {
   await request.body();
   request.answer(
@@ -50,7 +50,7 @@ export const answerOk: UpstreamScript = async (request) => {
 
 /**
  * @param script called for every request; without one the test takes each by next()
- * @param keepsRequests whether they are in `requests` afterwards, bodies and all; not where there are too many
+ * @param keepsRequests whether to keep them in `requests`, with bodies; false if there are too many
  */
 export async function startUpstream({
   script,

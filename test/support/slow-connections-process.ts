@@ -7,7 +7,7 @@ import { connect as connectTls } from 'node:tls';
  * not even a whole TLS handshake. Each that is closed is replaced. Says a line of JSON now and then, and ends with its input.
  */
 
-/** How many connections are held at a time, and how many are opened in all, at most. */
+/** How many connections are open at a time, and how many are opened in total, at most. */
 const heldAtATime = 2000;
 const openedInAll = 200_000;
 /** How often some are opened, and how many, which is 500 a second at most; and how often each of them sends one byte. */

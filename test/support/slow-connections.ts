@@ -4,15 +4,15 @@ import { fileURLToPath } from 'node:url';
 import type { FrontDoor } from './front-door.ts';
 import { stop } from './processes.ts';
 
-/** 2,000 connections that say hardly anything, held by a process of their own, and replaced as they are closed. */
+/** 2,000 very slow connections, held by a separate process and replaced when closed. */
 export type SlowConnections = {
-  /** How many have been opened so far, and how many of them the front door has closed. */
+  /** How many have been opened so far, and how many of them Tidegate has closed. */
   readonly opened: number;
   readonly closed: number;
   stop(): Promise<void>;
 };
 
-/** @param options addresses: where they come from; within: a command to start the process with */
+/** @param options addresses: their source addresses; within: a command prefix to start the process with */
 export function startSlowConnections(
   { port, caPath }: Pick<FrontDoor, 'port' | 'caPath'>,
   { addresses, within = [] }: { addresses: readonly string[]; within?: readonly string[] },

@@ -12,9 +12,9 @@ export type History = {
   readonly misses: number;
   readonly bypasses: number;
   readonly writes: number;
-  /** Writes of whose beginning or end the store could not be told. */
+  /** Writes whose start or end could not be announced to the store. */
   readonly untold: number;
-  /** Older answers that were excused. */
+  /** Older answers that were allowed. */
   readonly excused: number;
   readonly violations: readonly string[];
 };
@@ -24,20 +24,20 @@ export type HistoryOptions = {
   readonly random: () => number;
   /** How many items there are: many, so that some are not written again before an older answer is asked for. */
   readonly itemCount: number;
-  /** Clients of each store that read, and that write. */
+  /** How many clients of each store read, and how many write. */
   readonly readers: number;
   readonly writers: number;
   /** Ends the run. */
   readonly signal: AbortSignal;
-  /** A write of which the store could not be told is never acknowledged: it ended with its process. */
+  /** A write that could not be announced to the store is never acknowledged: its process has ended. */
   readonly untoldIsLost?: boolean;
-  /** Whether `reader` may not know, when its request begins, what `writer` was not able to tell. */
+  /** Whether `reader`, when its request begins, may miss what `writer` could not announce. */
   readonly excuse?: (writer: number, reader: number) => boolean;
 };
 
 const scopeCount = 4;
 
-/** Reads and writes until the signal comes; everything that an answer cache does, with delays at each step. */
+/** Reads and writes like an answer cache, with delays at each step, until the signal. */
 export async function recordHistory({
   stores,
   random,
@@ -52,7 +52,7 @@ export async function recordHistory({
     slot: { scope: `scope${i % scopeCount}`, item: `tag${i}`, variant: '' } satisfies Slot,
     current: 0,
     acknowledged: 0,
-    /** Which store was to tell of the newest acknowledged version, and whether it could. */
+    /** The store that had to announce the newest acknowledged version, and whether it could. */
     by: { writer: -1, told: true },
   }));
   let lastVersion = 0;
@@ -69,7 +69,7 @@ export async function recordHistory({
     if (!item) throw new Error('no item');
     return item;
   };
-  /** Lets others run, sometimes for some milliseconds: upstream and the network take their time. */
+  /** Yields, sometimes for some milliseconds, as upstream and the network take time. */
   const pause = async () => {
     const point = random();
     if (point < 0.3) return;

@@ -10,7 +10,7 @@ import {
 
 type Method = keyof CacheStore | 'pass';
 
-/** What of the promise's means is left out, to see that it is missed. */
+/** The safeguard to leave out, to see that the test then fails. */
 export type Omission = 'telling' | 'acting before it says so';
 
 export type FromParent =
@@ -28,17 +28,17 @@ export type FromStore =
   | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
   | Extract<FromWorker, { kind: 'publish' | 'acknowledged' }>;
 
-/** Memory stores in processes of their own, joined by the relay that joins workers. */
+/** Memory stores in separate processes, joined by the workers' broadcast. */
 export type StoreProcesses = {
   /** Each stands for the one process that has its number at the time; one that has none knows nothing and keeps nothing. */
   readonly stores: readonly CacheStore[];
   pass(ms: number): Promise<void>;
   /** Ends a process with SIGKILL; resolves when it is gone. */
   kill(index: number): Promise<void>;
-  /** Stops a process where it is, until resume. */
+  /** Suspends a process until resume. */
   pause(index: number): void;
   resume(index: number): void;
-  /** Starts a new process in the place of one that is gone. */
+  /** Starts a new process in place of an ended one. */
   start(index: number): Promise<void>;
   close(): Promise<void>;
 };

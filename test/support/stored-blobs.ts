@@ -2,20 +2,20 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
-/** The digest by which a blob is asked for. */
+/** The digest of a blob. */
 export const sha256 = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** Where distribution's file system driver keeps a blob, below the registry's root directory. */
+/** The path of a blob below the registry's root directory, as distribution's file system driver has it. */
 export function dataPath(digest: string): string {
   const [algorithm = '', hex = ''] = digest.split(':');
   return `docker/registry/v2/blobs/${algorithm}/${hex.slice(0, 2)}/${hex}/data`;
 }
 
-/** Where it keeps the word that a repository has the blob. */
+/** The path of a repository's link to the blob. */
 export const linkPath = (repository: string, digest: string): string =>
   `docker/registry/v2/repositories/${repository}/_layers/${digest.replace(':', '/')}/link`;
 
-/** Puts a blob there as the registry would, under any digest, whatever its bytes are. */
+/** Writes a blob as the registry would, under any digest, with any bytes. */
 export async function storeBlob(
   root: string,
   repository: string,
@@ -31,7 +31,7 @@ async function put(file: string, content: string | Buffer): Promise<void> {
   await writeFile(file, content);
 }
 
-/** Pushes a blob to a registry that asks for no password; gives its digest. */
+/** Pushes a blob to a registry without a password; returns its digest. */
 export async function pushBlob(registryUrl: string, repository: string, bytes: Buffer): Promise<string> {
   const started = await fetch(`${registryUrl}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
   const location = new URL(started.headers.get('location') ?? '', registryUrl);
@@ -41,7 +41,7 @@ export async function pushBlob(registryUrl: string, repository: string, bytes: B
   return sha256(bytes);
 }
 
-/** How many files below a folder a process has open (Linux, /proc); files that have been deleted meanwhile count too. */
+/** Counts the files below a folder that a process has open (Linux, /proc), deleted ones too. */
 export async function countOpenFiles(pid: number, folder: string): Promise<number> {
   const fds = await readdir(`/proc/${pid}/fd`);
   const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));

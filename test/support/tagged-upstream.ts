@@ -7,7 +7,7 @@ const absent = head('HTTP/1.1 404 Not Found', 'Content-Length: 0');
 
 type Answers = Readonly<Record<string, (request: UpstreamRequest) => void>>;
 
-/** An upstream in which there is nothing, and that answers writes when the test says so. */
+/** An empty registry that answers writes when the test says so. */
 export async function startTaggedUpstream() {
   const writes: UpstreamRequest[] = [];
   const state: { answers: Answers } = { answers: {} };

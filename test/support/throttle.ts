@@ -1,7 +1,7 @@
 import { createHashKey } from '../../src/auth/keyed-hash.ts';
 import { createLoginThrottle, type LoginThrottle } from '../../src/auth/throttle/login-throttle.ts';
 
-/** A throttle of one process that locks an address or a name out after so many failures; without a number, never. */
+/** A throttle in memory that locks out an address or name after so many failures; without a number, never. */
 export function createThrottle({
   failures = 0,
   now = () => performance.now(),

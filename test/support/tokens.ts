@@ -3,7 +3,7 @@ import type { FrontDoor } from './front-door.ts';
 import { head, values } from './http-message.ts';
 import { clientHost, exchange, type Response } from './raw-client.ts';
 
-/** What /token has answered. */
+/** An answer of /token. */
 export type TokenAnswer = {
   readonly token: string;
   readonly access_token: string;
@@ -18,11 +18,11 @@ export const basicOf = (name: string, password: string): string =>
 
 type Door = Pick<FrontDoor, 'port' | 'ca'>;
 
-/** `GET /token?…`, with further lines in its head. */
+/** Sends `GET /token?…`, with further header lines. */
 export const getToken = (door: Door, query: string, ...lines: string[]): Promise<Response> =>
   exchange(door, head(`GET /token?${query} HTTP/1.1`, `Host: ${clientHost}`, ...lines));
 
-/** `POST /token` with a form. */
+/** Sends `POST /token` with a form. */
 export const postToken = (
   door: Door,
   form: Readonly<Record<string, string>> | URLSearchParams | string,
@@ -34,7 +34,7 @@ export const postToken = (
   return exchange(door, head('POST /token HTTP/1.1', `Host: ${clientHost}`, type, length, ...lines) + body);
 };
 
-/** The answer to one who was given a token; fails for anyone else. */
+/** The answer with a token; fails if there is none. */
 export function tokenIn(response: Response): TokenAnswer {
   assert.equal(response.status, 200, response.body.toString());
   assert.deepEqual(values(response, 'cache-control'), ['no-store']);
@@ -43,7 +43,7 @@ export function tokenIn(response: Response): TokenAnswer {
   return answer;
 }
 
-/** A request with a token, or with no Authorization. */
+/** Sends a request with a token, or without Authorization. */
 export const askWith = (door: Door, token: string | null, request: string, ...lines: string[]) =>
   exchange(
     door,
@@ -56,7 +56,7 @@ export const askWith = (door: Door, token: string | null, request: string, ...li
     ),
   );
 
-/** The challenge of an answer, which has one and no more. */
+/** The challenge of an answer; fails unless there is exactly one. */
 export function challengeOf(response: Response): string {
   const [challenge, ...others] = values(response, 'www-authenticate');
   assert.ok(challenge !== undefined && others.length === 0, 'one challenge');

@@ -1,10 +1,10 @@
 import { chunked, head, values } from './http-message.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from './scripted-upstream.ts';
 
-/** A stand-in for the first docker-registry: no v1 server is to be had. */
+/** A stand-in for the first docker-registry, since no v1 server is available. */
 export type V1Registry = {
   readonly url: string;
-  /** What it found wrong with the requests that it received. */
+  /** The faults that it found in requests. */
   readonly complaints: readonly string[];
   /** Tokens it has issued, in order. */
   readonly tokens: readonly string[];
@@ -45,7 +45,7 @@ export async function startV1Registry(): Promise<V1Registry> {
         '""',
         `WWW-Authenticate: Token ${token}`,
         `X-Docker-Token: ${token}`,
-        // The registry builds it from Host, and the client goes there next.
+        // The registry builds it from Host, and the client uses it next.
         `X-Docker-Endpoints: ${one('host')}`,
         'Set-Cookie: session=s1; Path=/',
         'Set-Cookie: node=n1',

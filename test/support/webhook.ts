@@ -14,19 +14,19 @@ export type ReceivedAlert = {
   readonly host: string;
 };
 
-/** A real server on loopback that alerts are sent to. */
+/** A real server on loopback that receives alerts. */
 export type Webhook = {
   readonly port: number;
-  /** What was taken, in order. */
+  /** The accepted alerts, in order. */
   readonly alerts: readonly ReceivedAlert[];
-  /** Every attempt: method, path and type. */
+  /** All attempts: method, path and type. */
   readonly attempts: readonly string[];
-  /** Waits until so many have been taken. */
+  /** Waits until so many have been accepted. */
   taken(count: number): Promise<readonly ReceivedAlert[]>;
   close(): Promise<void>;
 };
 
-/** @param answers what it answers to the first attempts; 0: nothing; 200 to the others */
+/** @param answers its statuses for the first attempts, 200 for later ones; 0: no answer */
 export async function startWebhook(
   answers: readonly number[] = [],
   tls?: { key: string; cert: string },

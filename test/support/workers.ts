@@ -4,7 +4,7 @@ import type { FrontDoor } from './front-door.ts';
 import { anonymous, connectClient, type RawClient } from './raw-client.ts';
 import { until } from './redis.ts';
 
-/** The processes that a process has started and that are alive (Linux, /proc). */
+/** Lists the living children of a process (Linux, /proc). */
 export async function workerPids({ pid }: Pick<FrontDoor, 'pid'>): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
   return children.split(' ').filter(Boolean).map(Number);
@@ -23,7 +23,7 @@ export const untilGone = (pid: number): Promise<void> =>
 
 let probes = 0;
 
-/** A connection to this very worker: one after the other is opened until the log says that it answered. */
+/** Connects to this worker: opens connections one by one until the log says that it answered. */
 export async function connectToWorker(frontDoor: FrontDoor, pid: number): Promise<RawClient> {
   for (let tries = 0; tries < 50; tries += 1) {
     const client = await connectClient(frontDoor);

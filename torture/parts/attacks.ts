@@ -64,7 +64,7 @@ const amounts: Readonly<Record<Form, Amounts>> = {
 const casesPerRig = 6000;
 const targetsAtATime = 10_000;
 
-/** What an attacker would try who knows the program, each against the real one, with others at work beside. */
+/** The attempts of an attacker who knows the program, against the real one, with healthy clients beside. */
 export const attacks: Part = {
   name: 'attacks',
   open: ({ form, seed }) => {
@@ -143,7 +143,7 @@ export const attacks: Part = {
           ]
         : []),
     ];
-    // Each has a front door of its own: what they do to it differs too much.
+    // Each has its own Tidegate: what they do to it differs too much.
     return Promise.resolve({ trials, close: () => Promise.resolve() });
   },
 };

@@ -15,7 +15,7 @@ import type { Part } from '../trial.ts';
 
 const repository = 'team/app';
 
-/** Clients that leave, hang, lie, hurry, or speak something else, in front of a real registry. */
+/** Clients that leave, hang, lie, flood, or speak another protocol, with a real registry. */
 export const clientFaults: Part = {
   name: 'faults of clients',
   open: async ({ form, seed }) => {

@@ -15,12 +15,12 @@ const amounts: Readonly<
   ci: { grammarS: 5, properties: 10_000, connections: 3000 },
   long: { grammarS: 20, properties: 60_000, connections: 20_000 },
 };
-/** Between two turns of the event loop, so that the front door's log is read meanwhile. */
+/** Yields to the event loop, so that Tidegate's log is read. */
 const perTurn = 2000;
 
 const targets: readonly FuzzTarget[] = [...requestTargets, ...tokenTargets, ...fileTargets];
 
-/** Parsers in process with what a grammar gives and what fast-check does, and the real program with bytes of any kind. */
+/** Parsers in process, with inputs of a grammar and of fast-check; the real program with any bytes. */
 export const fuzzing: Part = {
   name: 'fuzzing',
   open: async ({ form, seed }) => {
@@ -81,7 +81,7 @@ function tryGrammar(target: FuzzTarget, seed: number, count: number): Trial {
   };
 }
 
-/** Any text at all, in pieces that the parsers know, shrunk by fast-check where it breaks something. */
+/** Arbitrary text from tokens of the parsers; fast-check shrinks what breaks something. */
 function tryProperties(target: FuzzTarget, seed: number, numRuns: number): Trial {
   const piece = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 30 }),

@@ -17,7 +17,7 @@ const repository = 'faults/app';
 /** To the registry, for the next requests: as many as the trials have clients at a time. */
 const keptConnections = 32;
 
-/** Faults of what stands beside the front door: Redis, the disk, and the number of files that it may open. */
+/** Faults of Tidegate's surroundings: Redis, the disk, and its limit of open files. */
 export const redisAndDisk: Part = {
   name: 'faults of Redis and disk',
   open: async ({ form }) => {

@@ -19,7 +19,7 @@ const sizes: Readonly<
   ci: { warmUpMs: 45_000, runMs: 250_000, clients: 16 },
   long: { warmUpMs: 120_000, runMs: 3_460_000, clients: 16 },
 };
-/** How much more memory than after the warm-up may be in use at the end. */
+/** How much the memory may grow from the warm-up to the end. */
 const growthLimit = 1.2;
 /** The lines of the users who do not change: see front-door.ts for the one's password, the other's is his name. */
 const users =
@@ -77,7 +77,7 @@ export const soak: Part = {
         }
       });
     };
-    /** What is held when nobody asks for anything. */
+    /** What Tidegate holds without requests. */
     const rest = async (): Promise<Census> => {
       await troubles.rotateLog();
       const idle = async () => (await admin.metrics()).get('tidegate_connections') === 0;

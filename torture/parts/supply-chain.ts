@@ -32,7 +32,7 @@ const packageFolders: readonly RegExp[] = [
 const noAnswer =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED|E40[0135]|E5\d\d|audit endpoint returned an error)\b/;
 
-/** Everything that comes from elsewhere, and what goes elsewhere. */
+/** All dependencies, and all that is published. */
 export const supplyChain: Part = {
   name: 'supply chain',
   open: async ({ form }) => {

@@ -43,7 +43,7 @@ const standing: Readonly<Record<string, string>> = {
 };
 const badSeverities: readonly string[] = ['MEDIUM', 'HIGH', 'CRITICAL', 'WARN', 'FATAL'];
 
-/** Which groups a key may be agreed in: none that costs the server much more than the client (CVE-2002-20001). */
+/** The allowed groups of the key exchange: none costs the server much more than the client (CVE-2002-20001). */
 const allowedGroups = /^(x25519|secp256r1|secp384r1|X25519MLKEM768)\b/;
 
 const answerTags: UpstreamScript = async (request) => {
@@ -53,7 +53,7 @@ const answerTags: UpstreamScript = async (request) => {
   request.answer(head('HTTP/1.1 200 OK', type, `Content-Length: ${body.length}`), body);
 };
 
-/** What the handshake gives away, and who takes the certificates of `cert create`. */
+/** What the handshake reveals, and which verifiers accept the certificates of `cert create`. */
 export const tls: Part = {
   name: 'TLS',
   open: async ({ form }) => {
@@ -125,7 +125,7 @@ function runsIn(form: Form, verifier: string): boolean {
   return form === 'long' || !slowOnes.includes(verifier);
 }
 
-/** Gives how many names were tried. Rejects for one that was taken and should not, or the other way round. */
+/** Returns how many names were tried. Rejects if one was wrongly accepted or wrongly refused. */
 async function tryNames(
   verifier: CertificateVerifier,
   { what, frontDoor: { port }, minVersion, caPath }: Door,
@@ -150,7 +150,7 @@ async function tryNames(
   return expectations.length;
 }
 
-/** A trial that is left out in plain sight where what it needs is not installed. */
+/** A trial that is skipped with a reason if its program is not installed. */
 function optional(programs: readonly string[], trial: Trial): Trial {
   const reason = unlessInstalled(...programs);
   return reason === false
@@ -158,7 +158,7 @@ function optional(programs: readonly string[], trial: Trial): Trial {
     : { name: `${trial.name} (skipped: ${reason})`, run: () => Promise.resolve(0) };
 }
 
-/** The front door of this port stands for both servers: its certificate is of a CA that the other does not trust. */
+/** The Tidegate on this port stands for both servers: its certificate is of a CA that the other does not trust. */
 async function meetJunk(targetPort: number): Promise<number> {
   const relays = [await startJunkRelay(targetPort), await startJunkRelay(targetPort)] as const;
   const [upstream, redis] = relays;
@@ -239,7 +239,7 @@ function scanWithTestssl({ what, frontDoor, caPath }: Door): Trial {
   });
 }
 
-/** As an operator makes one: self-signed, on the curve P-256. */
+/** Creates a certificate as an operator would: self-signed, on the curve P-256. */
 async function createEllipticPair(dir: string): Promise<{ cert: string; key: string }> {
   const [cert, key] = [path.join(dir, 'own.crt'), path.join(dir, 'own.key')];
   const { code, stderr } = await run('openssl', [

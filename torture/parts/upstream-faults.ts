@@ -65,7 +65,7 @@ export const upstreamFaults: Part = {
   },
 };
 
-/** Everything once, as it should be. */
+/** Sends each request once, without faults. */
 async function warmUp({ frontDoor, upstream, exchanges }: UpstreamRig): Promise<void> {
   const lane = createLane(frontDoor, longestMs);
   for (let round = 0; round < 30; round++)

@@ -3,9 +3,9 @@ import { startBystander, type Good } from './bystander.ts';
 import { readHoldings, untilBack } from './leak-check.ts';
 
 /**
- * Has a healthy client at work beside an attack, which must notice nothing of it, and looks at what the front door holds before and after.
+ * Runs a healthy client beside an attack, which must not affect it. Compares Tidegate's sockets and memory before and after.
  * @param keptConnections how many connections to upstream the attack may leave open for the next requests
- * @throws Error when the client noticed something, or more is held than before
+ * @throws Error if the client was affected, or Tidegate holds more than before
  */
 export async function besideHealthyClient<T>(
   frontDoor: Pick<FrontDoor, 'port' | 'ca' | 'pid'>,

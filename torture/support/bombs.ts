@@ -20,7 +20,7 @@ const mib = 1024 ** 2;
 const good: Good = { target: '/v2/healthy/blobs/x', bytes: Buffer.from('ok') };
 /** How many connections to upstream may be kept afterwards. */
 const keptConnections = 8;
-/** How much more memory the front door may ever have had than before; what the bombs hold is many times more. */
+/** How much Tidegate's peak memory may grow; the bombs hold many times more. */
 const allowedGrowthBytes = 160 * mib;
 
 /** Content that grows when it is unpacked, or read: passed on byte for byte, and not kept in memory. */
@@ -218,7 +218,7 @@ export async function stuffCredentials(
       client.leave();
     };
     const working = work();
-    working.catch(() => {}); // it ends with the front door, where something else broke first
+    working.catch(() => {}); // it rejects with Tidegate's end, if something else broke first
     const random = createRandom(seed);
     const attack = async (number: number) => {
       const one = random.fork(number);

@@ -5,7 +5,7 @@ import { password, user } from '../../test/support/front-door.ts';
 import { run, type Finished } from '../../test/support/processes.ts';
 import type { ConnectProxy } from './connect-proxy.ts';
 
-/** Makes a handshake with the front door under a name; true: took its certificate, false: refused it. */
+/** Connects to Tidegate under a name; true: accepted its certificate, false: refused it. */
 type Verify = (target: { name: string; port: number; trusting: boolean }) => Promise<boolean>;
 
 /** One implementation of TLS that is not Tidegate's own. */
@@ -23,7 +23,7 @@ export type VerifierOptions = {
   /** Exists, is empty, and is its own. */
   readonly dir: string;
   readonly caPath: string;
-  /** Makes any name lead to the front door. */
+  /** Resolves any name to Tidegate. */
   readonly proxy: ConnectProxy;
 };
 

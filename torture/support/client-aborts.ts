@@ -31,7 +31,7 @@ async function leave(rig: ClientRig, bytes: Buffer, { at, ending }: Leaving, wha
   client.leave();
 }
 
-/** Leaves in the middle of pushing a manifest: there is no tag of what was not whole. */
+/** Leaves in the middle of pushing a manifest: an incomplete one gets no tag. */
 async function runCutPushes(rig: ClientRig): Promise<number> {
   const { repository, manifest, registry, bystander } = rig;
   const request = (tag: string) =>
@@ -58,7 +58,7 @@ async function runCutPushes(rig: ClientRig): Promise<number> {
   return count;
 }
 
-/** Leaves in the middle of asking for a blob. */
+/** Leaves in the middle of requesting a blob. */
 async function runCutPulls(rig: ClientRig): Promise<number> {
   const bytes = Buffer.from(authorized(`GET ${rig.small.target}`));
   const count = await eachAtOnce(8, leavings(rig, bytes.length), (each) => leave(rig, bytes, each, 'a pull'));
@@ -96,7 +96,7 @@ async function runCutBodies(rig: ClientRig): Promise<number> {
 /** It does not end when the other side does; Node knows this option of net.Socket here too. */
 const halfOpen: ConnectionOptions & { readonly allowHalfOpen: boolean } = { allowHalfOpen: true };
 
-/** Ends its own side when it has asked: the answer comes, whole or cut. */
+/** Closes its side after the request: the answer comes, complete or cut. */
 async function runHalfClosed({ frontDoor, small, bystander, form }: ClientRig): Promise<number> {
   const numbers = Array.from({ length: { quick: 20, ci: 200, long: 2000 }[form] }, (_, i) => i);
   const count = await eachAtOnce(8, numbers, async () => {

@@ -10,13 +10,13 @@ import { startBystander } from './bystander.ts';
 import { eachAtOnce, type ClientRig } from './client-rig.ts';
 import { readHoldings, untilBack, type Holdings } from './leak-check.ts';
 
-/** So many come from one address: fewer than limits.connectionsPerAddress, and than an address has free ports. */
+/** How many come from one address: fewer than limits.connectionsPerAddress and than its free ports. */
 const perAddress = 2000;
 
-/** What an idle connection may hold at most, its TLS session included; it is 20 to 40 KiB. */
+/** The most memory of an idle connection, with its TLS session; it is 20 to 40 KiB. */
 const mostBytesEach = 128 * 1024;
 
-/** Connections that do nothing, with TLS and without, under the default limits of number: everybody else is served as ever. */
+/** Idle connections, with TLS and without, under the default limits: all others are served as before. */
 async function runCrowd(rig: ClientRig): Promise<Measured> {
   const { registry, small, form } = rig;
   const size = { quick: 200, ci: 2000, long: 9990 }[form];

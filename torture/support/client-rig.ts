@@ -23,24 +23,24 @@ export type ClientRig = {
     readonly idleTimeoutMs: number;
   };
   readonly small: Good;
-  /** A blob that no socket's memory holds. */
+  /** A blob larger than any socket buffer. */
   readonly large: Good;
   readonly repository: string;
-  /** A manifest that the registry takes. */
+  /** A manifest that the registry accepts. */
   readonly manifest: Buffer;
 };
 
 export const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 
-/** The front door's limits of time, short; where there is time, so long that a busy machine does not reach them by itself. */
+/** Tidegate's timeouts: short, but in the longer forms long enough for a busy machine. */
 export const limitsOf = (form: Form): ClientRig['limits'] =>
   form === 'quick'
     ? { handshakeTimeoutMs: 4000, headerTimeoutMs: 3000, idleTimeoutMs: 2000 }
     : { handshakeTimeoutMs: 8000, headerTimeoutMs: 6000, idleTimeoutMs: 5000 };
-/** What is not over by then hangs; the machine may be busy. */
+/** The time after which a case hangs; the machine may be busy. */
 export const longestMs = 20_000;
 
-/** Sends these bytes on a TCP connection of their own, then ends as told, and gives what comes back until the connection is gone. */
+/** Sends these bytes on a new TCP connection, ends it as told, and returns what comes back until it is closed. */
 export async function sendInClear(
   port: number,
   pieces: readonly (string | Buffer)[],
@@ -63,7 +63,7 @@ export async function sendInClear(
   return received;
 }
 
-/** A client that can leave by a reset. */
+/** A client that can close its connection with a reset. */
 export async function connectResettable(
   frontDoor: FrontDoor,
 ): Promise<RawClient & { reset(): void; readonly tcp: Socket }> {
@@ -74,7 +74,7 @@ export async function connectResettable(
   return { ...client, tcp, reset: () => void tcp.resetAndDestroy() };
 }
 
-/** Works through cases, so many at a time; gives how many there were. */
+/** Runs cases, so many at a time; returns how many there were. */
 export async function eachAtOnce<Case>(
   atOnce: number,
   cases: Iterable<Case>,

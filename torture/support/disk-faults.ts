@@ -13,19 +13,19 @@ export type DiskFaultsPlace = {
   readonly form: Form;
   readonly frontDoor: FrontDoor;
   readonly bystander: Bystander;
-  /** Where the front door's log of requests is; null where none can be had. */
+  /** The path of Tidegate's access log; null without one. */
   readonly logDisk: SmallDisk | null;
 };
 
-/** Runs the program itself where no file may grow beyond what there is room for. */
+/** Runs the program where the disk or a limit leaves files no room to grow. */
 type Cramped = {
   readonly folder: string;
   tidegate(args: readonly string[], input?: string): Promise<Finished>;
-  /** Takes what was in the way away. */
+  /** Makes room again. */
   relax(): Promise<void>;
 };
 
-/** All files of a folder by name; none where there is no folder. */
+/** Reads all files of a folder by name; none without the folder. */
 async function readFolder(folder: string): Promise<Map<string, string>> {
   const names = await readdir(folder).catch(() => []);
   const contents = await Promise.all(names.map((name) => readFile(path.join(folder, name), 'latin1')));
@@ -48,13 +48,13 @@ const users = Array.from(
   (_, i) => `user${i}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`,
 ).join('');
 
-/** What is tried where there is no room, on files that are made before. */
+/** A command to run without room, on files that exist before. */
 type Attempt = {
   readonly name: string;
   prepare(folder: string): Promise<void>;
-  /** The words after the program's name, which write into the folder. */
+  /** Its arguments: it writes into the folder. */
   readonly args: (folder: string) => readonly string[];
-  /** Whether all that it was to write is there, whole. */
+  /** Whether all that it should write is there, complete. */
   readonly isDone: (files: ReadonlyMap<string, string>) => boolean;
 };
 
@@ -102,7 +102,7 @@ const attempts: readonly Attempt[] = [
 const chooseAttempts = (form: Form, how: 'disk' | 'limit'): readonly Attempt[] =>
   form === 'quick' ? attempts.filter((_, i) => (i % 2 === 0) === (how === 'disk')) : attempts;
 
-/** It must fail in a sentence, or have the whole work done; what was there before must be there whole after a failure. */
+/** It must fail with a sentence, or finish its work. After a failure, the old files must be complete. */
 async function tryWithoutRoom(
   { name, args, isDone }: Attempt,
   cramped: Cramped,
@@ -131,7 +131,7 @@ async function tryWithoutRoom(
   return failed.code !== 0;
 }
 
-/** How many pages are left, at each of which something else fails; on the way all of a command's writes. */
+/** How many pages are left: at each number another write of a command fails. */
 const pagesLeft: Readonly<Record<Form, readonly number[]>> = {
   quick: [1],
   ci: [0, 1, 2, 3, 4, 5],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Rule } from './grammar.ts';
 import { createRandom } from './random.ts';
 
-/** A parser with what must hold for every input. */
+/** A parser, and what must hold for every input. */
 export type FuzzTarget = {
   readonly name: string;
   readonly inputs: Rule;
@@ -12,7 +12,7 @@ export type FuzzTarget = {
   readonly perSecond: number;
 };
 
-/** An input that broke something, as small as it could be made. */
+/** An input that broke something, minimized. */
 export type Broken = {
   readonly target: string;
   readonly seed: number;
@@ -33,7 +33,7 @@ export function fuzz(target: FuzzTarget, seed: number, from: number, to: number)
   return null;
 }
 
-/** In words, what an input breaks; null: nothing. */
+/** Describes what an input breaks; null: nothing. */
 export function attempt(target: FuzzTarget, input: string): string | null {
   try {
     target.check(input);
@@ -44,7 +44,7 @@ export function attempt(target: FuzzTarget, input: string): string | null {
   }
 }
 
-/** Takes out what is not needed to break it, in ever smaller pieces. */
+/** Minimizes an input: removes what is not needed to break it, in ever smaller pieces. */
 function shrink(target: FuzzTarget, input: string): string {
   let smallest = input;
   for (let size = Math.ceil(input.length / 2); size >= 1; size = Math.floor(size / 2)) {

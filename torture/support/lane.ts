@@ -5,7 +5,7 @@ import { within } from './within.ts';
 
 /** What a client saw of an answer. */
 export type Seen = {
-  /** `answer`: whole, upstream's; `error`: whole, the front door's own; `cut`: the connection ended before the answer did. */
+  /** `answer`: whole, upstream's; `error`: whole, Tidegate's own; `cut`: the connection ended before the answer did. */
   readonly kind: 'answer' | 'error' | 'cut';
   /** 0: there was no head. */
   readonly status: number;
@@ -23,7 +23,7 @@ export type Lane = {
   leave(): void;
 };
 
-/** An error of the front door's own has its request id. */
+/** An error of Tidegate's own has its request id. */
 const isOwn = (body: Buffer) => /"detail":"request id \w+"/.test(body.toString());
 
 /** @param longestMs after which an answer hangs */

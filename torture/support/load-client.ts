@@ -23,7 +23,7 @@ export type LoadRequest = {
   readonly hashOnly?: boolean;
 };
 
-/** A client that keeps its connections, as light as can be: the processors are for the front door. */
+/** A client that keeps its connections, as light as can be: the processors are for Tidegate. */
 export type LoadClient = {
   /** Rejects when the connection broke. */
   ask(asked: LoadRequest): Promise<LoadAnswer>;

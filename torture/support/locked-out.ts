@@ -5,7 +5,7 @@ import { head } from '../../test/support/http-message.ts';
 import { clientHost, connectClient, type Response } from '../../test/support/raw-client.ts';
 import { basicOf } from '../../test/support/tokens.ts';
 
-/** A user who has not been here before; bcrypt of "x" at cost 4. */
+/** A user who has never logged in; bcrypt of "x" at cost 4. */
 export const newcomer = 'nina';
 export const newcomerLine = `${newcomer}:$2b$04$FuEylWli37OTeB820a9yzuk/GjIj0fJW8WMBLcku14bwBoidUGjK2\n`;
 const right = 'x';
@@ -24,7 +24,7 @@ const viaHeader =
   (path: string): Way =>
   (name, password) =>
     head(`GET ${path} HTTP/1.1`, `Host: ${clientHost}`, basicOf(name, password));
-/** Every place that takes a password. */
+/** All endpoints that accept a password. */
 const ways: readonly Way[] = [viaHeader('/v2/app/blobs/x'), viaHeader('/token'), viaForm];
 
 async function send(frontDoor: FrontDoor, localAddress: string, request: string): Promise<Response> {
@@ -81,7 +81,7 @@ export async function tryLockedOut(frontDoor: FrontDoor): Promise<number> {
   return tried;
 }
 
-/** An answer and its line in the log, without what no two of them share. */
+/** An answer and its log line, without what differs in every request. */
 async function describe(frontDoor: FrontDoor, { head: text, body }: Response): Promise<unknown> {
   const id = /"detail":"request id (\w+)"/.exec(body.toString())?.[1] ?? '';
   const line = await frontDoor.logged((each) => each['requestId'] === id && 'status' in each);

@@ -15,7 +15,7 @@ export type MortalRegistry = {
   remove(): Promise<void>;
 };
 
-/** Gives one that runs. */
+/** Starts one. */
 export async function startMortalRegistry(): Promise<MortalRegistry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const configPath = path.join(dir, 'config.yml');
@@ -39,7 +39,7 @@ export async function startMortalRegistry(): Promise<MortalRegistry> {
     const started = spawn('docker-registry', ['serve', configPath], { stdio: 'ignore' });
     child = started;
     await until('docker-registry listens', () => {
-      // Else who took the port meanwhile would be taken for it.
+      // Otherwise another program on the port would pass for it.
       if (started.exitCode !== null) throw new Error(`docker-registry ended with ${started.exitCode}`);
       return accepts();
     });

@@ -14,7 +14,7 @@ import { createRandom } from './random.ts';
 import { mountForm, registryMethod, registryPath, registryQuery, uploadStart } from './registry-targets.ts';
 import { markOf, startTellingRegistry, type Resolution, type TellingRegistry } from './telling-registry.ts';
 
-/** Asks a real registry through the front door, and compares what both took the requests for. */
+/** Sends requests through Tidegate to a real registry, and compares how both read them. */
 export type ConfusionRig = {
   /** Gives the differences, in words, how many requests the registry resolved to a repository, and how many had it look into another one. */
   compare(
@@ -28,21 +28,21 @@ type Asked = {
   readonly method: string;
   readonly raw: string;
   readonly mark: string;
-  /** Null: to be refused. */
+  /** Null: it must be refused. */
   readonly target: CanonicalTarget | null;
-  /** Whether it goes to the front door with the policy. */
+  /** Whether it goes to Tidegate with the policy. */
   readonly isRuled: boolean;
   /** A body with its type, for a form. */
   readonly form: { readonly type: string; readonly body: string } | null;
 };
 
 const clientsAtOnce = 8;
-/** What is refused costs its connection, and is only shown not to be forwarded. */
+/** A refused request closes its connection; the trial only checks that it is not forwarded. */
 const refusedOnceIn = 20;
-/** What somebody beside asks for. */
+/** The request of a bystander. */
 const versionCheck = { target: '/v2/', bytes: Buffer.from('{}') };
 const openPaths = new Set(['/_ping', '/v1/_ping']);
-/** Nobody may do anything there, and a blob is there to be had. */
+/** A repository with a blob, where nobody may do anything. */
 const secret = 'secret';
 const policy = `
 policy:
@@ -87,7 +87,7 @@ export async function openConfusionRig(): Promise<ConfusionRig> {
   }
 }
 
-/** Puts the blob of a mount into the secret repository, past the front door. */
+/** Puts the blob of a mount straight into the secret repository, bypassing Tidegate. */
 async function storeSecret(url: string): Promise<void> {
   const { headers } = await fetch(`${url}/v2/${secret}/app/blobs/uploads/`, { method: 'POST' });
   const { status } = await fetch(`${headers.get('location') ?? ''}&digest=${mountForm.digest}`, {
@@ -188,7 +188,7 @@ function parse(raw: string): CanonicalTarget | null {
   }
 }
 
-/** In words, where what is decided here is about something else than what the registry did. */
+/** Describes where Tidegate decided about something other than what the registry did. */
 function findDifference(method: string, target: CanonicalTarget, registry: Resolution): string | null {
   const operation = parseOperation(method, target, openPaths);
   const here = `here it is ${JSON.stringify(operation)}`;
@@ -215,7 +215,7 @@ function findDifference(method: string, target: CanonicalTarget, registry: Resol
 
 const wholeDigest = /^sha256:[0-9a-f]{64}$/;
 
-/** In words, what the registry did that the policy was not asked for. */
+/** Describes what the registry did without a decision of the policy. */
 function findTrespass(method: string, target: CanonicalTarget, registry: Resolution): string | null {
   const access = accessOf(parseOperation(method, target, openPaths));
   if (access === null) return 'the policy takes it for nothing, and it was forwarded';
@@ -230,7 +230,7 @@ function findTrespass(method: string, target: CanonicalTarget, registry: Resolut
   return hidden.length > 0 ? `it looked into ${hidden.join(', ')}` : null;
 }
 
-/** What the specification says that a method does. */
+/** The effect of a method by the specification. */
 function actionOf(method: string, { upload }: Resolution): string {
   if (upload !== null) return 'push';
   if (method === 'GET' || method === 'HEAD') return 'pull';

@@ -91,7 +91,7 @@ export async function recordExchanges(registry: Registry): Promise<readonly Reco
   const cached = await record('GET of a manifest, cached', 'GET', 'manifests/latest', accept);
   return [
     cached,
-    { ...cached, name: 'HEAD of a manifest, cached', method: 'HEAD' }, // the front door asks with GET for everyone
+    { ...cached, name: 'HEAD of a manifest, cached', method: 'HEAD' }, // Tidegate asks with GET for everyone
     await record('GET of a manifest, not cached', 'GET', 'manifests/latest', [...accept, 'Cookie: a=b']),
     await record('GET of a blob', 'GET', blob),
     await record('HEAD of a manifest, not cached', 'HEAD', 'manifests/latest', [...accept, 'Cookie: a=b']),

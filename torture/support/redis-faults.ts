@@ -11,15 +11,15 @@ export type RedisFaultsPlace = {
   readonly form: Form;
   readonly frontDoor: FrontDoor;
   readonly redis: RedisServer;
-  /** Between the front door and Redis. */
+  /** The relay between Tidegate and Redis. */
   readonly impostor: RedisImpostor;
   readonly bystander: Bystander;
-  /** A repository, and a manifest for it without its last brace, to which anything may be added. */
+  /** A repository, and a manifest for it without the last brace, to extend with anything. */
   readonly repository: string;
   readonly manifest: (note: string) => string;
 };
 
-/** How long each kind of nonsense is spoken, once all workers have heard of it, in milliseconds. */
+/** How long to send each kind of nonsense after all workers have received some, in milliseconds. */
 const holdMs: Readonly<Record<Form, number>> = { quick: 60, ci: 1500, long: 5000 };
 
 export function createRedisFaults(place: RedisFaultsPlace): Trial[] {
@@ -45,11 +45,11 @@ export function createRedisFaults(place: RedisFaultsPlace): Trial[] {
     );
     return caches.join();
   };
-  /** Until it is used again, by whoever answers. */
+  /** Waits until any worker uses it again. */
   const untilHit = async (tag: string, digest: string) =>
     until('the cache is used again', async () => (await pull(tag, digest)) === 'HIT,HIT', 30_000);
   const saidLost = () => frontDoor.log.filter(({ msg }) => msg.startsWith('Redis cannot be used')).length;
-  /** Each process may say it once, and once more when it was back in between. */
+  /** Each process may log it once, and again if Redis was back in between. */
   const assertNoFlood = (before: number, times = 1) => {
     const said = saidLost() - before;
     if (said > 4 * times) throw new Error(`the log says ${said} times that Redis is lost`);
@@ -116,7 +116,7 @@ export function createRedisFaults(place: RedisFaultsPlace): Trial[] {
       const all = await redis.admin.keys('tidegate:*');
       for (const key of all) {
         const type = await redis.admin.type(key);
-        // At once, or the front door could come in between.
+        // At once, or Tidegate could come in between.
         const replacing = redis.admin.multi().del(key);
         await (type === 'string' ? replacing.lpush(key, 'x') : replacing.set(key, 'x')).exec();
       }

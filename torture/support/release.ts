@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { root, run } from '../../test/support/processes.ts';
 
-/** A release that was made from a copy of this checkout, in which somebody had been at work. */
+/** A release made from a copy of this checkout with someone's private files in it. */
 export type Release = {
   readonly dir: string;
   readonly tarballPath: string;

@@ -21,7 +21,7 @@ import {
   type StrictReading,
 } from './strict-http.ts';
 
-/** A front door before an upstream that reads strictly, and victims who use the same connections of upstream as the attackers. */
+/** A Tidegate before an upstream that reads strictly, and victims who use the same connections of upstream as the attackers. */
 export type SmugglingRig = {
   /** Gives what went wrong with each of these cases, in words. */
   attack(cases: Iterable<SmugglingCase>): Promise<{ count: number; faults: string[] }>;

@@ -9,7 +9,7 @@ import { createTagOracle } from './tag-oracle.ts';
 import { createTally, type Tally } from './tally.ts';
 
 export type SoakLoad = {
-  /** Does all that clients do until `meanwhile` has come to its end, and waits for the last answers. */
+  /** Does all that clients do until `meanwhile` settles, then waits for the last answers. */
   run(meanwhile: () => Promise<void>): Promise<void>;
   readonly operations: Tally;
   /** How many reads were compared with the writes before them, and how many came out of the cache. */
@@ -29,7 +29,7 @@ export type SoakLoadOptions = {
   readonly judge: Judge;
 };
 
-/** Repositories that are used for a while, and then given up: so neither the disk nor what is known of them grows. */
+/** Repositories that are used for a while and then dropped, so that neither the disk nor the model grows. */
 type Generation = {
   readonly id: string;
   readonly versions: Map<string, number>;
@@ -333,7 +333,7 @@ export function createSoakLoad(options: SoakLoadOptions): SoakLoad {
     stranger.close();
   };
 
-  /** What the policy denies is denied, whatever is cached, and whatever is being reloaded. */
+  /** The policy's denials hold, whatever is cached or being reloaded. */
   const trespass = async (client: LoadClient, g: Generation): Promise<void> => {
     operations.count('forbidden requests');
     const repository = inGeneration(pick(places) ?? '', g);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { run } from '../../test/support/processes.ts';
 
-/** What a front door is scanned as: a name of its certificate, which resolves to loopback. */
+/** What a Tidegate is scanned as: a name of its certificate, which resolves to loopback. */
 export type ScanTarget = { readonly port: number; readonly caPath: string };
 
 /** What sslscan saw, as the attributes of its XML's elements. */

@@ -1,11 +1,11 @@
-/** What tokens may be for, in as few words as it can be said, and with nothing of the program's own. */
+/** A minimal model of what tokens allow, without the program's code. */
 export type Rights = ReadonlySet<string>;
 
 export type Need = { readonly repository: string; readonly action: string };
 
 const rights = (...actions: string[]): Rights => new Set(actions);
 
-/** The rules of the front door that tokens are tried on; {@link rightsOf} says the same. */
+/** The rules of Tidegate that tokens are tried on; {@link rightsOf} says the same. */
 export const rules = `
 policy:
   - { who: [anonymous, authenticated], repositories: ["closed/**"], actions: [] }
@@ -15,7 +15,7 @@ policy:
   - { who: [authenticated], repositories: ["home/\${user}/**"], actions: [pull, push, delete] }
   - { who: [anonymous, authenticated], repositories: ["public/**"], actions: [pull] }
 `;
-/** Repositories of which each user may do something else. */
+/** Repositories with different rights for each user. */
 export const repositories = [
   'public/app',
   'team/app',

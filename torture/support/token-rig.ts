@@ -54,7 +54,7 @@ export type Bearer = {
 export const mayDo = ({ who, words }: Bearer, { repository, action }: Need): boolean =>
   rightsOf(who, repository).has(action) && (words === null || words.has(`${repository}:${action}`));
 
-/** Whether a token was taken for none; a good one is refused with 401, too, for what it is not for. */
+/** Whether a token was treated as invalid; a valid one also gets 401 for what it does not allow. */
 const isRefusal = (response: Response): boolean =>
   [400, 431].includes(response.status) ||
   (response.status === 401 && !values(response, 'www-authenticate').join().includes('insufficient_scope'));
@@ -148,7 +148,7 @@ export async function openTokenRig() {
         return bearer !== null || isRefusal(response) ? null : `was answered ${status}, as if it were good`;
       return `was answered ${status}, upstream got ${arrived ?? 'nothing'}, and ${bearer === null ? 'it was to be refused' : `this is ${bearer.who ?? 'nobody'} who may${isAllowed ? '' : ' not'}`}`;
     },
-    /** In words, what came to light besides. */
+    /** Describes what else was found. */
     close: async (): Promise<string[]> => {
       for (const client of idle) client.leave();
       await frontDoor.stop();

@@ -21,7 +21,7 @@ const wire = (lines: readonly string[], body: string | Buffer = '') => [
 ];
 const endings = ['FIN', 'RST', 'stay'] as const;
 
-/** Provisional answers before the real one: none of them is passed on, and the real one is whole. */
+/** Interim answers before the final one: none is forwarded, and the final one is complete. */
 function* provisionalCases(rig: UpstreamRig): Generator<Case> {
   const kinds: readonly (readonly [string, string])[] = [
     ['100', headOf('HTTP/1.1 100 Continue')],
@@ -199,7 +199,7 @@ function* oddCases(rig: UpstreamRig): Generator<Case> {
       }
 }
 
-/** Upstream hangs, at many a byte. */
+/** Upstream hangs after various numbers of bytes. */
 function* silences(rig: UpstreamRig, exchange: RecordedExchange): Generator<Case> {
   const { form, random } = rig;
   const { head, body, method } = exchange;
@@ -220,7 +220,7 @@ function* silences(rig: UpstreamRig, exchange: RecordedExchange): Generator<Case
     };
 }
 
-/** Answers that are no HTTP, odd HTTP, or none. */
+/** Answers that are not HTTP, odd HTTP, or missing. */
 export function upstreamBabble(rig: UpstreamRig): Trial[] {
   const garbage = { quick: 150, ci: 5_000, long: 60_000 }[rig.form];
   return [

@@ -21,7 +21,7 @@ import {
 const endings = ['FIN', 'RST'] as const;
 type Cut = { readonly at: number; readonly ending: 'FIN' | 'RST' };
 
-/** Each place in so many bytes; every byte but in the quick form, which takes other places with another seed. */
+/** The places to cut: every byte; in the quick form a sample that depends on the seed. */
 function* cuts({ form, random }: UpstreamRig, headBytes: number, allBytes: number): Generator<Cut> {
   for (const ending of endings) {
     const phase = random.below(170);
@@ -33,7 +33,7 @@ function* cuts({ form, random }: UpstreamRig, headBytes: number, allBytes: numbe
   }
 }
 
-/** What a client may see of an answer that is cut there. */
+/** What a client may see of an answer that was cut there. */
 function isRightCut(seen: Seen, { at, ending }: Cut, exchange: RecordedExchange): boolean {
   const { head, body, method } = exchange;
   if (at < head.length) return isBadGateway(seen);
@@ -56,7 +56,7 @@ function* cutCases(rig: UpstreamRig, exchange: RecordedExchange): Generator<Case
     };
 }
 
-/** The same body in chunks of several sizes, with a trailer. */
+/** Encodes the body in chunks of several sizes, with a trailer. */
 function inChunks(exchange: RecordedExchange): { head: Buffer; wire: Buffer } {
   const { head, body } = exchange;
   const pieces: Buffer[] = [];
@@ -89,7 +89,7 @@ function* chunkCases(rig: UpstreamRig, exchange: RecordedExchange): Generator<Ca
     };
 }
 
-/** A body of that many bytes goes past the parser; see `direct-body.ts`. */
+/** A body of that size bypasses the parser; see `direct-body.ts`. */
 const largeBytes = 1024 * 1024 + 4321;
 
 function* largeCases({ form, random }: UpstreamRig, exchange: RecordedExchange): Generator<Case> {
@@ -113,7 +113,7 @@ function* largeCases({ form, random }: UpstreamRig, exchange: RecordedExchange):
       };
 }
 
-/** Upstream's HEAD fails where the blob lies in the folder: then its GET decides, and the answer is whole or none. */
+/** Upstream's HEAD fails for a blob in the folder: then its GET decides, and the answer is complete or none. */
 async function runStored(rig: UpstreamRig, times: AnswerTimes): Promise<number> {
   const { stored, upstream, frontDoor } = rig;
   const { repository, digest, bytes } = stored;

@@ -128,7 +128,7 @@ export function upstreamRestarts({ form, bystander }: UpstreamRig): Trial {
   const rounds = { quick: 1, ci: 6, long: 20 }[form];
   return {
     name: 'a real registry restarts in the middle of ten transfers: each is cut or 502, and then all are whole',
-    // It is another front door, and what is sent keeps this process busy.
+    // It is another Tidegate, and what is sent keeps this process busy.
     run: () => bystander.aside(() => runRestarts(rounds)),
   };
 }

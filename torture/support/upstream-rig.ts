@@ -9,7 +9,7 @@ import { inLanes, type Lane, type Seen } from './lane.ts';
 import type { Random } from './random.ts';
 import type { RecordedExchange } from './recorded-exchanges.ts';
 
-/** What the trials of upstream's faults share. */
+/** The rig of the trials of upstream's faults. */
 export type UpstreamRig = {
   readonly form: Form;
   readonly random: Random;
@@ -17,16 +17,16 @@ export type UpstreamRig = {
   readonly upstream: FaultyUpstream;
   readonly bystander: Bystander;
   readonly exchanges: readonly RecordedExchange[];
-  /** A blob in the folder that the front door reads. */
+  /** A blob in the folder that Tidegate reads. */
   readonly stored: { readonly repository: string; readonly digest: string; readonly bytes: Buffer };
 };
 
-/** `upstream.readTimeout` of the front door. */
+/** `upstream.readTimeout` of Tidegate. */
 export const readTimeoutMs = 2000;
-/** An answer that is not there by then hangs. On a quiet machine all of them are there after the timeout and a few milliseconds. */
+/** The time after which an answer hangs. On a quiet machine all arrive a few milliseconds after the timeout. */
 export const longestMs = 20_000;
 
-/** A trial that tells what clients saw and after what time: at once, where upstream is not silent. */
+/** A trial that reports what clients saw and when: at once, unless upstream is silent. */
 export const timed = (name: string, run: (times: AnswerTimes) => Promise<number>): Trial => ({
   name,
   run: () => measureAnswers(name, readTimeoutMs / 2, run),
@@ -39,26 +39,26 @@ export function requestOf(exchange: RecordedExchange, id: number): (string | Buf
   return [authorized(`${method} /v2/case-${id}/${target}`, ...lines, ...length), requestBody];
 }
 
-/** Whether an answer is the one that was recorded, whole. */
+/** Whether an answer is the recorded one, complete. */
 export const isRecorded = (seen: Seen, { method, status, body }: RecordedExchange): boolean =>
   seen.kind === 'answer' &&
   seen.status === status &&
   (method === 'HEAD' ? seen.body.length === 0 : seen.body.equals(body));
 
-/** Whether a part of an answer is from the recorded one's beginning. */
+/** Whether a partial answer is the beginning of the recorded one. */
 export const isPartOf = (seen: Seen, { status, body }: RecordedExchange): boolean =>
   seen.kind === 'cut' &&
   (seen.status === 0 || seen.status === status) &&
   seen.body.equals(body.subarray(0, seen.body.length));
 
-/** Whether it is the error that says that upstream broke. */
+/** Whether it is the error for a broken upstream. */
 export const isBadGateway = (seen: Seen): boolean => seen.kind === 'error' && seen.status === 502;
 
-/** What was seen, in words for who has to repeat it. */
+/** Describes what a client saw, so that it can be repeated. */
 export const describe = ({ kind, status, body }: Seen): string =>
   `${kind} ${status} with ${body.length} bytes: ${JSON.stringify(body.toString('latin1', 0, 120))}`;
 
-/** The same in short, without what differs from case to case. */
+/** The same in short, without what differs between cases. */
 export const summarize = ({ kind, status }: Pick<Seen, 'kind' | 'status'>): string =>
   kind === 'cut' ? 'a cut' : `${kind === 'error' ? 'our' : "upstream's"} ${status}`;
 

@@ -19,7 +19,7 @@ import { within } from './within.ts';
 const uploadBytes = 3 * 1024 * 1024;
 const piece = Buffer.alloc(64 * 1024, 'upload ');
 
-/** What upstream does after it has read so many bytes of an upload. */
+/** Upstream's behaviour after so many bytes of an upload. */
 type Early = {
   readonly afterBytes: number;
   /** 0: it does not answer. */
@@ -35,7 +35,7 @@ function* earlies(form: Form): Generator<Early> {
         for (const isChunked of [false, true]) yield { afterBytes, status, ending, isChunked };
 }
 
-/** Sends a body as fast as it is taken, until all is sent or the connection is gone. */
+/** Sends a body as fast as it is read, until all is sent or the connection is closed. */
 async function sendUpload({ socket }: RawClient, isChunked: boolean): Promise<void> {
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   const head = `${piece.length.toString(16)}\r\n`;
@@ -49,7 +49,7 @@ async function sendUpload({ socket }: RawClient, isChunked: boolean): Promise<vo
   if (isChunked && !socket.destroyed) socket.write('0\r\n\r\n');
 }
 
-/** The client goes on sending, as most do, and must be able to read what upstream said. */
+/** The client goes on sending, as most do, and must be able to read upstream's answer. */
 async function runEarly(rig: UpstreamRig, times: AnswerTimes): Promise<number> {
   const { upstream, frontDoor, bystander } = rig;
   const target = 'blobs/uploads/1';
@@ -98,7 +98,7 @@ async function runEarly(rig: UpstreamRig, times: AnswerTimes): Promise<number> {
   return count;
 }
 
-/** Upstream listens no more, and then again. */
+/** Upstream stops listening, then listens again. */
 async function runRefusals(rig: UpstreamRig): Promise<number> {
   const { upstream, frontDoor, exchanges, bystander } = rig;
   // What is kept open would still be used for a GET.
@@ -134,7 +134,7 @@ async function runRefusals(rig: UpstreamRig): Promise<number> {
   return 2 * rounds * writes.length;
 }
 
-/** What upstream does while a body is sent to it, or before. */
+/** Upstream's faults before and while a body is sent to it. */
 export function upstreamUploads(rig: UpstreamRig): Trial[] {
   return [
     timed('answers before the upload ends, and ends of all kinds: what upstream said can be read', (times) =>

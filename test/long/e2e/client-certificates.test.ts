@@ -18,7 +18,7 @@ import { createImage, type Image } from '../../support/image.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 
-/** A registry behind a front door that demands certificates, and two of them: one of its CA and one of another. */
+/** A registry behind a Tidegate that demands certificates, and two of them: one of its CA and one of another. */
 type Place = {
   registry: Registry;
   frontDoor: FrontDoor;

@@ -65,7 +65,7 @@ describe('large bodies', { skip }, () => {
       blobs.uploadChunked(chunksOf(body), digest),
     );
     assert.deepEqual(statuses, [202, 201]);
-    // Nobody reads this one while the other comes down: what the front door took for it would show in its memory.
+    // Nobody reads this one while the other comes down: what Tidegate took for it would show in its memory.
     const asleep = await blobs.openDownload(digest);
     const awake = await timed(t, 'GET', bodyBytes, () => download(digest));
     assert.deepEqual(awake, { bytes: bodyBytes, digest });

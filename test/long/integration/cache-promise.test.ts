@@ -23,10 +23,10 @@ const timeout = 60_000 + 20_000 * seconds;
 
 const manyWorkers = ['workers=3', 'cache.tagTtl=1h'];
 
-/** Two front doors over one Redis and one registry, with something in between that can be slow. */
+/** Two instances with one Redis and one registry, and relays in between that can be slow. */
 type Stage = {
   readonly redis: RedisServer;
-  /** One for each front door. */
+  /** One for each instance. */
   readonly toRedis: readonly CacheRelay[];
   /** One for both: what comes from one upstream.url is shared. */
   readonly toUpstream: CacheRelay;
@@ -79,7 +79,7 @@ async function openStage(options: {
 
 const upTo = (longestMs: number) => pause(Math.random() * longestMs);
 
-/** Until every front door that said that it cannot use Redis has said that it does again, and some time with it. */
+/** Waits until every instance that logged that it cannot use Redis logs that it does again, and a little longer. */
 async function untilInUse({ frontDoors }: Stage): Promise<void> {
   const said = ({ log }: FrontDoor, words: string) => log.filter(({ msg }) => msg.includes(words)).length;
   await until(

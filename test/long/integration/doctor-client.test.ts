@@ -48,7 +48,7 @@ describe(
     });
 
     const certs = () => path.join(frontDoor.dir, 'certs');
-    /** nginx before the front door, with the front door's own certificate unless another is given. */
+    /** nginx before Tidegate, with Tidegate's own certificate unless another is given. */
     const askThroughNginx = async ({
       directives = transparent,
       certDir = certs(),
@@ -314,7 +314,7 @@ describe(
       assert.ok(find('challenge.docker').what.length < 250);
     });
 
-    /** Signed by the front door's CA. */
+    /** Signed by Tidegate's CA. */
     async function makeClientCertificate(): Promise<{ certPath: string; keyPath: string }> {
       const certPath = path.join(folder, 'client.crt');
       const keyPath = path.join(folder, 'client.key');

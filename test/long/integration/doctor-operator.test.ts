@@ -58,7 +58,7 @@ describe(
     });
 
     const keyPath = () => path.join(frontDoor.dir, 'certs/server.key');
-    /** The settings of the front door that runs, with the port that it has found. */
+    /** The settings of the running Tidegate, with the port that it listens on. */
     const settings = () => [
       ...quietSettings,
       'listen.host=127.0.0.1',

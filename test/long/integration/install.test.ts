@@ -291,7 +291,7 @@ describe('deploy/install.sh', { skip }, () => {
     const log = await machine.run('cat', ['/run/units/tidegate.log']);
     assert.doesNotMatch(log.stdout, /Redis cannot be used/);
     assert.match(log.stdout, /"route":"blob"[^\n]*"source":"storage"/);
-    // Past the front door there is a password as well, or the address of this machine alone.
+    // Past Tidegate there is a password as well, or the address of this machine alone.
     const redis = await machine.run('redis-cli', ['-p', '6390', 'keys', '*']);
     assert.match(redis.stdout, /NOAUTH/);
     const sockets = await machine.run('ss', ['-ltnH']);

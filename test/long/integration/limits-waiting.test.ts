@@ -69,7 +69,7 @@ describe('what requests of a user that wait make the process hold', { timeout: 3
   ] as const) {
     test(`limits.waitingBytes: ${what}, those on which the most waits are closed`, () =>
       withFrontDoor(['limits.waitingBytes=4MiB'], async (frontDoor) => {
-        // Who waits as clients do stays, be it with the front door or behind one more request.
+        // Who waits as clients do stays, be it with Tidegate or behind one more request.
         const honest = await connectClient(frontDoor);
         honest.send(held + authorized('GET /v2/app/blobs/x'));
         await until('it waits for upstream', () => waiting.length > 0);

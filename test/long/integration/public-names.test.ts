@@ -25,7 +25,7 @@ policy:
   - { who: [authenticated], repositories: ["**"], actions: [pull, push] }
 `;
 const trusting = ['listen.trustedProxies=127.0.0.1'];
-/** What the proxy writes as Host: where it reaches the front door, and no client ever does. */
+/** What the proxy writes as Host: where it reaches Tidegate, and no client ever does. */
 const inner = 'Host: 10.0.0.5:8443';
 const uploads = '/v2/team/app/blobs/uploads/';
 
@@ -285,7 +285,7 @@ describe(
   },
 );
 
-/** A real HAProxy that terminates TLS on a loopback port, speaks TLS again to the front door, and says there what `fields` do; gives its end. */
+/** A real HAProxy that terminates TLS on a loopback port, speaks TLS again to Tidegate, and says there what `fields` do; gives its end. */
 async function startHaproxy(
   door: FrontDoor,
   { port, fields }: { port: number; fields: readonly string[] },

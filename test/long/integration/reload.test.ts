@@ -81,7 +81,7 @@ async function beginHandshake(
   // Not events.once, which rejects on 'error'.
   const received = new Promise<string>((resolve) => socket.on('close', () => resolve(text)));
   const secure = new Promise<void>((resolve) => socket.on('secureConnect', resolve));
-  await delay(200); // until the front door has answered the hello
+  await delay(200); // until Tidegate has answered the hello
   return {
     socket,
     received,

@@ -70,7 +70,7 @@ describe('a blob on its way from the files', { timeout: 240_000 }, () => {
     }
     return `sha256:${hash.digest('hex')}`;
   };
-  /** Resolves when the front door has no file of the storage open; the test's time limit is the limit. */
+  /** Resolves when Tidegate has no file of the storage open; the test's time limit is the limit. */
   const allClosed = async () => {
     while ((await countOpenFiles(frontDoor.pid, root)) > 0) await pause(10);
   };

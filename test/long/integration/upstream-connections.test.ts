@@ -113,7 +113,7 @@ describe('connections to upstream', { timeout: 60_000 }, () => {
         const before = await countSockets(frontDoor.pid);
         for (let i = 0; i < times; i++) await leave();
         await upstream.idle();
-        await roundTrip(); // behind it, the front door has handled every close
+        await roundTrip(); // behind it, Tidegate has handled every close
         assert.ok((await countSockets(frontDoor.pid)) <= before + 2);
       });
     }
