@@ -4,7 +4,7 @@ import path from 'node:path';
 import { run } from '../src/quickstart/step.mjs';
 
 /**
- * Users who all have one password, in the form that each front door reads.
+ * Creates users with one password, in the format of each proxy.
  * @param {string} dir a folder of their own
  * @param {{ count: number, bcryptCost: number }} options
  * @returns {Promise<Credentials>}
@@ -34,7 +34,7 @@ export async function createCredentials(dir, { count, bcryptCost }) {
     htpasswd: write('htpasswd', [], (name) => `${name}:${hash}`),
     plainHtpasswd: write('htpasswd-plain', [], (name) => `${name}:{PLAIN}${password}`),
     caddyUsers: write('caddy-users', [], (name) => `${name} ${base64(hash)}`),
-    // HAProxy reads no htpasswd file, but its crypt() knows the same bcrypt hashes.
+    // HAProxy reads no htpasswd file, but its crypt() accepts the same bcrypt hashes.
     haproxyUsers: write('haproxy-users.cfg', ['userlist users'], (name) => `  user ${name} password ${hash}`),
     haproxyPlainUsers: write(
       'haproxy-plain-users.cfg',

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { run } from '../src/quickstart/step.mjs';
 
 /**
- * Runs one request with curl, its answer's body thrown away.
+ * Runs one request with curl and discards the answer's body.
  * @param {import('./rig.mjs').Rig} rig
  * @param {import('./rig.mjs').Subject} subject
  * @param {string} target
@@ -25,7 +25,7 @@ export async function curl(rig, subject, target, args = []) {
   return { ...result, startedAtMs: endedAtMs - seconds * 1000, endedAtMs, location };
 }
 
-/** Reads a blob and throws unless it is the one that its digest names. */
+/** Reads a blob and throws unless it matches its digest. */
 export async function checkBlob(rig, subject, blob) {
   const child = spawn('curl', [...curlArgs(rig, subject, blob.path), '--fail'], {
     stdio: ['ignore', 'pipe', 'inherit'],

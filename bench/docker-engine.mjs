@@ -4,7 +4,7 @@ import { findProgram } from '../src/quickstart/debian-packages.mjs';
 import { run } from '../src/quickstart/step.mjs';
 import { startServer } from './processes.mjs';
 
-/** Why no Docker engine can be run here; undefined when one can. */
+/** Returns why no Docker engine can run here; undefined if one can. */
 export function whyNoEngine() {
   const missing = ['dockerd', 'docker', 'unshare'].filter((program) => findProgram(program) === undefined);
   if (missing.length > 0) return `${missing.join(', ')} is missing`;
@@ -40,7 +40,7 @@ export async function startEngine(dir) {
       ),
   });
   return {
-    /** Gives the digest of what was pulled, and how long that took. */
+    /** Pulls an image; returns its digest and the time. */
     pull: async (host, repository, userAndPassword) => {
       const auth = Buffer.from(userAndPassword).toString('base64');
       fs.writeFileSync(path.join(dir, 'config.json'), JSON.stringify({ auths: { [host]: { auth } } }));

@@ -5,7 +5,7 @@ import { root } from '../src/quickstart/prepare.mjs';
 const folder = path.join(root, 'bench');
 
 /**
- * Everything that can stand before the registry here. `launch` gets a Place and says what to run there.
+ * All proxies that can be measured. `launch` gets a Place and returns the command to run there.
  * @type {Record<string, { name: string, passwords: 'hashed' | 'plain' | 'none', hashesEachRequest?: boolean,
  *   launch: (place: Place) => { command: string[], env?: Record<string, string> } }>}
  *   hashesEachRequest: a handful of answers a second, and it goes on with what it has been asked when nobody waits any more

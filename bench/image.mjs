@@ -35,7 +35,7 @@ export async function createBlob(registryUrl, file, bytes) {
 }
 
 /**
- * Pushes an image with as many layers as a usual one has, each of a few bytes: only its manifest is pulled.
+ * Pushes an image with a typical number of layers, each of a few bytes: only its manifest is pulled.
  * @param {string} registryUrl
  * @returns {Promise<{ digest: string, body: Buffer, repository: string, paths: { digest: string, tag: string } }>} the manifest
  */
@@ -69,7 +69,7 @@ async function pushBlob(base, blob) {
   return { digest, size: blob.length };
 }
 
-/** Begins an upload and gives where the whole blob is to be put. */
+/** Begins an upload and returns the URL for the PUT of the whole blob. */
 async function startUpload(base, digest) {
   const started = await send('POST', `${base}/blobs/uploads/`);
   const location = new URL(started.headers.get('location'), base);

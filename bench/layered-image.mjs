@@ -38,7 +38,7 @@ export function createLayeredImage(dir, { layers, layerMebibytes }) {
     digest: '',
     /** Of all blobs, the configuration's first. */
     digests: [],
-    /** Gives every layer another digest with the same content: gzip's header has a time in it (RFC 1952 section 2.3.1). */
+    /** Changes the digest of every layer, but not its content: gzip's header has a time (RFC 1952 section 2.3.1). */
     change: () => {
       changes += 1;
       files = files.map(({ file }) => {
@@ -85,7 +85,7 @@ function writeBlob(dir, bytes) {
   return { file, digest, size: bytes.length };
 }
 
-/** A tar archive of one file (POSIX.1-1988, ustar). */
+/** Creates a tar archive of one file (POSIX.1-1988, ustar). */
 function tarOf(name, content) {
   const head = Buffer.alloc(512);
   const octal = (value, digits) => `${value.toString(8).padStart(digits, '0')}\0`;

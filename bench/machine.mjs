@@ -2,7 +2,7 @@ import os from 'node:os';
 import { run } from '../src/quickstart/step.mjs';
 
 /**
- * What was measured with and on, one line each.
+ * Describes the machine and the programs, one line each.
  * @param {readonly { program: string, package: string }[]} programs
  * @param {number} load the machine's, before the start
  */
@@ -10,7 +10,7 @@ export async function describeMachine(programs, load) {
   const packages = [...new Set(programs.map((each) => each.package))];
   const versions = await Promise.all(
     packages.map(async (name) => {
-      // Of a program that does not come from a package, only the name.
+      // If a program is not from a package, only its name.
       const version = await run('dpkg-query', ['-W', '-f', '${Version}', name]).catch(() => '');
       return `${name} ${version}`.trim();
     }),

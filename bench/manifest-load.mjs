@@ -10,7 +10,7 @@ import { clientHeaders, runWrk } from './wrk.mjs';
  * @returns {Promise<import('./wrk.mjs').WrkResult>}
  */
 export async function loadManifest(subject, options) {
-  // The first may be a miss, and then says so in a head of another length.
+  // The first may be a miss; its head then has another length.
   await askForManifest(subject, options);
   const before = await askForManifest(subject, options);
   const result = await runWrk(subject, options);
@@ -29,7 +29,7 @@ export async function loadManifest(subject, options) {
   return result;
 }
 
-/** One request as wrk sends it, its answer checked; gives the answer's length in bytes, its head included. */
+/** Sends one request as wrk does and checks the answer; returns its length in bytes, with the head. */
 export async function askForManifest({ name, port }, { target, authorization, ca, manifest }) {
   const lines = Object.entries({ Host: `localhost:${port}`, ...clientHeaders, Authorization: authorization });
   const socket = tls.connect({ host: '127.0.0.1', port, servername: 'localhost', ca });

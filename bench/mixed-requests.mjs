@@ -5,7 +5,7 @@ import { clientHeaders } from './wrk.mjs';
 
 /** How many clients there are. */
 export const atOnce = 16;
-/** Of a hundred requests, in a fixed order that mixes them; ten are given up by the client in the middle. */
+/** The mix of a hundred requests, in a fixed order; the client aborts ten of them. */
 const mixture = Object.entries({
   manifestByDigest: 38,
   manifestByTag: 14,
@@ -20,7 +20,7 @@ const mixture = Object.entries({
 });
 
 /**
- * Sends one request after the other on each of some connections: pulls, pushes, refusals, and clients that leave.
+ * Sends requests one after the other on each of some connections: pulls, pushes, refusals and aborts.
  * @param {import('./rig.mjs').Rig} rig
  * @param {import('./rig.mjs').Subject} subject
  * @param {{ count: number, onTenth: () => void }} options onTenth: called after each tenth of them
@@ -78,9 +78,9 @@ async function createSteps(rig, subject, agent) {
     const { pathname, search } = new URL(location, `https://localhost:${subject.port}`);
     return `${pathname}${search}`;
   };
-  /** Begins a request, and leaves once `when` has come. */
+  /** Begins a request, and aborts it at `when`. */
   const leave = async (request, when) => {
-    request.on('error', () => {}); // its own leaving
+    request.on('error', () => {}); // its own abort
     await when(request);
     request.destroy();
   };
@@ -111,7 +111,7 @@ async function createSteps(rig, subject, agent) {
       const at = await startUpload();
       const headers = { ...authorization, 'Transfer-Encoding': 'chunked' };
       return leave(open('PATCH', at, headers), (request) => {
-        // Without the end that would make it a whole one.
+        // Without its end, so that it stays incomplete.
         return new Promise((resolve) => request.write(Buffer.alloc(64 * 1024), resolve));
       });
     },
@@ -120,7 +120,7 @@ async function createSteps(rig, subject, agent) {
   };
 }
 
-/** Spreads each kind evenly over the whole. */
+/** Spreads each kind evenly. */
 function interleave(parts) {
   return parts
     .flatMap(([name, count]) => Array.from({ length: count }, (_, i) => ({ name, at: (i + 0.5) / count })))

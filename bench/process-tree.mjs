@@ -4,7 +4,7 @@ import fs from 'node:fs';
 const ticksPerSecond = 100;
 
 /**
- * CPU time that a process and everything below it has used since its start, also what has ended since, in seconds.
+ * CPU time of a process and its descendants since its start, ended ones too, in seconds.
  * @param {number} pid
  */
 export function cpuSeconds(pid) {
@@ -12,7 +12,7 @@ export function cpuSeconds(pid) {
   return own.reduce((sum, each) => sum + each.ticks, 0) / ticksPerSecond;
 }
 
-/** CPU time of the programs that this process has started and that have ended, in seconds: the clients. */
+/** CPU time of this process's ended children, the clients, in seconds. */
 export function endedChildrenCpuSeconds() {
   const { reapedTicks } = parseStat(fs.readFileSync('/proc/self/stat', 'latin1'));
   return reapedTicks / ticksPerSecond;
@@ -35,17 +35,17 @@ export function memoryMiB(pid) {
   return sum;
 }
 
-/** Lets the highest resident set sizes begin anew (proc(5), clear_refs). */
+/** Resets the peak resident set sizes (proc(5), clear_refs). */
 export function forgetPeak(pid) {
   for (const each of treeOf(pid)) fs.writeFileSync(`/proc/${each.pid}/clear_refs`, '5');
 }
 
-/** How many files and sockets a process and everything below it has open. */
+/** Counts the open files and sockets of a process and its descendants. */
 export function openFiles(pid) {
   return treeOf(pid).reduce((sum, each) => sum + fs.readdirSync(`/proc/${each.pid}/fd`).length, 0);
 }
 
-/** A process and everything below it. */
+/** A process and its descendants. */
 export function treeOf(pid) {
   const all = fs
     .readdirSync('/proc')
@@ -70,7 +70,7 @@ function kibibytes(text, field) {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? 0);
 }
 
-/** A process may end between being listed and being looked at. */
+/** A process may end between listing and reading. */
 function readOrEmpty(file) {
   try {
     return fs.readFileSync(file, 'latin1');

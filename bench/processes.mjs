@@ -38,7 +38,7 @@ export async function startServer({ name, command, log, env = {}, isReady }) {
     },
     restart: async () => {
       await endProcess(child);
-      // What was below it may hold the port for a moment longer.
+      // Its children may hold the port for a moment longer.
       while (await isReady()) await pause();
       child = await begin();
     },
@@ -76,7 +76,7 @@ export function accepts(port) {
 }
 
 /**
- * Free ports of loopback, taken all at once, so that no two are the same.
+ * Finds free ports of loopback, all at once, so that no two are equal.
  * @param {number} count
  */
 export async function freePorts(count) {
@@ -87,7 +87,7 @@ export async function freePorts(count) {
   return ports;
 }
 
-/** Ends a process that this one has started, and everything below it: gently, then not. */
+/** Ends a child process and its descendants: with SIGTERM, then SIGKILL. */
 export async function endProcess(child) {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');

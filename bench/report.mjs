@@ -1,7 +1,7 @@
 import { digits } from './statistics.mjs';
 
 /**
- * What a scenario has found.
+ * The results of a scenario.
  * @typedef {{ title: string, notes: string[], tables: Table[], targets: Target[], raw: unknown,
  *   plots?: { file: string, title: string, svg: string }[] }} Section
  * @typedef {{ head: string[], rows: string[][] }} Table
@@ -19,7 +19,7 @@ export function atMost(what, value, limit, unit = '') {
 }
 
 /**
- * All sections as Markdown, with a table of the targets first.
+ * Renders all sections as Markdown, with a table of the targets first.
  * @param {{ machine: string[], sections: Section[] }} report
  */
 export function renderReport({ machine, sections }) {

@@ -12,8 +12,8 @@ import { accepts, freePorts, startServer } from './processes.mjs';
 const folder = path.join(root, 'bench');
 
 /**
- * What the scenarios measure with: a certificate, users, one docker-registry, and front doors before it, each started
- * when it is first asked for, on a free port of loopback. All of them write one line a request to a file.
+ * What the scenarios measure with: a certificate, users, one docker-registry, and proxies before it, each started
+ * on first use, on a free port of loopback. All of them log one line per request to a file.
  * @param {string} dir a temporary folder
  * @returns {Promise<Rig>}
  *
@@ -105,14 +105,14 @@ export async function openRig(dir) {
     certs,
     credentials,
     registry,
-    /** A Docker engine, running; ask first whether there can be one. */
+    /** Starts a Docker engine; check first whether one can run. */
     engine: () =>
       once('engine', async () => {
         const engine = await startEngine(path.join(dir, 'engine'));
         stops.push(engine.stop);
         return engine;
       }),
-    /** Gives the front door of that key in front-doors.mjs, running; under another name, another one. */
+    /** Starts the proxy with that key in front-doors.mjs, once for each name. */
     start: (door, { as = door, ...options } = {}) =>
       once(`front door ${as}`, async () => {
         const { name, passwords, hashesEachRequest = false } = frontDoors[door];
@@ -129,7 +129,7 @@ export async function openRig(dir) {
           },
         };
       }),
-    /** What would be run for a front door, for those who want to start it themselves. */
+    /** Returns the command of a proxy, without starting it. */
     place,
     /** Whether this build of Tidegate has a setting: `config show` refuses unknown ones. */
     knows,
@@ -141,13 +141,13 @@ export async function openRig(dir) {
     /** An image of which only the manifest is pulled. */
     image: () => once('image', async () => pushImage((await registry()).url)),
     stop: async () => {
-      // Front doors first: what they stand before may not vanish under them.
+      // Proxies first, while their registry still runs.
       for (const stop of stops.reverse()) await stop();
     },
   };
 }
 
-/** Each thing is made once, when it is first asked for. */
+/** Creates each thing once, on first use. */
 function remember() {
   const made = new Map();
   return (name, make) => {

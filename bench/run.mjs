@@ -59,7 +59,7 @@ const scenarios = {
   startup: measureStartup,
   growth: measureGrowth,
 };
-/** Left out of a quick run, unless asked for. */
+/** Skipped in a quick run, unless named with --only. */
 const longScenarios = ['growth'];
 
 // What was cut short may still have timers.

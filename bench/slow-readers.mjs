@@ -4,7 +4,7 @@ import tls from 'node:tls';
 const intervalMs = 200;
 
 /**
- * Opens downloads of one blob that are read slowly, and waits until each has got something.
+ * Opens downloads of one blob that are read slowly, and waits until each has some bytes.
  * @param {import('./rig.mjs').Rig} rig
  * @param {import('./rig.mjs').Subject} subject
  * @param {{ count: number, target: string }} options
@@ -29,7 +29,7 @@ export async function startSlowReaders({ ca, credentials }, subject, { count, ta
     for (const socket of sockets) socket.read();
   }, intervalMs);
   return {
-    /** Throws when a download did not last until now. */
+    /** Throws if a download has ended. */
     stop: () => {
       clearInterval(timer);
       for (const socket of sockets) socket.destroy();

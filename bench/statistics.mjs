@@ -1,16 +1,16 @@
-/** The middle one, or the mean of the two in the middle. */
+/** The median. */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Median of the ratios round by round: what disturbed a whole round is not in it. */
+/** The median of the ratios of each round, so that a disturbed round does not distort it. */
 export function medianRatio(values, peers) {
   return median(values.map((value, round) => value / peers[round]));
 }
 
-/** As few digits as a person wants to see. */
+/** Formats a number with few digits. */
 export function digits(value) {
   if (Number.isInteger(value)) return String(value);
   const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.01 ? 2 : 4;
@@ -23,7 +23,7 @@ export function spread(values) {
   return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
-/** How often something was measured, as the pages say it. */
+/** Formats the number of measurements for the pages. */
 export function describeRounds(rounds) {
   return rounds === 1 ? 'Measured once.' : `Medians of ${rounds} rounds.`;
 }

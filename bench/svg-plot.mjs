@@ -79,7 +79,7 @@ function renderPanel({ title, xLabel, yLabel, series }) {
   ].join('\n');
 }
 
-/** 0 and up to six round steps that reach beyond the highest value. */
+/** Returns 0 and up to six round steps beyond the highest value. */
 function ticksUpTo(highest) {
   const magnitude = 10 ** Math.floor(Math.log10(highest / 5));
   const step = [1, 2, 5, 10].map((each) => each * magnitude).find((each) => each * 6 >= highest);

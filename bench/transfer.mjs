@@ -6,7 +6,7 @@ const gib = 1024 ** 3;
 const mib = 1024 ** 2;
 
 /**
- * Does transfers and measures what they took.
+ * Runs transfers and measures time, CPU and memory.
  * @param {import('./rig.mjs').Rig} rig
  * @param {import('./rig.mjs').Subject} subject
  * @param {() => Promise<{ bytes: number, startedAtMs: number, endedAtMs: number }[]>} work all transfers at once

@@ -6,7 +6,7 @@ import { run } from '../src/quickstart/step.mjs';
 
 const script = path.join(root, 'bench/load.lua');
 
-/** What containerd 1.7 sends for a manifest. */
+/** The Accept header of containerd 1.7 for a manifest. */
 export const clientHeaders = {
   Accept:
     'application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, ' +
@@ -15,7 +15,7 @@ export const clientHeaders = {
 };
 
 /**
- * Asks for one path, or what `mode` says (load.lua), over keep-alive connections for some seconds.
+ * Requests one path, or the paths of `mode` (load.lua), over keep-alive connections for some seconds.
  * @param {{ port: number }} subject
  * @param {{ target: string, connections: number, seconds: number, authorization?: string, mode?: string[] }} options
  * @returns {Promise<WrkResult>}
@@ -27,19 +27,19 @@ export async function runWrk(subject, options) {
   return resultOf(await run('wrk', wrkArgs(subject, options)));
 }
 
-/** The same, until it is told to stop. */
+/** The same, until it is stopped. */
 export function startWrk(subject, options) {
   const child = spawn('wrk', wrkArgs(subject, { ...options, seconds: 3600 }), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill); // whatever ended the benchmark
+  process.once('exit', kill); // however the benchmark ends
   let printed = '';
   child.stdout.on('data', (chunk) => (printed += chunk));
   const closed = once(child, 'close');
   return {
     stop: async () => {
-      child.kill('SIGINT'); // upon which it still says what it has done
+      child.kill('SIGINT'); // it then prints its results
       await closed;
       process.off('exit', kill);
       return resultOf(printed);

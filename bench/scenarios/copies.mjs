@@ -9,11 +9,11 @@ import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
 const doors = ['nginx', 'nginx-plain', 'caddy', 'haproxy', 'tidegate'];
 
 /**
- * A whole image, pushed and pulled with skopeo, and pulled by a Docker engine.
+ * Pushes and pulls an image with skopeo, and pulls it with a Docker engine.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureCopies(rig, { quick, rounds }) {
-  // Of 20 layers nginx hashes the password a hundred times.
+  // With 20 layers, nginx hashes the password a hundred times.
   const layers = quick ? 8 : 20;
   const layerMebibytes = quick ? 8 : 51;
   const subjects = [];
@@ -94,7 +94,7 @@ async function copy(rig, subject, from, to) {
   return (performance.now() - startedAtMs) / 1000;
 }
 
-/** skopeo takes every .crt of a folder for a CA, and a .key for a client's. */
+/** skopeo reads every .crt of a folder as a CA, and a .key as a client's key. */
 function trustFolder(rig) {
   const dir = path.join(rig.dir, 'trusted');
   fs.mkdirSync(dir, { recursive: true });
@@ -125,7 +125,7 @@ function checkPulled(dir, image) {
   }
 }
 
-/** Nobody asks for it any more, and many rounds of it would fill a disk. */
+/** Removes it: many rounds would fill a disk. */
 function removeFromStorage(storage, name, image) {
   const v2 = path.join(storage, 'docker/registry/v2');
   fs.rmSync(path.join(v2, 'repositories', name), { recursive: true });

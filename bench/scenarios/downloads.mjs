@@ -6,7 +6,7 @@ import { measureTransfer, transferRatio, transferTable } from '../transfer.mjs';
 const doors = ['nginx', 'nginx-plain', 'caddy', 'haproxy', 'registry-tls', 'tidegate'];
 
 /**
- * A large blob, by one client and by four at once.
+ * Downloads a large blob, with one client and with four at once.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureDownloads(rig, { quick, rounds }) {

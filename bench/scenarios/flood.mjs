@@ -5,11 +5,11 @@ import { startWrk } from '../wrk.mjs';
 
 const doors = ['nginx', 'caddy', 'haproxy', 'registry-tls', 'tidegate'];
 const clients = 16;
-/** How long the clients have been at it when the download begins, in milliseconds. */
+/** How long the flood lasts before the download begins, in milliseconds. */
 const floodBeforeMs = 1000;
 
 /**
- * A download while others send wrong passwords without pause, against the same download without them.
+ * Measures a download during a flood of wrong passwords, and the same download without one.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureFlood(rig, { quick, rounds }) {
@@ -21,7 +21,7 @@ export async function measureFlood(rig, { quick, rounds }) {
   const beginning = Buffer.from('bench:').toString('base64');
   const longestSeconds = quick ? 6 : 30;
   const usedRounds = quick ? 1 : rounds;
-  /** The seconds that it took, or as many as it was given. */
+  /** The seconds that it took, or the time limit. */
   const download = async (subject) => {
     const startedAtMs = performance.now();
     let done;
@@ -37,7 +37,7 @@ export async function measureFlood(rig, { quick, rounds }) {
     return (done.endedAtMs - done.startedAtMs) / 1000;
   };
   const results = await takeTurns(subjects, usedRounds, async (subject) => {
-    await curl(rig, subject, paths.digest); // its password is known from here on, where that is remembered
+    await curl(rig, subject, paths.digest); // its login is known from now on, if the server remembers logins
     const alone = await download(subject);
     const flood = startWrk(subject, {
       target: paths.digest,
@@ -48,7 +48,7 @@ export async function measureFlood(rig, { quick, rounds }) {
     const flooded = await download(subject);
     const { requests, refused, microseconds } = await flood.stop();
     if (refused < requests) throw new Error(`${subject.name} let a wrong password pass`);
-    await subject.restart(); // it need not go on with what nobody waits for
+    await subject.restart(); // so that it does not go on with what nobody waits for
     return { alone, flooded, ratio: flooded / alone, refusedPerSecond: refused / (microseconds / 1e6) };
   });
   const of = (key, what) => results.get(key).map((each) => each[what]);

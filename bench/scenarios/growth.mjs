@@ -19,18 +19,18 @@ const otherCounts = [1, 100, 10_000];
 const fewConnections = 32;
 const warmersAtOnce = 16;
 const mostRounds = 3;
-/** With so many answers for each connection all of them have long been made. */
+/** How many answers per connection show that all connections are open. */
 const answersEach = 4;
 /** The first requests of each connection, which come slowly: Node takes in one connection each time that all others have been served. */
 const slowRequestsEach = 2;
-/** What all connections ask for in a second while they are made. */
+/** The requests per second while the connections are opened. */
 const slowRequestsPerSecond = 2000;
 const wrkThreads = 2;
 const longestHandshakesMs = 100_000;
 const pollMs = 250;
 
 /**
- * Requests per second and memory as connections, users and repositories become more.
+ * Measures requests per second and memory as connections, users and repositories grow.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureGrowth(rig, { quick, rounds }) {
@@ -112,14 +112,14 @@ function plotOf(what, found) {
   ]);
 }
 
-/** Counts the answers of some seconds in the log, once each connection has had some. */
+/** Counts the answers of some seconds in the log, once each connection has had several. */
 async function measureConnections({ rig, manifest, seconds }, door, connections) {
   const patience = { 'limits.handshakeTimeout': '60s', 'limits.connectionsPerAddress': '10000' };
   const set = door === 'tidegate' ? patience : {};
   const subject = await rig.start(door, { as: `${door}-patient`, set });
   await subject.restart();
   const options = { target: manifest.paths.digest, ...loadOptions(rig, rig.credentials, manifest) };
-  await askForManifest(subject, options); // its password is known from here on
+  await askForManifest(subject, options); // its login is known from now on
   subject.takeLog();
   const pauseMs = Math.ceil((connections / slowRequestsPerSecond) * 1000);
   const slowRequests = (slowRequestsEach * connections) / wrkThreads;
@@ -180,7 +180,7 @@ async function measureRepositories({ rig, manifest, seconds }, door, count) {
   return loadRotating({ rig, manifest, seconds }, subject, requests, rig.credentials);
 }
 
-/** Writes what the registry keeps of a pushed manifest, of which it has the bytes already. */
+/** Writes the registry's files for a pushed manifest whose bytes it already has. */
 function addRepository(storage, number, digest) {
   const name = `bench/r${number}`;
   const dir = path.join(
@@ -240,7 +240,7 @@ async function askEachOnce({ ca }, subject, requests) {
   }
 }
 
-/** Does the work, and gives also the most memory that was seen meanwhile. */
+/** Does the work, and also returns the peak memory. */
 async function watchingMemory(subject, work) {
   let rss = 0;
   const timer = setInterval(() => (rss = Math.max(rss, memoryMiB(subject.pid).rss)), 250);

@@ -11,7 +11,7 @@ const clients = 2;
 const connectionsEach = 64;
 
 /**
- * New TLS connections, each with one request that has no credentials and is answered with a 401.
+ * Opens TLS connections, each with one request without credentials, which gets a 401.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureHandshakes(rig, { quick, rounds }) {
@@ -69,7 +69,7 @@ async function connect(subject, target, seconds) {
   const connections = number('Complete requests');
   const failed = number('Failed requests');
   const refused = number('Non-2xx responses');
-  // When the time is up, each connection may be at its end: such a one is in the second number alone.
+  // At the end of the time a connection may be finishing: only the second number counts it.
   const open = refused - connections;
   if (connections === 0 || failed > 0 || open < 0 || open > connectionsEach) {
     throw new Error(

@@ -2,7 +2,7 @@ import { loadManifest } from '../manifest-load.mjs';
 import { atLeast } from '../report.mjs';
 import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
 
-/** How many keep-alive connections ask at the same time. */
+/** How many keep-alive connections send requests at the same time. */
 const connections = 32;
 const doors = [
   'nginx-plain',
@@ -14,18 +14,18 @@ const doors = [
   'haproxy-plain',
   'nginx',
 ];
-/** For how long each is asked before it is measured, in seconds: a compiler at run time has then done its work, and caches are filled. */
+/** The warm-up, in seconds: afterwards code is compiled and caches are filled. */
 const warmUpSeconds = 2;
-/** The others have no cache, to which alone it makes a difference how a manifest is asked for. */
+/** The others have no cache; only with one does it matter whether a pull is by tag or digest. */
 const doorsByTag = ['nginx-plain', 'tidegate', 'tidegate-redis'];
 
 /**
- * Pulls of one manifest, each with name and password and an Accept header.
+ * Pulls one manifest, with name, password and an Accept header.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureManifests(rig, { quick, rounds }) {
   const seconds = quick ? 1 : 5;
-  const slowSeconds = quick ? 2 : 5; // for a server of a handful of answers a second
+  const slowSeconds = quick ? 2 : 5; // for a server with a few answers a second
   const subjects = [];
   for (const door of doors) subjects.push(await rig.start(door));
   const manifest = await rig.image();
@@ -48,7 +48,7 @@ export async function measureManifests(rig, { quick, rounds }) {
     const tag =
       !quick && doorsByTag.includes(subject.key) ? await load(subject, manifest.paths.tag, seconds) : null;
     const { hits } = subject.takeLog();
-    // Otherwise it would be busy while the next one is measured.
+    // Otherwise it would still be busy during the next measurement.
     if (subject.hashesEachRequest) await subject.restart();
     return { digest, tag, hits };
   });
@@ -56,7 +56,7 @@ export async function measureManifests(rig, { quick, rounds }) {
   const ratio = (kind, key, peer) => medianRatio(of(key, kind), of(peer, kind));
   const cells = (key, kind) =>
     of(key, kind)[0] === null ? ['–', '–'] : [spread(of(key, kind)), digits(ratio(kind, key, 'nginx-plain'))];
-  /** The least of all measurements: one that was not answered from the cache is not a measurement of the cache. */
+  /** The lowest share of hits: a measurement of the cache must consist of hits. */
   const hits = (key) =>
     of(key, 'hits')[0] === null ? 'no cache' : `${(Math.min(...of(key, 'hits')) * 100).toFixed(1)} %`;
   return {

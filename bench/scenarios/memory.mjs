@@ -12,7 +12,7 @@ const readers = 100;
 const sampleEveryMs = 250;
 
 /**
- * Memory under many slow downloads, and after many requests.
+ * Measures memory during many slow downloads, and after many requests.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureMemory(rig, { quick }) {
@@ -28,7 +28,7 @@ export async function measureMemory(rig, { quick }) {
     ],
     targets: [
       atMost(`${readers} slow downloads, RSS`, slow.raw.tidegate.rss, 150, ' MiB'),
-      // The first thousands are what everything grows to its size with.
+      // The first thousands let each program grow to its normal size.
       ...(quick
         ? []
         : [
@@ -61,7 +61,7 @@ async function measureSlowReaders(rig, doors, seconds) {
       samples.push(memoryMiB(subject.pid));
     }
     slowReaders.stop();
-    await subject.restart(); // it need not go on with what nobody reads
+    await subject.restart(); // so that it does not go on with transfers that nobody reads
     const most = (what) => Math.max(...samples.map((each) => each[what]));
     raw[door] = { idleRss: before.rss, rss: most('rss'), pss: most('pss'), peak: most('peak') };
     rows.push([subject.name, ...['idleRss', 'rss', 'pss', 'peak'].map((what) => digits(raw[door][what]))]);
@@ -76,7 +76,7 @@ async function measureMixed(rig, doors, count) {
     const subject = await rig.start(door);
     await subject.restart();
     console.log(`  mixed requests: ${door}`);
-    await sendMixedRequests(rig, subject, { count: 100, onTenth: () => {} }); // connections to the registry are made
+    await sendMixedRequests(rig, subject, { count: 100, onTenth: () => {} }); // this opens connections to the registry
     const openBefore = await settledOpenFiles(subject.pid);
     const rss = [];
     const onTenth = () => rss.push(memoryMiB(subject.pid).rss);
@@ -95,7 +95,7 @@ async function measureMixed(rig, doors, count) {
   return { raw, table: { head: ['Front door', 'RSS, MiB', 'Growth, ×', 'Left open'], rows } };
 }
 
-/** What is closed is not closed at once: waits until the number is the same for two seconds. */
+/** Closing takes time: waits until the number is the same for two seconds. */
 async function settledOpenFiles(pid) {
   const seen = [];
   while (seen.length < 9 || new Set(seen.slice(-9)).size > 1) {

@@ -8,7 +8,7 @@ const decisions = 20_000;
 const limitUs = 20;
 
 /**
- * How long a decision takes with many rules and users, when nothing of it is remembered, and when it is.
+ * Measures a decision with many rules and users, remembered and not remembered.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measurePolicy(_rig, { rounds }) {
@@ -53,7 +53,7 @@ export async function measurePolicy(_rig, { rounds }) {
       const few = Array.from({ length: decisions }, (_, i) => asked[i % Math.min(5000, count)]);
       time(few, decide);
       const rememberedUs = time(few, decide);
-      if (round === 0) continue; // until it is compiled
+      if (round === 0) continue; // warm-up
       fresh.push(freshUs);
       remembered.push(rememberedUs);
     }
@@ -81,7 +81,7 @@ function rule(who, repositories) {
   return { who: [who], repositories: [repositories], actions: ['pull'] };
 }
 
-/** Microseconds of CPU a decision. */
+/** CPU time per decision, in microseconds. */
 function time(asked, decide) {
   const before = process.cpuUsage();
   for (const [principal, repository] of asked) decide(principal, repository);

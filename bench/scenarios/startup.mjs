@@ -6,12 +6,12 @@ import { endProcess } from '../processes.mjs';
 import { atMost } from '../report.mjs';
 import { digits, median, medianRatio, spread, takeTurns } from '../statistics.mjs';
 
-/** How long the next try to connect waits, in milliseconds. */
+/** The pause before the next attempt to connect, in milliseconds. */
 const retryMs = 1;
 const timeoutMs = 30_000;
 
 /**
- * From the start of the program to its first answer, with one worker, against the start of Node itself.
+ * Measures the time from the start of the program to its first answer, with one worker, and that of Node alone.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureStartup(rig, { quick, rounds }) {
@@ -73,7 +73,7 @@ async function startTidegate({ ca }, { port, command, env, log }) {
   }
 }
 
-/** Gives the beginning of the answer, or what went wrong. */
+/** Returns the beginning of the answer, or the error. */
 function ask(port, ca) {
   return new Promise((resolve) => {
     const socket = tls.connect({ host: '127.0.0.1', port, servername: 'localhost', ca });

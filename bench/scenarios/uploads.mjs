@@ -8,7 +8,7 @@ import { measureTransfer, transferRatio, transferTable } from '../transfer.mjs';
 const doors = ['nginx', 'caddy', 'haproxy', 'registry-tls', 'tidegate'];
 
 /**
- * A large blob as docker pushes it: POST, a chunked PATCH with all of it, PUT with the digest. The PATCH is measured.
+ * Uploads a large blob as docker does: POST, a chunked PATCH with all bytes, PUT with the digest. Measures the PATCH.
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureUploads(rig, { quick, rounds }) {
