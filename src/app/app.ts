@@ -1,5 +1,6 @@
 import { setDefaultHighWaterMark } from 'node:stream';
 import type { Logger } from 'pino';
+import { createIssuerKeysPool } from '../auth/oidc/issuer-keys-pool.ts';
 import type { LoginNotice } from '../auth/throttle/login-throttle.ts';
 import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
 import { createCacheCounters } from '../cache/answer-cache.ts';
@@ -176,8 +177,11 @@ async function openShared(options: AppOptions, onFree: OnFree) {
   const deletes = options.deletes ?? (await openOwnDeletes({ config, pem, redis, logger }));
   onFree(() => deletes.close?.());
   const sessionSecret = options.sessionSecret ?? createSessionSecret();
+  const issuerKeys = createIssuerKeysPool({ logger, now: () => performance.now() });
+  onFree(() => issuerKeys.close());
+  const counters = createCacheCounters();
   return {
-    shared: { store, counters: createCacheCounters(), locks, deletes, metrics, logger, sessionSecret },
+    shared: { store, counters, locks, deletes, metrics, logger, sessionSecret, throttle, issuerKeys },
     usersOptions: { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) },
   };
 }

@@ -4,7 +4,8 @@ import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { Policy } from '../policy/decision.ts';
 import { createOpenPolicy } from '../policy/token-grants.ts';
 import type { RequestUpstream } from '../upstream/request.ts';
-import { createAuthenticate } from '../pipeline/authenticate/authenticate.ts';
+import { createAuthenticate, type Authenticate } from '../pipeline/authenticate/authenticate.ts';
+import { authenticateJobs } from '../pipeline/authenticate/job-stage.ts';
 import { authorizeMachines, createAuthorize } from '../pipeline/authorize/authorize.ts';
 import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
 import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
@@ -18,6 +19,7 @@ import { authenticateTokens, authorizeTokens, markUploads } from '../pipeline/au
 import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
 import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
+import type { Jobs } from './jobs.ts';
 import { createTokenHolders } from './token-holders.ts';
 import type { Users } from './users.ts';
 
@@ -34,6 +36,7 @@ const waitingWalksOfClient = 4;
 export function createAuthStages({
   state: { config, pem },
   users: { authenticator, htpasswd, machines },
+  jobs,
   policy,
   sessionSecret,
   requestUpstream,
@@ -44,6 +47,8 @@ export function createAuthStages({
 }: {
   state: ServedState;
   users: Pick<Users, 'authenticator' | 'htpasswd' | 'machines'>;
+  /** Null: no issuer of ID tokens is configured. */
+  jobs: Jobs | null;
   policy: Policy | null;
   sessionSecret: Buffer;
   requestUpstream: RequestUpstream;
@@ -58,7 +63,7 @@ export function createAuthStages({
   const basic = createBasicChallenge(auth.realm);
   const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
   const { versionCheck, challengeAgents, openAgents } = auth;
-  const authenticate = createAuthenticate({
+  const authenticatePasswords = createAuthenticate({
     ...{
       authenticator,
       challenge,
@@ -69,6 +74,13 @@ export function createAuthStages({
     },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
+  const jobStage = jobs && {
+    ...{ logins: jobs.logins, challenge, versionCheck },
+    maxTokenLength: limits.oidcTokenBytes,
+    lockedOutDelayMs: auth.throttle.answerDelay,
+  };
+  const withJobs = (next: Authenticate) => (jobStage === null ? next : authenticateJobs(next, jobStage));
+  const authenticate = withJobs(authenticatePasswords);
   const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
   const uploads = createUploadOwners(secrets, { graceMs: auth.uploadGrace, now: Date.now });
@@ -89,7 +101,7 @@ export function createAuthStages({
   });
   const authorize = policy === null ? authorizeMachines(authorizeAll) : authorizeAll;
   if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
-  const holders = createTokenHolders({ authenticator, htpasswd, machines });
+  const holders = createTokenHolders({ authenticator, htpasswd, machines }, jobs);
   const tokens = createRegistryTokens({
     secrets,
     service: auth.realm,
@@ -97,16 +109,16 @@ export function createAuthStages({
     refreshTtlMs: auth.refreshTokenTtl,
     maxRemembered: auth.credentialEntries,
     findHolder: holders.find,
+    holderOfJob: holders.ofJob,
     now: Date.now,
   });
   return {
-    authenticate: authenticateTokens(authenticate, {
-      tokens,
-      challenge,
-      allowsAnonymous: allowsAnonymous,
-      versionCheck,
-      uploads,
-    }),
+    authenticate: withJobs(
+      authenticateTokens(authenticatePasswords, {
+        ...{ tokens, challenge, versionCheck, uploads },
+        allowsAnonymous,
+      }),
+    ),
     authorize: authorizeTokens(
       policy === null ? markUploads(authorize, { uploads, marks: auth.uploadGrace > 0 }) : authorize,
       { challenge },

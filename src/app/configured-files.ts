@@ -10,7 +10,7 @@ import { checkGrantPattern } from '../policy/token-grants.ts';
 import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { OperatorError } from '../system/operator-error.ts';
-import { loadAlertsCa, loadRedisCa, loadUpstreamCa } from './pem-files.ts';
+import { listIssuerCas, loadAlertsCa, loadIssuerCa, loadRedisCa, loadUpstreamCa } from './pem-files.ts';
 import { loadClientCa, loadServerCertificate } from '../tls/certificate.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
 import { loadPem } from '../tls/pem.ts';
@@ -81,6 +81,7 @@ export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
     ['upstream.ca', upstream.ca, loadUpstreamCa],
     ['cache.redis.ca', cache.redis.ca, loadRedisCa],
     ['alerts.ca', alerts.ca, loadAlertsCa],
+    ...listIssuerCas(auth).map((path) => ['auth.oidc', path, loadIssuerCa] as const),
   ] as const;
   const files: Named[] = cas.flatMap(([key, path, load]) =>
     path === null ? [] : [{ key, path, read: async (from: string) => (await load(from)).warnings }],

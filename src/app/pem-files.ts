@@ -18,6 +18,8 @@ export type PemFiles = {
   readonly redisCa: string | null;
   /** The CAs to verify webhook and mail server with; null: the public ones. */
   readonly alertsCa: string | null;
+  /** The CAs that verify issuers of ID tokens, by the paths of their files. */
+  readonly issuerCas: Readonly<Record<string, string>>;
   /** The secrets of tokens; the first signs. */
   readonly tokenSecrets: readonly string[];
   /** The host names and addresses in the server's certificate. */
@@ -47,6 +49,9 @@ export async function loadPemFiles(
   const upstreamCa = await unlessNull(upstream.ca, loadUpstreamCa);
   const redisCa = await unlessNull(redisCaPath(config), loadRedisCa);
   const alertsCa = await unlessNull(alerts.ca, loadAlertsCa);
+  const issuerCas = await Promise.all(
+    listIssuerCas(auth).map(async (path) => ({ path, ...(await loadIssuerCa(path)) })),
+  );
   const tokens = await loadTokenSecrets(auth.tokenKeys);
   return {
     pem: {
@@ -56,13 +61,20 @@ export async function loadPemFiles(
       upstreamCa: upstreamCa?.pem ?? null,
       redisCa: redisCa?.pem ?? null,
       alertsCa: alertsCa?.pem ?? null,
+      issuerCas: Object.fromEntries(issuerCas.map(({ path, pem }) => [path, pem])),
       tokenSecrets: tokens.secrets,
       names: server.names,
       notAfterMs: server.notAfter.getTime(),
     },
-    warnings: [{ warnings: server.leftOut }, server, upstreamCa, redisCa, alertsCa, tokens].flatMap(
-      (loaded) => loaded?.warnings ?? [],
-    ),
+    warnings: [
+      { warnings: server.leftOut },
+      server,
+      upstreamCa,
+      redisCa,
+      alertsCa,
+      ...issuerCas,
+      tokens,
+    ].flatMap((loaded) => loaded?.warnings ?? []),
   };
 }
 
@@ -70,7 +82,7 @@ export async function loadPemFiles(
 export function listPemFiles(config: NamesFiles): string[] {
   const { tls, upstream, alerts, auth } = config;
   const paths = [tls.cert, tls.key, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
-  return [...paths, ...auth.tokenKeys].filter((path) => path !== null);
+  return [...paths, ...listIssuerCas(auth), ...auth.tokenKeys].filter((path) => path !== null);
 }
 
 /** Loads the CAs of upstream.ca. @throws OperatorError */
@@ -84,6 +96,19 @@ export function loadUpstreamCa(path: string): Promise<Authorities> {
 export function loadRedisCa(path: string): Promise<Authorities> {
   return loadAuthorities(path, {
     whenMissing: "set cache.redis.ca to the PEM file of the CA that signed Redis's certificate",
+  });
+}
+
+/** The files of CAs that `auth.oidc` names, each once. */
+export function listIssuerCas({ oidc }: Config['auth']): string[] {
+  return [...new Set(oidc.flatMap(({ ca }) => ca ?? []))];
+}
+
+/** Loads the CAs of an issuer of ID tokens. @throws OperatorError */
+export function loadIssuerCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing:
+      "set ca in auth.oidc to the PEM file of the CA that signed the certificate of the issuer's server",
   });
 }
 

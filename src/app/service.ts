@@ -6,6 +6,8 @@ import {
   type AnswerCacheOptions,
   type CacheCounters,
 } from '../cache/answer-cache.ts';
+import type { IssuerKeysPool } from '../auth/oidc/issuer-keys-pool.ts';
+import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { CacheStore } from '../cache/stores/store.ts';
 import { type Metrics } from '../telemetry/metrics/metrics.ts';
@@ -24,6 +26,7 @@ import {
   type ImmutableTagsOptions,
 } from '../pipeline/tag-rules/immutable-tags.ts';
 import { createAuthStages } from './auth-stages.ts';
+import { openJobs } from './jobs.ts';
 import { type Deletes } from './open-deletes.ts';
 import type { ServedState } from './served-state.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
@@ -56,6 +59,8 @@ export type Shared = {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly sessionSecret: Buffer;
+  readonly throttle: LoginThrottle;
+  readonly issuerKeys: IssuerKeysPool;
 };
 
 /** Opens the service of a state. */
@@ -96,6 +101,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     listenPort: listen.port,
     upstreamUrl: upstream.url,
   });
+  const jobs = openJobs(state, shared);
   const cors = createCors(config.cors.origins);
   const editsFor = createEditsFor({ publicNames, ownsCors: cors !== null });
   const pipeline = createPipeline({
@@ -103,6 +109,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     ...createAuthStages({
       state,
       users,
+      jobs,
       policy,
       sessionSecret,
       requestUpstream,
@@ -146,6 +153,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     pipeline,
     retire: () => cache?.retire(),
     free: async () => {
+      jobs?.release();
       await users.release();
       upstream.close();
     },
@@ -199,7 +207,7 @@ export function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.auth, config.cors, config.cache, config.limits],
     [config.groups, config.policy, config.immutableTags],
-    [pem.upstreamCa, pem.tokenSecrets, pem.names],
+    [pem.upstreamCa, pem.issuerCas, pem.tokenSecrets, pem.names],
   ];
   return isDeepStrictEqual(read(one), read(other));
 }

@@ -49,6 +49,7 @@ export function meansSameUsers(one: Config['auth'], other: Config['auth']): bool
     tokenTtl: null,
     uploadGrace: null,
     refreshTokenTtl: null,
+    oidc: null,
   });
   return isDeepStrictEqual(read(one), read(other));
 }

@@ -23,7 +23,7 @@ const malformed = { kind: 'malformed' } as const;
  * Reads one Authorization value as Basic credentials (RFC 7617 with charset UTF-8); never throws.
  * Base64 must be canonical (padding may be missing), the text UTF-8 without control characters; the name ends at the first colon.
  */
-export function parseBasicCredentials(value: string): BasicCredentials {
+export function parseBasicCredentials(value: string, maxBytes = maxPasswordBytes): BasicCredentials {
   if (!basicScheme.test(value)) return { kind: 'other-scheme' };
   const encoded = base64.exec(value)?.[1];
   if (encoded === undefined || !hasRightPadding(value, encoded)) return malformed;
@@ -35,7 +35,7 @@ export function parseBasicCredentials(value: string): BasicCredentials {
   const colon = text.indexOf(':');
   if (colon === -1) return malformed;
   const password = text.slice(colon + 1);
-  if (Buffer.byteLength(password) > maxPasswordBytes) return malformed;
+  if (Buffer.byteLength(password) > maxBytes) return malformed;
   if (text === ':') return { kind: 'nobody' };
   return { kind: 'credentials', name: text.slice(0, colon), password };
 }

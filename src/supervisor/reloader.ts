@@ -239,6 +239,7 @@ function listChangedPem(before: PemFiles, after: PemFiles): string[] {
     ['tls.clientCa', before.clientCa, after.clientCa],
     ['upstream.ca', before.upstreamCa, after.upstreamCa],
     ['alerts.ca', before.alertsCa, after.alertsCa],
+    ['auth.oidc', JSON.stringify(before.issuerCas), JSON.stringify(after.issuerCas)],
     ['auth.tokenKeys', before.tokenSecrets.join('\n'), after.tokenSecrets.join('\n')],
   ] as const;
   return files.flatMap(([key, then, now]) => (then === now ? [] : [key]));

@@ -63,12 +63,16 @@ const usualTokenLength = 2048;
 
 const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-/** Whether a text has the form of a JWT (RFC 7519). */
+/** Whether a text looks like a JWT (RFC 7519), and is no password. */
 export function hasIdTokenForm(text: string): boolean {
-  return text.startsWith('eyJ') && tokenForm.test(text);
+  return /^eyJ[^.]*\.[^.]*\.[^.]*$/.test(text);
 }
 
-type Remembered = ProvenJob & { readonly from: AcceptedIssuer; readonly generation: number };
+type Remembered = ProvenJob & {
+  readonly from: AcceptedIssuer;
+  readonly kid: string;
+  readonly generation: number;
+};
 
 /** The content of a token before its signature is verified. */
 type Unproven = ProvenJob & { readonly from: AcceptedIssuer; readonly kid: string; readonly alg: string };
@@ -89,8 +93,8 @@ export function createIdTokens(options: IdTokensOptions): IdTokens {
       const memoryKey = keyedHash(token);
       const known = remembered.get(memoryKey);
       if (known !== undefined) {
-        const { from, generation, expiresMs, job } = known;
-        // The issuer may have withdrawn the key.
+        const { from, kid, generation, expiresMs, job } = known;
+        await from.keys.find(kid); // refreshes old keys: the issuer may have withdrawn this one
         if (generation === from.keys.generation() && now() < expiresMs + leewaySeconds * 1000)
           return { job, expiresMs };
         remembered.delete(memoryKey);
@@ -111,7 +115,7 @@ export function createIdTokens(options: IdTokensOptions): IdTokens {
           return fault('wrong-signature', from, 'its signature is wrong');
         throw error;
       }
-      remembered.set(memoryKey, { from, generation, job, expiresMs }, { size: token.length });
+      remembered.set(memoryKey, { from, kid, generation, job, expiresMs }, { size: token.length });
       return { job, expiresMs };
     },
   };

@@ -4,12 +4,15 @@ import { LRUCache } from 'lru-cache';
 import {
   anonymous,
   principalText,
+  type Job,
   type MachineToken,
   type Principal,
   type User,
 } from '../../registry/principal.ts';
 import type { Scope } from '../../registry/token-scope.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
+import { readJob } from '../oidc/job.ts';
+import { readObject } from '../oidc/json-object.ts';
 import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
 
 /** The subject of a token; null: anonymous. */
@@ -17,9 +20,9 @@ export type TokenSubject = TokenHolder | null;
 
 /** A user, and the hash of the htpasswd line that proved it; or a machine token, and its own hash. */
 export type TokenHolder = {
-  readonly principal: User | MachineToken;
+  readonly principal: User | MachineToken | Job;
   readonly hash: string;
-  /** When a machine token ends, in milliseconds since 1970; null: never. */
+  /** When a machine token, or a job's ID token, ends, in milliseconds since 1970; null: never, or not known. */
   readonly expiresMs: number | null;
 };
 
@@ -65,6 +68,8 @@ export type RegistryTokensOptions = {
   readonly maxRemembered: number;
   /** Who has this text as a principal now; undefined: nobody, or not any more. */
   readonly findHolder: (text: string) => TokenHolder | undefined;
+  /** The same for a job, whom its token carries; left out: no job may log in. */
+  readonly holderOfJob?: ((job: Job) => TokenHolder | undefined) | undefined;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 };
@@ -79,8 +84,8 @@ type TokenKind = keyof typeof types;
  * time is accepted.
  */
 const toleranceSeconds = 30;
-/** More than a token of 32 scopes has. */
-const maxTokenLength = 16_384;
+/** More than a token of 32 scopes and a job's claims has. */
+const maxTokenLength = 24_576;
 /**
  * Exactly one spelling of each token (RFC 7515 section 7.1): no padding, no blanks, and none of the two bits set that a signature
  * of 32 bytes leaves over in its last letter (RFC 4648 section 3.5), all of which decoders overlook.
@@ -98,9 +103,16 @@ type Remembered = {
   readonly untilMs: number;
 };
 
+/** Whether a text has the form of a registry token. An ID token has not: its signature is longer. */
+export function hasRegistryTokenForm(text: string): boolean {
+  return tokenForm.test(text);
+}
+
 /** Creates the issuer and verifier of tokens; processes share only the secrets. */
 export function createRegistryTokens(options: RegistryTokensOptions): RegistryTokens {
-  const { service, findHolder, now } = options;
+  const { service, now } = options;
+  const findHolder = (who: string | Job) =>
+    typeof who === 'string' ? options.findHolder(who) : options.holderOfJob?.(who);
   const [first, ...others] = options.secrets;
   const signing = deriveTokenKeys(first);
   const keySets = [signing, ...others.map(deriveTokenKeys)];
@@ -140,7 +152,9 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     const { payload, keySet } = signed;
     const { sub: text, line } = payload;
     if (text === '') return line === undefined ? { subject: null, payload } : 'invalid-token';
-    const subject = text === undefined ? undefined : findHolder(text);
+    const job = readCarriedJob(payload);
+    if (text === undefined || job === null || (job && principalText(job) !== text)) return 'invalid-token';
+    const subject = findHolder(job ?? text);
     if (subject === undefined) return 'invalid-token';
     return line === bindLine(keySet, subject) ? { subject, payload } : 'invalid-token';
   };
@@ -148,16 +162,18 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   /** What a token says that was verified before, with its holder as he, she or it is now; undefined: it may not be used any more. */
   const refresh = ({ verified, subject }: Remembered): VerifiedToken | undefined => {
     if (subject === null) return verified;
-    const holder = findHolder(principalText(subject.principal));
+    const { principal } = subject;
+    const holder = findHolder(principal.kind === 'job' ? principal : principalText(principal));
     if (holder?.hash !== subject.hash) return undefined;
-    return subject.principal.kind === 'user' ? verified : { ...verified, principal: holder.principal };
+    return principal.kind !== 'token' ? verified : { ...verified, principal: holder.principal };
   };
 
   return {
     issue: async (subject, scopes) => {
       const from = Math.floor(now() / 1000);
       const lifetimeSeconds = lifetimeOf(subject, options.ttlMs, now());
-      const token = await sign('access', subject, { access: scopes }, [from, from + lifetimeSeconds]);
+      const claims = { access: scopes, ...carryJob(subject) };
+      const token = await sign('access', subject, claims, [from, from + lifetimeSeconds]);
       return { token, lifetimeSeconds, issuedAt: new Date(from * 1000).toISOString() };
     },
     verify: async (token) => {
@@ -193,7 +209,23 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
   };
 }
 
-/** No token outlives its machine token. */
+/** What a token carries of a job: its rights depend on its claims, which nothing here remembers. */
+function carryJob(subject: TokenSubject): JWTPayload {
+  if (subject?.principal.kind !== 'job') return {};
+  const { issuer: system, claims } = subject.principal;
+  return { job: { issuer: system, claims } };
+}
+
+/** Reads what {@link carryJob} wrote; undefined: no job; null: invalid. */
+function readCarriedJob({ job: carried }: JWTPayload): Job | null | undefined {
+  if (carried === undefined) return undefined;
+  const { issuer: system, claims } = readObject(carried) ?? {};
+  const content = readObject(claims);
+  const job = typeof system === 'string' && content ? readJob(system, content) : '';
+  return typeof job === 'string' ? null : job;
+}
+
+/** No token outlives its machine token or ID token. */
 function lifetimeOf(subject: TokenSubject, ttlMs: number, nowMs: number): number {
   const leftMs = (subject?.expiresMs ?? Infinity) - nowMs;
   return Math.max(1, Math.floor(Math.min(ttlMs, leftMs) / 1000));

@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import { isAudience } from '../../auth/oidc/id-tokens.ts';
+import { isAudience, type ProvenJob } from '../../auth/oidc/id-tokens.ts';
 import { readJob } from '../../auth/oidc/job.ts';
 import { readObject } from '../../auth/oidc/json-object.ts';
 import type { Config } from '../../config/schema/schema.ts';
 import { describeWho, parseWho } from '../../policy/who.ts';
-import type { Job } from '../../registry/principal.ts';
 import { describeReadError } from '../../system/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { LoadedPolicy } from './loaded-policy.ts';
+
+type Job = ProvenJob['job'];
 
 /** Reads the claims of an ID token from a file of JSON: the job that they are of, and what would keep its token out. */
 export async function readJobClaims(

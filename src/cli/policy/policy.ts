@@ -12,7 +12,6 @@ import {
   type TokenGrants,
 } from '../../policy/policy-query.ts';
 import { describeWho } from '../../policy/who.ts';
-import type { Principal } from '../../registry/principal.ts';
 import { addConfigOptions } from '../config.ts';
 import { listRulesOfJob, readJobClaims } from './job-claims.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
@@ -21,6 +20,7 @@ import { addPolicyTestCommand } from './policy-test.ts';
 import { findPlace, readUserNames } from './policy-warnings.ts';
 import { readTokenGrants } from './token-grants.ts';
 
+type Principal = PolicyQuery['principal'];
 type Image = Pick<PolicyQuery, 'repository' | 'tag'>;
 
 /** Adds `policy explain`, `policy test` and `policy replay`: decisions of the rules without any request. */

@@ -88,19 +88,29 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
         exchange.reason = 'no-credentials';
         throw credentialsNeeded(challenge(exchange));
       case 'locked-out':
-        exchange.reason = 'locked-out';
-        await holdBack(exchange.res, options.lockedOutDelayMs);
-        throw lockedOut(result.forMs - options.lockedOutDelayMs);
+        return refuseLockedOut(exchange, result.forMs, options.lockedOutDelayMs);
       case 'refused':
         exchange.reason = result.reason;
-        throw new OciError(
-          'UNAUTHORIZED',
-          result.sentence ??
-            'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
-          { headers: challenge(exchange) },
-        );
+        throw wrongCredentials(challenge(exchange), result.sentence);
     }
   };
+}
+
+/** The 401 for wrong credentials. */
+export function wrongCredentials(challengeFields: Record<string, string>, sentence?: string): OciError {
+  return new OciError(
+    'UNAUTHORIZED',
+    sentence ??
+      'The credentials are wrong, or not of a kind that is accepted here (Basic: a name and a password).',
+    { headers: challengeFields },
+  );
+}
+
+/** Refuses a locked-out client after a delay. @throws OciError TOOMANYREQUESTS, always */
+export async function refuseLockedOut(exchange: Exchange, forMs: number, delayMs: number): Promise<never> {
+  exchange.reason = 'locked-out';
+  await holdBack(exchange.res, delayMs);
+  throw lockedOut(forMs - delayMs);
 }
 
 /** Waits for this time, or until the client leaves. */

@@ -2,6 +2,7 @@ import type { RegistryTokens, VerifiedToken } from '../../auth/tokens/registry-t
 import { accessOf } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
+import type { Operation } from '../../registry/operation.ts';
 import type { VersionCheckMode } from '../../registry/version-check.ts';
 import { parseTarget } from '../../registry/target.ts';
 import { coversPermission } from '../../registry/token-scope.ts';
@@ -12,10 +13,15 @@ import type { Exchange } from '../exchange.ts';
 import { credentialsNeeded, type Challenge } from './challenge.ts';
 
 /** RFC 6750 section 2.1. */
-const bearerForm = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
+export const bearerForm = /^bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
 const bearerScheme = /^bearer(?: |$)/i;
 /** The methods by which an upload goes on with an expired token. */
 const graceMethods: ReadonlySet<string> = new Set(['PATCH', 'PUT', 'GET']);
+
+/** Whether everyone may pass, whatever the credentials. */
+export function isOpen({ kind }: Pick<Operation, 'kind'>, versionCheck: VersionCheckMode): boolean {
+  return kind === 'open' || (kind === 'version-check' && versionCheck === 'open');
+}
 
 /** Authenticates by token; requests without one go to `authenticate`. */
 export function authenticateTokens(
@@ -53,9 +59,7 @@ export function authenticateTokens(
     authorization = headerValues(exchange.req.rawHeaders, 'authorization'),
   ): Promise<Authentication> => {
     const [value = '', ...others] = authorization;
-    const isOpen =
-      operation.kind === 'open' || (operation.kind === 'version-check' && versionCheck === 'open');
-    if (others.length > 0 || isOpen || !bearerScheme.test(value))
+    if (others.length > 0 || isOpen(operation, versionCheck) || !bearerScheme.test(value))
       return authenticate(exchange, operation, authorization);
     const token = bearerForm.exec(value)?.[1];
     const now = token === undefined ? 'malformed' : await tokens.verify(token);

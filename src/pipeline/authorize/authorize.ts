@@ -106,7 +106,7 @@ export function createAuthorize({
 /** Where there is no policy: machine tokens alone are decided about, by the open policy; users may do everything. */
 export function authorizeMachines(authorize: Authorize): Authorize {
   return (exchange, operation, target, authentication) =>
-    authentication.principal.kind === 'token'
+    authentication.principal.kind === 'token' || authentication.principal.kind === 'job'
       ? authorize(exchange, operation, target, authentication)
       : { rawTarget: withoutOddSource(exchange.method, target), hidesForm: false };
 }

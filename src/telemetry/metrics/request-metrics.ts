@@ -37,6 +37,13 @@ const authenticationResults = [
   'unknown-machine-token',
   'expired-machine-token',
   'ownerless-machine-token',
+  'malformed-id-token',
+  'unknown-issuer',
+  'wrong-audience',
+  'expired-id-token',
+  'early-id-token',
+  'unknown-key',
+  'wrong-signature',
   'undecided',
   'throttled',
 ];

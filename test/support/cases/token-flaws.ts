@@ -452,7 +452,7 @@ const tooLong: Flaw = {
   what: 'longer than any',
   change: (draft, below) => {
     // Longer than a token may be, and shorter than a head.
-    draft.claims['x'] = 'x'.repeat(12_300 + below(6000));
+    draft.claims['x'] = 'x'.repeat(18_500 + below(3000));
   },
 };
 

@@ -10,7 +10,7 @@ import {
 } from '../../../src/auth/tokens/registry-tokens.ts';
 import { deriveTokenKeys } from '../../../src/auth/tokens/token-secrets.ts';
 import type { Scope } from '../../../src/registry/token-scope.ts';
-import { anonymous } from '../../../src/registry/principal.ts';
+import { anonymous, type Job } from '../../../src/registry/principal.ts';
 import {
   draftToken,
   hash as userHash,
@@ -332,5 +332,94 @@ describe('a token for a machine token', () => {
     const { token } = await tokens.issue(userHolder('ci', 'h1') ?? null, scopes);
     assert.deepEqual(await verify(tokens, token), { principal: user('ci'), scopes });
     assert.equal(await tokens.verifyRefresh(await tokens.issueRefresh(subject)), null);
+  });
+});
+
+describe('tokens for jobs', () => {
+  const job: Job = {
+    kind: 'job',
+    issuer: 'github',
+    name: 'acme/app@main',
+    claims: { sub: 's', repository: 'acme/app', ref: 'main', constructor: 'x' },
+  };
+  const holder = (principal: Job, hash = 'https://issuer audience') => ({ principal, hash, expiresMs: null });
+  const idOf = (token: string) => read(token).payload['jti'];
+  const setUpJobs = () => {
+    let hash: string | undefined = 'https://issuer audience';
+    const set = setUp({ holderOfJob: (one) => (hash === undefined ? undefined : holder(one, hash)) });
+    return { ...set, setBinding: (next: string | undefined) => (hash = next) };
+  };
+
+  test('carry its claims, and bring back the same job', async () => {
+    const { tokens } = setUpJobs();
+    const { token } = await tokens.issue(holder(job), scopes);
+    for (let i = 0; i < 2; i += 1)
+      assert.deepEqual(
+        await tokens.verify(token),
+        { principal: job, scopes, id: idOf(token) },
+        'remembered or not',
+      );
+  });
+
+  test('end with its ID token', async () => {
+    const { tokens, at } = setUpJobs();
+    const issued = await tokens.issue({ ...holder(job), expiresMs: startMs + 20_500 }, scopes);
+    assert.equal(issued.lifetimeSeconds, 20);
+    assert.equal(read(issued.token).payload['exp'], startMs / 1000 + 20);
+    at(20_000 + 31_000);
+    assert.equal(await tokens.verify(issued.token), 'expired-token');
+  });
+
+  test('end with its issuer, or when that has another URL or audience', async () => {
+    const { tokens, setBinding } = setUpJobs();
+    const { token } = await tokens.issue(holder(job), scopes);
+    await tokens.verify(token);
+    setBinding('https://issuer other');
+    assert.equal(await tokens.verify(token), 'invalid-token');
+    setBinding(undefined);
+    assert.equal(await tokens.verify(token), 'invalid-token');
+    assert.equal(await setUp().tokens.verify(token), 'invalid-token', 'without any issuer');
+  });
+
+  test('are never those of a user or a machine, nor the other way round, and are no refresh tokens', async () => {
+    const { tokens, issue } = setUpJobs();
+    const { token } = await tokens.issue(holder(job), scopes);
+    const { header, payload } = read(token);
+    for (const change of [
+      { sub: 'alice' },
+      { sub: 'token:ci' },
+      { sub: '' },
+      { sub: 'job:gitlab acme/app@main' },
+      { job: undefined },
+      { job: null },
+      { job: { issuer: 'github' } },
+      { job: { issuer: 'github', claims: {} } },
+      { job: { issuer: 'gitlab', claims: job.claims } },
+      { job: { issuer: 'github', claims: { ...job.claims, ref: 'other' } } },
+      { line: undefined },
+    ])
+      assert.equal(
+        await tokens.verify(forge(header, { ...payload, ...change })),
+        'invalid-token',
+        JSON.stringify(change),
+      );
+    const users = read(await issue());
+    const carrying = { ...users.payload, job: payload['job'] };
+    assert.equal(await tokens.verify(forge(users.header, carrying)), 'invalid-token');
+    const refresh = await tokens.issueRefresh(holder(job));
+    assert.equal(await tokens.verifyRefresh(refresh), null);
+  });
+
+  test('with the largest claims and scopes are verified', async () => {
+    const { tokens } = setUpJobs();
+    const name = `${'a'.repeat(120)}/${'b'.repeat(120)}`;
+    const many = Array.from({ length: 32 }, () => ({
+      ...{ type: 'repository' as const, name },
+      actions: ['pull', 'push', 'delete'],
+    }));
+    const large = { ...job, claims: { ...job.claims, more: 'x'.repeat(3900) } };
+    const { token } = await tokens.issue(holder(large), many);
+    assert.ok(token.length > 16_384, `${token.length}`);
+    assert.deepEqual(await tokens.verify(token), { principal: large, scopes: many, id: idOf(token) });
   });
 });

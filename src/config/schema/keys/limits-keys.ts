@@ -134,6 +134,21 @@ export const limits = z.strictObject({
     '32KiB',
     'Largest body of a token request. It must arrive within limits.headerTimeout.',
   ),
+  oidcTimeout: key(
+    duration('1ms', '1m'),
+    '5s',
+    "Longest time to fetch an issuer's keys, discovery included.",
+  ),
+  oidcDocumentBytes: key(
+    size('1KiB', '4MiB'),
+    '256KiB',
+    'Largest document of an issuer: its discovery document, and its keys.',
+  ),
+  oidcTokenBytes: key(
+    size('1KiB', '16KiB'),
+    '8KiB',
+    'Largest ID token. As a password it takes a third more of limits.headerBytes.',
+  ),
   refusedBodyBytes: key(
     size('0', '256KiB'),
     '256KiB',

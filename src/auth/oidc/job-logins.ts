@@ -1,0 +1,85 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { OciError } from '../../registry/error.ts';
+import type { Job } from '../../registry/principal.ts';
+import { createKeyedHash } from '../keyed-hash.ts';
+import type { LoginThrottle } from '../throttle/login-throttle.ts';
+import type { IdTokenFault, IdTokens } from './id-tokens.ts';
+import { KeysUnavailable, refetchMs } from './issuer-keys.ts';
+
+/** The user name that jobs log in with. */
+export const jobUser = 'oidc';
+
+export type JobLogin =
+  | { readonly kind: 'verified'; readonly principal: Job }
+  | { readonly kind: 'refused'; readonly reason: IdTokenFault['reason'] }
+  | { readonly kind: 'locked-out'; readonly forMs: number };
+
+/** Authenticates jobs by their ID tokens. */
+export type JobLogins = {
+  /** @throws OciError UNAVAILABLE when the issuer's keys are unknown, which counts as no failure */
+  check(token: string, address: string): Promise<JobLogin>;
+  /** When the token of an authenticated job expires, in milliseconds since 1970; undefined: another object. */
+  expiryOf(job: Job): number | undefined;
+};
+
+/** How many refused tokens are known, so that the log says it once of each. */
+const maxReported = 1000;
+
+/**
+ * Creates the check of ID tokens. A valid one passes despite a lock-out: nobody guesses a signature. Failures count by
+ * address only. An expired token does not count: it guesses nothing, and all jobs of a CI system may share an address.
+ */
+export function createJobLogins(options: {
+  idTokens: IdTokens;
+  throttle: LoginThrottle;
+  logger: Pick<Logger, 'warn'>;
+}): JobLogins {
+  const { idTokens, throttle, logger } = options;
+  const expiries = new WeakMap<Job, number>();
+  const keyedHash = createKeyedHash();
+  const reported = new LRUCache<string, true>({ max: maxReported });
+
+  const report = (token: string, address: string, { reason, issuer, sentence }: IdTokenFault) => {
+    const key = keyedHash(token);
+    if (reported.has(key)) return;
+    reported.set(key, true);
+    const whose = issuer === null ? 'An ID token' : `An ID token of the issuer ${issuer}`;
+    logger.warn({ client: address, issuer, reason }, `${whose} was refused: ${sentence}.`);
+  };
+
+  const refuse = async (token: string, address: string, fault: IdTokenFault): Promise<JobLogin> => {
+    const { reason } = fault;
+    const attempt = await throttle.begin({ address, name: null, password: token, hash: '', isUser: false });
+    const forMs = throttle.lockedMs(attempt);
+    if (forMs > 0) {
+      throttle.refused(attempt);
+      return { kind: 'locked-out', forMs };
+    }
+    report(token, address, fault);
+    if (reason !== 'expired-id-token') await throttle.failed(attempt);
+    return { kind: 'refused', reason };
+  };
+
+  return {
+    check: async (token, address) => {
+      const result = await verify(idTokens, token);
+      if ('reason' in result) return refuse(token, address, result);
+      expiries.set(result.job, result.expiresMs);
+      return { kind: 'verified', principal: result.job };
+    },
+    expiryOf: (job) => expiries.get(job),
+  };
+}
+
+async function verify(idTokens: IdTokens, token: string): ReturnType<IdTokens['verify']> {
+  try {
+    return await idTokens.verify(token);
+  } catch (error) {
+    if (!(error instanceof KeysUnavailable)) throw error;
+    throw new OciError('UNAVAILABLE', "The issuer's keys are not known now: try again in a moment.", {
+      headers: { 'Retry-After': String(refetchMs / 1000) },
+      cause: error,
+    });
+  }
+}
