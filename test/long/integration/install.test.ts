@@ -38,7 +38,10 @@ const skip =
   ) || unlessMachine();
 
 /** What a checkout may hold besides, of its own. */
-const ownSecrets = ['config/htpasswd', 'config/tidegate.yml', 'deploy/.env', 'deploy/kubernetes/secrets/key'];
+const ownSecrets = [
+  ...['config/htpasswd', 'config/tokens.yml', 'config/tidegate.yml'],
+  ...['deploy/.env', 'deploy/kubernetes/secrets/key'],
+];
 
 /** Where the command lines are that an installation has started. */
 const commandLines = '/run/command-lines';
@@ -241,6 +244,7 @@ describe('deploy/install.sh', { skip }, () => {
     expectMode('etc/tidegate/certs/server.key', '-rw-r----- root tidegate');
     expectMode('etc/tidegate/certs/ca.key', '-rw------- root root');
     expectMode('etc/tidegate/config/htpasswd', '-rw-r----- root tidegate');
+    expectMode('etc/tidegate/config/tokens.yml', '-rw-r----- root tidegate');
     expectMode('etc/tidegate/config/tidegate.yml', '-rw-r----- root tidegate');
     expectMode('etc/tidegate/redis.acl', '-rw-r----- root tidegate-redis');
     expectMode('etc/tidegate/registry.yml', '-rw-r----- root tidegate-registry');
@@ -304,6 +308,13 @@ describe('deploy/install.sh', { skip }, () => {
     assert.equal(added.code, 0, added.stderr);
     const listed = await machine.run('tidegate', ['user', 'list']);
     assert.match(listed.stdout, /^admin +bcrypt[^]*^alice +bcrypt/m);
+    const made = await machine.run('tidegate', ['token', 'create', 'ci', '--expires', '1d']);
+    assert.equal(made.code, 0, made.stderr);
+    const asMachine = ['--user', `ci:${made.stdout.trim()}`];
+    await until(
+      'the machine token is good',
+      async () => (await status('https://registry.test/v2/_catalog', ...asMachine)) === '200',
+    );
     const checked = await machine.run('tidegate', ['config', 'check']);
     assert.match(checked.stdout, /^ok\nfile: \/etc\/tidegate\/config\/tidegate\.yml\n/);
     assert.doesNotMatch(checked.stdout, /missing/);

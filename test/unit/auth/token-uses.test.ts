@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -72,6 +80,16 @@ describe('last uses of machine tokens', () => {
     recorder.note('ci', '192.0.2.1');
     await recorder.close();
     assert.notEqual(readFileSync(path, 'utf8'), before);
+  });
+
+  test('may lie elsewhere, behind a link that leads to nothing yet', async () => {
+    mkdirSync(join(folder, 'state'));
+    symlinkSync(join(folder, 'state', 'used.json'), path);
+    const recorder = open();
+    recorder.note('ci', '192.0.2.1');
+    await recorder.close();
+    assert.equal((await used())['ci']?.address, '192.0.2.1');
+    assert.ok(existsSync(join(folder, 'state', 'used.json')));
   });
 
   test('that cannot be written are said once, and fail nothing', async () => {
