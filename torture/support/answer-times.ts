@@ -10,7 +10,7 @@ export type AnswerTimes = {
 const fewest = 5;
 
 /**
- * Gives the trial's cases with what clients saw and when.
+ * Returns the trial's cases with what clients saw and when.
  * @param longestMs what half of each kind of answers must come faster than, where nothing explains a wait: a busy machine makes some slow, a limit of time all
  * @throws Error where it did not
  */

@@ -1,4 +1,4 @@
-/** Does something with each item, so many at a time; rejects with the first failure, when those under way have ended. */
+/** Processes items, so many at a time. Rejects with the first failure, once those in progress have ended. */
 export async function atOnce<T>(
   many: number,
   items: Iterable<T>,

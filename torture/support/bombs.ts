@@ -16,14 +16,14 @@ import { newcomerLine, tryLockedOut } from './locked-out.ts';
 import { createRandom } from './random.ts';
 
 const mib = 1024 ** 2;
-/** What somebody beside the bombs pulls. */
+/** The blob that a bystander pulls. */
 const good: Good = { target: '/v2/healthy/blobs/x', bytes: Buffer.from('ok') };
 /** How many connections to upstream may be kept afterwards. */
 const keptConnections = 8;
 /** How much Tidegate's peak memory may grow; the bombs hold many times more. */
 const allowedGrowthBytes = 160 * mib;
 
-/** Content that grows when it is unpacked, or read: passed on byte for byte, and not kept in memory. */
+/** Content that grows when unpacked or parsed: it is forwarded byte for byte, and not kept in memory. */
 export async function throwMemoryBombs(): Promise<number> {
   const bomb = gzipSync(Buffer.alloc(256 * mib));
   const received: Buffer[] = [];
@@ -115,7 +115,7 @@ async function sendMuch(request: UpstreamRequest): Promise<void> {
   request.answer('0\r\n\r\n');
 }
 
-/** Heads that are full of what somebody takes apart. */
+/** Heads full of items that some parser splits. */
 function longLines(): string[] {
   const full = (piece: string) => piece.repeat(Math.floor(30_000 / piece.length));
   return [
@@ -144,7 +144,7 @@ function longLines(): string[] {
   ];
 }
 
-/** Hashes that would take days to check: never computed, wherever they come from. */
+/** Hashes that would take days to check: they are never computed. */
 export async function throwHashBombs(): Promise<number> {
   const digest = (length: number) => 'a'.repeat(length);
   const bombs = [

@@ -8,12 +8,12 @@ import type { ConnectProxy } from './connect-proxy.ts';
 /** Connects to Tidegate under a name; true: accepted its certificate, false: refused it. */
 type Verify = (target: { name: string; port: number; trusting: boolean }) => Promise<boolean>;
 
-/** One implementation of TLS that is not Tidegate's own. */
+/** A TLS implementation other than Tidegate's. */
 export type CertificateVerifier = {
   readonly name: string;
   /** The programs that it needs. */
   readonly programs: readonly string[];
-  /** Whether a client of it can be told to go to such a name at all. */
+  /** Whether its client can connect to such a name at all. */
   takes(name: string): boolean;
   /** @throws Error in {@link Verify} for an outcome that is neither the one nor the other. */
   prepare(options: VerifierOptions): Promise<Verify>;
@@ -30,7 +30,7 @@ export type VerifierOptions = {
 const any = () => true;
 const inUrl = (name: string) => (isIPv6(name) ? `[${name}]` : name);
 
-/** Reads from what a client said whether it took the certificate. */
+/** Reads from a client's output whether it accepted the certificate. */
 function judge({ code, stdout, stderr }: Finished, accepted: RegExp, refused: RegExp): boolean {
   const said = `${stdout}\n${stderr}`;
   if (accepted.test(said) === refused.test(said))

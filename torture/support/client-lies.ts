@@ -157,7 +157,7 @@ async function runLies(rig: ClientRig): Promise<number> {
   return 2 * distances.length + 1;
 }
 
-/** Clients whose requests are not what they say. */
+/** Clients whose requests contradict themselves. */
 export function clientLies(rig: ClientRig): Trial[] {
   return [
     { name: 'goes on with a connection after an error', run: () => runRefusals(rig) },

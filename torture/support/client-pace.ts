@@ -8,7 +8,7 @@ import { within } from './within.ts';
 
 const times = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-/** Sends byte by byte, as long as the connection is there. */
+/** Sends byte by byte while the connection is open. */
 async function trickle({ socket }: RawClient, bytes: Buffer, pauseMs: number): Promise<void> {
   for (let at = 0; at < bytes.length && socket.writable; at++) {
     socket.write(bytes.subarray(at, at + 1));
@@ -16,7 +16,7 @@ async function trickle({ socket }: RawClient, bytes: Buffer, pauseMs: number): P
   }
 }
 
-/** A head that comes too slowly is 408; a body that comes slowly is a body. */
+/** A slow head gets 408; a slow body is accepted. */
 async function runTricklers(rig: ClientRig): Promise<number> {
   const { frontDoor, repository, manifest, bystander, form, limits } = rig;
   const clients = times({ quick: 10, ci: 15, long: 40 }[form]);
@@ -46,7 +46,7 @@ async function runTricklers(rig: ClientRig): Promise<number> {
   return 2 * clients.length;
 }
 
-/** Reads slowly, and gets all; or stops reading, and is cut after the limit. */
+/** A slow reader gets the whole answer; one that stops reading is cut after the limit. */
 async function runReaders(rig: ClientRig): Promise<number> {
   const { frontDoor, large, bystander, form, random, limits } = rig;
   const clients = times({ quick: 5, ci: 10, long: 20 }[form]);
@@ -81,7 +81,7 @@ async function runReaders(rig: ClientRig): Promise<number> {
   return 2 + clients.length;
 }
 
-/** Goes silent in the middle of a head, of a body, and between requests. */
+/** Stops sending in the middle of a head, of a body, and between requests. */
 async function runSilent(rig: ClientRig): Promise<number> {
   const { frontDoor, repository, bystander, form } = rig;
   const clients = times({ quick: 20, ci: 30, long: 60 }[form]);

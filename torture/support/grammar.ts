@@ -1,15 +1,15 @@
 import type { Random } from './random.ts';
 
-/** Makes texts that are almost right: what a grammar gives, and now and then what it does not. */
+/** Generates almost valid texts: a grammar's, with occasional deviations. */
 export type Rule = (random: Random) => string;
 
-/** One of these. */
+/** Chooses one of these. */
 export const oneOf =
   (...rules: readonly (Rule | string)[]): Rule =>
   (random) =>
     make(random.pick(rules), random);
 
-/** These, one after the other. */
+/** A sequence of these. */
 export const inOrder =
   (...rules: readonly (Rule | string)[]): Rule =>
   (random) => {
@@ -18,7 +18,7 @@ export const inOrder =
     return text;
   };
 
-/** So many times, with something between. */
+/** Repeats it, with a separator. */
 export const repeated =
   (rule: Rule | string, min: number, max: number, between: Rule | string = ''): Rule =>
   (random) => {
@@ -28,7 +28,7 @@ export const repeated =
     return text;
   };
 
-/** Usually the first, and once in so many times the other. */
+/** Usually the first; once in so many times the other. */
 export const usually =
   (rule: Rule | string, times: number, other: Rule | string): Rule =>
   (random) =>
@@ -38,7 +38,7 @@ export const usually =
 export const characters = (alphabet: string, min: number, max: number): Rule =>
   repeated((random) => alphabet.charAt(random.below(alphabet.length)), min, max);
 
-/** One byte as a Latin-1 character, any at all. */
+/** Any byte, as a Latin-1 character. */
 export const anyByte: Rule = (random) => String.fromCharCode(random.below(256));
 
 /** One byte, percent-encoded, in either case. */
@@ -53,7 +53,7 @@ export const anyCharacter: Rule = (random) =>
     ? String.fromCodePoint(random.below(0x110000))
     : String.fromCharCode(random.below(random.pick([0x80, 0x100, 0x10000])));
 
-/** A text with something taken out, doubled, put in or exchanged, up to so many times. */
+/** Mutates a text: deletes, doubles, inserts or replaces parts, up to so many times. */
 export const damaged =
   (rule: Rule, maxTimes: number, piece: Rule = anyByte): Rule =>
   (random) => {

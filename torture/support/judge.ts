@@ -1,15 +1,15 @@
 import type { LoadAnswer } from './load-client.ts';
 import { createTally, type Tally } from './tally.ts';
 
-/** Tells what a trouble of our own making explains from what nothing does. */
+/** Separates failures that a deliberate trouble explains from findings. */
 export type Judge = {
-  /** A trouble begins in which requests may fail; what it gives ends it. */
+  /** Begins a trouble in which requests may fail; the returned function ends it. */
   begin(trouble: string): () => void;
   /** Judges a failure: an answer, or a connection that broke. */
   failed(what: string, failure: LoadAnswer | Error, startMs: number): void;
-  /** A finding, in words. */
+  /** Records a finding. */
   fault(what: string): void;
-  /** Whether such a trouble was under way at any time from then to then. */
+  /** Whether such a trouble was in progress at any time in this interval. */
   explains(startMs: number, endMs: number): boolean;
   readonly faults: readonly string[];
   readonly explained: Tally;
@@ -62,5 +62,5 @@ export function createJudge(): Judge {
 /** A delete that could not be alone in its repository for sure is refused, also for a little after Redis is back. */
 const isUnsureDelete = ({ body }: LoadAnswer): boolean => body.includes('so nothing was deleted');
 
-/** Our own errors carry a request id. */
+/** Tidegate's own errors carry a request id. */
 const isOurs = ({ body }: LoadAnswer): boolean => body.includes('"detail":"request id ');

@@ -4,7 +4,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 /** What a server of TLS says, and right after its first words, in the same piece, what is no TLS. */
 export type JunkRelay = {
   readonly port: number;
-  /** How many connections it has spoken on so far. */
+  /** How many connections it has sent junk on so far. */
   readonly spoken: number;
   close(): Promise<void>;
 };

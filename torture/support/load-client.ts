@@ -6,35 +6,35 @@ import { clientHost } from '../../test/support/raw-client.ts';
 export type LoadAnswer = {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Empty where only the digest was wanted. */
+  /** Empty if only the digest is wanted. */
   readonly body: Buffer;
-  /** SHA-256 of the body as it came. */
+  /** SHA-256 of the received body. */
   readonly digest: string;
 };
 
 export type LoadRequest = {
   readonly method: string;
   readonly target: string;
-  /** A whole Authorization value; null for nobody. */
+  /** A complete Authorization value; null: anonymous. */
   readonly authorization: string | null;
   readonly headers?: Record<string, string>;
   readonly body?: Buffer;
-  /** Whether the body is only hashed, and not kept. */
+  /** Whether to hash the body only, without keeping it. */
   readonly hashOnly?: boolean;
 };
 
-/** A client that keeps its connections, as light as can be: the processors are for Tidegate. */
+/** A light client with keep-alive connections: the CPU is for Tidegate. */
 export type LoadClient = {
-  /** Rejects when the connection broke. */
+  /** Rejects if the connection breaks. */
   ask(asked: LoadRequest): Promise<LoadAnswer>;
-  /** Reads so much of the answer's body, and leaves. */
+  /** Reads so much of the answer's body, then aborts. */
   leaveDownload(asked: LoadRequest, afterBytes: number): Promise<void>;
-  /** Announces the body, sends only so much of it, and leaves; with all of it, it leaves before the answer. */
+  /** Announces the body, sends only so much of it, then aborts; with the whole body, before the answer. */
   leaveUpload(asked: LoadRequest & { readonly body: Buffer }, afterBytes: number): Promise<void>;
   close(): void;
 };
 
-/** @param localAddress where it comes from, an address of loopback */
+/** @param localAddress its source address, on loopback */
 export function createLoadClient(
   frontDoor: { readonly port: number; readonly ca: string },
   localAddress = '127.0.0.1',

@@ -13,7 +13,7 @@ import { atOnce } from './at-once.ts';
 import { anyByte, oneOf, repeated } from './grammar.ts';
 import { createRandom } from './random.ts';
 
-/** What could end a line, begin another, or be acted upon by who reads it. */
+/** Characters that could end a line, begin another, or act on a terminal. */
 const nasty = repeated(
   oneOf(
     anyByte,
@@ -113,7 +113,7 @@ export async function injectIntoLog(
 function judge(format: string, output: string, answered: readonly number[]): void {
   const text = Buffer.from(output, 'latin1').toString('utf8');
   assert.ok(text.endsWith('\n'));
-  // Colours are the program's own in the form for people.
+  // In the text form, the program itself writes colours.
   const plain = format === 'pretty' ? text.replace(/\x1b\[\d+m/g, '') : text;
   assert.doesNotMatch(plain.replaceAll('\n', ''), /[\p{Cc}\u2028-\u202e\u2066-\u2069]/u);
   const times = new Map<number, number>();

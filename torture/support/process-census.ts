@@ -1,12 +1,12 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { until } from '../../test/support/redis.ts';
 
-/** What a process and all that it has started hold (Linux, /proc). */
+/** The resources of a process and its descendants (Linux, /proc). */
 export type Census = {
   readonly processes: number;
   readonly threads: number;
   readonly residentBytes: number;
-  /** Open descriptors by what they are: socket, pipe, eventpoll, or a file's path. */
+  /** Open descriptors by kind: socket, pipe, eventpoll, or a file's path. */
   readonly descriptors: ReadonlyMap<string, number>;
 };
 
@@ -36,7 +36,7 @@ async function listTree(pid: number): Promise<number[]> {
   return [pid, ...trees.flat()];
 }
 
-/** What is more in `after` than in `before`, as text; empty for nothing. */
+/** Describes what grew from `before` to `after`; empty: nothing. */
 export function describeGrowth(before: Census, after: Census): string {
   const grown: string[] = [];
   for (const key of ['processes', 'threads'] as const)
@@ -52,9 +52,9 @@ export function describeGrowth(before: Census, after: Census): string {
 const keptBytes = 192 * 1024 * 1024;
 
 /**
- * Waits until a process and those that it has started hold no more sockets, files and memory than they did.
+ * Waits until a process and its descendants hold no more sockets, files and memory than before.
  * @param keptConnections how many more may be kept for the next requests
- * @throws Error when that does not come about
+ * @throws Error if that takes too long
  */
 export async function untilReleased(pid: number, before: Census, keptConnections: number): Promise<void> {
   let excess = '';

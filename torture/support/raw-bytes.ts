@@ -12,13 +12,13 @@ import { registryMethod, registryPath, registryQuery } from './registry-targets.
 import { sendRaw } from './smuggling.ts';
 import { readAnswers, readRequests } from './strict-http.ts';
 
-/** The real program, for bytes of any kind. */
+/** The real program, to receive arbitrary bytes. */
 export type RawBytesRig = {
-  /** Sends texts within TLS, each on a connection of its own; gives in words what went wrong. */
+  /** Sends texts within TLS, each on its own connection; describes what went wrong. */
   sendWithin(seed: number, count: number): Promise<string[]>;
-  /** Sends a client's first TLS message with damage, and other bytes, to the port. */
+  /** Sends damaged TLS ClientHellos, and other bytes, to the port. */
   sendTo(seed: number, count: number): Promise<string[]>;
-  /** @throws Error when the program did not survive, has logged an error, or holds more than before. */
+  /** @throws Error if the program did not survive, logged an error, or holds more than before. */
   close(): Promise<void>;
 };
 
@@ -138,7 +138,7 @@ function* draw(rule: Rule, seed: number, count: number): Generator<{ text: strin
   for (let number = 0; number < count; number += 1) yield { text: rule(random.fork(number)), number };
 }
 
-/** In words, what is wrong with the answers. */
+/** Describes what is wrong with the answers. */
 async function converse(frontDoor: FrontDoor, text: string): Promise<string | null> {
   const { received, isHung } = await sendRaw(frontDoor, text);
   if (isHung) return 'the connection stayed open';
@@ -151,7 +151,7 @@ async function converse(frontDoor: FrontDoor, text: string): Promise<string | nu
   return null;
 }
 
-/** Sends bytes without TLS and reads until the connection is closed; gives whether it never was. */
+/** Sends bytes without TLS and reads until the connection is closed; returns whether it never was. */
 async function isHung(port: number, text: string): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');
   let isLate = false;

@@ -6,7 +6,7 @@ import { clientHost } from '../../test/support/raw-client.ts';
 import type { Registry } from '../../test/support/registry.ts';
 import { sha256 } from '../../test/support/stored-blobs.ts';
 
-/** One request, and byte for byte what a real registry answers. */
+/** A request, and a real registry's answer, byte for byte. */
 export type RecordedExchange = {
   readonly name: string;
   readonly method: string;
@@ -17,7 +17,7 @@ export type RecordedExchange = {
   readonly requestBody: Buffer;
   readonly status: number;
   readonly head: Buffer;
-  /** As upstream sends it. */
+  /** The bytes that upstream sends. */
   readonly body: Buffer;
 };
 
@@ -40,7 +40,7 @@ function createManifest(config: Buffer, layer: Buffer): Buffer {
   );
 }
 
-/** Pushes a small image to a real registry and asks for it again, and keeps what came over the wire. */
+/** Pushes a small image to a real registry, pulls it, and records the bytes on the wire. */
 export async function recordExchanges(registry: Registry): Promise<readonly RecordedExchange[]> {
   const config = Buffer.from('{"architecture":"amd64","os":"linux"}');
   const layer = Buffer.from(Array.from({ length: 700 }, (_, i) => i % 251));

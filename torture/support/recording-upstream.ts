@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { readRequests, type StrictMessage } from './strict-http.ts';
 
-/** An upstream that reads nothing but strict HTTP, and answers each request with what it was asked. */
+/** An upstream that accepts only strict HTTP, and echoes each request in its answer. */
 export type RecordingUpstream = {
   readonly url: string;
-  /** In words, what was not strictly right, with its bytes. */
+  /** Describes each violation of strict HTTP, with its bytes. */
   readonly faults: readonly string[];
-  /** Resolves when every connection that a request was begun on and not ended has been closed. */
+  /** Resolves when every connection with an incomplete request is closed. */
   settled(): Promise<void>;
   close(): Promise<void>;
 };

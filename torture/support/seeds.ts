@@ -4,16 +4,16 @@ import { root } from '../../test/support/processes.ts';
 
 /** An input that broke something once. */
 export type Seed = {
-  /** The name of the target that it is an input of. */
+  /** The name of its fuzz target. */
   readonly target: string;
   readonly input: string;
-  /** What it did, in a sentence. */
+  /** What it broke, in a sentence. */
   readonly broke: string;
 };
 
 const folder = path.join(root, 'torture/seeds');
 
-/** Reads what torture/seeds/ holds: JSON, a list in each file. */
+/** Reads torture/seeds/: JSON files with a list each. */
 export function loadSeeds(): Seed[] {
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
   return files.flatMap((file) => JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as Seed[]);

@@ -2,11 +2,11 @@ import { chunkFaults, framingAttacks } from '../../test/support/cases/framing.ts
 import { basic } from '../../test/support/front-door.ts';
 import type { Random } from './random.ts';
 
-/** Bytes that two readers could take apart in two ways; all targets in them are below {@link caseRoot}. */
+/** Bytes that two parsers could split differently; all targets in them are below {@link caseRoot}. */
 export type SmugglingCase = {
   readonly name: string;
   readonly bytes: string;
-  /** Where a second piece begins; at the end there is one alone. */
+  /** Where the second write begins; at the end: only one write. */
   readonly cutAt: number;
 };
 
@@ -401,7 +401,7 @@ export function listForms(random: Random, maxSingles: number, maxPairs: number):
   return [...found, ...single, ...pairs].map((parts) => ({ ...plain, ...parts }));
 }
 
-/** Several forms at once. */
+/** Combines several forms. */
 export function drawForms(random: Random): Parts {
   const value = (values: readonly string[]) => (random.onceIn(2) ? random.pick(values) : (values[0] ?? ''));
   const name = () => (random.onceIn(3) ? random.pick(names) : names[0]);

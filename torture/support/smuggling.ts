@@ -21,9 +21,9 @@ import {
   type StrictReading,
 } from './strict-http.ts';
 
-/** A Tidegate before an upstream that reads strictly, and victims who use the same connections of upstream as the attackers. */
+/** Tidegate, an upstream with a strict parser, and victims who share upstream connections with the attackers. */
 export type SmugglingRig = {
-  /** Gives what went wrong with each of these cases, in words. */
+  /** Describes what went wrong with each of these cases. */
   attack(cases: Iterable<SmugglingCase>): Promise<{ count: number; faults: string[] }>;
   /** How many requests of victims were answered, and how many of them came over a connection that an attacker had used. @throws Error when none came over a connection that an attacker had used, or when more is held than before. */
   close(): Promise<{ answered: number; exposed: number }>;

@@ -1,4 +1,4 @@
-/** A message as RFC 9112 says it is to be read: nothing is made allowance for. Bytes are Latin-1 characters. */
+/** A message, parsed strictly by RFC 9112. Bytes are Latin-1 characters. */
 export type StrictMessage = {
   readonly startLine: string;
   readonly method: string;
@@ -9,13 +9,13 @@ export type StrictMessage = {
   readonly end: number;
 };
 
-/** What bytes are, one message after the other, and what is behind the last whole one. */
+/** The messages in some bytes, and what follows the last complete one. */
 export type StrictReading = {
   readonly messages: readonly StrictMessage[];
   readonly rest: 'nothing' | 'incomplete' | 'invalid';
-  /** What is wrong, or what is missing. */
+  /** The fault, or what is missing. */
   readonly why: string;
-  /** The message whose head is right and whose body is not whole, or not right. */
+  /** The message with a valid head and an incomplete or invalid body. */
   readonly begun: StrictMessage | null;
 };
 

@@ -9,20 +9,20 @@ import {
 type Change = { readonly value: Version; readonly ends?: number };
 type Known = {
   readonly writes: Write[];
-  /** When the writes and the reads began that are under way. */
+  /** The start times of the writes and reads in progress. */
   readonly writing: Set<{ readonly startMs: number }>;
   readonly reading: Set<{ readonly startMs: number }>;
-  /** Reads that a write under way may still excuse. */
+  /** Reads that a write in progress may still explain. */
   reads: Read[];
 };
 
-/** Checks reads against writes while both go on, and forgets what can say nothing about later reads. */
+/** Checks reads against writes while both go on, and forgets what no longer matters to later reads. */
 export type TagOracle = {
-  /** Begins a write; what it gives ends it. */
+  /** Begins a write; the returned function ends it. */
   write(name: string, change: Change): (acknowledged: boolean) => void;
-  /** Begins a read; what it gives ends it. A read that failed says nothing and is ended with undefined. */
+  /** Begins a read; the returned function ends it, with undefined for a failed read. */
   read(name: string): (seen: Pick<Read, 'value' | 'cache'> | undefined) => void;
-  /** Checks what can be checked now; gives what was stale. */
+  /** Checks the reads that can be checked now; returns the stale ones. */
   check(): Violation[];
   /** Forgets all names that begin with this; the last of their reads must have been checked. */
   forget(prefix: string): void;

@@ -1,4 +1,4 @@
-/** Counts by name, in the order in which the names came. */
+/** Counts by name, in order of first appearance. */
 export type Tally = {
   count(name: string): void;
   of(name: string): number;

@@ -57,7 +57,7 @@ const type = usually(
     'constructor',
   ),
 );
-/** A scope, almost. */
+/** Generates an almost valid scope. */
 export const scopeText: Rule = oneOf(
   inOrder(type, ':', name, ':', actions),
   inOrder(type, ':', name, ':', actions),
@@ -83,15 +83,15 @@ export const scopeTexts: Rule = usually(
 );
 
 type Parameter = readonly [name: string, value: string];
-/** What is asked, and by whom. */
+/** A request for a token, and its client. */
 type Request = {
   readonly method: 'GET' | 'POST';
   readonly text: string;
-  /** Who is to be given a token; null: one who does not say who he is. */
+  /** The subject of the token; null: anonymous. */
   readonly who: string | null;
-  /** The parameters as another reader has them. */
+  /** The parameters as another parser reads them. */
   readonly parameters: ReadonlyMap<string, readonly string[]>;
-  /** Which refusals would be right; without any it has to be answered with a token. */
+  /** The allowed refusals; without any, the answer must be a token. */
   readonly refusals: ReadonlySet<number>;
   readonly wantsRefreshToken: boolean;
 };
@@ -461,7 +461,7 @@ export type TokenRequests = {
   readonly used: number;
 };
 
-/** Asks for tokens in odd ways, and holds what is given against the model; some of it is used. */
+/** Requests tokens in odd ways, and compares the answers with the model; uses some of the tokens. */
 export async function requestTokens(seed: number, count: number): Promise<TokenRequests> {
   const rig = await openTokenRig();
   const faults: string[] = [];
@@ -516,7 +516,7 @@ export async function requestTokens(seed: number, count: number): Promise<TokenR
 
 const askedOf = ({ parameters }: Request) => readScopes(parameters.get('scope') ?? []);
 
-/** In words, where an answer is another than the model's. */
+/** Describes where an answer differs from the model's. */
 function judge(request: Request, response: Response): string | null {
   const { refusals, who } = request;
   const { status, body } = response;
@@ -543,7 +543,7 @@ function judge(request: Request, response: Response): string | null {
   return refresh['sub'] === who && !('access' in refresh) ? null : 'gave a refresh token for more';
 }
 
-/** Uses a token, for what it is for and for other things. */
+/** Uses a token for what it allows and for other requests. */
 function use(
   rig: TokenRig,
   request: Request,

@@ -1,4 +1,4 @@
-/** Rejects when something is not done in time: it hangs. */
+/** Rejects if something hangs: is not done in time. */
 export async function within<T>(timeoutMs: number, what: string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
