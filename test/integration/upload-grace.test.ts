@@ -76,6 +76,8 @@ function follow(response: Response): string {
   return location.replace(`https://${clientHost}`, '');
 }
 
+const markOf = (target: string) => /[?&]_owner=([\w-]+)/.exec(target)?.[1];
+
 async function begin(door: FrontDoor, credentials: string): Promise<string> {
   const begun = await send(door, credentials, `POST ${uploads}`);
   assert.equal(begun.status, 202, begun.body.toString());
@@ -154,6 +156,7 @@ for (const [where, policy] of Object.entries(configs)) {
       test('goes on for a client that renews its token only before it begins', async () => {
         const token = tokenOf('alice', { leftS: lifeS });
         let session = await begin(door, bearer(token));
+        const mark = markOf(session);
         await until('the token has expired', async () => {
           const { status } = await ask(token, 'GET /v2/team/app/tags/list');
           assert.ok(status === 404 || status === 401);
@@ -165,6 +168,8 @@ for (const [where, policy] of Object.entries(configs)) {
           const status = await ask(token, `GET ${follow(patched)}`);
           assert.equal(status.status, 204);
           session = follow(status);
+          // Seconds later; a start that is renewed would be another.
+          assert.deepEqual([markOf(follow(patched)), markOf(session)], [mark, mark]);
         }
         isRefused(await ask(token, 'GET /v2/team/app/tags/list'), 'another request meanwhile');
         const put = await ask(token, `PUT ${withDigest(session)}`);
