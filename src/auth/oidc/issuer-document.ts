@@ -24,6 +24,7 @@ export async function readIssuerDocument(url: URL, options: DocumentOptions): Pr
     ...(options.ca === null ? {} : { ca: options.ca }),
     headers: { Accept: 'application/json', 'User-Agent': 'tidegate' },
   });
+  asked.on('error', () => {}); // one that comes before the answer rejects below, too
   asked.end();
   try {
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
@@ -33,7 +34,6 @@ export async function readIssuerDocument(url: URL, options: DocumentOptions): Pr
     if (statusCode !== 200) throw new Error(`it answered ${statusCode}`);
     return parseJson(await readBody(response, options.maxBytes));
   } finally {
-    asked.on('error', () => {}); // later errors do not matter
     asked.destroy();
   }
 }

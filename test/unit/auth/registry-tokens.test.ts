@@ -368,6 +368,8 @@ describe('tokens for jobs', () => {
     assert.equal(read(issued.token).payload['exp'], startMs / 1000 + 20);
     at(20_000 + 31_000);
     assert.equal(await tokens.verify(issued.token), 'expired-token');
+    const inGrace = await tokens.verifyExpired(issued.token);
+    assert.deepEqual(inGrace?.principal, job, 'for an upload that it began');
   });
 
   test('end with its issuer, or when that has another URL or audience', async () => {
