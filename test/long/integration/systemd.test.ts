@@ -79,12 +79,21 @@ describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeou
   const restarts = () => Promise.all(units.map((unit) => show(unit, 'NRestarts')));
   const differences = (from: Map<string, string>, to: Map<string, string>) =>
     [...new Set([...from.keys(), ...to.keys()])].filter((name) => from.get(name) !== to.get(name)).sort();
-  /** What belongs to the operator once it is there. */
-  const keepsSettings = (from: Map<string, string>, to: Map<string, string>) =>
+  /** What belongs to the operator once it is there; `added`: what an older version did not have. */
+  const keepsSettings = (
+    from: Map<string, string>,
+    to: Map<string, string>,
+    added: readonly string[] = [],
+  ) => {
+    const changed = differences(from, to).filter((name) =>
+      /^(etc\/tidegate|var\/lib\/tidegate-registry)(\/|$)/.test(name),
+    );
+    const isNew = (name: string) => added.includes(name) && !from.has(name);
     assert.deepEqual(
-      differences(from, to).filter((name) => /^(etc\/tidegate|var\/lib\/tidegate-registry)(\/|$)/.test(name)),
+      changed.filter((name) => !isNew(name)),
       [],
     );
+  };
   const curlArgs = (...args: string[]) => [
     ...[
       '--silent',
@@ -150,7 +159,10 @@ describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeou
     const registry = await show('tidegate-registry', 'MainPID');
     const stdout = await install(present);
     assert.doesNotMatch(stdout, /^password:/m);
-    keepsSettings(before, await machine.snapshot());
+    keepsSettings(before, await machine.snapshot(), [
+      'etc/tidegate/config/tokens.yml',
+      'etc/tidegate/config/tokens.used.json',
+    ]);
     assert.equal((await must('tidegate', '--version')).trim(), version);
     await expectActive();
     assert.equal(await show('tidegate-registry', 'MainPID'), registry, 'what has not changed runs on');
@@ -172,6 +184,20 @@ describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeou
     await install(present);
     assert.notEqual((await must('tidegate', '--version')).trim(), releaseBefore.version);
     await pull('team/app:1');
+  });
+
+  it('takes machine tokens, and keeps when they were used where it may write', async () => {
+    const token = (await must('tidegate', 'token', 'create', 'ci', '--expires', '1d')).trim();
+    const asMachine = ['--user', `ci:${token}`, '--output', '/dev/null', '--write-out', '%{http_code}'];
+    await until(
+      'the token is good',
+      async () => (await curl(...asMachine, 'https://registry.test/v2/_catalog')).stdout === '200',
+    );
+    await until('the use is kept', async () =>
+      /^ci .* from 127\.0\.0\.1$/m.test(await must('tidegate', 'token', 'list')),
+    );
+    assert.match(await must('ls', '-l', '/var/lib/tidegate'), /tidegate tidegate .* tokens\.used\.json/);
+    await must('tidegate', 'token', 'revoke', 'ci');
   });
 
   it('runs confined, as the units say', async () => {
