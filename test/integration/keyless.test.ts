@@ -64,7 +64,7 @@ ${rules}`;
   before(async () => {
     upstream = await startUpstream({ script: answerOk });
     issuer = await startRealIssuer();
-    door = await startFrontDoor({ upstreamUrl: upstream.url, config: config(rules) });
+    door = await startFrontDoor({ upstreamUrl: upstream.url, config: config(rules), set: ['workers=2'] });
     token = await issuer.token(audience, acme);
   });
   after(async () => {

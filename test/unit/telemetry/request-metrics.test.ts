@@ -4,7 +4,7 @@ import type { LoggedExchange } from '../../../src/telemetry/log/access-log.ts';
 import type { MetricFamily } from '../../../src/telemetry/metrics/metric-family.ts';
 import { createRequestMetrics } from '../../../src/telemetry/metrics/request-metrics.ts';
 import { anonymous } from '../../../src/registry/principal.ts';
-import { user } from '../../support/principals.ts';
+import { machinesNamed, user } from '../../support/principals.ts';
 
 const usual: LoggedExchange = {
   id: 'x',
@@ -60,6 +60,19 @@ describe('createRequestMetrics', () => {
     assert.ok(names.every((name) => name.startsWith('manifest other ')));
     assert.ok(names.includes('manifest other 9xx'));
     assert.ok(names.includes('manifest other 200'));
+  });
+
+  it('counts by the kind of who asks, and refused ID tokens by their reason', () => {
+    const machines = machinesNamed('ci').map((principal) => ({ principal }));
+    const refused = {
+      principal: anonymous,
+      errorCode: 'UNAUTHORIZED',
+      reason: 'expired-id-token',
+      ...answered(401),
+    };
+    const families = after({}, {}, ...machines, { principal: anonymous }, refused);
+    assert.deepEqual(valuesOf(families, 'tidegate_verified_requests_total'), { user: 2, token: 1, job: 1 });
+    assert.equal(valuesOf(families, 'tidegate_authentications_total')['expired-id-token'], 1);
   });
 
   it('counts an answer that was never begun as none', () => {
