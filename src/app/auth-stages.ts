@@ -9,7 +9,11 @@ import { authenticateJobs } from '../pipeline/authenticate/job-stage.ts';
 import { authorizeMachines, createAuthorize } from '../pipeline/authorize/authorize.ts';
 import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
 import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
-import { createListings } from '../pipeline/authorize/catalog/listings.ts';
+import {
+  createListings,
+  type AnswerListing,
+  type ListingsOptions,
+} from '../pipeline/authorize/catalog/listings.ts';
 import { createPageCursors } from '../pipeline/authorize/catalog/page-cursors.ts';
 import type { PipelineOptions } from '../pipeline/pipeline.ts';
 import type { EditsFor } from '../pipeline/response-edits.ts';
@@ -85,20 +89,13 @@ export function createAuthStages({
   const secrets = [first, ...others] as const;
   const uploads = createUploadOwners(secrets, { graceMs: auth.uploadGrace, now: Date.now });
   const decides = policy ?? createOpenPolicy();
-  const authorizeAll = createAuthorize({
-    ...{ policy: decides, challenge, uploads },
-    answerListing: createListings({
-      ...{ requestUpstream, editsFor, wholeAnswers, cursors: createPageCursors(secrets) },
-      walks: createWalks({
-        maxUnderWay: limits.catalogWalks,
-        maxWaiting: limits.catalogQueue,
-        maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
-        onThrottled: () => metrics.throttled('lists'),
-      }),
-      maxPages: limits.catalogPages,
-      maxPageBytes: limits.catalogPageBytes,
-    }),
+  const answerListing = openListings(limits, metrics, {
+    requestUpstream,
+    editsFor,
+    wholeAnswers,
+    cursors: createPageCursors(secrets),
   });
+  const authorizeAll = createAuthorize({ policy: decides, challenge, uploads, answerListing });
   const authorize = policy === null ? authorizeMachines(authorizeAll) : authorizeAll;
   if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
   const holders = createTokenHolders({ authenticator, htpasswd, machines }, jobs);
@@ -135,4 +132,22 @@ export function createAuthStages({
       refusedBodies,
     }),
   };
+}
+
+function openListings(
+  limits: ServedState['config']['limits'],
+  metrics: Pick<Metrics, 'throttled'>,
+  options: Pick<ListingsOptions, 'requestUpstream' | 'editsFor' | 'wholeAnswers' | 'cursors'>,
+): AnswerListing {
+  return createListings({
+    ...options,
+    walks: createWalks({
+      maxUnderWay: limits.catalogWalks,
+      maxWaiting: limits.catalogQueue,
+      maxWaitingOfClient: Math.min(waitingWalksOfClient, limits.catalogQueue),
+      onThrottled: () => metrics.throttled('lists'),
+    }),
+    maxPages: limits.catalogPages,
+    maxPageBytes: limits.catalogPageBytes,
+  });
 }

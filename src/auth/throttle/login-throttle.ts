@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { clientNetwork } from '../../http/client-network.ts';
 import { createLockOuts, type LockOut, type LockOutRules } from './lock-outs.ts';
-import { createKnownLogins, type KnownLogin } from './known-logins.ts';
+import { createKnownLogins, type KnownLogin, type KnownLogins } from './known-logins.ts';
 import type { SharedLockOuts } from './shared-lock-outs.ts';
 
 /** What a lock-out is for; `repeat`: one name and password, at one address. */
@@ -49,21 +49,22 @@ export type LoginAttempt = CountedLogin & {
   readonly isExempt: boolean;
 };
 
+/** Name and password as they came. */
+type Login = {
+  readonly address: string;
+  /** Null for a machine token, which counts for no name. */
+  readonly name: string | null;
+  readonly password: string;
+  /** What the password will be checked against. */
+  readonly hash: string;
+  /** Whether that is a user's own. */
+  readonly isUser: boolean;
+};
+
 /** Locks out clients that guess passwords. */
 export type LoginThrottle = {
-  /**
-   * Begins an attempt, for a known name or not.
-   *
-   * @param login name: null for a machine token, which counts for no name; hash: what the password will be checked against; isUser:
-   * whether that is a user's own
-   */
-  begin(login: {
-    address: string;
-    name: string | null;
-    password: string;
-    hash: string;
-    isUser: boolean;
-  }): Promise<LoginAttempt>;
+  /** Begins an attempt, for a known name or not. */
+  begin(login: Login): Promise<LoginAttempt>;
   /** How long it is locked out, in milliseconds; 0: it may be checked now. */
   lockedMs(attempt: LoginAttempt): number;
   /** Call it when the attempt was refused because it is locked out. */
@@ -150,7 +151,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
   });
 
   /** Adopts what other instances know of the attempt. */
-  const ask = async ({ nameKey, network }: LoginAttempt): Promise<void> => {
+  const adoptShared = async ({ nameKey, network }: LoginAttempt): Promise<void> => {
     const known = await shared?.find(network, nameKey);
     if (!known) return;
     if (known.address) addresses.adopt(network, known.address);
@@ -160,14 +161,9 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
   };
 
   return {
-    begin: async ({ address, name, password, hash, isUser }) => {
-      const nameKey = name === null ? null : digest('sha256', name, 'base64url');
-      const network = clientNetwork(address);
-      // Without a dummy hash, which each process chooses anew.
-      const proof = proven.proofOf(name ?? '', password, isUser ? hash : '');
-      const isExempt = nameKey !== null && proven.isProven(nameKey, proof);
-      const attempt = { nameKey, network, proof, user: isUser ? name : null, isExempt };
-      if (!isExempt && addresses.remainingMs(network) === 0) await ask(attempt);
+    begin: async (login) => {
+      const attempt = toAttempt(login, proven);
+      if (!attempt.isExempt && addresses.remainingMs(attempt.network) === 0) await adoptShared(attempt);
       return attempt;
     },
     lockedMs: (attempt) => {
@@ -208,5 +204,18 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
       void ipc?.publish({ kind: 'proven', ...login });
       shared?.remember(network, nameKey);
     },
+  };
+}
+
+function toAttempt({ address, name, password, hash, isUser }: Login, proven: KnownLogins): LoginAttempt {
+  const nameKey = name === null ? null : digest('sha256', name, 'base64url');
+  // Without a dummy hash, which each process chooses anew.
+  const proof = proven.proofOf(name ?? '', password, isUser ? hash : '');
+  return {
+    nameKey,
+    network: clientNetwork(address),
+    proof,
+    user: isUser ? name : null,
+    isExempt: nameKey !== null && proven.isProven(nameKey, proof),
   };
 }
