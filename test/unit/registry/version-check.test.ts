@@ -30,7 +30,7 @@ describe('isChallenged', () => {
 
   it('knows whom docs/version-check.md names', () => {
     const page = readFileSync(new URL('../../../../docs/version-check.md', import.meta.url), 'utf8');
-    const [, list = ''] = /^Known to be no registry clients[^:]*:([^]*?)\.\n/m.exec(page) ?? [];
+    const [, list = ''] = /^Tidegate knows these programs[^:]*:([^]*?)\.\n/m.exec(page) ?? [];
     const named = list.split(/,|\band\b/).map((name) => name.replace(/\([^)]*$|[^(]*\)$/g, '').trim());
     assert.deepEqual(
       named.filter((name) => name !== '').toSorted(),
