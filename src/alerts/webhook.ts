@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { refuseUpgrade } from '../http/unasked-upgrade.ts';
 import type { Alert, Channel } from './alert.ts';
 
 /** The time limit of an alert, from DNS lookup to answer, in milliseconds. */
@@ -30,9 +31,11 @@ export function createWebhook(url: string, ca: string | null): Channel {
           'User-Agent': 'tidegate',
         },
       });
+      request.on('error', () => {}); // one that comes before the answer rejects below, too
+      refuseUpgrade(request);
       request.end(body);
       try {
-        const [response] = (await once(request, 'response')) as [IncomingMessage];
+        const [response] = (await once(request, 'response', { signal })) as [IncomingMessage];
         const { statusCode = 0 } = response;
         // Only the status counts. A redirect is not followed: the URL may be a secret.
         if (statusCode < 200 || statusCode > 299) throw new Error(`the webhook answered ${statusCode}`);
@@ -40,7 +43,6 @@ export function createWebhook(url: string, ca: string | null): Channel {
         if (signal.aborted) throw new Error(`the webhook did not answer within ${timeoutMs / 1000} seconds`);
         throw error;
       } finally {
-        request.on('error', () => {}); // errors after the answer do not matter
         request.destroy();
       }
     },

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load/load.ts';
+import { refuseUpgrade } from '../http/unasked-upgrade.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
@@ -62,6 +63,7 @@ function post({ host, port }: Admin): Promise<string> {
     );
     asked.setTimeout(answerTimeoutMs, () => asked.destroy(new Error('no answer')));
     asked.on('error', (error) => fail(error.message));
+    refuseUpgrade(asked);
     asked.end();
   });
 }

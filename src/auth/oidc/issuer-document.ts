@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
+import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
 import { createCollectedBytes } from '../../system/collected-bytes.ts';
 
 export type DocumentOptions = {
@@ -25,9 +26,10 @@ export async function readIssuerDocument(url: URL, options: DocumentOptions): Pr
     headers: { Accept: 'application/json', 'User-Agent': 'tidegate' },
   });
   asked.on('error', () => {}); // one that comes before the answer rejects below, too
+  refuseUpgrade(asked);
   asked.end();
   try {
-    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    const [response] = (await once(asked, 'response', { signal: options.signal })) as [IncomingMessage];
     const { statusCode = 0 } = response;
     if (statusCode >= 300 && statusCode < 400)
       throw new Error(`it answered ${statusCode}, and redirects are not followed`);

@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
+import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
 import { createTimeLimit } from '../time-limit.ts';
 
 /** A request; a body is sent in chunks. */
@@ -109,6 +110,7 @@ function sendRequest(
     // A server that refuses a body may cut the connection after its answer, which then counts.
     outgoing.on('error', (error) => (finish === undefined ? reject(error) : finish()));
   });
+  refuseUpgrade(outgoing);
   void writeBody(outgoing, body, leavesBodyOpen === true);
   return answered.finally(() => limit.end());
 }

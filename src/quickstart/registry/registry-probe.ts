@@ -1,5 +1,6 @@
 import { get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
+import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
 
 const maxBodyBytes = 65_536;
 
@@ -31,6 +32,7 @@ export async function answersLikeRegistry(
       });
     });
     request.on('error', () => resolve(false));
+    refuseUpgrade(request);
   });
 }
 

@@ -199,6 +199,17 @@ describe('the keys of an issuer', () => {
       assert.match(await failing({ timeoutMs: 200 }), /it took longer than 200 ms/);
     });
 
+    test('by 101 instead of an answer, once', async () => {
+      issuer.respond = (_, res) =>
+        res.socket?.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
+      const { keys, log, pass } = setUp();
+      await assert.rejects(keys.find('one'), KeysUnavailable);
+      assert.match(log[0] ?? '', /it answered 101 Switching Protocols unasked/);
+      issuer.respond = null;
+      pass(refetchMs);
+      assert.notEqual(await keys.find('one'), null);
+    });
+
     test('by half an answer', async () => {
       issuer.respond = (_, res) => {
         res.writeHead(200, { 'Content-Length': 100 }).write('{');
