@@ -2,16 +2,18 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { explainReadError, readHtpasswdText } from '../auth/htpasswd/htpasswd-content.ts';
-import { addUser, checkUserName, removeUser } from '../auth/htpasswd/htpasswd-editor.ts';
+import { addUser, checkUserName, hasUserLine, removeUser } from '../auth/htpasswd/htpasswd-editor.ts';
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
 import type { Htpasswd } from '../auth/htpasswd/htpasswd.ts';
 import { verifyPassword } from '../auth/password/password-hash.ts';
-import { removeTokensOf } from '../auth/machine-tokens/token-list-editor.ts';
+import { hasTokenName, namesOwnedBy, removeTokensOf } from '../auth/machine-tokens/token-list-editor.ts';
+import { loadTokenList } from '../auth/machine-tokens/token-list-file.ts';
 import { checkGrantPattern } from '../policy/token-grants.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { addPasswordOption, readPassword, type PasswordOption } from './password.ts';
 
 type FileOption = { file: string };
+type TokensOption = { tokens?: string };
 
 /** The defaults of auth.maxBcryptCost and auth.maxShaCryptRounds; no configuration is read to edit a file. */
 const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
@@ -20,10 +22,11 @@ const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
 export function addUserCommand(program: Command): void {
   const user = program.command('user').description('edit the htpasswd file: who may log in');
 
-  addPasswordOption(withFile(user.command('add').argument('<name>', 'user name')))
+  addPasswordOption(withTokens(withFile(user.command('add').argument('<name>', 'user name'))))
     .description('add a user or set a new password (asked for, or one line on the standard input)')
-    .action(async (name: string, { file, ...input }: FileOption & PasswordOption) => {
+    .action(async (name: string, { file, tokens, ...input }: FileOption & TokensOption & PasswordOption) => {
       checkUserName(name);
+      if (!existsSync(file) || !(await hasLine(file, name))) await checkNewUser(name, tokensOf(file, tokens));
       const password = await readPassword(['New password: ', 'Again: '], input);
       const outcome = await addUser({ file, name, password });
       print(
@@ -31,13 +34,14 @@ export function addUserCommand(program: Command): void {
       );
     });
 
-  withFile(user.command('remove').argument('<name>', 'user name'))
-    .description('remove a user, and revoke the machine tokens that he or she owns')
-    .option('--tokens <file>', 'file of machine tokens (default: tokens.yml beside the htpasswd file)')
-    .action(async (name: string, { file, tokens }: FileOption & { tokens?: string }) => {
+  withTokens(withFile(user.command('remove').argument('<name>', 'user name')))
+    .description('revoke the machine tokens that a user owns, and remove the user')
+    .action(async (name: string, { file, tokens }: FileOption & TokensOption) => {
+      const fault = await revokeTokens(name, tokensOf(file, tokens), file);
+      // Also where that failed: who is to go must not stay because another file is broken.
       await removeUser({ file, name });
       print(`Removed ${name} from ${file}.`);
-      await revokeTokens(name, tokens ?? join(dirname(file), 'tokens.yml'), file);
+      if (fault) throw fault;
     });
 
   withFile(user.command('list'))
@@ -62,18 +66,60 @@ export function addUserCommand(program: Command): void {
     });
 }
 
-/** The tokens of a user who is gone are refused as it is; without them, nobody of that name who comes later gets them. */
-async function revokeTokens(owner: string, file: string, model: string): Promise<void> {
-  if (!existsSync(file)) return;
+/**
+ * The tokens of a user who is gone are refused as it is; without them, nobody of that name who comes later gets them. They go before the
+ * user, so that a crash in between leaves none behind. Gives the error when they stay.
+ */
+async function revokeTokens(owner: string, file: string, model: string): Promise<OperatorError | null> {
+  if (!existsSync(file)) {
+    print(
+      `Found no machine tokens to revoke: there is no ${file}. If they are elsewhere, name it with --tokens.`,
+    );
+    return null;
+  }
   try {
     const revoked = await removeTokensOf({ file, model, checkPattern: checkGrantPattern }, owner);
     for (const token of revoked) print(`Revoked the machine token ${token} of ${owner} in ${file}.`);
+    return null;
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
-    throw new OperatorError(
-      `The machine tokens of ${owner} were not revoked, and stay refused only as long as there is no such user: ${error.message}`,
+    return new OperatorError(
+      `The machine tokens of ${owner} were not revoked, and stay refused only as long as there is no such user: ${error.message} Then run \`tidegate user remove ${owner}\` again.`,
     );
   }
+}
+
+/** @throws OperatorError when tokens of an earlier user would be the new one's, or the name is that of a token */
+async function checkNewUser(name: string, file: string): Promise<void> {
+  const { list } = await loadTokenList(file, checkGrantPattern);
+  const left = namesOwnedBy(list, name);
+  if (left.length > 0)
+    throw new OperatorError(
+      `An earlier user ${name} has left machine tokens in ${file} (${left.join(', ')}): revoke them with \`tidegate user remove ${name}\` first, or the new user would own them.`,
+    );
+  if (hasTokenName(list, name))
+    throw new OperatorError(
+      `There is a machine token ${name} in ${file}: choose another name, so that a log tells the two apart.`,
+    );
+}
+
+async function hasLine(file: string, name: string): Promise<boolean> {
+  try {
+    return await hasUserLine(file, name);
+  } catch (error) {
+    throw explainReadError(file, error);
+  }
+}
+
+function tokensOf(file: string, tokens: string | undefined): string {
+  return tokens ?? join(dirname(file), 'tokens.yml');
+}
+
+function withTokens(command: Command): Command {
+  return command.option(
+    '--tokens <file>',
+    'file of machine tokens (default: tokens.yml beside the htpasswd file)',
+  );
 }
 
 function withFile(command: Command): Command {

@@ -137,6 +137,85 @@ describe('the command token', () => {
     writeFileSync(tokensPath, before);
   });
 
+  const user = (...args: string[]): Promise<Finished> =>
+    tidegate(['user', ...args, '--file', path.join(dir, 'htpasswd')], { input: 'secret\n' });
+
+  test('user remove revokes before it removes, and also where the user is already gone', async () => {
+    const line = (name: string, owner: string, hash: string, actions = 'pull') =>
+      `- ${JSON.stringify({ name, sha256: hash.repeat(64), repositories: ['**'], actions: [actions], owner })}\n`;
+    const before = text();
+    writeFileSync(
+      tokensPath,
+      line('left', 'carol', '1') +
+        line('kept', 'alice', '2') +
+        line('wrong', 'carol', '3', 'fly') +
+        line('kept', 'carol', '4'),
+    );
+    const refused = await user('add', 'carol');
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /carol has left machine tokens in .*tokens\.yml \(left, wrong, kept\): .*user remove carol/,
+    );
+    const removed = await user('remove', 'carol');
+    assert.equal(removed.code, 1);
+    assert.match(removed.stderr, /^There is no user carol in /);
+    assert.match(removed.stdout, /^Revoked the machine token left of carol in /);
+    assert.equal(text(), line('kept', 'alice', '2'));
+    assert.match(
+      (await user('add', 'kept')).stderr,
+      /^There is a machine token kept in .*choose another name/,
+    );
+    assert.equal((await user('add', 'carol')).code, 0);
+    writeFileSync(tokensPath, before + line('mine', 'carol', '5'));
+    const changed = await user('add', 'carol');
+    assert.match(changed.stdout, /^Changed the password of carol/, changed.stderr);
+    assert.match(
+      (await user('remove', 'carol')).stdout,
+      /^Revoked the machine token mine of carol in .*\nRemoved carol from /,
+    );
+    assert.equal(text(), before);
+  });
+
+  test('user add of a new name is refused while the file of tokens cannot be read', async () => {
+    const before = text();
+    writeFileSync(tokensPath, '- {');
+    const refused = await user('add', 'dave');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /tokens\.yml cannot be used: line 1/);
+    writeFileSync(tokensPath, before);
+  });
+
+  test('user remove says where it found no file of tokens', async () => {
+    assert.equal((await user('add', 'erin')).code, 0);
+    const removed = await user('remove', 'erin', '--tokens', path.join(dir, 'elsewhere.yml'));
+    assert.equal(removed.code, 0);
+    assert.match(
+      removed.stdout,
+      /^Found no machine tokens to revoke: there is no .*elsewhere\.yml\..*--tokens/,
+    );
+  });
+
+  for (const command of ['revoke', 'rotate'])
+    test(`${command} brings no entry with the same secret into effect`, async () => {
+      const before = text();
+      const line = (name: string, hash: string) =>
+        `- ${JSON.stringify({ name, sha256: hash.repeat(64), repositories: ['**'], actions: ['pull'] })}\n`;
+      // b has the secret of a; the later b comes into effect without the first.
+      writeFileSync(
+        tokensPath,
+        line('a', '1') + line('b', '1') + line('b', '2') + line('c', '3') + line('c', '1'),
+      );
+      assert.equal((await token(command, 'a')).code, 0);
+      const { stdout } = await token('list');
+      assert.deepEqual(
+        stdout.split('\n').flatMap((row) => /^(\w) /.exec(row)?.[1] ?? []),
+        command === 'revoke' ? ['c'] : ['a', 'c'],
+      );
+      assert.doesNotMatch(text(), /1{64}/);
+      writeFileSync(tokensPath, before);
+    });
+
   test('a password that starts as a token is none for a user', async () => {
     const added = await tidegate(['user', 'add', 'eve', '--file', path.join(dir, 'htpasswd')], {
       input: 'tidegate_secret\n',

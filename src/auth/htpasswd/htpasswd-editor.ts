@@ -1,4 +1,5 @@
 import { OperatorError } from '../../system/operator-error.ts';
+import { readHtpasswdText } from './htpasswd-content.ts';
 import { decodeHtpasswd, encodeHtpasswd } from './htpasswd-text.ts';
 import { parseHtpasswdLine } from './htpasswd.ts';
 import { replaceFile } from '../../system/locked-file.ts';
@@ -59,6 +60,11 @@ export async function removeUser(options: { file: string; name: string }): Promi
     const bom = text.startsWith('\uFEFF') && kept[0]?.startsWith('\uFEFF') !== true ? '\uFEFF' : '';
     return encodeHtpasswd(bom + kept.join(''));
   });
+}
+
+/** Whether a line has the name, if only one that never matches. @throws Error that `describeReadError` puts in words */
+export async function hasUserLine(file: string, name: string): Promise<boolean> {
+  return splitLines(await readHtpasswdText(file)).some((line) => isLineOf(line, name));
 }
 
 /** Node's replacement for bytes that are not UTF-8, in an argument or from a terminal: no client can send it. */

@@ -7,7 +7,9 @@ import {
   parseTokenList,
   type CheckPattern,
   type TokenEntry,
+  type TokenLines,
   type TokenList,
+  type TokenProblem,
 } from './token-list.ts';
 
 /** A file of machine tokens that is to be changed; `model`: a file whose mode and owner a new one gets. */
@@ -23,7 +25,7 @@ const head = `# Machine tokens, one a line. \`tidegate token\` edits this file; 
 export function addToken(edited: EditedTokenFile, entry: TokenEntry): Promise<void> {
   const { name } = entry.principal;
   return edit(edited, (text, list) => {
-    if (linesOf(list, (other) => other === name).length > 0)
+    if (hasTokenName(list, name))
       throw new OperatorError(
         `There is a machine token ${name} in ${edited.file}: choose another name, or \`tidegate token rotate ${name}\`.`,
       );
@@ -41,31 +43,37 @@ export function replaceToken(
   return edit(edited, (text, list) => {
     const entry = list.entries.get(name);
     if (entry === undefined) throw unknownToken(edited.file, name);
-    return withoutLines(text, [entry], formatToken(renew(entry)));
+    return withoutLines(text, withFollowers(list, [placeOf(entry)]), formatToken(renew(entry)));
   });
 }
 
 /** Takes every entry of a name out, those that never match too. @throws OperatorError when there is none, or the file can't be changed */
 export function removeToken(edited: EditedTokenFile, name: string): Promise<void> {
   return edit(edited, (text, list) => {
-    const lines = linesOf(list, (other) => other === name);
-    if (lines.length === 0) throw unknownToken(edited.file, name);
-    return withoutLines(text, lines);
+    const places = placesOf(list).filter((other) => other.name === name);
+    if (places.length === 0) throw unknownToken(edited.file, name);
+    return withoutLines(text, withFollowers(list, places));
   });
 }
 
-/** Takes out the tokens of a user; gives their names. @throws OperatorError when the file can't be changed */
+/** Takes out the tokens of a user, those that never match too; gives their names. @throws OperatorError when the file can't be changed */
 export async function removeTokensOf(edited: EditedTokenFile, owner: string): Promise<readonly string[]> {
-  let removed: string[] = [];
+  let owned: readonly TokenPlace[] = [];
   await edit(edited, (text, list) => {
-    const owned = [...list.entries.values()].filter(({ principal }) => principal.grant.owner === owner);
-    removed = owned.map(({ principal }) => principal.name);
-    return withoutLines(
-      text,
-      linesOf(list, (name) => name !== null && removed.includes(name)),
-    );
+    owned = ownedBy(list, owner);
+    return withoutLines(text, withFollowers(list, owned));
   });
-  return removed;
+  return describePlaces(owned);
+}
+
+/** The names of the tokens of a user, those that never match too. */
+export function namesOwnedBy(list: TokenList, owner: string): readonly string[] {
+  return describePlaces(ownedBy(list, owner));
+}
+
+/** Whether a token has the name, if only one that never matches. */
+export function hasTokenName(list: TokenList, name: string): boolean {
+  return placesOf(list).some((place) => place.name === name);
 }
 
 async function edit(
@@ -101,18 +109,43 @@ export function checkTokenName(name: string): void {
     );
 }
 
-type Lines = { readonly line: number; readonly endLine: number };
+/** Where an entry stands, if only one that never matches, and what it says of itself. */
+type TokenPlace = Omit<TokenProblem, 'reason'>;
 
-/** Where entries of these names stand, those that never match too. */
-function linesOf({ entries, problems }: TokenList, isWanted: (name: string | null) => boolean): Lines[] {
-  return [
-    ...[...entries.values()].filter(({ principal }) => isWanted(principal.name)),
-    ...problems.filter(({ name }) => isWanted(name)),
-  ];
+function placesOf({ entries, problems }: TokenList): TokenPlace[] {
+  return [...[...entries.values()].map(placeOf), ...problems];
+}
+
+function placeOf({ principal, sha256, line, endLine }: TokenEntry & TokenLines): TokenPlace {
+  return { name: principal.name, owner: principal.grant.owner, sha256, line, endLine };
+}
+
+function ownedBy(list: TokenList, owner: string): TokenPlace[] {
+  return placesOf(list).filter((place) => place.owner === owner);
+}
+
+function describePlaces(places: readonly TokenPlace[]): readonly string[] {
+  return [...new Set(places.map(({ name, line }) => name ?? `of line ${line}`))];
+}
+
+/**
+ * Adds the entries that never match and have the name or the secret of one that goes: they might come into effect without it. What is added
+ * has followers of its own.
+ */
+function withFollowers({ problems }: TokenList, gone: readonly TokenPlace[]): readonly TokenPlace[] {
+  const all = new Set(gone);
+  for (let before = -1; before < all.size;) {
+    before = all.size;
+    const names = new Set([...all].flatMap(({ name }) => name ?? []));
+    const hashes = new Set([...all].flatMap(({ sha256 }) => sha256 ?? []));
+    for (const problem of problems)
+      if (names.has(problem.name ?? '') || hashes.has(problem.sha256 ?? '')) all.add(problem);
+  }
+  return [...all];
 }
 
 /** All other lines stay byte for byte; `instead` takes the place of the first. */
-function withoutLines(text: string, gone: readonly Lines[], instead?: string): string {
+function withoutLines(text: string, gone: readonly TokenLines[], instead?: string): string {
   const lines = text.split(/(?<=\n)/);
   const [first] = gone;
   return lines

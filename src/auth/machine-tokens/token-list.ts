@@ -20,7 +20,12 @@ export type TokenEntry = {
 export type TokenLines = { readonly line: number; readonly endLine: number };
 
 /** An entry that never matches; `reason` repeats nothing of it. */
-export type TokenProblem = TokenLines & { readonly reason: string; readonly name: string | null };
+export type TokenProblem = TokenLines & {
+  readonly reason: string;
+  readonly name: string | null;
+  readonly sha256: string | null;
+  readonly owner: string | null;
+};
 
 /** A file of machine tokens. */
 export type TokenList = {
@@ -63,7 +68,9 @@ export function parseTokenList(bytes: Buffer, checkPattern: CheckPattern): Token
     const name = readName(raw.value);
     const entry = readEntry(raw, read);
     const refuse = (reason: string) => {
-      problems.push({ line: raw.line, endLine: raw.endLine, reason, name });
+      const { value, line, endLine } = raw;
+      const [sha256, owner] = [readText(value, 'sha256'), readText(value, 'owner')];
+      problems.push({ line, endLine, reason, name, sha256, owner });
     };
     if (name !== null && names.has(name)) refuse('its name is that of an earlier one, which counts');
     else if (typeof entry === 'string') refuse(entry);
@@ -192,8 +199,14 @@ function findPatternFault(repositories: unknown, checkPattern: CheckPattern): st
 }
 
 function readName(value: unknown): string | null {
-  const name = typeof value === 'object' && value !== null && 'name' in value ? value.name : null;
-  return typeof name === 'string' && tokenNameForm.test(name) ? name : null;
+  const name = readText(value, 'name');
+  return name !== null && tokenNameForm.test(name) ? name : null;
+}
+
+function readText(value: unknown, field: string): string | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const text = (value as Readonly<Partial<Record<string, unknown>>>)[field];
+  return typeof text === 'string' ? text : null;
 }
 
 function isAction(value: unknown): value is Action {
