@@ -42,9 +42,11 @@ export type IssuerKeysOptions = KeySource & {
 /** Shortest time between two fetches, whatever strangers send. */
 export const refetchMs = 10_000;
 /** Older keys are refreshed in the background. */
-const freshMs = 10 * 60_000;
+const refreshMs = 5 * 60_000;
 /** Older keys are used only if a refresh fails. */
-const staleMs = 60 * 60_000;
+const freshMs = 10 * 60_000;
+/** Older keys are not used. */
+const maxStaleMs = 24 * 60 * 60_000;
 
 export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
   const { issuer, name, logger, now } = options;
@@ -60,6 +62,11 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
     if (next.fingerprint !== present?.fingerprint) generation += 1;
     if (failure !== null)
       logger.info({ issuer: name }, `The keys of the issuer ${name} can be fetched again.`);
+    if (next.keys.size === 0 && next.fingerprint !== present?.fingerprint)
+      logger.warn(
+        { issuer: name },
+        `The issuer ${name} publishes no key that can verify an ID token: its tokens are refused.`,
+      );
     present = next;
     fetchedAtMs = now();
     failure = null;
@@ -70,7 +77,9 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
       logger.warn(
         { issuer: name, reason },
         `The keys of the issuer ${name} cannot be fetched: ${reason}. ${
-          present === null ? 'Its tokens get 503 until they can.' : 'The ones fetched last stay in effect.'
+          present === null
+            ? 'Its tokens get 503 until they can.'
+            : 'The ones fetched last stay in effect for 24 hours.'
         }`,
       );
     failure = reason;
@@ -93,17 +102,16 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
 
   return {
     find: async (kid) => {
-      const known = present?.keys.get(kid);
       const ageMs = now() - fetchedAtMs;
-      if (known !== undefined && ageMs < freshMs) return known;
+      const known = ageMs < maxStaleMs ? present?.keys.get(kid) : undefined;
+      if (known !== undefined && ageMs < refreshMs) return known;
       const fetching = refresh();
-      if (known !== undefined && ageMs < staleMs) return known;
+      if (known !== undefined && (ageMs < freshMs || failure !== null)) return known;
       await fetching;
-      const found = present?.keys.get(kid);
-      if (found !== undefined) return found;
-      if (present === null || failure !== null)
-        throw new KeysUnavailable(`the keys of ${issuer} are not known`);
-      return null;
+      if (fetching !== null && failure === null) return present?.keys.get(kid) ?? null;
+      if (known !== undefined) return known;
+      // A fetch that is held back could still find the key.
+      throw new KeysUnavailable(`whether ${issuer} has this key is not known`);
     },
     generation: () => generation,
     prefetch: async () => {

@@ -24,9 +24,10 @@ const rsaBits = { min: 2048, max: 8192 };
 
 /**
  * Parses a JSON Web Key Set (RFC 7517 section 5). Skips keys that cannot verify an ID token: without `kid`, for another
- * use or algorithm, of another kind, or too weak. Skips both of two keys with one `kid`.
+ * use or algorithm, of another kind, or too weak. Skips both of two keys with one `kid`. A set may have no usable key: an
+ * issuer can withdraw all.
  *
- * @throws Error whose message says why no key is left
+ * @throws Error whose message says why it is no set
  */
 export async function parseKeySet(document: unknown): Promise<KeySet> {
   const members = readObject(document)?.['keys'];
@@ -47,7 +48,6 @@ export async function parseKeySet(document: unknown): Promise<KeySet> {
     }
     kids.add(kid);
   }
-  if (keys.size === 0) throw new Error('it has no key that can verify an ID token');
   return { keys, fingerprint: [...described.sort(), ...keys.keys()].join('\n') };
 }
 
@@ -70,8 +70,10 @@ async function readKey(
 }
 
 function findAlgorithm({ asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject) {
-  const { modulusLength: bits = 0, namedCurve } = details ?? {};
-  if (type === 'rsa' && bits >= rsaBits.min && bits <= rsaBits.max) return 'RS256';
+  const { modulusLength: bits = 0, publicExponent: exponent = 0n, namedCurve } = details ?? {};
+  // With the exponent 1 anyone can make a signature; an even one is no RSA key (RFC 8017 section 3.1).
+  const isSound = exponent >= 3n && exponent % 2n === 1n;
+  if (type === 'rsa') return isSound && bits >= rsaBits.min && bits <= rsaBits.max ? 'RS256' : null;
   if (type === 'ec' && namedCurve === 'prime256v1') return 'ES256';
   return type === 'ed25519' ? 'EdDSA' : null;
 }

@@ -85,21 +85,23 @@ describe('the keys of an issuer', () => {
     const { keys, pass } = setUp();
     assert.equal(await keys.find('two'), null);
     issuer.documents.jwks = keySet([two]);
-    for (let i = 0; i < 20; i += 1) assert.equal(await keys.find('two'), null);
+    for (let i = 0; i < 20; i += 1) await assert.rejects(keys.find('two'), KeysUnavailable);
     assert.equal(issuer.requests.length, 2);
     const before = keys.generation();
     pass(refetchMs);
     assert.equal((await keys.find('two'))?.algorithm, 'ES256');
-    assert.equal(await keys.find('one'), null, 'a key that is withdrawn is gone');
     assert.equal(issuer.requests.length, 4);
     assert.ok(keys.generation() > before);
+    await assert.rejects(keys.find('one'), KeysUnavailable);
+    pass(refetchMs);
+    assert.equal(await keys.find('one'), null, 'a key that is withdrawn is gone');
   });
 
   test('are fetched anew while the present ones serve', async () => {
     const { keys, pass } = setUp();
     await keys.find('one');
     const { length } = issuer.requests;
-    pass(10 * minute);
+    pass(5 * minute);
     let answer = () => {};
     const asked = new Promise<void>((resolve) => {
       issuer.respond = (_, res) => {
@@ -118,10 +120,11 @@ describe('the keys of an issuer', () => {
     await keys.find('one');
     const generation = keys.generation();
     issuer.respond = (_, res) => res.destroy();
-    pass(24 * 60 * minute);
+    pass(24 * 60 * minute - 1);
     assert.notEqual(await keys.find('one'), null);
     await assert.rejects(keys.find('two'), KeysUnavailable);
     pass(refetchMs);
+    await assert.rejects(keys.find('one'), KeysUnavailable, 'for a day');
     await assert.rejects(keys.find('two'), KeysUnavailable);
     assert.equal(log.length, 1, 'one line for one reason');
     assert.match(log[0] ?? '', /stay in effect/);
@@ -131,6 +134,45 @@ describe('the keys of an issuer', () => {
     assert.match(log[1] ?? '', /can be fetched again/);
     assert.equal(keys.generation(), generation, 'the same keys are no change');
   });
+
+  test('serve without waiting for an issuer that failed last time', async () => {
+    const { keys, pass } = setUp();
+    await keys.find('one');
+    issuer.respond = (_, res) => res.writeHead(500).end();
+    pass(60 * minute);
+    assert.notEqual(await keys.find('one'), null);
+    const asked = new Promise<void>((resolve) => (issuer.respond = () => resolve()));
+    pass(refetchMs);
+    assert.notEqual(await keys.find('one'), null, 'the issuer never answers');
+    await asked;
+    pass(5000);
+    assert.notEqual(await keys.find('one'), null, 'nor during the fetch');
+  });
+
+  test('that are withdrawn are gone at the first use after a long time', async () => {
+    const { keys, pass } = setUp();
+    await keys.find('one');
+    issuer.documents.jwks = keySet([two]);
+    pass(10 * minute);
+    assert.equal(await keys.find('one'), null);
+  });
+
+  for (const [what, jwks] of Object.entries({
+    'no keys': { keys: [] },
+    'only a secret': { keys: [{ kid: 'one', kty: 'oct', k: 'AAAA' }] },
+  }))
+    test(`are withdrawn by a set with ${what}`, async () => {
+      const { keys, log, pass } = setUp();
+      await keys.find('one');
+      issuer.documents.jwks = jwks;
+      for (let i = 0; i < 2; i += 1) {
+        pass(10 * minute);
+        assert.equal(await keys.find('one'), null);
+      }
+      assert.deepEqual(log, [
+        'The issuer ci publishes no key that can verify an ID token: its tokens are refused.',
+      ]);
+    });
 
   test('are fetched in advance, whether that succeeds or not', async () => {
     const { keys } = setUp();
@@ -225,7 +267,14 @@ describe('the keys of an issuer', () => {
 
     for (const [what, jwks] of Object.entries({
       'no set': [],
-      'no keys': { keys: [] },
+      'too many keys': { keys: Array.from({ length: 101 }, () => one.jwk) },
+    }))
+      test(`by keys that are ${what}`, async () => {
+        issuer.documents.jwks = jwks;
+        assert.match(await failing(), /it is no JSON Web Key Set|it has more than/);
+      });
+
+    for (const [what, jwks] of Object.entries({
       'a set of garbage': {
         keys: [null, 7, 'x', {}, { kid: 'one' }, { kid: 'one', kty: 'RSA', n: '!', e: 'AQAB' }],
       },
@@ -236,14 +285,14 @@ describe('the keys of an issuer', () => {
       'a key for another algorithm': { keys: [{ ...one.jwk, alg: 'PS256' }] },
       'a key without name': { keys: [{ ...one.jwk, kid: undefined }] },
       'two keys of one name': { keys: [one.jwk, { ...two.jwk, kid: 'one' }] },
-      'too many keys': { keys: Array.from({ length: 101 }, () => one.jwk) },
+      'a key with the exponent 1': { keys: [{ ...one.jwk, e: 'AQ' }] },
+      'a key with an even exponent': { keys: [{ ...one.jwk, e: 'AQAC' }] },
     }))
       test(`by keys that are ${what}`, async () => {
         issuer.documents.jwks = jwks;
-        assert.match(
-          await failing(),
-          /it is no JSON Web Key Set|it has no key that can verify|it has more than/,
-        );
+        const { keys, log } = setUp();
+        assert.equal(await keys.find('one'), null);
+        assert.match(log.join('\n'), /^The issuer ci publishes no key that can verify an ID token/);
       });
 
     test('by keys that are no JSON', async () => {
@@ -254,7 +303,7 @@ describe('the keys of an issuer', () => {
     test('and what was known before stays', async () => {
       const { keys, pass } = setUp();
       await keys.find('one');
-      issuer.documents.jwks = { keys: [{ kty: 'oct', kid: 'one', k: 'AAAA' }] };
+      issuer.documents.jwks = { keys: 7 };
       pass(120 * minute);
       assert.equal((await keys.find('one'))?.algorithm, 'RS256');
     });
