@@ -38,6 +38,11 @@ export type CheckPattern = (pattern: string) => void;
 
 /** The largest file of machine tokens that is read, in bytes. */
 export const maxTokenListBytes = 16 * 1024 * 1024;
+/**
+ * The largest one that is read with the YAML parser, in bytes. That runs on the event loop: 4 MB by hand, which are 20,000 tokens, delayed a
+ * request by 4 s.
+ */
+export const maxYamlBytes = 256 * 1024;
 export const tokenActions: readonly Action[] = ['pull', 'push', 'delete'];
 
 const fields = ['name', 'sha256', 'repositories', 'actions', 'created', 'expires', 'owner'];
@@ -64,7 +69,12 @@ export function parseTokenList(bytes: Buffer, checkPattern: CheckPattern): Token
   const names = new Set<string>();
   const hashes = new Set<string>();
   const read = rememberPatterns(checkPattern);
-  for (const raw of readLines(text) ?? readYaml(text)) {
+  const lines = readLines(text);
+  if (!Array.isArray(lines) && bytes.length > maxYamlBytes)
+    throw new Error(
+      `line ${lines.strayLine}: it is not in the form that \`tidegate token\` writes, as every line has to be in a file of more than ${maxYamlBytes} bytes: write each token on one line, as docs/tokens.md shows`,
+    );
+  for (const raw of Array.isArray(lines) ? lines : readYaml(text)) {
     const name = readName(raw.value);
     const entry = readEntry(raw, read);
     const refuse = (reason: string) => {
@@ -112,20 +122,20 @@ function formatTime(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }
 
-/** Null where a line is neither a comment nor exactly what {@link formatLine} makes of its value. */
-function readLines(text: string): RawEntry[] | null {
+/** Gives the first line that is neither a comment nor exactly what {@link formatLine} makes of its value, if there is one. */
+function readLines(text: string): RawEntry[] | { strayLine: number } {
   const entries: RawEntry[] = [];
   let line = 0;
   for (const content of text.split('\n')) {
     line += 1;
     if (content === '' || content.startsWith('#')) continue;
-    if (!content.startsWith(`${linePrefix}{`)) return null;
+    if (!content.startsWith(`${linePrefix}{`)) return { strayLine: line };
     try {
       const value = JSON.parse(content.slice(linePrefix.length)) as object;
-      if (formatLine(value) !== content) return null; // such as a key that is there twice
+      if (formatLine(value) !== content) return { strayLine: line }; // such as a key that is there twice
       entries.push({ line, endLine: line, value });
     } catch {
-      return null;
+      return { strayLine: line };
     }
   }
   return entries;
@@ -165,7 +175,7 @@ function readEntry(
   const entry = value as Readonly<Partial<Record<string, unknown>>>;
   for (const field in entry)
     if (!fields.includes(field)) return `it has a field that is none of ${fields.join(', ')}`;
-  const { name, sha256, repositories, actions, created, expires, owner = null } = entry;
+  const { name, sha256, repositories, actions, created, expires, owner } = entry;
   if (typeof name !== 'string' || !tokenNameForm.test(name)) return 'its name is missing, or none of a token';
   if (typeof sha256 !== 'string' || !sha256Form.test(sha256))
     return 'its sha256 is missing, or not 64 hexadecimal digits in lower case';
@@ -177,9 +187,10 @@ function readEntry(
   const expiresMs = readTime(expires);
   if (createdMs === undefined) return 'its created is no time in UTC, such as 2027-01-31T12:00:00Z';
   if (expiresMs === undefined) return 'its expires is no time in UTC, such as 2027-01-31T12:00:00Z';
-  if (owner !== null && (typeof owner !== 'string' || !ownerForm.test(owner)))
+  // Only a missing field means no owner: an empty one may stand for a user who was meant to bound the token.
+  if (owner !== undefined && (typeof owner !== 'string' || !ownerForm.test(owner)))
     return 'its owner is no name of a user';
-  const grant = { repositories: repositories as string[], actions, owner };
+  const grant = { repositories: repositories as string[], actions, owner: owner ?? null };
   return { principal: { kind: 'token', name, grant }, sha256, createdMs, expiresMs, line, endLine };
 }
 

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hashMachineToken } from '../../../src/auth/machine-tokens/machine-token.ts';
-import { formatToken, parseTokenList, type TokenEntry } from '../../../src/auth/machine-tokens/token-list.ts';
+import {
+  formatToken,
+  maxYamlBytes,
+  parseTokenList,
+  type TokenEntry,
+} from '../../../src/auth/machine-tokens/token-list.ts';
 import { checkGrantPattern } from '../../../src/policy/token-grants.ts';
 import { machineToken } from '../../support/principals.ts';
 
@@ -77,6 +82,13 @@ describe('a file of machine tokens', () => {
     ['a local time', `{${good}, expires: 2027-01-31T12:00:00+02:00}`, /its expires/],
     ['a day that there is not', `{${good}, expires: 2027-02-31}`, /its expires/],
     ['a null end', `{${good}, expires: null}`, /its expires/],
+    ['an owner left empty', `{${good}, owner: }`, /its owner/],
+    [
+      'a null owner',
+      JSON.stringify({ name: 'ci', sha256, repositories: ['**'], actions: ['pull'], owner: null }),
+      /its owner/,
+    ],
+    ['an owner of no letters', `{${good}, owner: ''}`, /its owner/],
     ['an owner with a colon', `{${good}, owner: 'a:b'}`, /its owner/],
   ] as const) {
     test(`an entry with ${what} never matches, and takes no other with it`, () => {
@@ -119,6 +131,19 @@ describe('a file of machine tokens', () => {
       assert.throws(() => parse(text), /line \d/);
     });
   }
+
+  test('is refused when it is long and a line is not as `tidegate token` writes it', () => {
+    const line = (name: string) =>
+      formatToken({ ...entry, principal: machineToken(name), sha256: hashMachineToken(name) });
+    const lines = Array.from({ length: 2000 }, (_, index) => `${line(`ci${index}`)}\n`);
+    assert.ok(lines.join('').length > maxYamlBytes);
+    assert.equal(names(lines.join('')).length, 2000);
+    assert.equal(names(`${lines.slice(0, 9).join('')}${line('mine')} # mine\n`).length, 10);
+    assert.throws(
+      () => parse(`${lines.join('')}${line('mine')} # mine\n`),
+      /^Error: line 2001: .*tidegate token.* more than 262144 bytes: write each token on one line/,
+    );
+  });
 
   test('is refused when it is no text in UTF-8', () => {
     assert.throws(() => parseTokenList(Buffer.from([0x23, 0xff]), checkGrantPattern), /UTF-8/);
