@@ -1,4 +1,3 @@
-import { tokenNameForm } from '../../registry/names/token-name.ts';
 import type { MachineToken } from '../../registry/principal.ts';
 import type { LoginThrottle } from '../throttle/login-throttle.ts';
 import { hashMachineToken, isMachineToken } from './machine-token.ts';
@@ -35,7 +34,7 @@ export type MachineLogins = {
   find(name: string): GoodToken | undefined;
 };
 
-/** So often a token that was good once counts as a wrong one from its address, in milliseconds: a machine does not know better. */
+/** So often tokens that were good once count as a wrong one from their address, in milliseconds: machines do not know better. */
 const endedCountsEveryMs = 60 * 60 * 1000;
 
 /**
@@ -45,7 +44,7 @@ const endedCountsEveryMs = 60 * 60 * 1000;
  * @param options hasUser: whether there is a user of this name who can log in; now: milliseconds since 1970
  */
 export function createMachineLogins(options: {
-  tokens: Pick<TokenListFile, 'find' | 'findByHash'>;
+  tokens: Pick<TokenListFile, 'find' | 'findByHash' | 'hasHeardOf'>;
   hasUser: (name: string) => boolean;
   throttle: LoginThrottle;
   uses: Pick<TokenUseRecorder, 'note'>;
@@ -60,7 +59,7 @@ export function createMachineLogins(options: {
     return owner === null || hasUser(owner) ? null : 'ownerless-machine-token';
   };
 
-  const { refuseEnded, refuseWrong } = createRefusals(throttle, logger);
+  const { refuseEnded, refuseWrong } = createRefusals(tokens, throttle, logger);
 
   return {
     check: async (login) => {
@@ -81,6 +80,7 @@ export function createMachineLogins(options: {
 
 /** Creates what counts and logs refused tokens. */
 function createRefusals(
+  tokens: Pick<TokenListFile, 'hasHeardOf'>,
   throttle: LoginThrottle,
   logger: Record<'warn', (fields: object, message: string) => void>,
 ) {
@@ -100,7 +100,7 @@ function createRefusals(
     return { kind: 'refused', reason, sentence };
   };
 
-  /** A wrong one. What it was sent under is logged where that is the name of a token. */
+  /** A wrong one. What it was sent under is logged where that is the name of a token: else it may be a mistyped secret. */
   const refuseWrong = async (
     reason: MachineTokenFault,
     { name, token, address }: { name: string; token: string; address: string },
@@ -111,7 +111,7 @@ function createRefusals(
       throttle.refused(attempt);
       return { kind: 'locked-out', forMs: throttle.lockedMs(attempt) };
     }
-    const known = entry?.principal.name ?? (tokenNameForm.test(name) ? name : null);
+    const known = entry?.principal.name ?? (tokens.hasHeardOf(name) ? name : null);
     if (await throttle.failed(attempt))
       logger.warn({ client: address, token: known, reason }, describeWrong(reason, known, entry));
     return { kind: 'refused', reason };

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { describeReadError } from '../../system/file-status.ts';
 import {
   followFile,
@@ -20,9 +21,13 @@ import {
 export type TokenListFile = Pick<FollowedFile<TokenList>, 'reread' | 'close'> & {
   find(name: string): TokenEntry | undefined;
   findByHash(sha256: string): TokenEntry | undefined;
+  /** Whether the file has the name, if only in an entry that never matches, or had it not long ago. */
+  hasHeardOf(name: string): boolean;
 };
 
 const maxProblemsNamed = 20;
+/** So many names are remembered that the file had in effect, those in it too. */
+const maxNames = 100_000;
 
 /** Reads a file of machine tokens; one that does not exist has none. @throws OperatorError when it cannot be used */
 export async function loadTokenList(
@@ -49,6 +54,7 @@ export async function openTokenListFile(options: {
   logger: FollowLogger;
 }): Promise<TokenListFile> {
   const { path, checkPattern, logger } = options;
+  const names = new LRUCache<string, true>({ max: maxNames });
   const file = await followFile({
     path,
     name: 'file of machine tokens',
@@ -62,6 +68,8 @@ export async function openTokenListFile(options: {
     explain: (error) => explain(path, error),
     describe: ({ list }) => ({ tokens: list.entries.size }),
     warn: ({ list, mode }) => {
+      for (const name of [...list.entries.keys(), ...list.problems.flatMap((problem) => problem.name ?? [])])
+        names.set(name, true);
       for (const sentence of describeTokenList(path, list, mode)) logger.warn({ path }, sentence);
     },
     logger,
@@ -69,6 +77,7 @@ export async function openTokenListFile(options: {
   return {
     find: (name) => file.value().list.entries.get(name),
     findByHash: (sha256) => file.value().byHash.get(sha256),
+    hasHeardOf: (name) => names.has(name),
     reread: file.reread,
     close: file.close,
   };

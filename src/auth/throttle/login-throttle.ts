@@ -73,7 +73,7 @@ export type LoginThrottle = {
    * Call it when the password was wrong; resolves when that has been counted, here and elsewhere, to whether it was
    * another than the last times. Never rejects.
    *
-   * @param onceInMs counts the same attempt from the same address only once in this time
+   * @param onceInMs counts the same attempt from the same address only once in this time, and for the address only the first of all that have it
    */
   failed(attempt: LoginAttempt, onceInMs?: number): Promise<boolean>;
   /** Call it when the password was right. */
@@ -117,7 +117,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     now,
   });
 
-  /** Until when the same attempt is not counted again. */
+  /** Until when the same attempt, or its address for another such one, is not counted again. */
   const countedUntilMs = new LRUCache<string, number>({ max: maxEntries });
 
   const lockedByName = ({ nameKey, network }: CountedLogin): number =>
@@ -138,10 +138,20 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     repeat: repeats.count(repeatKey(login)),
   });
 
+  const isCounted = (key: string): boolean => now() < (countedUntilMs.get(key) ?? -Infinity);
+  /** Gives whether the address has been counted already, for this attempt or another. */
+  const countOnce = (login: CountedLogin, onceInMs: number): boolean => {
+    const { network } = login;
+    const isAddressCounted = isCounted(network);
+    countedUntilMs.set(repeatKey(login), now() + onceInMs);
+    if (!isAddressCounted) countedUntilMs.set(network, now() + onceInMs);
+    return isAddressCounted;
+  };
+
   ipc?.subscribe((notice) => {
     switch (notice.kind) {
       case 'failed':
-        if (notice.onceInMs !== null) countedUntilMs.set(repeatKey(notice), now() + notice.onceInMs);
+        if (notice.onceInMs !== null) countOnce(notice, notice.onceInMs);
         count(notice, notice.isRepeat);
         break;
       case 'proven':
@@ -178,11 +188,8 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     failed: async (attempt, onceInMs) => {
       const { nameKey, network, proof, user } = attempt;
       const key = repeatKey(attempt);
-      if (onceInMs !== undefined) {
-        if (now() < (countedUntilMs.get(key) ?? -Infinity)) return false;
-        countedUntilMs.set(key, now() + onceInMs);
-      }
-      const isRepeat = onceInMs === undefined && repeats.isRecent(key);
+      if (onceInMs !== undefined && isCounted(key)) return false;
+      const isRepeat = onceInMs === undefined ? repeats.isRecent(key) : countOnce(attempt, onceInMs);
       const own = count(attempt, isRepeat);
       const [counted] = await Promise.all([
         isRepeat ? null : shared?.count(network, nameKey),
@@ -195,7 +202,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
         const lockOut = begun[kind];
         if (lockOut) events.onLockOut({ kind, network, user, ...lockOut });
       }
-      return !isRepeat;
+      return onceInMs !== undefined || !isRepeat;
     },
     succeeded: ({ nameKey, network, proof }) => {
       if (nameKey === null) return;

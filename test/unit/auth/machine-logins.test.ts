@@ -20,6 +20,7 @@ function setUp({ failures = 0 } = {}) {
   const logins = createMachineLogins({
     tokens: {
       find: (name) => entries.get(name),
+      hasHeardOf: (name) => entries.has(name),
       findByHash: (sha256) => [...entries.values()].find((entry) => entry.sha256 === sha256),
     },
     hasUser: (name) => users.has(name),
@@ -81,6 +82,12 @@ describe('machine logins', () => {
       () => ['a:b', createMachineToken()],
     ],
     [
+      'under the name of no token',
+      'unknown-machine-token',
+      /^A machine token is none that is good/,
+      () => ['hunter2', createMachineToken()],
+    ],
+    [
       'as the name, too',
       'unknown-machine-token',
       /^A machine token is none/,
@@ -96,7 +103,7 @@ describe('machine logins', () => {
       assert.deepEqual(await check(name, token), { kind: 'refused', reason });
       assert.equal(log.length, 1);
       assert.match(log[0]?.message ?? '', sentence);
-      assert.ok(!JSON.stringify(log).includes('tidegate_'));
+      assert.ok(!/tidegate_|hunter2/.test(JSON.stringify(log)));
       assert.ok(!JSON.stringify(log).includes(hashMachineToken(token)));
       assert.deepEqual(used, []);
     });
@@ -165,5 +172,21 @@ describe('machine logins', () => {
     clock.nowMs += hour;
     assert.equal((await check('ci', token)).kind, 'refused');
     assert.equal(log.length, 3);
+  });
+
+  test('ended ones of many machines count once an hour for their address, and each is logged', async () => {
+    const { make, check, clock, log, throttle, users } = setUp({ failures: 2 });
+    const tokens = Array.from({ length: 16 }, (_, index) =>
+      index % 2 === 0 ? make(`ci${index}`, { expiresMs: 0 }) : make(`ci${index}`, { owner: 'alice' }),
+    );
+    users.delete('alice');
+    const login = { address, name: 'bob', password: 'x', hash: '', isUser: false };
+    for (const each of [1, 2]) {
+      for (const [index, token] of tokens.entries())
+        assert.equal((await check(`ci${index}`, token)).kind, 'refused');
+      assert.equal(log.length, each * tokens.length);
+      assert.equal(throttle.lockedMs(await throttle.begin(login)), 0);
+      clock.nowMs += hour;
+    }
   });
 });
