@@ -17,6 +17,8 @@ export function createEditsFor({
     set: exchange.answerHeaders,
     names: publicNames.locationNames(exchange),
     ownsCors,
+    // One says its own rights: no scope and no rule would bound who holds it.
+    passesV1Tokens: exchange.principal.kind === 'user',
     mayHaveTrailers: false,
   });
 }

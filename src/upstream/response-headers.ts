@@ -12,6 +12,8 @@ export type ResponseEdits = {
   readonly names: LocationNames;
   /** Whether Tidegate decides on other origins: upstream's own Access-Control fields are removed. */
   readonly ownsCors: boolean;
+  /** Whether tokens of the first protocol are passed on: X-Docker-Token, and WWW-Authenticate with one. */
+  readonly passesV1Tokens: boolean;
   /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
   readonly editLocation?: ((location: string) => string) | undefined;
 };
@@ -28,11 +30,16 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
   for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
+    if (!edits.passesV1Tokens && isV1Token(key, value)) continue;
     if (edits.ownsCors && key.startsWith('access-control-')) continue;
     headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
   }
   for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
   return headers;
+}
+
+function isV1Token(key: string, value: string): boolean {
+  return key === 'x-docker-token' || (key === 'www-authenticate' && /^token\b/i.test(value));
 }
 
 /** Sends a head without its body. Node's flushHeaders would encode it as UTF-8, which changes bytes above ASCII. */

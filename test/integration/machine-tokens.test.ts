@@ -22,6 +22,11 @@ const digest = `sha256:${'a'.repeat(64)}`;
 const manifest = (repository: string) => `GET /v2/${repository}/manifests/1`;
 const catalog = JSON.stringify({ repositories: ['base/x', 'other/app', 'team/app', 'team/b'] });
 
+const v1Token = [
+  ['X-Docker-Token', 'signature=1'],
+  ['WWW-Authenticate', 'Token signature=1'],
+] as const;
+
 /** Tests that wait for a change ask again and again. */
 const patient = ['auth.throttle.addressFailures=100000', 'auth.throttle.repeatFailures=100000'];
 
@@ -34,7 +39,15 @@ const startListingUpstream = () =>
             head('HTTP/1.1 200 OK', 'Content-Type: application/json', `Content-Length: ${catalog.length}`),
             catalog,
           )
-        : answerOk(request),
+        : request.startLine.startsWith('GET /v2/v1/tokens/')
+          ? request.answer(
+              head(
+                'HTTP/1.1 200 OK',
+                ...v1Token.map(([name, value]) => `${name}: ${value}`),
+                'Content-Length: 0',
+              ),
+            )
+          : answerOk(request),
   });
 
 describe('machine tokens without a policy', { timeout: 120_000 }, () => {
@@ -111,6 +124,15 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
     ] as const) {
       await askAs(door, login, `POST /v2/team/app/blobs/uploads/?mount=${digest}&from=${from}`);
       assert.equal(upstream.requests.at(-1)?.startLine, `POST /v2/team/app/blobs/uploads/${query} HTTP/1.1`);
+    }
+  });
+
+  test('they get no token of the first protocol from upstream, and users do', async () => {
+    const login = await make('first');
+    for (const [name, value] of v1Token) {
+      const request = 'GET /v2/v1/tokens/manifests/1';
+      assert.deepEqual(values(await askAs(door, login, request), name), []);
+      assert.deepEqual(values(await askAs(door, ['alice', 'x'], request), name), [value]);
     }
   });
 

@@ -352,7 +352,13 @@ const fields: FuzzTarget = {
     });
     const host = 'registry.example';
     const names = locationNames({ host, publicName: nameByHost(host) });
-    const edits = { set: { 'X-Cache': 'HIT' }, mayHaveTrailers: false, names, ownsCors: false };
+    const edits = {
+      set: { 'X-Cache': 'HIT' },
+      mayHaveTrailers: false,
+      names,
+      ownsCors: false,
+      passesV1Tokens: true,
+    };
     const given = buildClientHeaders(rawHeaders, edits);
     assert.equal(given.length % 2, 0);
     for (const [index, name] of given.entries())
