@@ -1,7 +1,8 @@
 import type { ServedState } from './served-state.ts';
 import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { Policy } from '../policy/decision.ts';
+import { policyActions, type Policy } from '../policy/decision.ts';
+import type { Job } from '../registry/principal.ts';
 import { createOpenPolicy } from '../policy/token-grants.ts';
 import type { RequestUpstream } from '../upstream/request.ts';
 import { createAuthenticate, type Authenticate } from '../pipeline/authenticate/authenticate.ts';
@@ -78,8 +79,10 @@ export function createAuthStages({
     },
     lockedOutDelayMs: auth.throttle.answerDelay,
   });
+  const decides = policy ?? createOpenPolicy();
   const jobStage = jobs && {
     ...{ logins: jobs.logins, challenge, versionCheck },
+    mayDoAnything: (job: Job) => policyActions.some((action) => decides.mayAnywhere(job, action)),
     maxTokenLength: limits.oidcTokenBytes,
     lockedOutDelayMs: auth.throttle.answerDelay,
   };
@@ -88,7 +91,6 @@ export function createAuthStages({
   const [first = sessionSecret, ...others] = pem.tokenSecrets;
   const secrets = [first, ...others] as const;
   const uploads = createUploadOwners(secrets, { graceMs: auth.uploadGrace, now: Date.now });
-  const decides = policy ?? createOpenPolicy();
   const answerListing = openListings(limits, metrics, {
     requestUpstream,
     editsFor,

@@ -37,7 +37,10 @@ export function openJobs(
     maxRemembered: auth.credentialEntries,
     now: Date.now,
   });
-  const logins = createJobLogins({ idTokens, throttle: options.throttle, logger: options.logger });
+  const logins = createJobLogins({
+    ...{ idTokens, throttle: options.throttle, logger: options.logger },
+    now: () => performance.now(),
+  });
   const holderOf = (job: Job): TokenHolder | undefined => {
     const found = issuers.find(({ name }) => name === job.issuer);
     // With another issuer or audience under the same name, its tokens end.

@@ -223,14 +223,25 @@ function findRulesForAnonymousOnly(
   });
 }
 
+/** Whether a claim says whose jobs are meant: by an id, or a path whose first part has no star. */
+function namesOwner([claim, pattern]: readonly [string, string]): boolean {
+  if (!ownerClaim.test(claim)) return false;
+  const path =
+    claim === 'sub'
+      ? pattern.replace(/^\w+:/, '') // repo:acme/app:…, project_path:acme/app:…
+      : claim === 'ci_config_ref_uri'
+        ? pattern.replace(/^(?:\*|[^/*]+)\//, '') // gitlab.com/acme/app//…
+        : pattern;
+  return /^[^/:*]+(?:[/:]|$)/.test(path);
+}
+
 /** Finds rules that match jobs of every project of a public issuer. */
 function findRulesForAllJobs(policy: readonly RuleText[], issuers: readonly Issuer[]): PolicyWarning[] {
   return policy.flatMap(({ who, actions }, rule) =>
     who.flatMap((item, index) => {
       if (typeof item === 'string' || actions.length === 0) return [];
       const issuer = issuers.find(({ name }) => name === item.oidc)?.issuer ?? '';
-      if (!publicIssuers.includes(issuer) || Object.keys(item.claims).some((name) => ownerClaim.test(name)))
-        return [];
+      if (!publicIssuers.includes(issuer) || Object.entries(item.claims).some(namesOwner)) return [];
       const sentence = `rule ${rule + 1} is for jobs of every project of ${issuer}: add a claim that says whose they are, such as repository_owner_id or namespace_id`;
       return [{ path: ['policy', rule, 'who', index], sentence }];
     }),

@@ -37,11 +37,11 @@ const jobs: Readonly<Record<System, { text: string; jobs: readonly Job[] }>> = {
         push: 403,
         pull: 200,
       },
-      { name: 'pull_request_target', claims: { event_name: 'pull_request_target' }, push: 404, pull: 404 },
-      { name: 'workflow_run', claims: { event_name: 'workflow_run' }, push: 404, pull: 404 },
-      { name: 'issue_comment', claims: { event_name: 'issue_comment' }, push: 404, pull: 404 },
-      { name: 'no event', claims: { event_name: undefined }, push: 404, pull: 404 },
-      { name: "a stranger's repository", claims: { repository_owner_id: '99' }, push: 404, pull: 404 },
+      { name: 'pull_request_target', claims: { event_name: 'pull_request_target' }, push: 401, pull: 401 },
+      { name: 'workflow_run', claims: { event_name: 'workflow_run' }, push: 401, pull: 401 },
+      { name: 'issue_comment', claims: { event_name: 'issue_comment' }, push: 401, pull: 401 },
+      { name: 'no event', claims: { event_name: undefined }, push: 401, pull: 401 },
+      { name: "a stranger's repository", claims: { repository_owner_id: '99' }, push: 401, pull: 401 },
     ],
   },
   gitlab: {
@@ -63,16 +63,16 @@ const jobs: Readonly<Record<System, { text: string; jobs: readonly Job[] }>> = {
           pipeline_source: 'merge_request_event',
           ref_protected: 'false',
         },
-        push: 404,
-        pull: 404,
+        push: 401,
+        pull: 401,
       },
       {
         name: 'a merge request',
         claims: { pipeline_source: 'merge_request_event', ref_protected: 'false' },
-        push: 404,
-        pull: 404,
+        push: 401,
+        pull: 401,
       },
-      { name: 'another group', claims: { namespace_id: '720' }, push: 404, pull: 404 },
+      { name: 'another group', claims: { namespace_id: '720' }, push: 401, pull: 401 },
     ],
   },
   kubernetes: {
@@ -85,7 +85,7 @@ const jobs: Readonly<Record<System, { text: string; jobs: readonly Job[] }>> = {
         push: 403,
         pull: 200,
       },
-      { name: 'one elsewhere', claims: { sub: 'system:serviceaccount:other:pusher' }, push: 404, pull: 404 },
+      { name: 'one elsewhere', claims: { sub: 'system:serviceaccount:other:pusher' }, push: 401, pull: 401 },
     ],
   },
 };
@@ -122,10 +122,14 @@ describe('examples of keyless CI', { timeout: 60_000 }, () => {
           };
           assert.equal(await ask('PUT /v2/acme/app/manifests/1'), push, `${name}: push`);
           assert.equal(await ask('GET /v2/acme/app/manifests/1'), pull, `${name}: pull`);
-          assert.equal(await ask('GET /v2/other/app/manifests/1'), 404, `${name}: elsewhere`);
+          assert.equal(
+            await ask('GET /v2/other/app/manifests/1'),
+            pull === 200 ? 404 : 401,
+            `${name}: elsewhere`,
+          );
           assert.equal(
             await ask('DELETE /v2/acme/app/manifests/1'),
-            pull === 200 ? 403 : 404,
+            pull === 200 ? 403 : 401,
             `${name}: delete`,
           );
         }

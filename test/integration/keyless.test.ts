@@ -105,10 +105,16 @@ ${rules}`;
   test('other claims, other rights, under one name', async () => {
     const other = await issuer.token(audience, { ...acme, event_name: 'pull_request_target' });
     assert.equal((await askAs(door, token, push)).status, 200);
-    assert.equal((await askAs(door, other, push)).status, 404);
+    assert.equal((await askAs(door, other, push)).status, 401);
     assert.equal((await askAs(door, token, push)).status, 200);
-    assert.equal((await askAs(door, other, manifest)).status, 404);
-    assert.equal((await askAs(door, await issuer.token(audience, { ...acme, ref: 7 }), push)).status, 404);
+    assert.equal((await askAs(door, await issuer.token(audience, { ...acme, ref: 7 }), push)).status, 401);
+    const asked = getToken(door, 'service=Registry', basicOf('oidc', other));
+    assert.equal((await asked).status, 401, 'no rule, no token');
+    assert.equal((await askAs(door, other, 'GET /v2/')).status, 401);
+    const line = await door.logged(
+      (entry) => entry.msg === 'request' && entry['reason'] === 'no-rule-for-job',
+    );
+    assert.equal(line['user'], null);
   });
 
   test('get tokens from /token that end with theirs, and no refresh token', async () => {
@@ -167,8 +173,8 @@ ${rules}`;
     );
     await replaceConfig(door, config(rules.replace('1234', '99')));
     await sighup(door);
-    assert.equal((await askAs(door, token, manifest)).status, 404);
-    assert.equal((await askWith(door, access, manifest)).status, 404);
+    assert.equal((await askAs(door, token, manifest)).status, 401);
+    assert.equal((await askWith(door, access, manifest)).status, 401);
     await replaceConfig(door, config(rules).replace(`audience: ${audience}`, 'audience: other'));
     await sighup(door);
     assert.equal((await askWith(door, access, manifest)).status, 401, 'the same name for another audience');
@@ -279,6 +285,19 @@ policy:
     assert.match(line.msg, /^An ID token of the issuer ci was refused: it expired 1\d\d seconds ago\.$/);
   });
 
+  test('that have just expired are still good, but get no token, and are told why', async () => {
+    const giving = await start('auth.tokens=on');
+    try {
+      const token = make({ exp: now() - 5 });
+      assert.equal((await askAs(giving, token, manifest)).status, 200);
+      const answer = await getToken(giving, 'service=Registry', basicOf('oidc', token));
+      assert.equal(answer.status, 401);
+      assert.match(answer.body.toString(), /The ID token has expired/);
+    } finally {
+      await giving.stop();
+    }
+  });
+
   test('get 503 for a key that may have been published since the last fetch', async () => {
     assert.equal((await askAs(door, make(), manifest)).status, 200);
     await askAs(door, make({}, { kid: 'two' }, foreign), push);
@@ -313,11 +332,18 @@ policy:
     }
   });
 
-  test('lock out their address, but no valid token there; expired ones do not count', async () => {
+  test('lock out their address, but no valid token there; only a wrong signature counts', async () => {
     const strict = await start('auth.throttle.addressFailures=3', 'auth.throttle.answerDelay=0');
     try {
       for (let i = 0; i < 6; i += 1)
-        assert.equal((await askAs(strict, make({ exp: now() - 100 - i }), manifest)).status, 401);
+        for (const claims of [
+          { exp: now() - 100 - i },
+          { aud: `other-${i}` },
+          { nbf: now() + 100 + i },
+          { iss: `https://${i}.example` },
+          { repository: `stranger/${i}` },
+        ])
+          assert.equal((await askAs(strict, make(claims), manifest)).status, 401);
       for (let i = 0; i < 3; i += 1)
         assert.equal(
           (await askAs(strict, make({ jti: `${i}` }, { kid: 'one' }, foreign), manifest)).status,

@@ -1,8 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { OciError } from '../../registry/error.ts';
 import type { Job } from '../../registry/principal.ts';
-import { createKeyedHash } from '../keyed-hash.ts';
 import type { LoginThrottle } from '../throttle/login-throttle.ts';
 import type { IdTokenFault, IdTokens } from './id-tokens.ts';
 import { KeysUnavailable, refetchMs } from './issuer-keys.ts';
@@ -23,27 +21,29 @@ export type JobLogins = {
   expiryOf(job: Job): number | undefined;
 };
 
-/** How many refused tokens are known, so that the log says it once of each. */
-const maxReported = 1000;
+/** The log says at most once in this time why tokens of one issuer are refused, for each reason. */
+const reportEveryMs = 60_000;
 
 /**
- * Creates the check of ID tokens. A valid one passes despite a lock-out: nobody guesses a signature. Failures count by
- * address only. An expired token does not count: it guesses nothing, and all jobs of a CI system may share an address.
+ * Creates the check of ID tokens. A valid one passes despite a lock-out: nobody guesses a signature. Only a wrong
+ * signature counts, by address: no other token guesses anything, and all jobs of a CI system may share an address.
  */
 export function createJobLogins(options: {
   idTokens: IdTokens;
   throttle: LoginThrottle;
   logger: Pick<Logger, 'warn'>;
+  /** A clock in milliseconds. */
+  now: () => number;
 }): JobLogins {
-  const { idTokens, throttle, logger } = options;
+  const { idTokens, throttle, logger, now } = options;
   const expiries = new WeakMap<Job, number>();
-  const keyedHash = createKeyedHash();
-  const reported = new LRUCache<string, true>({ max: maxReported });
+  /** By configured issuer and reason. */
+  const quietUntilMs = new Map<string, number>();
 
-  const report = (token: string, address: string, { reason, issuer, sentence }: IdTokenFault) => {
-    const key = keyedHash(token);
-    if (reported.has(key)) return;
-    reported.set(key, true);
+  const report = (address: string, { reason, issuer, sentence }: IdTokenFault) => {
+    const key = `${reason} ${issuer ?? ''}`;
+    if (now() < (quietUntilMs.get(key) ?? -Infinity)) return;
+    quietUntilMs.set(key, now() + reportEveryMs);
     const whose = issuer === null ? 'An ID token' : `An ID token of the issuer ${issuer}`;
     logger.warn({ client: address, issuer, reason }, `${whose} was refused: ${sentence}.`);
   };
@@ -56,8 +56,8 @@ export function createJobLogins(options: {
       throttle.refused(attempt);
       return { kind: 'locked-out', forMs };
     }
-    report(token, address, fault);
-    if (reason !== 'expired-id-token') await throttle.failed(attempt);
+    report(address, fault);
+    if (reason === 'wrong-signature') await throttle.failed(attempt);
     return { kind: 'refused', reason };
   };
 

@@ -3,8 +3,10 @@ import { hasIdTokenForm } from '../../auth/oidc/id-tokens.ts';
 import { jobUser, type JobLogins } from '../../auth/oidc/job-logins.ts';
 import { hasRegistryTokenForm } from '../../auth/tokens/registry-tokens.ts';
 import { headerValues } from '../../http/raw-headers.ts';
+import type { Job } from '../../registry/principal.ts';
 import type { VersionCheckMode } from '../../registry/version-check.ts';
-import { refuseLockedOut, wrongCredentials, type Authenticate } from './authenticate.ts';
+import type { Exchange } from '../exchange.ts';
+import { refuseLockedOut, wrongCredentials, type Authenticate, type Authentication } from './authenticate.ts';
 import type { Challenge } from './challenge.ts';
 import { bearerForm, isOpen } from './token-stages.ts';
 
@@ -16,13 +18,21 @@ export function authenticateJobs(
   authenticate: Authenticate,
   options: {
     logins: Pick<JobLogins, 'check'>;
+    /** Whether the policy may allow a job anything. Every project of a public CI system can get a valid token. */
+    mayDoAnything: (job: Job) => boolean;
     challenge: Challenge;
     versionCheck: VersionCheckMode;
     maxTokenLength: number;
     lockedOutDelayMs: number;
   },
 ): Authenticate {
-  const { logins, challenge, versionCheck, maxTokenLength, lockedOutDelayMs } = options;
+  const { logins, mayDoAnything, challenge, versionCheck, maxTokenLength, lockedOutDelayMs } = options;
+  const refuseStrangers = (exchange: Exchange, authentication: Authentication): Authentication => {
+    const { principal } = authentication;
+    if (principal.kind !== 'job' || mayDoAnything(principal)) return authentication;
+    exchange.reason = 'no-rule-for-job';
+    throw wrongCredentials(challenge(exchange), 'No rule of the policy is for this job.');
+  };
   return async (
     exchange,
     operation,
@@ -31,12 +41,16 @@ export function authenticateJobs(
     const [value = '', ...others] = authorization;
     const token =
       others.length > 0 || isOpen(operation, versionCheck) ? null : findIdToken(value, maxTokenLength);
-    if (token === null) return authenticate(exchange, operation, authorization);
+    if (token === null)
+      return refuseStrangers(exchange, await authenticate(exchange, operation, authorization));
     const result = await logins.check(token, exchange.clientAddress);
     switch (result.kind) {
       case 'verified': {
         const { principal } = result;
-        return { principal, isAnonymous: false, keepAuthorization: false, scopes: null };
+        return refuseStrangers(exchange, {
+          ...{ principal, isAnonymous: false, keepAuthorization: false },
+          scopes: null,
+        });
       }
       case 'locked-out':
         return refuseLockedOut(exchange, result.forMs, lockedOutDelayMs);

@@ -37,10 +37,14 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
   const { tokens, service, authenticate, holderOf } = options;
 
   /** Who was authenticated. */
-  const subjectOf = ({ principal, keepAuthorization }: Authentication): TokenSubject => {
+  const subjectOf = (exchange: Exchange, { principal, keepAuthorization }: Authentication): TokenSubject => {
     if (principal.kind === 'anonymous') return null;
     // A token of the first protocol proves a user to that protocol's registry alone.
     const holder = keepAuthorization ? undefined : holderOf(principal);
+    if (holder === undefined && principal.kind === 'job') {
+      exchange.reason = 'expired-id-token';
+      throw new OciError('UNAUTHORIZED', 'The ID token has expired: get another from the CI system.');
+    }
     if (holder === undefined)
       throw new OciError('UNAUTHORIZED', 'A token is issued only for a name and a password.');
     return holder;
@@ -52,7 +56,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
     checkService(query, service, refuse);
     const scopes = readScopes(query, refuse);
     return {
-      subject: subjectOf(await authenticate(exchange, { kind: 'outside' })),
+      subject: subjectOf(exchange, await authenticate(exchange, { kind: 'outside' })),
       scopes,
       wantsRefreshToken: readOnce(query, 'offline_token', refuse) === 'true' && options.keepsKeys,
     };
@@ -97,7 +101,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
     const text = name.includes(':') ? '' : `${name}:${password}`;
     const value = `Basic ${Buffer.from(text).toString('base64')}`;
     try {
-      return subjectOf(await authenticate(exchange, { kind: 'outside' }, [value]));
+      return subjectOf(exchange, await authenticate(exchange, { kind: 'outside' }, [value]));
     } catch (error) {
       if (!(error instanceof OciError) || error.code !== 'UNAUTHORIZED') throw error;
       throw oauthError('invalid_grant', error.message);

@@ -43,6 +43,7 @@ const authenticationResults = [
   'expired-id-token',
   'early-id-token',
   'unknown-key',
+  'no-rule-for-job',
   'wrong-signature',
   'undecided',
   'throttled',

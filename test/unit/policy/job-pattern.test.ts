@@ -135,5 +135,26 @@ describe('a policy for jobs', () => {
       lint(rule([jobs({ ref: 'refs/heads/main' })], ['**'], ['push'])).join(),
       /jobs of every project/,
     );
+    const claimsWarned = (claims: Record<string, string>) =>
+      lint(rule([jobs(claims)], ['**'], ['push'])).length > 0;
+    for (const claims of [
+      { sub: 'repo:*/*' },
+      { sub: '*/*:environment:production' },
+      { sub: 'r*/*' },
+      { repository: '*/deploy' },
+      { workflow_ref: '**/main' },
+      { repository_owner_id: '12*' },
+      { ci_config_ref_uri: 'gitlab.com/*/ci/**' },
+    ])
+      assert.ok(claimsWarned(claims), JSON.stringify(claims));
+    for (const claims of [
+      { sub: 'repo:acme/*:ref:refs/heads/main' },
+      { sub: 'project_path:acme/**' },
+      { sub: 'repository_owner:acme:*' },
+      { repository: 'acme/*' },
+      { repository: '*/deploy', repository_owner: 'acme' },
+      { ci_config_ref_uri: 'gitlab.com/acme/ci/**' },
+    ])
+      assert.ok(!claimsWarned(claims), JSON.stringify(claims));
   });
 });
