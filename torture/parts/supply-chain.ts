@@ -25,7 +25,7 @@ const packageFolders: readonly RegExp[] = [
   /^config\/policies\/[a-z-]+(\.test)?\.yml$/,
   /^docs\/([a-z]+\/)?(README|[a-z-]+)\.(md|svg)$/,
   /^deploy\/(Dockerfile|install\.sh|[a-z-]+\.(yml|conf|service|logrotate))$/,
-  /^deploy\/(grafana|kubernetes|prometheus|registry)\/[a-z0-9-]+\.(json|ya?ml)$/,
+  /^deploy\/(grafana|kubernetes|prometheus|registry|keyless\/[a-z]+)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];
 
 /** What npm says when its registry, and not the tree, is the trouble. */
