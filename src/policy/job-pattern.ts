@@ -17,7 +17,7 @@ export type JobPattern = {
 };
 
 /** Every token of an issuer has these, whoever's job it is: a workflow chooses its audience itself. */
-const impersonalClaims = ['aud', 'iss'];
+const unspecificClaims = ['aud', 'iss'];
 const maxPatternLength = 1024;
 
 /** Compiles a pattern of jobs. @throws RangeError when a claim's pattern is invalid */
@@ -48,6 +48,6 @@ export function parseClaimPattern(pattern: string): (value: string) => boolean {
 /** Whether some claim says whose jobs are meant. Without one, a rule would be for every job of the issuer. */
 export function namesOwnJobs(claims: JobText['claims']): boolean {
   return Object.entries(claims).some(
-    ([name, pattern]) => !impersonalClaims.includes(name) && !/^[*/]*$/.test(pattern),
+    ([name, pattern]) => !unspecificClaims.includes(name) && !/^[*/]*$/.test(pattern),
   );
 }

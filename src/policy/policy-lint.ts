@@ -28,8 +28,8 @@ const ownerClaim =
   /^(?:sub|repository|repository_id|repository_owner|repository_owner_id|workflow_ref|job_workflow_ref|enterprise|enterprise_id|project_id|project_path|namespace_id|namespace_path|ci_config_ref_uri)$/;
 
 /**
- * Finds likely mistakes: rules that never decide, unknown user names, a policy that lets nobody push, and permissions
- * of anonymous clients that users lack, and rules for jobs of strangers. Reports only certain ones.
+ * Finds likely mistakes: rules that never decide, unknown user names, a policy that lets nobody push, permissions
+ * of anonymous clients that users lack, and rules that jobs of any project match. Reports only certain ones.
  *
  * @param userNames of those who can log in; null: not known
  * @param tokenNames of the machine tokens; null: not known

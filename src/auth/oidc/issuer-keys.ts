@@ -39,7 +39,7 @@ export type IssuerKeysOptions = KeySource & {
   readonly now: () => number;
 };
 
-/** Shortest time between two fetches, whatever strangers send. */
+/** Shortest time between two fetches, whatever clients send. */
 export const refetchMs = 10_000;
 /** Older keys are refreshed in the background. */
 const refreshMs = 5 * 60_000;

@@ -117,8 +117,7 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     now,
   });
 
-  /** Until when the same attempt, or its address for another such one, is not counted again. */
-  const countedUntilMs = new LRUCache<string, number>({ max: maxEntries });
+  const once = createOnceCounts(maxEntries, now);
 
   const lockedByName = ({ nameKey, network }: CountedLogin): number =>
     // Attempts on a name from elsewhere do not lock out its user at an address with earlier success.
@@ -138,20 +137,10 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     repeat: repeats.count(repeatKey(login)),
   });
 
-  const isCounted = (key: string): boolean => now() < (countedUntilMs.get(key) ?? -Infinity);
-  /** Gives whether the address has been counted already, for this attempt or another. */
-  const countOnce = (login: CountedLogin, onceInMs: number): boolean => {
-    const { network } = login;
-    const isAddressCounted = isCounted(network);
-    countedUntilMs.set(repeatKey(login), now() + onceInMs);
-    if (!isAddressCounted) countedUntilMs.set(network, now() + onceInMs);
-    return isAddressCounted;
-  };
-
   ipc?.subscribe((notice) => {
     switch (notice.kind) {
       case 'failed':
-        if (notice.onceInMs !== null) countOnce(notice, notice.onceInMs);
+        if (notice.onceInMs !== null) once.count(notice.network, repeatKey(notice), notice.onceInMs);
         count(notice, notice.isRepeat);
         break;
       case 'proven':
@@ -188,8 +177,8 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
     failed: async (attempt, onceInMs) => {
       const { nameKey, network, proof, user } = attempt;
       const key = repeatKey(attempt);
-      if (onceInMs !== undefined && isCounted(key)) return false;
-      const isRepeat = onceInMs === undefined ? repeats.isRecent(key) : countOnce(attempt, onceInMs);
+      if (onceInMs !== undefined && once.isCounted(key)) return false;
+      const isRepeat = onceInMs === undefined ? repeats.isRecent(key) : once.count(network, key, onceInMs);
       const own = count(attempt, isRepeat);
       const [counted] = await Promise.all([
         isRepeat ? null : shared?.count(network, nameKey),
@@ -210,6 +199,28 @@ export function createLoginThrottle(options: LoginThrottleOptions): LoginThrottl
       proven.remember(login);
       void ipc?.publish({ kind: 'proven', ...login });
       shared?.remember(network, nameKey);
+    },
+  };
+}
+
+type OnceCounts = {
+  /** Whether this attempt, or this address for another, has been counted lately. */
+  isCounted(key: string): boolean;
+  /** Gives whether the address has been counted already, for this attempt or another. */
+  count(network: string, key: string, onceInMs: number): boolean;
+};
+
+/** Remembers which attempts, and which addresses, are not to be counted again for a while. */
+function createOnceCounts(maxEntries: number, now: () => number): OnceCounts {
+  const untilMs = new LRUCache<string, number>({ max: maxEntries });
+  const isCounted = (key: string) => now() < (untilMs.get(key) ?? -Infinity);
+  return {
+    isCounted,
+    count: (network, key, onceInMs) => {
+      const isAddressCounted = isCounted(network);
+      untilMs.set(key, now() + onceInMs);
+      if (!isAddressCounted) untilMs.set(network, now() + onceInMs);
+      return isAddressCounted;
     },
   };
 }

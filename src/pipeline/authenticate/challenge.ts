@@ -2,10 +2,10 @@ import { OciError } from '../../registry/error.ts';
 import type { Exchange } from '../exchange.ts';
 
 /** The fault of a request's token (RFC 6750 section 3.1). */
-export type TokenFault = 'invalid_token' | 'insufficient_scope';
+export type BearerError = 'invalid_token' | 'insufficient_scope';
 
 /** The header fields of a challenge. */
-export type Challenge = (exchange: Exchange, fault?: TokenFault) => Record<string, string>;
+export type Challenge = (exchange: Exchange, fault?: BearerError) => Record<string, string>;
 
 /** Asks for a name and a password (RFC 7617). */
 export function createBasicChallenge(realm: string): Challenge {

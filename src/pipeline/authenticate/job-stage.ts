@@ -27,7 +27,7 @@ export function authenticateJobs(
   },
 ): Authenticate {
   const { logins, mayDoAnything, challenge, versionCheck, maxTokenLength, lockedOutDelayMs } = options;
-  const refuseStrangers = (exchange: Exchange, authentication: Authentication): Authentication => {
+  const refuseWithoutRule = (exchange: Exchange, authentication: Authentication): Authentication => {
     const { principal } = authentication;
     if (principal.kind !== 'job' || mayDoAnything(principal)) return authentication;
     exchange.reason = 'no-rule-for-job';
@@ -42,12 +42,12 @@ export function authenticateJobs(
     const token =
       others.length > 0 || isOpen(operation, versionCheck) ? null : findIdToken(value, maxTokenLength);
     if (token === null)
-      return refuseStrangers(exchange, await authenticate(exchange, operation, authorization));
+      return refuseWithoutRule(exchange, await authenticate(exchange, operation, authorization));
     const result = await logins.check(token, exchange.clientAddress);
     switch (result.kind) {
       case 'verified': {
         const { principal } = result;
-        return refuseStrangers(exchange, {
+        return refuseWithoutRule(exchange, {
           ...{ principal, isAnonymous: false, keepAuthorization: false },
           scopes: null,
         });
