@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { refuseUpgrade } from '../http/unasked-upgrade.ts';
+import { refuseUpgrade } from '../system/unasked-upgrade.ts';
 import type { Alert, Channel } from './alert.ts';
 
 /** The time limit of an alert, from DNS lookup to answer, in milliseconds. */

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load/load.ts';
-import { refuseUpgrade } from '../http/unasked-upgrade.ts';
+import { refuseUpgrade } from '../system/unasked-upgrade.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
-import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
+import { refuseUpgrade } from '../../system/unasked-upgrade.ts';
 import { createCollectedBytes } from '../../system/collected-bytes.ts';
 
 export type DocumentOptions = {

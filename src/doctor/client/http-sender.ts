@@ -8,7 +8,7 @@ import {
 } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
-import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
+import { refuseUpgrade } from '../../system/unasked-upgrade.ts';
 import { createTimeLimit } from '../time-limit.ts';
 
 /** A request; a body is sent in chunks. */

@@ -1,6 +1,6 @@
 import { get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
-import { refuseUpgrade } from '../../http/unasked-upgrade.ts';
+import { refuseUpgrade } from '../../system/unasked-upgrade.ts';
 
 const maxBodyBytes = 65_536;
 
