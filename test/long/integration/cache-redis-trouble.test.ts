@@ -205,14 +205,23 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
   }
 
   test('Redis full: what is there is used, nothing is waited for, the log says it once', async () => {
-    await untilHit('kept');
-    await redis.admin.config('SET', 'maxmemory', '1');
-    const before = said('Redis is full');
-    for (let i = 0; i < 30; i++) {
-      assert.equal((await get(`unstored${i}`)).cache, 'MISS');
-      await get('kept');
-    }
-    assert.equal(said('Redis is full') - before, 1);
+    /** Whether Redis answered in time each time: on a busy machine it may not, and is passed by then. */
+    const pullWhileFull = async (attempt: number): Promise<boolean> => {
+      await redis.admin.config('SET', 'maxmemory', '0');
+      await untilHit(`kept${attempt}`);
+      const before = said('Redis is full');
+      await redis.admin.config('SET', 'maxmemory', '1');
+      for (let i = 0; i < 30; i++) {
+        const { cache } = await get(`unstored${attempt}-${i}`);
+        if (cache === 'BYPASS') return false;
+        assert.equal(cache, 'MISS');
+        await get(`kept${attempt}`);
+      }
+      assert.equal(said('Redis is full') - before, 1);
+      return true;
+    };
+    let attempt = 1;
+    while (!(await pullWhileFull(attempt))) assert.ok(++attempt <= 5, 'Redis never answers in time');
     const [cut, refused] = [cuts(), await refusedScripts()];
     await until(
       'the instance has failed to register often',
@@ -220,7 +229,7 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
     );
     assert.deepEqual(cuts(), cut, 'nobody has cut the connection for that');
     await redis.admin.config('SET', 'maxmemory', '0');
-    await untilHit('unstored0');
+    await untilHit(`unstored${attempt}-0`);
   });
 
   test('Redis loading its data: it is waited for by nobody', async () => {
