@@ -175,7 +175,7 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
   });
 });
 
-describe('machine tokens of two workers', { timeout: 60_000 }, () => {
+describe('machine tokens of two workers', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
