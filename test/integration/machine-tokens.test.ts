@@ -201,6 +201,7 @@ describe('machine tokens of two workers', { timeout: 240_000 }, () => {
 
   test('all workers hear of a revocation, a rotation, and of a file that goes, within a second', async () => {
     const name = 'moving';
+    const unused = await tokenCommand(door, 'create', 'unused');
     const token = await tokenCommand(door, 'create', name);
     const clients: RawClient[] = [];
     for (const pid of await workerPids(door)) clients.push(await connectToWorker(door, pid));
@@ -235,8 +236,13 @@ describe('machine tokens of two workers', { timeout: 240_000 }, () => {
       (await door.logged(({ msg }) => msg.includes('entries that never match'))).msg,
       /tokens\.yml has entries that never match: line \d+: its actions are no list of pull, push, delete\./,
     );
-    await replaceFile(file, text);
+    await replaceFile(file, text.replace(/.*"name":"unused".*\n/, ''));
     await until('both take it', async () => (await statuses()) === '200,200');
+    // The name of one that has gone is still logged, at its first use: a repeat is logged no more.
+    clients[0]?.send(head('GET /v2/a/tags/list HTTP/1.1', `Host: ${clientHost}`, basicOf('unused', unused)));
+    assert.equal((await clients[0]?.response())?.status, 401);
+    await door.logged((entry) => entry['reason'] === 'unknown-machine-token' && entry['token'] === 'unused');
+    await replaceFile(file, text);
     // A file that cannot be read as a whole keeps what was read last, as the htpasswd file does.
     await replaceFile(file, `${text}- {\n`);
     assert.match(
