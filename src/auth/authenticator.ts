@@ -5,7 +5,7 @@ import { parseBasicCredentials } from './basic-credentials.ts';
 import { createCredentialCache } from './credential-cache.ts';
 import type { MachineLogins, MachineTokenFault } from './machine-tokens/machine-logins.ts';
 import { tokenPrefix } from './machine-tokens/machine-token.ts';
-import { createPasswordCheck } from './password-check.ts';
+import { createPasswordCheck } from './password/password-check.ts';
 import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
 import type { LoginThrottle } from './throttle/login-throttle.ts';
 import type { PasswordPool } from './password/password-pool.ts';

@@ -1,5 +1,5 @@
-import { createHmac, randomUUID } from 'node:crypto';
-import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import { createHmac } from 'node:crypto';
+import type { JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
 import {
   anonymous,
@@ -13,7 +13,14 @@ import type { Scope } from '../../registry/token-scope.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 import { readJob } from '../oidc/job.ts';
 import { readObject } from '../oidc/json-object.ts';
-import { deriveTokenKeys, type TokenKeySet } from './token-secrets.ts';
+import type { TokenKeySet } from './token-secrets.ts';
+import {
+  createTokenSignatures,
+  toleranceSeconds,
+  type TokenFault,
+  type TokenKind,
+  type TokenSignaturesOptions,
+} from './token-signatures.ts';
 
 /** The subject of a token; null: anonymous. */
 export type TokenSubject = TokenHolder | null;
@@ -33,9 +40,6 @@ export type VerifiedToken = {
   /** Unique (`jti`). */
   readonly id: string;
 };
-
-/** Why a token may not be used; for the log. */
-export type TokenFault = 'invalid-token' | 'expired-token';
 
 export type IssuedToken = {
   readonly token: string;
@@ -57,11 +61,7 @@ export type RegistryTokens = {
   verifyRefresh(token: string): Promise<TokenSubject>;
 };
 
-export type RegistryTokensOptions = {
-  /** The first signs, all verify. */
-  readonly secrets: readonly [string | Buffer, ...(string | Buffer)[]];
-  /** The name that clients ask for them by: what they are good for. */
-  readonly service: string;
+export type RegistryTokensOptions = TokenSignaturesOptions & {
   readonly ttlMs: number;
   readonly refreshTtlMs: number;
   /** How many verified tokens are remembered. */
@@ -70,27 +70,8 @@ export type RegistryTokensOptions = {
   readonly findHolder: (text: string) => TokenHolder | undefined;
   /** The same for a job, whom its token carries; left out: no job may log in. */
   readonly holderOfJob?: ((job: Job) => TokenHolder | undefined) | undefined;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
 };
 
-const issuer = 'tidegate';
-const algorithm = 'HS256';
-/** The header's `typ` (RFC 8725 section 3.11); each kind has a key of its own besides. */
-const types = { access: 'at+jwt', refresh: 'rt+jwt' } as const;
-type TokenKind = keyof typeof types;
-/**
- * The tolerated difference between the clocks of instances; also how long after its expiry a token that was sent in
- * time is accepted.
- */
-const toleranceSeconds = 30;
-/** More than a token of 32 scopes and a job's claims has. */
-const maxTokenLength = 24_576;
-/**
- * Exactly one spelling of each token (RFC 7515 section 7.1): no padding, no blanks, and none of the two bits set that a signature
- * of 32 bytes leaves over in its last letter (RFC 4648 section 3.5), all of which decoders overlook.
- */
-const tokenForm = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/;
 /** More than one of a few scopes has: as many characters of tokens as this for each that may be remembered are remembered in all. */
 const usualTokenLength = 1024;
 
@@ -103,20 +84,13 @@ type Remembered = {
   readonly untilMs: number;
 };
 
-/** Whether a text has the form of a registry token. An ID token has not: its signature is longer. */
-export function hasRegistryTokenForm(text: string): boolean {
-  return tokenForm.test(text);
-}
-
-/** Creates the issuer and verifier of tokens; processes share only the secrets. */
+/** Creates what issues tokens, and says what the holder of one may still do. */
 export function createRegistryTokens(options: RegistryTokensOptions): RegistryTokens {
-  const { service, now } = options;
+  const { now } = options;
+  const signatures = createTokenSignatures(options);
+  const { signing } = signatures;
   const findHolder = (who: string | Job) =>
     typeof who === 'string' ? options.findHolder(who) : options.holderOfJob?.(who);
-  const [first, ...others] = options.secrets;
-  const signing = deriveTokenKeys(first);
-  const keySets = [signing, ...others.map(deriveTokenKeys)];
-  const verifySignature = createSignatureCheck(keySets, service, now);
   const keyedHash = createKeyedHash();
   const remembered = new LRUCache<string, Remembered>({
     max: options.maxRemembered,
@@ -129,17 +103,10 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     subject: TokenSubject,
     claims: JWTPayload,
     seconds: [from: number, to: number],
-  ) =>
-    new SignJWT({ ...claims, ...(subject && { line: bindLine(signing, subject) }) })
-      .setProtectedHeader({ alg: algorithm, typ: types[kind], kid: signing.id })
-      .setIssuer(issuer)
-      .setAudience(service)
-      .setSubject(principalText(subject?.principal ?? anonymous) ?? '')
-      .setIssuedAt(seconds[0])
-      .setNotBefore(seconds[0])
-      .setExpirationTime(seconds[1])
-      .setJti(randomUUID())
-      .sign(signing[kind]);
+  ) => {
+    const bound = { ...claims, ...(subject && { line: bindLine(signing, subject) }) };
+    return signatures.sign(kind, principalText(subject?.principal ?? anonymous) ?? '', bound, ...seconds);
+  };
 
   /** Verifies a token of that kind; returns its subject and claims. */
   const read = async (
@@ -147,7 +114,7 @@ export function createRegistryTokens(options: RegistryTokensOptions): RegistryTo
     token: string,
     mayHaveExpired = false,
   ): Promise<ReadToken | TokenFault> => {
-    const signed = await verifySignature(kind, token, mayHaveExpired);
+    const signed = await signatures.verify(kind, token, mayHaveExpired);
     if (typeof signed === 'string') return signed;
     const { payload, keySet } = signed;
     const { sub: text, line } = payload;
@@ -229,62 +196,6 @@ function readCarriedJob({ job: carried }: JWTPayload): Job | null | undefined {
 function lifetimeOf(subject: TokenSubject, ttlMs: number, nowMs: number): number {
   const leftMs = (subject?.expiresMs ?? Infinity) - nowMs;
   return Math.max(1, Math.floor(Math.min(ttlMs, leftMs) / 1000));
-}
-
-/**
- * Verifies that a token is signed by one of our keys, for this service, and not expired; its subject is not checked
- * yet.
- */
-type SignedToken = { readonly payload: JWTPayload; readonly keySet: TokenKeySet };
-
-function createSignatureCheck(
-  keySets: readonly TokenKeySet[],
-  service: string,
-  now: () => number,
-): (kind: TokenKind, token: string, mayHaveExpired: boolean) => Promise<SignedToken | TokenFault> {
-  const byId = new Map(keySets.map((keySet) => [keySet.id, keySet]));
-  const verifyAt = async (kind: TokenKind, token: string, atMs: number): Promise<SignedToken> => {
-    let keySet: TokenKeySet | undefined;
-    const { payload } = await jwtVerify(
-      token,
-      ({ kid = '' }) => {
-        keySet = byId.get(kid);
-        if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
-        return keySet[kind];
-      },
-      {
-        algorithms: [algorithm],
-        ...{ typ: types[kind], issuer, audience: service },
-        requiredClaims: ['sub', 'exp', 'nbf', 'iat', 'jti'],
-        clockTolerance: toleranceSeconds,
-        currentDate: new Date(atMs),
-      },
-    );
-    if (keySet === undefined) throw new errors.JWKSNoMatchingKey();
-    return { payload, keySet };
-  };
-  return async (kind, token, mayHaveExpired) => {
-    if (token.length > maxTokenLength || !tokenForm.test(token)) return 'invalid-token';
-    try {
-      return await verifyAt(kind, token, now()).catch((error: unknown) => {
-        const lastMs = mayHaveExpired ? lastMomentOf(error) : null;
-        if (lastMs === null) throw error;
-        // Everything is checked again, as it was then.
-        return verifyAt(kind, token, lastMs);
-      });
-    } catch (error) {
-      if (error instanceof errors.JWTExpired) return 'expired-token';
-      if (error instanceof errors.JOSEError) return 'invalid-token';
-      throw error;
-    }
-  };
-}
-
-/** The last second in which a token was valid, in milliseconds since 1970; null: the error is not that it expired. */
-function lastMomentOf(error: unknown): number | null {
-  if (!(error instanceof errors.JWTExpired)) return null;
-  const lastMs = ((error.payload.exp ?? NaN) - 1) * 1000;
-  return Number.isNaN(new Date(lastMs).getTime()) ? null : lastMs;
 }
 
 /**

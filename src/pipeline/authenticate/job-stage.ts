@@ -1,7 +1,7 @@
 import { parseBasicCredentials } from '../../auth/basic-credentials.ts';
 import { hasIdTokenForm } from '../../auth/oidc/id-tokens.ts';
 import { jobUser, type JobLogins } from '../../auth/oidc/job-logins.ts';
-import { hasRegistryTokenForm } from '../../auth/tokens/registry-tokens.ts';
+import { hasRegistryTokenForm } from '../../auth/tokens/token-signatures.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { Job } from '../../registry/principal.ts';
 import type { VersionCheckMode } from '../../registry/version-check.ts';

@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import type { HtpasswdEntry } from './htpasswd/htpasswd.ts';
-import type { HtpasswdFile } from './htpasswd/htpasswd-file.ts';
-import type { LoginAttempt, LoginThrottle } from './throttle/login-throttle.ts';
-import type { PasswordPool } from './password/password-pool.ts';
+import type { HtpasswdEntry } from '../htpasswd/htpasswd.ts';
+import type { HtpasswdFile } from '../htpasswd/htpasswd-file.ts';
+import type { LoginAttempt, LoginThrottle } from '../throttle/login-throttle.ts';
+import type { PasswordPool } from './password-pool.ts';
 
 /** The result of a password check; if right, with the hash of the user's line. */
 export type PasswordResult =
