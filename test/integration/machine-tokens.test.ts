@@ -6,9 +6,24 @@ import { after, before, describe, test } from 'node:test';
 import { createMachineToken, hashMachineToken } from '../../src/auth/machine-tokens/machine-token.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
-import { askAs, tokenCommand, tokenFile, untilStatus } from '../support/machine-tokens.ts';
+import {
+  addTokens,
+  askAs,
+  patient,
+  tokenCommand,
+  tokenFile,
+  untilStatus,
+  type TokenLogin,
+} from '../support/machine-tokens.ts';
 import { tidegate } from '../support/processes.ts';
-import { clientHost, errorCode, exchange, type RawClient } from '../support/raw-client.ts';
+import {
+  anonymous,
+  clientHost,
+  connectClient,
+  errorCode,
+  exchange,
+  type RawClient,
+} from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { replaceFile } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -26,9 +41,6 @@ const v1Token = [
   ['X-Docker-Token', 'signature=1'],
   ['WWW-Authenticate', 'Token signature=1'],
 ] as const;
-
-/** Tests that wait for a change ask again and again. */
-const patient = ['auth.throttle.addressFailures=100000', 'auth.throttle.repeatFailures=100000'];
 
 /** An upstream that has a list of repositories, and says yes to anything else. */
 const startListingUpstream = () =>
@@ -53,26 +65,26 @@ const startListingUpstream = () =>
 describe('machine tokens without a policy', { timeout: 120_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
+  let logins: Awaited<ReturnType<typeof makeTokens>>;
+  const makeTokens = () =>
+    addTokens(door, {
+      ci: { repositories: ['team/**', 'base/*'], actions: ['pull', 'push'] },
+      lister: { repositories: ['team/*'] },
+      pusher: { actions: ['push'] },
+      reader: {},
+      owned: { owner: 'bob' },
+    });
   before(async () => {
     upstream = await startListingUpstream();
-    door = await startFrontDoor({
-      upstreamUrl: upstream.url,
-      htpasswd,
-      set: [tokenFile, ...patient],
-    });
+    door = await startFrontDoor({ upstreamUrl: upstream.url, htpasswd, set: [tokenFile, ...patient] });
+    logins = await makeTokens();
   });
   after(async () => {
     await door.stop();
     await upstream.close();
   });
-  const make = async (name: string, ...args: string[]): Promise<readonly [string, string]> => {
-    const login = [name, await tokenCommand(door, 'create', name, ...args)] as const;
-    await untilStatus(door, login, 'GET /v2/', 200);
-    return login;
-  };
-
   test('their scopes alone bound them: what they name is allowed, and nothing else', async () => {
-    const login = await make('ci', '--repositories', 'team/**,base/*', '--actions', 'pull,push');
+    const login = logins.ci;
     for (const [request, status] of [
       ['GET /v2/', 200],
       [manifest('team/app'), 200],
@@ -104,40 +116,91 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
   });
 
   test('a list shows what a token may pull', async () => {
-    const names = async (login: readonly [string, string]) =>
+    const names = async (login: TokenLogin) =>
       (
         JSON.parse((await askAs(door, login, 'GET /v2/_catalog')).body.toString()) as {
           repositories: string[];
         }
       ).repositories;
-    assert.deepEqual(await names(await make('lister', '--repositories', 'team/*')), ['team/app', 'team/b']);
-    assert.deepEqual(await names(await make('pusher', '--actions', 'push')), []);
-    assert.deepEqual(await names(await make('reader')), ['base/x', 'other/app', 'team/app', 'team/b']);
+    assert.deepEqual(await names(logins.lister), ['team/app', 'team/b']);
+    assert.deepEqual(await names(logins.pusher), []);
+    assert.deepEqual(await names(logins.reader), ['base/x', 'other/app', 'team/app', 'team/b']);
     assert.deepEqual(await names(['alice', 'x']), ['base/x', 'other/app', 'team/app', 'team/b']);
   });
 
   test('a mount needs pull on its source', async () => {
-    const login = await make('mounter', '--repositories', 'team/**', '--actions', 'pull,push');
     for (const [from, query] of [
       ['team/b', `?mount=${digest}&from=team/b`],
       ['other/app', ''],
     ] as const) {
-      await askAs(door, login, `POST /v2/team/app/blobs/uploads/?mount=${digest}&from=${from}`);
+      await askAs(door, logins.ci, `POST /v2/team/app/blobs/uploads/?mount=${digest}&from=${from}`);
       assert.equal(upstream.requests.at(-1)?.startLine, `POST /v2/team/app/blobs/uploads/${query} HTTP/1.1`);
     }
   });
 
-  test('they get no token of the first protocol from upstream, and users do', async () => {
-    const login = await make('first');
-    for (const [name, value] of v1Token) {
-      const request = 'GET /v2/v1/tokens/manifests/1';
-      assert.deepEqual(values(await askAs(door, login, request), name), []);
-      assert.deepEqual(values(await askAs(door, ['alice', 'x'], request), name), [value]);
+  test('they get no token of the first protocol from upstream, none is theirs, and users get one', async () => {
+    const request = 'GET /v2/v1/tokens/manifests/1';
+    const seen = async (login: TokenLogin) => {
+      const answer = await askAs(door, login, request);
+      return v1Token.map(([name]) => values(answer, name));
+    };
+    const askWithToken = () =>
+      exchange(door, anonymous('GET /v1/images/0123/json', 'Authorization: Token signature=1'));
+    assert.deepEqual(await seen(logins.reader), [[], []]);
+    assert.equal((await askWithToken()).status, 401);
+    assert.deepEqual(
+      await seen(['alice', 'x']),
+      v1Token.map(([, value]) => [value]),
+    );
+    assert.equal((await askWithToken()).status, 200);
+  });
+
+  test('one is taken as a Basic password under its name, and nowhere else', async () => {
+    const [name, token] = logins.ci;
+    const right = basicOf(name, token);
+    const value = right.replace('Authorization: ', '');
+    const seen = upstream.requests.length;
+    const from = door.log.length;
+    for (const [lines, target = '/v2/team/app/manifests/1'] of [
+      [[`Authorization: Token ${token}`]],
+      [[`Authorization: Token ${value}`]],
+      [[`Authorization: Bearer ${token}`]],
+      [[`Authorization: Bearer ${value.slice('Basic '.length)}`]],
+      [[`Authorization: ${token}`]],
+      [[basicOf(token, '')]],
+      [[basicOf('', token)]],
+      [[basicOf(token, token)]],
+      [[basicOf('oidc', token)]],
+      [[basicOf('CI', token)]],
+      [[basicOf('token:ci', token)]],
+      [[basicOf('alice', token)]],
+      [[basicOf('ci ', token)]],
+      [[basicOf('ci', token.toUpperCase())]],
+      [[basicOf('ci', ` ${token}`)]],
+      [[right, right]],
+      [[`${right}, ${value}`]],
+      [[`X-Docker-Token: ${token}`]],
+      [[`X-Registry-Auth: ${Buffer.from(`{"registrytoken":"${token}"}`).toString('base64')}`]],
+      [[`Proxy-Authorization: ${value}`]],
+      [[`Private-Token: ${token}`, `Job-Token: ${token}`, `Cookie: token=${token}`]],
+      [[], `/v2/team/app/manifests/1?access_token=${token}&token=${token}`],
+    ] as const) {
+      const answer = await exchange(door, anonymous(`GET ${target}`, ...lines));
+      assert.equal(answer.status, 401, lines.join());
+      assert.ok(!answer.body.includes(token), lines.join());
+    }
+    assert.equal((await askAs(door, logins.ci, manifest('team/app'))).status, 200);
+    assert.equal(upstream.requests.length, seen + 1, 'nothing else came to upstream');
+    const heads = JSON.stringify(upstream.requests.map((request) => request.head));
+    const log = JSON.stringify(door.log.slice(from)).toLowerCase();
+    for (const secret of [token, value.slice('Basic '.length)]) {
+      assert.ok(!heads.includes(secret));
+      assert.ok(!log.includes(secret.toLowerCase()));
     }
   });
 
   test('one with an owner ends with the owner', async () => {
-    const login = await make('owned', '--user', 'bob');
+    const login = logins.owned;
     assert.equal((await askAs(door, login, manifest('team/app'))).status, 200);
     const removed = await tidegate(
       ['user', 'remove', 'bob', '--file', door.htpasswdPath, '--tokens', path.join(door.dir, 'none.yml')],
@@ -155,7 +218,7 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
   });
 
   test('what was seen of tokens is counted and logged by kind, and no line has one or its hash', async () => {
-    const login = await make('counted', '--actions', 'push');
+    const login = logins.pusher;
     const body = '{}';
     await exchange(
       door,
@@ -166,7 +229,7 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
         `Content-Length: ${body.length}`,
       ) + body,
     );
-    const audit = await door.logged((entry) => entry.msg === 'push' && entry['user'] === 'token:counted');
+    const audit = await door.logged((entry) => entry.msg === 'push' && entry['user'] === 'token:pusher');
     assert.equal(audit['repository'], 'team/app');
     const text = JSON.stringify(door.log);
     assert.ok(!text.includes(login[1]));
@@ -175,85 +238,106 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
   });
 });
 
-describe('machine tokens of two workers', { timeout: 240_000 }, () => {
-  let upstream: ScriptedUpstream;
-  let door: FrontDoor;
-  before(async () => {
-    upstream = await startUpstream({ script: answerOk });
-    door = await startFrontDoor({
-      upstreamUrl: upstream.url,
-      htpasswd,
-      set: [tokenFile, ...patient, 'workers=2', 'auth.versionCheck=challenge'],
-    });
-  });
-  after(async () => {
-    await door.stop();
-    await upstream.close();
-  });
-
-  test('the day and the address of the last use are kept', async () => {
-    const login = ['used', await tokenCommand(door, 'create', 'used')] as const;
-    await untilStatus(door, login, 'GET /v2/', 200);
-    await until('it is written', async () =>
-      /^used .* \d{4}-\d\d-\d\d from 127\.0\.0\.1$/m.test(await tokenCommand(door, 'list')),
-    );
-  });
-
-  test('all workers hear of a revocation, a rotation, and of a file that goes, within a second', async () => {
-    const name = 'moving';
-    const unused = await tokenCommand(door, 'create', 'unused');
-    const token = await tokenCommand(door, 'create', name);
+describe(
+  'machine tokens of two instances that share their file, one with two workers',
+  { timeout: 240_000 },
+  () => {
+    let upstream: ScriptedUpstream;
+    let door: FrontDoor;
+    let other: FrontDoor;
     const clients: RawClient[] = [];
-    for (const pid of await workerPids(door)) clients.push(await connectToWorker(door, pid));
-    assert.equal(clients.length, 2);
-    const request = head('GET /v2/a/tags/list HTTP/1.1', `Host: ${clientHost}`, basicOf(name, token));
-    const statuses = async () => {
+    before(async () => {
+      upstream = await startUpstream({ script: answerOk });
+      const set = [...patient, 'auth.versionCheck=challenge'];
+      door = await startFrontDoor({
+        upstreamUrl: upstream.url,
+        htpasswd,
+        set: [...set, tokenFile, 'workers=2'],
+      });
+      other = await startFrontDoor({
+        upstreamUrl: upstream.url,
+        htpasswd,
+        set: [...set, `auth.machineTokens=${path.join(door.dir, 'tokens.yml')}`],
+      });
+      for (const pid of await workerPids(door)) clients.push(await connectToWorker(door, pid));
+      clients.push(await connectClient(other));
+      assert.equal(clients.length, 3);
+    });
+    after(async () => {
+      for (const client of clients) client.leave();
+      await other.stop();
+      await door.stop();
+      await upstream.close();
+    });
+    const request = (login: TokenLogin) =>
+      head('GET /v2/a/tags/list HTTP/1.1', `Host: ${clientHost}`, basicOf(...login));
+    /** The statuses from each worker of the one instance, and from the other instance. */
+    const statuses = async (login: TokenLogin) => {
       const all: number[] = [];
       for (const client of clients) {
-        client.send(request);
+        client.send(request(login));
         all.push((await client.response()).status);
       }
       return all.join();
     };
-    await until('both take it', async () => (await statuses()) === '200,200');
-    const file = path.join(door.dir, 'tokens.yml');
-    const text = readFileSync(file, 'utf8');
-    for (const change of [
-      () => tokenCommand(door, 'revoke', name),
-      () => replaceFile(file, text),
-      () => tokenCommand(door, 'rotate', name),
-      () => replaceFile(file, text),
-      () => rm(file),
-      () => replaceFile(file, text),
-      // By hand, and wrong: that entry never matches, and all others do.
-      () => replaceFile(file, text.replace(/("name":"moving".*)"pull"/, '$1"fly"')),
-    ]) {
-      const before = (await statuses()).startsWith('200');
-      await change();
-      await until('both have heard', async () => (await statuses()) === (before ? '401,401' : '200,200'));
-    }
-    assert.match(
-      (await door.logged(({ msg }) => msg.includes('entries that never match'))).msg,
-      /tokens\.yml has entries that never match: line \d+: its actions are no list of pull, push, delete\./,
-    );
-    await replaceFile(file, text.replace(/.*"name":"unused".*\n/, ''));
-    await until('both take it', async () => (await statuses()) === '200,200');
-    // The name of one that has gone is still logged, at its first use: a repeat is logged no more.
-    clients[0]?.send(head('GET /v2/a/tags/list HTTP/1.1', `Host: ${clientHost}`, basicOf('unused', unused)));
-    assert.equal((await clients[0]?.response())?.status, 401);
-    await door.logged((entry) => entry['reason'] === 'unknown-machine-token' && entry['token'] === 'unused');
-    await replaceFile(file, text);
-    // A file that cannot be read as a whole keeps what was read last, as the htpasswd file does.
-    await replaceFile(file, `${text}- {\n`);
-    assert.match(
-      (await door.logged(({ msg }) => msg.includes('cannot be used'))).msg,
-      /\(line \d+: .*\): the machine tokens that were read last stay in effect\.$/,
-    );
-    assert.equal(await statuses(), '200,200');
-    await replaceFile(file, text);
-    for (const client of clients) client.leave();
-  });
-});
+
+    test('day and address of the last use are kept, whichever process saw it', async () => {
+      const logins = await addTokens(door, { one: {}, two: {}, three: {} });
+      await until('all have heard', async () => (await statuses(logins.three)) === '200,200,200');
+      for (const [index, login] of [logins.one, logins.two].entries()) {
+        clients[2 * index]?.send(request(login));
+        assert.equal((await clients[2 * index]?.response())?.status, 200);
+      }
+      await until('all are written', async () => {
+        const list = await tokenCommand(door, 'list');
+        return (list.match(/^\w+ .* \d{4}-\d\d-\d\d from 127\.0\.0\.1$/gm) ?? []).length === 3;
+      });
+    });
+
+    test('all hear of a revocation, a rotation, and of a file that goes, within a second', async () => {
+      const { moving, unused } = await addTokens(door, { unused: {}, moving: {} });
+      await until('all take it', async () => (await statuses(moving)) === '200,200,200');
+      const file = path.join(door.dir, 'tokens.yml');
+      const text = readFileSync(file, 'utf8');
+      for (const change of [
+        () => tokenCommand(door, 'revoke', 'moving'),
+        () => replaceFile(file, text),
+        () => tokenCommand(door, 'rotate', 'moving'),
+        () => replaceFile(file, text),
+        () => rm(file),
+        () => replaceFile(file, text),
+        // By hand, and wrong: that entry never matches, and all others do.
+        () => replaceFile(file, text.replace(/("name":"moving".*)"pull"/, '$1"fly"')),
+      ]) {
+        const before = (await statuses(moving)).startsWith('200');
+        await change();
+        const expected = before ? '401,401,401' : '200,200,200';
+        await until('all have heard', async () => (await statuses(moving)) === expected);
+      }
+      assert.match(
+        (await door.logged(({ msg }) => msg.includes('entries that never match'))).msg,
+        /tokens\.yml has entries that never match: line \d+: its actions are no list of pull, push, delete\./,
+      );
+      await replaceFile(file, text.replace(/.*"name":"unused".*\n/, ''));
+      await until('all take it', async () => (await statuses(moving)) === '200,200,200');
+      // The name of one that has gone is still logged, at its first use: a repeat is logged no more.
+      clients[0]?.send(request(unused));
+      assert.equal((await clients[0]?.response())?.status, 401);
+      await door.logged(
+        (entry) => entry['reason'] === 'unknown-machine-token' && entry['token'] === 'unused',
+      );
+      await replaceFile(file, text);
+      // A file that cannot be read as a whole keeps what was read last, as the htpasswd file does.
+      await replaceFile(file, `${text}- {\n`);
+      for (const instance of [door, other])
+        assert.match(
+          (await instance.logged(({ msg }) => msg.includes('cannot be used'))).msg,
+          /\(line \d+: .*\): the machine tokens that were read last stay in effect\.$/,
+        );
+      assert.equal(await statuses(moving), '200,200,200');
+    });
+  },
+);
 
 describe('machine tokens that are wrong', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
@@ -324,11 +408,20 @@ describe('machine tokens that are wrong', { timeout: 60_000 }, () => {
 describe('machine tokens under a policy, and with tokens from /token', { timeout: 60_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
+  let logins: Awaited<ReturnType<typeof makeTokens>>;
+  const makeTokens = () =>
+    addTokens(door, {
+      ci: { repositories: ['team/a*', 'release/**'], actions: ['pull', 'push', 'delete'] },
+      owned: { actions: ['pull', 'push'], owner: 'bob' },
+      robot: { actions: ['pull', 'push'] },
+      fetcher: {},
+      brief: { expiresMs: Date.now() + 60_000 },
+    });
   const config = `
 auth: { tokens: on, tokenKeys: [token.key] }
 groups: { machines: ['token:robot'] }
 policy:
-  - { who: ['token:ci', 'user:alice'], repositories: ['team/**'], actions: [pull, push] }
+  - { who: ['token:ci', 'token:owned', 'user:alice'], repositories: ['team/**'], actions: [pull, push] }
   - { who: ['group:machines'], repositories: ['release/**'], actions: [pull, push, overwrite] }
   - { who: [authenticated], repositories: ['**'], actions: [pull] }
 immutableTags: ['release/*:v*']
@@ -344,24 +437,16 @@ immutableTags: ['release/*:v*']
     await replaceFile(path.join(door.dir, 'token.key'), 'a secret of thirty-two or more bytes\n');
     await replaceFile(path.join(door.dir, 'tidegate.yml'), config);
     await door.logged(({ msg }) => msg === 'reloaded');
+    logins = await makeTokens();
   });
   after(async () => {
     await door.stop();
     await upstream.close();
   });
-  const make = async (name: string, ...args: string[]): Promise<readonly [string, string]> => {
-    const login = [name, await tokenCommand(door, 'create', name, ...args)] as const;
-    await untilStatus(door, login, 'GET /v2/', 200);
-    return login;
-  };
   const service = 'service=Registry&scope=';
 
   test('a token may what both its scopes and the policy allow, and no more than its owner', async () => {
-    const ci = await make('ci', '--repositories', 'team/a*,release/**', '--actions', 'pull,push,delete');
-    await tokenCommand(door, 'rotate', 'ci');
-    await untilStatus(door, ci, 'GET /v2/', 401);
-    await tokenCommand(door, 'revoke', 'ci');
-    const again = await make('ci', '--repositories', 'team/a*,release/**', '--actions', 'pull,push,delete');
+    const { ci, owned } = logins;
     for (const [request, status] of [
       [manifest('team/app'), 200],
       ['PUT /v2/team/app/manifests/1', 200],
@@ -369,26 +454,23 @@ immutableTags: ['release/*:v*']
       [manifest('team/b'), 404], // its scopes
       [manifest('release/app'), 404], // the policy: "authenticated" means users
     ] as const)
-      assert.equal((await askAs(door, again, request)).status, status, request);
-    await tokenCommand(door, 'revoke', 'ci');
-    const owned = await make('ci', '--actions', 'pull,push', '--user', 'bob');
+      assert.equal((await askAs(door, ci, request)).status, status, request);
     assert.equal((await askAs(door, owned, manifest('team/app'))).status, 200);
     const denied = await askAs(door, owned, 'PUT /v2/team/app/manifests/1');
     assert.equal(denied.status, 403);
     assert.match(denied.body.toString(), /the token's owner may not push there/);
-    await door.logged((entry) => entry['reason'] === 'denied-by-owner' && entry['user'] === 'token:ci');
+    await door.logged((entry) => entry['reason'] === 'denied-by-owner' && entry['user'] === 'token:owned');
   });
 
   test('overwrite may be a machine’s, by a group, where its scopes allow to push', async () => {
-    const robot = await make('robot', '--actions', 'push,pull');
     const put = 'PUT /v2/release/app/manifests/v1';
-    assert.equal((await askAs(door, robot, put)).status, 200);
+    assert.equal((await askAs(door, logins.robot, put)).status, 200);
     const owner = await askAs(door, ['alice', 'x'], put);
     assert.equal(owner.status, 403);
   });
 
   test('GET and POST /token give it a token that ends with it, and no refresh token', async () => {
-    const [name, token] = await make('fetcher');
+    const [name, token] = logins.fetcher;
     await replaceFile(
       path.join(door.dir, 'tidegate.yml'),
       config.replace("['token:ci', ", "['token:ci', 'token:fetcher', "),
@@ -436,17 +518,15 @@ immutableTags: ['release/*:v*']
   });
 
   test('a token that ends soon is no longer good through /token', async () => {
-    const [name, token] = await make('brief', '--expires', '1m');
-    const answer = tokenIn(await getToken(door, `${service}repository:a/b:pull`, basicOf(name, token)));
+    const login = basicOf(...logins.brief);
+    const answer = tokenIn(await getToken(door, `${service}repository:a/b:pull`, login));
     assert.ok(answer.expires_in <= 60, String(answer.expires_in));
   });
 
   test('an upload of one is not another’s', async () => {
-    const robot = ['robot', await tokenCommand(door, 'rotate', 'robot')] as const;
-    await untilStatus(door, robot, 'GET /v2/', 200);
     const response = await askAs(
       door,
-      robot,
+      logins.robot,
       `PATCH /v2/release/app/blobs/uploads/${'0'.repeat(36)}?_owner=x`,
     );
     assert.equal(errorCode(response), 'BLOB_UPLOAD_UNKNOWN');
@@ -469,17 +549,17 @@ immutableTags: ['release/*:v*']
     assert.match(pull.stdout, /token:robot is bounded to pull, push in \*\*/);
     const remove = await explain('token:robot', 'delete', 'release/app');
     assert.equal(remove.code, 1);
-    const ci = await explain('token:ci', 'push', 'team/app');
-    assert.match(ci.stdout, /no more than bob may/);
+    const owned = await explain('token:owned', 'push', 'team/app');
+    assert.match(owned.stdout, /no more than bob may/);
     assert.match(
-      ci.stdout,
-      /denied: token:ci may pull but not push team\/app \(rule 1; the token's owner may not push there\)/,
+      owned.stdout,
+      /denied: token:owned may pull but not push team\/app \(rule 1; the token's owner may not push there\)/,
     );
     assert.match((await explain('token:nobody', 'pull', 'a')).stdout, /token:nobody cannot log in at all/);
     assert.equal((await explain('token:a:b', 'pull', 'a')).code, 2);
     writeFileSync(
       path.join(door.dir, 'table.yml'),
-      '- { user: "token:robot", action: push, repository: release/app, allowed: true }\n- { user: "token:ci", action: push, repository: team/app, allowed: false }\n',
+      '- { user: "token:robot", action: push, repository: release/app, allowed: true }\n- { user: "token:owned", action: push, repository: team/app, allowed: false }\n',
     );
     const table = await tidegate(['policy', 'test', 'table.yml', ...named], { cwd: door.dir });
     assert.equal(table.code, 0, table.stdout);

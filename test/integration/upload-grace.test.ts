@@ -16,7 +16,7 @@ import {
 } from '../support/cases/token-draft.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
-import { tokenCommand, tokenFile, untilStatus } from '../support/machine-tokens.ts';
+import { addTokens, tokenCommand, tokenFile } from '../support/machine-tokens.ts';
 import { clientHost, errorCode, exchange, type Response } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { replaceConfig, replaceFile, sighup } from '../support/reload.ts';
@@ -110,6 +110,7 @@ for (const [where, policy] of Object.entries(configs)) {
       let registry: Registry;
       let door: FrontDoor;
       let dir: string;
+      let early: { readonly token: string; readonly session: string };
       const configOf = (auth = '', rest = policy) =>
         `workers: 2\nauth: { tokens: on, tokenKeys: [${dir}/token.key]${auth} }\n${rest}`;
       const set = ['workers=2', tokenFile];
@@ -122,6 +123,8 @@ for (const [where, policy] of Object.entries(configs)) {
         await writeFile(path.join(dir, 'token.key'), secret, { mode: 0o600 });
         registry = await startRegistry();
         door = await startFrontDoor({ upstreamUrl: registry.url, htpasswd, config: configOf(), set });
+        const token = tokenOf('alice', { leftS: lifeS });
+        early = { token, session: await begin(door, bearer(token)) };
       });
       after(async () => {
         await door.stop();
@@ -152,35 +155,6 @@ for (const [where, policy] of Object.entries(configs)) {
         });
         return location;
       };
-
-      test('goes on for a client that renews its token only before it begins', async () => {
-        const token = tokenOf('alice', { leftS: lifeS });
-        let session = await begin(door, bearer(token));
-        const mark = markOf(session);
-        await until('the token has expired', async () => {
-          const { status } = await ask(token, 'GET /v2/team/app/tags/list');
-          assert.ok(status === 404 || status === 401);
-          return status === 401;
-        });
-        for (const part of parts) {
-          const patched = await ask(token, `PATCH ${session}`, part);
-          assert.equal(patched.status, 202, patched.body.toString());
-          const status = await ask(token, `GET ${follow(patched)}`);
-          assert.equal(status.status, 204);
-          session = follow(status);
-          // Seconds later; a start that is renewed would be another.
-          assert.deepEqual([markOf(follow(patched)), markOf(session)], [mark, mark]);
-        }
-        isRefused(await ask(token, 'GET /v2/team/app/tags/list'), 'another request meanwhile');
-        const put = await ask(token, `PUT ${withDigest(session)}`);
-        assert.equal(put.status, 201, put.body.toString());
-        assert.equal(follow(put), `/v2/team/app/blobs/${digest}`);
-        isRefused(await ask(token, `GET ${follow(put)}`), 'what was uploaded');
-        const pulled = await send(door, alice, `GET ${follow(put)}`);
-        assert.equal(pulled.body.toString(), bytes);
-        const line = await door.logged(({ method, reason }) => method === 'PUT' && reason === 'upload-grace');
-        assert.deepEqual([line['user'], line['status'], line['code']], ['alice', 201, undefined]);
-      });
 
       test('nothing else is answered: no other method, session, manifest or list', async () => {
         const { session, expired } = await beginExpired();
@@ -292,13 +266,14 @@ for (const [where, policy] of Object.entries(configs)) {
       });
 
       test('it ends with the machine token behind it', async () => {
-        const args = ['--repositories', 'team/**', '--actions', 'pull,push'];
-        const login = ['ci', await tokenCommand(door, 'create', 'ci', ...args)] as const;
+        const { ci } = await addTokens(door, {
+          ci: { repositories: ['team/**'], actions: ['pull', 'push'] },
+        });
+        // Both workers read the file of tokens, too.
         await reload(configOf('', policy && rules('authenticated, anonymous, "token:ci"')));
-        await untilStatus(door, login, 'GET /v2/', 200);
         // As /token has it, whose tokens for it carry what proves that it is the same.
         const scope = 'scope=repository:team/app:pull,push';
-        const { token } = tokenIn(await getToken(door, `service=${service}&${scope}`, basicOf(...login)));
+        const { token } = tokenIn(await getToken(door, `service=${service}&${scope}`, basicOf(...ci)));
         const { sub, line } = JSON.parse(
           Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
         ) as Record<'sub' | 'line', string>;
@@ -344,7 +319,8 @@ for (const [where, policy] of Object.entries(configs)) {
 
       test('it goes on at another instance with the same key, and after a restart, and not with another key', async () => {
         const { session, expired } = await beginExpired();
-        const other = await startFrontDoor({ upstreamUrl: registry.url, htpasswd, config: configOf(), set });
+        const config = configOf();
+        const other = await startFrontDoor({ upstreamUrl: registry.url, htpasswd, config });
         try {
           const patched = await send(other, bearer(expired), `PATCH ${session}`, parts[0]);
           assert.equal(patched.status, 202, patched.body.toString());
@@ -373,6 +349,36 @@ for (const [where, policy] of Object.entries(configs)) {
           isRefused(await ask(own.expired, `PATCH ${session}`, 'x'), 'nobody’s');
           await finish(session, expired);
         });
+
+      // The last: its token expires while the others run.
+      test('goes on for a client that renews its token only before it begins', async () => {
+        const { token } = early;
+        let { session } = early;
+        const mark = markOf(session);
+        await until('the token has expired', async () => {
+          const { status } = await ask(token, 'GET /v2/team/app/tags/list');
+          assert.ok(status === 404 || status === 401);
+          return status === 401;
+        });
+        for (const part of parts) {
+          const patched = await ask(token, `PATCH ${session}`, part);
+          assert.equal(patched.status, 202, patched.body.toString());
+          const status = await ask(token, `GET ${follow(patched)}`);
+          assert.equal(status.status, 204);
+          session = follow(status);
+          // Seconds later; a start that is renewed would be another.
+          assert.deepEqual([markOf(follow(patched)), markOf(session)], [mark, mark]);
+        }
+        isRefused(await ask(token, 'GET /v2/team/app/tags/list'), 'another request meanwhile');
+        const put = await ask(token, `PUT ${withDigest(session)}`);
+        assert.equal(put.status, 201, put.body.toString());
+        assert.equal(follow(put), `/v2/team/app/blobs/${digest}`);
+        isRefused(await ask(token, `GET ${follow(put)}`), 'what was uploaded');
+        const pulled = await send(door, alice, `GET ${follow(put)}`);
+        assert.equal(pulled.body.toString(), bytes);
+        const line = await door.logged(({ method, reason }) => method === 'PUT' && reason === 'upload-grace');
+        assert.deepEqual([line['user'], line['status'], line['code']], ['alice', 201, undefined]);
+      });
     },
   );
 }
