@@ -54,6 +54,7 @@ const longestFiles = [
   'long/integration/systemd',
   'long/integration/install',
   'long/e2e/large-bodies',
+  'long/e2e/slow-push',
   'long/integration/cache-promise',
   'long/integration/doctor-operator',
   'long/integration/reload',
