@@ -10,7 +10,7 @@ type Job = ProvenJob['job'];
 
 /** The jobs that may log in under one configuration. */
 export type Jobs = {
-  readonly logins: Pick<JobLogins, 'check'>;
+  readonly logins: Pick<JobLogins, 'check' | 'refusedWithoutRule'>;
   /** The binding of a token from /token for a job that has just logged in; undefined once its ID token has expired. */
   issueFor(job: Job): TokenHolder | undefined;
   /** The same binding for a job that comes back with it; undefined without its issuer. */

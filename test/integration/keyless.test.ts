@@ -16,7 +16,7 @@ import {
 import { tidegate } from '../support/processes.ts';
 import { clientHost, errorCode, exchange } from '../support/raw-client.ts';
 import { startRealIssuer, type RealIssuer } from '../support/real-issuer.ts';
-import { replaceConfig, sighup } from '../support/reload.ts';
+import { listenToLog, replaceConfig, sighup } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { askWith, basicOf, getToken, postToken, tokenIn } from '../support/tokens.ts';
 
@@ -115,6 +115,15 @@ ${rules}`;
       (entry) => entry.msg === 'request' && entry['reason'] === 'no-rule-for-job',
     );
     assert.equal(line['user'], null);
+    const named = await door.logged((entry) => entry['job'] !== undefined);
+    assert.deepEqual(
+      [named.msg, named['issuer'], named['reason']],
+      [
+        'A token of job:ci acme/app@refs/heads/main was refused: no rule of the policy is for it.',
+        'ci',
+        'no-rule-for-job',
+      ],
+    );
   });
 
   test('get tokens from /token that end with theirs, and no refresh token', async () => {
@@ -167,6 +176,13 @@ ${rules}`;
     await door.logged((entry) => entry.msg === 'request' && entry['reason'] === 'wrong-audience');
   });
 
+  /** Why a request with an access token gets 401, by the log. */
+  const whyRefused = async (access: string): Promise<unknown> => {
+    const logged = listenToLog(door);
+    assert.equal((await askWith(door, access, manifest)).status, 401);
+    return (await logged((entry) => entry.msg === 'request' && entry['status'] === 401))['reason'];
+  };
+
   test('a changed rule counts at once, for tokens of both kinds; so does an issuer that is gone', async () => {
     const { token: access } = tokenIn(
       await getToken(door, 'service=Registry&scope=repository:acme/app:pull', basicOf('oidc', token)),
@@ -174,13 +190,13 @@ ${rules}`;
     await replaceConfig(door, config(rules.replace('1234', '99')));
     await sighup(door);
     assert.equal((await askAs(door, token, manifest)).status, 401);
-    assert.equal((await askWith(door, access, manifest)).status, 401);
+    assert.equal(await whyRefused(access), 'no-rule-for-job');
     await replaceConfig(door, config(rules).replace(`audience: ${audience}`, 'audience: other'));
     await sighup(door);
-    assert.equal((await askWith(door, access, manifest)).status, 401, 'the same name for another audience');
+    assert.equal(await whyRefused(access), 'invalid-token', 'the same name for another audience');
     await replaceConfig(door, 'auth: { tokens: on }\npolicy: []\n');
     await sighup(door);
-    assert.equal((await askWith(door, access, manifest)).status, 401);
+    assert.equal(await whyRefused(access), 'invalid-token');
     assert.equal((await askWith(door, token, manifest)).status, 401);
     await replaceConfig(door, config(rules));
     await sighup(door);

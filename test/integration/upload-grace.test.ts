@@ -16,10 +16,11 @@ import {
 } from '../support/cases/token-draft.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { head, values } from '../support/http-message.ts';
+import { audience, goodClaims, signingKey, signToken, startIssuer } from '../support/issuer.ts';
 import { addTokens, tokenCommand, tokenFile } from '../support/machine-tokens.ts';
 import { clientHost, errorCode, exchange, type Response } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
-import { replaceConfig, replaceFile, sighup } from '../support/reload.ts';
+import { listenToLog, replaceConfig, replaceFile, sighup } from '../support/reload.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -38,8 +39,10 @@ type TokenOptions = {
   readonly leftS?: number;
   readonly id?: string;
   readonly scopes?: readonly object[];
-  readonly subject?: { readonly text: string; readonly line: string };
+  /** What a token from /token says of a machine token or a job. */
+  readonly subject?: Readonly<Record<string, unknown>>;
 };
+const pushScope = `service=${service}&scope=repository:team/app:pull,push`;
 const pushes = [{ type: 'repository', name: 'team/app', actions: ['pull', 'push'] }];
 
 /** A token as /token gives it, but for how long. */
@@ -48,8 +51,16 @@ function tokenOf(who: string | null, options: TokenOptions = {}): string {
   const draft = draftToken('access', who, secret, scopes as Record<string, unknown>[]);
   const end = Math.floor(Date.now() / 1000) - tolerance + leftS;
   Object.assign(draft.claims, { iat: end - 300, nbf: end - 300, exp: end, jti: id });
-  if (subject) Object.assign(draft.claims, { sub: subject.text, line: subject.line });
+  Object.assign(draft.claims, subject);
   return makeToken(draft);
+}
+
+/** What a token from /token says of whom it is for; it carries what proves that they are the same. */
+function subjectOf(token: string): { sub: string; line: string; job?: object } {
+  const { sub, line, job } = JSON.parse(
+    Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+  ) as ReturnType<typeof subjectOf>;
+  return { sub, line, ...(job && { job }) };
 }
 
 /** One and the same token before and after its end. */
@@ -271,14 +282,10 @@ for (const [where, policy] of Object.entries(configs)) {
         });
         // Both workers read the file of tokens, too.
         await reload(configOf('', policy && rules('authenticated, anonymous, "token:ci"')));
-        // As /token has it, whose tokens for it carry what proves that it is the same.
-        const scope = 'scope=repository:team/app:pull,push';
-        const { token } = tokenIn(await getToken(door, `service=${service}&${scope}`, basicOf(...ci)));
-        const { sub, line } = JSON.parse(
-          Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
-        ) as Record<'sub' | 'line', string>;
-        assert.equal(sub, 'token:ci');
-        const { session, expired } = await beginExpired('ci', { subject: { text: sub, line } });
+        const { token } = tokenIn(await getToken(door, pushScope, basicOf(...ci)));
+        const subject = subjectOf(token);
+        assert.equal(subject.sub, 'token:ci');
+        const { session, expired } = await beginExpired('ci', { subject });
         const patched = await ask(expired, `PATCH ${session}`, bytes);
         assert.equal(patched.status, 202, patched.body.toString());
         const isOwn = await ask(twins('alice').expired, `PATCH ${session}`, 'x');
@@ -348,6 +355,40 @@ for (const [where, policy] of Object.entries(configs)) {
           isRefused(await ask(expired, `PATCH ${own.session}`, 'x'), 'alice’s');
           isRefused(await ask(own.expired, `PATCH ${session}`, 'x'), 'nobody’s');
           await finish(session, expired);
+        });
+
+      if (policy !== '')
+        test('that of a job goes on after its ID token, and ends with its rule and its issuer', async () => {
+          const key = signingKey('one');
+          const issuer = await startIssuer([key]);
+          try {
+            const oidc = `{ name: ci, issuer: "${issuer.url}", audience: ${audience}, ca: "${issuer.caPath}" }`;
+            const trusting = `, oidc: [${oidc}]`;
+            const rule = (ref: string) => rules(`{ oidc: ci, claims: { ref: ${ref} } }`);
+            await reload(configOf(trusting, rule('main')));
+            const claims = { repository: 'acme/app', ref: 'main' };
+            const idToken = signToken(key, goodClaims(issuer.url, claims));
+            const { token } = tokenIn(await getToken(door, pushScope, basicOf('oidc', idToken)));
+            const subject = subjectOf(token);
+            const id = randomUUID();
+            const session = await begin(door, bearer(tokenOf('ci', { id, subject })));
+            // The ID token ended an hour ago, and so did the access token, which never outlives it.
+            const expired = tokenOf('ci', { id, subject, leftS: -3600 });
+            isRefused(await ask(expired, 'GET /v2/team/app/tags/list'), 'another request');
+            const patched = await ask(expired, `PATCH ${session}`, bytes);
+            assert.equal(patched.status, 202, patched.body.toString());
+            const location = follow(patched);
+            await reload(configOf(trusting, rule('release')));
+            const logged = listenToLog(door);
+            assert.equal((await ask(expired, `PATCH ${location}`, 'x')).status, 401);
+            const line = await logged(({ job }) => job !== undefined);
+            assert.deepEqual([line['job'], line['reason']], ['job:ci acme/app@main', 'no-rule-for-job']);
+            await reload(configOf());
+            isRefused(await ask(expired, `PATCH ${location}`, 'x'), 'its issuer is gone');
+          } finally {
+            await issuer.stop();
+            await reload(configOf());
+          }
         });
 
       // The last: its token expires while the others run.

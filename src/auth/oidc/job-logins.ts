@@ -1,6 +1,7 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { OciError } from '../../registry/error.ts';
-import type { Job } from '../../registry/principal.ts';
+import { principalText, type Job } from '../../registry/principal.ts';
 import type { LoginThrottle } from '../throttle/login-throttle.ts';
 import type { IdTokenFault, IdTokens } from './id-tokens.ts';
 import { KeysUnavailable, refetchMs } from './issuer-keys.ts';
@@ -17,12 +18,16 @@ export type JobLogin =
 export type JobLogins = {
   /** @throws OciError UNAVAILABLE when the issuer's keys are unknown, which counts as no failure */
   check(token: string, address: string): Promise<JobLogin>;
+  /** Call it when an authenticated job is refused because no rule of the policy allows it anything. */
+  refusedWithoutRule(job: Job, address: string): void;
   /** When the token of an authenticated job expires, in milliseconds since 1970; undefined: another object. */
   expiryOf(job: Job): number | undefined;
 };
 
-/** The log says at most once in this time why tokens of one issuer are refused, for each reason. */
+/** The log says at most once in this time why tokens of one issuer are refused, for each reason, and for each job without a rule. */
 const reportEveryMs = 60_000;
+/** More reports than this are not held back: anybody's project has jobs, of any name. */
+const maxReported = 1000;
 
 /**
  * Creates the check of ID tokens. A valid one passes despite a lock-out: nobody guesses a signature. Only a wrong
@@ -37,13 +42,15 @@ export function createJobLogins(options: {
 }): JobLogins {
   const { idTokens, throttle, logger, now } = options;
   const expiries = new WeakMap<Job, number>();
-  /** By configured issuer and reason. */
-  const quietUntilMs = new Map<string, number>();
+  const quietUntilMs = new LRUCache<string, number>({ max: maxReported });
+  const isQuiet = (key: string): boolean => {
+    if (now() < (quietUntilMs.get(key) ?? -Infinity)) return true;
+    quietUntilMs.set(key, now() + reportEveryMs);
+    return false;
+  };
 
   const report = (address: string, { reason, issuer, sentence }: IdTokenFault) => {
-    const key = `${reason} ${issuer ?? ''}`;
-    if (now() < (quietUntilMs.get(key) ?? -Infinity)) return;
-    quietUntilMs.set(key, now() + reportEveryMs);
+    if (isQuiet(`${reason} ${issuer ?? ''}`)) return;
     const whose = issuer === null ? 'An ID token' : `An ID token of the issuer ${issuer}`;
     logger.warn({ client: address, issuer, reason }, `${whose} was refused: ${sentence}.`);
   };
@@ -67,6 +74,14 @@ export function createJobLogins(options: {
       if ('reason' in result) return refuse(token, address, result);
       expiries.set(result.job, result.expiresMs);
       return { kind: 'verified', principal: result.job };
+    },
+    refusedWithoutRule: (job, address) => {
+      const [reason, text] = ['no-rule-for-job', principalText(job)];
+      if (isQuiet(`${reason} ${text}`)) return;
+      logger.warn(
+        { client: address, issuer: job.issuer, reason, job: text },
+        `A token of ${text} was refused: no rule of the policy is for it.`,
+      );
     },
     expiryOf: (job) => expiries.get(job),
   };

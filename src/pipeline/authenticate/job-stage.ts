@@ -17,7 +17,7 @@ const basicPrefix = /^basic +b2lkYzpl/i;
 export function authenticateJobs(
   authenticate: Authenticate,
   options: {
-    logins: Pick<JobLogins, 'check'>;
+    logins: Pick<JobLogins, 'check' | 'refusedWithoutRule'>;
     /** Whether the policy may allow a job anything. Every project of a public CI system can get a valid token. */
     mayDoAnything: (job: Job) => boolean;
     challenge: Challenge;
@@ -31,6 +31,7 @@ export function authenticateJobs(
     const { principal } = authentication;
     if (principal.kind !== 'job' || mayDoAnything(principal)) return authentication;
     exchange.reason = 'no-rule-for-job';
+    logins.refusedWithoutRule(principal, exchange.clientAddress);
     throw wrongCredentials(challenge(exchange), 'No rule of the policy is for this job.');
   };
   return async (
