@@ -63,8 +63,8 @@ export function createAuthStages({
   metrics: Pick<Metrics, 'throttled'>;
 }): AuthStages {
   const { auth, limits } = config;
-  const allowsAnonymous = policy?.hasAnonymous === true;
-  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && allowsAnonymous);
+  const anonymousAt = policy?.hasAnonymous === true ? policy.anonymousAt : null;
+  const givesTokens = auth.tokens === 'on' || (auth.tokens === 'auto' && anonymousAt !== null);
   const basic = createBasicChallenge(auth.realm);
   const challenge = givesTokens ? createBearerChallenge(auth.realm, basic) : basic;
   const { versionCheck, challengeAgents, openAgents } = auth;
@@ -72,7 +72,7 @@ export function createAuthStages({
     ...{
       authenticator,
       challenge,
-      allowsAnonymous: allowsAnonymous,
+      anonymousAt,
       versionCheck,
       challengeAgents,
       openAgents,
@@ -115,7 +115,7 @@ export function createAuthStages({
     authenticate: withJobs(
       authenticateTokens(authenticatePasswords, {
         ...{ tokens, challenge, versionCheck, uploads },
-        allowsAnonymous,
+        anonymousAt,
       }),
     ),
     authorize: authorizeTokens(

@@ -20,7 +20,7 @@ export function clientNetwork(address: string): string {
 }
 
 /** The eight groups of an IPv6 address in any of its text forms (RFC 4291 section 2.2). */
-function parseGroups(address: string): number[] {
+export function parseGroups(address: string): number[] {
   const hexadecimal = address.replace(/\d{1,3}(?:\.\d{1,3}){3}$/, (dotted) => {
     const [a = 0, b = 0, c = 0, d = 0] = dotted.split('.').map(Number);
     return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;

@@ -1,4 +1,4 @@
-import type { Principal } from '../registry/principal.ts';
+import type { Anonymous, Principal } from '../registry/principal.ts';
 
 /** What a rule can allow; `overwrite`: to move or delete a tag that is immutable to others. */
 export const policyActions = ['pull', 'push', 'delete', 'overwrite'] as const;
@@ -16,12 +16,16 @@ export type Decision = {
 /** What keeps a machine token from what its rule allows: its own grant, or what its owner may. */
 export type TokenBound = 'scopes' | 'owner';
 
+/** The principal of a request without credentials from this address. */
+export type AnonymousAt = (address: string) => Anonymous;
+
 export type Policy = {
   decide(principal: Principal, repository: string): Decision;
   /** What may be done in every repository, whatever its name: for what names none (`/v1/images/…`). */
   decideForAll(principal: Principal): Decision;
   /** Whether there is any repository where this may be done; true where only the names decide. */
   mayAnywhere(principal: Principal, action: PolicyAction): boolean;
-  /** Whether those who do not say who they are may do anything at all. */
+  readonly anonymousAt: AnonymousAt;
+  /** Whether those who do not say who they are may do anything at all, at some address. */
   readonly hasAnonymous: boolean;
 };

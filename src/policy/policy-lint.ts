@@ -1,3 +1,4 @@
+import { isWithin as isWithinNetwork, parseNetwork } from '../http/network.ts';
 import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { anonymous as anonymousClient, type Principal } from '../registry/principal.ts';
 import type { PolicyAction } from './decision.ts';
@@ -29,7 +30,8 @@ const ownerClaim =
 
 /**
  * Finds likely mistakes: rules that never decide, unknown user names, a policy that lets nobody push, permissions
- * of anonymous clients that users lack, and rules that jobs of any project match. Reports only certain ones.
+ * of anonymous clients that users lack, and rules that jobs of any project match, or clients at any address. Reports
+ * only certain ones.
  *
  * @param userNames of those who can log in; null: not known
  * @param tokenNames of the machine tokens; null: not known
@@ -52,6 +54,7 @@ export function lintPolicy(
     ...rules.flatMap((rule, index) => findIdleRule(rule, rules.slice(0, index))),
     ...findNoPusher(policy, rules),
     ...findRulesForAnonymousOnly(policy ?? [], groupTexts, rules),
+    ...findNetworksOfAll(policy ?? []),
     ...findRulesForAllJobs(policy ?? [], auth?.oidc ?? []),
   ];
 }
@@ -146,7 +149,7 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Pol
 
 /** Whether one of these rules decides for each principal whom the pattern can match; notes those rules. */
 function isTaken(
-  { anonymous, authenticated, names, jobs }: Who,
+  { anonymous, networks, authenticated, names, jobs }: Who,
   canMatch: (principal: Principal) => boolean,
   rules: readonly NumberedRule[],
   takers: Set<number>,
@@ -157,6 +160,10 @@ function isTaken(
     return taker !== undefined;
   };
   if (anonymous && canMatch(anonymousClient) && !takes((who) => who.anonymous)) return false;
+  for (const network of networks) {
+    const isWhole = (who: Who) => who.networks.some((wider) => isWithinNetwork(network, wider));
+    if (canMatch(anonymousClient) && !takes((who) => who.anonymous || isWhole(who))) return false;
+  }
   for (const { key } of jobs)
     if (canMatch(anyJob) && !takes((who) => who.jobs.some((job) => job.key === key))) return false;
   if (authenticated) return takes((who) => who.authenticated);
@@ -175,8 +182,9 @@ function isTaken(
 
 const anyJob: Principal = { kind: 'job', issuer: '', name: '', claims: {} };
 
-function isAnyoneMeant({ anonymous, authenticated, names, jobs }: Who): boolean {
-  return anonymous || authenticated || jobs.length > 0 || names.some(({ size }) => size > 0);
+function isAnyoneMeant({ anonymous, networks, authenticated, names, jobs }: Who): boolean {
+  const others = networks.length + jobs.length;
+  return anonymous || authenticated || others > 0 || names.some(({ size }) => size > 0);
 }
 
 /** Whether the wider pattern certainly matches everything that the other matches, for the same principal. */
@@ -205,22 +213,41 @@ function findRulesForAnonymousOnly(
   let someone = 'someone';
   while (numbered.some(({ meant }) => meant.names.some((names) => names.has(someone)))) someone += '0';
   return numbered.flatMap(({ number, path, meant, repositories, actions }): PolicyWarning[] => {
-    if (!meant.anonymous) return [];
+    const [network] = meant.networks;
+    if (!meant.anonymous && network === undefined) return [];
+    const client =
+      network === undefined ? anonymousClient : policy.anonymousAt(network.text.replace(/\/.*/, ''));
+    const [where, word] =
+      network === undefined ? ['', 'anonymous'] : [` in ${network.text}`, `network:${network.text}`];
     for (const pattern of repositories) {
       const sample = pattern.replaceAll(/\*+/g, 'sample');
-      if (!isRepositoryName(sample) || policy.decide(anonymousClient, sample).rule !== number) continue;
+      if (!isRepositoryName(sample) || policy.decide(client, sample).rule !== number) continue;
       const own = policy.decide({ kind: 'user', name: someone }, sample).actions;
       const missing = actions.filter((action: PolicyAction) => !own.has(action));
       if (missing.length > 0)
         return [
           {
             path,
-            sentence: `rule ${number} lets clients without credentials ${missing.join(' and ')} ${sample}, but not a user whom no other rule names: "anonymous" does not mean users who log in, so add "authenticated" to its who`,
+            sentence: `rule ${number} lets clients without credentials${where} ${missing.join(' and ')} ${sample}, but not a user whom no other rule names: "${word}" does not mean users who log in, so add "authenticated" to its who`,
           },
         ];
     }
     return [];
   });
+}
+
+/** Finds networks that have every address: they give away what `anonymous` would. */
+function findNetworksOfAll(policy: readonly RuleText[]): PolicyWarning[] {
+  return policy.flatMap(({ who, actions }, rule) =>
+    who.flatMap((item, index) => {
+      const text = typeof item === 'string' ? /^network:(.*)$/s.exec(item)?.[1] : undefined;
+      const network = text === undefined || actions.length === 0 ? null : parseNetwork(text);
+      if (network?.text.endsWith('/0') !== true) return [];
+      const family = network.isIPv4 ? 'IPv4' : 'IPv6';
+      const sentence = `rule ${rule + 1} is for everyone without credentials at any ${family} address: if that is meant, write anonymous`;
+      return [{ path: ['policy', rule, 'who', index], sentence }];
+    }),
+  );
 }
 
 /** Whether a claim says whose jobs are meant: by an id, or a path whose first part has no star. */

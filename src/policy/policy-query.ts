@@ -1,3 +1,4 @@
+import { isAddress } from '../http/network.ts';
 import { isRepositoryName } from '../registry/names/repository-name.ts';
 import { tagForm } from '../registry/names/tag.ts';
 import { tokenNameForm } from '../registry/names/token-name.ts';
@@ -73,7 +74,17 @@ export function parseTag(text: string): string {
   return text;
 }
 
+/** Checks a client's address. @throws RangeError that says what is wrong, as the rest of a sentence */
+export function parseClientAddress(text: string): string {
+  if (!isAddress(text)) throw new RangeError('is not an IPv4 or IPv6 address');
+  return text;
+}
+
 /** Names the principal in a sentence. */
 export function describePrincipal(principal: Principal): string {
-  return principalText(principal) ?? 'a client without credentials';
+  if (principal.kind !== 'anonymous') return principalText(principal);
+  const { networks } = principal;
+  return ['a client without credentials', ...(networks.length === 0 ? [] : ['in', networks.join(', ')])].join(
+    ' ',
+  );
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { createNetworkIndex } from '../http/network.ts';
 import { createRuleIndex, firstMatch, type Candidates } from './rule-index.ts';
-import { principalText, type Principal } from '../registry/principal.ts';
+import { anonymous, principalText, type Anonymous, type Principal } from '../registry/principal.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
 import { policyActions, type Decision, type Policy, type PolicyAction } from './decision.ts';
 import { boundTokens } from './token-grants.ts';
@@ -8,7 +9,7 @@ import { compileGroups, parseWho, type Who, type WhoText } from './who.ts';
 
 /** A rule as written in the configuration. */
 export type RuleText = {
-  /** `anonymous`, `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`, `token:NAME`, or jobs by their claims. */
+  /** `anonymous`, `network:CIDR` (anonymous too), `authenticated`, `user:NAME`, `user:${user}` (any user), `group:NAME`, `token:NAME`, or jobs by their claims. */
   readonly who: readonly WhoText[];
   /** Patterns of repositories; `${user}` stands for the user's name. */
   readonly repositories: readonly string[];
@@ -45,7 +46,10 @@ export function createPolicy(options: {
   const rules = options.rules.map((rule, index) => compileRule(rule, index + 1, groups));
   const remembered = new LRUCache<string, Decision>({ max: maxRemembered });
 
-  const anonymousRules = rules.filter(({ who }) => who.anonymous);
+  const isForAnonymous = ({ who }: Rule) => who.anonymous || who.networks.length > 0;
+  const anonymousRules = rules.filter(isForAnonymous);
+  const networks = rules.flatMap(({ who }) => who.networks);
+  const findNetworks = createNetworkIndex(networks);
   const forJobs = rules.filter(({ who }) => who.jobs.length > 0);
   const byName = createRuleIndex(rules, ({ who: { authenticated, names } }) =>
     authenticated || names.some(({ size }) => size > maxFiledNames)
@@ -84,8 +88,8 @@ export function createPolicy(options: {
     decide: (principal, repository) => {
       // A job's rights depend on its claims, which its text omits.
       if (principal.kind === 'job') return find(principal, repository);
+      const text = principal.kind === 'anonymous' ? textOfNetworks(principal) : principalText(principal);
       // A repository's name has no line feed.
-      const text = principalText(principal);
       const key = text === null ? repository : `${text}\n${repository}`;
       const known = remembered.get(key);
       if (known !== undefined) return known;
@@ -111,8 +115,15 @@ export function createPolicy(options: {
           who.matches(principal) &&
           patterns.some((pattern) => pattern.canMatch(principal)),
       ),
-    hasAnonymous: rules.some(({ who, decision }) => who.anonymous && decision.actions.size > 0),
+    anonymousAt: (address) =>
+      networks.length === 0 ? anonymous : { kind: 'anonymous', networks: findNetworks(address) },
+    hasAnonymous: rules.some((rule) => isForAnonymous(rule) && rule.decision.actions.size > 0),
   });
+}
+
+/** A text that no other principal has, since no user's name has a colon; null: no network. */
+function textOfNetworks({ networks }: Anonymous): string | null {
+  return networks.length === 0 ? null : `network:${networks.join()}`;
 }
 
 function count([some, others]: Candidates<Rule>): number {

@@ -1,8 +1,9 @@
 import { accessOf } from '../registry/access.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
-import { anonymous, type Principal } from '../registry/principal.ts';
+import type { Principal } from '../registry/principal.ts';
 import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
+import type { Policy } from './decision.ts';
 import type { Judge } from './judgement.ts';
 import type { TokenGrants } from './policy-query.ts';
 
@@ -10,6 +11,8 @@ import type { TokenGrants } from './policy-query.ts';
 export type LoggedRequest = {
   /** The text of the principal; null: anonymous. */
   readonly user: string | null;
+  /** The client's address; null: the line has none. */
+  readonly client: string | null;
   readonly method: string;
   /** Without the query; null if the target was not a path. */
   readonly path: string | null;
@@ -86,7 +89,7 @@ export function createReplay({
   const read: Replay['read'] = (request) => {
     const before = outcomeOf(request);
     const access = before === null ? 'it was refused for another reason' : readAccess(request, openPaths);
-    const principal = principalOf(request, grants);
+    const principal = principalOf(request, judge.policy, grants);
     if (typeof access === 'string' || principal === null) {
       const why = typeof access === 'string' ? access : 'who sent it is not known now';
       passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
@@ -105,8 +108,12 @@ export function createReplay({
 }
 
 /** Null where the line does not say enough: for a job, and for a machine token that no longer exists. */
-function principalOf({ user }: LoggedRequest, grants: TokenGrants | null): Principal | null {
-  if (user === null) return anonymous;
+function principalOf(
+  { user, client }: LoggedRequest,
+  policy: Policy,
+  grants: TokenGrants | null,
+): Principal | null {
+  if (user === null) return policy.anonymousAt(client ?? '');
   const [, kind, token = ''] = /^([^:]*):(.*)$/s.exec(user) ?? [];
   if (kind === undefined) return { kind: 'user', name: user };
   const grant = kind === 'token' ? grants?.get(token) : undefined;
@@ -178,7 +185,7 @@ function decide(
     case 'unknown':
       return { allowed: !hasRules && principal.kind === 'user', by: noRule };
     case 'list':
-      return { allowed: principal.kind !== 'anonymous' || policy.hasAnonymous, by: noRule };
+      return { allowed: principal.kind !== 'anonymous' || policy.mayAnywhere(principal, 'pull'), by: noRule };
     case 'all': {
       const { rule, actions } = policy.decideForAll(principal);
       const by = hasRules ? { rule, tagPattern: null } : noRule;

@@ -1,4 +1,4 @@
-import type { MachineToken, Principal, TokenGrant } from '../registry/principal.ts';
+import { anonymous, type MachineToken, type Principal, type TokenGrant } from '../registry/principal.ts';
 import type { Decision, Policy, PolicyAction, TokenBound } from './decision.ts';
 import { parseRepositoryPattern, type RepositoryPattern } from './repository-pattern.ts';
 
@@ -53,6 +53,7 @@ export function boundTokens(policy: Policy): Policy {
       if (!covers(actions, action)) return false;
       return owner === null || policy.mayAnywhere({ kind: 'user', name: owner }, action);
     },
+    anonymousAt: policy.anonymousAt,
     hasAnonymous: policy.hasAnonymous,
   };
 }
@@ -74,6 +75,7 @@ export function createOpenPolicy(): Policy {
     decide,
     decideForAll: decide,
     mayAnywhere: (principal, action) => decide(principal).actions.has(action),
+    anonymousAt: () => anonymous,
     hasAnonymous: false,
   });
 }

@@ -1,3 +1,4 @@
+import { parseNetwork, type Network } from '../http/network.ts';
 import { principalText, type Principal } from '../registry/principal.ts';
 import { parseJobPattern, type JobPattern, type JobText } from './job-pattern.ts';
 
@@ -9,6 +10,8 @@ export type Who = {
   readonly matches: (principal: Principal) => boolean;
   /** Whether it matches clients without credentials. */
   readonly anonymous: boolean;
+  /** Where else it matches clients without credentials. */
+  readonly networks: readonly Network[];
   /** Whether it matches every verified user; machine tokens and jobs are not users. */
   readonly authenticated: boolean;
   /** Sets of user names and `token:NAME`; rules share the set of a group. */
@@ -17,13 +20,14 @@ export type Who = {
   readonly jobs: readonly JobPattern[];
 };
 
-/** Compiles a rule's `who`; an unknown word or group matches nobody. */
+/** Compiles a rule's `who`; an unknown word or group matches nobody. @throws RangeError when a network or a claim's pattern is invalid */
 export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, ReadonlySet<string>>): Who {
   const words = who.filter((item) => typeof item === 'string');
   const jobs = who.filter((item) => typeof item !== 'string').map(parseJobPattern);
   const named = (kind: string) =>
     words.filter((word) => word.startsWith(kind)).map((word) => word.slice(kind.length));
   const anonymous = words.includes('anonymous');
+  const networks = named('network:').map(parseNetwork);
   const authenticated = words.includes('authenticated') || words.includes('user:${user}');
   const tokens = words.filter((word) => word.startsWith('token:'));
   const own = new Set([...named('user:'), ...tokens]);
@@ -32,7 +36,7 @@ export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, Re
     matches: (principal) => {
       switch (principal.kind) {
         case 'anonymous':
-          return anonymous;
+          return anonymous || networks.some(({ text }) => principal.networks.includes(text));
         case 'user':
           return authenticated || names.some((some) => some.has(principal.name));
         case 'token':
@@ -42,6 +46,7 @@ export function parseWho(who: readonly WhoText[], groups: ReadonlyMap<string, Re
       }
     },
     anonymous,
+    networks,
     authenticated,
     names,
     jobs,

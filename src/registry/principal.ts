@@ -3,9 +3,9 @@ import type { Action } from './access.ts';
 /**
  * The sender of a request, once authenticated. `user`: has a line in the htpasswd file; `token`: a machine token, by
  * name, with its grant; `job`: a CI job, by the names of system and job, with the claims that the system signed;
- * `anonymous`: no credentials.
+ * `anonymous`: no credentials, with the networks of the policy's rules that the client is in.
  */
-export type Principal = User | MachineToken | Job | { readonly kind: 'anonymous' };
+export type Principal = User | MachineToken | Job | Anonymous;
 
 export type User = { readonly kind: 'user'; readonly name: string };
 
@@ -28,15 +28,22 @@ export type Job = {
   readonly claims: Readonly<Record<string, string>>;
 };
 
-/** Any principal but anonymous. */
-export type KnownPrincipal = Exclude<Principal, { readonly kind: 'anonymous' }>;
+export type Anonymous = {
+  readonly kind: 'anonymous';
+  /** The networks that rules of the policy name and the address of this request is in: never those of an earlier one. */
+  readonly networks: readonly string[];
+};
 
-export const anonymous: Principal = { kind: 'anonymous' };
+/** Any principal but anonymous. */
+export type KnownPrincipal = Exclude<Principal, Anonymous>;
+
+/** A client without credentials whose address no rule asks about. */
+export const anonymous: Anonymous = { kind: 'anonymous', networks: [] };
 
 /**
  * The text of a principal, for the log, messages and keys: `alice`, `token:ci`, `job:github acme/app@refs/heads/main`;
  * null: anonymous. A user's text is the bare name. No name in an htpasswd file has a colon, so no two kinds share a
- * text. It omits claims, so the rights of a job must not be remembered under it.
+ * text. It omits claims and networks, so what a job or an anonymous client may do must not be remembered under it.
  */
 export function principalText(principal: KnownPrincipal): string;
 export function principalText(principal: Principal): string | null;

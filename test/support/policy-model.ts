@@ -10,12 +10,29 @@ export type Policy = { groups: Record<string, string[]>; policy: Rule[] };
 export const users = ['alice', 'bob', 'Carl', 'anonymous', 'a/b'];
 /** Machine tokens, one of them with a user's name. */
 const tokens = ['token:ci', 'token:alice'];
+/** Addresses of clients without credentials, by the networks of rules that have them. */
+const networks: Readonly<Record<string, readonly string[]>> = {
+  '127.0.0.2': ['127.0.0.2'],
+  '127.0.0.0/30': ['127.0.0.1', '127.0.0.2'],
+  '::ffff:127.0.0.4/126': ['127.0.0.5'],
+  '0.0.0.0/0': ['127.0.0.1', '127.0.0.2', '127.0.0.5', '10.1.2.3'],
+  '10.0.0.0/8': ['10.1.2.3'],
+  '::/0': ['::1', 'fe80::1%eth0'],
+  'fe80::/10': ['fe80::1%eth0'],
+};
+export const addresses = ['127.0.0.1', '127.0.0.2', '127.0.0.5', '10.1.2.3', '::1', 'fe80::1%eth0'];
 const components = ['a', 'b', 'alice', 'bob', 'a-b'];
 
-/** The simplest implementation of a policy, to compare with; `who`: the text of a principal. */
-export function mayDo({ groups, policy }: Policy, who: string | null, repository: string): string[] {
+/** The simplest implementation of a policy, to compare with; `who`: the text of a principal, or null for one without credentials at the address. */
+export function mayDo(
+  { groups, policy }: Policy,
+  who: string | null,
+  repository: string,
+  address = '',
+): string[] {
   const isMeant = (word: string) => {
-    if (who === null) return word === 'anonymous';
+    if (who === null)
+      return word === 'anonymous' || networks[word.replace('network:', '')]?.includes(address) === true;
     if (word === who && who.startsWith('token:')) return true;
     const isUser = !who.startsWith('token:');
     if (isUser && ['authenticated', 'user:${user}', `user:${who}`].includes(word)) return true;
@@ -67,17 +84,30 @@ const word = fc.oneof(
   fc.constantFrom('anonymous', 'authenticated', 'user:${user}', 'group:g', 'group:h'),
   fc.constantFrom(...users).map((name) => `user:${name}`),
   fc.constantFrom(...tokens),
+  fc.constantFrom(...Object.keys(networks)).map((network) => `network:${network}`),
 );
+const isNetwork = (item: string) => item.startsWith('network:');
 const actions = fc.subarray<PolicyAction>(['pull', 'push', 'delete', 'overwrite']);
 /** Policies from a small vocabulary, so that rules overlap. */
 export const policies: fc.Arbitrary<Policy> = fc.record({
   groups: fc.record({ g: fc.subarray([...users, ...tokens]), h: fc.subarray([...users, ...tokens]) }),
   policy: fc.array(
-    fc.record({
-      who: fc.array(word, { minLength: 1, maxLength: 2 }),
-      repositories: fc.array(pattern, { minLength: 1, maxLength: 2 }),
-      actions,
-    }),
+    fc
+      .record({
+        who: fc.array(word, { minLength: 1, maxLength: 2 }),
+        repositories: fc.array(pattern, { minLength: 1, maxLength: 2 }),
+        actions,
+      })
+      .map((rule) =>
+        // What the configuration takes.
+        rule.who.some(isNetwork)
+          ? {
+              ...rule,
+              who: rule.who.filter((item) => item !== 'anonymous'),
+              actions: rule.actions.filter((action) => action === 'pull'),
+            }
+          : rule,
+      ),
     { maxLength: 6 },
   ),
 });

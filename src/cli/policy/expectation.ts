@@ -1,5 +1,11 @@
 import { policyActions } from '../../policy/decision.ts';
-import { parsePrincipal, parseRepository, parseTag, type PolicyQuery } from '../../policy/policy-query.ts';
+import {
+  parseClientAddress,
+  parsePrincipal,
+  parseRepository,
+  parseTag,
+  type PolicyQuery,
+} from '../../policy/policy-query.ts';
 import type { Problem } from '../../config/load/problem.ts';
 import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/load/yaml-tree.ts';
 
@@ -7,12 +13,15 @@ import { parseYamlTree, type YamlMapping, type YamlNode } from '../../config/loa
 export type PolicyExpectation = PolicyQuery & {
   /** `file:line` */
   readonly place: string;
+  /** Where the client without credentials is; null: in no network that a rule names. */
+  readonly address: string | null;
   readonly allowed: boolean;
 };
 
-/** The fields of a row with their allowed values; `tag` may be left out. */
+/** The fields of a row with their allowed values; `address` and `tag` may be left out. */
 const fields: Readonly<Record<string, string>> = {
   user: 'anonymous, a name, user:NAME, or token:NAME',
+  address: 'the IPv4 or IPv6 address of an anonymous client',
   action: policyActions.join(', '),
   repository: "a repository's name, such as team/app",
   tag: 'a tag, such as v1.2',
@@ -20,7 +29,7 @@ const fields: Readonly<Record<string, string>> = {
 };
 
 /**
- * Parses a table of expectations, a list of { user, action, repository, tag, allowed }; `shown` is the file's name in
+ * Parses a table of expectations, a list of { user, address, action, repository, tag, allowed }; `shown` is the file's name in
  * messages.
  */
 export function parseExpectations(
@@ -31,7 +40,7 @@ export function parseExpectations(
   const problems: Problem[] = faults.map(({ line, wrong }) => ({ place: `${shown}:${line}`, wrong }));
   if (problems.length > 0 || root === undefined) return { rows: [], problems };
   if (root.kind !== 'list' || root.items.length === 0) {
-    const wrong = 'must be a list of { user, action, repository, tag, allowed }, with at least one';
+    const wrong = 'must be a list of { user, address, action, repository, tag, allowed }, with at least one';
     return { rows: [], problems: [{ place: `${shown}:${root.line}`, wrong }] };
   }
   const rows = root.items.flatMap((item) => readRow(item, shown, problems) ?? []);
@@ -60,14 +69,19 @@ function readRow(node: YamlNode, shown: string, problems: Problem[]): PolicyExpe
   const read = <T>(name: string, parse: (value: unknown) => T | undefined): T | undefined =>
     readField(node, name, parse, shown, problems);
   const principal = read('user', (value) => ofText(value, parsePrincipal));
+  const address = node.entries.has('address')
+    ? read('address', (value) =>
+        (principal?.kind ?? 'anonymous') === 'anonymous' ? ofText(value, parseClientAddress) : undefined,
+      )
+    : null;
   const action = read('action', (value) => policyActions.find((one) => one === value));
   const repository = read('repository', (value) => ofText(value, parseRepository));
   const tag = node.entries.has('tag') ? read('tag', (value) => ofText(value, parseTag)) : null;
   const allowed = read('allowed', (value) => (typeof value === 'boolean' ? value : undefined));
   if (problems.length > before) return undefined;
   if (principal === undefined || action === undefined || repository === undefined) return undefined;
-  if (tag === undefined || allowed === undefined) return undefined;
-  return { place, principal, action, repository, tag, allowed };
+  if (address === undefined || tag === undefined || allowed === undefined) return undefined;
+  return { place, principal, address, action, repository, tag, allowed };
 }
 
 function ofText<T>(value: unknown, parse: (text: string) => T): T | undefined {

@@ -15,13 +15,15 @@ export function addPolicyTestCommand(policy: Command): void {
   const test = policy
     .command('test')
     .description('compare the rules with a table of expectations; exits with 1 when one is not met')
-    .argument('<file>', 'YAML: a list of { user, action, repository, tag, allowed }');
+    .argument('<file>', 'YAML: a list of { user, address, action, repository, tag, allowed }');
   addConfigOptions(test).action(async (file: string) => {
     const rows = await loadExpectations(file);
     const loaded = await loadPolicy(test);
     const grants = await readTokenGrants(loaded.config);
     const failures = rows.flatMap((row) => {
-      const principal = grantToken(row.principal, grants);
+      const { address } = row;
+      const principal =
+        address === null ? grantToken(row.principal, grants) : loaded.judge.policy.anonymousAt(address);
       return describeFailure(loaded, { ...row, principal }) ?? [];
     });
     const summary =

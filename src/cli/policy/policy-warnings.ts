@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { readTokenGrants } from './token-grants.ts';
+import type { WhoText } from '../../policy/who.ts';
 import { lintPolicy } from '../../policy/policy-lint.ts';
 
 /** Lists likely mistakes in groups and policy, a line each with file and line. */
@@ -17,10 +18,11 @@ export async function findPolicyWarnings(
   const lines = warnings.map(({ path, sentence }) =>
     printable(`${findPlace(loaded, path)}: ${path[0] ?? ''}: ${sentence}.`),
   );
-  const allowsAnonymous = config.policy?.some(({ who }) => who.includes('anonymous')) ?? false;
-  if (allowsAnonymous && config.auth.tokens === 'off')
+  const words = config.policy?.flatMap(({ who }) => who) ?? [];
+  const isAnonymous = (word: WhoText) => typeof word === 'string' && /^(?:anonymous$|network:)/.test(word);
+  if (words.some(isAnonymous) && config.auth.tokens === 'off')
     lines.push(
-      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for "anonymous" clients, but without tokens Docker cannot pull before a login: set it to auto.`,
+      `${findPlace(loaded, ['auth.tokens'])}: auth.tokens: a rule is for clients without credentials, but without tokens Docker cannot pull before a login: set it to auto.`,
     );
   return lines;
 }

@@ -5,6 +5,7 @@ import {
   describeGrant,
   describePrincipal,
   grantToken,
+  parseClientAddress,
   parsePrincipal,
   parseRepository,
   parseTag,
@@ -42,18 +43,28 @@ export function addPolicyCommand(program: Command): void {
       '--oidc-claims <file>',
       'claims of an ID token, as JSON: what that job may do, as user oidc; all of it without user, action and image',
     );
+  explain.option(
+    '--address <address>',
+    'address of the client without credentials, which rules for networks ask about',
+    parseAddress,
+  );
   addConfigOptions(explain).action(
     async (asked: Principal | undefined, action: PolicyAction | undefined, image: Image | undefined) => {
-      const { oidcClaims } = explain.opts<{ oidcClaims?: string }>();
+      const { oidcClaims, address } = explain.opts<{ oidcClaims?: string; address?: string }>();
       const isForJob = oidcClaims !== undefined;
       if (isForJob && asked !== undefined && !(asked.kind === 'user' && asked.name === 'oidc'))
         explain.error('error: with --oidc-claims the user is oidc');
       if (image === undefined && !(isForJob && asked === undefined))
         explain.error('error: user, action and image are needed');
+      if (address !== undefined && asked?.kind !== 'anonymous')
+        explain.error(
+          'error: with --address the user is anonymous: only rules for those ask where a client is',
+        );
       const loaded = await loadPolicy(explain);
       const found = isForJob ? await readJobClaims(oidcClaims, loaded.config) : null;
-      const principal = found?.job ?? asked;
-      const notes = found?.notes ?? [];
+      const principal =
+        found?.job ?? (address === undefined ? asked : loaded.judge.policy.anonymousAt(address));
+      const notes = found?.notes ?? noteAddress(loaded, asked, address);
       if (found && image === undefined)
         printLines([`${describePrincipal(found.job)}:`, ...listRulesOfJob(loaded, found.job), ...notes]);
       else if (principal && action && image)
@@ -86,15 +97,15 @@ async function notePrincipal(
   loaded: LoadedPolicy,
   principal: Principal,
   grants: TokenGrants | null,
-  ofJob: readonly string[],
+  notes: readonly string[],
 ): Promise<readonly string[]> {
   switch (principal.kind) {
     case 'job':
-      return ofJob;
+      return notes;
     case 'token':
       return [noteToken(loaded, principal.name, grants)];
     default:
-      return noteUsers(loaded, principal);
+      return [...notes, ...(await noteUsers(loaded, principal))];
   }
 }
 
@@ -138,6 +149,22 @@ function explainTag(
   ];
 }
 
+/** Says which networks were looked at, where rules are for networks. */
+function noteAddress(
+  { config, judge }: LoadedPolicy,
+  asked: Principal | undefined,
+  address: string | undefined,
+): string[] {
+  const hasNetworks = config.policy?.some(({ who }) =>
+    who.some((item) => typeof item === 'string' && item.startsWith('network:')),
+  );
+  if (asked?.kind !== 'anonymous' || hasNetworks !== true) return [];
+  if (address === undefined)
+    return ['note: this is about a client in none of the networks of the rules: name another with --address'];
+  const { networks } = judge.policy.anonymousAt(address);
+  return networks.length === 0 ? [`note: ${address} is in none of the networks of the rules`] : [];
+}
+
 function noteToken({ config }: LoadedPolicy, name: string, grants: TokenGrants | null): string {
   const file = config.auth.machineTokens;
   if (grants === null)
@@ -167,6 +194,10 @@ async function noteUsers({ config }: LoadedPolicy, principal: Principal): Promis
 
 function parseUser(text: string): Principal {
   return asUsage(text, parsePrincipal);
+}
+
+function parseAddress(text: string): string {
+  return asUsage(text, parseClientAddress);
 }
 
 function parseAction(text: string): PolicyAction {

@@ -19,7 +19,14 @@ import { cors } from './keys/cors-keys.ts';
 import { limits } from './keys/limits-keys.ts';
 import { loginThrottle } from './keys/login-throttle-keys.ts';
 import { openPaths } from './types/open-path.ts';
-import { findIssuerFaults, findUnknownGroups, groups, immutableTags, policy } from './keys/policy-keys.ts';
+import {
+  findIssuerFaults,
+  findNetworkFaults,
+  findUnknownGroups,
+  groups,
+  immutableTags,
+  policy,
+} from './keys/policy-keys.ts';
 import { oidc } from './keys/oidc-keys.ts';
 import { tokenKeys } from './keys/token-keys.ts';
 import { upstreamUrl } from './types/upstream-url.ts';
@@ -253,8 +260,8 @@ export const configSchema = z
     log,
   })
   .superRefine((config, context) => {
-    for (const { path, message } of [...findUnknownGroups(config), ...findIssuerFaults(config)])
-      context.addIssue({ code: 'custom', path, message });
+    const faults = [findUnknownGroups, findIssuerFaults, findNetworkFaults].flatMap((find) => find(config));
+    for (const { path, message } of faults) context.addIssue({ code: 'custom', path, message });
   });
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;

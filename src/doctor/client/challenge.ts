@@ -165,7 +165,7 @@ export function judgeAnonymous(
     return warning(
       check,
       `This repository can be read without a password (${answer.status}).`,
-      'remove the rule of the policy that allows it to anonymous, unless you mean it',
+      'remove the rule of the policy that allows it to anonymous, or to the network of this machine, unless you mean it',
     );
   }
   if (answer.status < 300 || answer.status === 404) {

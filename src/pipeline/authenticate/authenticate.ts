@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Authenticator } from '../../auth/authenticator.ts';
 import { hasNoCredentials } from '../../auth/basic-credentials.ts';
+import type { AnonymousAt } from '../../policy/decision.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
@@ -30,8 +31,8 @@ export type Authentication = {
 export type AuthenticateOptions = VersionCheckAgents & {
   readonly authenticator: Authenticator;
   readonly challenge: Challenge;
-  /** Whether a policy decides about anonymous clients; otherwise they are refused. */
-  readonly allowsAnonymous: boolean;
+  /** Whom the policy decides about where there are no credentials; null: such a request is refused. */
+  readonly anonymousAt: AnonymousAt | null;
   /** The delay of the answer to a locked-out attempt, in milliseconds. */
   readonly lockedOutDelayMs: number;
   readonly versionCheck: VersionCheckMode;
@@ -54,7 +55,7 @@ export type Authenticate = (
 
 /** Creates the authentication stage. */
 export function createAuthenticate(options: AuthenticateOptions): Authenticate {
-  const { authenticator, challenge } = options;
+  const { authenticator, challenge, anonymousAt } = options;
   return async (
     exchange,
     operation,
@@ -83,8 +84,8 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
           scopes: null,
         };
       case 'anonymous':
-        if (options.allowsAnonymous && operation.kind !== 'version-check')
-          return { ...everyone, isAnonymous: true };
+        if (anonymousAt !== null && operation.kind !== 'version-check')
+          return { ...everyone, principal: anonymousAt(exchange.clientAddress), isAnonymous: true };
         exchange.reason = 'no-credentials';
         throw credentialsNeeded(challenge(exchange));
       case 'locked-out':

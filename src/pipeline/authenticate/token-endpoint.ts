@@ -1,5 +1,5 @@
 import type { RegistryTokens } from '../../auth/tokens/registry-tokens.ts';
-import { anonymous, type Principal } from '../../registry/principal.ts';
+import type { Principal } from '../../registry/principal.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import { formatScope, tokenPath, type Scope } from '../../registry/token-scope.ts';
 import type { Policy } from '../../policy/decision.ts';
@@ -30,7 +30,8 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     exchange.routeKind = 'token';
     const { subject, scopes, wantsRefreshToken } = await readOrder(exchange, target);
     if (subject !== null) recordPrincipal(exchange, subject.principal);
-    const granted = cutToPolicy(scopes, policy, subject?.principal ?? anonymous);
+    const principal = subject?.principal ?? policy.anonymousAt(exchange.clientAddress);
+    const granted = cutToPolicy(scopes, policy, principal);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
       subject?.principal.kind === 'user' && options.givesRefreshTokens && wantsRefreshToken

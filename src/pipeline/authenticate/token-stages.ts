@@ -1,4 +1,5 @@
 import type { RegistryTokens, VerifiedToken } from '../../auth/tokens/registry-tokens.ts';
+import type { AnonymousAt } from '../../policy/decision.ts';
 import { accessOf } from '../../registry/access.ts';
 import { OciError } from '../../registry/error.ts';
 import { headerValues } from '../../http/raw-headers.ts';
@@ -29,14 +30,14 @@ export function authenticateTokens(
   {
     tokens,
     challenge,
-    allowsAnonymous,
+    anonymousAt,
     versionCheck,
     uploads,
   }: {
     tokens: Pick<RegistryTokens, 'verify' | 'verifyExpired'>;
     challenge: Challenge;
-    /** Whether a policy decides about anonymous clients; otherwise they are refused. */
-    allowsAnonymous: boolean;
+    /** Whom the policy decides about when a token is for no principal; null: such a request is refused. */
+    anonymousAt: AnonymousAt | null;
     versionCheck: VersionCheckMode;
     uploads: Pick<UploadOwners, 'isInGrace'>;
   },
@@ -74,7 +75,8 @@ export function authenticateTokens(
     const { principal, scopes, id } = found;
     const authentication = { principal, isAnonymous: false, keepAuthorization: false, scopes, tokenId: id };
     if (principal.kind !== 'anonymous' || operation.kind === 'version-check') return authentication;
-    if (allowsAnonymous) return { ...authentication, isAnonymous: true };
+    if (anonymousAt !== null)
+      return { ...authentication, principal: anonymousAt(exchange.clientAddress), isAnonymous: true };
     exchange.reason = 'no-credentials';
     throw credentialsNeeded(challenge(exchange));
   };

@@ -72,7 +72,10 @@ export function createAuthorize({
           throw deny(unknownRequest(exchange.method), 'no-credentials');
         const shows = seesSome ? (repository: string) => mayPull(policy, principal, repository) : null;
         const { kind } = access;
-        return { ...whole, list: (headers) => answerListing(exchange, target, { kind, shows, headers }) };
+        return {
+          ...whole,
+          list: (headers) => answerListing(exchange, target, { kind, principal, shows, headers }),
+        };
       }
       case 'all-repositories': {
         const { action } = access;

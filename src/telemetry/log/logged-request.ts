@@ -1,6 +1,8 @@
 /** A request in the access log, in either format (`json` and `ecs`). */
 export type LoggedRequestLine = {
   readonly user: string | null;
+  /** The client's address. */
+  readonly client: string | null;
   readonly method: string;
   readonly path: string | null;
   readonly status: number;
@@ -12,6 +14,7 @@ export type LoggedRequestLine = {
 const fields = {
   json: {
     user: 'user',
+    client: 'client',
     method: 'method',
     path: 'path',
     status: 'status',
@@ -20,6 +23,7 @@ const fields = {
   },
   ecs: {
     user: 'user.name',
+    client: 'client.address',
     method: 'http.request.method',
     path: 'url.path',
     status: 'http.response.status_code',
@@ -54,6 +58,7 @@ export function parseLoggedRequest(text: string): LoggedRequestLine | 'other' | 
   if (typeof status !== 'number') return 'broken';
   return {
     user: textOf('user'),
+    client: textOf('client'),
     method,
     path: textOf('path'),
     status,

@@ -89,8 +89,74 @@ describe('policy explain', () => {
       ['bob', 'pull', 'A'],
       ['bob', 'pull', 'a:-'],
       ['bob', 'pull'],
+      ['bob', 'pull', 'a', '--address', '10.1.2.3'],
+      ['anonymous', 'pull', 'a', '--address', '10.0.0.0/8'],
     ])
       assert.equal((await ask('explain', ...args)).code, 2, args.join(' '));
+  });
+});
+
+describe('a client in a network', () => {
+  const file = 'networks.yml';
+  const options = ['--config', file] as const;
+  before(() =>
+    writeFile(
+      path.join(folder, file),
+      `auth: { tokens: off }
+policy:
+  - { who: ["network:10.0.0.0/8", "user:bob"], repositories: ["hub/**"], actions: [pull] }
+  - { who: ["network:0.0.0.0/0", authenticated], repositories: ["open/**"], actions: [pull] }
+`,
+    ),
+  );
+  const lines = async (...args: string[]) => {
+    const { code, stdout } = await ask('explain', ...args, ...options);
+    return [String(code), ...stdout.trimEnd().split('\n')];
+  };
+
+  test('is explained by its address', async () => {
+    assert.deepEqual(await lines('anonymous', 'pull', 'hub/x', '--address', '::ffff:10.1.2.3'), [
+      '0',
+      'rule 1 (networks.yml:3) decides: "network:10.0.0.0/8" means a client without credentials in 10.0.0.0/8, 0.0.0.0/0, "hub/**" matches hub/x; it allows pull',
+      `note: this is about clients without credentials; the user of that name in ${path.join(folder, 'config/htpasswd')} is user:anonymous`,
+      'allowed: a client without credentials in 10.0.0.0/8, 0.0.0.0/0 may pull hub/x (rule 1)',
+    ]);
+    const elsewhere = await lines('anonymous', 'pull', 'hub/x', '--address', 'fd00::1');
+    assert.equal(elsewhere[0], '1');
+    assert.ok(elsewhere.includes('note: fd00::1 is in none of the networks of the rules'));
+    assert.match(elsewhere.at(-1) ?? '', /^denied: .*; the answer is 401 UNAUTHORIZED$/);
+    const unnamed = await lines('anonymous', 'pull', 'hub/x');
+    assert.equal(unnamed[0], '1');
+    assert.ok(unnamed.some((line) => /^note: .* name another with --address$/.test(line)));
+    assert.ok(!(await lines('bob', 'pull', 'hub/x')).some((line) => line.startsWith('note: this is about')));
+  });
+
+  test('may have an address in a table', async () => {
+    await writeFile(
+      path.join(folder, 'networks.test.yml'),
+      `- { user: anonymous, address: 10.1.2.3, action: pull, repository: hub/x, allowed: true }
+- { user: anonymous, address: 11.1.2.3, action: pull, repository: hub/x, allowed: false }
+- { user: anonymous, action: pull, repository: hub/x, allowed: false }
+- { user: anonymous, address: "10.1.2.3", action: push, repository: hub/x, allowed: true }
+`,
+    );
+    const { code, stdout } = await ask('test', 'networks.test.yml', ...options);
+    assert.equal(code, 1);
+    assert.match(
+      stdout,
+      /^networks\.test\.yml:4: is denied .* in 10\.0\.0\.0\/8, 0\.0\.0\.0\/0 may pull but/,
+    );
+    assert.match(stdout, /^1 of 4 expectations are not met$/m);
+  });
+
+  test('is warned of where everyone is in the network, and where Docker gets no token', async () => {
+    const { stdout, stderr } = await tidegate(['config', 'check', ...options], { cwd: folder });
+    const said = stdout + stderr;
+    assert.match(
+      said,
+      /^.*networks\.yml:4: policy: rule 2 is for everyone .* any IPv4 address.*write anonymous\.$/m,
+    );
+    assert.match(said, /networks\.yml:1: auth\.tokens: a rule is for clients without credentials/);
   });
 });
 

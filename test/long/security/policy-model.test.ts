@@ -20,6 +20,8 @@ type Asked = {
   readonly repository: string;
   readonly action: string;
   readonly from: string | null;
+  /** Where the client is. */
+  readonly address: string;
 };
 
 /** bcrypt of "x" at cost 4. */
@@ -41,17 +43,21 @@ const forms: readonly (readonly [action: string, method: string, path: string])[
   ['delete', 'DELETE', `/manifests/${digest}`],
   ['delete', 'DELETE', `/blobs/${blobDigest}`],
 ];
+/** Of this machine, with different networks in the rules. */
+const clientAddresses = ['127.0.0.1', '127.0.0.2', '127.0.0.5'] as const;
 const asked: fc.Arbitrary<Asked> = fc
   .record({
     who: fc.option(fc.constantFrom(...users)),
     repository: repositories,
     form: fc.constantFrom(...forms),
     from: fc.option(repositories),
+    address: fc.constantFrom(...clientAddresses),
   })
-  .map(({ who, repository: name, form: [action, method, path], from }) => {
+  .map(({ who, repository: name, form: [action, method, path], from, address }) => {
     const mounts = method === 'POST' ? from : null;
     const query = mounts === null ? '' : `?mount=${blobDigest}&from=${mounts}`;
-    return { who, repository: name, action, from: mounts, line: `${method} /v2/${name}${path}${query}` };
+    const line = `${method} /v2/${name}${path}${query}`;
+    return { who, repository: name, action, from: mounts, address, line };
   });
 
 /** Manifests that the cache may keep, and a 200 for everything else. */
@@ -100,26 +106,33 @@ describe('any policy, whoever asks for whatever', { timeout: 120_000 }, () => {
         // Something else has to differ each time, or there would be nothing to reload.
         await replaceConfig(frontDoor, JSON.stringify({ ...policy, auth: { realm: `r${Math.random()}` } }));
         assert.equal((await sighup(frontDoor)).msg, 'reloaded');
-        const client = await connectClient(frontDoor);
+        const clients = new Map<string, RawClient>();
+        for (const address of clientAddresses)
+          clients.set(address, await connectClient(frontDoor, { localAddress: address }));
         try {
           for (const each of all) {
-            const may = mayDo(policy, each.who, each.repository);
+            const client = clients.get(each.address) ?? assert.fail();
+            const may = mayDo(policy, each.who, each.repository, each.address);
             const refusal =
               each.who === null ? 401 : may.some((action) => action !== 'overwrite') ? 403 : 404;
             const expected = may.includes(each.action) ? 200 : refusal;
             const seenBefore = upstream.requests.length;
             const response = await send(client, each);
-            assert.equal(response.status, expected, `${each.who ?? 'nobody'}: ${each.line}`);
+            assert.equal(
+              response.status,
+              expected,
+              `${each.who ?? 'nobody'} at ${each.address}: ${each.line}`,
+            );
             const forwarded = upstream.requests.slice(seenBefore).map(({ startLine }) => startLine);
             if (expected !== 200) assert.deepEqual(forwarded, []);
             else if (each.from !== null) {
-              const keeps = mayDo(policy, each.who, each.from).includes('pull');
+              const keeps = mayDo(policy, each.who, each.from, each.address).includes('pull');
               const line = keeps ? each.line : each.line.replace(/\?.*/, '');
               assert.deepEqual(forwarded, [`${line} HTTP/1.1`]);
             }
           }
         } finally {
-          client.leave();
+          for (const client of clients.values()) client.leave();
         }
       }),
       { numRuns: 40, endOnFailure: false, interruptAfterTimeLimit: 60_000, markInterruptAsFailure: false },

@@ -14,7 +14,7 @@ function problemsOf(text: string): string[] {
 describe('a table of expectations', () => {
   it('is read with the line of each row', () => {
     const text = `# comment
-- { user: anonymous, action: pull, repository: public/app, allowed: true }
+- { user: anonymous, address: 10.1.2.3, action: pull, repository: public/app, allowed: true }
 - user: user:anonymous
   action: overwrite
   repository: app
@@ -27,6 +27,7 @@ describe('a table of expectations', () => {
         {
           place: 't.yml:2',
           principal: anonymous,
+          address: '10.1.2.3',
           action: 'pull',
           repository: 'public/app',
           tag: null,
@@ -35,6 +36,7 @@ describe('a table of expectations', () => {
         {
           place: 't.yml:3',
           principal: user('anonymous'),
+          address: null,
           action: 'overwrite',
           repository: 'app',
           tag: 'v1',
@@ -66,6 +68,15 @@ describe('a table of expectations', () => {
         't.yml:7: allowed: "true" is not allowed',
       ],
     );
+  });
+
+  it('has addresses of clients without credentials only', () => {
+    const row = (user: string, address: string) =>
+      problemsOf(`- { user: ${user}, address: ${address}, action: pull, repository: a, allowed: true }\n`);
+    assert.deepEqual(row('bob', '10.1.2.3'), ['t.yml:1: address: "10.1.2.3" is not allowed']);
+    assert.deepEqual(row('anonymous', '10.0.0.0/8'), [
+      't.yml:1: address: "10.0.0.0/8" is not an IPv4 or IPv6 address',
+    ]);
   });
 
   it('is a list with something in it: an empty one would be met by any policy', () => {

@@ -37,8 +37,23 @@ describe('rules that never decide', () => {
       assert.deepEqual(faults(...rules), [first]);
     });
 
+  const networks: readonly (readonly RuleText[])[] = [
+    [rule('network:10.0.0.0/8', '**'), rule('network:10.1.0.0/16', 'a', 'pull')],
+    [rule('network:10.0.0.0/8', '**'), rule('network:::ffff:10.1.0.0/112', 'a', 'pull')],
+    [rule('anonymous', '**'), rule('network:10.1.0.0/16 network:::1', 'a', 'pull')],
+    [rule('network:::1 network:10.0.0.0/8', 'a/**'), rule('network:::1', 'a/b', 'pull')],
+  ];
+  for (const rules of networks)
+    it(`${JSON.stringify(rules.map(({ who, repositories }) => [who, repositories]))}: found`, () => {
+      assert.ok(faults(...rules).includes(first));
+    });
+
   const fine: readonly (readonly RuleText[])[] = [
     [rule('anonymous', '**'), rule('authenticated', '**')],
+    [rule('network:10.0.0.0/8', '**'), rule('anonymous', '**')],
+    [rule('network:10.1.0.0/16', '**'), rule('network:10.0.0.0/8', '**')],
+    [rule('network:10.0.0.0/8', '**'), rule('network:10.0.0.0/8 network:::1', '**')],
+    [rule('authenticated', '**'), rule('network:10.0.0.0/8', '**')],
     [rule('user:a', '**'), rule('authenticated', '**')],
     [rule('group:ci', '**'), rule('user:b1 user:b3', 'a')],
     [rule('authenticated', 'a/*'), rule('authenticated', 'a/**')],
@@ -66,7 +81,10 @@ describe('rules that never decide', () => {
   });
 
   it('never do, whatever the rules are', () => {
-    const who = fc.constantFrom('anonymous', 'authenticated', 'user:a', 'user:B', 'user:${user}', 'group:ci');
+    const who = fc.constantFrom(
+      ...['anonymous', 'authenticated', 'user:a', 'user:B', 'user:${user}', 'group:ci'],
+      ...['network:10.0.0.0/8', 'network:10.1.0.0/16', 'network:::ffff:10.1.0.0/112', 'network:::/0'],
+    );
     const pattern = fc.constantFrom(
       '**',
       'a',
@@ -89,8 +107,9 @@ describe('rules that never decide', () => {
     fc.assert(
       fc.property(fc.array(some, { maxLength: 5 }), (rules: RuleText[]) => {
         const policy = createPolicy({ rules, groups });
+        const clients = ['10.1.2.3', '10.2.2.3', '::1', '192.0.2.1'].map(policy.anonymousAt);
         const decided = new Set(
-          principals.flatMap((principal) =>
+          [...principals, ...clients].flatMap((principal) =>
             repositories.map((repository) => policy.decide(principal, repository).rule),
           ),
         );
@@ -126,6 +145,20 @@ describe('what is hardly meant', () => {
     assert.deepEqual(lintPolicy({ policy: null, groups }, null, null), []);
   });
 
+  it('a network of everyone', () => {
+    const everyone = (...words: string[]) => faults(rule([...words, 'authenticated'].join(' '), 'a', 'pull'));
+    for (const [word, family] of [
+      ['network:0.0.0.0/0', 'IPv4'],
+      ['network:::ffff:0.0.0.0/96', 'IPv4'],
+      ['network:::/0', 'IPv6'],
+    ] as const)
+      assert.deepEqual(everyone(word), [
+        `policy.0.who.0: rule 1 is for everyone without credentials at any ${family} address: if that is meant, write anonymous`,
+      ]);
+    assert.deepEqual(everyone('network:10.0.0.0/8', 'network:::1'), []);
+    assert.deepEqual(faults(rule('network:::/0', 'a')), [], 'it allows nothing');
+  });
+
   it('strangers may what a user may not', () => {
     const [fault, ...others] = faults(
       rule('anonymous', 'public/**', 'pull'),
@@ -139,6 +172,12 @@ describe('what is hardly meant', () => {
       faults(rule('anonymous', 'public/**'), rule('anonymous authenticated', '**', 'pull')),
       [],
     );
+    const [mirror] = faults(rule('network:10.0.0.0/8', 'hub/**', 'pull'));
+    assert.match(
+      mirror ?? '',
+      /^policy\.0: rule 1 lets clients without credentials in 10\.0\.0\.0\/8 pull hub\/sample, .*"network:10\.0\.0\.0\/8" does not mean users/,
+    );
+    assert.deepEqual(faults(rule('network:10.0.0.0/8 authenticated', 'hub/**', 'pull')), []);
     // Names of users that are in the rules are not taken for anyone's.
     const named = faults(rule('anonymous', 'p', 'pull'), rule('user:someone', 'p', 'pull'));
     assert.equal(named.length, 1);

@@ -3,7 +3,8 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { PolicyAction } from '../../../src/policy/decision.ts';
 import { createPolicy, type RuleText } from '../../../src/policy/policy.ts';
-import { mayDo, policies, repositories, users } from '../../support/policy-model.ts';
+import { addresses, mayDo, policies, repositories, users } from '../../support/policy-model.ts';
+import { anonymous } from '../../../src/registry/principal.ts';
 import { parseTagPattern } from '../../../src/policy/tag-pattern.ts';
 import { machinesNamed, principalOf, user } from '../../support/principals.ts';
 
@@ -92,6 +93,59 @@ describe('a machine token and a job are no users', () => {
   }
 });
 
+describe('a rule for a network', () => {
+  const inside = rule('network:10.0.0.0/8 network:2001:db8::/32', 'hub/**', 'pull');
+  const mirror = createPolicy({ rules: [inside, rule('network:10.1.0.0/16', '**', 'pull')], groups: {} });
+  const decideAt = (address: string, repository: string) =>
+    mirror.decide(mirror.anonymousAt(address), repository).rule;
+
+  test('matches clients without credentials in it alone', () => {
+    for (const [address, repository, number] of [
+      ['10.2.3.4', 'hub/x', 1],
+      ['10.1.3.4', 'hub/x', 1],
+      ['10.1.3.4', 'other', 2],
+      ['10.2.3.4', 'other', null],
+      ['11.1.3.4', 'hub/x', null],
+      ['::ffff:10.2.3.4', 'hub/x', 1],
+      ['::ffff:a02:304', 'hub/x', 1],
+      ['::10.2.3.4', 'hub/x', null],
+      ['2001:db8::7', 'hub/x', 1],
+      ['2001:db9::7', 'hub/x', null],
+      ['', 'hub/x', null],
+    ] as const)
+      for (const time of ['first', 'remembered'])
+        assert.equal(decideAt(address, repository), number, `${address} ${time}`);
+    assert.equal(mirror.decide(anonymous, 'hub/x').rule, null);
+  });
+
+  test('gives nothing to whoever logged in, whatever the name', () => {
+    // What is remembered of a network must not be taken for a user's.
+    for (const address of ['10.2.3.4', '10.1.2.3']) assert.equal(decideAt(address, 'hub/x'), 1);
+    for (const name of ['10.0.0.0/8', 'network', '10.0.0.0/8,10.1.0.0/16', '10.2.3.4'])
+      for (const principal of [user(name), ...machinesNamed(name)]) {
+        assert.equal(mirror.decide(principal, 'hub/x').rule, null);
+        assert.equal(mirror.decideForAll(principal).rule, null);
+        assert.equal(mirror.mayAnywhere(principal, 'pull'), false);
+      }
+  });
+
+  test('counts for what names no repository, and for whether an anonymous client may do anything', () => {
+    const at = (address: string) => mirror.anonymousAt(address);
+    assert.deepEqual([...mirror.decideForAll(at('10.1.2.3')).actions], ['pull']);
+    assert.deepEqual([...mirror.decideForAll(at('10.2.2.3')).actions], []);
+    assert.deepEqual(
+      ['10.2.2.3', '192.0.2.1'].map((address) => mirror.mayAnywhere(at(address), 'pull')),
+      [true, false],
+    );
+    assert.equal(mirror.hasAnonymous, true);
+    assert.equal(
+      createPolicy({ rules: [rule('network:10.0.0.0/8', '**', '')], groups: {} }).hasAnonymous,
+      false,
+    );
+    assert.equal(policy.anonymousAt('10.1.2.3'), anonymous, 'no rule asks where a client is');
+  });
+});
+
 describe('what names no repository', () => {
   const forAll = (name: string | null, ...texts: RuleText[]) => [
     ...createPolicy({ rules: texts, groups }).decideForAll(principalOf(name)).actions,
@@ -147,6 +201,15 @@ test('any rules, however they are filed, mean what a model says', () => {
           for (const repository of names) {
             const expected = mayDo({ groups: all, policy: drawn.policy }, name, repository);
             assert.deepEqual([...compiled.decide(principalOf(name), repository).actions], expected);
+          }
+        }
+        for (const address of addresses) {
+          const client = compiled.anonymousAt(address);
+          for (const repository of names) {
+            const expected = mayDo({ groups: all, policy: drawn.policy }, null, repository, address);
+            assert.deepEqual([...compiled.decide(client, repository).actions], expected);
+            for (const action of expected)
+              assert.ok(compiled.mayAnywhere(client, action as PolicyAction) && compiled.hasAnonymous);
           }
         }
       },

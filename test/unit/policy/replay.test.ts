@@ -12,6 +12,7 @@ const judge = createJudge({
     { who: ['user:root'], repositories: ['**'], actions: ['pull', 'push', 'delete'] },
     { who: ['anonymous', 'authenticated'], repositories: ['public/**'], actions: ['pull'] },
     { who: ['authenticated'], repositories: ['team/**'], actions: ['pull', 'push'] },
+    { who: ['network:10.0.0.0/8'], repositories: ['hub/**'], actions: ['pull'] },
   ],
   immutableTags: ['**:v*'],
 });
@@ -21,7 +22,18 @@ const grants = new Map([['ci', machineToken('ci', { actions: ['pull'] }).grant]]
 function replay(...requests: readonly Partial<LoggedRequest>[]) {
   const { read, report } = createReplay({ judge, openPaths: new Set(['/_ping']), grants });
   for (const request of requests)
-    read({ user: 'bob', method: 'GET', path: null, status: 200, code: null, reason: null, ...request });
+    read({
+      ...{
+        user: 'bob',
+        client: '10.1.2.3',
+        method: 'GET',
+        path: null,
+        status: 200,
+        code: null,
+        reason: null,
+      },
+      ...request,
+    });
   return report();
 }
 
@@ -105,6 +117,13 @@ const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string
     'as before',
   ],
   [{ user: null, path: '/v2/team/app/tags/list' }, 'refused: nobody pull team/app by rule none'],
+  [{ user: null, path: '/v2/hub/app/tags/list' }, 'as before'],
+  [
+    { user: null, client: '11.1.2.3', path: '/v2/hub/app/tags/list' },
+    'refused: nobody pull hub/app by rule none',
+  ],
+  [{ user: null, client: null, path: '/v2/hub/a/tags/list' }, 'refused: nobody pull hub/a by rule none'],
+  [{ path: '/v2/hub/app/tags/list' }, 'refused: bob pull hub/app by rule none'],
   [{ path: '/v2/team/x/y', status: 403, code: 'DENIED', reason: 'denied-unknown-request' }, 'as before'],
   [
     {
@@ -163,6 +182,7 @@ describe('a replay', () => {
     for (let index = 0; index < maxReplayRows + 10; index += 1)
       read({
         user: 'bob',
+        client: null,
         method: 'GET',
         path: `/v2/x${index}/tags/list`,
         status: 200,

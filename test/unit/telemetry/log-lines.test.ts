@@ -44,13 +44,30 @@ describe('the lines of a log', () => {
 
 describe('a line', () => {
   it('is a request in either form', () => {
-    const expected = { user: 'bob', method: 'GET', path: '/v2/', status: 200, code: null, reason: 'x' };
-    const json = { msg: 'request', user: 'bob', method: 'GET', path: '/v2/', status: 200, reason: 'x' };
+    const expected = {
+      user: 'bob',
+      client: '10.1.2.3',
+      method: 'GET',
+      path: '/v2/',
+      status: 200,
+      code: null,
+      reason: 'x',
+    };
+    const json = {
+      msg: 'request',
+      user: 'bob',
+      client: '10.1.2.3',
+      method: 'GET',
+      path: '/v2/',
+      status: 200,
+      reason: 'x',
+    };
     assert.deepEqual(parseLoggedRequest(JSON.stringify(json)), expected);
     const ecs = {
       'ecs.version': '8.11.0',
       message: 'request',
       'user.name': 'bob',
+      'client.address': '10.1.2.3',
       'http.request.method': 'GET',
       'url.path': '/v2/',
       'http.response.status_code': 200,

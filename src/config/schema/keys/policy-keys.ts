@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { overlaps, parseNetwork } from '../../../http/network.ts';
 import { namesOwnJobs, parseClaimPattern } from '../../../policy/job-pattern.ts';
 import { policyActions } from '../../../policy/decision.ts';
 import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
@@ -9,14 +10,20 @@ import { key, tree } from '../types/key-type.ts';
 /** A name of the htpasswd file, or a machine token. */
 const member = z.string().regex(/^(?:[^:\p{Cc}]{1,255}|token:[A-Za-z0-9][A-Za-z0-9._-]{0,63})$/u);
 const groupName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const networkWord = /^network:(.*)$/s;
 const word = z.string().check((context) => {
+  const [, network] = networkWord.exec(context.value) ?? [];
+  if (network !== undefined) {
+    checkPattern(context, network, parseNetwork);
+    return;
+  }
   if (
     /^(?:anonymous|authenticated|user:[^:\p{Cc}]{1,255}|group:[^:\p{Cc}]+|token:[A-Za-z0-9][A-Za-z0-9._-]{0,63})$/u.test(
       context.value,
     )
   )
     return;
-  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, authenticated, user:NAME, group:NAME, token:NAME or { oidc: NAME, claims: … }`;
+  const message = `${JSON.stringify(context.value.slice(0, 60))} is nobody: write anonymous, network:CIDR, authenticated, user:NAME, group:NAME, token:NAME or { oidc: NAME, claims: … }`;
   context.issues.push({ code: 'custom', message, input: context.value });
 });
 
@@ -48,7 +55,7 @@ export const groups = key(
 export const policy = key(
   tree(
     z.array(rule).nullable(),
-    'a list of rules { who, repositories, actions }; who: anonymous, authenticated, user:NAME, group:NAME, token:NAME, { oidc: NAME, claims: { CLAIM: PATTERN } }; actions: pull, push, delete, overwrite',
+    'a list of rules { who, repositories, actions }; who: anonymous, network:CIDR, authenticated, user:NAME, group:NAME, token:NAME, { oidc: NAME, claims: { CLAIM: PATTERN } }; actions: pull, push, delete, overwrite',
   ),
   null,
   'Who may do what where. The first rule whose who and repositories match decides by its actions; a request that no rule matches is denied. Without this key every verified user may do everything, and a machine token what its scopes allow.',
@@ -81,6 +88,43 @@ export function findIssuerFaults(config: {
   );
 }
 
+/**
+ * Refuses rules for networks that allow more than a pull, that are for every client without credentials anyway, or that
+ * hold a trusted proxy: each request that it forwards without naming the client seems to come from there.
+ */
+export function findNetworkFaults(config: {
+  readonly policy:
+    readonly { readonly who: readonly WhoText[]; readonly actions: readonly string[] }[] | null;
+  readonly listen: { readonly trustedProxies: readonly string[] };
+}): Fault[] {
+  const { policy: rules, listen } = config;
+  return (rules ?? []).flatMap(({ who, actions }, ruleIndex) => {
+    const found = who.flatMap((item, index) => {
+      const text = typeof item === 'string' ? networkWord.exec(item)?.[1] : undefined;
+      return text === undefined ? [] : [{ text, path: ['policy', ruleIndex, 'who', index] }];
+    });
+    if (found.length === 0) return [];
+    const faults = found.flatMap(({ text, path }): Fault[] => {
+      const network = parseNetwork(text);
+      const proxy = listen.trustedProxies.find((trusted) => overlaps(network, trusted));
+      if (who.includes('anonymous'))
+        return [
+          {
+            path,
+            message: `adds nothing to anonymous, which is every client without credentials, from any address: write only one of them`,
+          },
+        ];
+      if (proxy === undefined) return [];
+      const message = `has addresses of the trusted proxy ${proxy}: every request that the proxy forwards without X-Forwarded-For would count as one from this network. Write smaller networks without the proxy, or give it an address outside`;
+      return [{ path, message }];
+    });
+    if (actions.every((action) => action === 'pull')) return faults;
+    const message =
+      'may only be pull in a rule for a network, whose clients show no password: write another rule for the rest';
+    return [...faults, { path: ['policy', ruleIndex, 'actions'], message }];
+  });
+}
+
 /** Refuses a rule with an unknown group: its name is misspelt, and the rule would match fewer users than intended. */
 export function findUnknownGroups(config: {
   readonly groups: Readonly<Record<string, unknown>>;
@@ -97,13 +141,19 @@ export function findUnknownGroups(config: {
 }
 
 function pattern(parse: (text: string) => unknown) {
-  return z.string().check((context) => {
-    try {
-      parse(context.value);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      const message = `${JSON.stringify(context.value.slice(0, 60))} ${error.message}`;
-      context.issues.push({ code: 'custom', message, input: context.value });
-    }
-  });
+  return z.string().check((context) => checkPattern(context, context.value, parse));
+}
+
+function checkPattern(
+  context: z.core.ParsePayload<string>,
+  text: string,
+  parse: (text: string) => unknown,
+): void {
+  try {
+    parse(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const message = `${JSON.stringify(text.slice(0, 60))} ${error.message}`;
+    context.issues.push({ code: 'custom', message, input: context.value });
+  }
 }

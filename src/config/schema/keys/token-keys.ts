@@ -5,7 +5,7 @@ export const tokenKeys = {
   tokens: key(
     oneOf('auto', 'on', 'off'),
     'auto',
-    'Whether clients are told to fetch a token from /token instead of sending the password with every request. "auto": when a policy rule allows anonymous clients anything, since Docker pulls without a login only by token. Passwords are always accepted.',
+    'Whether clients are told to fetch a token from /token instead of sending the password with every request. "auto": when a policy rule allows clients without credentials anything, since Docker pulls without a login only by token. Passwords are always accepted.',
   ),
   tokenKeys: key(
     filePaths(),

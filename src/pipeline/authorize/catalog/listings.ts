@@ -6,7 +6,7 @@ import {
   parseCatalogQuery,
 } from '../../../registry/lists/catalog.ts';
 import { OciError } from '../../../registry/error.ts';
-import { principalText } from '../../../registry/principal.ts';
+import { principalText, type Principal } from '../../../registry/principal.ts';
 import { headerPairs } from '../../../http/raw-headers.ts';
 import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../registry/lists/search.ts';
 import type { CanonicalTarget } from '../../../registry/target.ts';
@@ -35,6 +35,8 @@ export type AnswerListing = (
   target: CanonicalTarget,
   listing: {
     readonly kind: ListingKind;
+    /** Who sees it: lists are shared between equal principals. */
+    readonly principal: Principal;
     /** Null: nothing is visible, and upstream is not asked. */
     readonly shows: ((repository: string) => boolean) | null;
     readonly headers: InternalRequest['headers'];
@@ -69,13 +71,12 @@ export function createListings(options: ListingsOptions): AnswerListing {
   const { walks, wholeAnswers } = options;
   const collect = createCollect(options);
   return async (exchange, target, listing) => {
-    const { kind, shows, headers } = listing;
+    const { kind, principal, shows, headers } = listing;
     const shared = Object.entries(headers).filter(([name]) => !ofOneRequest.test(name));
-    const { principal, clientAddress } = exchange;
     const key = JSON.stringify([kind, principal, target.raw, shared]);
     const user = principalText(principal);
     // No principal's text begins with a line feed.
-    const walker = { group: user ?? '\n', client: user ?? `\n${clientNetwork(clientAddress)}` };
+    const walker = { group: user ?? '\n', client: user ?? `\n${clientNetwork(exchange.clientAddress)}` };
     const answer = await whileClientStays(exchange, (left) => {
       const walk = (signal: AbortSignal) => collect(target, listing, signal);
       return shows === null ? walk(left) : walks.run(key, walker, walk, left);
