@@ -12,7 +12,7 @@ const mayImport = {
   tls: ['system'],
   alerts: ['system'],
   telemetry: ['registry', 'system'],
-  config: ['http', 'policy', 'system'],
+  config: ['http', 'policy', 'registry', 'system'],
   auth: ['http', 'registry', 'system'],
   locks: ['redis'],
   cache: ['http', 'redis', 'registry', 'system'],

@@ -10,7 +10,15 @@ import { checkGrantPattern } from '../policy/token-grants.ts';
 import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { OperatorError } from '../system/operator-error.ts';
-import { listIssuerCas, loadAlertsCa, loadIssuerCa, loadRedisCa, loadUpstreamCa } from './pem-files.ts';
+import {
+  listIssuerCas,
+  listRouteCas,
+  loadAlertsCa,
+  loadIssuerCa,
+  loadRedisCa,
+  loadRouteCa,
+  loadUpstreamCa,
+} from './pem-files.ts';
 import { loadClientCa, loadServerCertificate } from '../tls/certificate.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
 import { loadPem } from '../tls/pem.ts';
@@ -79,6 +87,7 @@ export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
   const cas = [
     ['tls.clientCa', tls.clientCa, loadClientCa],
     ['upstream.ca', upstream.ca, loadUpstreamCa],
+    ...listRouteCas(config).map((path) => ['routes', path, loadRouteCa] as const),
     ['cache.redis.ca', cache.redis.ca, loadRedisCa],
     ['alerts.ca', alerts.ca, loadAlertsCa],
     ...listIssuerCas(auth).map((path) => ['auth.oidc', path, loadIssuerCa] as const),

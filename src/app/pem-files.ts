@@ -14,6 +14,8 @@ export type PemFiles = {
   readonly clientCa: string | null;
   /** The CAs to verify upstream with; null: the public ones. */
   readonly upstreamCa: string | null;
+  /** The CAs to verify the registries of routes with, by the paths of their files. */
+  readonly routeCas: Readonly<Record<string, string>>;
   /** The CAs to verify Redis with; null: the public ones, or there is no Redis. */
   readonly redisCa: string | null;
   /** The CAs to verify webhook and mail server with; null: the public ones. */
@@ -29,7 +31,7 @@ export type PemFiles = {
 };
 
 /** The keys of a configuration that name such files. */
-type NamesFiles = Pick<Config, 'tls' | 'upstream' | 'cache' | 'alerts' | 'auth'>;
+type NamesFiles = Pick<Config, 'tls' | 'upstream' | 'routes' | 'cache' | 'alerts' | 'auth'>;
 
 /**
  * Loads all of them; `warnings` are for the log, one sentence each.
@@ -47,11 +49,10 @@ export async function loadPemFiles(
     now,
   });
   const upstreamCa = await unlessNull(upstream.ca, loadUpstreamCa);
+  const routeCas = await loadEach(listRouteCas(config), loadRouteCa);
   const redisCa = await unlessNull(redisCaPath(config), loadRedisCa);
   const alertsCa = await unlessNull(alerts.ca, loadAlertsCa);
-  const issuerCas = await Promise.all(
-    listIssuerCas(auth).map(async (path) => ({ path, ...(await loadIssuerCa(path)) })),
-  );
+  const issuerCas = await loadEach(listIssuerCas(auth), loadIssuerCa);
   const tokens = await loadTokenSecrets(auth.tokenKeys);
   return {
     pem: {
@@ -59,9 +60,10 @@ export async function loadPemFiles(
       key: server.key,
       clientCa: server.clientCa,
       upstreamCa: upstreamCa?.pem ?? null,
+      routeCas: pemByPath(routeCas),
       redisCa: redisCa?.pem ?? null,
       alertsCa: alertsCa?.pem ?? null,
-      issuerCas: Object.fromEntries(issuerCas.map(({ path, pem }) => [path, pem])),
+      issuerCas: pemByPath(issuerCas),
       tokenSecrets: tokens.secrets,
       names: server.names,
       notAfterMs: server.notAfter.getTime(),
@@ -70,6 +72,7 @@ export async function loadPemFiles(
       { warnings: server.leftOut },
       server,
       upstreamCa,
+      ...routeCas,
       redisCa,
       alertsCa,
       ...issuerCas,
@@ -82,13 +85,28 @@ export async function loadPemFiles(
 export function listPemFiles(config: NamesFiles): string[] {
   const { tls, upstream, alerts, auth } = config;
   const paths = [tls.cert, tls.key, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
-  return [...paths, ...listIssuerCas(auth), ...auth.tokenKeys].filter((path) => path !== null);
+  return [...paths, ...listRouteCas(config), ...listIssuerCas(auth), ...auth.tokenKeys].filter(
+    (path) => path !== null,
+  );
 }
 
 /** Loads the CAs of upstream.ca. @throws OperatorError */
 export function loadUpstreamCa(path: string): Promise<Authorities> {
   return loadAuthorities(path, {
     whenMissing: "set upstream.ca to the PEM file of the CA that signed upstream's certificate",
+  });
+}
+
+/** The files of CAs that routes name, each once. */
+export function listRouteCas({ routes }: Pick<Config, 'routes'>): string[] {
+  return [...new Set(routes.flatMap(({ upstream: { ca } }) => ca ?? []))];
+}
+
+/** Loads the CAs of a route's upstream. @throws OperatorError */
+export function loadRouteCa(path: string): Promise<Authorities> {
+  return loadAuthorities(path, {
+    whenMissing:
+      'set upstream.ca of the route to the PEM file of the CA that signed the certificate of its registry',
   });
 }
 
@@ -123,6 +141,19 @@ export function loadAlertsCa(path: string): Promise<Authorities> {
 /** Null if no Redis is used. */
 function redisCaPath({ cache }: Pick<Config, 'cache'>): string | null {
   return cache.driver === 'redis' ? cache.redis.ca : null;
+}
+
+type LoadedCa = Authorities & { readonly path: string };
+
+function loadEach(
+  paths: readonly string[],
+  load: (path: string) => Promise<Authorities>,
+): Promise<LoadedCa[]> {
+  return Promise.all(paths.map(async (path) => ({ path, ...(await load(path)) })));
+}
+
+function pemByPath(loaded: readonly LoadedCa[]): Record<string, string> {
+  return Object.fromEntries(loaded.map(({ path, pem }) => [path, pem]));
 }
 
 async function unlessNull<T>(path: string | null, load: (path: string) => Promise<T>): Promise<T | null> {

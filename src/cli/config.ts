@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { configKeys, readConfigValue, type ConfigKey } from '../config/schema/key-list.ts';
+import { editMembers, readMember, readMembers } from '../config/schema/types/members.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load/load.ts';
 import { checkConfiguredFiles } from '../app/configured-files.ts';
 import { OperatorError } from '../system/operator-error.ts';
@@ -59,11 +60,10 @@ function collectFlag(flag: string, earlier: readonly string[]): string[] {
 function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   const paths = [...configKeys.values()].flatMap((key) => {
     const value = readConfigValue(config, key.segments);
-    const { pathMember } = key;
-    if (key.isPath !== true && pathMember === undefined) return [];
+    const { pathMembers } = key;
+    if (key.isPath !== true && pathMembers === undefined) return [];
     const items = (Array.isArray(value) ? value : [value]) as readonly unknown[];
-    const paths =
-      pathMember === undefined ? items : items.map((item) => (item as Record<string, unknown>)[pathMember]);
+    const paths = pathMembers === undefined ? items : readMembers(value, pathMembers);
     const named = paths.filter((item) => typeof item === 'string');
     return named.map((item) => `${key.path}: ${item} (${existsSync(item) ? 'exists' : 'missing'})`);
   });
@@ -90,8 +90,17 @@ function formatConfig(loaded: LoadedConfig): string {
 }
 
 function showValue({ config, settings }: LoadedConfig, key: ConfigKey): unknown {
-  if (key.isPath === true || key.pathMember !== undefined) return readConfigValue(config, key.segments);
   const setting = settings.get(key.path);
-  const value = setting === undefined ? key.fallback : setting.value;
+  const written = setting === undefined ? key.fallback : setting.value;
+  const { secretMembers = [] } = key;
+  if (key.isPath === true) return readConfigValue(config, key.segments);
+  const value =
+    key.pathMembers === undefined
+      ? written
+      : editMembers(written, key.pathMembers, (_, place) =>
+          readMember(readConfigValue(config, key.segments), place),
+        );
+  if (secretMembers.length > 0)
+    return editMembers(value, secretMembers, (secret) => (secret === null ? null : '********'));
   return key.isSecret === true && value !== null ? '********' : value;
 }

@@ -55,6 +55,10 @@ export type Exchange = {
   /** Null until it is parsed. */
   operation: Operation | null;
   routeKind: string | null;
+  /** The name of the route whose registry answers; null: `upstream`, or none is asked. */
+  upstream: string | null;
+  /** Whether the client knows the repository by its inner name only, since it asked for a route by its host. */
+  isByHost: boolean;
   /** Anonymous until another one is proven. */
   principal: Principal;
   errorCode: OciErrorCode | null;
@@ -111,6 +115,8 @@ export function openExchange(
     answerHeaders: {},
     operation: null,
     routeKind: null,
+    upstream: null,
+    isByHost: false,
     principal: anonymous,
     errorCode: null,
     reason: null,

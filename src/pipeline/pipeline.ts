@@ -1,9 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as nextLoopIteration } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Authenticator } from '../auth/authenticator.ts';
-import type { AnswerCache } from '../cache/answer-cache.ts';
-import { cacheableOf, writtenOf } from '../cache/cacheable.ts';
 import { writeAccessLog } from '../telemetry/log/access-log.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { OciError } from '../registry/error.ts';
@@ -11,17 +8,12 @@ import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
-import { tooLarge, type Forwarder } from '../upstream/forward.ts';
-import type { RequestUpstream } from '../upstream/request.ts';
-import type { BlobStorage } from '../storage/blob-storage.ts';
 import type { Authentication, Authenticate } from './authenticate/authenticate.ts';
 import { draining } from './error-response.ts';
-import type { Audit } from './serve/audit.ts';
 import type { Authorize, AuthorizedRequest } from './authorize/authorize.ts';
 import { credentialsNeeded, type Challenge } from './authenticate/challenge.ts';
 import { answerPreflight, type Cors } from './cors.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
-import type { DeleteGate } from './serve/delete-gate.ts';
 import {
   openExchange,
   recordPrincipal,
@@ -30,51 +22,34 @@ import {
   type RequestConnection,
 } from './exchange.ts';
 import { checkFraming, checkMethod } from './framing.ts';
-import type { GuardTags } from './tag-rules/immutable-tags.ts';
-import type { EditsFor } from './response-edits.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
-import { createStorageStage } from './serve/blob-response.ts';
 import type { AnswerToken } from './authenticate/token-endpoint.ts';
-import { createUploadLimit } from './upload-limit.ts';
 import { createErrorBoundary } from './error-boundary.ts';
-import { createCacheStage } from './serve/cache-stage.ts';
-import { createForwardStage } from './serve/forward-stage.ts';
+import type { Routes } from './routes/routes.ts';
+import type { Serve } from './serve/serve.ts';
 import { createUpstreamHeaders } from './serve/request-for-upstream.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
-import type { WholeAnswers } from './whole-answers.ts';
 
 export type PipelineOptions = {
-  readonly authenticator: Authenticator;
   readonly authenticate: Authenticate;
   readonly authorize: Authorize;
-  /** Null: no tag is immutable. */
-  readonly guardTags: GuardTags | null;
-  readonly gate: DeleteGate;
   readonly challenge: Challenge;
   /** Null: no tokens are issued. */
   readonly answerToken: AnswerToken | null;
-  readonly forwarder: Forwarder;
-  /** Null: upstream answers everything. */
-  readonly cache: AnswerCache | null;
-  /** The registry's files, and the function that asks the registry about them; null: upstream sends all blobs. */
-  readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
-  /** Null: pushes and deletes get no audit lines. */
-  readonly audit: Audit | null;
+  /** Answers what no route does. */
+  readonly serve: Serve;
+  /** Null: there are none, and `serve` answers everything. */
+  readonly routes: Routes | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
-  readonly metrics: Pick<Metrics, 'finished' | 'throttled'>;
+  readonly metrics: Pick<Metrics, 'finished'>;
   readonly now: () => number;
   readonly openPaths: ReadonlySet<string>;
-  readonly editsFor: EditsFor;
   /** Null: upstream's CORS headers pass unchanged. */
   readonly cors: Cors | null;
   /** A whole Authorization value for upstream; null for none. */
   readonly upstreamAuthorization: string | null;
-  readonly maxManifestBytes: number;
-  /** How many uploads a user may have in progress at the same time. */
-  readonly uploadsPerUser: number;
   readonly refusedBodies: RefusedBodies;
-  readonly wholeAnswers: WholeAnswers;
 };
 
 export type Pipeline = {
@@ -102,15 +77,10 @@ export type Pipeline = {
 
 /** Passes each request through the stages, in this order. Only here does an error become an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { authenticate, authorize, challenge, addresses, logger, metrics, now } = options;
+  const { authenticate, authorize, challenge, serve, routes, addresses, logger, metrics, now } = options;
   const warnings = createUpstreamWarnings(logger, options.upstreamAuthorization !== null);
   const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization);
-  const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? options.maxManifestBytes : Infinity);
-  const answerFromCache = createCacheStage({ ...options, warnings });
-  const answerFromStorage = createStorageStage({ ...options, upstreamHeaders });
-  const forward = createForwardStage({ ...options, warnings, upstreamHeaders, maxBodyBytes });
   const refuse = createErrorBoundary(options);
-  const limitUploads = createUploadLimit(options.uploadsPerUser, () => metrics.throttled('uploads'));
 
   const handle: Pipeline['handle'] = (req, res, { ready, isDraining, ...received }) => {
     const exchange = openExchange(req, res, { ...received, addresses, nowMs: now() });
@@ -133,7 +103,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     try {
       if (options.cors) exchange.answerHeaders = options.cors.fieldsFor(exchange.req.rawHeaders);
       if (isDraining) throw draining();
-      const target = parseTarget(exchange.rawTarget);
+      const asked = parseTarget(exchange.rawTarget);
+      const named = routes === null ? null : routes.name(exchange, asked);
+      const target = named === null ? asked : named.target;
       const operation = parseOperation(exchange.method, target, options.openPaths);
       recordOperation(exchange, operation);
       checkFraming(exchange.req, operation);
@@ -149,26 +121,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         await answerList(exchange, authorized.list, { ...authentication, ...authorized });
         return;
       }
-      const { reads } = operation;
-      const cacheable = cacheableOf(operation, target.path);
-      if (cacheable && (await answerFromCache(exchange, cacheable, authentication))) return;
-      const stored = operation.kind === 'blob' ? operation.stored : null;
-      if (stored && (await answerFromStorage(exchange, stored, { ...authentication, ...authorized }))) return;
-      const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
-      if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
-      const written = writtenOf(operation);
-      if (!reads) limitUploads(exchange, operation);
-      const sent =
-        authorized.rawTarget === target.raw
-          ? operation
-          : parseOperation(exchange.method, parseTarget(authorized.rawTarget), options.openPaths);
-      const proceed = async (outlivesClient?: () => boolean) => {
-        const audited = reads ? null : ((await options.audit?.begin(exchange, operation, target)) ?? null);
-        const way = { ...authentication, ...authorized, outlivesClient, operation: sent };
-        await forward(exchange, written, way, audited);
-      };
-      if (reads || options.guardTags === null) await proceed();
-      else await options.guardTags(exchange, operation, target, authentication, proceed);
+      const request = { ...authentication, ...authorized, operation, target };
+      if (routes === null) await serve(exchange, request);
+      else await routes.serve(exchange, request, named);
     } catch (error) {
       // A small body comes with the head, but Node parses it in the next iteration of the loop. Then req.complete is right.
       await nextLoopIteration();

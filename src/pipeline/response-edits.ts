@@ -8,8 +8,11 @@ export type EditsFor = (exchange: Exchange) => ResponseEdits;
 export function createEditsFor({
   publicNames,
   ownsCors,
+  outerPath,
 }: {
   readonly publicNames: PublicNames;
+  /** See ResponseEdits. */
+  readonly outerPath?: (path: string) => string;
   /** See ResponseEdits. */
   readonly ownsCors: boolean;
 }): EditsFor {
@@ -17,6 +20,7 @@ export function createEditsFor({
     set: exchange.answerHeaders,
     names: publicNames.locationNames(exchange),
     ownsCors,
+    ...(outerPath && !exchange.isByHost ? { outerPath } : {}),
     // One says its own rights: no scope and no rule would bound who holds it.
     passesV1Tokens: exchange.principal.kind === 'user',
     mayHaveTrailers: false,

@@ -4,7 +4,7 @@ import { anonymous as anonymousClient, type Principal } from '../registry/princi
 import type { PolicyAction } from './decision.ts';
 import { createPolicy, type RuleText } from './policy.ts';
 import { unbounded } from './policy-query.ts';
-import { parseRepositoryPattern } from './repository-pattern.ts';
+import { isPatternWithin, parseRepositoryPattern } from './repository-pattern.ts';
 import { compileGroups, parseWho, type Who } from './who.ts';
 
 /** A likely mistake in the policy, which does not prevent its use. */
@@ -133,7 +133,7 @@ function findIdleRule(rule: NumberedRule, earlier: readonly NumberedRule[]): Pol
     return [{ path, sentence: `rule ${number} can never decide: its groups have no members` }];
   const takers = new Set<number>();
   for (const pattern of repositories) {
-    const wider = earlier.filter((other) => other.repositories.some((one) => isWithin(pattern, one)));
+    const wider = earlier.filter((other) => other.repositories.some((one) => isPatternWithin(pattern, one)));
     const { canMatch } = parseRepositoryPattern(pattern);
     if (!isTaken(meant, canMatch, wider, takers)) return [];
   }
@@ -185,16 +185,6 @@ const anyJob: Principal = { kind: 'job', issuer: '', name: '', claims: {} };
 function isAnyoneMeant({ anonymous, networks, authenticated, names, jobs }: Who): boolean {
   const others = networks.length + jobs.length;
   return anonymous || authenticated || others > 0 || names.some(({ size }) => size > 0);
-}
-
-/** Whether the wider pattern certainly matches everything that the other matches, for the same principal. */
-function isWithin(pattern: string, wider: string): boolean {
-  if (wider === '**' || wider === pattern) return true;
-  const prefix = wider.slice(0, Math.max(0, wider.indexOf('*')));
-  if (wider === `${prefix}**`) return pattern.length > prefix.length && pattern.startsWith(prefix);
-  // A pattern without stars is one name.
-  const isOneName = !/[*$]/.test(pattern);
-  return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, anonymousClient);
 }
 
 function findNoPusher(policy: readonly RuleText[] | null, rules: readonly NumberedRule[]): PolicyWarning[] {

@@ -1,5 +1,5 @@
 import { isNameComponent, maxRepositoryNameLength } from '../registry/names/repository-name.ts';
-import type { Principal, User } from '../registry/principal.ts';
+import { anonymous, type Principal, type User } from '../registry/principal.ts';
 import { parseGlob } from './glob.ts';
 
 /** A pattern of repository names; `${user}` stands for the user's name. */
@@ -54,6 +54,16 @@ export function parseRepositoryPattern(pattern: string): RepositoryPattern {
     matchesAll: false,
     ...ends,
   };
+}
+
+/** Whether the wider pattern certainly matches everything that the other matches, for the same principal. */
+export function isPatternWithin(pattern: string, wider: string): boolean {
+  if (wider === '**' || wider === pattern) return true;
+  const prefix = wider.slice(0, Math.max(0, wider.indexOf('*')));
+  if (wider === `${prefix}**`) return pattern.length > prefix.length && pattern.startsWith(prefix);
+  // A pattern without stars is one name.
+  const isOneName = !/[*$]/.test(pattern);
+  return isOneName && !wider.includes('$') && parseRepositoryPattern(wider).matches(pattern, anonymous);
 }
 
 /**

@@ -12,6 +12,10 @@ const statusByCode = {
   NOT_FOUND: 404,
   NAME_UNKNOWN: 404,
   MANIFEST_UNKNOWN: 404,
+  MANIFEST_INVALID: 400,
+  MANIFEST_BLOB_UNKNOWN: 404,
+  BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_INVALID: 400,
   BLOB_UPLOAD_UNKNOWN: 404,
   UNSUPPORTED: 405,
   REQUEST_TIMEOUT: 408,
@@ -19,6 +23,7 @@ const statusByCode = {
   SIZE_INVALID: 413,
   EXPECTATION_FAILED: 417,
   TOOMANYREQUESTS: 429,
+  RANGE_INVALID: 416,
   HEADERS_TOO_LARGE: 431,
   UNKNOWN: 500,
   BAD_GATEWAY: 502,
@@ -27,6 +32,11 @@ const statusByCode = {
 } as const;
 
 export type OciErrorCode = keyof typeof statusByCode;
+
+/** Whether this is one of the codes above. */
+export function isErrorCode(code: string): code is OciErrorCode {
+  return Object.hasOwn(statusByCode, code);
+}
 
 /** The OAuth2 error in the answer to a token request (RFC 6749 section 5.2); its status is 400. */
 export type OauthError = 'invalid_request' | 'invalid_grant' | 'unsupported_grant_type' | 'invalid_scope';
@@ -44,11 +54,17 @@ export class OciError extends Error {
   constructor(
     code: OciErrorCode,
     message: string,
-    options: { headers?: Record<string, string>; oauth?: OauthError; cause?: unknown } = {},
+    options: {
+      headers?: Record<string, string>;
+      /** Left out: that of the code. */
+      status?: number;
+      oauth?: OauthError;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
-    this.status = options.oauth === undefined ? statusByCode[code] : 400;
+    this.status = options.oauth === undefined ? (options.status ?? statusByCode[code]) : 400;
     this.headers = options.headers ?? {};
     this.oauth = options.oauth ?? null;
   }

@@ -191,6 +191,11 @@ export function isRegistryPath(path: string): boolean {
   return path.startsWith('/v2/') || path.startsWith('/v1/');
 }
 
+/** Whether a path or target is that of a repository: one below `/v2/` that begins with "_" names none. */
+export function namesRepository(target: string): boolean {
+  return /^\/v2\/[^?_]/.test(target);
+}
+
 /** The upload session that a decoded path names; null for any other path. */
 export function parseUploadSession(path: string): { repository: string; session: string } | null {
   const { repository = '', session = '' } = v2Path.exec(path)?.groups ?? {};

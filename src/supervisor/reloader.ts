@@ -238,6 +238,7 @@ function listChangedPem(before: PemFiles, after: PemFiles): string[] {
     ['tls.key', before.key, after.key],
     ['tls.clientCa', before.clientCa, after.clientCa],
     ['upstream.ca', before.upstreamCa, after.upstreamCa],
+    ['routes', JSON.stringify(before.routeCas), JSON.stringify(after.routeCas)],
     ['alerts.ca', before.alertsCa, after.alertsCa],
     ['auth.oidc', JSON.stringify(before.issuerCas), JSON.stringify(after.issuerCas)],
     ['auth.tokenKeys', before.tokenSecrets.join('\n'), after.tokenSecrets.join('\n')],

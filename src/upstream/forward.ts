@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { relayAnswer, type AnswerRelay } from './answer-relay.ts';
+import { createCollectedBytes } from '../system/collected-bytes.ts';
 import { createBodyBuffers, type BodyBuffers } from './body/body-buffers.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
@@ -11,6 +12,14 @@ import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from '
 export type ForwarderOptions = UpstreamAccess & {
   /** The budget of bytes that wait for slow readers. */
   readonly budget: RelayBudget;
+};
+
+/** An answer of 400 or above. */
+export type UpstreamError = {
+  readonly status: number;
+  readonly rawHeaders: readonly string[];
+  /** Empty if it is longer than an error is. */
+  readonly body: Buffer;
 };
 
 export type ForwardRequest = {
@@ -31,6 +40,8 @@ export type ForwardRequest = {
    * alone tells the outcome. Left out: no.
    */
   readonly outlivesClient?: (() => boolean) | undefined;
+  /** Describes an error of upstream in words for the client; left out: upstream's own answer is relayed. */
+  readonly describeError?: (answer: UpstreamError) => OciError;
 };
 
 /**
@@ -59,6 +70,9 @@ type ForwarderParts = {
   readonly openBuffers: () => BodyBuffers;
   readonly openProxied: OpenProxied;
 };
+
+/** The longest body of an error that is read to be described, in bytes. */
+const maxErrorBytes = 64 * 1024;
 
 export function createForwarder({ budget, ...access }: ForwarderOptions): Forwarder {
   const openProxied = createProxiedRequests(access.upstream.url);
@@ -157,8 +171,34 @@ class ForwardTransfer implements Transfer {
     answer.on('error', () => {}); // 'close' follows
     answer.on('close', () => this.#cut('upstream-broke')); // does nothing after 'end'
     const hold = this.#request.onResponse(answer.statusCode ?? 0, answer.rawHeaders);
-    if (hold === undefined) this.#startRelay(answer);
-    else void hold.then(() => this.#startRelay(answer));
+    const start = () => this.#startAnswer(answer);
+    if (hold === undefined) start();
+    else void hold.then(start);
+  }
+
+  #startAnswer(answer: IncomingMessage): void {
+    const { describeError } = this.#request;
+    if (describeError === undefined || (answer.statusCode ?? 0) < 400) this.#startRelay(answer);
+    else if (!this.#isOver) this.#readError(answer, describeError);
+  }
+
+  #readError(answer: IncomingMessage, describe: (answer: UpstreamError) => OciError): void {
+    const { req } = this.#request;
+    const { statusCode: status = 0, rawHeaders } = answer;
+    const body = createCollectedBytes();
+    let isLong = false;
+    answer.on('data', (chunk: Buffer) => {
+      isLong ||= body.length + chunk.length > maxErrorBytes;
+      if (!isLong) body.add(chunk);
+      else answer.destroy();
+    });
+    const end = (keepsUpstream: boolean): void => {
+      if (!this.#end(keepsUpstream)) return;
+      const read = isLong ? Buffer.alloc(0) : body.read();
+      this.#reject(describe({ status, rawHeaders, body: read }));
+    };
+    answer.on('end', () => end(req.complete));
+    answer.prependListener('close', () => end(false));
   }
 
   #startRelay(answer: IncomingMessage): void {

@@ -14,6 +14,8 @@ export type ResponseEdits = {
   readonly ownsCors: boolean;
   /** Whether tokens of the first protocol are passed on: X-Docker-Token, and WWW-Authenticate with one. */
   readonly passesV1Tokens: boolean;
+  /** Gives the name here of a path at upstream, in Location and Link; left out: it is the same. */
+  readonly outerPath?: ((path: string) => string) | undefined;
   /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
   readonly editLocation?: ((location: string) => string) | undefined;
 };
@@ -27,15 +29,32 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
   for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
   if (!edits.mayHaveTrailers) dropped.add('trailer');
   const headers: string[] = [];
+  const { names, outerPath, editLocation } = edits;
+  const editHere = outerPath
+    ? (location: string) => (editLocation ?? same)(outerPath(location))
+    : editLocation;
   for (const [name, value] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
     if (!edits.passesV1Tokens && isV1Token(key, value)) continue;
     if (edits.ownsCors && key.startsWith('access-control-')) continue;
-    headers.push(name, key === 'location' ? rewriteLocation(value, edits.names, edits.editLocation) : value);
+    if (key === 'location') headers.push(name, rewriteLocation(value, names, editHere));
+    else headers.push(name, key === 'link' && outerPath ? rewriteLinks(value, outerPath) : value);
   }
   for (const [name, value] of Object.entries(edits.set)) headers.push(name, value);
   return headers;
+}
+
+function same(text: string): string {
+  return text;
+}
+
+/** Points the targets of a Link (RFC 8288 section 3) here: registries link only to their own lists. */
+function rewriteLinks(value: string, outerPath: (path: string) => string): string {
+  return value.replace(/<([^<>]*)>/g, (_, target: string) => {
+    const path = target.replace(/^https?:\/\/[^/?#]*/i, '');
+    return `<${outerPath(path)}>`;
+  });
 }
 
 function isV1Token(key: string, value: string): boolean {

@@ -7,6 +7,7 @@ import {
   topNames,
   type ConfigKey,
 } from '../schema/key-list.ts';
+import { editMembers } from '../schema/types/members.ts';
 import type { Problem } from './problem.ts';
 import { parseText, readTree, type Setting } from './setting.ts';
 import type { YamlMapping, YamlNode } from './yaml-tree.ts';
@@ -94,7 +95,7 @@ function readKey(
 /** Throws a RangeError that says what is wrong. */
 function readValue(key: ConfigKey, node: YamlNode, env: NodeJS.ProcessEnv): unknown {
   if (key.textForm === 'yaml' && !(node.kind === 'scalar' && isEnvReference(node.value)))
-    return readTree(node);
+    return editMembers(readTree(node), key.secretMembers ?? [], (secret) => resolveReference(secret, env));
   if (node.kind === 'mapping') throw new RangeError('must be a value, not a mapping');
   if (node.kind === 'list') return node.items.map((item) => readItem(item, env));
   if (!isEnvReference(node.value)) return node.value;
@@ -112,11 +113,16 @@ function findLine(node: YamlNode, path: readonly PropertyKey[]): number {
   return next === undefined ? node.line : findLine(next, rest);
 }
 
-function readItem(item: YamlNode, env: NodeJS.ProcessEnv): unknown {
-  if (item.kind !== 'scalar') throw new RangeError(`an item must be text, not a ${item.kind}`);
-  if (!isEnvReference(item.value)) return item.value;
-  const { name, fallback } = parseEnvReference(item.value);
+/** The value that a reference stands for; any other value is itself. Throws a RangeError. */
+function resolveReference(value: unknown, env: NodeJS.ProcessEnv): unknown {
+  if (!isEnvReference(value)) return value;
+  const { name, fallback } = parseEnvReference(value);
   const text = env[name] ?? fallback;
   if (text === undefined) throw new RangeError(`the environment variable ${name} is not set`);
   return text;
+}
+
+function readItem(item: YamlNode, env: NodeJS.ProcessEnv): unknown {
+  if (item.kind !== 'scalar') throw new RangeError(`an item must be text, not a ${item.kind}`);
+  return resolveReference(item.value, env);
 }

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type * as z from 'zod';
+import { editMembers } from '../schema/types/members.ts';
 import { configKeys, groupPaths, type ConfigKey } from '../schema/key-list.ts';
 import type { Problem } from './problem.ts';
 import { configSchema, type Config } from '../schema/schema.ts';
@@ -43,7 +44,8 @@ function enter(input: Group, segments: readonly string[]): Group {
 }
 
 function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown {
-  if (key.pathMember !== undefined) return resolveMembers(key.pathMember, value, baseDir);
+  if (key.pathMembers !== undefined)
+    return editMembers(value, key.pathMembers, (member) => resolvePath(member, baseDir));
   if (key.isPath !== true) return value;
   if (Array.isArray(value)) return value.map((item) => resolveValue(key, item, baseDir));
   return resolvePath(value, baseDir);
@@ -51,15 +53,6 @@ function resolveValue(key: ConfigKey, value: unknown, baseDir: string): unknown 
 
 function resolvePath(value: unknown, baseDir: string): unknown {
   return typeof value === 'string' && value.trim() !== '' ? path.resolve(baseDir, value) : value;
-}
-
-function resolveMembers(member: string, value: unknown, baseDir: string): unknown {
-  if (!Array.isArray(value)) return value;
-  return value.map((item: unknown) =>
-    typeof item === 'object' && item !== null && Object.hasOwn(item, member)
-      ? { ...item, [member]: resolvePath((item as Group)[member], baseDir) }
-      : item,
-  );
 }
 
 function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Setting>): Problem {
@@ -74,6 +67,10 @@ function toProblem(issue: z.core.$ZodIssue, settings: ReadonlyMap<string, Settin
     (part, step) => (part as Record<PropertyKey, unknown> | undefined)?.[step],
     setting.value,
   );
+  const isSecretMember = key.secretMembers?.includes(
+    within.filter((step) => typeof step === 'string').join('.'),
+  );
+  if (isSecretMember === true) return toTreeProblem(issue, { ...key, isSecret: true }, setting, value);
   if (key.textForm === 'yaml') return toTreeProblem(issue, key, setting, value);
   return {
     place: setting.place,
@@ -108,7 +105,9 @@ function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting
       );
     case 'invalid_type':
       return problem(
-        value === undefined ? 'is missing' : `${abbreviate(value)} is not ${nameType(issue.expected)}`,
+        value === undefined
+          ? 'is missing'
+          : `${key.isSecret === true ? 'the value' : abbreviate(value)} is not ${nameType(issue.expected)}`,
       );
     case 'custom':
     case 'invalid_element':

@@ -5,7 +5,6 @@ import {
   boolean,
   duration,
   filePath,
-  folderPath,
   integer,
   key,
   listenHost,
@@ -28,8 +27,9 @@ import {
   policy,
 } from './keys/policy-keys.ts';
 import { oidc } from './keys/oidc-keys.ts';
+import { findRouteFaults, routes } from './keys/route-keys.ts';
 import { tokenKeys } from './keys/token-keys.ts';
-import { upstreamUrl } from './types/upstream-url.ts';
+import { upstream } from './keys/upstream-keys.ts';
 import { userAgents } from './types/user-agents.ts';
 import { admin, alerts } from './keys/watch-keys.ts';
 
@@ -76,57 +76,6 @@ const tls = z.strictObject({
     'PEM file with CA certificates. When set, a client must present a certificate signed by one of them.',
   ),
 });
-
-const upstream = z
-  .strictObject({
-    url: key(
-      upstreamUrl(),
-      'http://127.0.0.1:5000',
-      'The registry behind Tidegate. Scheme, host and port only.',
-    ),
-    ca: key(
-      nullable(filePath()),
-      null,
-      'PEM file with the CA certificates that verify an https upstream, instead of the public ones.',
-    ),
-    username: key(
-      // RFC 7617 section 2: the first colon ends the name.
-      nullable(text(/^[^:\p{Cc}]+$/u, 'a name without colon and control characters')),
-      null,
-      'User name for an upstream that requires credentials. Needs upstream.password.',
-    ),
-    password: key(
-      { ...nullable(text(/^\P{Cc}+$/u, 'text without control characters')), isSecret: true },
-      null,
-      'Password for upstream.username. Take it from the environment; it is never printed.',
-    ),
-    storage: key(
-      nullable(folderPath()),
-      null,
-      "The registry's storage.filesystem.rootdirectory, if it is on this machine and readable. Blobs are then sent from there, after the registry has allowed each.",
-    ),
-    connectTimeout: key(duration('1ms'), '5s', 'Longest time to connect to the upstream.'),
-    readTimeout: key(
-      duration('1ms'),
-      '900s',
-      'Longest silence of the upstream. A transfer that makes progress is never cut.',
-    ),
-    probeInterval: key(
-      duration('100ms', '1h'),
-      '5s',
-      'How often the upstream is probed (GET /v2/) for /readyz, metrics and alerts. Only used with an admin listener or alerts.',
-    ),
-  })
-  .refine(({ username, password }) => !(typeof username === 'string' && password === null), {
-    path: ['username'],
-    message: 'needs upstream.password: set both or neither',
-    when: () => true,
-  })
-  .refine(({ username, password }) => !(typeof password === 'string' && username === null), {
-    path: ['password'],
-    message: 'needs upstream.username: set both or neither',
-    when: () => true,
-  });
 
 const auth = z.strictObject({
   realm: key(
@@ -246,6 +195,7 @@ export const configSchema = z
     listen,
     tls,
     upstream,
+    routes,
     auth,
     cors,
     groups,
@@ -260,7 +210,8 @@ export const configSchema = z
     log,
   })
   .superRefine((config, context) => {
-    const faults = [findUnknownGroups, findIssuerFaults, findNetworkFaults].flatMap((find) => find(config));
+    const finders = [findUnknownGroups, findIssuerFaults, findNetworkFaults, findRouteFaults];
+    const faults = finders.flatMap((find) => find(config));
     for (const { path, message } of faults) context.addIssue({ code: 'custom', path, message });
   });
 

@@ -44,7 +44,8 @@ export function createStorageStage({
   return async (exchange, name, request) => {
     if (answering === null || exchange.method !== 'GET') return false;
     if (request.keepAuthorization || exchange.expectation !== 'none') return false;
-    return respondFromStorage(exchange, name, upstreamHeaders(exchange, request), answering);
+    const head = { rawTarget: request.rawTarget, headers: upstreamHeaders(exchange, request) };
+    return respondFromStorage(exchange, name, head, answering);
   };
 }
 
@@ -52,21 +53,21 @@ export function createStorageStage({
  * Answers a GET of a blob with the head that the registry itself gives to a HEAD of the same, and with the bytes that it would send,
  * read from its files. So the registry decides about each request, and about every header; nothing of what it says is kept. Gives false
  * when it is to send the body too.
- * @param headers what upstream is told about the request.
+ * @param request the target and the fields of the request for upstream
  * @throws OciError when upstream gave no answer.
  */
 async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
-  headers: InternalRequest['headers'],
+  request: Omit<InternalRequest, 'method'>,
   { blobs, requestUpstream, editsFor, refusedBodies }: StoredAnswerOptions,
 ): Promise<boolean> {
-  const { res, rawTarget } = exchange;
+  const { res } = exchange;
   const blob = await blobs.open(name);
   if (blob === null) return false;
   try {
     const head = await whileClientStays(exchange, (signal) =>
-      requestUpstream({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
+      requestUpstream({ ...request, method: 'HEAD' }, { maxBytes: 0, signal }),
     ).catch(ignoreUnreadable);
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);

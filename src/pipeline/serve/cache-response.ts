@@ -30,7 +30,7 @@ const perAnswer: ReadonlySet<string> = new Set(['date', 'content-length', 'age',
 
 /** The fields of an answer in memory, built once for all requests with equal edits. */
 const prepared = new WeakMap<Answer, { readonly edits: AnswerEdits; readonly fields: string[] }>();
-type AnswerEdits = Pick<ResponseEdits, 'names' | 'ownsCors' | 'passesV1Tokens'>;
+type AnswerEdits = Pick<ResponseEdits, 'names' | 'outerPath' | 'ownsCors' | 'passesV1Tokens'>;
 
 function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
   const known = prepared.get(answer);
@@ -39,8 +39,8 @@ function prepareFields(answer: Answer, edits: ResponseEdits): string[] {
     (_, i, all) => !perAnswer.has((all[i - (i % 2)] ?? '').toLowerCase()),
   );
   const fields = buildClientHeaders(kept, { ...edits, set: {} });
-  const { names, ownsCors, passesV1Tokens } = edits;
-  prepared.set(answer, { edits: { names, ownsCors, passesV1Tokens }, fields });
+  const { names, outerPath, ownsCors, passesV1Tokens } = edits;
+  prepared.set(answer, { edits: { names, outerPath, ownsCors, passesV1Tokens }, fields });
   return fields;
 }
 
@@ -48,6 +48,7 @@ function comeOutAlike(one: AnswerEdits, other: AnswerEdits): boolean {
   return (
     one.names.host === other.names.host &&
     one.names.origin === other.names.origin &&
+    one.outerPath === other.outerPath &&
     one.ownsCors === other.ownsCors &&
     one.passesV1Tokens === other.passesV1Tokens
   );

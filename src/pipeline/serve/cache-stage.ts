@@ -1,6 +1,7 @@
 import type { AnswerCache, CacheResult } from '../../cache/answer-cache.ts';
 import type { Cacheable } from '../../cache/cacheable.ts';
 import { headerValues } from '../../http/raw-headers.ts';
+import type { CanonicalTarget } from '../../registry/target.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
@@ -20,7 +21,7 @@ export type CacheStageOptions = {
 export type AnswerFromCache = (
   exchange: Exchange,
   cacheable: Cacheable,
-  authentication: Pick<Authentication, 'keepAuthorization'>,
+  request: Pick<Authentication, 'keepAuthorization'> & { readonly target: CanonicalTarget },
 ) => Promise<boolean>;
 
 export function createCacheStage({
@@ -29,12 +30,12 @@ export function createCacheStage({
   editsFor,
   warnings,
 }: CacheStageOptions): AnswerFromCache {
-  return async (exchange, cacheable, { keepAuthorization }) => {
-    const { req, res, host, rawTarget } = exchange;
+  return async (exchange, cacheable, { keepAuthorization, target }) => {
+    const { req, res, host } = exchange;
     const shared = cache !== null && !keepAuthorization && isShareable(req);
     const found: CacheResult = shared
       ? await cache.answer(cacheable, {
-          rawTarget,
+          rawTarget: target.raw,
           host,
           accept: headerValues(req.rawHeaders, 'accept'),
           isConditional: headerValues(req.rawHeaders, 'if-none-match').length > 0,

@@ -40,7 +40,7 @@ export type GatePass = {
 };
 
 export type DeleteGateOptions = {
-  readonly activity: RepositoryActivity;
+  readonly activity: Pick<RepositoryActivity, 'enter' | 'wait'>;
   /** Lets a delete run alone in its repository. */
   readonly locks: RepositoryLocks;
   /** How long a delete waits, and how long requests are held for one, in milliseconds. */

@@ -57,6 +57,21 @@ export const limits = z.strictObject({
     '32MiB',
     'Bytes of manifests under way that are kept for audit lines, divided among the workers. Beyond it the line has no imageBytes.',
   ),
+  routeRequests: key(
+    integer(1, 1_000_000),
+    512,
+    'Most requests in progress at the registry of one route, per worker. Further ones get 503, so that a slow mirror cannot take up what others need.',
+  ),
+  routeFailures: key(
+    integer(1, 1000),
+    5,
+    'After so many requests in a row without an answer, the registry of a route is not asked for limits.routePause.',
+  ),
+  routePause: key(
+    duration('100ms', '1h'),
+    '5s',
+    'How long the registry of a route is not asked after limits.routeFailures. Its requests get 503 until then; afterwards one is tried.',
+  ),
   catalogPages: key(
     integer(1, 1000),
     10,

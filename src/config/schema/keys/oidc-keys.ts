@@ -41,7 +41,7 @@ export const oidc = key(
       issuers,
       'a list of issuers { name, issuer, audience, jwks, ca }; name, issuer and audience are required',
     ),
-    pathMember: 'ca',
+    pathMembers: ['ca'],
   },
   [],
   "CI systems whose jobs log in with their ID tokens (OpenID Connect): user oidc, the token as password. Only rules { oidc: NAME, claims: … } of the policy let a job do anything. issuer: exactly the iss of the tokens; audience: exactly their aud; jwks: the URL of the keys, null: discovery finds it; ca: PEM file with the CA certificates that verify the issuer's server, null: the public ones.",

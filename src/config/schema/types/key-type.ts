@@ -16,8 +16,10 @@ export type KeyType<S extends z.ZodType = z.ZodType> = {
   readonly isSecret?: true;
   /** A file's path, or a list of them, made absolute by the loader. */
   readonly isPath?: true;
-  /** The member of each item of a list that is such a path. */
-  readonly pathMember?: string;
+  /** The members of each item of a list that are such paths, such as `upstream.ca`. */
+  readonly pathMembers?: readonly string[];
+  /** Those that are never printed. */
+  readonly secretMembers?: readonly string[];
 };
 
 type KeyDescription = KeyType & { readonly fallback: unknown; readonly description: string };

@@ -1,0 +1,193 @@
+import type { Logger } from 'pino';
+import type { Authenticator } from '../auth/authenticator.ts';
+import { createAnswerCache, type AnswerCache, type AnswerCacheOptions } from '../cache/answer-cache.ts';
+import type { Config } from '../config/schema/schema.ts';
+import { createAudit } from '../pipeline/serve/audit.ts';
+import { createDeleteGate, type DeleteGate } from '../pipeline/serve/delete-gate.ts';
+import { createUpstreamHeaders } from '../pipeline/serve/request-for-upstream.ts';
+import { createServe, type Serve, type ServeOptions } from '../pipeline/serve/serve.ts';
+import {
+  createImmutableTags,
+  type GuardTags,
+  type ImmutableTagsOptions,
+} from '../pipeline/tag-rules/immutable-tags.ts';
+import { createPublicNames } from '../pipeline/public-names.ts';
+import { createEditsFor, type EditsFor } from '../pipeline/response-edits.ts';
+import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
+import {
+  describeRouteErrors,
+  routeActivity,
+  routeBlobs,
+  routeFetch,
+  routeForwarder,
+  routeLocks,
+  routeRequests,
+  routeStore,
+  type RoutedParts,
+} from '../pipeline/routes/routed-requests.ts';
+import { createTagListStage } from '../pipeline/routes/tag-list.ts';
+import { createUpstreamWarnings } from '../pipeline/upstream-warnings.ts';
+import type { WholeAnswers } from '../pipeline/whole-answers.ts';
+import type { Policy } from '../policy/decision.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
+import type { RelayBudget } from '../upstream/body/relay-budget.ts';
+import { createUpstream } from '../upstream/connections.ts';
+import { createForwarder } from '../upstream/forward.ts';
+import { createFetch, createRequestUpstream, type RequestUpstream } from '../upstream/request.ts';
+import type { ServedState } from './served-state.ts';
+import type { Shared } from './shared.ts';
+
+/** A registry behind Tidegate, and what answers requests from it. */
+export type OpenRegistry = {
+  readonly serve: Serve;
+  /** Sends requests of Tidegate's own, by outer names. */
+  readonly requestUpstream: RequestUpstream;
+  readonly editsFor: EditsFor;
+  /** A whole Authorization value for it; null for none. */
+  readonly authorization: string | null;
+  /** Stops storing its answers. */
+  retire(): void;
+  close(): void;
+};
+
+export type RegistryOptions = {
+  readonly state: ServedState;
+  readonly shared: Shared;
+  /** Where it is: `upstream`, or that of a route. */
+  readonly at: Config['upstream'];
+  /** The CAs that verify it; null: the public ones. */
+  readonly ca: string | null;
+  /** Null: it is `upstream`. */
+  readonly routed: RoutedParts | null;
+  readonly authenticator: Authenticator;
+  readonly policy: Policy | null;
+  readonly budget: RelayBudget;
+  readonly refusedBodies: RefusedBodies;
+  readonly wholeAnswers: WholeAnswers;
+  readonly limitUploads: ServeOptions['limitUploads'];
+  readonly now: () => number;
+};
+
+/** Opens a registry. For one behind a route, names change here, and nowhere else. */
+export async function openRegistry(options: RegistryOptions): Promise<OpenRegistry> {
+  const { state, shared, at, routed, policy, budget, refusedBodies, wholeAnswers, now } = options;
+  const { config, pem } = state;
+  const { limits } = config;
+  const { logger } = shared;
+  const { room } = wholeAnswers;
+  const upstream = createUpstream({ ...at, ca: options.ca, pieceBytes: budget.pieceBytes });
+  const { authorization } = upstream;
+  const access = { upstream, connectTimeoutMs: at.connectTimeout, readTimeoutMs: at.readTimeout };
+  const gate = openDeleteGate(config, shared.deletes, routed);
+  const ask = createRequestUpstream(access);
+  const requestUpstream = gate.guardRequests(routed ? routeRequests(ask, routed) : ask);
+  const forwarder = routed
+    ? routeForwarder(createForwarder({ ...access, budget }), routed)
+    : createForwarder({ ...access, budget });
+  const fetch = createFetch(requestUpstream, authorization, room);
+  const cache = openAnswerCache(config, shared, { fetch, room }, routed);
+  const blobs = await openStorage(at.storage, logger);
+  const editsFor = createEditsFor({
+    publicNames: createPublicNames({
+      certificateNames: pem.names,
+      listenPort: config.listen.port,
+      upstreamUrl: upstream.url,
+    }),
+    ownsCors: config.cors.origins.length > 0,
+    ...(routed ? { outerPath: (path) => routed.names.outerPath(path) } : {}),
+  });
+  const asking = { requestUpstream, upstreamAuthorization: authorization };
+  const locks = routed ? routeLocks(shared.locks, routed) : shared.locks;
+  const upstreamHeaders = createUpstreamHeaders(authorization);
+  const serve = createServe({
+    guardTags: openImmutableTags(config, { ...asking, policy, locks }),
+    gate,
+    forwarder,
+    cache,
+    storage: blobs && { blobs: routed ? routeBlobs(blobs, routed) : blobs, requestUpstream },
+    audit: config.log.audit
+      ? createAudit({ ...asking, logger, now, maxKeptBytes: limits.auditedBytes })
+      : null,
+    authenticator: options.authenticator,
+    editsFor,
+    upstreamHeaders,
+    answerTagList: routed
+      ? createTagListStage({
+          ...{ requestUpstream, upstreamHeaders, editsFor, wholeAnswers },
+          maxBytes: limits.tagListBytes,
+          describeError: describeRouteErrors(routed),
+        })
+      : null,
+    warnings: createUpstreamWarnings(logger, authorization !== null),
+    openPaths: new Set(config.auth.open),
+    maxManifestBytes: limits.manifestBytes,
+    limitUploads: options.limitUploads,
+    ...{ refusedBodies, wholeAnswers },
+  });
+  return {
+    ...{ serve, requestUpstream, editsFor, authorization },
+    retire: () => cache?.retire(),
+    close: () => upstream.close(),
+  };
+}
+
+function openDeleteGate(
+  { limits }: Config,
+  { activity, locks }: Shared['deletes'],
+  routed: RoutedParts | null,
+): DeleteGate {
+  return createDeleteGate({
+    activity: routed ? routeActivity(activity, routed) : activity,
+    locks: routed ? routeLocks(locks, routed) : locks,
+    waitMs: limits.deleteWait,
+    maxDeletes: limits.deleteQueue,
+    maxPerRepository: limits.heldPerRepository,
+    maxInAll: limits.heldRequests,
+  });
+}
+
+function openAnswerCache(
+  { cache }: Config,
+  { store, counters, logger }: Shared,
+  { fetch, room }: Pick<AnswerCacheOptions, 'fetch' | 'room'>,
+  routed: RoutedParts | null,
+): AnswerCache | null {
+  if (store === null) return null;
+  return createAnswerCache({
+    ...{ room, counters, logger },
+    fetch: routed ? routeFetch(fetch, routed) : fetch,
+    store: routed ? routeStore(store, routed) : store,
+    maxEntryBytes: cache.maxEntryBytes,
+    storedFields: cache.headers,
+    now: () => performance.now(),
+  });
+}
+
+function openImmutableTags(
+  { immutableTags: patterns, limits }: Config,
+  parts: Pick<ImmutableTagsOptions, 'policy' | 'locks' | 'requestUpstream' | 'upstreamAuthorization'>,
+): GuardTags | null {
+  if (patterns.length === 0) return null;
+  return createImmutableTags({
+    ...parts,
+    patterns,
+    maxManifestBytes: limits.manifestBytes,
+    maxRequests: limits.tagQuestions,
+    maxListBytes: limits.tagListBytes,
+    maxInquiries: limits.tagInquiries,
+    maxKnownBytes: limits.tagContentBytes,
+    lockWaitMs: limits.tagLockWait,
+    maxWaiting: limits.tagLockQueue,
+  });
+}
+
+/**
+ * Opens the registry's folder if configured; an unusable one is logged for the operator, and Tidegate serves without
+ * it.
+ */
+async function openStorage(root: string | null, logger: Logger): Promise<BlobStorage | null> {
+  if (root === null) return null;
+  const fault = await findStorageFault(root);
+  if (fault !== null) logger.warn(fault);
+  return createBlobStorage({ root, now: () => performance.now(), logger });
+}

@@ -1,0 +1,68 @@
+import { OciError } from '../../registry/error.ts';
+
+/** A request at a route's registry. Call `answered` or `failed` at most once, and `leave` in any case. */
+export type Passage = {
+  answered(): void;
+  /** There was no answer. */
+  failed(): void;
+  leave(): void;
+};
+
+/**
+ * Keeps a registry that is away or slow from taking up what the others need: it limits the requests in progress, and
+ * after some failures in a row refuses all for a while, then tries one.
+ */
+export type Bulkhead = {
+  /** @throws OciError UNAVAILABLE */
+  enter(): Passage;
+};
+
+export type BulkheadOptions = {
+  /** What clients are told it is, as a part of a sentence. */
+  readonly description: string;
+  readonly maxRequests: number;
+  /** After how many failures in a row nothing is tried for `pauseMs`. */
+  readonly maxFailures: number;
+  readonly pauseMs: number;
+  /** A clock that only goes forward, in milliseconds. */
+  readonly now: () => number;
+};
+
+export function createBulkhead(options: BulkheadOptions): Bulkhead {
+  const { description, maxRequests, maxFailures, pauseMs, now } = options;
+  let active = 0;
+  let failures = 0;
+  let closedUntilMs = -Infinity;
+  const refuse = (why: string, retryAfterMs: number): OciError =>
+    new OciError('UNAVAILABLE', `${description} ${why}`, {
+      headers: { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+    });
+
+  return {
+    enter: () => {
+      const nowMs = now();
+      if (nowMs < closedUntilMs)
+        throw refuse('did not answer several times; it is tried again in a moment.', closedUntilMs - nowMs);
+      if (active >= maxRequests)
+        throw refuse('has too many requests in progress; try again in a moment.', 1000);
+      // While one request tries whether it is back, the others are refused.
+      if (failures >= maxFailures) closedUntilMs = nowMs + pauseMs;
+      active += 1;
+      let isIn = true;
+      return {
+        answered: () => {
+          failures = 0;
+          closedUntilMs = -Infinity;
+        },
+        failed: () => {
+          failures += 1;
+          if (failures >= maxFailures) closedUntilMs = now() + pauseMs;
+        },
+        leave: () => {
+          if (isIn) active -= 1;
+          isIn = false;
+        },
+      };
+    },
+  };
+}

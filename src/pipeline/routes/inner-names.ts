@@ -1,0 +1,64 @@
+import { OciError } from '../../registry/error.ts';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
+import { namesRepository, parseOperation, type Operation } from '../../registry/operation.ts';
+import { parseQuery } from '../../registry/query.ts';
+import { parseTarget } from '../../registry/target.ts';
+import type { Route, RouteTable } from './route-table.ts';
+
+/** The names by which a route's registry knows what clients know by outer names. */
+export type InnerNames = {
+  /** @throws OciError BAD_REQUEST for a prefix that is not written plainly */
+  target(outerTarget: string): string;
+  repository(outer: string): string;
+  /** The reverse, for a path with its query; a path that names no repository stays as it is. */
+  outerPath(path: string): string;
+};
+
+/** @param prefix what the registry does not know of each name; null: it knows all of it */
+export function createInnerNames(prefix: string | null): InnerNames {
+  if (prefix === null) {
+    const same = (name: string) => name;
+    return { target: same, repository: same, outerPath: same };
+  }
+  const outerStart = `/v2/${prefix}/`;
+  const repository = (outer: string) => outer.slice(prefix.length + 1);
+  return {
+    target: (outerTarget) => {
+      if (!outerTarget.startsWith(outerStart))
+        throw new OciError('BAD_REQUEST', `Write "${outerStart}" in the path without percent-encoding.`);
+      const inner = `/v2/${outerTarget.slice(outerStart.length)}`;
+      return inner.includes('from=') ? nameSources(inner, repository) : inner;
+    },
+    repository,
+    outerPath: (path) => (namesRepository(path) ? outerStart + path.slice('/v2/'.length) : path),
+  };
+}
+
+/**
+ * The target without the mount of a blob, if its source is behind another route: the client then uploads it. A registry
+ * would look for the source's name in its own storage.
+ * @param rawTarget what was authorized of the operation
+ */
+export function withinRoute(
+  routes: RouteTable,
+  route: Route | null,
+  operation: Operation,
+  rawTarget: string,
+): string {
+  if (operation.kind !== 'upload-start' || operation.sources.length === 0) return rawTarget;
+  const sent = parseOperation(operation.method, parseTarget(rawTarget), new Set());
+  if (sent.kind !== 'upload-start' || sent.mount === null || sent.sources.length === 0) return rawTarget;
+  const { from, rawTargetWithout } = sent.mount;
+  const isPlain = from !== null && isRepositoryName(from);
+  const isWithin = sent.sources.every((source) => routes.find(source) === route);
+  return isWithin && (isPlain || route === null) ? rawTarget : rawTargetWithout;
+}
+
+/** Names the source of a mount as its registry does. */
+function nameSources(rawTarget: string, repository: (outer: string) => string): string {
+  const target = parseTarget(rawTarget);
+  const fields = parseQuery(target).map(({ text, name, value }) =>
+    name === 'from' ? `from=${encodeURIComponent(repository(value))}` : text,
+  );
+  return `${target.rawPath}?${fields.join('&')}`;
+}

@@ -1,0 +1,78 @@
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import { isErrorCode, OciError, type OciErrorCode } from '../../registry/error.ts';
+
+/** An answer of a route's registry that is an error. */
+export type ErrorAnswer = {
+  readonly status: number;
+  readonly rawHeaders: RawHeaders;
+  /** Empty for HEAD, and when it is too long to be read. */
+  readonly body: Buffer;
+};
+
+/** Fields of such an answer that the client needs. */
+const kept = ['retry-after', 'allow', 'range', 'content-range'];
+const maxMessageLength = 500;
+/** For answers without a code, as those to HEAD are. */
+const usualCodes: Readonly<Record<number, OciErrorCode>> = {
+  403: 'DENIED',
+  404: 'NOT_FOUND',
+  405: 'UNSUPPORTED',
+  413: 'SIZE_INVALID',
+  416: 'RANGE_INVALID',
+};
+
+/**
+ * Says what a route's registry answered, by outer names: its own words may name what clients know by another name, or
+ * where its credentials are to be sent.
+ * @param description what the registry is, as the beginning of a sentence
+ * @param name gives a text of the registry with the outer name of the repository
+ */
+export function describeErrorAnswer(
+  { status, rawHeaders, body }: ErrorAnswer,
+  description: string,
+  name: (text: string) => string,
+): OciError {
+  const { code, message } = readError(body);
+  const said = code === null ? String(status) : `${status} ${code}`;
+  const headers = Object.fromEntries(
+    kept.flatMap((field) => headerValues(rawHeaders, field).map((value) => [field, value])),
+  );
+  if (status === 401)
+    return new OciError('BAD_GATEWAY', `${description} wants credentials that were not accepted or not set.`);
+  if (status === 429)
+    return new OciError('TOOMANYREQUESTS', `${description} limits how much may be pulled; try again later.`, {
+      headers,
+    });
+  if (status === 503)
+    return new OciError('UNAVAILABLE', `${description} cannot answer now (${said}).`, { headers });
+  if (status >= 500)
+    return new OciError(
+      'BAD_GATEWAY',
+      `${description} could not get it (${said}): what it mirrors may be away or refuse.`,
+    );
+  const own = code ?? usualCodes[status] ?? 'UNKNOWN';
+  const sentence = message === '' ? `${description} answered ${said}.` : name(message);
+  return new OciError(own, sentence, { headers, status });
+}
+
+/** Replaces the inner name of a repository, where it stands alone. */
+export function replaceName(text: string, inner: string, outer: string): string {
+  const alone = new RegExp(`(?<![a-z0-9._/-])${inner.replaceAll('.', '\\.')}(?![a-z0-9._/-])`, 'g');
+  return text.replace(alone, () => outer);
+}
+
+/** The first error of the distribution-spec's form; of any other body nothing. */
+function readError(body: Buffer): { code: OciErrorCode | null; message: string } {
+  const nothing = { code: null, message: '' };
+  try {
+    const { errors } = JSON.parse(body.toString()) as { errors?: unknown };
+    const [first] = Array.isArray(errors) ? (errors as readonly unknown[]) : [];
+    const { code, message } = (first ?? {}) as { code?: unknown; message?: unknown };
+    return {
+      code: typeof code === 'string' && isErrorCode(code) ? code : null,
+      message: typeof message === 'string' ? message.slice(0, maxMessageLength) : '',
+    };
+  } catch {
+    return nothing;
+  }
+}

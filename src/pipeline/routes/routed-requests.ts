@@ -1,0 +1,164 @@
+import type { AnswerCacheOptions } from '../../cache/answer-cache.ts';
+import type { CacheStore } from '../../cache/stores/store.ts';
+import type { RepositoryActivity } from '../../locks/repository-activity.ts';
+import type { RepositoryLocks } from '../../locks/repository-locks.ts';
+import { OciError } from '../../registry/error.ts';
+import { parseOperation } from '../../registry/operation.ts';
+import { parseTarget } from '../../registry/target.ts';
+import type { BlobStorage } from '../../storage/blob-storage.ts';
+import type { Forwarder, UpstreamError } from '../../upstream/forward.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
+import type { Bulkhead, Passage } from './bulkhead.ts';
+import type { InnerNames } from './inner-names.ts';
+import { describeErrorAnswer, replaceName } from './route-error.ts';
+
+/**
+ * Where names change: everything before it in the pipeline knows the outer names, the registry of the route and what is
+ * shared with other instances know the inner ones.
+ */
+export type RoutedParts = {
+  readonly names: InnerNames;
+  readonly bulkhead: Bulkhead;
+  /** The registry's URL: it tells its repositories from those of other registries. */
+  readonly url: string;
+  /** What clients are told it is, as the beginning of a sentence. */
+  readonly description: string;
+};
+
+/** Sends requests by their inner names, through the bulkhead. */
+export function routeRequests(
+  requestUpstream: RequestUpstream,
+  { names, bulkhead, description }: RoutedParts,
+): RequestUpstream {
+  return async (asked, limits) => {
+    const rawTarget = names.target(asked.rawTarget);
+    const passage = bulkhead.enter();
+    try {
+      const answer = await requestUpstream({ ...asked, rawTarget }, limits);
+      passage.answered();
+      return answer;
+    } catch (error) {
+      throw limits.signal.aborted ? error : noteFailure(error, passage, description);
+    } finally {
+      passage.leave();
+    }
+  };
+}
+
+/** The same for what is forwarded. */
+export function routeForwarder(
+  forwarder: Forwarder,
+  { names, bulkhead, description }: RoutedParts,
+): Forwarder {
+  const describe = describeRouteErrors({ names, description });
+  return {
+    forward: (request) => {
+      const rawTarget = names.target(request.rawTarget);
+      const passage = bulkhead.enter();
+      const transfer = forwarder.forward({
+        ...request,
+        rawTarget,
+        describeError: (answer) => describe(request.rawTarget, answer),
+        onResponse: (status, rawHeaders) => {
+          passage.answered();
+          return request.onResponse(status, rawHeaders);
+        },
+      });
+      const ended = transfer.ended
+        .catch((error: unknown) => {
+          throw noteFailure(error, passage, description);
+        })
+        .finally(() => passage.leave());
+      return {
+        ended,
+        waitsForClient: () => transfer.waitsForClient(),
+        get bytesIn() {
+          return transfer.bytesIn;
+        },
+        get bytesOut() {
+          return transfer.bytesOut;
+        },
+      };
+    },
+  };
+}
+
+/** Describes errors of the registry by outer names. */
+export function describeRouteErrors({
+  names,
+  description,
+}: Pick<RoutedParts, 'names' | 'description'>): (outerTarget: string, answer: UpstreamError) => OciError {
+  return (outerTarget, answer) => {
+    const operation = parseOperation('', parseTarget(outerTarget), new Set());
+    const outer = 'repository' in operation ? operation.repository : null;
+    return describeErrorAnswer(answer, description, (text) =>
+      outer === null ? text : replaceName(text, names.repository(outer), outer),
+    );
+  };
+}
+
+/** Fetches for the cache; an error of the registry is thrown, described. */
+export function routeFetch(
+  fetch: AnswerCacheOptions['fetch'],
+  parts: RoutedParts,
+): AnswerCacheOptions['fetch'] {
+  const describe = describeRouteErrors(parts);
+  return async (request, limits) => {
+    const answer = await fetch(request, limits);
+    if (answer === null || answer.status < 400) return answer;
+    throw describe(request.rawTarget, answer);
+  };
+}
+
+/** Keeps answers, writes and clears of this registry apart from those of others in a store. */
+export function routeStore(store: CacheStore, { names, url }: RoutedParts): CacheStore {
+  const scopeOf = (scope: string) => `${url} v2:${names.repository(scope.slice('v2:'.length))}`;
+  const within = <T extends { readonly scope: string }>(each: T): T => ({
+    ...each,
+    scope: scopeOf(each.scope),
+  });
+  return {
+    ...store,
+    lookup: (slot, maxBytes) => store.lookup(within(slot), maxBytes),
+    fill: (slot, ...rest) => store.fill(within(slot), ...rest),
+    beginWrite: (change) => store.beginWrite(within(change)),
+    endWrite: (change) => store.endWrite(within(change)),
+  };
+}
+
+/** The same for locks of repositories. */
+export function routeLocks(locks: RepositoryLocks, { names, url }: RoutedParts): RepositoryLocks {
+  return { acquire: (repository, wish) => locks.acquire(`${url} ${names.repository(repository)}`, wish) };
+}
+
+/** The same for the requests in progress. */
+export function routeActivity(
+  activity: Pick<RepositoryActivity, 'enter' | 'wait'>,
+  { names, url }: RoutedParts,
+): Pick<RepositoryActivity, 'enter' | 'wait'> {
+  const own = (repositories: readonly string[]) =>
+    repositories.map((repository) => `${url} ${names.repository(repository)}`);
+  return {
+    enter: (repositories) => activity.enter(own(repositories)),
+    wait: (repositories, limits) => activity.wait(own(repositories), limits),
+  };
+}
+
+/** Opens blobs by the inner names of their repositories. */
+export function routeBlobs(blobs: BlobStorage, { names }: RoutedParts): BlobStorage {
+  return { open: (name) => blobs.open({ ...name, repository: names.repository(name.repository) }) };
+}
+
+/** Counts that there was no answer, and says which registry it was. */
+function noteFailure(error: unknown, passage: Passage, description: string): unknown {
+  if (!(error instanceof OciError)) return error;
+  if (error.code === 'GATEWAY_TIMEOUT') {
+    passage.failed();
+    return new OciError('GATEWAY_TIMEOUT', `${description} did not answer in time.`, {
+      cause: new Error(error.message),
+    });
+  }
+  if (error.code !== 'BAD_GATEWAY' || error.message.startsWith(description)) return error;
+  passage.failed();
+  return new OciError('BAD_GATEWAY', `${description} did not answer.`, { cause: error.cause });
+}

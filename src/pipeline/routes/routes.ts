@@ -1,0 +1,32 @@
+import type { CanonicalTarget } from '../../registry/target.ts';
+import type { Exchange } from '../exchange.ts';
+import type { Serve, ServedRequest } from '../serve/serve.ts';
+import { withinRoute } from './inner-names.ts';
+import { checkRoute, type NamedTarget, type Route, type RouteTable } from './route-table.ts';
+
+/** The registries behind Tidegate beside `upstream`. */
+export type Routes = {
+  /** See {@link RouteTable.nameOuter}. */
+  name(exchange: Exchange, target: CanonicalTarget): NamedTarget;
+  /** Answers an authorized request from the registry of its repository. @throws OciError */
+  serve(exchange: Exchange, request: ServedRequest, named: NamedTarget | null): Promise<void>;
+};
+
+/** @param serveOf answers for a route, or for `upstream` (null) */
+export function createRoutes(table: RouteTable, serveOf: (route: Route | null) => Serve): Routes {
+  return {
+    name: (exchange, target) => {
+      const named = table.nameOuter(exchange, target);
+      exchange.isByHost = named.isByHost;
+      return named;
+    },
+    serve: (exchange, request, named) => {
+      const { operation } = request;
+      const route = 'repository' in operation ? table.find(operation.repository) : null;
+      checkRoute(route, operation, named?.route ?? null);
+      exchange.upstream = route?.name ?? null;
+      const rawTarget = withinRoute(table, route, operation, request.rawTarget);
+      return serveOf(route)(exchange, { ...request, rawTarget });
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { OciError } from '../../registry/error.ts';
+import { readJsonObject } from '../../registry/lists/catalog.ts';
+import type { Operation } from '../../registry/operation.ts';
+import type { UpstreamError } from '../../upstream/forward.ts';
+import type { Fetched, RequestUpstream } from '../../upstream/request.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
+import { writeWholeHead } from '../serve/cache-response.ts';
+import type { UpstreamHeaders } from '../serve/request-for-upstream.ts';
+import { noRoom, type WholeAnswers } from '../whole-answers.ts';
+import { whileClientStays } from '../while-client-stays.ts';
+import type { Exchange } from '../exchange.ts';
+import type { EditsFor } from '../response-edits.ts';
+
+export type TagListOptions = {
+  readonly requestUpstream: RequestUpstream;
+  readonly upstreamHeaders: UpstreamHeaders;
+  readonly editsFor: EditsFor;
+  readonly wholeAnswers: WholeAnswers;
+  /** The largest list, in bytes. */
+  readonly maxBytes: number;
+  /** Describes an error of the registry. */
+  readonly describeError: (outerTarget: string, answer: UpstreamError) => OciError;
+};
+
+/** Answers a list of tags with the outer name in it; false: it is another request. */
+export type AnswerTagList = (
+  exchange: Exchange,
+  request: Authentication & AuthorizedRequest & { readonly operation: Operation },
+) => Promise<boolean>;
+
+/** Fields with which a client requests something other than the whole, plain answer. */
+const shaping = /^(?:accept-encoding|range|if-.*)$/i;
+/** Fields that are about the body as the registry wrote it. */
+const ofBody = /^(?:etag|content-md5|digest|content-digest|repr-digest)$/i;
+
+/** Creates the stage for a registry that knows its repositories by other names (distribution-spec, "Listing Tags"). */
+export function createTagListStage(options: TagListOptions): AnswerTagList {
+  const { requestUpstream, upstreamHeaders, editsFor, wholeAnswers, maxBytes, describeError } = options;
+  return async (exchange, request) => {
+    const { operation, rawTarget } = request;
+    if (operation.kind !== 'tag-list' || !operation.reads) return false;
+    const fields = Object.entries(upstreamHeaders(exchange, request));
+    const headers = Object.fromEntries(fields.filter(([name]) => !shaping.test(name)));
+    const answer = await whileClientStays(exchange, (signal) =>
+      requestUpstream(
+        { method: 'GET', rawTarget, headers: { ...headers, 'Accept-Encoding': 'identity' } },
+        { maxBytes, signal, room: wholeAnswers.room },
+      ),
+    );
+    if (exchange.res.destroyed) return true;
+    if (answer === null)
+      throw unreadable('it is longer than limits.tagListBytes allows, or there is no room');
+    if (answer.status >= 400) throw describeError(rawTarget, answer);
+    if (answer.status !== 200) throw unreadable(`its status is ${answer.status}`);
+    const named = nameList(answer, operation.repository);
+    if (exchange.method !== 'HEAD' && !wholeAnswers.hold(exchange.res, named.body)) throw noRoom();
+    wholeAnswers.send(exchange, writeWholeHead(exchange, named, editsFor(exchange)));
+    return true;
+  };
+}
+
+function nameList(answer: Fetched, name: string): Fetched {
+  const { rawHeaders } = answer;
+  try {
+    const body = Buffer.from(JSON.stringify({ ...readJsonObject(answer.body), name }) + '\n');
+    const kept = rawHeaders.filter((_, i, all) => !ofBody.test(all[i - (i % 2)] ?? ''));
+    return { ...answer, rawHeaders: kept, body };
+  } catch (error) {
+    throw error instanceof RangeError ? unreadable(error.message) : error;
+  }
+}
+
+function unreadable(reason: string): OciError {
+  return new OciError('BAD_GATEWAY', 'The registry sent no list of tags that can be read here.', {
+    cause: new Error(reason),
+  });
+}

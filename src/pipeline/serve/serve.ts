@@ -1,0 +1,75 @@
+import { cacheableOf, writtenOf } from '../../cache/cacheable.ts';
+import { parseOperation, type Operation } from '../../registry/operation.ts';
+import { parseTarget, type CanonicalTarget } from '../../registry/target.ts';
+import type { BlobStorage } from '../../storage/blob-storage.ts';
+import { tooLarge } from '../../upstream/forward.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
+import type { Exchange } from '../exchange.ts';
+import type { AnswerTagList } from '../routes/tag-list.ts';
+import type { GuardTags } from '../tag-rules/immutable-tags.ts';
+import type { Audit } from './audit.ts';
+import { createStorageStage, type StorageStageOptions } from './blob-response.ts';
+import { createCacheStage, type CacheStageOptions } from './cache-stage.ts';
+import { createForwardStage, type ForwardStageOptions } from './forward-stage.ts';
+
+export type ServeOptions = CacheStageOptions &
+  Omit<ForwardStageOptions, 'maxBodyBytes'> &
+  Omit<StorageStageOptions, 'storage'> & {
+    /** Null: no tag is immutable. */
+    readonly guardTags: GuardTags | null;
+    /** The registry's files, and the function that asks the registry about them; null: it sends all blobs. */
+    readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
+    /** Null: pushes and deletes get no audit lines. */
+    readonly audit: Audit | null;
+    /** Null: lists of tags are forwarded as they are. */
+    readonly answerTagList: AnswerTagList | null;
+    readonly openPaths: ReadonlySet<string>;
+    readonly maxManifestBytes: number;
+    /** @throws OciError TOOMANYREQUESTS */
+    readonly limitUploads: (exchange: Exchange, operation: Operation) => void;
+  };
+
+/** A request that has been authorized, with what is known of it. */
+export type ServedRequest = Authentication &
+  AuthorizedRequest & {
+    readonly operation: Operation;
+    /** What the client asked for. `rawTarget` is what of it goes on. */
+    readonly target: CanonicalTarget;
+  };
+
+/** Answers an authorized request from one registry: from its cached answers, from its files, or by forwarding it. */
+export type Serve = (exchange: Exchange, request: ServedRequest) => Promise<void>;
+
+export function createServe(options: ServeOptions): Serve {
+  const { audit, answerTagList, guardTags, limitUploads, openPaths, maxManifestBytes } = options;
+  const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? maxManifestBytes : Infinity);
+  const answerFromCache = createCacheStage(options);
+  const answerFromStorage = createStorageStage(options);
+  const forward = createForwardStage({ ...options, maxBodyBytes });
+
+  return async (exchange, request) => {
+    const { operation, target } = request;
+    const { reads } = operation;
+    const cacheable = cacheableOf(operation, target.path);
+    if (cacheable && (await answerFromCache(exchange, cacheable, request))) return;
+    const stored = operation.kind === 'blob' ? operation.stored : null;
+    if (stored && (await answerFromStorage(exchange, stored, request))) return;
+    if (answerTagList !== null && (await answerTagList(exchange, request))) return;
+    const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
+    if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
+    const written = writtenOf(operation);
+    if (!reads) limitUploads(exchange, operation);
+    const sent =
+      request.rawTarget === target.raw
+        ? operation
+        : parseOperation(exchange.method, parseTarget(request.rawTarget), openPaths);
+    const proceed = async (outlivesClient?: () => boolean) => {
+      const audited = reads ? null : ((await audit?.begin(exchange, operation, target)) ?? null);
+      await forward(exchange, written, { ...request, outlivesClient, operation: sent }, audited);
+    };
+    if (reads || guardTags === null) await proceed();
+    else await guardTags(exchange, operation, target, request, proceed);
+  };
+}
