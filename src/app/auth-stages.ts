@@ -1,7 +1,7 @@
 import type { ServedState } from './served-state.ts';
 import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import { policyActions, type Policy } from '../policy/decision.ts';
+import { mayDoAnything, type Policy } from '../policy/decision.ts';
 import type { Job } from '../registry/principal.ts';
 import { createOpenPolicy } from '../policy/token-grants.ts';
 import type { RequestUpstream } from '../upstream/request.ts';
@@ -82,7 +82,7 @@ export function createAuthStages({
   const decides = policy ?? createOpenPolicy();
   const jobStage = jobs && {
     ...{ logins: jobs.logins, challenge, versionCheck },
-    mayDoAnything: (job: Job) => policyActions.some((action) => decides.mayAnywhere(job, action)),
+    mayDoAnything: (job: Job) => mayDoAnything(decides, job),
     maxTokenLength: limits.oidcTokenBytes,
     lockedOutDelayMs: auth.throttle.answerDelay,
   };

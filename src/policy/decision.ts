@@ -29,3 +29,8 @@ export type Policy = {
   /** Whether those who do not say who they are may do anything at all, at some address. */
   readonly hasAnonymous: boolean;
 };
+
+/** Whether there is any repository where the principal may do anything. */
+export function mayDoAnything(policy: Pick<Policy, 'mayAnywhere'>, principal: Principal): boolean {
+  return policyActions.some((action) => policy.mayAnywhere(principal, action));
+}

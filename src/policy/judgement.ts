@@ -1,4 +1,4 @@
-import type { Policy, PolicyAction, TokenBound } from './decision.ts';
+import { mayDoAnything, type Policy, type PolicyAction, type TokenBound } from './decision.ts';
 import { createPolicy, type RuleText } from './policy.ts';
 import { describePrincipal, type PolicyQuery } from './policy-query.ts';
 import { parseTagPattern } from './tag-pattern.ts';
@@ -78,7 +78,7 @@ export function createJudge({ policy: rules, groups, immutableTags }: PolicyText
         ? `${who} may ${known.join(' and ')} but not ${action} ${repository} (${by})`
         : `${who} may do nothing in ${repository} (${by})`;
     const answer =
-      principal.kind === 'anonymous'
+      principal.kind === 'anonymous' || (principal.kind === 'job' && !mayDoAnything(policy, principal))
         ? '401 UNAUTHORIZED'
         : known.length === 0
           ? '404 NAME_UNKNOWN'

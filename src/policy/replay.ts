@@ -1,9 +1,9 @@
 import { accessOf } from '../registry/access.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
-import type { Principal } from '../registry/principal.ts';
+import type { Job, Principal } from '../registry/principal.ts';
 import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import { tokenPath } from '../registry/token-scope.ts';
-import type { Policy } from './decision.ts';
+import { mayDoAnything, type Policy } from './decision.ts';
 import type { Judge } from './judgement.ts';
 import type { TokenGrants } from './policy-query.ts';
 
@@ -69,30 +69,37 @@ export const maxReplayRows = 10_000;
 const maxLoggedPath = 512;
 const repositoryReason = /^denied-by-(?:rule-[0-9]+|no-rule|scopes|owner)$/;
 
+/** What the log does not say of machine tokens and jobs, but their names. */
+type KnownPrincipals = {
+  /** Null: not known, and machine tokens are left out. */
+  readonly grants: TokenGrants | null;
+  /** By their texts in the log; others are left out. */
+  readonly jobs: ReadonlyMap<string, Job>;
+};
+
 /** Decides the requests of a log again. The log has no queries, so mounts and `?tag=` are left out. */
 export function createReplay({
   judge,
   openPaths,
-  grants,
-}: {
-  judge: Judge;
-  openPaths: ReadonlySet<string>;
-  /** Null: not known, and machine tokens are left out. */
-  grants: TokenGrants | null;
-}): Replay {
+  ...known
+}: KnownPrincipals & { judge: Judge; openPaths: ReadonlySet<string> }): Replay {
   const refused = createRows();
   const allowed = createRows();
   const passedOver = new Map<string, number>();
   let judged = 0;
   let lists = 0;
 
+  const passOver = (why: string) => void passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
   const read: Replay['read'] = (request) => {
     const before = outcomeOf(request);
     const access = before === null ? 'it was refused for another reason' : readAccess(request, openPaths);
-    const principal = principalOf(request, judge.policy, grants);
-    if (typeof access === 'string' || principal === null) {
-      const why = typeof access === 'string' ? access : 'who sent it is not known now';
-      passedOver.set(why, (passedOver.get(why) ?? 0) + 1);
+    const principal = principalOf(request, judge.policy, known);
+    if (typeof access === 'string') {
+      passOver(access);
+      return;
+    }
+    if (typeof principal === 'string') {
+      passOver(principal);
       return;
     }
     const now = decide(judge, principal, access);
@@ -107,17 +114,18 @@ export function createReplay({
   };
 }
 
-/** Null where the line does not say enough: for a job, and for a machine token that no longer exists. */
+/** Returns a reason if the line does not say enough. */
 function principalOf(
   { user, client }: LoggedRequest,
   policy: Policy,
-  grants: TokenGrants | null,
-): Principal | null {
+  { grants, jobs }: KnownPrincipals,
+): Principal | string {
   if (user === null) return policy.anonymousAt(client ?? '');
-  const [, kind, token = ''] = /^([^:]*):(.*)$/s.exec(user) ?? [];
+  const [, kind, name = ''] = /^([^:]*):(.*)$/s.exec(user) ?? [];
   if (kind === undefined) return { kind: 'user', name: user };
-  const grant = kind === 'token' ? grants?.get(token) : undefined;
-  return grant === undefined ? null : { kind: 'token', name: token, grant };
+  if (kind === 'job') return jobs.get(user) ?? 'no --oidc-claims are of its job';
+  const grant = kind === 'token' ? grants?.get(name) : undefined;
+  return grant === undefined ? 'who sent it is not known now' : { kind: 'token', name, grant };
 }
 
 /** The original decision that depended on the principal; null: there was none. */
@@ -185,7 +193,7 @@ function decide(
     case 'unknown':
       return { allowed: !hasRules && principal.kind === 'user', by: noRule };
     case 'list':
-      return { allowed: principal.kind !== 'anonymous' || policy.mayAnywhere(principal, 'pull'), by: noRule };
+      return { allowed: maySeeLists(policy, principal), by: noRule };
     case 'all': {
       const { rule, actions } = policy.decideForAll(principal);
       const by = hasRules ? { rule, tagPattern: null } : noRule;
@@ -197,6 +205,11 @@ function decide(
       return { allowed, by: { rule, tagPattern: isTagKept ? immutableBy : null } };
     }
   }
+}
+
+function maySeeLists(policy: Judge['policy'], principal: Principal): boolean {
+  if (principal.kind === 'job') return mayDoAnything(policy, principal);
+  return principal.kind !== 'anonymous' || policy.mayAnywhere(principal, 'pull');
 }
 
 function createRows(): {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
@@ -226,6 +226,63 @@ ${rules}`;
     const foreign = await ask();
     assert.equal(foreign.code, 1);
     assert.match(foreign.stderr, /their iss is "https:\/\/evil\.example", and auth\.oidc has/);
+  });
+
+  test('policy test and policy replay take jobs by their claims', async () => {
+    const run = (...args: string[]) =>
+      tidegate(['policy', ...args, '--config', 'tidegate.yml'], { cwd: door.dir });
+    const write = (name: string, content: unknown) =>
+      writeFile(path.join(door.dir, name), typeof content === 'string' ? content : JSON.stringify(content));
+    await mkdir(path.join(door.dir, 'tables'));
+    const claims = { ...acme, iss: issuer.url, aud: audience };
+    await write('main.json', claims);
+    await write('tables/other.json', { ...claims, event_name: 'pull_request_target' });
+    await write('elsewhere.json', { ...claims, aud: 'elsewhere' });
+    const row = 'action: push, repository: acme/app';
+    await write(
+      'tables/jobs.yml',
+      `- { user: oidc, ${row}, allowed: true }
+- { user: oidc, claims: ../main.json, ${row}, allowed: true }
+- { user: oidc, claims: other.json, ${row}, allowed: false }
+- { user: alice, ${row}, allowed: true }
+`,
+    );
+    const met = await run('test', 'tables/jobs.yml', '--oidc-claims', 'main.json');
+    assert.deepEqual([met.code, met.stdout], [0, 'ok: 4 of 4 expectations are met\n'], met.stderr);
+    const wrong = await run('test', 'tables/jobs.yml', '--oidc-claims', 'tables/other.json');
+    assert.deepEqual(wrong.stdout.split('\n'), [
+      'tables/jobs.yml:1: is denied and should be allowed: job:ci acme/app@refs/heads/main may do nothing in acme/app (no rule matches); no rule decides',
+      '1 of 4 expectations are not met',
+      '',
+    ]);
+    await write('tables/user.yml', `- { user: alice, claims: main.json, ${row}, allowed: true }\n`);
+    const user = await run('test', 'tables/user.yml');
+    assert.equal(user.code, 1);
+    assert.match(user.stderr, /claims: "main\.json" is not allowed; allowed: .* where the user is oidc/);
+
+    const text = 'job:ci acme/app@refs/heads/main';
+    const lines = door.log.filter((line) => line.msg === 'request' && line['user'] === text);
+    await write('access.log', lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const unknown = await run('replay', 'access.log');
+    assert.match(unknown.stdout, /^not judged: \d+, since no --oidc-claims are of its job$/m);
+    const same = await run('replay', 'access.log', '--oidc-claims', 'main.json');
+    assert.deepEqual([same.code, same.stderr], [0, '']);
+    assert.doesNotMatch(same.stdout, /no --oidc-claims/);
+    const other = await run('replay', 'access.log', '--oidc-claims', 'tables/other.json');
+    assert.equal(other.code, 1);
+    assert.match(other.stdout, /^ {2}\d+ +job:ci acme\/app@refs\/heads\/main +push +acme\/app +no rule$/m);
+    const twice = await run(
+      'replay',
+      'access.log',
+      ...['main', 'elsewhere'].flatMap((name) => ['--oidc-claims', `${name}.json`]),
+    );
+    assert.equal(twice.code, 1);
+    assert.match(
+      twice.stderr,
+      /^The claims elsewhere\.json are of job:ci acme\/app@refs\/heads\/main, as others are/,
+    );
+    const foreign = await run('replay', 'access.log', '--oidc-claims', 'elsewhere.json');
+    assert.match(foreign.stdout, /^note: such a token is refused: its aud is "elsewhere"/);
   });
 });
 

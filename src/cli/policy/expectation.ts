@@ -1,3 +1,4 @@
+import { jobUser } from '../../auth/oidc/job-logins.ts';
 import { policyActions } from '../../policy/decision.ts';
 import {
   parseClientAddress,
@@ -16,9 +17,11 @@ export type PolicyExpectation = PolicyQuery & {
   /** Where the client without credentials is; null: in no network that a rule names. */
   readonly address: string | null;
   readonly allowed: boolean;
+  /** The file with the claims of an ID token, whose job is meant instead of the user `oidc`; null: none is named. */
+  readonly claims: string | null;
 };
 
-/** The fields of a row with their allowed values; `address` and `tag` may be left out. */
+/** The fields of a row with their allowed values; `address`, `tag` and `claims` may be left out. */
 const fields: Readonly<Record<string, string>> = {
   user: 'anonymous, a name, user:NAME, or token:NAME',
   address: 'the IPv4 or IPv6 address of an anonymous client',
@@ -26,6 +29,7 @@ const fields: Readonly<Record<string, string>> = {
   repository: "a repository's name, such as team/app",
   tag: 'a tag, such as v1.2',
   allowed: 'true, false',
+  claims: 'a file with the claims of an ID token, where the user is oidc',
 };
 
 /**
@@ -77,11 +81,22 @@ function readRow(node: YamlNode, shown: string, problems: Problem[]): PolicyExpe
   const action = read('action', (value) => policyActions.find((one) => one === value));
   const repository = read('repository', (value) => ofText(value, parseRepository));
   const tag = node.entries.has('tag') ? read('tag', (value) => ofText(value, parseTag)) : null;
+  const claims = node.entries.has('claims')
+    ? read('claims', (value) =>
+        typeof value === 'string' && value !== '' && isJobUser(principal) ? value : undefined,
+      )
+    : null;
   const allowed = read('allowed', (value) => (typeof value === 'boolean' ? value : undefined));
   if (problems.length > before) return undefined;
   if (principal === undefined || action === undefined || repository === undefined) return undefined;
-  if (address === undefined || tag === undefined || allowed === undefined) return undefined;
-  return { place, principal, address, action, repository, tag, allowed };
+  if (address === undefined || tag === undefined || allowed === undefined || claims === undefined)
+    return undefined;
+  return { place, principal, address, action, repository, tag, allowed, claims };
+}
+
+/** Whether a principal of a command or table stands for a job, where claims are given. */
+export function isJobUser(principal: PolicyQuery['principal'] | undefined): boolean {
+  return principal?.kind === 'user' && principal.name === jobUser;
 }
 
 function ofText<T>(value: unknown, parse: (text: string) => T): T | undefined {

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
 import { isAudience, type ProvenJob } from '../../auth/oidc/id-tokens.ts';
 import { readJob } from '../../auth/oidc/job.ts';
 import { readObject } from '../../auth/oidc/json-object.ts';
 import type { Config } from '../../config/schema/schema.ts';
+import { describePrincipal } from '../../policy/policy-query.ts';
 import { describeWho, parseWho } from '../../policy/who.ts';
 import { describeReadError } from '../../system/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
@@ -35,6 +37,33 @@ export async function readJobClaims(
       ? []
       : [`note: such a token is refused: its aud is ${show(aud)} and not exactly ${issuer.audience}`],
   };
+}
+
+/** Adds `--oidc-claims`, which may be repeated. */
+export function addJobClaimsOption(command: Command, description: string): void {
+  const collect = (file: string, earlier: readonly string[]) => [...earlier, file];
+  command.option('--oidc-claims <file>', description, collect, []);
+}
+
+/** Reads the files of `--oidc-claims`: the jobs by their texts. @throws OperatorError when two are of one text */
+export async function readJobs(
+  command: Command,
+  { config }: LoadedPolicy,
+): Promise<{ jobs: ReadonlyMap<string, Job>; notes: readonly string[] }> {
+  const { oidcClaims } = command.opts<{ oidcClaims: readonly string[] }>();
+  const jobs = new Map<string, Job>();
+  const notes: string[] = [];
+  for (const file of oidcClaims) {
+    const found = await readJobClaims(file, config);
+    const text = describePrincipal(found.job);
+    if (jobs.has(text))
+      throw new OperatorError(
+        `The claims ${file} are of ${text}, as others are: the log does not tell such jobs apart; give one file for each name.`,
+      );
+    jobs.set(text, found.job);
+    notes.push(...found.notes);
+  }
+  return { jobs, notes };
 }
 
 function show(claim: unknown): string {

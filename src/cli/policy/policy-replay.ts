@@ -9,6 +9,7 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { describePrincipal } from '../../policy/policy-query.ts';
 import { createReplay, type Replay, type ReplayReport, type ReplayRow } from '../../policy/replay.ts';
 import { addConfigOptions } from '../config.ts';
+import { addJobClaimsOption, readJobs } from './job-claims.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { findPlace } from './policy-warnings.ts';
 import { readTokenGrants } from './token-grants.ts';
@@ -27,15 +28,20 @@ export function addPolicyReplayCommand(policy: Command): void {
       '<logs...>',
       'access logs in the format json or ecs, compressed with gzip or not; - for the standard input',
     );
+  addJobClaimsOption(
+    replay,
+    'claims of an ID token, as JSON: requests of a job of that name are judged by them (may be repeated)',
+  );
   addConfigOptions(replay).action(async (files: string[]) => {
     const loaded = await loadPolicy(replay);
+    const { jobs, notes } = await readJobs(replay, loaded);
     const openPaths = new Set(loaded.config.auth.open);
     const grants = await readTokenGrants(loaded.config);
-    const replayed = createReplay({ judge: loaded.judge, openPaths, grants });
+    const replayed = createReplay({ judge: loaded.judge, openPaths, grants, jobs });
     const counts: Counts = { lines: 0, requests: 0, broken: 0 };
     for (const file of files) await readLog(file, replayed, counts);
     const report = replayed.report();
-    printLines(formatReport(loaded, report, counts));
+    printLines([...notes, ...formatReport(loaded, report, counts)]);
     if (report.refused.requests > 0) process.exitCode = 1;
   });
 }

@@ -14,6 +14,7 @@ import {
 } from '../../policy/policy-query.ts';
 import { describeWho } from '../../policy/who.ts';
 import { addConfigOptions } from '../config.ts';
+import { isJobUser } from './expectation.ts';
 import { listRulesOfJob, readJobClaims } from './job-claims.ts';
 import { loadPolicy, printLines, type LoadedPolicy } from './loaded-policy.ts';
 import { addPolicyReplayCommand } from './policy-replay.ts';
@@ -52,7 +53,7 @@ export function addPolicyCommand(program: Command): void {
     async (asked: Principal | undefined, action: PolicyAction | undefined, image: Image | undefined) => {
       const { oidcClaims, address } = explain.opts<{ oidcClaims?: string; address?: string }>();
       const isForJob = oidcClaims !== undefined;
-      if (isForJob && asked !== undefined && !(asked.kind === 'user' && asked.name === 'oidc'))
+      if (isForJob && asked !== undefined && !isJobUser(asked))
         explain.error('error: with --oidc-claims the user is oidc');
       if (image === undefined && !(isForJob && asked === undefined))
         explain.error('error: user, action and image are needed');

@@ -20,6 +20,7 @@ describe('a table of expectations', () => {
   repository: app
   tag: v1
   allowed: false
+- { user: oidc, claims: main.json, action: push, repository: app, allowed: true }
 `;
     assert.deepEqual(parseExpectations(text, 't.yml'), {
       problems: [],
@@ -32,6 +33,7 @@ describe('a table of expectations', () => {
           repository: 'public/app',
           tag: null,
           allowed: true,
+          claims: null,
         },
         {
           place: 't.yml:3',
@@ -41,6 +43,16 @@ describe('a table of expectations', () => {
           repository: 'app',
           tag: 'v1',
           allowed: false,
+          claims: null,
+        },
+        {
+          place: 't.yml:8',
+          principal: user('oidc'),
+          action: 'push',
+          repository: 'app',
+          tag: null,
+          allowed: true,
+          claims: 'main.json',
         },
       ],
     });

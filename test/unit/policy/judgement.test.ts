@@ -84,7 +84,23 @@ describe('a judgement', () => {
       [token?.sentence, token?.answer],
       ['token:bob may do nothing in team/app (no rule matches)', '404 NAME_UNKNOWN'],
     );
-    assert.equal(job?.sentence, 'job:github bob may do nothing in team/app (no rule matches)');
+    assert.deepEqual(
+      [job?.sentence, job?.answer],
+      ['job:github bob may do nothing in team/app (no rule matches)', '401 UNAUTHORIZED'],
+    );
+  });
+
+  it('refuses a job that may do something elsewhere as it refuses a user', () => {
+    const who = [{ oidc: 'github', claims: { repository: 'acme/app' } }];
+    const { judge: judgeJobs } = createJudge({
+      ...texts,
+      policy: [{ who, repositories: ['acme/**'], actions: ['pull'] }],
+    });
+    const [, job] = machinesNamed('bob');
+    assert.ok(job);
+    const ask = (repository: string) =>
+      judgeJobs({ principal: job, action: 'pull', repository, tag: null }).answer;
+    assert.deepEqual([ask('acme/app'), ask('team/app')], [null, '404 NAME_UNKNOWN']);
   });
 
   it('is that of no policy where there is none: everything for users, but for immutable tags', () => {

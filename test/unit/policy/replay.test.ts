@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createJudge } from '../../../src/policy/judgement.ts';
 import { createReplay, maxReplayRows, type LoggedRequest } from '../../../src/policy/replay.ts';
-import { principalText } from '../../../src/registry/principal.ts';
+import { principalText, type Job } from '../../../src/registry/principal.ts';
 import { machineToken } from '../../support/principals.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
@@ -13,14 +13,17 @@ const judge = createJudge({
     { who: ['anonymous', 'authenticated'], repositories: ['public/**'], actions: ['pull'] },
     { who: ['authenticated'], repositories: ['team/**'], actions: ['pull', 'push'] },
     { who: ['network:10.0.0.0/8'], repositories: ['hub/**'], actions: ['pull'] },
+    { who: [{ oidc: 'ci', claims: { ref: 'main' } }], repositories: ['acme/**'], actions: ['pull'] },
   ],
   immutableTags: ['**:v*'],
 });
 
+const job: Job = { kind: 'job', issuer: 'ci', name: 'acme/app@main', claims: { ref: 'main' } };
+const jobs = new Map([['job:ci acme/app@main', job]]);
 const grants = new Map([['ci', machineToken('ci', { actions: ['pull'] }).grant]]);
 
 function replay(...requests: readonly Partial<LoggedRequest>[]) {
-  const { read, report } = createReplay({ judge, openPaths: new Set(['/_ping']), grants });
+  const { read, report } = createReplay({ judge, openPaths: new Set(['/_ping']), grants, jobs });
   for (const request of requests)
     read({
       ...{
@@ -144,7 +147,17 @@ const rows: readonly (readonly [request: Partial<LoggedRequest>, outcome: string
     'it was refused for another reason',
   ],
   [{ user: 'token:bob', path: '/v2/team/app/manifests/1' }, 'who sent it is not known now'],
-  [{ user: 'job:ci a/b', path: '/v2/team/app/manifests/1' }, 'who sent it is not known now'],
+  [{ user: 'job:ci a/b', path: '/v2/team/app/manifests/1' }, 'no --oidc-claims are of its job'],
+  [{ user: 'job:ci acme/app@main', path: '/v2/acme/app/manifests/1' }, 'as before'],
+  [
+    { user: 'job:ci acme/app@main', method: 'PUT', path: '/v2/acme/app/manifests/1', status: 201 },
+    'refused: job:ci acme/app@main push acme/app by rule 5',
+  ],
+  [
+    { user: 'job:ci acme/app@main', path: '/v2/team/app/manifests/1' },
+    'refused: job:ci acme/app@main pull team/app by rule none',
+  ],
+  [{ user: 'job:ci acme/app@main', path: '/v2/_catalog' }, 'list'],
   [{ user: null, path: '/_ping' }, 'it needs no right in a repository'],
   [{ user: null, path: '/v2/' }, 'it needs no right in a repository'],
   [{ path: '/token' }, 'it asked for a token'],
@@ -178,7 +191,7 @@ describe('a replay', () => {
   });
 
   it('keeps a bounded number of rows, and counts the rest', () => {
-    const { read, report } = createReplay({ judge, openPaths: new Set(), grants: null });
+    const { read, report } = createReplay({ judge, openPaths: new Set(), grants: null, jobs });
     for (let index = 0; index < maxReplayRows + 10; index += 1)
       read({
         user: 'bob',
