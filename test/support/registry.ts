@@ -31,6 +31,7 @@ export type StoredManifest = {
  * @param deletes whether it allows deletes.
  * @param remembersBlobs whether it keeps descriptors of blobs in memory, as the packaged configuration does.
  * @param http further keys of its `http` section.
+ * @param proxy its `proxy` section, which makes it a mirror of another registry.
  */
 export async function startRegistry({
   within = [],
@@ -38,12 +39,14 @@ export async function startRegistry({
   deletes = true,
   remembersBlobs = false,
   http = {},
+  proxy,
 }: {
   within?: readonly string[];
   headers?: Record<string, string[]>;
   deletes?: boolean;
   remembersBlobs?: boolean;
   http?: Record<string, unknown>;
+  proxy?: { remoteurl: string; username?: string; password?: string };
 } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = path.join(dir, 'storage');
@@ -57,6 +60,7 @@ export async function startRegistry({
       ...(remembersBlobs ? { cache: { blobdescriptor: 'inmemory' } } : {}),
     },
     http: { addr: '127.0.0.1:0', secret: 'for one test only', headers, ...http },
+    ...(proxy === undefined ? {} : { proxy }),
   };
   await writeFile(configPath, JSON.stringify(config)); // JSON is YAML
   const [file, ...args] = [...within, 'docker-registry', 'serve', configPath];
