@@ -48,6 +48,7 @@ describe('a table of expectations', () => {
         {
           place: 't.yml:8',
           principal: user('oidc'),
+          address: null,
           action: 'push',
           repository: 'app',
           tag: null,
