@@ -132,6 +132,17 @@ describe('real clients with tokens', { skip }, () => {
       refused(t, await pull(`team/${name}:1`, false), client.noLogin);
       succeeded(t, await pull(`team/${name}:1`, true));
     });
+
+    it(`${name}: pulls without a login what a rule for its network allows, and nothing elsewhere`, async (t) => {
+      const ruleFor = (network: string) =>
+        `${rules}  - { who: ["network:${network}"], repositories: ["team/**"], actions: [pull] }\n`;
+      await useRules(ruleFor('198.51.100.0/24'));
+      refused(t, await pull(`team/${name}:1`, false), client.noLogin);
+      await useRules(ruleFor(namespace.address));
+      succeeded(t, await pull(`team/${name}:1`, false));
+      await useRules(rules);
+      refused(t, await pull(`team/${name}:1`, false), client.noLogin);
+    });
   };
   type Push = (repositoryTag: string, loggedIn: boolean) => Promise<Finished>;
 

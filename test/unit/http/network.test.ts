@@ -2,10 +2,20 @@ import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { createClientAddresses } from '../../../src/http/client-address.ts';
 import { createNetworkIndex, isWithin, overlaps, parseNetwork } from '../../../src/http/network.ts';
 
 const isIn = (network: string, address: string) =>
   createNetworkIndex([parseNetwork(network)])(address).length === 1;
+
+/** The network as it has to be written, by the refusal of another form. */
+function firstOf(text: string): string {
+  try {
+    return parseNetwork(text).text;
+  } catch (error) {
+    return / write (.*)$/.exec((error as Error).message)?.[1] ?? assert.fail(text);
+  }
+}
 
 describe('a network', () => {
   for (const [text, canonical] of [
@@ -93,13 +103,7 @@ describe('a network', () => {
       fc.property(fc.oneof(v4, v6), fc.oneof(v4, v6), fc.nat(1), (drawn, other, bit) => {
         const list = new BlockList();
         list.addSubnet(drawn.address, drawn.prefix, drawn.family);
-        const text = `${drawn.address}/${drawn.prefix}`;
-        let network = text;
-        try {
-          parseNetwork(text);
-        } catch (error) {
-          network = / write (.*)$/.exec((error as Error).message)?.[1] ?? assert.fail(text);
-        }
+        const network = firstOf(`${drawn.address}/${drawn.prefix}`);
         for (const { address, family } of [drawn, other, { ...drawn, address: near(drawn.address, bit) }])
           if (family === drawn.family)
             assert.equal(isIn(network, address), list.check(address, family), `${network} ${address}`);
@@ -124,6 +128,27 @@ describe('a network', () => {
     it(`${one} ${expected ? 'has' : 'does not have'} some of ${trusted}`, () => {
       assert.equal(overlaps(parseNetwork(one), trusted), expected);
     });
+
+  it('has some of every trusted proxy that could be a client in it', () => {
+    const text = fc.oneof(
+      fc.tuple(fc.constantFrom('10.0.0.0', '10.1.0.0', '10.1.2.3', '192.0.2.7'), fc.nat(32)),
+      fc.tuple(
+        fc.constantFrom('::', '::1', '::ffff:10.1.2.3', '::ffff:0:0', 'fd00::', 'fd00::10.1.2.3'),
+        fc.nat(128),
+      ),
+    );
+    const addresses = ['10.0.0.0', '10.1.2.3', '10.1.2.4', '192.0.2.7', '::', '::1', 'fd00::1', '0.0.0.0'];
+    fc.assert(
+      fc.property(text, text, ([start, prefix], [proxies, bits]) => {
+        const network = parseNetwork(firstOf(`${start}/${prefix}`));
+        const trusted = createClientAddresses([`${proxies}/${bits}`]);
+        for (const address of addresses)
+          if (trusted.isTrusted(address) && isIn(network.text, address))
+            assert.ok(overlaps(network, `${proxies}/${bits}`), `${address} is in both`);
+      }),
+      { numRuns: 3000 },
+    );
+  });
 
   it('is within a wider one', () => {
     const within = (one: string, wider: string) => isWithin(parseNetwork(one), parseNetwork(wider));
