@@ -14,6 +14,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['token', async () => (await import('./cli/token.ts')).addTokenCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
   ['policy', async () => (await import('./cli/policy/policy.ts')).addPolicyCommand],
+  ['mirror', async () => (await import('./cli/mirror/mirror.ts')).addMirrorCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
   ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
   ['alert', async () => (await import('./cli/alert.ts')).addAlertCommand],

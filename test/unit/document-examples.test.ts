@@ -11,6 +11,7 @@ import { addCacheCommand } from '../../src/cli/cache.ts';
 import { addCertCommand } from '../../src/cli/cert/cert.ts';
 import { addConfigCommand } from '../../src/cli/config.ts';
 import { addDoctorCommand } from '../../src/cli/doctor.ts';
+import { addMirrorCommand } from '../../src/cli/mirror/mirror.ts';
 import { addPolicyCommand } from '../../src/cli/policy/policy.ts';
 import { parseExpectations } from '../../src/cli/policy/expectation.ts';
 import { addReloadCommand } from '../../src/cli/reload.ts';
@@ -35,6 +36,7 @@ function createProgram(): Command {
     addUserCommand,
     addTokenCommand,
     addConfigCommand,
+    addMirrorCommand,
   ])
     add(program);
   for (const add of [addPolicyCommand, addCacheCommand, addDoctorCommand, addAlertCommand]) add(program);
