@@ -149,6 +149,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
         passwords: current.users.pool.load,
         certificateEndMs,
         cache: await reportCache(),
+        routes: current.state.config.routes.map(({ name }) => name),
       }),
     waiting: () => listener.waiting(),
     prepare,

@@ -118,7 +118,11 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
           describeError: describeRouteErrors(routed),
         })
       : null,
-    warnings: createUpstreamWarnings(logger, authorization !== null),
+    warnings: {
+      ...createUpstreamWarnings(logger, authorization !== null),
+      // That of a route becomes an error, which is logged.
+      ...(routed ? { challenge: () => {} } : {}),
+    },
     openPaths: new Set(config.auth.open),
     maxManifestBytes: limits.manifestBytes,
     limitUploads: options.limitUploads,

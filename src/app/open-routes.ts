@@ -28,11 +28,13 @@ export async function openRoutes(
       const { upstream: at } = route;
       const description = describeRegistry(route);
       const bulkhead = createBulkhead({
+        name: route.name,
         description,
         maxRequests: config.limits.routeRequests,
         maxFailures: config.limits.routeFailures,
         pauseMs: config.limits.routePause,
         now: options.now,
+        logger: options.shared.logger,
       });
       const routed = { names: createInnerNames(route.stripPrefix), bulkhead, url: at.url, description };
       const ca = at.ca === null ? null : (pem.routeCas[at.ca] ?? null);

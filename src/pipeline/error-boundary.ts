@@ -22,6 +22,7 @@ export function createErrorBoundary({
         ? thrown
         : new OciError('UNKNOWN', 'Tidegate failed to handle the request.', { cause: thrown });
     exchange.errorCode = error.code;
+    exchange.reason ??= error.reason;
     if (error.status >= 500) {
       const context = { ...identifyRequest(exchange), code: error.code };
       if (error.code === 'UNKNOWN') logger.error({ ...context, err: error.cause }, error.message);

@@ -55,7 +55,7 @@ export type Exchange = {
   /** Null until it is parsed. */
   operation: Operation | null;
   routeKind: string | null;
-  /** The name of the route whose registry answers; null: `upstream`, or none is asked. */
+  /** The name of the route whose repository it is; null: that of `upstream`, or not known yet. */
   upstream: string | null;
   /** Whether the client knows the repository by its inner name only, since it asked for a route by its host. */
   isByHost: boolean;

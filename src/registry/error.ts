@@ -49,6 +49,8 @@ export class OciError extends Error {
   /** Further response headers: WWW-Authenticate, Allow, Retry-After. */
   readonly headers: Readonly<Record<string, string>>;
   readonly oauth: OauthError | null;
+  /** The `reason` of the request's log line; null: the code says enough. */
+  readonly reason: string | null;
 
   /** @param message one sentence for the person at the client; never a secret, never an internal address. */
   constructor(
@@ -59,6 +61,7 @@ export class OciError extends Error {
       /** Left out: that of the code. */
       status?: number;
       oauth?: OauthError;
+      reason?: string;
       cause?: unknown;
     } = {},
   ) {
@@ -67,6 +70,7 @@ export class OciError extends Error {
     this.status = options.oauth === undefined ? (options.status ?? statusByCode[code]) : 400;
     this.headers = options.headers ?? {};
     this.oauth = options.oauth ?? null;
+    this.reason = options.reason ?? null;
   }
 }
 

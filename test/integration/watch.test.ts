@@ -34,6 +34,7 @@ function createDoor() {
           passwords: { queued: 0, running: 0 },
           certificateEndMs: Date.now() + 100 * 86_400_000,
           cache: null,
+          routes: [],
         }),
       ]),
   };

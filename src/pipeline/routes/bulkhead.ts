@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { OciError } from '../../registry/error.ts';
 
 /** A request at a route's registry. Call `answered` or `failed` at most once, and `leave` in any case. */
@@ -18,6 +19,8 @@ export type Bulkhead = {
 };
 
 export type BulkheadOptions = {
+  /** The route's name. */
+  readonly name: string;
   /** What clients are told it is, as a part of a sentence. */
   readonly description: string;
   readonly maxRequests: number;
@@ -26,15 +29,17 @@ export type BulkheadOptions = {
   readonly pauseMs: number;
   /** A clock that only goes forward, in milliseconds. */
   readonly now: () => number;
+  readonly logger: Pick<Logger, 'info' | 'warn'>;
 };
 
 export function createBulkhead(options: BulkheadOptions): Bulkhead {
-  const { description, maxRequests, maxFailures, pauseMs, now } = options;
+  const { name: upstream, description, maxRequests, maxFailures, pauseMs, now, logger } = options;
   let active = 0;
   let failures = 0;
   let closedUntilMs = -Infinity;
-  const refuse = (why: string, retryAfterMs: number): OciError =>
+  const refuse = (reason: string, why: string, retryAfterMs: number): OciError =>
     new OciError('UNAVAILABLE', `${description} ${why}`, {
+      reason,
       headers: { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
     });
 
@@ -42,20 +47,30 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
     enter: () => {
       const nowMs = now();
       if (nowMs < closedUntilMs)
-        throw refuse('did not answer several times; it is tried again in a moment.', closedUntilMs - nowMs);
+        throw refuse(
+          'upstream-paused',
+          'did not answer several times; it is tried again in a moment.',
+          closedUntilMs - nowMs,
+        );
       if (active >= maxRequests)
-        throw refuse('has too many requests in progress; try again in a moment.', 1000);
+        throw refuse('upstream-full', 'has too many requests in progress; try again in a moment.', 1000);
       // While one request tries whether it is back, the others are refused.
       if (failures >= maxFailures) closedUntilMs = nowMs + pauseMs;
       active += 1;
       let isIn = true;
       return {
         answered: () => {
+          if (failures >= maxFailures) logger.info({ upstream }, 'the registry of a route answers again');
           failures = 0;
           closedUntilMs = -Infinity;
         },
         failed: () => {
           failures += 1;
+          if (failures === maxFailures)
+            logger.warn(
+              { upstream, failures, pauseMs },
+              'the registry of a route did not answer several times in a row: it is not asked now, then tried again',
+            );
           if (failures >= maxFailures) closedUntilMs = now() + pauseMs;
         },
         leave: () => {

@@ -38,17 +38,29 @@ export function describeErrorAnswer(
     kept.flatMap((field) => headerValues(rawHeaders, field).map((value) => [field, value])),
   );
   if (status === 401)
-    return new OciError('BAD_GATEWAY', `${description} wants credentials that were not accepted or not set.`);
+    return new OciError(
+      'BAD_GATEWAY',
+      `${description} wants credentials that were not accepted or not set.`,
+      {
+        reason: 'upstream-challenge',
+        cause: new Error("Set the route's upstream.username and upstream.password."),
+      },
+    );
   if (status === 429)
     return new OciError('TOOMANYREQUESTS', `${description} limits how much may be pulled; try again later.`, {
       headers,
+      reason: 'upstream-rate-limit',
     });
   if (status === 503)
-    return new OciError('UNAVAILABLE', `${description} cannot answer now (${said}).`, { headers });
+    return new OciError('UNAVAILABLE', `${description} cannot answer now (${said}).`, {
+      headers,
+      reason: 'upstream-server-error',
+    });
   if (status >= 500)
     return new OciError(
       'BAD_GATEWAY',
       `${description} could not get it (${said}): what it mirrors may be away or refuse.`,
+      { reason: 'upstream-server-error' },
     );
   const own = code ?? usualCodes[status] ?? 'UNKNOWN';
   const sentence = message === '' ? `${description} answered ${said}.` : name(message);

@@ -23,8 +23,8 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
     serve: (exchange, request, named) => {
       const { operation } = request;
       const route = 'repository' in operation ? table.find(operation.repository) : null;
-      checkRoute(route, operation, named?.route ?? null);
       exchange.upstream = route?.name ?? null;
+      checkRoute(route, operation, named?.route ?? null);
       const rawTarget = withinRoute(table, route, operation, request.rawTarget);
       return serveOf(route)(exchange, { ...request, rawTarget });
     },

@@ -16,6 +16,8 @@ export type LoggedExchange = {
   readonly clientAddress: string;
   readonly userAgent: string;
   readonly routeKind: string | null;
+  /** The name of the route whose registry answers; null for `upstream`. */
+  readonly upstream: string | null;
   readonly principal: Principal;
   readonly errorCode: string | null;
   readonly reason: string | null;
@@ -31,13 +33,15 @@ export type LoggedExchange = {
 /** The longest part of a client's text in a line, in characters. */
 export const maxTextLength = 512;
 
-/** The fields that identify the lines of one request: its own unique id, and the client's ids. */
+/** The fields that identify the lines of one request: its own unique id, the client's ids, and its route. */
 export function identifyRequest({
   id,
   trace,
-}: Pick<LoggedExchange, 'id' | 'trace'>): Record<string, unknown> {
+  upstream,
+}: Pick<LoggedExchange, 'id' | 'trace' | 'upstream'>): Record<string, unknown> {
   const line: Record<string, unknown> = { requestId: id };
   addClientIds(line, trace);
+  if (upstream !== null) line['upstream'] = upstream;
   return line;
 }
 
@@ -51,7 +55,7 @@ function addClientIds(line: Record<string, unknown>, { clientRequestId, traceId 
  * because a query can carry upstream's upload state or a token. A status of 0 means that no answer began.
  */
 export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: number): void {
-  const { res, transfer, cache, source, errorCode, reason } = exchange;
+  const { res, transfer, upstream, cache, source, errorCode, reason } = exchange;
   const line: Record<string, unknown> = {
     requestId: exchange.id,
     user: principalText(exchange.principal),
@@ -66,6 +70,7 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
     userAgent: printable(exchange.userAgent.slice(0, maxTextLength)),
   };
   addClientIds(line, exchange.trace);
+  if (upstream !== null) line['upstream'] = upstream;
   if (cache !== null) line['cache'] = cache;
   if (source !== null) line['source'] = source;
   if (errorCode !== null) line['code'] = errorCode;

@@ -18,6 +18,7 @@ const ecsNames: Readonly<Record<string, string>> = {
   file: 'file.path',
   traceId: 'trace.id',
   repository: 'container.image.name',
+  upstream: 'service.target.name',
 };
 
 /** Fields that need more than another name. Index mappings refuse a line with an empty `ip`. */

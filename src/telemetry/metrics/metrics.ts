@@ -32,6 +32,8 @@ export type Gauges = {
   readonly certificateEndMs: number;
   /** Null: no cache. */
   readonly cache: CacheGauges | null;
+  /** The names of the routes in effect. */
+  readonly routes: readonly string[];
 };
 
 export type CacheGauges = {
@@ -83,9 +85,9 @@ export function createMetrics(): Metrics {
       lockOutCount += 1;
       latestLockOut = lockOut;
     },
-    report: ({ connections, underWay, passwords, certificateEndMs, cache }) => ({
+    report: ({ connections, underWay, passwords, certificateEndMs, cache, routes }) => ({
       families: [
-        ...requests.families(underWay),
+        ...requests.families(underWay, routes),
         gauge('tidegate_connections', 'Connections of clients.', 'sum', connections),
         counter(
           'tidegate_throttled_total',

@@ -5,13 +5,17 @@ import { counter, gauge, histogram, type MetricFamily, type MetricValue } from '
 import { createTally, type Tally } from './tally.ts';
 
 /** A request that has not ended yet. */
-export type RequestUnderWay = Pick<LoggedExchange, 'method' | 'routeKind' | 'transfer' | 'bytesOut'>;
+export type RequestUnderWay = Pick<
+  LoggedExchange,
+  'method' | 'routeKind' | 'upstream' | 'transfer' | 'bytesOut'
+>;
 
 /** Counts requests as they end, in plain numbers; creates metrics only on request. */
 export type RequestMetrics = {
   /** Counts a request whose answer has ended; `nowMs` is from the same clock as `startedAtMs`. */
   readonly finished: (exchange: LoggedExchange, nowMs: number) => void;
-  families(underWay: readonly RequestUnderWay[]): MetricFamily[];
+  /** @param routes the names of the routes in effect: others are forgotten when they have no request in progress */
+  families(underWay: readonly RequestUnderWay[], routes: readonly string[]): MetricFamily[];
 };
 
 /** `none`: the target was refused before it had a route. */
@@ -51,6 +55,9 @@ const authenticationResults = [
 const principalKinds = ['user', 'token', 'job'];
 const cacheResults = ['HIT', 'MISS', 'BYPASS'];
 const upstreamFaults = ['no-answer', 'timeout', 'broke-off', 'server-error', 'challenge', 'storage-broke'];
+const routeFaults = [...upstreamFaults, 'rate-limit'];
+/** Why a request was refused without asking the registry of its route. */
+const refusalKinds = ['paused', 'full'];
 
 /** The requests of one route and method. */
 type Series = {
@@ -69,33 +76,67 @@ type Series = {
 const statuses = 1000;
 
 export function createRequestMetrics(): RequestMetrics {
-  const series = createSeriesTable();
+  const upstream = startRegistry({}, upstreamFaults);
+  const routes = new Map<string, RegistryCounts>();
   const tallies: Tallies = {
     authentications: createTally(authenticationResults),
     principals: createTally(principalKinds),
-    cacheAnswers: createTally(cacheResults),
-    faults: createTally(upstreamFaults),
   };
+  const ofRoute = (name: string): RegistryCounts => {
+    const known = routes.get(name) ?? startRegistry({ upstream: name }, routeFaults);
+    routes.set(name, known);
+    return known;
+  };
+  const countsOf: CountsOf = ({ upstream: name }) => (name === null ? upstream : ofRoute(name));
 
   return {
     finished: (exchange, nowMs) => {
       const { res, cache, errorCode, principal } = exchange;
       const status = res.headersSent ? res.statusCode : 0;
-      countRequest(series.of(exchange), exchange, status, nowMs);
-      if (cache !== null) tallies.cacheAnswers.count(cache);
+      const counts = countsOf(exchange);
+      countRequest(counts.series.of(exchange), exchange, status, nowMs);
+      if (cache !== null) counts.cacheAnswers.count(cache);
       const authentication = authenticationOf(exchange);
       if (authentication !== null) tallies.authentications.count(authentication);
       if (principal.kind !== 'anonymous') tallies.principals.count(principal.kind);
       if (errorCode === null && exchange.reason === null && status < 500 && status !== 401) return;
-      const fault = upstreamFaultOf(exchange, status);
-      if (fault !== null) tallies.faults.count(fault);
+      const refusal = refusalOf(exchange);
+      if (refusal !== null) counts.refusals.count(refusal);
+      const fault = refusal === null ? upstreamFaultOf(exchange, status) : null;
+      if (fault !== null) counts.faults.count(fault);
     },
-    families: (underWay) => {
-      const moving = sumBytes(underWay, series);
-      const all = series.all();
-      for (const own of all) show(own, moving.get(own));
-      return listFamilies(all, underWay, tallies);
+    families: (underWay, names) => {
+      for (const name of routes.keys())
+        if (!names.includes(name) && !underWay.some((request) => request.upstream === name))
+          routes.delete(name);
+      for (const name of names) ofRoute(name);
+      const moving = sumBytes(underWay, countsOf);
+      const registries = [upstream, ...routes.values()];
+      for (const own of registries.flatMap(({ series }) => series.all())) show(own, moving.get(own));
+      return listFamilies(registries, underWay, tallies);
     },
+  };
+}
+
+/** The counts of one registry: `upstream`, or that of a route. */
+type RegistryCounts = {
+  /** Empty for `upstream`. */
+  readonly labels: MetricValue['labels'];
+  readonly series: SeriesTable;
+  readonly cacheAnswers: Tally;
+  readonly faults: Tally;
+  readonly refusals: Tally;
+};
+
+type CountsOf = (request: Pick<LoggedExchange, 'upstream'>) => RegistryCounts;
+
+function startRegistry(labels: MetricValue['labels'], faults: readonly string[]): RegistryCounts {
+  return {
+    labels,
+    series: createSeriesTable(labels),
+    cacheAnswers: createTally(cacheResults),
+    faults: createTally(faults),
+    refusals: createTally(refusalKinds),
   };
 }
 
@@ -106,7 +147,7 @@ type SeriesTable = {
   all(): readonly Series[];
 };
 
-function createSeriesTable(): SeriesTable {
+function createSeriesTable(labels: MetricValue['labels']): SeriesTable {
   const byRoute = new Map<string, Map<string, Series>>();
   return {
     of: ({ routeKind, method }) => {
@@ -117,7 +158,7 @@ function createSeriesTable(): SeriesTable {
       byRoute.set(route, ofRoute);
       // Clients may invent methods: all unknown ones share one series.
       const name = methods.has(method) ? method : 'other';
-      const series = ofRoute.get(name) ?? startSeries({ route, method: name });
+      const series = ofRoute.get(name) ?? startSeries({ ...labels, route, method: name });
       ofRoute.set(name, series);
       return series;
     },
@@ -144,10 +185,10 @@ function countRequest(series: Series, exchange: LoggedExchange, status: number, 
 type Bytes = { bytesIn: number; bytesOut: number };
 
 /** The bytes that requests in progress have transferred so far, by series. */
-function sumBytes(underWay: readonly RequestUnderWay[], series: SeriesTable): ReadonlyMap<Series, Bytes> {
+function sumBytes(underWay: readonly RequestUnderWay[], countsOf: CountsOf): ReadonlyMap<Series, Bytes> {
   const sums = new Map<Series, Bytes>();
   for (const request of underWay) {
-    const own = series.of(request);
+    const own = countsOf(request).series.of(request);
     const sum = sums.get(own) ?? { bytesIn: 0, bytesOut: 0 };
     sum.bytesIn += request.transfer?.bytesIn ?? 0;
     sum.bytesOut += request.transfer?.bytesOut ?? request.bytesOut;
@@ -165,13 +206,15 @@ function show(series: Series, moving: Bytes = { bytesIn: 0, bytesOut: 0 }): void
   series.shownOut = Math.max(series.shownOut, series.bytesOut + moving.bytesOut);
 }
 
-type Tallies = Readonly<Record<'authentications' | 'principals' | 'cacheAnswers' | 'faults', Tally>>;
+type Tallies = Readonly<Record<'authentications' | 'principals', Tally>>;
 
 function listFamilies(
-  series: readonly Series[],
+  registries: readonly RegistryCounts[],
   underWay: readonly RequestUnderWay[],
-  { authentications, principals, cacheAnswers, faults }: Tallies,
+  { authentications, principals }: Tallies,
 ): MetricFamily[] {
+  const [, ...routes] = registries;
+  const series = registries.flatMap((each) => each.series.all());
   return [
     counter('tidegate_requests_total', 'Requests answered.', series.flatMap(countByStatus)),
     histogram(
@@ -211,10 +254,27 @@ function listFamilies(
     counter(
       'tidegate_cache_requests_total',
       'Requests that the cache may answer, by result.',
-      cacheAnswers.values('result'),
+      registries.flatMap(({ labels, cacheAnswers }) => labelled(labels, cacheAnswers.values('result'))),
     ),
-    counter('tidegate_upstream_errors_total', 'Failures of the registry, by kind.', faults.values('kind')),
+    counter(
+      'tidegate_upstream_errors_total',
+      'Failures of the registry, by kind.',
+      registries.flatMap(({ labels, faults }) => labelled(labels, faults.values('kind'))),
+    ),
+    ...(routes.length === 0
+      ? []
+      : [
+          counter(
+            'tidegate_upstream_refusals_total',
+            'Requests refused without asking the registry of their route.',
+            routes.flatMap(({ labels, refusals }) => labelled(labels, refusals.values('kind'))),
+          ),
+        ]),
   ];
+}
+
+function labelled(labels: MetricValue['labels'], values: readonly MetricValue[]): MetricValue[] {
+  return values.map((each) => ({ ...each, labels: { ...labels, ...each.labels } }));
 }
 
 /** Shows an unknown status of upstream by its class: there are a thousand. */
@@ -230,8 +290,11 @@ function countByStatus({ labels, byStatus }: Series): MetricValue[] {
 }
 
 /** The outcome of authentication; null: it did not take place. */
-function authenticationOf({ principal, errorCode, reason, routeKind }: LoggedExchange): string | null {
+function authenticationOf(exchange: LoggedExchange): string | null {
+  const { principal, errorCode, reason, routeKind, upstream } = exchange;
   if (principal.kind !== 'anonymous') return 'verified';
+  // It was authorized, whatever came of it.
+  if (upstream !== null) return 'not-needed';
   switch (errorCode) {
     case 'UNAUTHORIZED':
       return reason ?? 'no-credentials';
@@ -248,8 +311,16 @@ function authenticationOf({ principal, errorCode, reason, routeKind }: LoggedExc
   }
 }
 
+/** Why the registry of a route was not asked; null: it was, or there is none. */
+function refusalOf({ reason }: LoggedExchange): string | null {
+  return refusalKinds.find((kind) => reason === `upstream-${kind}`) ?? null;
+}
+
 /** The kind of upstream's failure; null: none. */
 function upstreamFaultOf({ errorCode, reason, principal }: LoggedExchange, status: number): string | null {
+  // Errors of a route's registry are told in Tidegate's words.
+  const told = routeFaults.find((kind) => reason === `upstream-${kind}`);
+  if (told !== undefined) return told;
   if (errorCode === 'BAD_GATEWAY') return 'no-answer';
   if (errorCode === 'GATEWAY_TIMEOUT') return 'timeout';
   if (errorCode !== null) return null;

@@ -10,6 +10,7 @@ const gauges: Gauges = {
   passwords: { queued: 2, running: 1 },
   certificateEndMs: Date.UTC(2030, 0, 1),
   cache: null,
+  routes: [],
 };
 const cache = {
   isUsable: true,

@@ -16,6 +16,7 @@ const usual: LoggedExchange = {
   clientAddress: '192.0.2.1',
   userAgent: '',
   routeKind: 'manifest',
+  upstream: null,
   principal: user('alice'),
   errorCode: null,
   reason: null,
@@ -40,7 +41,7 @@ function valuesOf(families: readonly MetricFamily[], name: string): Record<strin
 const after = (...exchanges: Partial<LoggedExchange>[]): MetricFamily[] => {
   const metrics = createRequestMetrics();
   for (const exchange of exchanges) metrics.finished({ ...usual, ...exchange }, 1002);
-  return metrics.families([]);
+  return metrics.families([], ['hub']);
 };
 
 describe('createRequestMetrics', () => {
@@ -83,7 +84,7 @@ describe('createRequestMetrics', () => {
   it('counts durations in cumulative buckets', () => {
     const metrics = createRequestMetrics();
     for (const endMs of [1000.5, 1002, 1040, 9_999_000]) metrics.finished(usual, endMs);
-    const values = valuesOf(metrics.families([]), 'tidegate_request_duration_seconds');
+    const values = valuesOf(metrics.families([], []), 'tidegate_request_duration_seconds');
     assert.equal(values['manifest GET 0.001'], 1);
     assert.equal(values['manifest GET 0.0025'], 2);
     assert.equal(values['manifest GET 0.05'], 3);
@@ -138,24 +139,95 @@ describe('createRequestMetrics', () => {
     });
   }
 
+  for (const [name, exchange, kind] of [
+    ['no answer', { errorCode: 'BAD_GATEWAY', ...answered(502) }, 'no-answer'],
+    ['too late', { errorCode: 'GATEWAY_TIMEOUT', ...answered(504) }, 'timeout'],
+    ['half an answer', { reason: 'upstream-broke' }, 'broke-off'],
+    [
+      'its own error',
+      { errorCode: 'BAD_GATEWAY', reason: 'upstream-server-error', ...answered(502) },
+      'server-error',
+    ],
+    [
+      'it is overloaded',
+      { errorCode: 'UNAVAILABLE', reason: 'upstream-server-error', ...answered(503) },
+      'server-error',
+    ],
+    [
+      'it wants a password',
+      { errorCode: 'BAD_GATEWAY', reason: 'upstream-challenge', ...answered(502) },
+      'challenge',
+    ],
+    [
+      'it limits pulls',
+      { errorCode: 'TOOMANYREQUESTS', reason: 'upstream-rate-limit', ...answered(429) },
+      'rate-limit',
+    ],
+    ['it has no such manifest', { errorCode: 'MANIFEST_UNKNOWN', ...answered(404) }, null],
+  ] as const) {
+    it(`tells how the registry of a route failed, though the answer is Tidegate's: ${name}`, () => {
+      const families = after({ ...exchange, upstream: 'hub', principal: anonymous });
+      const expected = kind === null ? {} : { [`hub ${kind}`]: 1 };
+      assert.deepEqual(valuesOf(families, 'tidegate_upstream_errors_total'), expected);
+      assert.deepEqual(valuesOf(families, 'tidegate_upstream_refusals_total'), {});
+      assert.deepEqual(valuesOf(families, 'tidegate_authentications_total'), { 'not-needed': 1 });
+    });
+  }
+
+  for (const kind of ['paused', 'full']) {
+    it(`counts requests that a bulkhead refuses, which is no failure of the registry: ${kind}`, () => {
+      const refused = { errorCode: 'UNAVAILABLE', reason: `upstream-${kind}`, ...answered(503) };
+      const families = after({ ...refused, upstream: 'hub' });
+      assert.deepEqual(valuesOf(families, 'tidegate_upstream_refusals_total'), { [`hub ${kind}`]: 1 });
+      assert.deepEqual(valuesOf(families, 'tidegate_upstream_errors_total'), {});
+    });
+  }
+
+  it('has series of their own for routes, and a label on no other', () => {
+    const families = after({}, { upstream: 'hub', cache: 'HIT' }, { cache: 'MISS' });
+    assert.deepEqual(valuesOf(families, 'tidegate_requests_total'), {
+      'manifest GET 200': 2,
+      'hub manifest GET 200': 1,
+    });
+    assert.deepEqual(valuesOf(families, 'tidegate_cache_requests_total'), { MISS: 1, 'hub HIT': 1 });
+  });
+
+  it('says nothing of routes where there are none', () => {
+    const families = createRequestMetrics().families([], []);
+    assert.ok(families.every(({ name }) => name !== 'tidegate_upstream_refusals_total'));
+    const labels = families.flatMap(({ values }) => values.flatMap((each) => Object.keys(each.labels)));
+    assert.ok(!labels.includes('upstream'));
+  });
+
+  it('forgets a route that is gone, once its last request has ended', () => {
+    const metrics = createRequestMetrics();
+    const ofHub = { ...usual, upstream: 'hub' };
+    metrics.finished(ofHub, 1002);
+    const counted = (underWay: (typeof ofHub)[], routes: string[]) =>
+      Object.keys(valuesOf(metrics.families(underWay, routes), 'tidegate_requests_total'));
+    assert.deepEqual(counted([], ['hub']), ['hub manifest GET 200']);
+    assert.deepEqual(counted([ofHub], []), ['hub manifest GET 200']);
+    assert.deepEqual(counted([], []), []);
+  });
+
   it('counts bytes as they pass, and never fewer when the request has just ended', () => {
     const metrics = createRequestMetrics();
     const transfer = { bytesIn: 5, bytesOut: 700, waitsForClient: () => false };
     const sent = (families: MetricFamily[]) => valuesOf(families, 'tidegate_sent_bytes_total');
     const underWay = { ...usual, routeKind: 'blob', transfer };
-    assert.deepEqual(sent(metrics.families([underWay, underWay])), { 'blob GET': 1400 });
+    assert.deepEqual(sent(metrics.families([underWay, underWay], [])), { 'blob GET': 1400 });
     // Both have ended, and only one has been counted yet.
     metrics.finished(underWay, 2000);
-    assert.deepEqual(sent(metrics.families([])), { 'blob GET': 1400 });
+    assert.deepEqual(sent(metrics.families([], [])), { 'blob GET': 1400 });
     metrics.finished(underWay, 2000);
-    assert.deepEqual(sent(metrics.families([])), { 'blob GET': 1400 });
+    assert.deepEqual(sent(metrics.families([], [])), { 'blob GET': 1400 });
     metrics.finished(underWay, 2000);
-    assert.deepEqual(sent(metrics.families([])), { 'blob GET': 2100 });
+    assert.deepEqual(sent(metrics.families([], [])), { 'blob GET': 2100 });
   });
 
   it('counts what is under way', () => {
     const transfer = { bytesIn: 0, bytesOut: 0, waitsForClient: () => false };
-    const families = createRequestMetrics().families([usual, { ...usual, transfer }]);
+    const families = createRequestMetrics().families([usual, { ...usual, transfer }], []);
     assert.deepEqual(valuesOf(families, 'tidegate_requests_in_flight'), { '': 2 });
     assert.deepEqual(valuesOf(families, 'tidegate_transfers_in_flight'), { '': 1 });
   });
