@@ -27,13 +27,17 @@ export type IssuerKeys = {
 /** The keys of an issuer are unknown, so a token can be neither accepted nor refused. */
 export class KeysUnavailable extends Error {}
 
-export type IssuerKeysOptions = KeySource & {
-  /** For the log. */
-  readonly name: string;
-  /** Longest time of a fetch, discovery included. */
+/** What one fetch of keys needs. */
+type KeyFetch = KeySource & {
+  /** Its longest time, discovery included. */
   readonly timeoutMs: number;
   /** The largest accepted document. */
   readonly maxBytes: number;
+};
+
+export type IssuerKeysOptions = KeyFetch & {
+  /** For the log. */
+  readonly name: string;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** A monotonic clock in milliseconds. */
   readonly now: () => number;
@@ -45,6 +49,8 @@ export const refetchMs = 10_000;
 const refreshMs = 5 * 60_000;
 /** Older keys are used only if a refresh fails. */
 const freshMs = 10 * 60_000;
+/** Of a `jwks_uri`, which stands in the log when it fails. */
+const maxUrlLength = 2048;
 /** Older keys are not used. */
 const maxStaleMs = 24 * 60 * 60_000;
 
@@ -121,9 +127,9 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
   };
 }
 
-/** @throws Error whose message says why it failed */
-async function loadKeys(
-  { issuer, jwks, ca, maxBytes, timeoutMs }: IssuerKeysOptions,
+/** Fetches the keys of an issuer. @throws Error whose message says where and why it failed */
+export async function loadKeys(
+  { issuer, jwks, ca, maxBytes, timeoutMs }: KeyFetch,
   closing: AbortSignal,
 ): Promise<KeySet> {
   const timeout = AbortSignal.timeout(timeoutMs);
@@ -152,7 +158,8 @@ function readJwksUri(document: unknown, issuer: string): URL {
   const { issuer: named, jwks_uri: place } = readObject(document) ?? {};
   // Required by section 4.3.
   if (named !== issuer) throw new Error(`it is the document of another issuer than ${issuer}`);
-  if (typeof place !== 'string' || !URL.canParse(place)) throw new Error('it has no jwks_uri');
+  if (typeof place !== 'string' || place.length > maxUrlLength || !URL.canParse(place))
+    throw new Error('it has no jwks_uri');
   const url = new URL(place);
   if (url.origin !== new URL(issuer).origin || url.username !== '' || url.password !== '')
     throw new Error('its jwks_uri leads elsewhere: name the right place as `jwks` of this issuer');

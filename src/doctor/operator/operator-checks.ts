@@ -7,6 +7,7 @@ import type { Check } from '../check.ts';
 import { checkFileModes } from './file-modes.ts';
 import { broken, count, ok, warning, type Finding } from '../finding.ts';
 import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
+import { createIssuerChecks } from './issuers.ts';
 import { judgeMachineTokens } from './machine-tokens.ts';
 import { checkMachine } from './machine.ts';
 import { createRedisExposureChecks } from './redis-exposure.ts';
@@ -51,6 +52,7 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       fix: 'is the disk or the network file system there?',
       run: async () => [await judgeMachineTokens(config.auth.machineTokens, now())],
     },
+    ...createIssuerChecks(config),
     ...createUpstreamChecks(config.upstream),
     {
       ids: [...storageIds],
