@@ -25,6 +25,8 @@ import {
   routeStore,
   type RoutedParts,
 } from '../pipeline/routes/routed-requests.ts';
+import { createMirrorFetch, createMirrorManifestStage } from '../pipeline/routes/mirror-manifests.ts';
+import { createMirrorSource } from '../pipeline/routes/mirror-source.ts';
 import { createTagListStage } from '../pipeline/routes/tag-list.ts';
 import { createUpstreamWarnings } from '../pipeline/upstream-warnings.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
@@ -84,9 +86,24 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const forwarder = routed
     ? routeForwarder(createForwarder({ ...access, budget }), routed)
     : createForwarder({ ...access, budget });
-  const fetch = createFetch(requestUpstream, authorization, room);
+  const stored = await openStorage(at.storage, logger);
+  const blobs = stored && routed ? routeBlobs(stored, routed) : stored;
+  const source =
+    routed?.isMirror === true
+      ? createMirrorSource({
+          ...{ requestUpstream, description: routed.description },
+          timeoutMs: limits.routeSourceTimeout,
+        })
+      : null;
+  const fetch =
+    routed && source
+      ? createMirrorFetch({
+          ...{ requestUpstream, authorization, source, blobs, room },
+          description: routed.description,
+          describeError: describeRouteErrors(routed),
+        })
+      : routeFetch(createFetch(requestUpstream, authorization, room), routed);
   const cache = openAnswerCache(config, shared, { fetch, room }, routed);
-  const blobs = await openStorage(at.storage, logger);
   const editsFor = createEditsFor({
     publicNames: createPublicNames({
       certificateNames: pem.names,
@@ -94,7 +111,7 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       upstreamUrl: upstream.url,
     }),
     ownsCors: config.cors.origins.length > 0,
-    ...(routed ? { outerPath: (path) => routed.names.outerPath(path) } : {}),
+    ...(routed ? { outerPath: (path) => routed.names.outerPath(path), hidesBlobTypes: routed.isMirror } : {}),
   });
   const asking = { requestUpstream, upstreamAuthorization: authorization };
   const locks = routed ? routeLocks(shared.locks, routed) : shared.locks;
@@ -104,7 +121,7 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
     gate,
     forwarder,
     cache,
-    storage: blobs && { blobs: routed ? routeBlobs(blobs, routed) : blobs, requestUpstream },
+    storage: blobs && { blobs, requestUpstream },
     audit: config.log.audit
       ? createAudit({ ...asking, logger, now, maxKeptBytes: limits.auditedBytes })
       : null,
@@ -115,9 +132,17 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       ? createTagListStage({
           ...{ requestUpstream, upstreamHeaders, editsFor, wholeAnswers },
           maxBytes: limits.tagListBytes,
+          source,
           describeError: describeRouteErrors(routed),
         })
       : null,
+    answerMirrorManifest:
+      routed && source
+        ? createMirrorManifestStage({
+            ...{ fetch, editsFor, wholeAnswers, description: routed.description },
+            maxBytes: limits.manifestBytes,
+          })
+        : null,
     warnings: {
       ...createUpstreamWarnings(logger, authorization !== null),
       // That of a route becomes an error, which is logged.
@@ -158,8 +183,7 @@ function openAnswerCache(
 ): AnswerCache | null {
   if (store === null) return null;
   return createAnswerCache({
-    ...{ room, counters, logger },
-    fetch: routed ? routeFetch(fetch, routed) : fetch,
+    ...{ fetch, room, counters, logger },
     store: routed ? routeStore(store, routed) : store,
     maxEntryBytes: cache.maxEntryBytes,
     storedFields: cache.headers,

@@ -36,7 +36,10 @@ export async function openRoutes(
         now: options.now,
         logger: options.shared.logger,
       });
-      const routed = { names: createInnerNames(route.stripPrefix), bulkhead, url: at.url, description };
+      const routed = {
+        ...{ bulkhead, description, url: at.url, isMirror: route.readOnly },
+        names: createInnerNames(route.stripPrefix),
+      };
       const ca = at.ca === null ? null : (pem.routeCas[at.ca] ?? null);
       return { name: route.name, registry: await openRegistry({ ...options, at, ca, routed }) };
     }),

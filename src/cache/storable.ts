@@ -69,7 +69,7 @@ export function createStorable(furtherFields: readonly string[]): Storable {
 }
 
 /** Whether the body has the requested digest, and every digest that its head names. */
-function hasItsDigests(
+export function hasItsDigests(
   cacheable: Cacheable,
   { rawHeaders, body }: Pick<Answer, 'rawHeaders' | 'body'>,
 ): boolean {

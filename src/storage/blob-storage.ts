@@ -2,6 +2,7 @@ import { access, constants, readdir, realpath } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { digestForm } from '../registry/names/digest.ts';
 import type { BlobName } from '../registry/operation.ts';
 import { sendFilePart, type FilePart, type FileTransfer } from './file-transfer.ts';
 import { createReadBuffers } from './read-buffers.ts';
@@ -20,6 +21,8 @@ export type StoredBlob = {
 export type BlobStorage = {
   /** Opens a blob of the repository; null: ask upstream. */
   open(name: BlobName): Promise<StoredBlob | null>;
+  /** Finds the digest that a tag names; null: it is not there, or cannot be read. */
+  findTag(repository: string, tag: string): Promise<string | null>;
 };
 
 export type BlobStorageOptions = {
@@ -70,16 +73,31 @@ export function createBlobStorage({ root, now, logger }: BlobStorageOptions): Bl
     logger.warn({ reason: error.message }, `blobs cannot be read from upstream.storage: ${permissionHint}`);
   };
 
-  return { open };
+  const findTag = async (repository: string, tag: string): Promise<string | null> => {
+    try {
+      const link = `${layout}/repositories/${repository}/_manifests/tags/${tag}/current/link`;
+      const digest = await readLink(await realpath(root), link);
+      return digestForm.test(digest) ? digest : null;
+    } catch (error) {
+      report(error as NodeJS.ErrnoException);
+      return null;
+    }
+  };
+
+  return { open, findTag };
 }
 
 /** Whether the repository has the blob: its link holds exactly the digest. */
 async function isLinked(realRoot: string, { repository, algorithm, hex }: BlobName): Promise<boolean> {
   const link = `${layout}/repositories/${repository}/_layers/${algorithm}/${hex}/link`;
+  return (await readLink(realRoot, link)) === `${algorithm}:${hex}`;
+}
+
+async function readLink(realRoot: string, link: string): Promise<string> {
   const { handle } = await openStoredFile(realRoot, link);
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(linkBytes), 0, linkBytes, 0);
-    return buffer.toString('latin1', 0, bytesRead) === `${algorithm}:${hex}`;
+    return buffer.toString('latin1', 0, bytesRead);
   } finally {
     await handle.close();
   }

@@ -56,15 +56,23 @@ export function createFetch(
   upstreamAuthorization: string | null,
   room: NonNullable<FetchLimits['room']>,
 ): Fetch {
-  return ({ rawTarget, host, accept }, limits) => {
-    const headers = {
-      ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
-      'X-Forwarded-Proto': 'https',
-      'User-Agent': 'tidegate',
-      ...(accept.length === 0 ? {} : { Accept: [...accept] }),
-      ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
-    };
-    return requestUpstream({ method: 'GET', rawTarget, headers }, { ...limits, room });
+  return (request, limits) => {
+    const headers = buildFetchHeaders(request, upstreamAuthorization);
+    return requestUpstream({ method: 'GET', rawTarget: request.rawTarget, headers }, { ...limits, room });
+  };
+}
+
+/** The header fields of a fetch. */
+export function buildFetchHeaders(
+  { host, accept }: Pick<FetchRequest, 'host' | 'accept'>,
+  upstreamAuthorization: string | null,
+): InternalRequest['headers'] {
+  return {
+    ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
+    'X-Forwarded-Proto': 'https',
+    'User-Agent': 'tidegate',
+    ...(accept.length === 0 ? {} : { Accept: [...accept] }),
+    ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
   };
 }
 

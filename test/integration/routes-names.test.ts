@@ -126,7 +126,7 @@ routes:
       [`GET /v2/${outer}-missing/tags/list`, 404],
       [`GET /v2/${outer}/blobs/${sha256('missing')}`, 404],
       [`GET /v2/${outer}/blobs/uploads/00000000-0000-0000-0000-000000000000`, 404],
-      [`PUT /v2/${outer}/manifests/broken`, 400, '{}'],
+      [`PUT /v2/${outer}/manifests/broken`, 400, 'no manifest'],
       [`PUT /v2/${outer}/manifests/blobless`, 400, manifest.replace(sha256(blob), sha256('missing'))],
       [`PUT /v2/${outer}/manifests/v1`, 403, manifest.replace('{', '{ ')],
       [`DELETE /v2/${outer}/manifests/v1`, 403],
@@ -146,7 +146,7 @@ routes:
       (response) => seen.push(values(response, 'www-authenticate').join()),
     );
 
-    assert.ok(seen.length > 45, `only ${seen.length} answers`);
+    assert.ok(seen.length > 40, `only ${seen.length} answers`);
     for (const answer of seen) {
       const without = answer.replaceAll(`${prefix}/inner-word`, '').replaceAll('outside%2Fshop%2Finner', '');
       assert.ok(!without.includes('inner-word'), answer);

@@ -9,6 +9,13 @@ export type ErrorAnswer = {
   readonly body: Buffer;
 };
 
+export type DescribedRegistry = {
+  /** What clients are told it is, as the beginning of a sentence. */
+  readonly description: string;
+  /** Whether it only mirrors another registry. */
+  readonly isMirror: boolean;
+};
+
 /** Fields of such an answer that the client needs. */
 const kept = ['retry-after', 'allow', 'range', 'content-range'];
 const maxMessageLength = 500;
@@ -24,12 +31,11 @@ const usualCodes: Readonly<Record<number, OciErrorCode>> = {
 /**
  * Says what a route's registry answered, by outer names: its own words may name what clients know by another name, or
  * where its credentials are to be sent.
- * @param description what the registry is, as the beginning of a sentence
  * @param name gives a text of the registry with the outer name of the repository
  */
 export function describeErrorAnswer(
   { status, rawHeaders, body }: ErrorAnswer,
-  description: string,
+  { description, isMirror }: DescribedRegistry,
   name: (text: string) => string,
 ): OciError {
   const { code, message } = readError(body);
@@ -37,6 +43,10 @@ export function describeErrorAnswer(
   const headers = Object.fromEntries(
     kept.flatMap((field) => headerValues(rawHeaders, field).map((value) => [field, value])),
   );
+  if (status >= 500 && isMirror) {
+    const told = describeSource(body.toString('latin1'), description, headers);
+    if (told !== null) return told;
+  }
   if (status === 401)
     return new OciError(
       'BAD_GATEWAY',
@@ -59,12 +69,33 @@ export function describeErrorAnswer(
   if (status >= 500)
     return new OciError(
       'BAD_GATEWAY',
-      `${description} could not get it (${said}): what it mirrors may be away or refuse.`,
+      isMirror
+        ? `${description} could not get it (${said}): what it mirrors may be away or refuse.`
+        : `${description} failed (${said}).`,
       { reason: 'upstream-server-error' },
     );
   const own = code ?? usualCodes[status] ?? 'UNKNOWN';
   const sentence = message === '' ? `${description} answered ${said}.` : name(message);
   return new OciError(own, sentence, { headers, status });
+}
+
+/**
+ * A registry in proxy mode answers 500 for what its source answers, which stands in its detail (docker-registry 2.8 and
+ * 3.0).
+ */
+function describeSource(body: string, description: string, headers: Record<string, string>): OciError | null {
+  if (/manifest[_ ]unknown/i.test(body))
+    return new OciError('MANIFEST_UNKNOWN', `${description} has no such manifest, nor has what it mirrors.`);
+  if (/toomanyrequests|\b429\b/i.test(body))
+    return new OciError('TOOMANYREQUESTS', `${description} was refused: what it mirrors limits pulls.`, {
+      headers,
+    });
+  if (/unauthorized|"denied"|\b401\b/i.test(body))
+    return new OciError(
+      'NOT_FOUND',
+      `${description} has it not, and what it mirrors says only to others whether it exists: check the name, and the mirror's credentials.`,
+    );
+  return null;
 }
 
 /** Replaces the inner name of a repository, where it stands alone. */

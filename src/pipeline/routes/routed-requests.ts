@@ -10,19 +10,17 @@ import type { Forwarder, UpstreamError } from '../../upstream/forward.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import type { Bulkhead, Passage } from './bulkhead.ts';
 import type { InnerNames } from './inner-names.ts';
-import { describeErrorAnswer, replaceName } from './route-error.ts';
+import { describeErrorAnswer, replaceName, type DescribedRegistry } from './route-error.ts';
 
 /**
  * Where names change: everything before it in the pipeline knows the outer names, the registry of the route and what is
  * shared with other instances know the inner ones.
  */
-export type RoutedParts = {
+export type RoutedParts = DescribedRegistry & {
   readonly names: InnerNames;
   readonly bulkhead: Bulkhead;
   /** The registry's URL: it tells its repositories from those of other registries. */
   readonly url: string;
-  /** What clients are told it is, as the beginning of a sentence. */
-  readonly description: string;
 };
 
 /** Sends requests by their inner names, through the bulkhead. */
@@ -46,11 +44,9 @@ export function routeRequests(
 }
 
 /** The same for what is forwarded. */
-export function routeForwarder(
-  forwarder: Forwarder,
-  { names, bulkhead, description }: RoutedParts,
-): Forwarder {
-  const describe = describeRouteErrors({ names, description });
+export function routeForwarder(forwarder: Forwarder, parts: RoutedParts): Forwarder {
+  const { names, bulkhead, description } = parts;
+  const describe = describeRouteErrors(parts);
   return {
     forward: (request) => {
       const rawTarget = names.target(request.rawTarget);
@@ -84,24 +80,24 @@ export function routeForwarder(
 }
 
 /** Describes errors of the registry by outer names. */
-export function describeRouteErrors({
-  names,
-  description,
-}: Pick<RoutedParts, 'names' | 'description'>): (outerTarget: string, answer: UpstreamError) => OciError {
+export function describeRouteErrors(
+  registry: RoutedParts,
+): (outerTarget: string, answer: UpstreamError) => OciError {
   return (outerTarget, answer) => {
     const operation = parseOperation('', parseTarget(outerTarget), new Set());
     const outer = 'repository' in operation ? operation.repository : null;
-    return describeErrorAnswer(answer, description, (text) =>
-      outer === null ? text : replaceName(text, names.repository(outer), outer),
+    return describeErrorAnswer(answer, registry, (text) =>
+      outer === null ? text : replaceName(text, registry.names.repository(outer), outer),
     );
   };
 }
 
-/** Fetches for the cache; an error of the registry is thrown, described. */
+/** Fetches for the cache; an error of a route's registry is thrown, described. */
 export function routeFetch(
   fetch: AnswerCacheOptions['fetch'],
-  parts: RoutedParts,
+  parts: RoutedParts | null,
 ): AnswerCacheOptions['fetch'] {
+  if (parts === null) return fetch;
   const describe = describeRouteErrors(parts);
   return async (request, limits) => {
     const answer = await fetch(request, limits);
@@ -146,7 +142,10 @@ export function routeActivity(
 
 /** Opens blobs by the inner names of their repositories. */
 export function routeBlobs(blobs: BlobStorage, { names }: RoutedParts): BlobStorage {
-  return { open: (name) => blobs.open({ ...name, repository: names.repository(name.repository) }) };
+  return {
+    open: (name) => blobs.open({ ...name, repository: names.repository(name.repository) }),
+    findTag: (repository, tag) => blobs.findTag(names.repository(repository), tag),
+  };
 }
 
 /** Counts that there was no answer, and says which registry it was. */

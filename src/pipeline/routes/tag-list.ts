@@ -7,6 +7,7 @@ import type { Authentication } from '../authenticate/authenticate.ts';
 import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
 import type { UpstreamHeaders } from '../serve/request-for-upstream.ts';
+import type { MirrorSource } from './mirror-source.ts';
 import { noRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
 import type { Exchange } from '../exchange.ts';
@@ -19,6 +20,8 @@ export type TagListOptions = {
   readonly wholeAnswers: WholeAnswers;
   /** The largest list, in bytes. */
   readonly maxBytes: number;
+  /** Null: the registry is no mirror. */
+  readonly source: MirrorSource | null;
   /** Describes an error of the registry. */
   readonly describeError: (outerTarget: string, answer: UpstreamError) => OciError;
 };
@@ -36,18 +39,26 @@ const ofBody = /^(?:etag|content-md5|digest|content-digest|repr-digest)$/i;
 
 /** Creates the stage for a registry that knows its repositories by other names (distribution-spec, "Listing Tags"). */
 export function createTagListStage(options: TagListOptions): AnswerTagList {
-  const { requestUpstream, upstreamHeaders, editsFor, wholeAnswers, maxBytes, describeError } = options;
+  const { requestUpstream, upstreamHeaders, editsFor, wholeAnswers, maxBytes } = options;
+  const { source, describeError } = options;
   return async (exchange, request) => {
     const { operation, rawTarget } = request;
     if (operation.kind !== 'tag-list' || !operation.reads) return false;
     const fields = Object.entries(upstreamHeaders(exchange, request));
     const headers = Object.fromEntries(fields.filter(([name]) => !shaping.test(name)));
-    const answer = await whileClientStays(exchange, (signal) =>
-      requestUpstream(
-        { method: 'GET', rawTarget, headers: { ...headers, 'Accept-Encoding': 'identity' } },
-        { maxBytes, signal, room: wholeAnswers.room },
-      ),
-    );
+    const asked = {
+      method: 'GET',
+      rawTarget,
+      headers: { ...headers, 'Accept-Encoding': 'identity' },
+    } as const;
+    const answer = await whileClientStays(exchange, async (signal) => {
+      const limits = { maxBytes, signal, room: wholeAnswers.room };
+      if (source === null) return requestUpstream(asked, limits);
+      const found = await source.ask(asked, limits);
+      if (found === 'silent') throw source.silent();
+      if (found?.status === 404) await source.check(operation.repository, asked.headers, signal);
+      return found;
+    });
     if (exchange.res.destroyed) return true;
     if (answer === null)
       throw unreadable('it is longer than limits.tagListBytes allows, or there is no room');

@@ -72,6 +72,11 @@ export const limits = z.strictObject({
     '5s',
     'How long the registry of a route is not asked after limits.routeFailures. Its requests get 503 until then; afterwards one is tried.',
   ),
+  routeSourceTimeout: key(
+    duration('100ms', '1h'),
+    '10s',
+    'How long the mirror of a read-only route may take for a tag or a list of tags, about which it asks its source. After that a tag is served as the mirror last had it (this needs upstream.storage of the route), anything else gets 504.',
+  ),
   catalogPages: key(
     integer(1, 1000),
     10,

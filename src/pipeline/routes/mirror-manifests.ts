@@ -1,0 +1,112 @@
+import type { AnswerCacheOptions } from '../../cache/answer-cache.ts';
+import type { Answer } from '../../cache/entry.ts';
+import { hasItsDigests } from '../../cache/storable.ts';
+import { headerValues } from '../../http/raw-headers.ts';
+import { OciError } from '../../registry/error.ts';
+import { parseOperation, type Operation } from '../../registry/operation.ts';
+import { parseTarget } from '../../registry/target.ts';
+import type { BlobStorage } from '../../storage/blob-storage.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
+import { buildFetchHeaders } from '../../upstream/request.ts';
+import type { Authentication } from '../authenticate/authenticate.ts';
+import type { AuthorizedRequest } from '../authorize/authorize.ts';
+import { writeWholeHead } from '../serve/cache-response.ts';
+import type { Exchange } from '../exchange.ts';
+import type { EditsFor } from '../response-edits.ts';
+import { noRoom, type WholeAnswers } from '../whole-answers.ts';
+import { whileClientStays } from '../while-client-stays.ts';
+import type { MirrorSource } from './mirror-source.ts';
+
+type Fetch = AnswerCacheOptions['fetch'];
+
+export type MirrorFetchOptions = {
+  readonly requestUpstream: RequestUpstream;
+  readonly authorization: string | null;
+  readonly source: MirrorSource;
+  /** The mirror's files, which say what a tag last named; null: they cannot be read. */
+  readonly blobs: Pick<BlobStorage, 'findTag'> | null;
+  readonly room: WholeAnswers['room'];
+  /** What clients are told the mirror is, as the beginning of a sentence. */
+  readonly description: string;
+  /** Describes an error of the mirror. */
+  readonly describeError: (outerTarget: string, answer: Answer) => OciError;
+};
+
+const noOpenPaths: ReadonlySet<string> = new Set();
+
+/**
+ * Fetches manifests from a mirror. While its source is silent, what a tag last named is served by its digest, about
+ * which the mirror asks nobody. Bytes that do not have the digest that the answer names are refused.
+ */
+export function createMirrorFetch(options: MirrorFetchOptions): Fetch {
+  const { requestUpstream, authorization, source, blobs, room, description, describeError } = options;
+  return async (request, limits) => {
+    const { rawTarget } = request;
+    const operation = parseOperation('GET', parseTarget(rawTarget), noOpenPaths);
+    if (operation.kind !== 'manifest') throw new Error('a mirror is asked for manifests only');
+    const { repository, reference, tag } = operation;
+    const headers = buildFetchHeaders(request, authorization);
+    const within = { ...limits, room };
+    const send = (target: string) => requestUpstream({ method: 'GET', rawTarget: target, headers }, within);
+
+    let answer = await (tag === null
+      ? send(rawTarget)
+      : source.ask({ method: 'GET', rawTarget, headers }, within));
+    if (answer === 'silent') {
+      const digest = await blobs?.findTag(repository, reference);
+      if (digest === undefined || digest === null) throw source.silent();
+      answer = await send(`/v2/${repository}/manifests/${digest}`);
+    }
+    if (answer === null) return null;
+    if (answer.status === 404 && tag !== null) await source.check(repository, headers, limits.signal);
+    if (answer.status >= 400) throw describeError(rawTarget, answer);
+    if (answer.status === 200 && !isWhatItNames(operation, answer))
+      throw new OciError('BAD_GATEWAY', `${description} sent other bytes than those of the digest.`);
+    return answer;
+  };
+}
+
+/** Answers a manifest that the cache does not; false: it is another request. */
+export type AnswerMirrorManifest = (
+  exchange: Exchange,
+  request: Authentication & AuthorizedRequest & { readonly operation: Operation },
+) => Promise<boolean>;
+
+/** @param maxBytes the largest manifest, in bytes */
+export function createMirrorManifestStage({
+  fetch,
+  maxBytes,
+  editsFor,
+  wholeAnswers,
+  description,
+}: {
+  readonly fetch: Fetch;
+  readonly maxBytes: number;
+  readonly editsFor: EditsFor;
+  readonly wholeAnswers: WholeAnswers;
+  readonly description: string;
+}): AnswerMirrorManifest {
+  return async (exchange, { operation, rawTarget }) => {
+    if (operation.kind !== 'manifest' || !operation.reads) return false;
+    const { req, host, res } = exchange;
+    const accept = headerValues(req.rawHeaders, 'accept');
+    const answer = await whileClientStays(exchange, (signal) =>
+      fetch({ rawTarget, host, accept, isConditional: false, whenGone: () => {} }, { maxBytes, signal }),
+    );
+    if (res.destroyed) return true;
+    if (answer === null)
+      throw new OciError('BAD_GATEWAY', `${description} sent a manifest of more than ${maxBytes} bytes.`);
+    if (exchange.method !== 'HEAD' && !wholeAnswers.hold(res, answer.body)) throw noRoom();
+    wholeAnswers.send(exchange, writeWholeHead(exchange, answer, editsFor(exchange)));
+    return true;
+  };
+}
+
+function isWhatItNames(operation: Extract<Operation, { kind: 'manifest' }>, answer: Answer): boolean {
+  const { repository, reference, digest } = operation;
+  if (digest === null && headerValues(answer.rawHeaders, 'docker-content-digest').length === 0) return true;
+  return hasItsDigests(
+    { scope: repository, item: reference, kind: digest === null ? 'tag' : 'digest' },
+    answer,
+  );
+}
