@@ -11,6 +11,8 @@ import type { Preparation } from './preparation.ts';
 import { formatCredentials, formatReadyMessage } from './ready-message.ts';
 import { ensureServerCertificate } from './server-certificate.ts';
 import { openTerminal } from './terminal.ts';
+import { parseMirrorSource } from '../cli/mirror/mirror-source.ts';
+import { describeRoute, findMirrors, type StartedMirror } from './mirror/mirrors.ts';
 import { findUpstream } from './registry/upstream.ts';
 
 export type QuickstartOptions = {
@@ -20,6 +22,9 @@ export type QuickstartOptions = {
   readonly hosts: readonly string[];
   /** The requested port; null: 443 or the next choice. */
   readonly port: number | null;
+  /** Sources of mirrors, as parseMirrorSource takes them. */
+  readonly mirrors: readonly string[];
+  readonly mirrorCredentials: string | null;
   readonly preparation: Preparation;
 };
 
@@ -42,29 +47,39 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
     isRequired: true,
   });
   const names = await chooseHostNames(options.hosts);
+  const starter = { root, preparation, warn: (sentence: string) => logger.warn(sentence) };
+  const startMirrors = await findMirrors({
+    ...starter,
+    sources: options.mirrors.map(parseMirrorSource),
+    credentialsPath: options.mirrorCredentials,
+    routes: given.routes,
+  });
   const startUpstream = await findUpstream({
+    ...starter,
     configured: given.upstream,
     isUrlSet: settings.has('upstream.url'),
     confirm: openTerminal(),
-    varDir: join(root, 'var'),
-    preparation,
-    warn: (sentence) => logger.warn(sentence),
   });
 
   // Before Tidegate listens there is nothing to wait for; what was started ends with this process.
   let stop: (signal: NodeJS.Signals) => void = () => process.exit(130);
   onStopSignal((signal) => stop(signal));
   const upstream = await startUpstream();
+  const mirrors: StartedMirror[] = [];
+  const stopRegistries = () =>
+    Promise.all([upstream, ...mirrors.map(({ registry }) => registry)].map(({ stop }) => stop()));
   try {
+    await startMirrors((mirror) => mirrors.push(mirror));
     const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);
     const port = await choosePort(given.listen.host, askedPort);
     const warn = createPolicyWarner(logger);
     const loadServed = async () => {
-      const loaded = await load(root, [
+      const set = [
         `listen.port=${port}`,
         `upstream.url=${upstream.url}`,
         `upstream.storage=${upstream.storage ?? ''}`,
-      ]);
+      ];
+      const loaded = await load(root, [...set, ...(await setRoutes(root, mirrors))]);
       warn(await findPolicyWarnings(loaded));
       return { ...loaded, config: { ...loaded.config, log } };
     };
@@ -80,15 +95,15 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
       // Ctrl-C ends it at once for somebody at a terminal; a service manager's SIGTERM lets transfers finish.
       void server
         .close(signal === 'SIGINT' ? { graceMs: 0 } : {})
-        .then(() => upstream.stop())
+        .then(stopRegistries)
         .then(() => exit(0));
     };
     const htpasswdPath = config.auth.htpasswd;
     process.stdout.write(
-      formatReadyMessage({ host: names[0], port, upstream, configPath, htpasswdPath, caPath, user }),
+      formatReadyMessage({ host: names[0], port, upstream, mirrors, configPath, htpasswdPath, caPath, user }),
     );
   } catch (error) {
-    await upstream.stop();
+    await stopRegistries();
     throw error;
   }
 }
@@ -103,6 +118,14 @@ async function load(root: string, set: readonly string[]): Promise<LoadedConfig>
     env: process.env,
     cwd: root,
   });
+}
+
+/** Adds the started mirrors to the operator's own routes. */
+async function setRoutes(root: string, mirrors: readonly StartedMirror[]): Promise<string[]> {
+  if (mirrors.length === 0) return [];
+  const { settings } = await load(root, []);
+  const own = (settings.get('routes')?.value ?? []) as readonly unknown[];
+  return [`routes=${JSON.stringify([...own, ...mirrors.map(describeRoute)])}`]; // JSON is YAML
 }
 
 async function open(options: ServerOptions, user: FirstUser): Promise<Server> {

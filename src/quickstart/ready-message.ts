@@ -1,4 +1,5 @@
 import { formatDockerTrust, formatRegistry } from '../tls/trust.ts';
+import type { StartedMirror } from './mirror/mirrors.ts';
 import type { FirstUser } from './first-user.ts';
 
 export type ReadyMessage = {
@@ -6,6 +7,7 @@ export type ReadyMessage = {
   readonly host: string;
   readonly port: number;
   readonly upstream: { readonly url: string; readonly description: string };
+  readonly mirrors: readonly StartedMirror[];
   /** Null when only the defaults are in effect. */
   readonly configPath: string | null;
   readonly htpasswdPath: string;
@@ -16,7 +18,7 @@ export type ReadyMessage = {
 
 /** Tells a newcomer what to know once Tidegate listens; the last line is the `docker login` command. */
 export function formatReadyMessage(message: ReadyMessage): string {
-  const { host, port, upstream, configPath, htpasswdPath, caPath, user } = message;
+  const { host, port, upstream, mirrors, configPath, htpasswdPath, caPath, user } = message;
   const registry = formatRegistry(host, port);
   const users = 'node dist/main.js user add NAME';
   const account =
@@ -44,9 +46,20 @@ export function formatReadyMessage(message: ReadyMessage): string {
     '',
     `Tidegate is ready at https://${registry} and runs until Ctrl-C.`,
     `upstream  ${upstream.url}, ${upstream.description}`,
+    ...mirrors.map(({ source, registry: { url, description } }) => {
+      const { namespace, route } = source;
+      return `mirror    ${namespace} as ${registry}/${route}/…, ${url}, ${description}`;
+    }),
     `settings  ${configPath ?? 'the defaults; your own go into config/tidegate.yml, for the next start'}`,
     ...account,
     ...trust,
+    ...(mirrors.length === 0
+      ? []
+      : [
+          '',
+          "For clients to pull through the mirrors by the sources' own names:",
+          `  node dist/main.js mirror steps --mirror ${mirrors.map(({ source }) => source.namespace).join(',')} --host ${host} --port ${port}`,
+        ]),
     '',
     `docker login ${registry} -u ${user.name}`,
     '',

@@ -14,6 +14,10 @@ Installs what is missing, makes a certificate and a first user, finds or starts 
 
   --host NAME[,NAME…]  names or addresses under which clients reach this machine (its own name)
   --port N             port to listen on (443, or from 8443 when 443 is not available)
+  --mirror SOURCE[,SOURCE…]
+                       registries to mirror: docker.io is then HOST/hub/…; SOURCE=URL where one is reached elsewhere
+  --mirror-credentials FILE
+                       credentials for the sources, lines of SOURCE USER PASSWORD; only for you to read (chmod 600)
   --no-install         do not install Debian packages
   --help               show this text
 `;
@@ -36,6 +40,8 @@ try {
     root,
     hosts: options.hosts,
     port: options.port,
+    mirrors: options.mirrors,
+    mirrorCredentials: options.mirrorCredentials,
     preparation: {
       step,
       findProgram,
@@ -57,6 +63,8 @@ function parseOptions(args) {
       options: {
         host: { type: 'string', multiple: true },
         port: { type: 'string' },
+        mirror: { type: 'string', multiple: true },
+        'mirror-credentials': { type: 'string' },
         'no-install': { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -77,7 +85,16 @@ function parseOptions(args) {
   if (port !== null && !(/^\d{1,5}$/.test(values.port) && port >= 1 && port <= 65535)) {
     fail(`--port ${values.port} is not a port: give a number from 1 to 65535.`, 2);
   }
-  return { hosts, port, install: values['no-install'] !== true };
+  const mirrors = (values.mirror ?? []).flatMap((list) => list.split(',')).map((name) => name.trim());
+  const mirrorCredentials = values['mirror-credentials'] ?? null;
+  const noSource = mirrors.find((source) => !/^[a-z0-9][a-z0-9.:-]*(=https?:\/\/[^/\s]+)?$/.test(source));
+  if (noSource !== undefined) {
+    fail(`--mirror "${noSource}" is no registry: write its name, such as docker.io or quay.io.`, 2);
+  }
+  if (mirrorCredentials !== null && mirrors.length === 0) {
+    fail('--mirror-credentials goes with --mirror.', 2);
+  }
+  return { hosts, port, mirrors, mirrorCredentials, install: values['no-install'] !== true };
 }
 
 function fail(message, status) {

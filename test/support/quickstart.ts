@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdtemp, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -94,4 +94,44 @@ export async function copyCheckout(): Promise<string> {
     assert.equal((await run('git', args, { cwd: copy })).code, 0);
   }
   return copy;
+}
+
+/** All processes that work in a checkout or are named after one of its files. */
+export function processesOf(checkout: string): { pid: number; command: string }[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        const isOurs = command.includes(checkout) || readlinkSync(`/proc/${name}/cwd`) === checkout;
+        return isOurs && command !== '' ? [{ pid: Number(name), command }] : [];
+      } catch {
+        return []; // it has ended, or is another user's
+      }
+    });
+}
+
+/** Asks as `host`, wherever that name leads, and verifies the certificate against the CA that was made. */
+export async function curl(
+  checkout: string,
+  port: number,
+  url: string,
+  args: readonly string[],
+): Promise<string> {
+  const connect = ['--connect-to', `::127.0.0.1:${port}`, '--cacert', path.join(checkout, 'certs/ca.crt')];
+  const { code, stdout, stderr } = await run('curl', ['-sS', '--max-time', '20', ...connect, ...args, url]);
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+export async function statusOf(
+  checkout: string,
+  port: number,
+  host: string,
+  target: string,
+  credentials?: string,
+): Promise<number> {
+  const user = credentials === undefined ? [] : ['-u', credentials];
+  const args = ['-o', '/dev/null', '-w', '%{http_code}', ...user];
+  return Number(await curl(checkout, port, `https://${host}:${port}${target}`, args));
 }

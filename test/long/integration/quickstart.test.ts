@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { run } from '../../support/processes.ts';
-import { copyCheckout, launch, skip, start } from '../../support/quickstart.ts';
+import { copyCheckout, curl, launch, processesOf, skip, start, statusOf } from '../../support/quickstart.ts';
 
 describe('npm start', { skip }, () => {
   let checkout = '';
@@ -158,6 +158,8 @@ describe('npm start', { skip }, () => {
     ['--port', '65536'],
     ['--host', 'https://a.example'],
     ['--host', ''],
+    ['--mirror', 'https://docker.io'],
+    ['--mirror-credentials', 'file'],
   ];
   for (const args of wrong) {
     it(`exits with 2 on ${args.join(' ')}`, async () => {
@@ -170,41 +172,6 @@ describe('npm start', { skip }, () => {
 const blob = 'what a layer holds';
 const blobDigest = `sha256:${createHash('sha256').update(blob).digest('hex')}`;
 const blobPath = `/v2/library/test/blobs/${blobDigest}`;
-
-/** All processes that work in a checkout or are named after one of its files. */
-function processesOf(checkout: string): { pid: number; command: string }[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
-        const isOurs = command.includes(checkout) || readlinkSync(`/proc/${name}/cwd`) === checkout;
-        return isOurs && command !== '' ? [{ pid: Number(name), command }] : [];
-      } catch {
-        return []; // it has ended, or is another user's
-      }
-    });
-}
-
-/** Asks as `host`, wherever that name leads, and verifies the certificate against the CA that was made. */
-async function curl(checkout: string, port: number, url: string, args: readonly string[]): Promise<string> {
-  const connect = ['--connect-to', `::127.0.0.1:${port}`, '--cacert', path.join(checkout, 'certs/ca.crt')];
-  const { code, stdout, stderr } = await run('curl', ['-sS', '--max-time', '20', ...connect, ...args, url]);
-  assert.equal(code, 0, stderr);
-  return stdout;
-}
-
-async function statusOf(
-  checkout: string,
-  port: number,
-  host: string,
-  target: string,
-  credentials?: string,
-): Promise<number> {
-  const user = credentials === undefined ? [] : ['-u', credentials];
-  const args = ['-o', '/dev/null', '-w', '%{http_code}', ...user];
-  return Number(await curl(checkout, port, `https://${host}:${port}${target}`, args));
-}
 
 async function upload(checkout: string, port: number, credentials: string): Promise<number> {
   const origin = `https://localhost:${port}`;
