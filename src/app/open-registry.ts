@@ -111,11 +111,17 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       upstreamUrl: upstream.url,
     }),
     ownsCors: config.cors.origins.length > 0,
-    ...(routed ? { outerPath: (path) => routed.names.outerPath(path), hidesBlobTypes: routed.isMirror } : {}),
+    ...(routed
+      ? {
+          outerPath: (path) => routed.names.outerPath(path),
+          isOfRoute: true,
+          hidesBlobTypes: routed.isMirror,
+        }
+      : {}),
   });
   const asking = { requestUpstream, upstreamAuthorization: authorization };
   const locks = routed ? routeLocks(shared.locks, routed) : shared.locks;
-  const upstreamHeaders = createUpstreamHeaders(authorization);
+  const upstreamHeaders = createUpstreamHeaders(authorization, routed === null);
   const serve = createServe({
     guardTags: openImmutableTags(config, { ...asking, policy, locks }),
     gate,
@@ -125,7 +131,9 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
     audit: config.log.audit
       ? createAudit({ ...asking, logger, now, maxKeptBytes: limits.auditedBytes })
       : null,
-    authenticator: options.authenticator,
+    rememberToken: routed
+      ? null
+      : (token, principal) => options.authenticator.rememberToken(token, principal),
     editsFor,
     upstreamHeaders,
     answerTagList: routed

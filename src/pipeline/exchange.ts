@@ -57,8 +57,8 @@ export type Exchange = {
   routeKind: string | null;
   /** The name of the route whose repository it is; null: that of `upstream`, or not known yet. */
   upstream: string | null;
-  /** Whether the client knows the repository by its inner name only, since it asked for a route by its host. */
-  isByHost: boolean;
+  /** The outer name of a repository for a client that asks for a route by its host and knows inner names only; else null. */
+  outerName: ((repository: string) => string) | null;
   /** Anonymous until another one is proven. */
   principal: Principal;
   errorCode: OciErrorCode | null;
@@ -116,7 +116,7 @@ export function openExchange(
     operation: null,
     routeKind: null,
     upstream: null,
-    isByHost: false,
+    outerName: null,
     principal: anonymous,
     errorCode: null,
     reason: null,

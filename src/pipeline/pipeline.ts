@@ -79,7 +79,7 @@ export type Pipeline = {
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticate, authorize, challenge, serve, routes, addresses, logger, metrics, now } = options;
   const warnings = createUpstreamWarnings(logger, options.upstreamAuthorization !== null);
-  const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization);
+  const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization, true);
   const refuse = createErrorBoundary(options);
 
   const handle: Pipeline['handle'] = (req, res, { ready, isDraining, ...received }) => {

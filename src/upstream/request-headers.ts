@@ -23,6 +23,8 @@ export type ForwardedRequest = {
   readonly tracestate: string | null;
   /** Whether the client's Authorization is forwarded (a v1 token is, Basic never). */
   readonly keepAuthorization: boolean;
+  /** Whether the client's cookies are forwarded. */
+  readonly keepsCookies: boolean;
   /** Whether to hide that the body is a form. */
   readonly hidesForm: boolean;
   /** Upstream's own credentials, as an Authorization value. */
@@ -63,6 +65,7 @@ export function buildUpstreamHeaders(
     if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
       continue;
     if (key === 'authorization' && !request.keepAuthorization) continue;
+    if (key === 'cookie' && !request.keepsCookies) continue;
     if (key === 'content-type' && request.hidesForm && formType.test(value)) continue;
     if (alwaysSetAnew.has(key)) continue;
     if (key.startsWith('x-forwarded-') && !request.peerIsTrusted) continue;

@@ -14,6 +14,8 @@ export type ResponseEdits = {
   readonly ownsCors: boolean;
   /** Whether tokens of the first protocol are passed on: X-Docker-Token, and WWW-Authenticate with one. */
   readonly passesV1Tokens: boolean;
+  /** Whether a field of upstream is passed on, by its name in lower case; left out: every one. */
+  readonly passes?: ((name: string) => boolean) | undefined;
   /** Gives the name here of a path at upstream, in Location and Link; left out: it is the same. */
   readonly outerPath?: ((path: string) => string) | undefined;
   /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
@@ -37,6 +39,7 @@ export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits)
     const key = name.toLowerCase();
     if (hopByHop.has(key) || dropped.has(key)) continue;
     if (!edits.passesV1Tokens && isV1Token(key, value)) continue;
+    if (edits.passes?.(key) === false) continue;
     if (edits.ownsCors && key.startsWith('access-control-')) continue;
     if (key === 'location') headers.push(name, rewriteLocation(value, names, editHere));
     else headers.push(name, key === 'link' && outerPath ? rewriteLinks(value, outerPath) : value);

@@ -64,6 +64,17 @@ const hubAnswers: Answers = {
     status: 401,
     headers: ['WWW-Authenticate: Bearer realm="https://auth.docker.io/token"'],
   },
+  [`GET /v2/library/site/blobs/${digest}`]: {
+    status: 200,
+    headers: [
+      'Set-Cookie: __Host-tidegate=theirs; Secure; Path=/',
+      'X-Docker-Token: signature=theirs',
+      'Strict-Transport-Security: max-age=0',
+      'Clear-Site-Data: "*"',
+      'Content-Security-Policy: default-src *',
+      `Docker-Content-Digest: ${digest}`,
+    ],
+  },
   'GET /v2/library/busy/manifests/latest': { status: 429, headers: ['Retry-After: 17'] },
   'GET /v2/library/broken/manifests/latest': {
     status: 500,
@@ -98,6 +109,7 @@ describe('several registries under one name', { timeout: 60_000 }, () => {
     frontDoor = await startFrontDoor({
       upstreamUrl: own.url,
       config: `
+auth: { tokens: "on" }
 routes:
   - name: hub
     repositories: ["hub/**"]
@@ -230,9 +242,45 @@ routes:
       }
     });
 
+  test('a registry behind a route learns no secret, and says nothing about the site', async () => {
+    const response = await ask(
+      `GET /v2/hub/library/site/blobs/${digest}`,
+      'Cookie: __Host-tidegate=mine',
+      'X-Registry-Auth: kept',
+    );
+    assert.equal(response.status, 200);
+    const names = response.headers.map(([name]) => name.toLowerCase());
+    assert.deepEqual(names.sort(), [
+      ...['connection', 'content-length', 'content-type', 'date', 'docker-content-digest'],
+      ...['keep-alive', 'x-content-type-options'],
+    ]);
+    const [asked] = hub.requests.slice(seen.hub);
+    assert.ok(asked);
+    assert.deepEqual(values(asked, 'cookie'), []);
+    assert.deepEqual(values(asked, 'authorization'), []);
+    const reused = await exchange(
+      frontDoor,
+      head('GET /v2/app/manifests/latest HTTP/1.1', 'Host: x', 'Authorization: Token signature=theirs'),
+    );
+    assert.equal(reused.status, 401);
+  });
+
   test('a prefix in another spelling is refused', async () => {
     assert.equal((await ask('GET /v2/h%75b/library/nginx/manifests/latest')).status, 400);
     assert.deepEqual([lines('own'), lines('hub')], [[], []]);
+  });
+
+  test('a client that asks by host gets a token for the name that it knows', async () => {
+    const scope = 'scope=repository:library/nginx:pull';
+    const given = await askHost('hub.example', `GET /token?service=Registry&${scope}`);
+    const { token, scope: scopes } = JSON.parse(given.body.toString()) as { token: string; scope: string };
+    assert.equal(scopes, 'repository:library/nginx:pull repository:hub/library/nginx:pull');
+    const request = 'GET /v2/library/nginx/manifests/latest HTTP/1.1';
+    const pulled = await exchange(
+      frontDoor,
+      head(request, 'Host: hub.example', `Authorization: Bearer ${token}`),
+    );
+    assert.equal(pulled.body.toString(), '{"says":"hub"}');
   });
 
   test('a registry that is away is left alone for a while, and harms no other', async () => {

@@ -323,7 +323,7 @@ const fields: FuzzTarget = {
         peerIsTrusted: false,
       },
       ...{ requestId: 'id', traceparent: 'parent', tracestate: null },
-      ...{ keepAuthorization: false, hidesForm: true, upstreamAuthorization: null },
+      ...{ keepAuthorization: false, hidesForm: true, keepsCookies: true, upstreamAuthorization: null },
     });
     const own = new Map(Object.entries(sent).map(([name, value]) => [name.toLowerCase(), value]));
     assert.equal(own.size, Object.keys(sent).length, 'one field under two names');

@@ -31,7 +31,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     const { subject, scopes, wantsRefreshToken } = await readOrder(exchange, target);
     if (subject !== null) recordPrincipal(exchange, subject.principal);
     const principal = subject?.principal ?? policy.anonymousAt(exchange.clientAddress);
-    const granted = cutToPolicy(scopes, policy, principal);
+    const granted = cutToPolicy(nameOuter(scopes, exchange), policy, principal);
     const { token, lifetimeSeconds, issuedAt } = await tokens.issue(subject, granted);
     const refreshToken =
       subject?.principal.kind === 'user' && options.givesRefreshTokens && wantsRefreshToken
@@ -45,6 +45,17 @@ export function createTokenEndpoint(options: TokenEndpointOptions): AnswerToken 
     });
     return true;
   };
+}
+
+/**
+ * dockerd asks a mirror for the scope of the name that it knows, whatever the challenge says; other clients for that of
+ * the challenge.
+ */
+function nameOuter(scopes: readonly Scope[], { outerName }: Exchange): readonly Scope[] {
+  if (outerName === null) return scopes;
+  return scopes.flatMap((scope) =>
+    scope.type === 'repository' ? [scope, { ...scope, name: outerName(scope.name) }] : [scope],
+  );
 }
 
 /** The scopes that the policy allows now; it is checked again at each use. */

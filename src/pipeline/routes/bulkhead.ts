@@ -58,11 +58,17 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
       if (failures >= maxFailures) closedUntilMs = nowMs + pauseMs;
       active += 1;
       let isIn = true;
+      const leave = () => {
+        if (isIn) active -= 1;
+        isIn = false;
+      };
       return {
+        leave,
         answered: () => {
           if (failures >= maxFailures) logger.info({ upstream }, 'the registry of a route answers again');
           failures = 0;
           closedUntilMs = -Infinity;
+          leave();
         },
         failed: () => {
           failures += 1;
@@ -72,10 +78,6 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
               'the registry of a route did not answer several times in a row: it is not asked now, then tried again',
             );
           if (failures >= maxFailures) closedUntilMs = now() + pauseMs;
-        },
-        leave: () => {
-          if (isIn) active -= 1;
-          isIn = false;
         },
       };
     },

@@ -35,8 +35,8 @@ export type NamedTarget = {
   readonly target: CanonicalTarget;
   /** The route that `ns` or the host names; null: the repository's name decides. */
   readonly route: Route | null;
-  /** Whether the client knows the repository only by its inner name: by the host. */
-  readonly isByHost: boolean;
+  /** See Exchange. */
+  readonly outerName: ((repository: string) => string) | null;
 };
 
 /** @param ownNames the host names in the server's certificate, in lower case */
@@ -58,8 +58,12 @@ export function createRouteTable(routes: readonly Route[], ownNames: ReadonlySet
       if (named === undefined && !isOwn)
         throw new OciError('NAME_UNKNOWN', `There is no mirror of ${namespace.slice(0, 255)} here.`);
       return named === undefined
-        ? { target, route: null, isByHost: false }
-        : { target: addPrefix(target, named.stripPrefix), route: named, isByHost: isOwn };
+        ? { target, route: null, outerName: null }
+        : {
+            target: addPrefix(target, named.stripPrefix),
+            route: named,
+            outerName: isOwn ? (inner) => joinPrefix(named.stripPrefix, inner) : null,
+          };
     },
   };
 }
@@ -96,6 +100,10 @@ function takeNamespace(target: CanonicalTarget): { target: CanonicalTarget; name
 function addPrefix(target: CanonicalTarget, prefix: string | null): CanonicalTarget {
   if (prefix === null || !namesRepository(target.raw)) return target;
   return parseTarget(`/v2/${prefix}/${target.raw.slice('/v2/'.length)}`);
+}
+
+function joinPrefix(prefix: string | null, repository: string): string {
+  return prefix === null ? repository : `${prefix}/${repository}`;
 }
 
 function withoutPort(authority: string): string {

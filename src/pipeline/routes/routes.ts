@@ -17,7 +17,7 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
   return {
     name: (exchange, target) => {
       const named = table.nameOuter(exchange, target);
-      exchange.isByHost = named.isByHost;
+      exchange.outerName = named.outerName;
       return named;
     },
     serve: (exchange, request, named) => {
@@ -26,7 +26,9 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
       exchange.upstream = route?.name ?? null;
       checkRoute(route, operation, named?.route ?? null);
       const rawTarget = withinRoute(table, route, operation, request.rawTarget);
-      return serveOf(route)(exchange, { ...request, rawTarget });
+      // A registry behind a route gives no credentials, and gets none.
+      const keepAuthorization = request.keepAuthorization && route === null;
+      return serveOf(route)(exchange, { ...request, rawTarget, keepAuthorization });
     },
   };
 }

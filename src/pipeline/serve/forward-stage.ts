@@ -1,7 +1,7 @@
-import type { Authenticator } from '../../auth/authenticator.ts';
 import type { AnnouncedWrite, AnswerCache } from '../../cache/answer-cache.ts';
 import type { Written } from '../../cache/cacheable.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import type { User } from '../../registry/principal.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { Forwarder, ForwardRequest } from '../../upstream/forward.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
@@ -16,7 +16,8 @@ import type { AuditedRequest } from './audit.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 
 export type ForwardStageOptions = {
-  readonly authenticator: Authenticator;
+  /** Remembers a token of the first protocol that upstream gave to a user; null: its tokens prove nothing here. */
+  readonly rememberToken: ((token: string, user: User) => Promise<void>) | null;
   readonly forwarder: Forwarder;
   readonly cache: AnswerCache | null;
   readonly gate: DeleteGate;
@@ -54,7 +55,7 @@ type OpenWay = Way & {
 };
 
 export function createForwardStage(options: ForwardStageOptions): ForwardStage {
-  const { authenticator, forwarder, cache, gate, editsFor, refusedBodies } = options;
+  const { rememberToken, forwarder, cache, gate, editsFor, refusedBodies } = options;
   const { warnings, upstreamHeaders, maxBodyBytes } = options;
 
   const forward = async (
@@ -123,10 +124,8 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
   };
 
   const rememberTokens = (rawHeaders: RawHeaders, { principal }: Authentication): Promise<void>[] =>
-    principal.kind === 'user'
-      ? headerValues(rawHeaders, 'x-docker-token').map((token) =>
-          authenticator.rememberToken(token, principal),
-        )
+    principal.kind === 'user' && rememberToken !== null
+      ? headerValues(rawHeaders, 'x-docker-token').map((token) => rememberToken(token, principal))
       : [];
 
   return (exchange, written, way, audited) =>

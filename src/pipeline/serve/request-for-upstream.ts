@@ -11,8 +11,14 @@ export type UpstreamHeaders = (
   request: Pick<Authentication & AuthorizedRequest, 'keepAuthorization' | 'hidesForm'>,
 ) => ReturnType<typeof buildUpstreamHeaders>;
 
-/** @param upstreamAuthorization a whole Authorization value for upstream; null for none */
-export function createUpstreamHeaders(upstreamAuthorization: string | null): UpstreamHeaders {
+/**
+ * @param upstreamAuthorization a whole Authorization value for upstream; null for none
+ * @param keepsCookies whether the client's cookies are for it
+ */
+export function createUpstreamHeaders(
+  upstreamAuthorization: string | null,
+  keepsCookies: boolean,
+): UpstreamHeaders {
   return (exchange, { keepAuthorization, hidesForm }) =>
     buildUpstreamHeaders(exchange.req.rawHeaders, {
       publicScheme: exchange.publicName.scheme,
@@ -23,6 +29,7 @@ export function createUpstreamHeaders(upstreamAuthorization: string | null): Ups
       keepsForwarded: exchange.peerIsTrusted && hasReadableForwarded(exchange.req.rawHeaders),
       ...continueTrace(exchange.id, exchange.trace),
       keepAuthorization,
+      keepsCookies,
       hidesForm,
       upstreamAuthorization,
     });

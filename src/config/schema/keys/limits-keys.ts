@@ -60,7 +60,7 @@ export const limits = z.strictObject({
   routeRequests: key(
     integer(1, 1_000_000),
     512,
-    'Most requests in progress at the registry of one route, per worker. Further ones get 503, so that a slow mirror cannot take up what others need.',
+    'Most requests that wait for an answer of the registry of one route, per worker. Further ones get 503, so that a slow mirror cannot take up what others need.',
   ),
   routeFailures: key(
     integer(1, 1000),
