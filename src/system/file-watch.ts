@@ -1,6 +1,10 @@
 import { readStatuses } from './file-status.ts';
 
-export type FileWatch = { close(): void };
+export type FileWatch = {
+  /** Acts at the next poll, changed or not. */
+  lookAgain(): void;
+  close(): void;
+};
 
 export type FileWatchOptions = {
   /** The files to follow, listed at each poll. */
@@ -49,6 +53,9 @@ export function watchFiles({ paths, actedOn, act }: FileWatchOptions): FileWatch
   let timer = schedule();
 
   return {
+    lookAgain: () => {
+      settled = undefined;
+    },
     close: () => {
       closed = true;
       clearTimeout(timer);

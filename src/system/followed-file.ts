@@ -82,9 +82,10 @@ export async function followFile<T>(options: FollowOptions<T>): Promise<Followed
   }
 
   function accept(next: FileContent): void {
-    if (next.digest === content.digest) return;
-    value = parse(next);
+    const isSame = next.digest === content.digest;
+    if (!isSame) value = parse(next);
     content = next;
+    if (isSame) return;
     generation += 1;
     logger.info({ path, ...options.describe(value) }, `The ${name} ${path} has changed: it is in effect.`);
     options.warn(value);
@@ -102,7 +103,10 @@ export async function followFile<T>(options: FollowOptions<T>): Promise<Followed
         return {
           isNew: next.digest !== before.digest,
           use: () => {
-            if (content === before) accept(next); // else something newer has come into effect meanwhile
+            // Else it was read again meanwhile, if only to find it as before.
+            if (content === before) accept(next);
+            // What was read may be older than what the watch has seen last.
+            watch.lookAgain();
           },
         };
       } catch (error) {

@@ -30,5 +30,5 @@ export function nameJob(claims: Claims): string {
   const source = repository ?? project;
   const name = source !== undefined && ref !== undefined ? `${source}@${ref}` : sub;
   const shown = Array.from(name.replace(unprintable, '?')).slice(0, maxNameLength).join('');
-  return shown === name ? name : `${shown}…${hash('sha256', name, 'hex').slice(0, 16)}`;
+  return shown === name ? name : `${shown}…${hash('sha256', JSON.stringify(name), 'hex').slice(0, 16)}`;
 }

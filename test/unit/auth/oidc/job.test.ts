@@ -25,6 +25,7 @@ describe('the name of a job', () => {
       'x'.repeat(4001),
       '😀'.repeat(300),
       '\ud800',
+      '\ud801',
     ];
     const names = hostile.map((sub) => nameJob({ sub }));
     for (const name of names) {
