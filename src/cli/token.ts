@@ -36,7 +36,7 @@ const limits = { maxBcryptCost: 14, maxShaCryptRounds: 500_000 };
 export function addTokenCommand(program: Command): void {
   const token = program
     .command('token')
-    .description('make, list and revoke machine tokens: logins for pipelines, with scopes and an end');
+    .description('make, list and revoke machine tokens: logins for pipelines, with scopes and an expiry');
 
   withHtpasswd(withFile(token.command('create').argument('<name>', 'what `docker login -u` is given')))
     .description('make a machine token and print it, once')
@@ -52,7 +52,7 @@ export function addTokenCommand(program: Command): void {
     .action(create);
 
   withFile(token.command('list'))
-    .description('list the machine tokens: owner, scopes, end, day and address of the last use')
+    .description('list the machine tokens: owner, scopes, expiry, day and address of the last use')
     .action(list);
 
   withFile(token.command('revoke').argument('<name>', 'name of the token'))
@@ -87,9 +87,9 @@ async function create(name: string, options: CreateOptions): Promise<void> {
     expiresMs: expires === undefined ? null : createdMs + expires,
   };
   await addToken(editing(file, options), entry);
-  note(`Made the machine token ${name} in ${file}: ${describeScopes(entry)}, ${describeEnd(entry)}.`);
+  note(`Made the machine token ${name} in ${file}: ${describeScopes(entry)}, ${describeExpiry(entry)}.`);
   if (expires === undefined)
-    note('A token without an end is good until it is revoked: --expires 90d gives it one.');
+    note('A token without an expiry is good until it is revoked: --expires 90d sets one.');
   announce(name, token);
 }
 
@@ -108,11 +108,11 @@ async function rotate(name: string, { file, expires }: FileOptions & { expires?:
     return renewed;
   });
   if (renewed)
-    note(`Rotated ${name} in ${file}: the token before it has ended; this one ${describeEnd(renewed)}.`);
+    note(`Rotated ${name} in ${file}: the token before it has ended; this one ${describeExpiry(renewed)}.`);
   announce(name, token);
 }
 
-/** Null: it has no end. */
+/** Null: it never expires. */
 function lifetimeOf(file: string, { principal, createdMs, expiresMs }: TokenEntry): number | null {
   if (expiresMs === null) return null;
   if (createdMs !== null && expiresMs > createdMs) return expiresMs - createdMs;
@@ -131,11 +131,11 @@ async function list({ file }: FileOptions): Promise<void> {
       name,
       grant.owner ?? '-',
       describeScopes(entry),
-      describeEnd(entry),
+      describeExpiry(entry),
       describeUse(uses.used.get(name)),
     ];
   });
-  if (rows.length > 0) printTable([['name', 'owner', 'scopes', 'end', 'last use'], ...rows]);
+  if (rows.length > 0) printTable([['name', 'owner', 'scopes', 'expiry', 'last use'], ...rows]);
   for (const { line, reason } of tokens.problems) say(`(line ${line} is not used: ${reason})`);
 }
 
@@ -216,7 +216,7 @@ function describeScopes({ principal: { grant } }: TokenEntry): string {
   return `${actions.join(',')} in ${repositories.includes('**') ? 'all repositories' : repositories.join(',')}`;
 }
 
-function describeEnd({ expiresMs }: TokenEntry): string {
+function describeExpiry({ expiresMs }: TokenEntry): string {
   if (expiresMs === null) return 'never expires';
   const time = `${new Date(expiresMs).toISOString().slice(0, 16)}Z`;
   return `${expiresMs <= Date.now() ? 'expired' : 'expires'} ${time}`;

@@ -52,7 +52,7 @@ describe('the command token', () => {
     await made('create', 'owned', '--user', 'alice');
   });
 
-  test('list shows owner, scopes, end and last use, and no hash', async () => {
+  test('list shows owner, scopes, expiry and last use, and no hash', async () => {
     const used = { ci: { day: '2026-11-29', address: '192.0.2.7' } };
     writeFileSync(path.join(dir, 'tokens.used.json'), JSON.stringify({ since: '2026-11-29', used }));
     const { code, stdout } = await token('list');
@@ -74,7 +74,7 @@ describe('the command token', () => {
     ['an action that there is not', ['create', 'x', '--actions', 'pull,overwrite'], 2, /pull,push,delete/],
     ['a pattern that is none', ['create', 'x', '--repositories', 'Team/**'], 2, /in lower case/],
     ['${user}', ['create', 'x', '--repositories', 'home/${user}/**'], 2, /a machine token is no user/],
-    ['an end without a unit', ['create', 'x', '--expires', '90'], 2, /90d/],
+    ['an expiry without a unit', ['create', 'x', '--expires', '90'], 2, /90d/],
     ['an end that is now', ['create', 'x', '--expires', '0'], 2, /90d/],
     ['no name', ['create'], 2, /name/],
     ['another name to revoke', ['revoke', 'x'], 1, /no machine token x/],

@@ -26,7 +26,7 @@ export function findStaleTokens({ entries }: TokenList, uses: TokenUses | null, 
       good.filter(({ expiresMs }) => expiresMs === null),
       'never expires',
       'never expire',
-      '`tidegate token rotate NAME --expires 90d` gives one an end',
+      '`tidegate token rotate NAME --expires 90d` sets an expiry',
     ),
     ...describe(
       good.filter(isUnused),
