@@ -75,7 +75,11 @@ export function createTokenUseRecorder(options: {
       failing = false;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (!failing) logger.warn({ path }, `When machine tokens were used last cannot be kept: ${reason}`);
+      if (!failing)
+        logger.warn(
+          { path },
+          `When machine tokens were used last cannot be kept, so nothing warns of unused ones: ${reason}`,
+        );
       failing = true;
     }
   };
