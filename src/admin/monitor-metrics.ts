@@ -1,6 +1,7 @@
 import type { DeliveryOptions } from '../alerts/delivery.ts';
-import { counter, gauge, type MetricFamily } from '../telemetry/metrics/metric-family.ts';
+import { counter, gauge, type MetricFamily, type MetricValue } from '../telemetry/metrics/metric-family.ts';
 import { createTally } from '../telemetry/metrics/tally.ts';
+import type { RouteState } from './route-probes.ts';
 import type { UpstreamState } from './upstream-probe.ts';
 import { version } from '../config/version.ts';
 import type { ServerStatus } from './server-status.ts';
@@ -13,6 +14,7 @@ export type MonitorMetrics = {
   families(
     status: Pick<ServerStatus, 'draining' | 'workers'>,
     upstream: UpstreamState | null,
+    routes: readonly RouteState[],
   ): MetricFamily[];
 };
 
@@ -22,7 +24,7 @@ export function createMonitorMetrics(): MonitorMetrics {
   return {
     reloaded: (result) => reloads.count(result),
     alerted: (channel, result) => alerts[channel].count(result),
-    families: ({ draining, workers }, upstream) => [
+    families: ({ draining, workers }, upstream, routes) => [
       gauge('tidegate_build_info', 'Which version runs, on which Node; always 1.', 'max', [
         { labels: { version, node: process.versions.node }, value: 1 },
       ]),
@@ -30,8 +32,19 @@ export function createMonitorMetrics(): MonitorMetrics {
         'tidegate_upstream_up',
         'Whether the registry answers: 1 or 0.',
         'min',
-        upstream === null ? null : Number(upstream.kind === 'up'),
+        registryValues(upstream, routes, ({ kind }) => Number(kind === 'up')),
       ),
+      // Without routes there is none: what scrapes Tidegate sees what it saw.
+      ...(routes.length === 0
+        ? []
+        : [
+            gauge(
+              'tidegate_upstream_probe_seconds',
+              'How long the registry took to answer the last probe.',
+              'max',
+              registryValues(upstream, routes, (state) => (state.kind === 'up' ? state.ms / 1000 : null)),
+            ),
+          ]),
       gauge(
         'tidegate_draining',
         'Whether it drains and accepts nothing new: 1 or 0.',
@@ -67,6 +80,22 @@ export function createMonitorMetrics(): MonitorMetrics {
       ),
     ],
   };
+}
+
+/** A value for each probed registry; only that of a route has a label. */
+function registryValues(
+  upstream: UpstreamState | null,
+  routes: readonly RouteState[],
+  read: (state: UpstreamState) => number | null,
+): MetricValue[] {
+  const all = [
+    { labels: {}, state: upstream },
+    ...routes.map(({ name, state }) => ({ labels: { upstream: name }, state })),
+  ];
+  return all.flatMap(({ labels, state }) => {
+    const value = state === null ? null : read(state);
+    return value === null ? [] : [{ labels, value }];
+  });
 }
 
 const alertResults = ['sent', 'failed', 'dropped'];

@@ -8,15 +8,15 @@ import type { ServedState } from '../app/served-state.ts';
 import { formatExposition, type Exposition } from '../telemetry/metrics/exposition.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { openProcessMetrics } from '../telemetry/metrics/process-metrics.ts';
-import { createRequestUpstream } from '../upstream/request.ts';
-import { createUpstream } from '../upstream/connections.ts';
 import { openAdminListener, type ReloadOutcome } from './admin.ts';
 import { judgeReadiness } from './readiness.ts';
-import { createUpstreamProbe, type UpstreamProbe, type UpstreamState } from './upstream-probe.ts';
+import { repeat } from './repeat.ts';
+import { openProbe, openRouteProbes, type RouteProbes, type RouteState } from './route-probes.ts';
+import type { UpstreamProbe, UpstreamState } from './upstream-probe.ts';
 import type { ServerStatus } from './server-status.ts';
 import { createMonitorMetrics } from './monitor-metrics.ts';
 
-/** Monitors a running Tidegate, once for all its processes: the admin listener, the registry's health, and alerts. */
+/** Monitors a running Tidegate, once for all its processes: the admin listener, the health of the registries, and alerts. */
 export type Monitor = {
   /**
    * Call it after each reload with the configuration in effect: counts the reload, and applies it. Never rejects: if
@@ -29,7 +29,7 @@ export type Monitor = {
 /** The part of the status that the monitor uses. */
 type MonitoredState = {
   readonly config: ServedState['config'];
-  readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'alertsCa'>;
+  readonly pem: Pick<ServedState['pem'], 'upstreamCa' | 'routeCas' | 'alertsCa'>;
 };
 
 export type MonitorOptions = MonitoredState & {
@@ -45,6 +45,7 @@ export type MonitorOptions = MonitoredState & {
 /** What depends on the configuration. */
 type Parts = {
   readonly probe: UpstreamProbe;
+  readonly routes: RouteProbes;
   readonly channels: ChannelSettings;
   readonly deliveries: readonly Delivery[];
   readonly rules: { readonly upstreamDownForMs: number; readonly certificateDays: number };
@@ -56,14 +57,14 @@ type Parts = {
 /** @throws OperatorError when the admin listener can't be opened. */
 export async function openMonitor({ config, pem, logger, door, reload }: MonitorOptions): Promise<Monitor> {
   const counts = createMonitorMetrics();
-  let parts = await openParts({ config, pem }, logger, counts.alerted);
   // With one worker this process is the worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
   const incidents = createIncidents({
     host: hostname(),
     now: () => Date.now(),
     raise: (alert) => {
-      const fields = { alert: alert.kind, state: alert.state, incident: alert.incident };
+      const { kind, state, incident, upstream: route } = alert;
+      const fields = { alert: kind, state, incident, ...(route === null ? {} : { upstream: route }) };
       if (alert.state === 'resolved') logger.info(fields, alert.text);
       else logger.warn(fields, alert.text);
       for (const delivery of parts.deliveries) delivery.add(alert);
@@ -72,18 +73,22 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
   let upstream: UpstreamState | null = null;
   let reports: readonly ProcessReport[] = [];
 
-  const look = async (): Promise<void> => {
-    const { probe, rules } = parts;
-    [upstream, reports] = await Promise.all([probe.check(), door.reports()]);
+  const observe = (): void =>
     incidents.observe(
       {
-        upstreamDown: upstream.kind === 'down' ? upstream : null,
+        upstreamDown: upstream?.kind === 'down' ? upstream : null,
+        routes: parts.routes.states().map(describeRoute),
         certificateEndMs: findCertificateEnd(reports),
         isCrashLooping: door.status().workers.crashLoop,
         lockOuts: sumLockOuts(reports),
       },
-      rules,
+      parts.rules,
     );
+  const opening = { logger, onResult: counts.alerted, onProbe: observe };
+  let parts = await openParts({ config, pem }, opening);
+  const look = async (): Promise<void> => {
+    [upstream, reports] = await Promise.all([parts.probe.check(), door.reports()]);
+    observe();
   };
   const looks = repeat(
     () => look().catch((error: unknown) => logger.error({ err: error }, 'the monitor failed')),
@@ -96,7 +101,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
     await looks.first;
     return formatExposition([
       ...(await door.reports()).map(({ families }) => families),
-      counts.families(door.status(), upstream),
+      counts.families(door.status(), upstream, parts.routes.states()),
       ...(ofProcess ? [ofProcess.families()] : []),
     ]);
   };
@@ -112,7 +117,8 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
           logger,
           readiness: async () => {
             await looks.first;
-            return judge(upstream, reports, door.status());
+            await parts.routes.untilJudged();
+            return judge({ upstream, routes: parts.routes.states() }, reports, door.status());
           },
           metrics: () => (scrape ??= expose().finally(() => (scrape = undefined))),
           reload,
@@ -123,7 +129,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
       counts.reloaded(result);
       if (result === 'refused') return;
       try {
-        const next = await openParts(inEffect, logger, counts.alerted, parts);
+        const next = await openParts(inEffect, opening, parts);
         parts.close(next);
         parts = next;
       } catch (error) {
@@ -143,9 +149,8 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
 }
 
 async function openParts(
-  { config: { upstream: settings, alerts }, pem }: MonitoredState,
-  logger: Logger,
-  onResult: DeliveryOptions['onResult'],
+  { config: { upstream, routes, alerts }, pem }: MonitoredState,
+  { logger, onResult, onProbe }: Pick<DeliveryOptions, 'logger' | 'onResult'> & { onProbe: () => void },
   previous?: Parts,
 ): Promise<Parts> {
   const { webhook, smtp } = alerts;
@@ -155,56 +160,34 @@ async function openParts(
     previous && isDeepStrictEqual(previous.channels, channels)
       ? previous.deliveries
       : (await openChannels(channels)).map((channel) => createDelivery({ channel, logger, onResult }));
-  const upstream = createUpstream({ ...settings, ca: pem.upstreamCa });
-  const requestUpstream = createRequestUpstream({
-    upstream,
-    connectTimeoutMs: settings.connectTimeout,
-    readTimeoutMs: settings.readTimeout,
-  });
+  const { probe, close } = openProbe(upstream, pem.upstreamCa);
+  const routeProbes = openRouteProbes(routes, pem.routeCas, onProbe, previous?.routes);
   return {
-    probe: createUpstreamProbe({
-      requestUpstream,
-      authorization: upstream.authorization,
-      now: () => performance.now(),
-    }),
+    probe,
+    routes: routeProbes,
     channels,
     deliveries,
     rules: { upstreamDownForMs: alerts.upstreamDownFor, certificateDays: alerts.certificateDays },
-    intervalMs: settings.probeInterval,
+    intervalMs: upstream.probeInterval,
     close: (next) => {
-      upstream.close();
+      close();
+      routeProbes.close(next?.routes);
       if (next?.deliveries !== deliveries) for (const delivery of deliveries) delivery.close();
     },
   };
 }
 
-/** Acts at once, then repeatedly, with a pause after each time. */
-function repeat(
-  act: () => Promise<void>,
-  pauseMs: () => number,
-): { readonly first: Promise<void>; readonly end: () => void } {
-  let timer: NodeJS.Timeout | undefined;
-  let hasEnded = false;
-  const actAgain = async (): Promise<void> => {
-    await act();
-    if (!hasEnded) timer = setTimeout(() => void actAgain(), pauseMs()).unref();
-  };
-  return {
-    first: actAgain(),
-    end: () => {
-      hasEnded = true;
-      clearTimeout(timer);
-    },
-  };
+function describeRoute({ name, state }: RouteState) {
+  return { name, isKnown: state !== null, down: state?.kind === 'down' ? state : null };
 }
 
 function judge(
-  upstream: UpstreamState | null,
+  registries: { readonly upstream: UpstreamState | null; readonly routes: readonly RouteState[] },
   reports: readonly ProcessReport[],
   { draining, workers }: Pick<ServerStatus, 'draining' | 'workers'>,
 ): ReturnType<typeof judgeReadiness> {
   const facts = {
-    upstream,
+    ...registries,
     certificateEndMs: findCertificateEnd(reports),
     workers,
     isDraining: draining,

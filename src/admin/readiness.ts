@@ -1,8 +1,10 @@
+import type { RouteState } from './route-probes.ts';
 import type { UpstreamState } from './upstream-probe.ts';
 
 /** The state of a running Tidegate; null: not known yet. */
 export type ReadinessFacts = {
   readonly upstream: UpstreamState | null;
+  readonly routes: readonly RouteState[];
   /** In milliseconds since the epoch. */
   readonly certificateEndMs: number | null;
   readonly workers: { readonly wanted: number; readonly serving: number };
@@ -17,6 +19,8 @@ export type ReadinessCheck = { readonly ok: boolean; readonly detail: string };
 export type Readiness = {
   readonly ready: boolean;
   readonly checks: Readonly<Record<'upstream' | 'certificate' | 'workers' | 'draining', ReadinessCheck>>;
+  /** The registries of the routes, by name; left out: there are none. */
+  readonly routes?: Readonly<Record<string, ReadinessCheck & { readonly required: boolean }>>;
   /** Details that do not affect readiness: without its cache everything works, only slower. */
   readonly details: { readonly cache: string };
 };
@@ -30,9 +34,18 @@ export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness 
     workers: { ok: workers.serving > 0, detail: `${workers.serving} of ${workers.wanted} serve` },
     draining: { ok: !isDraining, detail: isDraining ? 'it drains, and accepts nothing new' : 'no' },
   };
+  const routes = facts.routes.map(({ name, requiredForReady: required, state }) => ({
+    name,
+    check: { ...judgeUpstream(state), required },
+  }));
   return {
-    ready: Object.values(checks).every(({ ok }) => ok),
+    ready:
+      Object.values(checks).every(({ ok }) => ok) &&
+      routes.every(({ check: { ok, required } }) => ok || !required),
     checks,
+    ...(routes.length === 0
+      ? {}
+      : { routes: Object.fromEntries(routes.map(({ name, check }) => [name, check])) }),
     details: { cache: facts.cache ?? 'unknown' },
   };
 }

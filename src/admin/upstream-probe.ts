@@ -3,7 +3,8 @@ import type { RequestUpstream } from '../upstream/request.ts';
 
 /** Whether the registry answers. */
 export type UpstreamState =
-  | { readonly kind: 'up'; readonly status: number }
+  /** `ms`: how long the answer took, in milliseconds. */
+  | { readonly kind: 'up'; readonly status: number; readonly ms: number }
   /** How long it has not answered, in milliseconds since the first failed probe. */
   | { readonly kind: 'down'; readonly reason: string; readonly forMs: number };
 
@@ -42,7 +43,7 @@ export function createUpstreamProbe(options: {
       const status = answer?.status ?? 200;
       if (status < 500) {
         downSinceMs = null;
-        return { kind: 'up', status };
+        return { kind: 'up', status, ms: now() - startedAtMs };
       }
       reason = `it answered ${status}`;
     } catch (error) {

@@ -2,11 +2,19 @@ import { randomBytes } from 'node:crypto';
 
 /** The kinds of alerts. */
 export type AlertKind =
-  'upstream-down' | 'certificate-ending' | 'certificate-ended' | 'crash-loop' | 'lock-outs' | 'test';
+  | 'upstream-down'
+  | 'route-down'
+  | 'certificate-ending'
+  | 'certificate-ended'
+  | 'crash-loop'
+  | 'lock-outs'
+  | 'test';
 
 /** A message that is sent when an incident begins, and again when it is over. */
 export type Alert = {
   readonly kind: AlertKind;
+  /** The name of the route that it is about; null: it is about no route. */
+  readonly upstream: string | null;
   readonly state: 'firing' | 'resolved' | 'test';
   /** One or two sentences for people. */
   readonly text: string;
@@ -34,6 +42,7 @@ export function createIncidentId(): string {
 export function createTestAlert(host: string, now: Date): Alert {
   return {
     kind: 'test',
+    upstream: null,
     state: 'test',
     text: 'This is a test: alerts of Tidegate arrive here.',
     incident: createIncidentId(),

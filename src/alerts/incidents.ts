@@ -3,7 +3,13 @@ import { createIncidentId, type Alert, type AlertKind } from './alert.ts';
 /** The current state, as far as alerts need it. */
 export type Facts = {
   /** How long the registry has not answered, in milliseconds, and why; null: it answers. */
-  readonly upstreamDown: { readonly forMs: number; readonly reason: string } | null;
+  readonly upstreamDown: Down | null;
+  /** The registries of the routes; `isKnown` false: not probed yet. */
+  readonly routes: readonly {
+    readonly name: string;
+    readonly isKnown: boolean;
+    readonly down: Down | null;
+  }[];
   /** When the certificate expires, in milliseconds since the epoch; null: unknown. */
   readonly certificateEndMs: number | null;
   /** Whether a worker is in a crash loop. */
@@ -14,6 +20,8 @@ export type Facts = {
     readonly latest: { readonly kind: string; readonly network: string; readonly user: string | null } | null;
   };
 };
+
+type Down = { readonly forMs: number; readonly reason: string };
 
 /** The thresholds of alerts. */
 export type AlertRules = { readonly upstreamDownForMs: number; readonly certificateDays: number };
@@ -27,7 +35,7 @@ const lockOutsOverMs = 15 * 60_000;
 /** The longest part of a foreign text that is repeated, in characters. */
 const maxTextLength = 200;
 
-const recovered: Readonly<Record<AlertKind, string>> = {
+const recovered: Readonly<Record<Exclude<AlertKind, 'route-down'>, string>> = {
   'upstream-down': 'The registry answers again.',
   'certificate-ending': 'A certificate with enough time left is in use.',
   'certificate-ended': 'A valid certificate is in use.',
@@ -42,7 +50,7 @@ export function createIncidents(options: {
   now: () => number;
   raise: (alert: Alert) => void;
 }): Incidents {
-  const open = new Map<AlertKind, Pick<Alert, 'incident' | 'startedAt'>>();
+  const open = new Map<string, Subject & Pick<Alert, 'incident' | 'startedAt'>>();
   let knownLockOuts = 0;
   let lockedOutAtMs = -Infinity;
 
@@ -58,50 +66,77 @@ export function createIncidents(options: {
     observe: (facts, rules) => {
       const nowMs = options.now();
       const time = new Date(nowMs).toISOString();
-      const wrong = new Map<AlertKind, string | null>([
+      const { host } = options;
+      const begin = (subject: Subject, text: string) => {
+        if (open.has(keyOf(subject))) return;
+        const incident = { ...subject, incident: createIncidentId(), startedAt: time };
+        open.set(keyOf(subject), incident);
+        options.raise({ ...incident, state: 'firing', text, endedAt: null, host });
+      };
+      const end = (subject: Subject, text: string) => {
+        const known = open.get(keyOf(subject));
+        open.delete(keyOf(subject));
+        if (known) options.raise({ ...known, state: 'resolved', text, endedAt: time, host });
+      };
+
+      const wrong = [
         ['upstream-down', describeUpstream(facts, rules, open.has('upstream-down'))],
         ['certificate-ending', describeEnding(facts, rules, nowMs)],
         ['certificate-ended', describeEnded(facts, nowMs)],
         ['crash-loop', facts.isCrashLooping ? crashLoop : null],
         ['lock-outs', describeLockOuts(facts.lockOuts, nowMs)],
-      ]);
-      for (const [kind, text] of wrong) {
-        const known = open.get(kind);
-        if (text !== null && !known) {
-          const incident = { incident: createIncidentId(), startedAt: time };
-          open.set(kind, incident);
-          options.raise({ kind, state: 'firing', text, ...incident, endedAt: null, host: options.host });
-        } else if (text === null && known) {
-          open.delete(kind);
-          options.raise({
-            kind,
-            state: 'resolved',
-            text: recovered[kind],
-            ...known,
-            endedAt: time,
-            host: options.host,
-          });
-        }
+      ] as const;
+      for (const [kind, text] of wrong)
+        if (text === null) end({ kind, upstream: null }, recovered[kind]);
+        else begin({ kind, upstream: null }, text);
+      for (const { name, isKnown, down } of facts.routes) {
+        const subject = { kind: 'route-down', upstream: name } as const;
+        const text = describeRoute(name, down, rules, open.has(keyOf(subject)));
+        if (text !== null) begin(subject, text);
+        else if (isKnown) end(subject, `The registry of the route ${name} answers again.`);
       }
+      for (const { kind, upstream } of open.values())
+        if (upstream !== null && !facts.routes.some(({ name }) => name === upstream))
+          end({ kind, upstream }, `The route ${upstream} is not configured any more.`);
     },
   };
+}
+
+/** What an incident is about; there is one at a time. */
+type Subject = Pick<Alert, 'kind' | 'upstream'>;
+
+function keyOf({ kind, upstream }: Subject): string {
+  return upstream === null ? kind : `${kind} ${upstream}`;
 }
 
 const crashLoop =
   'A worker process ends again and again, and is started later each time. The log says why, in "a worker process has ended".';
 
+function describeUpstream(
+  { upstreamDown, routes }: Facts,
+  rules: AlertRules,
+  isOpen: boolean,
+): string | null {
+  if (!isLongDown(upstreamDown, rules, isOpen)) return null;
+  const left = routes.length === 0 ? '' : ' except through routes';
+  return `The registry has not answered for ${toSeconds(upstreamDown)} seconds, and nobody can push or pull${left}: ${shorten(upstreamDown.reason)}`;
+}
+
+function describeRoute(name: string, down: Down | null, rules: AlertRules, isOpen: boolean): string | null {
+  if (!isLongDown(down, rules, isOpen)) return null;
+  return `The registry of the route ${name} has not answered for ${toSeconds(down)} seconds, and nobody can push or pull through it. See its log, and upstream of the route: ${shorten(down.reason)}`;
+}
+
 /**
  * @param isOpen it was alerted, and is over only when the registry answers: after a reload its time may count from
  * there
  */
-function describeUpstream(
-  { upstreamDown }: Facts,
-  { upstreamDownForMs }: AlertRules,
-  isOpen: boolean,
-): string | null {
-  if (upstreamDown === null || (upstreamDown.forMs < upstreamDownForMs && !isOpen)) return null;
-  const seconds = Math.round(upstreamDown.forMs / 1000);
-  return `The registry has not answered for ${seconds} seconds, and nobody can push or pull: ${shorten(upstreamDown.reason)}`;
+function isLongDown(down: Down | null, { upstreamDownForMs }: AlertRules, isOpen: boolean): down is Down {
+  return down !== null && (down.forMs >= upstreamDownForMs || isOpen);
+}
+
+function toSeconds({ forMs }: Down): number {
+  return Math.round(forMs / 1000);
 }
 
 function describeEnding(

@@ -20,6 +20,7 @@ const timeoutMs = 60_000;
 
 const titles: Readonly<Record<AlertKind, string>> = {
   'upstream-down': 'the registry does not answer',
+  'route-down': 'the registry of a route does not answer',
   'certificate-ending': 'the certificate expires soon',
   'certificate-ended': 'the certificate has expired',
   'crash-loop': 'a worker process ends again and again',
@@ -79,8 +80,9 @@ export function toTransport({ url, username, password, ca }: MailOptions) {
   };
 }
 
-function formatSubject({ kind, state, host }: Alert): string {
-  return `[Tidegate ${host}] ${state === 'resolved' ? 'over: ' : ''}${titles[kind]}`;
+function formatSubject({ kind, upstream, state, host }: Alert): string {
+  const route = upstream === null ? '' : ` (${upstream})`;
+  return `[Tidegate ${host}] ${state === 'resolved' ? 'over: ' : ''}${titles[kind]}${route}`;
 }
 
 function formatText({ text, startedAt, endedAt, host, incident }: Alert): string {

@@ -51,6 +51,7 @@ export function createWebhook(url: string, ca: string | null): Channel {
 
 /** Chat services show `text`; the rest is for programs. */
 function toMessage(alert: Alert): object {
-  const { kind, state, text, incident, startedAt, endedAt, host } = alert;
-  return { text: `[${host}] ${text}`, alert: kind, state, incident, startedAt, endedAt, host };
+  const { kind, upstream, state, text, incident, startedAt, endedAt, host } = alert;
+  const route = upstream === null ? {} : { upstream };
+  return { text: `[${host}] ${text}`, alert: kind, ...route, state, incident, startedAt, endedAt, host };
 }

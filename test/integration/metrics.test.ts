@@ -8,7 +8,7 @@ import { createCacheClient } from '../support/cache-client.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { root, run } from '../support/processes.ts';
 import { anonymous, authorized, connectClient, exchange } from '../support/raw-client.ts';
-import { until } from '../support/redis.ts';
+import { freePort, until } from '../support/redis.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { head } from '../support/http-message.ts';
@@ -30,7 +30,12 @@ describe('metrics of several workers before a real registry', { timeout: 120_000
   let admin: Admin;
   before(async () => {
     registry = await startRegistry();
-    frontDoor = await startFrontDoor({ upstreamUrl: registry.url, set: [...watched, 'workers=2'] });
+    const route = `{ name: away, repositories: [away/**], upstream: { url: "http://127.0.0.1:${await freePort()}" } }`;
+    frontDoor = await startFrontDoor({
+      upstreamUrl: registry.url,
+      set: [...watched, 'workers=2'],
+      config: `routes: [${route}]`,
+    });
     admin = await findAdmin(frontDoor);
   });
   after(async () => {

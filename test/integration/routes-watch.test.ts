@@ -107,6 +107,28 @@ routes:
     assert.ok((metrics.get(`tidegate_sent_bytes_total{${series}}`) ?? 0) >= manifest.length);
   });
 
+  test('/readyz and metrics say which registry is down', async () => {
+    await until('all are probed', async () =>
+      (await admin.metrics()).has('tidegate_upstream_up{upstream="away"}'),
+    );
+    const { status, body } = await admin.ask('/readyz');
+    assert.equal(status, 200);
+    const { routes } = JSON.parse(body) as { routes: Record<string, { ok: boolean; detail: string }> };
+    assert.deepEqual(Object.keys(routes), ['hub', 'away']);
+    assert.equal(routes['hub']?.ok, true);
+    assert.equal(routes['away']?.ok, false);
+    assert.match(routes['away'].detail, /^no answer for \d+ s: connect ECONNREFUSED/);
+    const metrics = await admin.metrics();
+    assert.deepEqual(
+      ['', '{upstream="hub"}', '{upstream="away"}'].map((labels) =>
+        metrics.get(`tidegate_upstream_up${labels}`),
+      ),
+      [1, 1, 0],
+    );
+    assert.ok((metrics.get('tidegate_upstream_probe_seconds{upstream="hub"}') ?? 0) > 0);
+    assert.ok(!metrics.has('tidegate_upstream_probe_seconds{upstream="away"}'));
+  });
+
   test('the log says why, and once that a registry is not asked any more', async () => {
     assert.equal((await lineOf('/v2/hub/app/manifests/429'))['reason'], 'upstream-rate-limit');
     assert.equal((await lineOf('/v2/away/app/manifests/2'))['reason'], 'upstream-paused');

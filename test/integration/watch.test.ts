@@ -18,7 +18,7 @@ const load = async (...set: string[]): Promise<Pick<MonitorOptions, 'config' | '
     env: {},
     cwd: '/nowhere',
   });
-  return { config, pem: { upstreamCa: null, alertsCa: null } };
+  return { config, pem: { upstreamCa: null, routeCas: {}, alertsCa: null } };
 };
 
 /** A stand-in for a server that only counts. */
@@ -133,5 +133,89 @@ describe('openWatch', { timeout: 60_000 }, () => {
     metrics.close();
     await upstream.close();
     await hook.close();
+  });
+
+  describe('with routes', () => {
+    const routesOf = (...routes: object[]) => `routes=${JSON.stringify(routes)}`;
+    const route = (name: string, url: string, more: object = {}, upstream: object = {}) => ({
+      name,
+      repositories: [`${name}/**`],
+      upstream: { url, probeInterval: '100ms', ...upstream },
+      ...more,
+    });
+    const usual = ['workers=1', 'upstream.probeInterval=100ms', 'alerts.upstreamDownFor=1ms'];
+    type Ready = { ready: boolean; routes: Record<string, { ok: boolean }> };
+
+    test('each registry is probed by itself: one that hangs delays no other', async () => {
+      const upstream = await startUpstream({ script: answerOk });
+      const hub = await startUpstream({ script: answerOk });
+      const silent = await startUpstream({ script: async () => {} });
+      const port = await freePort();
+      const { metrics, door } = createDoor();
+      const credentials = { username: 'puller', password: 'secret' };
+      const routes = routesOf(
+        route('silent', silent.url),
+        route('hub', hub.url, { requiredForReady: true }, credentials),
+      );
+      const watch = await openMonitor({
+        ...(await load(...usual, `admin.port=${port}`, `upstream.url=${upstream.url}`, routes)),
+        logger,
+        door,
+      });
+      const { status, body } = await createAdmin(port).ask('/readyz');
+      assert.equal(status, 200);
+      const { routes: found } = JSON.parse(body) as Ready;
+      assert.deepEqual([found['hub']?.ok, found['silent']?.ok], [true, false]);
+      await until('the others are probed on', () => hub.requests.length > 2 && upstream.requests.length > 2);
+      assert.equal(silent.requests.length, 1, 'it is still waiting for its first answer');
+      const basic = Buffer.from('puller:secret').toString('base64');
+      assert.ok(hub.requests.every(({ head: sent }) => sent.includes(`Authorization: Basic ${basic}`)));
+      watch.close();
+      metrics.close();
+      for (const each of [upstream, hub, silent]) await each.close();
+    });
+
+    test('each has an incident of its own, through reloads', async () => {
+      const upstream = await startUpstream({ script: answerOk });
+      const hub = await startUpstream({ script: answerOk });
+      const hook = await startWebhook();
+      const gone = `http://127.0.0.1:${await freePort()}`;
+      const port = await freePort();
+      const { metrics, door } = createDoor();
+      const loadRoutes = (...routes: object[]) =>
+        load(
+          ...usual,
+          `admin.port=${port}`,
+          `upstream.url=${upstream.url}`,
+          `alerts.webhook=http://127.0.0.1:${hook.port}/`,
+          routesOf(...routes),
+        );
+      const watch = await openMonitor({ ...(await loadRoutes(route('hub', gone))), logger, door });
+      const [first] = await hook.taken(1);
+      assert.deepEqual([first?.alert, first?.upstream, first?.state], ['route-down', 'hub', 'firing']);
+      const admin = createAdmin(port);
+      assert.equal((await admin.ask('/readyz')).status, 200);
+
+      await watch.reloaded('done', await loadRoutes(route('hub', gone, { requiredForReady: true })));
+      assert.equal((await admin.ask('/readyz')).status, 503);
+      await watch.reloaded('done', await loadRoutes(route('hub', hub.url), route('quay', gone)));
+      const alerts = await hook.taken(3);
+      const ofHub = alerts.filter((alert) => alert.upstream === 'hub');
+      assert.deepEqual(
+        ofHub.map(({ state, incident }) => [state, incident === first?.incident]),
+        [
+          ['firing', true],
+          ['resolved', true],
+        ],
+      );
+      await watch.reloaded('done', await loadRoutes());
+      const last = (await hook.taken(4)).at(-1);
+      assert.deepEqual([last?.upstream, last?.state], ['quay', 'resolved']);
+      const { body } = await admin.ask('/readyz');
+      assert.ok(!('routes' in (JSON.parse(body) as object)));
+      watch.close();
+      metrics.close();
+      for (const each of [upstream, hub, hook]) await each.close();
+    });
   });
 });

@@ -7,6 +7,8 @@ import { until } from './redis.ts';
 export type ReceivedAlert = {
   readonly text: string;
   readonly alert: string;
+  /** Only of alerts about a route. */
+  readonly upstream?: string;
   readonly state: string;
   readonly incident: string;
   readonly startedAt: string;

@@ -4,12 +4,35 @@ import { judgeReadiness, type ReadinessFacts } from '../../../src/admin/readines
 
 const nowMs = Date.UTC(2026, 0, 1);
 const well: ReadinessFacts = {
-  upstream: { kind: 'up', status: 200 },
+  upstream: { kind: 'up', status: 200, ms: 1 },
+  routes: [],
   certificateEndMs: nowMs + 1,
   workers: { wanted: 2, serving: 1 },
   isDraining: false,
   cache: 'used',
 };
+
+const away = { kind: 'down', reason: 'nothing listens there', forMs: 42_000 } as const;
+
+test('readiness: without routes nothing is said of them', () => {
+  assert.ok(!('routes' in judgeReadiness(well, nowMs)));
+});
+
+for (const [name, requiredForReady, state, ready, detail] of [
+  ['answers', true, well.upstream, true, 'it answers (200)'],
+  ['is down', false, away, true, 'no answer for 42 s: nothing listens there'],
+  ['is down, and required', true, away, false, 'no answer for 42 s: nothing listens there'],
+  ['is not probed yet', false, null, true, 'not probed yet'],
+  ['is not probed yet, and required', true, null, false, 'not probed yet'],
+] as const) {
+  test(`readiness: the registry of a route ${name}`, () => {
+    const judged = judgeReadiness({ ...well, routes: [{ name: 'hub', requiredForReady, state }] }, nowMs);
+    assert.equal(judged.ready, ready);
+    assert.deepEqual(judged.routes, {
+      hub: { ok: state?.kind === 'up', detail, required: requiredForReady },
+    });
+  });
+}
 
 for (const [name, facts, failing] of [
   ['all is well', {}, []],

@@ -8,6 +8,7 @@ const startMs = Date.UTC(2026, 0, 1);
 const rules = { upstreamDownForMs: 60_000, certificateDays: 14 };
 const well: Facts = {
   upstreamDown: null,
+  routes: [],
   certificateEndMs: startMs + 300 * dayMs,
   isCrashLooping: false,
   lockOuts: { count: 0, latest: null },
@@ -64,6 +65,57 @@ describe('createIncidents', () => {
 
   it('is silent about a registry that was away for less', () => {
     assert.deepEqual(watch(down(10_000), well).told, ['', '']);
+  });
+
+  describe('of routes', () => {
+    const route = (name: string, forMs: number | null) => ({
+      name,
+      isKnown: true,
+      down: forMs === null ? null : { forMs, reason: 'connection refused' },
+    });
+    const routes = (...all: ReturnType<typeof route>[]) => ({ routes: all });
+
+    it('tells of each by itself, by name', () => {
+      const { told, alerts } = watch(
+        routes(route('hub', 60_000), route('quay', 59_999)),
+        routes(route('hub', 120_000), route('quay', 60_000)),
+        routes(route('hub', null), route('quay', 90_000)),
+      );
+      assert.deepEqual(told, ['route-down firing', 'route-down firing', 'route-down resolved']);
+      assert.deepEqual(
+        alerts.map(({ upstream, text }) => [upstream, text]),
+        [
+          [
+            'hub',
+            'The registry of the route hub has not answered for 60 seconds, and nobody can push or pull through it. See its log, and upstream of the route: connection refused',
+          ],
+          [
+            'quay',
+            'The registry of the route quay has not answered for 60 seconds, and nobody can push or pull through it. See its log, and upstream of the route: connection refused',
+          ],
+          ['hub', 'The registry of the route hub answers again.'],
+        ],
+      );
+      assert.equal(alerts[0]?.incident, alerts[2]?.incident);
+    });
+
+    it('goes on while a changed route is not probed yet, and is over when the route is gone', () => {
+      const { told, alerts } = watch(
+        routes(route('hub', 60_000)),
+        routes({ ...route('hub', null), isKnown: false }),
+        routes(route('hub', 10)),
+        routes(),
+      );
+      assert.deepEqual(told, ['route-down firing', '', '', 'route-down resolved']);
+      assert.equal(alerts[1]?.text, 'The route hub is not configured any more.');
+    });
+
+    it('is apart from that of upstream, which says that routes still serve', () => {
+      const { told, alerts } = watch({ ...down(60_000), ...routes(route('hub', 60_000)) });
+      assert.deepEqual(told, ['upstream-down firing, route-down firing']);
+      assert.match(alerts[0]?.text ?? '', /nobody can push or pull except through routes: /);
+      assert.equal(alerts[0]?.upstream, null);
+    });
   });
 
   it('tells of a certificate that ends, that has ended, and of a new one', () => {

@@ -35,6 +35,7 @@ const route = z
     namespaces: z.array(namespace).prefault([]),
     hosts: z.array(host).prefault([]),
     readOnly: z.boolean().prefault(false),
+    requiredForReady: z.boolean().prefault(false),
     upstream: routeUpstream,
   })
   .check(({ value, issues }) => {
@@ -65,13 +66,13 @@ export const routes = key(
   {
     ...tree(
       routeList,
-      'a list of routes { name, repositories, stripPrefix, namespaces, hosts, readOnly, upstream: { url, … } }; name, repositories and upstream.url are required',
+      'a list of routes { name, repositories, stripPrefix, namespaces, hosts, readOnly, requiredForReady, upstream: { url, … } }; name, repositories and upstream.url are required',
     ),
     pathMembers: ['upstream.ca', 'upstream.storage'],
     secretMembers: ['upstream.password'],
   },
   [],
-  'Further registries behind Tidegate, such as mirrors. The first route one of whose patterns matches a repository answers for it; upstream answers for all others. stripPrefix: the beginning of the name that this registry does not know. namespaces: values of ns by which containerd and CRI-O ask for this mirror. hosts: host names by which dockerd asks for it. readOnly: nobody may write through it. upstream: as the section upstream.',
+  'Further registries behind Tidegate, such as mirrors. The first route one of whose patterns matches a repository answers for it; upstream answers for all others. stripPrefix: the beginning of the name that this registry does not know. namespaces: values of ns by which containerd and CRI-O ask for this mirror. hosts: host names by which dockerd asks for it. readOnly: nobody may write through it. requiredForReady: /readyz is 503 while this registry does not answer. upstream: as the section upstream.',
 );
 
 type Fault = { readonly path: (string | number)[]; readonly message: string };
