@@ -4,7 +4,6 @@ import { after, before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { documentedClaims } from '../support/cases/job-claims.ts';
 import { startFrontDoor } from '../support/front-door.ts';
-import { head } from '../support/http-message.ts';
 import {
   audience,
   goodClaims,
@@ -14,10 +13,9 @@ import {
   type Issuer,
   type Json,
 } from '../support/issuer.ts';
+import { askAs } from '../support/machine-tokens.ts';
 import { root } from '../support/processes.ts';
-import { clientHost, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
-import { basicOf } from '../support/tokens.ts';
 
 type System = keyof typeof documentedClaims;
 type Job = { name: string; claims?: Json; push: number; pull: number };
@@ -115,11 +113,7 @@ describe('examples of keyless CI', { timeout: 60_000 }, () => {
       try {
         for (const { name, claims, push, pull } of cases) {
           const token = signToken(key, goodClaims(issuer.url, documentedClaims[system](claims)));
-          const ask = async (request: string) => {
-            const lines = [`Host: ${clientHost}`, basicOf('oidc', token), 'Content-Length: 0'];
-            const answer = await exchange(door, head(`${request} HTTP/1.1`, ...lines));
-            return answer.status;
-          };
+          const ask = async (request: string) => (await askAs(door, ['oidc', token], request)).status;
           assert.equal(await ask('PUT /v2/acme/app/manifests/1'), push, `${name}: push`);
           assert.equal(await ask('GET /v2/acme/app/manifests/1'), pull, `${name}: pull`);
           assert.equal(

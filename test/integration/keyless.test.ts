@@ -13,6 +13,7 @@ import {
   type Issuer,
   type Json,
 } from '../support/issuer.ts';
+import { askAs as askWithLogin } from '../support/machine-tokens.ts';
 import { tidegate } from '../support/processes.ts';
 import { clientHost, errorCode, exchange } from '../support/raw-client.ts';
 import { startRealIssuer, type RealIssuer } from '../support/real-issuer.ts';
@@ -31,17 +32,8 @@ const manifest = 'GET /v2/acme/app/manifests/1';
 const push = 'PUT /v2/acme/app/manifests/1';
 
 /** A request as the user `oidc` with a token as password. */
-const askAs = (door: FrontDoor, token: string, request: string, ...lines: string[]) =>
-  exchange(
-    door,
-    head(
-      `${request} HTTP/1.1`,
-      `Host: ${clientHost}`,
-      basicOf('oidc', token),
-      ...(request.startsWith('GET') ? [] : ['Content-Length: 0']),
-      ...lines,
-    ),
-  );
+const askAs = (door: FrontDoor, token: string, request: string) =>
+  askWithLogin(door, ['oidc', token], request);
 const payloadOf = (token: string) =>
   JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Json;
 

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
 import type { Finished } from './processes.ts';
 
 /** A client's options for one command. */
@@ -37,4 +39,15 @@ export const unknownAuthority = /certificate signed by unknown authority/;
 export function lastLine({ code, stdout, stderr }: Finished): string {
   const said = code === 0 && stdout.trim() !== '' ? stdout : stderr;
   return said.trim().split('\n').at(-1) ?? '';
+}
+
+export function assertSucceeded(t: TestContext, done: Finished): void {
+  t.diagnostic(lastLine(done));
+  assert.equal(done.code, 0, done.stderr);
+}
+
+export function assertFailed(t: TestContext, done: Finished, reason = /./): void {
+  t.diagnostic(lastLine(done));
+  assert.notEqual(done.code, 0, done.stdout);
+  assert.match(done.stderr, reason);
 }

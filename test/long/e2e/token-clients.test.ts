@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
-import { after, before, describe, it, type TestContext } from 'node:test';
-import { lastLine, type Client } from '../../support/clients.ts';
+import { after, before, describe, it } from 'node:test';
+import { assertFailed, assertSucceeded, type Client } from '../../support/clients.ts';
 import { startContainerd, type Containerd } from '../../support/clients-containerd.ts';
-import { createContainersClient } from '../../support/clients-containers.ts';
-import { createDockerClient, findDockerClis } from '../../support/clients-docker.ts';
-import {
-  openEngineNamespace,
-  unlessNamespaces,
-  type EngineNamespace,
-} from '../../support/engine-namespace.ts';
-import { startEngine, type Engine } from '../../support/engine.ts';
-import { password, startFrontDoor, user, type FrontDoor, type LogLine } from '../../support/front-door.ts';
+import { findDockerClis } from '../../support/clients-docker.ts';
+import { unlessNamespaces } from '../../support/engine-namespace.ts';
+import { openEnginePlace, type EnginePlace } from '../../support/engine-place.ts';
+import { password, user, type FrontDoor, type LogLine } from '../../support/front-door.ts';
 import { createImage, type Image } from '../../support/image.ts';
 import type { Finished } from '../../support/processes.ts';
-import { startRegistry, type Registry } from '../../support/registry.ts';
 import { replaceConfig, replaceFile, sighup } from '../../support/reload.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 
@@ -37,33 +31,18 @@ const rulesBefore = rulesFor('"team/**", "public/**", "away/**"');
 
 /** What each client must get of tokens: with a login what the rules allow, and without one what is public. */
 describe('real clients with tokens', { skip }, () => {
-  let namespace: EngineNamespace;
-  let engine: Engine;
-  let registry: Registry;
+  let place: EnginePlace;
   let frontDoor: FrontDoor;
   let containerd: Containerd | undefined;
   const images: Image[] = [];
   before(async () => {
-    namespace = await openEngineNamespace();
-    [engine, registry] = await Promise.all([
-      startEngine(namespace),
-      startRegistry({ within: namespace.networkOnly }),
-    ]);
-    frontDoor = await startFrontDoor({
-      upstreamUrl: registry.url,
-      hosts: [namespace.host],
-      config: 'auth: { tokens: on }\n',
-      set: [`listen.host=${namespace.address}`, 'listen.port=443'],
-      within: namespace.networkOnly,
-    });
+    place = await openEnginePlace([], 'auth: { tokens: on }\n');
+    ({ frontDoor } = place);
     await replaceFile(path.join(frontDoor.dir, 'token.key'), `${randomBytes(48).toString('base64')}\n`);
     await useRules(rules);
   });
   after(async () => {
-    await frontDoor.stop();
-    await registry.stop();
-    await namespace.close();
-    await engine.cleanUp();
+    await place.close();
     await containerd?.cleanUp();
     for (const image of images) await image.remove();
   });
@@ -77,15 +56,6 @@ describe('real clients with tokens', { skip }, () => {
     assert.equal((await sighup(frontDoor)).msg, 'reloaded');
   };
 
-  const succeeded = (t: TestContext, done: Finished) => {
-    t.diagnostic(lastLine(done));
-    assert.equal(done.code, 0, done.stderr);
-  };
-  const refused = (t: TestContext, done: Finished, reason: RegExp) => {
-    t.diagnostic(lastLine(done));
-    assert.notEqual(done.code, 0, done.stdout);
-    assert.match(done.stderr, reason);
-  };
   /** The statuses of the starts of uploads: 201 is a mount, 202 the beginning of an upload. */
   const uploadStarts = (repository: string) =>
     frontDoor.log
@@ -107,41 +77,41 @@ describe('real clients with tokens', { skip }, () => {
     const { push, pull } = client;
     it(`${name}: pushes where it may, and is told why where it may not`, async (t) => {
       await useRules(rulesBefore);
-      succeeded(t, await push(`away/${name}:1`, true));
+      assertSucceeded(t, await push(`away/${name}:1`, true));
       await useRules(rules);
       // What may not be pulled is not mounted, but uploaded.
-      succeeded(t, await push(`team/${name}:1`, true));
+      assertSucceeded(t, await push(`team/${name}:1`, true));
       assert.deepEqual(new Set(uploadStarts(`team/${name}`)), new Set([202]));
-      succeeded(t, await push(`public/${name}:1`, true));
+      assertSucceeded(t, await push(`public/${name}:1`, true));
       t.diagnostic(`starts of uploads to public: ${uploadStarts(`public/${name}`).join(' ')}`);
       assert.equal(uploadStarts(`public/${name}`).includes(201), client.isCareful);
-      refused(t, await push(`shared/${name}:1`, true), client.noRight);
-      refused(t, await push(`secret/${name}:1`, true), client.unknown);
-      refused(t, await push(`public/${name}:2`, false), client.noLogin);
+      assertFailed(t, await push(`shared/${name}:1`, true), client.noRight);
+      assertFailed(t, await push(`secret/${name}:1`, true), client.unknown);
+      assertFailed(t, await push(`public/${name}:2`, false), client.noLogin);
     });
 
     it(`${name}: pulls without a login what is public, and nothing else`, async (t) => {
       const earlier = frontDoor.log.length;
-      succeeded(t, await pull(`public/${name}:1`, false));
+      assertSucceeded(t, await pull(`public/${name}:1`, false));
       if (client.isCareful) {
         const line = await frontDoor.logged(
           (entry) => entry['path'] === '/token' && frontDoor.log.indexOf(entry) >= earlier,
         );
         assert.deepEqual([line['status'], line['user'], line['route']], [200, null, 'token']);
       }
-      refused(t, await pull(`team/${name}:1`, false), client.noLogin);
-      succeeded(t, await pull(`team/${name}:1`, true));
+      assertFailed(t, await pull(`team/${name}:1`, false), client.noLogin);
+      assertSucceeded(t, await pull(`team/${name}:1`, true));
     });
 
     it(`${name}: pulls without a login what a rule for its network allows, and nothing elsewhere`, async (t) => {
       const ruleFor = (network: string) =>
         `${rules}  - { who: ["network:${network}"], repositories: ["team/**"], actions: [pull] }\n`;
       await useRules(ruleFor('198.51.100.0/24'));
-      refused(t, await pull(`team/${name}:1`, false), client.noLogin);
-      await useRules(ruleFor(namespace.address));
-      succeeded(t, await pull(`team/${name}:1`, false));
+      assertFailed(t, await pull(`team/${name}:1`, false), client.noLogin);
+      await useRules(ruleFor(place.namespace.address));
+      assertSucceeded(t, await pull(`team/${name}:1`, false));
       await useRules(rules);
-      refused(t, await pull(`team/${name}:1`, false), client.noLogin);
+      assertFailed(t, await pull(`team/${name}:1`, false), client.noLogin);
     });
   };
   type Push = (repositoryTag: string, loggedIn: boolean) => Promise<Finished>;
@@ -152,13 +122,13 @@ describe('real clients with tokens', { skip }, () => {
     it(`${name}: logs in with the right password and no other`, async (t) => {
       described.set(name, await create(await makeImage()));
       t.diagnostic(client().name);
-      refused(
+      assertFailed(
         t,
         await client().login('wrong', { trusting: true }),
         /unauthorized|invalid username\/password/,
       );
       assert.equal(await client().hasCredentials(), false);
-      succeeded(t, await client().login(password, { trusting: true }));
+      assertSucceeded(t, await client().login(password, { trusting: true }));
       assert.equal(await client().hasCredentials(), true);
     });
     describeTokens(name, {
@@ -174,27 +144,26 @@ describe('real clients with tokens', { skip }, () => {
 
   for (const [index, cli] of clis.entries()) {
     const name = `docker${index}`;
-    describeClient(name, (image) => createDockerClient(cli, { namespace, engine, ca: frontDoor.ca, image }));
+    describeClient(name, (image) => place.createClient(cli, image));
     it(`${name}: came by the refresh token that it keeps instead of the password`, () => {
       const isRefresh = (line: LogLine) => line['path'] === '/token' && line['method'] === 'POST';
       assert.ok(frontDoor.log.some((line) => isRefresh(line) && line['user'] === user));
     });
   }
   for (const tool of ['podman', 'buildah', 'skopeo'] as const) {
-    describeClient(tool, (image) =>
-      createContainersClient(tool, {
-        ...{ host: namespace.host, ca: frontDoor.ca, image },
-        within: namespace.inside,
-      }),
-    );
+    describeClient(tool, (image) => place.createContainersClient(tool, image));
   }
 
   const useContainerd = () => containerd ?? assert.fail('it was not started');
   const right = (loggedIn: boolean) => (loggedIn ? `${user}:${password}` : null);
   it('containerd: is refused with a wrong password', async (t) => {
-    containerd = await startContainerd({ namespace, caPath: frontDoor.caPath, image: await makeImage() });
+    containerd = await startContainerd({
+      namespace: place.namespace,
+      caPath: frontDoor.caPath,
+      image: await makeImage(),
+    });
     await useRules(rules);
-    refused(t, await containerd.push('team/containerd:1', `${user}:wrong`), /401|authorization failed/);
+    assertFailed(t, await containerd.push('team/containerd:1', `${user}:wrong`), /401|authorization failed/);
   });
   describeTokens('containerd', {
     push: (tag, loggedIn) => useContainerd().push(tag, right(loggedIn)),
