@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { OciError } from '../../registry/error.ts';
 import { principalText, type Job } from '../../registry/principal.ts';
@@ -24,10 +23,10 @@ export type JobLogins = {
   expiryOf(job: Job): number | undefined;
 };
 
-/** The log says at most once in this time why tokens of one issuer are refused, for each reason, and for each job without a rule. */
+/** The log says at most once in this time why tokens of one issuer are refused, for each reason, and names each job without a rule. */
 const reportEveryMs = 60_000;
-/** More reports than this are not held back: anybody's project has jobs, of any name. */
-const maxReported = 1000;
+/** So many jobs are named in that time: anybody's project has jobs, of any name. */
+const maxNamed = 20;
 
 /**
  * Creates the check of ID tokens. A valid one passes despite a lock-out: nobody guesses a signature. Only a wrong
@@ -42,15 +41,11 @@ export function createJobLogins(options: {
 }): JobLogins {
   const { idTokens, throttle, logger, now } = options;
   const expiries = new WeakMap<Job, number>();
-  const quietUntilMs = new LRUCache<string, number>({ max: maxReported });
-  const isQuiet = (key: string): boolean => {
-    if (now() < (quietUntilMs.get(key) ?? -Infinity)) return true;
-    quietUntilMs.set(key, now() + reportEveryMs);
-    return false;
-  };
+  const mayReportFault = createReportLimit(now, Infinity);
+  const mayNameJob = createReportLimit(now, maxNamed);
 
   const report = (address: string, { reason, issuer, sentence }: IdTokenFault) => {
-    if (isQuiet(`${reason} ${issuer ?? ''}`)) return;
+    if (!mayReportFault(`${reason} ${issuer ?? ''}`)) return;
     const whose = issuer === null ? 'An ID token' : `An ID token of the issuer ${issuer}`;
     logger.warn({ client: address, issuer, reason }, `${whose} was refused: ${sentence}.`);
   };
@@ -77,13 +72,27 @@ export function createJobLogins(options: {
     },
     refusedWithoutRule: (job, address) => {
       const [reason, text] = ['no-rule-for-job', principalText(job)];
-      if (isQuiet(`${reason} ${text}`)) return;
+      if (!mayNameJob(text)) return;
       logger.warn(
         { client: address, issuer: job.issuer, reason, job: text },
         `A token of ${text} was refused: no rule of the policy is for it.`,
       );
     },
     expiryOf: (job) => expiries.get(job),
+  };
+}
+
+/** Creates what allows one report of each kind, and so many in all, in {@link reportEveryMs}. */
+function createReportLimit(now: () => number, max: number): (kind: string) => boolean {
+  const quietUntilMs = new Map<string, number>();
+  return (kind) => {
+    const nowMs = now();
+    if (nowMs < (quietUntilMs.get(kind) ?? -Infinity)) return false;
+    if (quietUntilMs.size >= max)
+      for (const [known, untilMs] of quietUntilMs) if (untilMs <= nowMs) quietUntilMs.delete(known);
+    if (quietUntilMs.size >= max) return false;
+    quietUntilMs.set(kind, nowMs + reportEveryMs);
+    return true;
   };
 }
 

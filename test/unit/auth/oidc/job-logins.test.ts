@@ -49,4 +49,10 @@ test('jobs without a rule are logged by name, once a minute for each', () => {
   clock.nowMs += 60_000;
   refuse('acme/app@main');
   assert.equal(log.length, 3);
+  // Anybody's project has jobs of any name: they neither fill the log nor memory.
+  for (let i = 0; i < 1000; i += 1) refuse(`stranger/app@${i}`);
+  assert.equal(log.length, 22);
+  clock.nowMs += 60_000;
+  refuse('acme/app@main');
+  assert.equal(log.length, 23);
 });
