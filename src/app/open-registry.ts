@@ -14,20 +14,8 @@ import {
 import { createPublicNames } from '../pipeline/public-names.ts';
 import { createEditsFor, type EditsFor } from '../pipeline/response-edits.ts';
 import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
-import {
-  describeRouteErrors,
-  routeActivity,
-  routeBlobs,
-  routeFetch,
-  routeForwarder,
-  routeLocks,
-  routeRequests,
-  routeStore,
-  type RoutedParts,
-} from '../pipeline/routes/routed-requests.ts';
-import { createMirrorFetch, createMirrorManifestStage } from '../pipeline/routes/mirror-manifests.ts';
-import { createMirrorSource } from '../pipeline/routes/mirror-source.ts';
-import { createTagListStage } from '../pipeline/routes/tag-list.ts';
+import { routePorts, type RegistryPorts, type RoutedParts } from '../pipeline/routes/route-ports.ts';
+import { createRouteStages } from '../pipeline/routes/route-stages.ts';
 import { createUpstreamWarnings } from '../pipeline/upstream-warnings.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Policy } from '../policy/decision.ts';
@@ -80,30 +68,16 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const upstream = createUpstream({ ...at, ca: options.ca, pieceBytes: budget.pieceBytes });
   const { authorization } = upstream;
   const access = { upstream, connectTimeoutMs: at.connectTimeout, readTimeoutMs: at.readTimeout };
-  const gate = openDeleteGate(config, shared.deletes, routed);
-  const ask = createRequestUpstream(access);
-  const requestUpstream = gate.guardRequests(routed ? routeRequests(ask, routed) : ask);
-  const forwarder = routed
-    ? routeForwarder(createForwarder({ ...access, budget }), routed)
-    : createForwarder({ ...access, budget });
-  const stored = await openStorage(at.storage, logger);
-  const blobs = stored && routed ? routeBlobs(stored, routed) : stored;
-  const source =
-    routed?.isMirror === true
-      ? createMirrorSource({
-          ...{ requestUpstream, description: routed.description },
-          timeoutMs: limits.routeSourceTimeout,
-        })
-      : null;
-  const fetch =
-    routed && source
-      ? createMirrorFetch({
-          ...{ requestUpstream, authorization, source, blobs, room },
-          description: routed.description,
-          describeError: describeRouteErrors(routed),
-        })
-      : routeFetch(createFetch(requestUpstream, authorization, room), routed);
-  const cache = openAnswerCache(config, shared, { fetch, room }, routed);
+  const plain: RegistryPorts = {
+    requestUpstream: createRequestUpstream(access),
+    forwarder: createForwarder({ ...access, budget }),
+    blobs: await openStorage(at.storage, logger),
+    ...{ store: shared.store, locks: shared.locks, deletes: shared.deletes },
+  };
+  const ports = routed ? routePorts(plain, routed) : plain;
+  const { forwarder, blobs, store, locks } = ports;
+  const gate = openDeleteGate(config, ports.deletes);
+  const requestUpstream = gate.guardRequests(ports.requestUpstream);
   const editsFor = createEditsFor({
     publicNames: createPublicNames({
       certificateNames: pem.names,
@@ -111,55 +85,37 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       upstreamUrl: upstream.url,
     }),
     ownsCors: config.cors.origins.length > 0,
-    ...(routed
-      ? {
-          outerPath: (path) => routed.names.outerPath(path),
-          isOfRoute: true,
-          hidesBlobTypes: routed.isMirror,
-        }
-      : {}),
+    route: routed && { outerPath: routed.names.outerPath, isMirror: routed.isMirror },
   });
-  const asking = { requestUpstream, upstreamAuthorization: authorization };
-  const locks = routed ? routeLocks(shared.locks, routed) : shared.locks;
   const upstreamHeaders = createUpstreamHeaders(authorization, routed === null);
+  const stages =
+    routed &&
+    createRouteStages(routed, {
+      ports: { requestUpstream, blobs },
+      ...{ authorization, upstreamHeaders, editsFor, wholeAnswers },
+      maxManifestBytes: limits.manifestBytes,
+      maxTagListBytes: limits.tagListBytes,
+      sourceTimeoutMs: limits.routeSourceTimeout,
+    });
+  const fetch = stages?.fetch ?? createFetch(requestUpstream, authorization, room);
+  const cache = openAnswerCache(config, shared, { store, fetch, room });
+  const asking = { requestUpstream, upstreamAuthorization: authorization };
+  const warnings = createUpstreamWarnings(logger, authorization !== null);
+  const { authenticator } = options;
   const serve = createServe({
     guardTags: openImmutableTags(config, { ...asking, policy, locks }),
-    gate,
-    forwarder,
-    cache,
+    ...{ gate, forwarder, cache, editsFor, upstreamHeaders, refusedBodies, wholeAnswers },
     storage: blobs && { blobs, requestUpstream },
     audit: config.log.audit
       ? createAudit({ ...asking, logger, now, maxKeptBytes: limits.auditedBytes })
       : null,
-    rememberToken: routed
-      ? null
-      : (token, principal) => options.authenticator.rememberToken(token, principal),
-    editsFor,
-    upstreamHeaders,
-    answerTagList: routed
-      ? createTagListStage({
-          ...{ requestUpstream, upstreamHeaders, editsFor, wholeAnswers },
-          maxBytes: limits.tagListBytes,
-          source,
-          describeError: describeRouteErrors(routed),
-        })
-      : null,
-    answerMirrorManifest:
-      routed && source
-        ? createMirrorManifestStage({
-            ...{ fetch, editsFor, wholeAnswers, description: routed.description },
-            maxBytes: limits.manifestBytes,
-          })
-        : null,
-    warnings: {
-      ...createUpstreamWarnings(logger, authorization !== null),
-      // That of a route becomes an error, which is logged.
-      ...(routed ? { challenge: () => {} } : {}),
-    },
+    rememberToken: routed ? null : (token, user) => authenticator.rememberToken(token, user),
+    answerOfRoute: stages?.answerOfRoute ?? null,
+    // A challenge of a route's registry becomes an error, which is logged.
+    warnings: routed ? { ...warnings, challenge: () => {} } : warnings,
     openPaths: new Set(config.auth.open),
     maxManifestBytes: limits.manifestBytes,
     limitUploads: options.limitUploads,
-    ...{ refusedBodies, wholeAnswers },
   });
   return {
     ...{ serve, requestUpstream, editsFor, authorization },
@@ -168,14 +124,9 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   };
 }
 
-function openDeleteGate(
-  { limits }: Config,
-  { activity, locks }: Shared['deletes'],
-  routed: RoutedParts | null,
-): DeleteGate {
+function openDeleteGate({ limits }: Config, deletes: RegistryPorts['deletes']): DeleteGate {
   return createDeleteGate({
-    activity: routed ? routeActivity(activity, routed) : activity,
-    locks: routed ? routeLocks(locks, routed) : locks,
+    ...deletes,
     waitMs: limits.deleteWait,
     maxDeletes: limits.deleteQueue,
     maxPerRepository: limits.heldPerRepository,
@@ -185,14 +136,12 @@ function openDeleteGate(
 
 function openAnswerCache(
   { cache }: Config,
-  { store, counters, logger }: Shared,
-  { fetch, room }: Pick<AnswerCacheOptions, 'fetch' | 'room'>,
-  routed: RoutedParts | null,
+  { counters, logger }: Shared,
+  { store, fetch, room }: Pick<AnswerCacheOptions, 'fetch' | 'room'> & Pick<RegistryPorts, 'store'>,
 ): AnswerCache | null {
   if (store === null) return null;
   return createAnswerCache({
-    ...{ fetch, room, counters, logger },
-    store: routed ? routeStore(store, routed) : store,
+    ...{ store, fetch, room, counters, logger },
     maxEntryBytes: cache.maxEntryBytes,
     storedFields: cache.headers,
     now: () => performance.now(),

@@ -19,31 +19,45 @@ const concernsImages = (name: string) => aboutAnswer.test(name) && !notAboutAnsw
 export function createEditsFor({
   publicNames,
   ownsCors,
-  outerPath,
-  isOfRoute = false,
-  hidesBlobTypes = false,
+  route,
 }: {
   readonly publicNames: PublicNames;
   /** See ResponseEdits. */
-  readonly outerPath?: (path: string) => string;
-  /** Whether the registry is that of a route: it says what concerns images, and nothing about the whole site. */
-  readonly isOfRoute?: boolean;
-  /** Whether blobs are of no type that a browser shows: someone else fills the registry. */
-  readonly hidesBlobTypes?: boolean;
-  /** See ResponseEdits. */
   readonly ownsCors: boolean;
+  /** How the registry of a route is edited; null: it is `upstream`. */
+  readonly route: {
+    /** See ResponseEdits. */
+    readonly outerPath: (path: string) => string;
+    /** Someone else fills a mirror, so its blobs are of no type that a browser shows. */
+    readonly isMirror: boolean;
+  } | null;
 }): EditsFor {
+  if (route !== null) return createRouteEdits(publicNames, ownsCors, route);
+  return (exchange) => ({
+    set: exchange.answerHeaders,
+    names: publicNames.locationNames(exchange),
+    ownsCors,
+    // One says its own rights: no scope and no rule would bound who holds it.
+    passesV1Tokens: exchange.principal.kind === 'user',
+    mayHaveTrailers: false,
+  });
+}
+
+function createRouteEdits(
+  publicNames: PublicNames,
+  ownsCors: boolean,
+  { outerPath, isMirror }: { readonly outerPath: (path: string) => string; readonly isMirror: boolean },
+): EditsFor {
   return (exchange) => ({
     set:
-      hidesBlobTypes && exchange.operation?.kind === 'blob'
+      isMirror && exchange.operation?.kind === 'blob'
         ? { ...exchange.answerHeaders, ...plainBlob }
         : exchange.answerHeaders,
     names: publicNames.locationNames(exchange),
     ownsCors,
-    ...(outerPath && exchange.outerName === null ? { outerPath } : {}),
-    // One says its own rights: no scope and no rule would bound who holds it.
-    passesV1Tokens: exchange.principal.kind === 'user' && !isOfRoute,
-    ...(isOfRoute ? { passes: concernsImages } : {}),
+    ...(exchange.outerName === null ? { outerPath } : {}),
+    passes: concernsImages,
+    passesV1Tokens: false,
     mayHaveTrailers: false,
   });
 }

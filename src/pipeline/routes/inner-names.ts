@@ -11,7 +11,7 @@ export type InnerNames = {
   target(outerTarget: string): string;
   repository(outer: string): string;
   /** The reverse, for a path with its query; a path that names no repository stays as it is. */
-  outerPath(path: string): string;
+  readonly outerPath: (path: string) => string;
 };
 
 /** @param prefix what the registry does not know of each name; null: it knows all of it */

@@ -8,14 +8,12 @@ import { parseTarget } from '../../registry/target.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import { buildFetchHeaders } from '../../upstream/request.ts';
-import type { Authentication } from '../authenticate/authenticate.ts';
-import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
-import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import { noRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
 import type { MirrorSource } from './mirror-source.ts';
+import type { AnswerOfRoute } from './route-stage.ts';
 
 type Fetch = AnswerCacheOptions['fetch'];
 
@@ -66,13 +64,10 @@ export function createMirrorFetch(options: MirrorFetchOptions): Fetch {
   };
 }
 
-/** Answers a manifest that the cache does not; false: it is another request. */
-export type AnswerMirrorManifest = (
-  exchange: Exchange,
-  request: Authentication & AuthorizedRequest & { readonly operation: Operation },
-) => Promise<boolean>;
-
-/** @param maxBytes the largest manifest, in bytes */
+/**
+ * Creates the stage that answers manifests which the cache does not.
+ * @param maxBytes the largest manifest, in bytes
+ */
 export function createMirrorManifestStage({
   fetch,
   maxBytes,
@@ -85,7 +80,7 @@ export function createMirrorManifestStage({
   readonly editsFor: EditsFor;
   readonly wholeAnswers: WholeAnswers;
   readonly description: string;
-}): AnswerMirrorManifest {
+}): AnswerOfRoute {
   return async (exchange, { operation, rawTarget }) => {
     if (operation.kind !== 'manifest' || !operation.reads) return false;
     const { req, host, res } = exchange;

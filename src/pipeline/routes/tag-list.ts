@@ -1,16 +1,13 @@
 import { OciError } from '../../registry/error.ts';
 import { readJsonObject } from '../../registry/lists/catalog.ts';
-import type { Operation } from '../../registry/operation.ts';
 import type { UpstreamError } from '../../upstream/forward.ts';
 import type { Fetched, RequestUpstream } from '../../upstream/request.ts';
-import type { Authentication } from '../authenticate/authenticate.ts';
-import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
 import type { UpstreamHeaders } from '../serve/request-for-upstream.ts';
 import type { MirrorSource } from './mirror-source.ts';
+import type { AnswerOfRoute } from './route-stage.ts';
 import { noRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
-import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 
 export type TagListOptions = {
@@ -26,19 +23,13 @@ export type TagListOptions = {
   readonly describeError: (outerTarget: string, answer: UpstreamError) => OciError;
 };
 
-/** Answers a list of tags with the outer name in it; false: it is another request. */
-export type AnswerTagList = (
-  exchange: Exchange,
-  request: Authentication & AuthorizedRequest & { readonly operation: Operation },
-) => Promise<boolean>;
-
 /** Fields with which a client requests something other than the whole, plain answer. */
 const shaping = /^(?:accept-encoding|range|if-.*)$/i;
 /** Fields that are about the body as the registry wrote it. */
 const ofBody = /^(?:etag|content-md5|digest|content-digest|repr-digest)$/i;
 
-/** Creates the stage for a registry that knows its repositories by other names (distribution-spec, "Listing Tags"). */
-export function createTagListStage(options: TagListOptions): AnswerTagList {
+/** Creates the stage that puts the outer name into lists of tags (distribution-spec, "Listing Tags"). */
+export function createTagListStage(options: TagListOptions): AnswerOfRoute {
   const { requestUpstream, upstreamHeaders, editsFor, wholeAnswers, maxBytes } = options;
   const { source, describeError } = options;
   return async (exchange, request) => {

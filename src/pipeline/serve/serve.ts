@@ -7,8 +7,7 @@ import type { RequestUpstream } from '../../upstream/request.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import type { Exchange } from '../exchange.ts';
-import type { AnswerMirrorManifest } from '../routes/mirror-manifests.ts';
-import type { AnswerTagList } from '../routes/tag-list.ts';
+import type { AnswerOfRoute } from '../routes/route-stage.ts';
 import type { GuardTags } from '../tag-rules/immutable-tags.ts';
 import type { Audit } from './audit.ts';
 import { createStorageStage, type StorageStageOptions } from './blob-response.ts';
@@ -24,10 +23,8 @@ export type ServeOptions = CacheStageOptions &
     readonly storage: { readonly blobs: BlobStorage; readonly requestUpstream: RequestUpstream } | null;
     /** Null: pushes and deletes get no audit lines. */
     readonly audit: Audit | null;
-    /** Null: lists of tags are forwarded as they are. */
-    readonly answerTagList: AnswerTagList | null;
-    /** Null: manifests that the cache does not answer are forwarded. */
-    readonly answerMirrorManifest: AnswerMirrorManifest | null;
+    /** Null: the registry is `upstream`, whose answers are relayed as they are. */
+    readonly answerOfRoute: AnswerOfRoute | null;
     readonly openPaths: ReadonlySet<string>;
     readonly maxManifestBytes: number;
     /** @throws OciError TOOMANYREQUESTS */
@@ -46,8 +43,7 @@ export type ServedRequest = Authentication &
 export type Serve = (exchange: Exchange, request: ServedRequest) => Promise<void>;
 
 export function createServe(options: ServeOptions): Serve {
-  const { audit, answerTagList, answerMirrorManifest, guardTags, limitUploads, openPaths, maxManifestBytes } =
-    options;
+  const { audit, answerOfRoute, guardTags, limitUploads, openPaths, maxManifestBytes } = options;
   const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? maxManifestBytes : Infinity);
   const answerFromCache = createCacheStage(options);
   const answerFromStorage = createStorageStage(options);
@@ -60,8 +56,7 @@ export function createServe(options: ServeOptions): Serve {
     if (cacheable && (await answerFromCache(exchange, cacheable, request))) return;
     const stored = operation.kind === 'blob' ? operation.stored : null;
     if (stored && (await answerFromStorage(exchange, stored, request))) return;
-    if (answerMirrorManifest !== null && (await answerMirrorManifest(exchange, request))) return;
-    if (answerTagList !== null && (await answerTagList(exchange, request))) return;
+    if (answerOfRoute !== null && (await answerOfRoute(exchange, request))) return;
     const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
     if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
     const written = writtenOf(operation);

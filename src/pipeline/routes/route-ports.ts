@@ -1,4 +1,3 @@
-import type { AnswerCacheOptions } from '../../cache/answer-cache.ts';
 import type { CacheStore } from '../../cache/stores/store.ts';
 import type { RepositoryActivity } from '../../locks/repository-activity.ts';
 import type { RepositoryLocks } from '../../locks/repository-locks.ts';
@@ -23,8 +22,39 @@ export type RoutedParts = DescribedRegistry & {
   readonly url: string;
 };
 
+/** What a registry is reached by, and what of its repositories is shared: all by outer names. */
+export type RegistryPorts = {
+  readonly requestUpstream: RequestUpstream;
+  readonly forwarder: Forwarder;
+  /** The registry's files; null: it has none here. */
+  readonly blobs: BlobStorage | null;
+  /** Null: nothing is cached. */
+  readonly store: CacheStore | null;
+  readonly locks: RepositoryLocks;
+  readonly deletes: {
+    readonly activity: Pick<RepositoryActivity, 'enter' | 'wait'>;
+    readonly locks: RepositoryLocks;
+  };
+};
+
+/** Gives the ports of a route's registry, which take outer names, from those that take inner ones. */
+export function routePorts(ports: RegistryPorts, routed: RoutedParts): RegistryPorts {
+  const { requestUpstream, forwarder, blobs, store, locks, deletes } = ports;
+  return {
+    requestUpstream: routeRequests(requestUpstream, routed),
+    forwarder: routeForwarder(forwarder, routed),
+    blobs: blobs && routeBlobs(blobs, routed),
+    store: store && routeStore(store, routed),
+    locks: routeLocks(locks, routed),
+    deletes: {
+      activity: routeActivity(deletes.activity, routed),
+      locks: routeLocks(deletes.locks, routed),
+    },
+  };
+}
+
 /** Sends requests by their inner names, through the bulkhead. */
-export function routeRequests(
+function routeRequests(
   requestUpstream: RequestUpstream,
   { names, bulkhead, description }: RoutedParts,
 ): RequestUpstream {
@@ -44,7 +74,7 @@ export function routeRequests(
 }
 
 /** The same for what is forwarded. */
-export function routeForwarder(forwarder: Forwarder, parts: RoutedParts): Forwarder {
+function routeForwarder(forwarder: Forwarder, parts: RoutedParts): Forwarder {
   const { names, bulkhead, description } = parts;
   const describe = describeRouteErrors(parts);
   return {
@@ -92,22 +122,8 @@ export function describeRouteErrors(
   };
 }
 
-/** Fetches for the cache; an error of a route's registry is thrown, described. */
-export function routeFetch(
-  fetch: AnswerCacheOptions['fetch'],
-  parts: RoutedParts | null,
-): AnswerCacheOptions['fetch'] {
-  if (parts === null) return fetch;
-  const describe = describeRouteErrors(parts);
-  return async (request, limits) => {
-    const answer = await fetch(request, limits);
-    if (answer === null || answer.status < 400) return answer;
-    throw describe(request.rawTarget, answer);
-  };
-}
-
 /** Keeps answers, writes and clears of this registry apart from those of others in a store. */
-export function routeStore(store: CacheStore, { names, url }: RoutedParts): CacheStore {
+function routeStore(store: CacheStore, { names, url }: RoutedParts): CacheStore {
   const scopeOf = (scope: string) => `${url} v2:${names.repository(scope.slice('v2:'.length))}`;
   const within = <T extends { readonly scope: string }>(each: T): T => ({
     ...each,
@@ -123,12 +139,12 @@ export function routeStore(store: CacheStore, { names, url }: RoutedParts): Cach
 }
 
 /** The same for locks of repositories. */
-export function routeLocks(locks: RepositoryLocks, { names, url }: RoutedParts): RepositoryLocks {
+function routeLocks(locks: RepositoryLocks, { names, url }: RoutedParts): RepositoryLocks {
   return { acquire: (repository, wish) => locks.acquire(`${url} ${names.repository(repository)}`, wish) };
 }
 
 /** The same for the requests in progress. */
-export function routeActivity(
+function routeActivity(
   activity: Pick<RepositoryActivity, 'enter' | 'wait'>,
   { names, url }: RoutedParts,
 ): Pick<RepositoryActivity, 'enter' | 'wait'> {
@@ -141,7 +157,7 @@ export function routeActivity(
 }
 
 /** Opens blobs by the inner names of their repositories. */
-export function routeBlobs(blobs: BlobStorage, { names }: RoutedParts): BlobStorage {
+function routeBlobs(blobs: BlobStorage, { names }: RoutedParts): BlobStorage {
   return {
     open: (name) => blobs.open({ ...name, repository: names.repository(name.repository) }),
     findTag: (repository, tag) => blobs.findTag(names.repository(repository), tag),
