@@ -12,6 +12,7 @@ program=/opt/tidegate
 settings=/etc/tidegate
 logs=/var/log/tidegate
 state=/var/lib/tidegate
+mirror_storage=/var/lib/tidegate-mirror
 units=/etc/systemd/system
 record=$settings/.installed
 wanted_node=20.19
@@ -31,6 +32,10 @@ Usage: deploy/install.sh [--host NAME[,NAME…]] [options]
   --registry-port PORT    the registry's port on loopback (5000)
   --registry FILE         the registry's program, where it is in no package: docker-registry or registry
   --redis-port PORT       Redis's port on loopback (6390)
+  --mirror SOURCES        registries to mirror beside it, comma-separated, such as docker.io (then HOST/hub/…); SOURCE=URL where
+                          one is reached elsewhere; may be given again later
+  --mirror-credentials FILE
+                          credentials for the sources, lines of SOURCE USER PASSWORD; for root alone (chmod 600)
   --node FILE             Node 20.19 or newer (default: the one in PATH)
   --prebuilt              take dist/ and node_modules/ as they are here, without npm and network
   --no-packages           install no packages; what is missing is an error
@@ -56,6 +61,7 @@ run() {
 }
 
 hosts='' ips='' port=443 first_user=admin storage='' registry_port=5000 registry='' redis_port=6390
+mirrors='' mirror_credentials=''
 node='' prebuilt='' packages=yes start=yes dry='' undo='' purge=''
 while [ $# -gt 0 ]; do
   option=$1
@@ -68,7 +74,7 @@ while [ $# -gt 0 ]; do
       ;;
   esac
   case $option in
-    --host | --ip | --port | --user | --registry-storage | --registry-port | --registry | --redis-port | --node)
+    --host | --ip | --port | --user | --registry-storage | --registry-port | --registry | --redis-port | --node | --mirror | --mirror-credentials)
       if [ $# -lt 2 ] || [ -z "$2" ]; then misused "$option needs a value."; fi
       case $option in
         --host) hosts=$hosts${hosts:+,}$2 ;;
@@ -80,6 +86,8 @@ while [ $# -gt 0 ]; do
         --registry) registry=$2 ;;
         --redis-port) redis_port=$2 ;;
         --node) node=$2 ;;
+        --mirror) mirrors=$mirrors${mirrors:+,}$2 ;;
+        --mirror-credentials) mirror_credentials=$2 ;;
       esac
       shift
       ;;
@@ -113,6 +121,17 @@ case $storage in
 esac
 case $hosts$ips in *[!A-Za-z0-9.,:_*-]*) misused "--host and --ip take names and addresses with commas, as in registry.example.com,registry." ;; esac
 case $first_user in *[!A-Za-z0-9._@-]* | -*) misused "--user: take letters, digits, dots, @, - and _." ;; esac
+mirrors=$(printf %s "$mirrors" | tr ',' ' ')
+for each in $mirrors; do
+  case $each in
+    *=http://*[!A-Za-z0-9.:/-]* | *=https://*[!A-Za-z0-9.:/-]* | *=*=* | *=*://*/* | [!a-z0-9]* | *,*) each='' ;;
+    *=http://?* | *=https://?*) ;;
+    *=*) each='' ;;
+  esac
+  case ${each%%=*} in
+    '' | *[!a-z0-9.:-]*) misused "--mirror takes names of registries, such as docker.io,quay.io, and NAME=URL where one is reached elsewhere." ;;
+  esac
+done
 [ -z "$purge" ] || [ -n "$undo" ] || misused "--purge goes with --undo."
 [ -n "$dry" ] || [ "$(id -u)" = 0 ] || fail "This sets up services: run it as root, as in: sudo $0 (--dry-run says what it would do)."
 [ -n "$dry" ] || [ -d /run/systemd/system ] || fail "systemd does not run here, and the services are systemd's: on such a machine, or in a container, see docs/operations/deployment.md."
@@ -128,6 +147,19 @@ note() {
   if [ -z "$(noted "$1")" ]; then printf '%s=%s\n' "$1" "$2" >>"$record"; fi
 }
 
+# The names of the mirrors' routes, those of earlier runs too.
+noted_mirrors() { sed -n 's/^mirror_\([a-z0-9-]*\)=.*/\1/p' "$record" 2>/dev/null || true; }
+# As in src/cli/mirror/mirror-source.ts: route_of SOURCE
+route_of() {
+  case $1 in
+    docker.io) echo hub ;;
+    quay.io) echo quay ;;
+    ghcr.io) echo ghcr ;;
+    registry.k8s.io) echo k8s ;;
+    *) printf '%.32s\n' "${1%%[.:]*}" ;;
+  esac
+}
+
 # ---------------------------------------------------------------------------------------------------------------- undo
 
 undo_all() {
@@ -135,11 +167,15 @@ undo_all() {
   for unit in tidegate tidegate-registry tidegate-redis; do
     if [ -f "$units/$unit.service" ]; then run systemctl disable --now "$unit.service"; fi
   done
+  for mirror in $(noted_mirrors); do
+    if [ -f "$units/tidegate-mirror@.service" ]; then run systemctl disable --now "tidegate-mirror@$mirror.service"; fi
+  done
   for file in "$units/tidegate.service" "$units/tidegate-registry.service" "$units/tidegate-redis.service" \
-    /etc/logrotate.d/tidegate /usr/local/bin/tidegate; do
+    "$units/tidegate-mirror@.service" /etc/logrotate.d/tidegate /usr/local/bin/tidegate; do
     if [ -e "$file" ]; then run rm -f "$file"; fi
   done
-  for folder in "$units/tidegate.service.d" "$units/tidegate-registry.service.d" "$units/tidegate-redis.service.d"; do
+  for folder in "$units/tidegate.service.d" "$units/tidegate-registry.service.d" "$units/tidegate-redis.service.d" \
+    "$units/tidegate-mirror@.service.d"; do
     if [ -f "$folder/10-installed.conf" ]; then run rm -f "$folder/10-installed.conf"; fi
     if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then run rmdir "$folder"; fi
   done
@@ -151,8 +187,9 @@ undo_all() {
     say "Removed the services and the program. What is left:"
     say "  $settings  settings, certificates, users"
     say "  ${storage:-the folder of the registry}  images"
+    if [ -d "$mirror_storage" ]; then say "  $mirror_storage  images of the mirrors"; fi
     say "  $logs  log files, if there were any"
-    say "  the system users tidegate, tidegate-registry and tidegate-redis"
+    say "  the system users tidegate, tidegate-registry, tidegate-redis$(if id tidegate-mirror >/dev/null 2>&1; then echo ' and tidegate-mirror'; fi)"
     say "deploy/install.sh sets it up again with them; deploy/install.sh --undo --purge removes them."
     return
   fi
@@ -166,7 +203,7 @@ undo_all() {
   fi
   # What was there before, such as a user with the same name, is left alone.
   made=$(sed -n 's/^made_user_//p' "$record" 2>/dev/null | cut -d= -f1)
-  run rm -rf "$settings" "$logs" "$state"
+  run rm -rf "$settings" "$logs" "$state" "$mirror_storage"
   for user in $made; do
     if id "$user" >/dev/null 2>&1; then run userdel "$user"; fi
     if getent group "$user" >/dev/null; then run groupdel "$user"; fi
@@ -184,6 +221,36 @@ noted_storage=$(noted storage)
 if [ -z "$storage" ]; then storage=${noted_storage:-/var/lib/tidegate-registry}; fi
 [ "$storage" = "${noted_storage:-$storage}" ] ||
   fail "The images are in $noted_storage: to move them, stop tidegate and tidegate-registry, move the folder, and change it in $settings/registry.yml, $settings/config/tidegate.yml and $record."
+check_credentials() {
+  [ -r "$mirror_credentials" ] || fail "--mirror-credentials: $mirror_credentials cannot be read."
+  case $(stat -L -c %a "$mirror_credentials") in
+    *00) ;;
+    *) fail "--mirror-credentials: $mirror_credentials is open to other users of this machine: chmod 600 $mirror_credentials" ;;
+  esac
+  # What is wrong with it, if anything; a password is no part of that.
+  wrong=$(awk -v sources=" $(for each in $chosen; do printf '%s ' "${each#*:}"; done)" '
+    /^[[:space:]]*(#|$)/ { next }
+    NF < 3 { print "line " NR ": write SOURCE USER PASSWORD, such as: docker.io alice SECRET"; exit }
+    index(sources, " " $1 " ") == 0 { print "has credentials for " $1 ", which is not mirrored: name it with --mirror"; exit }
+    $1 in seen { print "line " NR " has " $1 " a second time: leave one line"; exit }
+    { seen[$1] = 1 }' "$mirror_credentials")
+  [ -z "$wrong" ] || fail "--mirror-credentials: $mirror_credentials $wrong."
+}
+# Every mirror as ROUTE:SOURCE, and the new ones as given.
+chosen=$(for each in $(noted_mirrors); do printf ' %s:%s' "$each" "$(noted "mirror_$each")"; done)
+new_mirrors=''
+for each in $mirrors; do
+  route=$(route_of "${each%%=*}")
+  case "$chosen " in
+    *" $route:${each%%=*} "*) ;;
+    *" $route:"*) fail "--mirror: ${each%%=*} would be the route $route, and another source has that name already." ;;
+    *)
+      chosen="$chosen $route:${each%%=*}"
+      new_mirrors="$new_mirrors $each"
+      ;;
+  esac
+done
+[ -z "$mirror_credentials" ] || check_credentials
 again() { if [ -x "$(noted "$1")" ]; then noted "$1"; fi; }
 [ -n "$node" ] || node=$(again node)
 [ -n "$registry" ] || registry=$(again registry)
@@ -346,6 +413,14 @@ else
   fi
 fi
 note storage "$storage"
+if [ -n "$chosen" ]; then
+  make_user tidegate-mirror
+  [ -d "$mirror_storage" ] || run install -d -m 755 "$mirror_storage"
+  for each in $chosen; do
+    folder=$mirror_storage/${each%%:*}
+    [ -d "$folder" ] || run install -d -m 750 -o tidegate-mirror -g tidegate-mirror "$folder"
+  done
+fi
 
 # --------------------------------------------------------------------------------------------------------------- the program
 
@@ -467,6 +542,85 @@ port $redis_port
 aclfile $settings/redis.acl
 dir /run/tidegate-redis
 END
+
+# Ports of mirrors are 5001 and those after it that are free.
+next_port() {
+  last_port=$((last_port + 1))
+  case " $registry_port $redis_port $port " in *" $last_port "*) next_port ;; esac
+  if port_is_taken "$last_port"; then next_port; fi
+}
+last_port=$(sed -n 's/^port_of_mirror_[a-z0-9-]*=//p' "$record" 2>/dev/null | sort -n | tail -n 1)
+last_port=${last_port:-5000}
+new_routes=''
+for each in $new_mirrors; do
+  source_name=${each%%=*}
+  route=$(route_of "$source_name")
+  url=${each#"$source_name"}
+  url=${url#=}
+  if [ -z "$url" ]; then
+    url=https://$source_name
+    [ "$source_name" != docker.io ] || url=https://registry-1.docker.io
+  fi
+  next_port
+  printf 's|secret: .*|secret: %s|\n' "$(secret)" |
+    sed -e "s|/var/lib/tidegate-mirror/hub|$mirror_storage/$route|" -e "s|addr: 127.0.0.1:5001|addr: 127.0.0.1:$last_port|" \
+      -e "s|remoteurl: .*|remoteurl: $url|" -f /dev/stdin "$here/deploy/registry/mirror.yml" |
+    put_once 640 root:tidegate-mirror "$settings/mirrors/$route.yml"
+  note "mirror_$route" "$source_name"
+  note "port_of_mirror_$route" "$last_port"
+  new_routes="$new_routes
+  - name: $route # docker pull HOST/$route/…
+    repositories: ['$route/**']
+    stripPrefix: $route
+    namespaces: ['$source_name'] # tidegate mirror steps
+    readOnly: true
+    upstream:
+      url: http://127.0.0.1:$last_port
+      storage: $mirror_storage/$route
+      readTimeout: 60s"
+done
+# Puts new credentials into the configuration of each mirror that they are for; what awk prints is for sed alone to read.
+for each in $chosen; do
+  if [ -z "$mirror_credentials" ] || [ ! -f "$settings/mirrors/${each%%:*}.yml" ]; then continue; fi
+  updated=$(mktemp)
+  awk -v source="${each#*:}" '
+    function quoted(text) { gsub(/'"'"'/, "&&", text); gsub(/[\\&|]/, "\\\\&", text); return "'"'"'" text "'"'"'" }
+    $1 == source {
+      print "s|^  username: .*|  username: " quoted($2) "|"
+      sub(/^[[:space:]]*[^[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+/, "")
+      sub(/[[:space:]]+$/, "")
+      print "s|^  password: .*|  password: " quoted($0) "|"
+    }' "$mirror_credentials" |
+    sed -f /dev/stdin "$settings/mirrors/${each%%:*}.yml" >"$updated"
+  put 640 root:tidegate-mirror "$settings/mirrors/${each%%:*}.yml" <"$updated"
+  rm -f "$updated"
+done
+# The operator's own configuration gets new routes at its end, if they can stand there.
+if [ -n "$new_routes" ]; then
+  routes_key='routes:'
+  if [ -f "$settings/config/tidegate.yml" ]; then
+    last_key=$(sed -n 's/^\([a-zA-Z].*\)$/\1/p' "$settings/config/tidegate.yml" | tail -n 1)
+    case $last_key in routes:*) routes_key='' ;; esac
+  fi
+  [ -z "$routes_key" ] || routes_key="
+# Further registries under this name: docs/mirrors.md
+$routes_key"
+  if [ -n "$dry" ]; then
+    say "would add the routes of the mirrors to $settings/config/tidegate.yml"
+  else
+    candidate=$(mktemp "$settings/config/tidegate.yml.XXXXXX")
+    { cat "$settings/config/tidegate.yml" && printf '%s%s\n' "$routes_key" "$new_routes"; } >"$candidate"
+    # One that has just been written needs no check, and its certificate is not there yet.
+    if [ -n "$password" ] || tidegate config check --config "$candidate" >/dev/null 2>&1; then
+      put 640 root:tidegate "$settings/config/tidegate.yml" <"$candidate"
+      say "  added the routes of the mirrors to config/tidegate.yml"
+    else
+      say "Add to $settings/config/tidegate.yml, where this can't be done for you:"
+      printf 'routes:%s\n' "$new_routes"
+    fi
+    rm -f "$candidate"
+  fi
+fi
 put_once 640 root:tidegate "$settings/config/htpasswd" </dev/null
 put_once 640 root:tidegate "$settings/config/tokens.yml" </dev/null
 # The service writes when machine tokens were used last, and may write nothing below /etc.
@@ -536,12 +690,21 @@ ExecStart=
 ExecStart=$registry serve $settings/registry.yml
 ReadWritePaths=$storage
 END
+if [ -n "$chosen" ]; then
+  put 644 root:root "$units/tidegate-mirror@.service" <"$here/deploy/tidegate-mirror@.service"
+  put 644 root:root "$units/tidegate-mirror@.service.d/10-installed.conf" <<END
+# Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate-mirror@
+[Service]
+ExecStart=
+ExecStart=/bin/sh $program/deploy/mirror.sh $registry $settings/mirrors/%i.yml
+END
+fi
 node_path=$(readlink -f "$node")
 put 644 root:root "$units/tidegate.service.d/10-installed.conf" <<END
 # Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate
 [Service]
 # The registry's files are for its group.
-SupplementaryGroups=$registry_group
+SupplementaryGroups=$registry_group${chosen:+ tidegate-mirror}
 ExecStart=
 ExecStart=$node_path $program/dist/main.js serve --config config/tidegate.yml
 ExecReload=
@@ -562,14 +725,16 @@ exec $node_path $program/dist/main.js "\$@"
 END
 if command -v restorecon >/dev/null; then run restorecon -RF "$program" "$settings" /usr/local/bin/tidegate; fi
 
+mirror_units=$(for each in $chosen; do printf ' tidegate-mirror@%s.service' "${each%%:*}"; done)
 if [ -z "$start" ]; then
   run systemctl daemon-reload
   show_first_user
-  say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry tidegate"
+  say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry$mirror_units tidegate"
   exit 0
 fi
 run systemctl daemon-reload
-run systemctl enable tidegate-redis.service tidegate-registry.service tidegate.service
+# shellcheck disable=SC2086 # one or several mirrors, or none
+run systemctl enable tidegate-redis.service tidegate-registry.service $mirror_units tidegate.service
 has_changed() {
   case $changed in *"$1"*) return 0 ;; esac
   return 1
@@ -579,12 +744,20 @@ control() { run systemctl "$1" "$2.service" || fail "systemctl $1 $2 failed: jou
 for name in redis registry; do
   if has_changed $name; then control restart tidegate-$name; else control start tidegate-$name; fi
 done
+for each in $chosen; do
+  name=mirror@${each%%:*}
+  if has_changed tidegate-mirror@ || has_changed "/mirrors/${each%%:*}.yml"; then
+    control restart "tidegate-$name"
+  else
+    control start "tidegate-$name"
+  fi
+done
 if [ -n "$program_changed" ] || has_changed /tidegate.service; then
   say "  (re)starting tidegate; transfers under way may take up to shutdown.timeout to end"
   control restart tidegate
 else
   control start tidegate
-  if has_changed certs/server.crt; then control reload tidegate; fi
+  if has_changed certs/server.crt || has_changed config/tidegate.yml; then control reload tidegate; fi
 fi
 [ -z "$dry" ] || exit 0
 
@@ -624,5 +797,8 @@ say ""
 say "Tidegate runs at https://$registry_name"
 show_first_user
 say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
+for each in $chosen; do
+  say "Mirror of ${each#*:}: images are at $registry_name/${each%%:*}/…; for its own names on clients: tidegate mirror steps"
+done
 say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
 say "docker login $registry_name"

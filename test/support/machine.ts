@@ -14,6 +14,8 @@ export type Machine = {
     args: readonly string[],
     options?: { env?: NodeJS.ProcessEnv; input?: string },
   ): Promise<Finished>;
+  /** The prefix of a command that runs on its network, and all else as outside. */
+  readonly networkOnly: readonly string[];
   /** Lists its files, folders and links, without the backups of user lists: path to description. */
   snapshot(): Promise<Map<string, string>>;
   /** Lists processes, one a line: user and command line. */
@@ -99,6 +101,7 @@ export async function openMachine(): Promise<Machine> {
   };
   return {
     run: runInside,
+    networkOnly: ['nsenter', `--net=${namespaces}/net`],
     snapshot: async () => parseSnapshot(await must(list)),
     processes: () =>
       must(`for each in /proc/[0-9]*; do

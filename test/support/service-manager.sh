@@ -5,11 +5,18 @@ set -eu
 echo "$*" >>/run/systemctl.log
 units=/etc/systemd/system
 
+# The name of a unit's file, that of its template for an instance: file_of UNIT
+file_of() {
+  case $1 in
+    *@*) echo "${1%%@*}@.service" ;;
+    *) echo "$1.service" ;;
+  esac
+}
 # The last value of a setting, drop-ins last: setting UNIT NAME
 setting() {
-  for file in "$units/$1.service" "$units/$1.service.d"/*.conf; do
+  for file in "$units/$(file_of "$1")" "$units/$(file_of "$1").d"/*.conf; do
     if [ -f "$file" ]; then sed -n "s/^$2=//p" "$file"; fi
-  done | tail -n 1
+  done | tail -n 1 | sed "s/%i/${1#*@}/g"
 }
 pid_of() { cat "/run/units/$1.pid" 2>/dev/null || true; }
 is_running() {
@@ -22,7 +29,7 @@ start() {
   mkdir -p /run/units
   user=$(setting "$1" User)
   group=$(setting "$1" Group)
-  groups=$(setting "$1" SupplementaryGroups)
+  groups=$(setting "$1" SupplementaryGroups | tr ' ' ',')
   capability=$(setting "$1" AmbientCapabilities | tr '[:upper:]' '[:lower:]' | sed 's/^cap_/+/')
   folder=$(setting "$1" RuntimeDirectory)
   if [ -n "$folder" ]; then install -d -m 750 -o "$user" -g "$group" "/run/$folder"; fi
@@ -61,7 +68,7 @@ for unit in "$@"; do
   case $unit in --*) continue ;; esac
   name=${unit%.service}
   if [ "$verb" = disable ] && [ -f "/lib/systemd/system/$name.service" ]; then continue; fi
-  [ -f "$units/$name.service" ] || {
+  [ -f "$units/$(file_of "$name")" ] || {
     echo "Unit $unit not found." >&2
     exit 5
   }

@@ -17,7 +17,13 @@ const mayRunAtInstall: readonly string[] = [];
 const packageFiles = [
   ...['ARCHITECTURE.md', 'CHANGELOG.md', 'LICENSE', 'README.md', 'README.zh-CN.md', 'SECURITY.md'],
   'certs/README.md',
-  ...['config/REFERENCE.md', 'config/flavors.yml', 'config/schema.json', 'config/single-host.yml'],
+  ...[
+    'config/REFERENCE.md',
+    'config/flavors.yml',
+    'config/schema.json',
+    'config/single-host.yml',
+    'config/mirrors.yml',
+  ],
   ...['npm-shrinkwrap.json', 'package.json'],
 ];
 const packageFolders: readonly RegExp[] = [

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { loadConfig } from '../../../src/config/load/load.ts';
+import { startHub } from '../../support/hub.ts';
 import { root, run } from '../../support/processes.ts';
 import { tryRegistryConfig } from '../../support/registry-config.ts';
 import { checkRedisCommand } from '../../support/redis-command.ts';
@@ -103,8 +104,18 @@ describe('registry configurations of deploy/', { skip: unlessInstalled('docker-r
     });
   }
 
+  it('a real registry takes the one of a mirror', async () => {
+    const hub = await startHub();
+    try {
+      const env = { ...inFolder, REGISTRY_PROXY_REMOTEURL: hub.url };
+      assert.equal(await tryRegistryConfig(await read('registry/mirror.yml'), env), 200);
+    } finally {
+      await hub.stop();
+    }
+  });
+
   it('those on one machine listen on loopback only, and let images be deleted', async () => {
-    for (const file of ['registry/filesystem.yml', 'registry/s3.yml']) {
+    for (const file of ['registry/filesystem.yml', 'registry/s3.yml', 'registry/mirror.yml']) {
       const config = parse(await read(file)) as RegistryConfig;
       assert.match(config.http.addr, /^127\.0\.0\.1:/);
       assert.equal(config.storage.delete.enabled, true);
@@ -114,7 +125,10 @@ describe('registry configurations of deploy/', { skip: unlessInstalled('docker-r
 
 describe('units of deploy/', { skip: unlessInstalled('systemd-analyze') }, () => {
   let dir = '';
-  const units = ['tidegate.service', 'tidegate-registry.service', 'tidegate-redis.service'];
+  const units = [
+    ...['tidegate.service', 'tidegate-registry.service', 'tidegate-redis.service'],
+    'tidegate-mirror@.service',
+  ];
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-units-'));
     for (const unit of units) {
@@ -144,6 +158,7 @@ describe('units of deploy/', { skip: unlessInstalled('systemd-analyze') }, () =>
     ['tidegate.service', 1.7],
     ['tidegate-registry.service', 0.9],
     ['tidegate-redis.service', 0.9],
+    ['tidegate-mirror@.service', 1.1],
   ] as const) {
     it(`${unit} has an exposure of at most ${most}, which is what the documentation says`, async () => {
       const { stdout } = await run('systemd-analyze', [

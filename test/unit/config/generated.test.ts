@@ -38,14 +38,22 @@ describe('examples', () => {
     assert.equal(config.listen.port, 443);
   });
 
+  it('mirrors.yml is accepted, with what a registry in proxy mode has by default', async () => {
+    const { config } = await load('mirrors.yml');
+    const hub = config.routes[0] ?? assert.fail();
+    const mirror = await readFile(path.join(folder, '../deploy/registry/mirror.yml'), 'utf8');
+    assert.ok(mirror.includes(`rootdirectory: ${hub.upstream.storage}\n`));
+    assert.ok(mirror.includes(`addr: ${new URL(hub.upstream.url).host}\n`));
+  });
+
   for (const flavor of [undefined, 'common', 'dev', 'prod', 'staging']) {
     it(`flavors.yml is accepted with flavor ${flavor ?? 'dev by default'}`, async () => {
       assert.equal((await load('flavors.yml', flavor)).flavor, flavor ?? 'dev');
     });
   }
 
-  it('both start with the line that editors look for', async () => {
-    for (const file of ['single-host.yml', 'flavors.yml']) {
+  it('all start with the line that editors look for', async () => {
+    for (const file of ['single-host.yml', 'mirrors.yml', 'flavors.yml']) {
       const text = await readFile(path.join(folder, file), 'utf8');
       assert.ok(text.startsWith('# yaml-language-server: $schema=schema.json\n'), file);
     }
