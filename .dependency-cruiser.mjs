@@ -8,6 +8,7 @@ const mayImport = {
   system: [],
   redis: ['system'],
   policy: ['http', 'registry'],
+  usage: ['registry', 'system', 'telemetry'],
   storage: ['registry'],
   tls: ['system'],
   alerts: ['system'],
@@ -28,6 +29,7 @@ const mayImport = {
     'system',
     'telemetry',
     'upstream',
+    'usage',
   ],
   listener: ['http', 'pipeline', 'registry', 'system', 'telemetry'],
   app: [
@@ -46,10 +48,11 @@ const mayImport = {
     'telemetry',
     'tls',
     'upstream',
+    'usage',
   ],
   admin: ['alerts', 'app', 'config', 'http', 'registry', 'telemetry', 'upstream'],
-  supervisor: ['admin', 'app', 'auth', 'cache', 'config', 'locks', 'redis', 'system', 'telemetry'],
-  doctor: ['app', 'auth', 'cache', 'config', 'redis', 'system', 'tls'],
+  supervisor: ['admin', 'app', 'auth', 'cache', 'config', 'locks', 'redis', 'system', 'telemetry', 'usage'],
+  doctor: ['app', 'auth', 'cache', 'config', 'redis', 'system', 'tls', 'usage'],
   cli: [
     'admin',
     'alerts',
@@ -64,6 +67,7 @@ const mayImport = {
     'system',
     'telemetry',
     'tls',
+    'usage',
   ],
   quickstart: ['app', 'auth', 'cli', 'config', 'supervisor', 'system', 'telemetry', 'tls'],
 };

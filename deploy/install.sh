@@ -627,6 +627,11 @@ put_once 640 root:tidegate "$settings/config/tokens.yml" </dev/null
 if [ ! -e "$settings/config/tokens.used.json" ] && [ ! -L "$settings/config/tokens.used.json" ]; then
   run ln -s "$state/tokens.used.json" "$settings/config/tokens.used.json"
 fi
+# The same for state.dir, with the record of what is pulled and pushed.
+[ -d "$settings/var" ] || run install -d -m 755 "$settings/var"
+if [ ! -e "$settings/var/state" ] && [ ! -L "$settings/var/state" ]; then
+  run ln -s "$state" "$settings/var/state"
+fi
 
 say "Certificate"
 if [ -z "$hosts$ips" ] && [ ! -f "$settings/certs/server.crt" ]; then

@@ -13,6 +13,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['user', async () => (await import('./cli/user.ts')).addUserCommand],
   ['token', async () => (await import('./cli/token.ts')).addTokenCommand],
   ['config', async () => (await import('./cli/config.ts')).addConfigCommand],
+  ['usage', async () => (await import('./cli/usage.ts')).addUsageCommand],
   ['policy', async () => (await import('./cli/policy/policy.ts')).addPolicyCommand],
   ['mirror', async () => (await import('./cli/mirror/mirror.ts')).addMirrorCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],

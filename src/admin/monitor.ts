@@ -6,6 +6,7 @@ import { createDelivery, type Delivery, type DeliveryOptions } from '../alerts/d
 import { createIncidents } from '../alerts/incidents.ts';
 import type { ServedState } from '../app/served-state.ts';
 import { formatExposition, type Exposition } from '../telemetry/metrics/exposition.ts';
+import type { MetricFamily } from '../telemetry/metrics/metric-family.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import { openProcessMetrics } from '../telemetry/metrics/process-metrics.ts';
 import { openAdminListener, type ReloadOutcome } from './admin.ts';
@@ -39,6 +40,8 @@ export type MonitorOptions = MonitoredState & {
     readonly reports: () => Promise<readonly ProcessReport[]>;
     readonly status: () => Pick<ServerStatus, 'draining' | 'workers'>;
   };
+  /** The metrics of the record of usage; null: there is none. */
+  readonly usage?: { families(): MetricFamily[] } | null;
   readonly reload?: () => Promise<ReloadOutcome>;
 };
 
@@ -55,7 +58,8 @@ type Parts = {
 };
 
 /** @throws OperatorError when the admin listener can't be opened. */
-export async function openMonitor({ config, pem, logger, door, reload }: MonitorOptions): Promise<Monitor> {
+export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
+  const { config, pem, logger, door, usage, reload } = options;
   const counts = createMonitorMetrics();
   // With one worker this process is the worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
@@ -102,6 +106,7 @@ export async function openMonitor({ config, pem, logger, door, reload }: Monitor
     return formatExposition([
       ...(await door.reports()).map(({ families }) => families),
       counts.families(door.status(), upstream, parts.routes.states()),
+      ...(usage ? [usage.families()] : []),
       ...(ofProcess ? [ofProcess.families()] : []),
     ]);
   };

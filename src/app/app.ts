@@ -18,6 +18,8 @@ import { openOwnDeletes, type Deletes } from './open-deletes.ts';
 import { openRepositoryLocks } from './open-repository-locks.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { createSharedRedis } from '../redis/open.ts';
+import type { UsageSink } from '../usage/usage-buffer.ts';
+import { createUsageNotes } from '../usage/usage-notes.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
 import { createSessionSecret } from './session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
@@ -63,6 +65,8 @@ export type AppOptions = ServedState & {
   readonly locks?: RepositoryLocks;
   /** The isolation of deletes, shared by the workers; left out: of this process only. */
   readonly deletes?: Deletes;
+  /** Takes what is pulled and pushed; left out or null: nobody does. */
+  readonly usage?: UsageSink | null;
 };
 
 /**
@@ -181,8 +185,10 @@ async function openShared(options: AppOptions, onFree: OnFree) {
   const issuerKeys = createIssuerKeysPool({ logger, now: () => performance.now() });
   onFree(() => issuerKeys.close());
   const counters = createCacheCounters();
+  const usage = options.usage ? createUsageNotes({ sink: options.usage, now: () => Date.now() }) : null;
+  onFree(() => usage?.close());
   return {
-    shared: { store, counters, locks, deletes, metrics, logger, sessionSecret, throttle, issuerKeys },
+    shared: { store, counters, locks, deletes, metrics, logger, sessionSecret, throttle, issuerKeys, usage },
     usersOptions: { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) },
   };
 }

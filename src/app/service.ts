@@ -64,6 +64,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     }),
     serve: upstream.serve,
     routes: routed?.routes ?? null,
+    usage: shared.usage,
     addresses,
     logger,
     metrics,

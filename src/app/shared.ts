@@ -5,6 +5,7 @@ import type { CacheCounters } from '../cache/answer-cache.ts';
 import type { CacheStore } from '../cache/stores/store.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { UsageNotes } from '../usage/usage-notes.ts';
 import type { Deletes } from './open-deletes.ts';
 
 /** What outlives a service: a write through one must invalidate the answers of the next. */
@@ -18,4 +19,5 @@ export type Shared = {
   readonly sessionSecret: Buffer;
   readonly throttle: LoginThrottle;
   readonly issuerKeys: IssuerKeysPool;
+  readonly usage: UsageNotes | null;
 };

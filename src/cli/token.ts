@@ -17,6 +17,7 @@ import { parseDuration } from '../config/schema/types/units.ts';
 import { checkGrantPattern } from '../policy/token-grants.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { printable } from '../telemetry/log/printable.ts';
+import { formatTable } from './table.ts';
 
 type FileOptions = { readonly file: string; readonly htpasswd?: string };
 type Action = (typeof tokenActions)[number];
@@ -135,7 +136,9 @@ async function list({ file }: FileOptions): Promise<void> {
       describeUse(uses.used.get(name)),
     ];
   });
-  if (rows.length > 0) printTable([['name', 'owner', 'scopes', 'expiry', 'last use'], ...rows]);
+  if (rows.length > 0) {
+    for (const line of formatTable([['name', 'owner', 'scopes', 'expiry', 'last use'], ...rows])) say(line);
+  }
   for (const { line, reason } of tokens.problems) say(`(line ${line} is not used: ${reason})`);
 }
 
@@ -230,19 +233,6 @@ function describeUse(use: TokenUse | undefined): string {
 function announce(name: string, token: string): void {
   note(`It is shown this once, and is the password of \`docker login -u ${name}\`:`);
   process.stdout.write(`${token}\n`);
-}
-
-function printTable(rows: readonly (readonly string[])[]): void {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
-  );
-  for (const row of rows)
-    say(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    );
 }
 
 function say(line: string): void {

@@ -66,6 +66,8 @@ export type Exchange = {
   reason: string | null;
   /** HIT, MISS or BYPASS if the cache could have answered; else null. */
   cache: CacheResult['kind'] | null;
+  /** The digest that upstream names in its answer about a manifest; null: none. */
+  manifestDigest: string | null;
   /** `storage`: the body comes from the registry's files, not from upstream. */
   source: 'storage' | null;
   transfer: Pick<Transfer, 'waitsForClient' | 'bytesIn' | 'bytesOut'> | null;
@@ -121,6 +123,7 @@ export function openExchange(
     errorCode: null,
     reason: null,
     cache: null,
+    manifestDigest: null,
     source: null,
     transfer: null,
     bytesOut: 0,

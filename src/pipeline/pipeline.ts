@@ -29,6 +29,7 @@ import type { Routes } from './routes/routes.ts';
 import type { Serve } from './serve/serve.ts';
 import { createUpstreamHeaders } from './serve/request-for-upstream.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
+import type { UsageNotes } from '../usage/usage-notes.ts';
 
 export type PipelineOptions = {
   readonly authenticate: Authenticate;
@@ -40,6 +41,8 @@ export type PipelineOptions = {
   readonly serve: Serve;
   /** Null: there are none, and `serve` answers everything. */
   readonly routes: Routes | null;
+  /** Null: pulls and pushes are not recorded. */
+  readonly usage: Pick<UsageNotes, 'finished'> | null;
   readonly addresses: ClientAddresses;
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'finished'>;
@@ -89,6 +92,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         const nowMs = now();
         metrics.finished(exchange, nowMs);
         writeAccessLog(logger, exchange, nowMs);
+        options.usage?.finished(exchange);
       };
       if (exchange.transfer === null) log();
       else setImmediate(log); // the transfer learns a little later how it ended

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { ServedState } from '../app/served-state.ts';
 import type { Config } from '../config/schema/schema.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
+import type { UsageSink } from '../usage/usage-buffer.ts';
 import type { Serving } from './serving.ts';
 import { openSharedServices } from './shared-services.ts';
 import { createWorkerPool } from './workers/worker-pool.ts';
@@ -19,10 +20,15 @@ export async function openWorkers({
   pem,
   logger,
   passOn,
-}: ServedState & { logger: Logger; passOn: LogSink['passOn'] }): Promise<Serving> {
+  usage,
+}: ServedState & {
+  logger: Logger;
+  passOn: LogSink['passOn'];
+  usage: UsageSink | null;
+}): Promise<Serving> {
   warnOfSmallShare(config, logger);
   setUpWorkers();
-  const services = await openSharedServices({ config, pem, logger });
+  const services = await openSharedServices({ config, pem, logger, usage });
   const pool = createWorkerPool({ size: config.workers, services, passOn, logger });
   // Each process reopens its own log files.
   process.on('SIGUSR1', () => pool.reopenLogs());

@@ -10,6 +10,7 @@ import type { ReloadOutcome } from '../admin/admin.ts';
 import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';
 import type { Monitor } from '../admin/monitor.ts';
+import { openUsageRecord, type UsageRecord } from '../usage/usage-record.ts';
 
 /** A running Tidegate, of one process or several. */
 export type Server = {
@@ -41,7 +42,11 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   const { pem, warnings } = await loadPemFiles(config, new Date());
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
-  const serving = await openServing(initial, logger, passOn);
+  const usage = await openUsage(config, logger);
+  const serving = await openServing(initial, { logger, passOn, usage }).catch(async (error: unknown) => {
+    await usage?.close();
+    throw error;
+  });
   let monitor: Monitor | null = null;
   const reloader = createReloader({
     initial,
@@ -66,6 +71,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       const closed = serving.close({ graceMs });
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
+      await usage?.close();
       drainLog?.stop();
       monitor?.close(); // closed last: /readyz says 503 while transfers end
     },
@@ -80,6 +86,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       pem,
       logger,
       door: { status, reports: () => serving.reports() },
+      usage,
       reload,
     });
     return server;
@@ -89,18 +96,23 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   }
 }
 
+function openUsage({ state }: ServedState['config'], logger: Logger): Promise<UsageRecord> | null {
+  if (!state.usage) return null;
+  const limits = { maxRows: state.usageRows, maxBytes: state.usageBytes };
+  return openUsageRecord({ stateDir: state.dir, limits, logger, now: () => Date.now() });
+}
+
 async function openServing(
   initial: ServedState,
-  logger: Logger,
-  passOn: LogSink['passOn'],
+  parts: { logger: Logger; passOn: LogSink['passOn']; usage: UsageRecord | null },
 ): Promise<Serving> {
   // Loaded when needed: the primary process does not use the modules that serve clients.
   if (initial.config.workers > 1) {
     const { openWorkers } = await import('./primary.ts');
-    return openWorkers({ ...initial, logger, passOn });
+    return openWorkers({ ...initial, ...parts });
   }
   const { createApp } = await import('../app/app.ts');
-  const app = await createApp({ ...initial, logger });
+  const app = await createApp({ ...initial, logger: parts.logger, usage: parts.usage });
   return {
     address: app.address,
     workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),

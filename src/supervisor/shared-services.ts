@@ -12,6 +12,7 @@ import type { FromWorker } from './workers/messages.ts';
 import { createMetricsCollector } from './metrics-collector.ts';
 import { createReloadCoordinator } from './reload-coordinator.ts';
 import type { Serving } from './serving.ts';
+import type { UsageSink } from '../usage/usage-buffer.ts';
 import { createWorkerBroadcast, type BroadcastMember } from './workers/worker-broadcast.ts';
 
 /**
@@ -28,7 +29,7 @@ export type WorkerMember = BroadcastMember & FreezeMember;
 /** The messages of a worker that are for no service. */
 type OfItself = Extract<FromWorker, { kind: 'ready' | 'listening' | 'failed' | 'waiting' }>;
 
-/** The services of the primary process for all workers: news, reloads, locks, deletes and counts. */
+/** The services of the primary process for all workers: news, reloads, locks, deletes, counts and the record of usage. */
 export type SharedServices = Pick<Serving, 'reports' | 'prepare'> & {
   /** Adds a worker that listens for messages, and sends it its initial state. */
   join(member: WorkerMember): void;
@@ -46,7 +47,8 @@ export async function openSharedServices({
   config,
   pem,
   logger,
-}: ServedState & { logger: Logger }): Promise<SharedServices> {
+  usage,
+}: ServedState & { logger: Logger; usage: UsageSink | null }): Promise<SharedServices> {
   const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now: () => performance.now() });
   const freezer = createFreezer();
   const redis = createSharedRedis(config.cache.redis, pem.redisCa);
@@ -99,6 +101,9 @@ export async function openSharedServices({
         case 'lock':
         case 'unlock':
           locks[message.of].heard(member, message);
+          break;
+        case 'usage':
+          void usage?.add(message.batch).then(() => member.send({ kind: 'usage-taken' }));
           break;
         case 'quiet':
           freezer.quiet(member, message.id);

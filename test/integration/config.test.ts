@@ -31,6 +31,7 @@ describe('config check', () => {
       `tls.key: ${folder}/certs/server.key (missing)`,
       `auth.htpasswd: ${folder}/config/htpasswd (missing)`,
       `auth.machineTokens: ${folder}/config/tokens.yml (missing)`,
+      `state.dir: ${folder}/var/state (missing)`,
       '',
     ]);
   });

@@ -17,6 +17,7 @@ import { parseExpectations } from '../../src/cli/policy/expectation.ts';
 import { addReloadCommand } from '../../src/cli/reload.ts';
 import { addServeCommand } from '../../src/cli/serve.ts';
 import { addTokenCommand } from '../../src/cli/token.ts';
+import { addUsageCommand } from '../../src/cli/usage.ts';
 import { addUserCommand } from '../../src/cli/user.ts';
 import { loadConfig } from '../../src/config/load/load.ts';
 import { listPages, readBlocks, readCommands, root, type Block } from '../support/documents.ts';
@@ -35,6 +36,7 @@ function createProgram(): Command {
     addCertCommand,
     addUserCommand,
     addTokenCommand,
+    addUsageCommand,
     addConfigCommand,
     addMirrorCommand,
   ])

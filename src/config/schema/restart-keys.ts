@@ -18,6 +18,7 @@ export const restartKeys: readonly string[] = [
   'auth.throttle',
   'admin',
   'log',
+  'state',
 ];
 
 /** Keys in Redis contain upstream's URL: a process with another URL would not learn of the others' writes. */

@@ -28,6 +28,7 @@ import {
 } from './keys/policy-keys.ts';
 import { oidc } from './keys/oidc-keys.ts';
 import { findRouteFaults, routes } from './keys/route-keys.ts';
+import { state } from './keys/state-keys.ts';
 import { tokenKeys } from './keys/token-keys.ts';
 import { upstream } from './keys/upstream-keys.ts';
 import { userAgents } from './types/user-agents.ts';
@@ -208,6 +209,7 @@ export const configSchema = z
     admin,
     alerts,
     log,
+    state,
   })
   .superRefine((config, context) => {
     const finders = [findUnknownGroups, findIssuerFaults, findNetworkFaults, findRouteFaults];

@@ -9,6 +9,7 @@ import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import { buildFetchHeaders } from '../../upstream/request.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
+import { readContentDigest } from '../serve/content-digest.ts';
 import type { EditsFor } from '../response-edits.ts';
 import { noRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
@@ -91,6 +92,7 @@ export function createMirrorManifestStage({
     if (res.destroyed) return true;
     if (answer === null)
       throw new OciError('BAD_GATEWAY', `${description} sent a manifest of more than ${maxBytes} bytes.`);
+    exchange.manifestDigest = readContentDigest(answer.rawHeaders);
     if (exchange.method !== 'HEAD' && !wholeAnswers.hold(res, answer.body)) throw noRoom();
     wholeAnswers.send(exchange, writeWholeHead(exchange, answer, editsFor(exchange)));
     return true;

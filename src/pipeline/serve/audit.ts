@@ -2,13 +2,13 @@ import type { Logger } from 'pino';
 import { identifyRequest, maxTextLength, roundDuration } from '../../telemetry/log/access-log.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { changeOf, type Change } from '../../registry/change.ts';
-import { digestForm } from '../../registry/names/digest.ts';
 import { principalText } from '../../registry/principal.ts';
-import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
+import { type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import type { CanonicalTarget } from '../../registry/target.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import type { Exchange } from '../exchange.ts';
+import { readContentDigest } from './content-digest.ts';
 import { buildInternalHeaders } from './internal-request.ts';
 import { createManifestObserver, type ObservedManifest } from './manifest-observer.ts';
 
@@ -70,7 +70,7 @@ export function createAudit({
         { method: 'HEAD', rawTarget: rawPath, headers },
         { maxBytes: 0, signal: asking.signal },
       );
-      const digest = answer?.status === 200 ? readDigest(answer.rawHeaders) : null;
+      const digest = answer?.status === 200 ? readContentDigest(answer.rawHeaders) : null;
       return { digest, isKnown: digest !== null || answer?.status === 404 };
     } catch {
       return { digest: null, isKnown: false };
@@ -133,7 +133,8 @@ function describePush(
 ): Record<string, unknown> {
   // A refused body may not have been read completely.
   const image = result === 'success' ? body?.read() : undefined;
-  const digest = change.digest ?? readDigest(rawHeaders) ?? (change.isV1 ? null : image?.digest) ?? null;
+  const digest =
+    change.digest ?? readContentDigest(rawHeaders) ?? (change.isV1 ? null : image?.digest) ?? null;
   return {
     repository: clientText(change.repository),
     tag: clientText(change.tag),
@@ -161,10 +162,4 @@ function describeOld(name: string, old: OldDigest | null): Record<string, unknow
 
 function clientText(text: string | null): string | null {
   return text === null ? null : printable(text.slice(0, maxTextLength));
-}
-
-/** The digest that upstream names; null for none, or for something else. */
-function readDigest(rawHeaders: RawHeaders): string | null {
-  const [digest = '', ...others] = headerValues(rawHeaders, 'docker-content-digest');
-  return others.length === 0 && digest.length <= maxTextLength && digestForm.test(digest) ? digest : null;
 }

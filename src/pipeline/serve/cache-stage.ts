@@ -7,6 +7,7 @@ import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { UpstreamWarnings } from '../upstream-warnings.ts';
 import type { WholeAnswers } from '../whole-answers.ts';
+import { readContentDigest } from './content-digest.ts';
 import { isShareable, writeWholeHead } from './cache-response.ts';
 
 export type CacheStageOptions = {
@@ -53,6 +54,7 @@ export function createCacheStage({
     exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
+    exchange.manifestDigest = readContentDigest(result.answer.rawHeaders);
     if (result.answer.status === 401) warnings.challenge(exchange);
     const edits = editsFor(exchange);
     wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));

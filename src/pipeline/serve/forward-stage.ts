@@ -12,6 +12,7 @@ import type { RefusedBodies } from '../refused-bodies.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { UpstreamHeaders } from './request-for-upstream.ts';
 import type { UpstreamWarnings } from '../upstream-warnings.ts';
+import { readContentDigest } from './content-digest.ts';
 import type { AuditedRequest } from './audit.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
 
@@ -104,6 +105,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
         pass?.settled();
         way.answered?.();
         audited?.answered(status, rawHeaders);
+        if (way.operation.kind === 'manifest') exchange.manifestDigest = readContentDigest(rawHeaders);
         if (status === 401) warnings.challenge(exchange);
         if (status === 201 || status === 202) warnings.foreignPlace(exchange, rawHeaders, edits.names);
         const remembered = rememberTokens(rawHeaders, way);

@@ -114,6 +114,7 @@ function checkQueryTags({ req }: Exchange, tags: readonly string[]): void {
 
 function answerCreated(exchange: Exchange, repository: string, digest: string): void {
   exchange.reason = 'pushed-before';
+  exchange.manifestDigest = digest;
   exchange.res.writeHead(201, {
     ...exchange.answerHeaders,
     'Docker-Distribution-Api-Version': 'registry/2.0',

@@ -5,6 +5,7 @@ import type { WriteNotice } from '../../cache/stores/shared-memory-store.ts';
 import type { CacheWrite } from '../../cache/stores/store.ts';
 import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
+import type { UsageBatch } from '../../usage/usage-buffer.ts';
 import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
 
 /** A message of one worker to all others. */
@@ -43,6 +44,8 @@ export type ToWorker =
   | { readonly kind: 'stop'; readonly graceMs: number }
   | LockAnswer
   | LockLoss
+  /** The worker may send its next `usage`. */
+  | { readonly kind: 'usage-taken' }
   /** Lets nothing new through to a repository, until the `thaw` of the same id; answered with `quiet`. */
   | { readonly kind: 'freeze'; readonly id: string; readonly repository: string }
   | { readonly kind: 'thaw'; readonly id: string; readonly repository: string };
@@ -65,6 +68,8 @@ export type FromWorker =
   | { readonly kind: 'report'; readonly report: ProcessReport }
   /** Nothing is in progress in the repository that was frozen under this id. */
   | { readonly kind: 'quiet'; readonly id: string }
+  /** What was pulled and pushed; answered with `usage-taken`. */
+  | { readonly kind: 'usage'; readonly batch: UsageBatch }
   | LockRequest;
 
 export type Address = { readonly host: string; readonly port: number };

@@ -5,6 +5,7 @@ import { createLogger, type LogSink } from '../../telemetry/log/logger.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { createRepositoryActivity } from '../../locks/repository-activity.ts';
 import { createLockClient } from '../lock-client.ts';
+import { createUsageChannel } from '../usage-channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createWorkerChannel } from './worker-channel.ts';
 
@@ -26,6 +27,7 @@ const lockChannels = {
   tags: createLockClient('tags', send),
   deletes: createLockClient('deletes', send),
 };
+const usage = createUsageChannel(send);
 const activity = createRepositoryActivity();
 let running: { app: App; exit: LogSink['exit'] } | undefined;
 let started = Promise.resolve();
@@ -71,6 +73,9 @@ process.on('message', (message: ToWorker) => {
     case 'thaw':
       activity.thaw(message.repository, message.id);
       break;
+    case 'usage-taken':
+      usage.taken();
+      break;
     case 'notice':
     case 'delivered':
       ipc.receive(message);
@@ -94,6 +99,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       sessionSecret: Buffer.from(message.sessionSecret, 'base64'),
       locks: lockChannels.tags.locks,
       deletes: { activity, locks: lockChannels.deletes.locks },
+      usage: state.config.state.usage ? usage : null,
     });
     running = { app, exit };
     send({ kind: 'listening', address: app.address });

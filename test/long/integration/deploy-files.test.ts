@@ -275,6 +275,9 @@ describe('deploy/compose.yml', () => {
       }
     }
     assert.deepEqual(services['setup']?.profiles, ['setup']);
-    assert.ok(services['tidegate']?.volumes?.every((volume) => volume.endsWith(':ro')));
+    assert.deepEqual(
+      services['tidegate']?.volumes?.filter((volume) => !volume.endsWith(':ro')),
+      ['usage:/var/lib/tidegate-state'],
+    );
   });
 });

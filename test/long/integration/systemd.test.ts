@@ -162,6 +162,8 @@ describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeou
     keepsSettings(before, await machine.snapshot(), [
       'etc/tidegate/config/tokens.yml',
       'etc/tidegate/config/tokens.used.json',
+      'etc/tidegate/var',
+      'etc/tidegate/var/state',
     ]);
     assert.equal((await must('tidegate', '--version')).trim(), version);
     await expectActive();

@@ -1,0 +1,185 @@
+import { closeSync, openSync, statSync } from 'node:fs';
+import { closeQuietly, openSqlite, type SqliteDatabase, type SqliteRow } from './sqlite.ts';
+import { createUsageWriter, type UsageFill, type UsageLimits } from './usage-writer.ts';
+import type { UsageBatch } from './usage-buffer.ts';
+
+/** The last use of one kind, and how many there were. */
+export type LastUse = { readonly at: number | null; readonly by: string | null; readonly count: number };
+
+/** A repository, or a tag or digest in one. Times in milliseconds since the epoch. */
+export type UsageRow = {
+  readonly name: string;
+  /** Where a tag led at its last use; null: not known, or it is no tag. */
+  readonly digest: string | null;
+  readonly pulls: LastUse;
+  readonly pushes: LastUse;
+};
+
+/** One day of a user with one family of clients. */
+export type UserDay = {
+  readonly user: string;
+  /** YYYY-MM-DD, in UTC. */
+  readonly day: string;
+  readonly family: string;
+  readonly logins: number;
+  /** Of all families of that day, as far as known. */
+  readonly addresses: number;
+};
+
+/** The record on disk, open for this process alone. Its members throw what SQLite says. */
+export type UsageFile = {
+  /** When the record began, in milliseconds since the epoch. */
+  readonly since: number;
+  /** Writes a batch in one transaction, and lets the oldest rows go when there are too many. */
+  write(batch: UsageBatch, addresses: ReadonlyMap<string, number>, nowMs: number): void;
+  fill(): UsageFill;
+  /** Pages in order: what comes after `after`. */
+  repositories(after: string, limit: number): UsageRow[];
+  /** `after` null: from the row of the repository itself on, whose name is empty. */
+  references(repository: string, after: string | null, limit: number): UsageRow[];
+  userDays(after: Pick<UserDay, 'user' | 'day' | 'family'>, limit: number): UserDay[];
+  /** Whether it is still what lies under its path. */
+  isInPlace(): boolean;
+  close(): void;
+};
+
+/** The file is no record, or not of this version: it is to be set aside. */
+export class BrokenRecordError extends Error {}
+
+/** "TGus": marks the file as a record of usage. */
+const applicationId = 0x54477573;
+const version = 1;
+
+const schema = `
+CREATE TABLE record (since INTEGER NOT NULL);
+-- A row without a name is the repository itself.
+CREATE TABLE manifests (
+  repository TEXT NOT NULL, name TEXT NOT NULL, digest TEXT,
+  pulled INTEGER, pulled_by TEXT, pulls INTEGER NOT NULL,
+  pushed INTEGER, pushed_by TEXT, pushes INTEGER NOT NULL,
+  used INTEGER NOT NULL, PRIMARY KEY (repository, name)
+) WITHOUT ROWID;
+CREATE INDEX manifests_used ON manifests (used);
+CREATE TABLE user_days (
+  user TEXT NOT NULL, day TEXT NOT NULL, family TEXT NOT NULL, logins INTEGER NOT NULL,
+  PRIMARY KEY (user, day, family)
+) WITHOUT ROWID;
+CREATE INDEX user_days_day ON user_days (day);
+CREATE TABLE user_addresses (
+  user TEXT NOT NULL, day TEXT NOT NULL, addresses INTEGER NOT NULL, PRIMARY KEY (user, day)
+) WITHOUT ROWID;
+CREATE INDEX user_addresses_day ON user_addresses (day);
+PRAGMA application_id = ${applicationId};
+PRAGMA user_version = ${version};
+`;
+
+const columns = 'digest, pulled, pulled_by, pulls, pushed, pushed_by, pushes';
+
+/**
+ * Opens the record, or creates one that begins at `sinceMs`.
+ *
+ * @throws BrokenRecordError when the file is something else, or damaged
+ * @throws Error with SQLite's message when it cannot be opened now
+ */
+export function openUsageFile(
+  path: string,
+  { breaksLock, limits, sinceMs }: { breaksLock: boolean; limits: UsageLimits; sinceMs: number },
+): UsageFile {
+  closeSync(openSync(path, 'a', 0o600));
+  let database: SqliteDatabase | undefined;
+  try {
+    database = openSqlite(path, { breaksLock });
+    prepare(database, sinceMs);
+    return createUsageFile(path, database, limits);
+  } catch (error) {
+    if (database) closeQuietly(database);
+    throw isDamage(error) ? new BrokenRecordError((error as Error).message) : error;
+  }
+}
+
+/** Whether SQLite says that the content is wrong; anything else may pass. */
+export function isDamage(error: unknown): boolean {
+  return (
+    error instanceof BrokenRecordError ||
+    (error instanceof Error && /not a database|malformed|no such (table|column|index)/.test(error.message))
+  );
+}
+
+function prepare(database: SqliteDatabase, sinceMs: number): void {
+  const read = (pragma: string) => Number(Object.values(database.get(`PRAGMA ${pragma}`) ?? {})[0]);
+  if (read('page_count') === 0 || isEmpty(database)) {
+    database.exec(`BEGIN IMMEDIATE; ${schema}`);
+    database.run('INSERT INTO record VALUES (?)', [sinceMs]);
+    database.exec('COMMIT');
+    return;
+  }
+  if (read('application_id') !== applicationId || read('user_version') !== version)
+    throw new BrokenRecordError('it has another form than this version writes');
+  const [verdict] = Object.values(database.get('PRAGMA quick_check(1)') ?? {});
+  if (verdict !== 'ok') throw new BrokenRecordError(`its check says: ${verdict}`);
+}
+
+function isEmpty(database: SqliteDatabase): boolean {
+  return database.get('SELECT name FROM sqlite_schema LIMIT 1') === null;
+}
+
+function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLimits): UsageFile {
+  const since = Number(database.get('SELECT since FROM record')?.['since']);
+  if (!Number.isSafeInteger(since)) throw new BrokenRecordError('it does not say when it began');
+  const inode = statSync(path).ino;
+  const writer = createUsageWriter(database, limits);
+  writer.shrink();
+  return {
+    since,
+    write: (batch, addresses, nowMs) => writer.write(batch, addresses, nowMs),
+    fill: () => writer.fill(),
+    repositories: (after, limit) =>
+      database
+        .all(
+          `SELECT repository AS title, ${columns} FROM manifests WHERE name = '' AND repository > ? ORDER BY repository LIMIT ?`,
+          [after, limit],
+        )
+        .map(readRow),
+    references: (repository, after, limit) =>
+      database
+        .all(
+          `SELECT name AS title, ${columns} FROM manifests WHERE repository = ? AND name ${after === null ? '>=' : '>'} ? ORDER BY name LIMIT ?`,
+          [repository, after ?? '', limit],
+        )
+        .map(readRow),
+    userDays: ({ user, day, family }, limit) =>
+      database
+        .all(
+          `SELECT user, day, family, logins, coalesce(addresses, 0) AS addresses
+           FROM user_days LEFT JOIN user_addresses USING (user, day)
+           WHERE (user, day, family) > (?, ?, ?) ORDER BY user, day, family LIMIT ?`,
+          [user, day, family, limit],
+        )
+        .map((row) => row as UserDay),
+    isInPlace: () => {
+      try {
+        return statSync(path).ino === inode;
+      } catch {
+        return false;
+      }
+    },
+    close: () => {
+      writer.close();
+      database.close();
+    },
+  };
+}
+
+function readRow(row: SqliteRow): UsageRow {
+  const lastUse = (at: string, by: string, count: string): LastUse => ({
+    at: row[at] as number | null,
+    by: row[by] as string | null,
+    count: row[count] as number,
+  });
+  return {
+    name: row['title'] as string,
+    digest: row['digest'] as string | null,
+    pulls: lastUse('pulled', 'pulled_by', 'pulls'),
+    pushes: lastUse('pushed', 'pushed_by', 'pushes'),
+  };
+}

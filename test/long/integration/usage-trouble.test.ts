@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { findAdmin } from '../../support/admin.ts';
+import { password, user } from '../../support/front-door.ts';
+import { unlessPossible } from '../../support/requirement.ts';
+import {
+  openUsage,
+  pullTags,
+  readUsage,
+  untilMetric,
+  untilRecorded,
+  untilTag,
+  usageCommand,
+} from '../../support/usage.ts';
+
+const alice = [user, password] as const;
+const isWarning = ({ level }: Readonly<Record<string, unknown>>) => level === 40;
+
+/** A file system of its own in a mount namespace of its own, which ends with the program. */
+const canMount =
+  spawnSync('unshare', ['--mount', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt'], { stdio: 'ignore' })
+    .status === 0;
+
+describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, () => {
+  for (const [what, spoil] of [
+    ['garbage', (file: string) => writeFile(file, Buffer.alloc(20_000, 'garbage'))],
+    ['truncated', async (file: string) => writeFile(file, (await readFile(file)).subarray(0, 5000))],
+    ['of another version', async (file: string) => writeFile(file, withVersion(await readFile(file), 7))],
+  ] as const)
+    test(`a file that is ${what} is set aside, and begun anew`, async (t) => {
+      const { start, stateDir, file } = await openUsage(t);
+      const first = await start();
+      await pullTags(first, 'team/app', ['a'], alice);
+      await first.stop();
+      const { since } = await readUsage(stateDir);
+      await spoil(file);
+      const second = await start();
+      await pullTags(second, 'team/app', ['b'], alice);
+      const usage = await untilRecorded(stateDir, 1);
+      assert.equal(usage.repositories[0]?.pulls, 1);
+      assert.ok(usage.since > since);
+      const line = await second.logged(({ msg }) => msg.includes('was damaged'));
+      assert.ok(isWarning(line));
+      assert.match(String(line['setAside']), /usage\.db\.broken-\d{8}T\d{6}Z$/);
+      assert.equal((await stat(String(line['setAside']))).isFile(), true);
+    });
+
+  test('what happens to the file while it serves harms no request', async (t) => {
+    const { start, stateDir, file } = await openUsage(t);
+    const door = await start();
+    const admin = await findAdmin(door);
+    await pullTags(door, 'team/app', ['a'], alice);
+    await untilMetric(admin, 'tidegate_usage_rows', (rows) => rows === 5);
+    await rm(path.dirname(file), { recursive: true });
+    await pullTags(door, 'team/app', ['b'], alice);
+    assert.equal((await untilRecorded(stateDir, 1)).repositories[0]?.pulls, 1);
+
+    // Cut off and overwritten in place, with its journal: SQLite finds out at the latest when it reads it again.
+    for (const name of [file, `${file}-wal`]) await writeFile(name, Buffer.alloc(8192, 7));
+    await pullTags(door, 'team/app', ['c'], alice);
+    await door.stop();
+    const again = await start();
+    await pullTags(again, 'team/app', ['d'], alice);
+    const { tags } = await untilTag(stateDir, 'd');
+    assert.deepEqual([tags.find(({ tag }) => tag === 'd')?.pulls], [1]);
+  });
+
+  test('a folder that cannot be written is one warning', async (t) => {
+    const { start } = await openUsage(t);
+    const door = await start('state.dir=htpasswd/state');
+    await pullTags(door, 'team/app', ['a', 'b'], alice);
+    const admin = await findAdmin(door);
+    await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 0);
+    const warnings = door.log.filter(isWarning).filter(({ msg }) => msg.includes('recorded'));
+    assert.deepEqual(
+      warnings.map(({ msg }) => msg.replace(/: ENOTDIR.*/, '')),
+      ['What is pulled and pushed cannot be recorded now'],
+    );
+    const asked = await usageCommand(path.join(door.dir, 'htpasswd/state'));
+    assert.equal(asked.code, 1);
+    assert.match(asked.stderr, /^The record in .* cannot be read: /);
+  });
+
+  test('a second Tidegate on the same folder serves, and does not record', async (t) => {
+    const { start, stateDir } = await openUsage(t);
+    const first = await start();
+    const second = await start();
+    await pullTags(first, 'team/app', ['a'], alice);
+    await pullTags(second, 'team/app', ['b'], alice);
+    const warning = await second.logged(({ msg }) => msg.includes('cannot be recorded'));
+    assert.match(warning.msg, /another Tidegate has .* open$/);
+    assert.equal((await untilRecorded(stateDir, 1)).repositories[0]?.pulls, 1);
+  });
+
+  test(
+    'a full disk: serving goes on, and what could not be written is written when there is room',
+    { skip: unlessPossible(canMount, 'mounting a tmpfs') },
+    async (t) => {
+      const { start, stateDir } = await openUsage(t, [], {
+        within: [
+          'unshare',
+          '--mount',
+          'sh',
+          '-c',
+          'mount -t tmpfs -o size=300k tmpfs "$0" && exec "$@"',
+          '/mnt',
+        ],
+      });
+      const door = await start('state.dir=/mnt');
+      const admin = await findAdmin(door);
+      const inside = `/proc/${door.pid}/root/mnt`;
+      await pullTags(door, 'team/app', ['before'], alice);
+      await untilMetric(admin, 'tidegate_usage_rows', (rows) => rows === 5);
+      const { bavail, bsize } = await statfs(inside);
+      await writeFile(path.join(inside, 'filler'), Buffer.alloc((bavail - 1) * bsize));
+      await pullTags(
+        door,
+        'team/app',
+        Array.from({ length: 40 }, (_, i) => `t${i}`),
+        alice,
+      );
+      await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 0);
+      await pullTags(door, 'team/app', ['meanwhile'], alice);
+      assert.equal(door.log.filter(isWarning).length, 1);
+      await rm(path.join(inside, 'filler'));
+      await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 1);
+      await untilMetric(admin, 'tidegate_usage_rows', (rows) => rows === 5 + 2 * 41);
+      assert.equal((await admin.metrics()).get('tidegate_usage_dropped_total'), 0);
+      assert.ok(((await admin.metrics()).get('tidegate_usage_errors_total') ?? 0) > 0);
+      assert.equal(stateDir.startsWith('/'), true);
+    },
+  );
+});
+
+/** Changes the number at offset 60 of an SQLite file: its user_version. */
+function withVersion(file: Buffer, version: number): Buffer {
+  file.writeUInt32BE(version, 60);
+  return file;
+}
