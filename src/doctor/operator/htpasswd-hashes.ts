@@ -29,6 +29,15 @@ export async function checkHtpasswd(path: string, limits: HtpasswdLimits): Promi
   return judgeHtpasswd(path, parseHtpasswd(text, limits));
 }
 
+/** The users who can log in; none when the file cannot be read, which {@link checkHtpasswd} says. */
+export async function readUserNames(path: string, limits: HtpasswdLimits): Promise<ReadonlySet<string>> {
+  try {
+    return new Set(parseHtpasswd(await readHtpasswdText(path), limits).entries.keys());
+  } catch {
+    return new Set();
+  }
+}
+
 /** Judges the content of an htpasswd file; names users and lines, and repeats nothing else. */
 export function judgeHtpasswd(path: string, { entries, problems }: Htpasswd): Finding[] {
   return [

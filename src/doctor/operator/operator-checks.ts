@@ -6,9 +6,10 @@ import { createAdminChecks, findAdmin } from './admin.ts';
 import type { Check } from '../check.ts';
 import { checkFileModes } from './file-modes.ts';
 import { broken, count, ok, warning, type Finding } from '../finding.ts';
-import { checkHtpasswd, htpasswdIds } from './htpasswd-hashes.ts';
+import { checkHtpasswd, htpasswdIds, readUserNames } from './htpasswd-hashes.ts';
 import { createIssuerChecks } from './issuers.ts';
 import { judgeMachineTokens } from './machine-tokens.ts';
+import { judgeMachineUsers } from './machine-users.ts';
 import { checkMachine } from './machine.ts';
 import { createRedisExposureChecks } from './redis-exposure.ts';
 import { createRedisChecks } from './redis-server.ts';
@@ -45,6 +46,14 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       limitMs: fileLimitMs,
       fix: 'is the disk or the network file system there?',
       run: () => checkHtpasswd(config.auth.htpasswd, config.auth),
+    },
+    {
+      ids: ['htpasswd.machines'],
+      limitMs: fileLimitMs,
+      fix: 'tidegate usage',
+      run: async () => [
+        await judgeMachineUsers(config.state, await readUserNames(config.auth.htpasswd, config.auth)),
+      ],
     },
     {
       ids: ['tokens.machine'],

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { openUsageFile } from '../../../src/usage/usage-file.ts';
 import { findAdmin } from '../../support/admin.ts';
+import { asFlags, runDoctor } from '../../support/doctor.ts';
 import { password, user } from '../../support/front-door.ts';
 import { unlessPossible } from '../../support/requirement.ts';
 import {
@@ -18,6 +20,7 @@ import {
 
 const alice = [user, password] as const;
 const isWarning = ({ level }: Readonly<Record<string, unknown>>) => level === 40;
+const dayMs = 24 * 60 * 60 * 1000;
 
 /** A file system of its own in a mount namespace of its own, which ends with the program. */
 const canMount =
@@ -133,6 +136,49 @@ describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, (
       assert.equal(stateDir.startsWith('/'), true);
     },
   );
+
+  test('the doctor warns of users that only machines use', async (t) => {
+    const { start, file, stateDir } = await openUsage(t);
+    const now = Date.now();
+    await mkdir(path.dirname(file), { mode: 0o700 });
+    const record = openUsageFile(file, {
+      ...{ breaksLock: false, limits: { maxRows: 1e6, maxBytes: 1e9 }, sinceMs: now - 20 * dayMs },
+    });
+    for (let ago = 10; ago > 0; ago -= 1)
+      record.write(
+        {
+          manifests: [],
+          users: [
+            { user, family: 'containerd', logins: 1, addresses: [] },
+            { user: 'gone', family: 'kaniko', logins: 1, addresses: [] },
+          ],
+          dropped: 0,
+        },
+        new Map([[user, 3]]),
+        now - ago * dayMs,
+      );
+    record.close();
+    const door = await start();
+    const doctor = (...more: string[]) =>
+      runDoctor(
+        asFlags([`state.dir=${stateDir}`, `auth.htpasswd=${door.htpasswdPath}`, 'admin.port=', ...more]),
+        { login: false, cwd: door.dir },
+      );
+    const { find } = await doctor();
+    const found = find('htpasswd.machines');
+    assert.equal(found.state, 'warning');
+    assert.match(
+      found.what,
+      /^1 user seems to be used by machines only: alice \(only containerd used it, on 10 days\)\. /,
+    );
+    assert.match(found.fix ?? '', /^tidegate token create NAME .*tidegate user remove alice$/);
+
+    // Somebody logs in with docker.
+    await pullTags(door, 'team/app', ['a'], alice, 'docker/28.2.2 go/go1.24.3 os/linux arch/amd64');
+    await untilRecorded(stateDir, 1);
+    assert.equal((await doctor()).find('htpasswd.machines').state, 'ok');
+    assert.equal((await doctor('state.usage=false')).find('htpasswd.machines').state, 'skipped');
+  });
 });
 
 /** Changes the number at offset 60 of an SQLite file: its user_version. */
