@@ -77,6 +77,7 @@ describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, (
     await pullTags(door, 'team/app', ['a', 'b'], alice);
     const admin = await findAdmin(door);
     await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 0);
+    await door.logged(isWarning);
     const warnings = door.log.filter(isWarning).filter(({ msg }) => msg.includes('recorded'));
     assert.deepEqual(
       warnings.map(({ msg }) => msg.replace(/: ENOTDIR.*/, '')),
@@ -127,6 +128,7 @@ describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, (
       );
       await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 0);
       await pullTags(door, 'team/app', ['meanwhile'], alice);
+      await door.logged(isWarning);
       assert.equal(door.log.filter(isWarning).length, 1);
       await rm(path.join(inside, 'filler'));
       await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 1);
