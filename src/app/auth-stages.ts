@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { ServedState } from './served-state.ts';
 import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
@@ -16,6 +17,8 @@ import {
   type ListingsOptions,
 } from '../pipeline/authorize/catalog/listings.ts';
 import { createPageCursors } from '../pipeline/authorize/catalog/page-cursors.ts';
+import { createRoutePages } from '../pipeline/authorize/catalog/route-pages.ts';
+import type { ListedRegistry } from '../pipeline/routes/listed-registries.ts';
 import type { PipelineOptions } from '../pipeline/pipeline.ts';
 import type { EditsFor } from '../pipeline/response-edits.ts';
 import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
@@ -45,10 +48,13 @@ export function createAuthStages({
   policy,
   sessionSecret,
   requestUpstream,
+  listedRegistries,
   editsFor,
   refusedBodies,
   wholeAnswers,
   metrics,
+  logger,
+  now,
 }: {
   state: ServedState;
   users: Pick<Users, 'authenticator' | 'htpasswd' | 'machines'>;
@@ -57,10 +63,14 @@ export function createAuthStages({
   policy: Policy | null;
   sessionSecret: Buffer;
   requestUpstream: RequestUpstream;
+  /** Null: there are no routes. */
+  listedRegistries: readonly ListedRegistry[] | null;
   editsFor: EditsFor;
   refusedBodies: RefusedBodies;
   wholeAnswers: WholeAnswers;
   metrics: Pick<Metrics, 'throttled'>;
+  logger: Logger;
+  now: () => number;
 }): AuthStages {
   const { auth, limits } = config;
   const anonymousAt = policy?.hasAnonymous === true ? policy.anonymousAt : null;
@@ -96,9 +106,20 @@ export function createAuthStages({
     editsFor,
     wholeAnswers,
     cursors: createPageCursors(secrets),
+    merged: listedRegistries && {
+      registries: listedRegistries,
+      pages: createRoutePages({
+        timeoutMs: limits.routeListTimeout,
+        pauseMs: limits.routePause,
+        maxPageBytes: limits.catalogPageBytes,
+        ...{ logger, now },
+      }),
+      cursors: createPageCursors(secrets, 'page cursor of all registries'),
+    },
   });
-  const authorizeAll = createAuthorize({ policy: decides, challenge, uploads, answerListing });
-  const authorize = policy === null ? authorizeMachines(authorizeAll) : authorizeAll;
+  const mergesLists = listedRegistries !== null;
+  const authorizeAll = createAuthorize({ policy: decides, challenge, uploads, answerListing, mergesLists });
+  const authorize = policy === null ? authorizeMachines(authorizeAll, mergesLists) : authorizeAll;
   if (!givesTokens) return { authenticate, authorize, challenge, answerToken: null };
   const holders = createTokenHolders({ authenticator, htpasswd, machines }, jobs);
   const tokens = createRegistryTokens({
@@ -139,7 +160,7 @@ export function createAuthStages({
 function openListings(
   limits: ServedState['config']['limits'],
   metrics: Pick<Metrics, 'throttled'>,
-  options: Pick<ListingsOptions, 'requestUpstream' | 'editsFor' | 'wholeAnswers' | 'cursors'>,
+  options: Pick<ListingsOptions, 'requestUpstream' | 'merged' | 'editsFor' | 'wholeAnswers' | 'cursors'>,
 ): AnswerListing {
   return createListings({
     ...options,

@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema/schema.ts';
 import { createBulkhead } from '../pipeline/routes/bulkhead.ts';
 import { createInnerNames } from '../pipeline/routes/inner-names.ts';
+import { createListedRegistry, type ListedRegistry } from '../pipeline/routes/listed-registries.ts';
 import { createRoutes, type Routes } from '../pipeline/routes/routes.ts';
 import { createRouteTable } from '../pipeline/routes/route-table.ts';
 import { openRegistry, type OpenRegistry, type RegistryOptions } from './open-registry.ts';
@@ -11,6 +12,8 @@ type ConfiguredRoute = Config['routes'][number];
 export type OpenRoutes = {
   readonly routes: Routes;
   readonly registries: readonly OpenRegistry[];
+  /** All of them with `upstream`, as lists of repositories need them. */
+  readonly listed: readonly ListedRegistry[];
 };
 
 /**
@@ -41,14 +44,18 @@ export async function openRoutes(
         names: createInnerNames(route.stripPrefix),
       };
       const ca = at.ca === null ? null : (pem.routeCas[at.ca] ?? null);
-      return { name: route.name, registry: await openRegistry({ ...options, at, ca, routed }) };
+      return { route, registry: await openRegistry({ ...options, at, ca, routed }) };
     }),
   );
-  const byName = new Map(registries.map(({ name, registry }) => [name, registry]));
+  const byName = new Map(registries.map(({ route, registry }) => [route.name, registry]));
   const table = createRouteTable(config.routes, new Set(pem.names.map((name) => name.toLowerCase())));
   return {
     routes: createRoutes(table, (route) => (byName.get(route?.name ?? '') ?? upstream).serve),
     registries: registries.map(({ registry }) => registry),
+    listed: [
+      createListedRegistry(table, null, upstream),
+      ...registries.map(({ route, registry }) => createListedRegistry(table, route, registry)),
+    ],
   };
 }
 

@@ -59,7 +59,9 @@ export async function openService(state: ServedState, users: Users, shared: Shar
   const pipeline = createPipeline({
     ...createAuthStages({
       ...{ state, users, jobs, policy, sessionSecret, refusedBodies, wholeAnswers, metrics },
+      ...{ logger, now },
       requestUpstream: upstream.requestUpstream,
+      listedRegistries: routed?.listed ?? null,
       editsFor: upstream.editsFor,
     }),
     serve: upstream.serve,

@@ -1,6 +1,6 @@
 import { describeFailure } from './failure.ts';
 import { broken, skipped, type Finding } from './finding.ts';
-import { createTimeLimit } from './time-limit.ts';
+import { createTimeLimit } from '../system/time-limit.ts';
 
 /** A check, which takes a bounded time. */
 export type Check = {

@@ -13,7 +13,7 @@ import { findConfiguration } from './operator/configuration.ts';
 import type { Finding } from './finding.ts';
 import { createOperatorChecks } from './operator/operator-checks.ts';
 import { chooseTarget, formatAuthority, type Target } from './client/target.ts';
-import { createTimeLimit } from './time-limit.ts';
+import { createTimeLimit } from '../system/time-limit.ts';
 import { loadTrust } from './client/connection/trust.ts';
 
 export type DoctorOptions = {

@@ -9,7 +9,7 @@ import {
 import { Agent, request as httpsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
 import { refuseUpgrade } from '../../system/unasked-upgrade.ts';
-import { createTimeLimit } from '../time-limit.ts';
+import { createTimeLimit } from '../../system/time-limit.ts';
 
 /** A request; a body is sent in chunks. */
 export type HttpRequest = {

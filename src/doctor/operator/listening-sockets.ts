@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { readListening } from '../../system/listening-table.ts';
 import { tryConnect } from '../client/connection/addresses.ts';
-import { createTimeLimit } from '../time-limit.ts';
+import { createTimeLimit } from '../../system/time-limit.ts';
 
 /** Where this machine listens on a port, and from where that can be reached. */
 export type Exposure = {

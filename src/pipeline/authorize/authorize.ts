@@ -42,11 +42,14 @@ export function createAuthorize({
   challenge,
   uploads,
   answerListing,
+  mergesLists,
 }: {
   policy: Policy;
   challenge: Challenge;
   uploads: UploadOwners;
   answerListing: AnswerListing;
+  /** Whether lists are built for those who may pull everything too. */
+  mergesLists: boolean;
 }): Authorize {
   return (exchange, operation, target, authentication) => {
     const { principal } = authentication;
@@ -66,15 +69,16 @@ export function createAuthorize({
         return whole;
       case 'catalog':
       case 'search': {
-        if (policy.decideForAll(principal).actions.has('pull')) return whole;
-        const seesSome = policy.mayAnywhere(principal, 'pull');
+        const showsAll = policy.decideForAll(principal).actions.has('pull');
+        if (showsAll && !mergesLists) return whole;
+        const seesSome = showsAll || policy.mayAnywhere(principal, 'pull');
         if (!seesSome && authentication.isAnonymous)
           throw deny(unknownRequest(exchange.method), 'no-credentials');
         const shows = seesSome ? (repository: string) => mayPull(policy, principal, repository) : null;
         const { kind } = access;
         return {
           ...whole,
-          list: (headers) => answerListing(exchange, target, { kind, principal, shows, headers }),
+          list: (headers) => answerListing(exchange, target, { kind, principal, shows, showsAll, headers }),
         };
       }
       case 'all-repositories': {
@@ -106,12 +110,22 @@ export function createAuthorize({
   };
 }
 
-/** Where there is no policy: machine tokens alone are decided about, by the open policy; users may do everything. */
-export function authorizeMachines(authorize: Authorize): Authorize {
+/**
+ * Where there is no policy: machine tokens alone are decided about, by the open policy; users may do everything.
+ * @param mergesLists whether lists are built for users too
+ */
+export function authorizeMachines(authorize: Authorize, mergesLists: boolean): Authorize {
   return (exchange, operation, target, authentication) =>
-    authentication.principal.kind === 'token' || authentication.principal.kind === 'job'
+    authentication.principal.kind === 'token' ||
+    authentication.principal.kind === 'job' ||
+    (mergesLists && isList(operation))
       ? authorize(exchange, operation, target, authentication)
       : { rawTarget: withoutOddSource(exchange.method, target), hidesForm: false };
+}
+
+function isList(operation: Operation): boolean {
+  const access = accessOf(operation);
+  return access?.kind === 'catalog' || access?.kind === 'search';
 }
 
 function mayPull(policy: Policy, principal: Principal, repository: string): boolean {

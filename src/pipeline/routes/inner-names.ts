@@ -7,10 +7,11 @@ import type { Route, RouteTable } from './route-table.ts';
 
 /** The names by which a route's registry knows what clients know by outer names. */
 export type InnerNames = {
-  /** @throws OciError BAD_REQUEST for a prefix that is not written plainly */
+  /** A target that names no repository stays as it is. @throws OciError BAD_REQUEST for a prefix that is not written plainly */
   target(outerTarget: string): string;
   repository(outer: string): string;
-  /** The reverse, for a path with its query; a path that names no repository stays as it is. */
+  outerRepository(inner: string): string;
+  /** The reverse of `target`, for a path with its query; a path that names no repository stays as it is. */
   readonly outerPath: (path: string) => string;
 };
 
@@ -18,18 +19,20 @@ export type InnerNames = {
 export function createInnerNames(prefix: string | null): InnerNames {
   if (prefix === null) {
     const same = (name: string) => name;
-    return { target: same, repository: same, outerPath: same };
+    return { target: same, repository: same, outerRepository: same, outerPath: same };
   }
   const outerStart = `/v2/${prefix}/`;
   const repository = (outer: string) => outer.slice(prefix.length + 1);
   return {
     target: (outerTarget) => {
+      if (!namesRepository(outerTarget)) return outerTarget;
       if (!outerTarget.startsWith(outerStart))
         throw new OciError('BAD_REQUEST', `Write "${outerStart}" in the path without percent-encoding.`);
       const inner = `/v2/${outerTarget.slice(outerStart.length)}`;
       return inner.includes('from=') ? nameSources(inner, repository) : inner;
     },
     repository,
+    outerRepository: (inner) => `${prefix}/${inner}`,
     outerPath: (path) => (namesRepository(path) ? outerStart + path.slice('/v2/'.length) : path),
   };
 }

@@ -77,10 +77,15 @@ export const limits = z.strictObject({
     '10s',
     'How long the mirror of a read-only route may take for a tag or a list of tags, about which it asks its source. After that a tag is served as the mirror last had it (this needs upstream.storage of the route), anything else gets 504.',
   ),
+  routeListTimeout: key(
+    duration('1ms', '10m'),
+    '5s',
+    'How long a list of all repositories waits for the registry of one route. Its names are then left out, the answer has a Warning, and lists do not ask that registry for limits.routePause (longer if it fails again, up to 12 times that).',
+  ),
   catalogPages: key(
     integer(1, 1000),
     10,
-    "How many pages of the registry's list (/v2/_catalog: 1000 names each, /v1/search: 100) are read for one answer to a user whom the policy shows only some repositories. If they are not enough, the answer is shorter and its Link continues from there; a search ends there.",
+    "How many pages of the registry's list (/v2/_catalog: 1000 names each, /v1/search: 100) are read for one answer to a user whom the policy shows only some repositories; with routes, for every answer, and of all registries together. If they are not enough, the answer is shorter and its Link continues from there; a search ends there.",
   ),
   catalogPageBytes: key(size('64KiB', '64MiB'), '4MiB', 'Largest such page. Larger ones get 502.'),
   catalogWalks: key(

@@ -24,7 +24,7 @@ import { createSender, type Sender } from '../http-sender.ts';
 import { exchangePlainly } from './plain-exchange.ts';
 import { formatPlainRequest, judgePlainHttp } from './plain-http.ts';
 import { formatAuthority, type Target } from '../target.ts';
-import { createTimeLimit } from '../../time-limit.ts';
+import { createTimeLimit } from '../../../system/time-limit.ts';
 
 const connectLimitMs = 4000;
 

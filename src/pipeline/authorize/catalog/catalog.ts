@@ -27,7 +27,14 @@ export type CatalogOptions = {
 };
 
 /** The page size for upstream, and for a client that gives none: the most that docker-registry returns by default. */
-const usualSize = 1000;
+export const usualSize = 1000;
+
+/** The size of the page, and whether pages of the usual size are read for it, not of the requested one. */
+export function readPageSize(n: string | null): { readonly size: number; readonly isUsual: boolean } {
+  const isNumber = n !== null && /^\d{1,9}$/.test(n);
+  const size = isNumber ? Number(n) : usualSize;
+  return { size, isUsual: isNumber ? size <= usualSize : n === null };
+}
 
 /**
  * Builds one page of the visible repositories. Reads upstream's list page by page, in its order, until the page is full
@@ -38,12 +45,10 @@ export async function collectCatalog(
   { fetchPage, shows, cursors, maxPages }: CatalogOptions,
 ): Promise<CatalogAnswer | Refused> {
   const isShown = (name: string) => isRepositoryName(name) && shows(name);
-  const isNumber = asked.n !== null && /^\d{1,9}$/.test(asked.n);
-  const size = isNumber ? Number(asked.n) : usualSize;
-  const place = asked.last === null ? null : cursors.open(asked.last);
   // Lets upstream refuse what it would refuse.
-  const widened = isNumber ? size <= usualSize : asked.n === null;
-  let query = place?.query ?? formatCatalogQuery(widened ? { ...asked, n: String(usualSize) } : asked);
+  const { size, isUsual } = readPageSize(asked.n);
+  const place = asked.last === null ? null : cursors.open(asked.last);
+  let query = place?.query ?? formatCatalogQuery(isUsual ? { ...asked, n: String(usualSize) } : asked);
   // A registry that does not support "last" repeats earlier names. For a hidden name nothing is looked up: that would
   // reveal it.
   let after = place === null ? asked.last : place.after;
@@ -55,7 +60,7 @@ export async function collectCatalog(
   let lastQuery = query;
   for (let pages = 1; ; pages += 1) {
     let page = await fetchPage(query);
-    if ('refused' in page && page.refused.status === 400 && pages === 1 && place === null && widened) {
+    if ('refused' in page && page.refused.status === 400 && pages === 1 && place === null && isUsual) {
       query = formatCatalogQuery(asked);
       page = await fetchPage(query);
     }
@@ -80,6 +85,7 @@ export async function collectCatalog(
   }
 }
 
-function namesLast(query: string): boolean {
+/** Whether a Link continues after a name. */
+export function namesLast(query: string): boolean {
   return query.split('&').some((text) => readQueryField(text).name === 'last');
 }

@@ -12,7 +12,10 @@ import { parseSearchPage, parseSearchQuery, readSearchedText } from '../../../re
 import type { CanonicalTarget } from '../../../registry/target.ts';
 import type { RequestUpstream, InternalRequest, Fetched } from '../../../upstream/request.ts';
 import { writeWholeHead } from '../../serve/cache-response.ts';
-import { collectCatalog, type Refused } from './catalog.ts';
+import type { ListedRegistry } from '../../routes/listed-registries.ts';
+import { collectCatalog, type CatalogAnswer, type Refused } from './catalog.ts';
+import { collectMergedCatalog, type Unlisted } from './merged-catalog.ts';
+import type { RoutePages } from './route-pages.ts';
 import { whileClientStays } from '../../while-client-stays.ts';
 import type { Exchange } from '../../exchange.ts';
 import type { PageCursors } from './page-cursors.ts';
@@ -37,14 +40,18 @@ export type AnswerListing = (
     readonly kind: ListingKind;
     /** Who sees it: lists are shared between equal principals. */
     readonly principal: Principal;
-    /** Null: nothing is visible, and upstream is not asked. */
+    /** Null: nothing is visible, and no registry is asked. */
     readonly shows: ((repository: string) => boolean) | null;
+    /** Whether everything is visible. */
+    readonly showsAll: boolean;
     readonly headers: InternalRequest['headers'];
   },
 ) => Promise<number>;
 
 export type ListingsOptions = {
   readonly requestUpstream: RequestUpstream;
+  /** Null: there are no routes, and upstream's list is the only one. */
+  readonly merged: MergedLists | null;
   readonly cursors: PageCursors;
   readonly editsFor: EditsFor;
   /** The most pages of upstream's list for one answer. */
@@ -53,6 +60,14 @@ export type ListingsOptions = {
   readonly maxPageBytes: number;
   readonly walks: Walks;
   readonly wholeAnswers: WholeAnswers;
+};
+
+/** What the list of all registries is built from. */
+export type MergedLists = {
+  readonly registries: readonly ListedRegistry[];
+  readonly pages: RoutePages;
+  /** Seals places in the list of all. */
+  readonly cursors: PageCursors;
 };
 
 /** Fields with which a client requests something other than the whole, plain answer. */
@@ -90,10 +105,11 @@ export function createListings(options: ListingsOptions): AnswerListing {
 }
 
 /** Creates the function that builds a list; it returns the answer, or upstream's own error. */
-function createCollect({ requestUpstream, cursors, maxPages, maxPageBytes }: ListingsOptions) {
+function createCollect({ requestUpstream, merged, cursors, maxPages, maxPageBytes }: ListingsOptions) {
+  const upstream = merged?.registries.find(({ route }) => route === null);
   return async (
     target: CanonicalTarget,
-    { kind, shows, headers }: Listing,
+    { kind, shows, showsAll, headers }: Listing,
     signal: AbortSignal,
   ): Promise<Fetched> => {
     const path = kind === 'catalog' ? catalogPath : '/v1/search';
@@ -121,30 +137,52 @@ function createCollect({ requestUpstream, cursors, maxPages, maxPageBytes }: Lis
         }
       };
     const options = { shows: shows ?? (() => false), maxPages };
-    const answerWith = (content: object, link: readonly string[]): Fetched => ({
+    const answerWith = (content: object, fields: readonly string[]): Fetched => ({
       status: 200,
       reason: 'OK',
       rawHeaders: [
         ...[...headerPairs(first?.rawHeaders ?? [])].filter(([name]) => kept.test(name)).flat(),
-        ...link,
+        ...fields,
       ],
       body: Buffer.from(JSON.stringify(content) + '\n'),
     });
     if (kind === 'search') {
       const fetchPage = createPageFetcher(({ body }) => parseSearchPage(body));
-      const found = await collectSearch(parseSearchQuery(target), { ...options, fetchPage });
+      const isShown = (name: string) => options.shows(name) && upstream?.owns(name) !== false;
+      const found = await collectSearch(parseSearchQuery(target), { ...options, shows: isShown, fetchPage });
       return 'refused' in found ? (found as Refused).refused : answerWith(found, []);
     }
     const fetchPage = createPageFetcher(({ rawHeaders, body }) => parseCatalogPage(rawHeaders, body));
-    const page = await collectCatalog(parseCatalogQuery(target), { ...options, fetchPage, cursors });
+    const asks = parseCatalogQuery(target);
+    if (merged === null || shows === null) {
+      const page = await collectCatalog(asks, { ...options, fetchPage, cursors });
+      return 'refused' in page ? page.refused : answerWith({ repositories: page.names }, linkTo(page));
+    }
+    const fetchRoutePage = merged.pages.open(asked, signal);
+    const page = await collectMergedCatalog(asks, {
+      ...{ ...options, registries: merged.registries, cursors: merged.cursors },
+      fetchPage: (registry, query) =>
+        registry.route === null ? fetchPage(query) : fetchRoutePage(registry, query),
+    });
     if ('refused' in page) return page.refused;
-    const { names, size, last } = page;
-    const next = formatCatalogQuery({ last, n: String(size) });
-    return answerWith(
-      { repositories: names },
-      last === null ? [] : ['Link', `<${catalogPath}?${next}>; rel="next"`],
-    );
+    merged.pages.note(page.unlisted);
+    return answerWith({ repositories: page.names }, [...linkTo(page), ...warnOf(page.unlisted, showsAll)]);
   };
+}
+
+function linkTo({ last, size }: CatalogAnswer): string[] {
+  const next = formatCatalogQuery({ last, n: String(size) });
+  return last === null ? [] : ['Link', `<${catalogPath}?${next}>; rel="next"`];
+}
+
+/** distribution-spec, "Warnings". Who may not pull everything learns of no route. */
+function warnOf(unlisted: readonly Unlisted[], showsAll: boolean): string[] {
+  if (unlisted.length === 0) return [];
+  const whose = unlisted.map(({ registry }) => registry.route ?? 'upstream').join(', ');
+  const text = showsAll
+    ? `Repositories are missing in this list: no complete list came from ${whose}.`
+    : 'Repositories may be missing in this list: a registry gave no complete one.';
+  return ['Warning', `299 - "${text}"`];
 }
 
 /** What a registry without repositories would answer. */

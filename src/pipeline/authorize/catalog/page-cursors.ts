@@ -24,8 +24,8 @@ const tagBytes = 16;
 /** Lengths are rounded up to this, to hide that of the name, in bytes. */
 const blockBytes = 256;
 
-export function createPageCursors(secrets: Secrets): PageCursors {
-  const use = 'page cursor';
+/** @param use positions are valid only for the use that they are sealed for */
+export function createPageCursors(secrets: Secrets, use = 'page cursor'): PageCursors {
   const sealKey = deriveKey(secrets[0], use);
   const keys = secrets.map((secret) => deriveKey(secret, use));
   return {
