@@ -14,6 +14,8 @@ export type Containerd = {
   push(repositoryTag: string, credentials: string | null, knowsCa?: boolean): Promise<Finished>;
   /** Removes its images first, so that it downloads everything. */
   pull(repositoryTag: string, credentials: string | null): Promise<Finished>;
+  /** Runs a command of ctr. */
+  ctr(...command: readonly string[]): Promise<Finished>;
   /** What it prints about an image that it has pulled, with the digest. */
   describe(repositoryTag: string): Promise<string>;
   /** Waits until it ends, which closing its namespace causes, and removes its data. */
@@ -71,6 +73,7 @@ address = "${dir}/containerd.sock"
   ];
   const referenceOf = (repositoryTag: string) => `${namespace.host}/${repositoryTag}`;
   return {
+    ctr,
     push: (repositoryTag, credentials, knowsCa) =>
       ctr('images', 'push', ...reach(credentials, knowsCa), referenceOf(repositoryTag), image.name),
     pull: async (repositoryTag, credentials) => {
