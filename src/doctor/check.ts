@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describeFailure } from './failure.ts';
 import { broken, skipped, type Finding } from './finding.ts';
 import { createTimeLimit } from '../system/time-limit.ts';
@@ -13,19 +14,24 @@ export type Check = {
   readonly run: (signal: AbortSignal) => Promise<readonly Finding[]>;
 };
 
-/** Runs checks in order. One that takes too long is broken, and those after the deadline are skipped. */
+/**
+ * Runs checks in order, those of a group at once. One that takes too long is broken, and those after the deadline are
+ * skipped.
+ */
 export async function runChecks(
-  checks: readonly Check[],
+  checks: readonly (Check | readonly Check[])[],
   { deadline, onStart }: { readonly deadline: AbortSignal; readonly onStart: (id: string) => void },
 ): Promise<Finding[]> {
+  setMaxListeners(0, deadline); // each check of a group listens to it
   const findings: Finding[] = [];
-  for (const check of checks) {
-    if (deadline.aborted) {
-      findings.push(...skipAll(check.ids, 'There was no time left to run it.'));
-      continue;
-    }
-    onStart(check.ids[0]);
-    findings.push(...(await runCheck(check, deadline)));
+  for (const each of checks) {
+    const group = 'run' in each ? [each] : each;
+    const running = group.map((check): Promise<readonly Finding[]> => {
+      if (deadline.aborted) return Promise.resolve(skipAll(check.ids, 'There was no time left to run it.'));
+      onStart(check.ids[0]);
+      return runCheck(check, deadline);
+    });
+    findings.push(...(await Promise.all(running)).flat());
   }
   return findings;
 }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { ServedState } from '../app/served-state.ts';
 import type { LoadedConfig } from '../config/load/load.ts';
 import { configKeys } from '../config/schema/key-list.ts';
+import { findRouteFaults } from '../config/schema/keys/route-keys.ts';
 import { mergeReloaded } from '../config/schema/restart-keys.ts';
 import { readStatuses } from '../system/file-status.ts';
 import { watchFiles } from '../system/file-watch.ts';
@@ -68,6 +69,7 @@ export function createReloader({
       const merged = mergeReloaded(inEffect.config, loaded.config);
       if (configPath !== null && merged.changed.length + merged.needRestart.length > 0)
         checkNotLost(configPath, loaded);
+      checkMerged(merged);
       triedPaths = listFiles(loaded.configPath, merged.config);
       const next = await loadFilesOf(merged, inEffect);
       const changed = [...next.changed];
@@ -204,6 +206,17 @@ function checkNotLost(path: string, loaded: Pick<LoadedConfig, 'configPath' | 'i
   if (lost !== null)
     throw new OperatorError(
       `The configuration file ${path} ${lost}: restore it, or restart where the defaults are meant.`,
+    );
+}
+
+/**
+ * Refuses a route to the registry that `upstream` keeps until a restart: it would have two names. @throws OperatorError
+ */
+function checkMerged({ config, needRestart }: ReturnType<typeof mergeReloaded>): void {
+  const [fault] = needRestart.includes('upstream.url') ? findRouteFaults(config) : [];
+  if (fault !== undefined)
+    throw new OperatorError(
+      `A route has the registry that upstream.url keeps until a restart, and one registry cannot have two names here: restart.`,
     );
 }
 

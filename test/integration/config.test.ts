@@ -143,6 +143,57 @@ describe('config show', () => {
   });
 });
 
+describe('config show and config check of routes', () => {
+  it('mask secrets, make paths absolute, and show durations as they were written', async () => {
+    await writeFile(
+      path.join(folder, 'routes.yml'),
+      [
+        'routes:',
+        '  - name: hub',
+        '    repositories: ["hub/**"]',
+        '    upstream:',
+        '      url: http://127.0.0.1:5001',
+        '      username: puller',
+        '      password: _env:HUB_PW',
+        '      ca: ca/hub.crt',
+        '      storage: images',
+        '      probeInterval: 2500ms',
+      ].join('\n'),
+    );
+    const env = { HUB_PW: 'hunter2' };
+    const show = ['config', 'show', '--config', 'routes.yml'];
+    const { code, stdout, stderr } = await tidegate(show, { cwd: folder, env });
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stdout + stderr, /hunter2/);
+    const [, routes = ''] = /^routes:([^]*?)^\w/m.exec(stdout) ?? [];
+    for (const shown of [
+      /password: "\*{8}"/,
+      /ca: .*\/ca\/hub\.crt/,
+      /storage: .*\/images/,
+      /probeInterval: 2500ms/,
+      /username: puller/,
+    ])
+      assert.match(routes, shown);
+    assert.ok(routes.includes(`${folder}/ca/hub.crt`), routes);
+    const check = await tidegate(['config', 'check', '--config', 'routes.yml'], { cwd: folder, env });
+    assert.equal(check.code, 0, check.stderr);
+    assert.doesNotMatch(check.stdout + check.stderr, /hunter2/);
+  });
+
+  it('warn of a password of a route in the command line, without repeating it', async () => {
+    const route = {
+      name: 'hub',
+      repositories: ['hub/**'],
+      upstream: { url: 'http://127.0.0.1:5001', username: 'u', password: 'pa55w0rd' },
+    };
+    const set = ['--set', `routes=${JSON.stringify([route])}`];
+    const { code, stderr } = await tidegate(['config', 'check', ...set], { cwd: folder });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^warning: --set: routes: /m);
+    assert.doesNotMatch(stderr, /pa55w0rd/);
+  });
+});
+
 describe('generate --check', () => {
   it('finds the committed schema and reference fresh', async () => {
     const { code, stderr } = await run(process.execPath, [`${root}dist/config/docs/generate.js`, '--check'], {

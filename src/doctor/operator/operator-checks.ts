@@ -14,12 +14,16 @@ import { checkMachine } from './machine.ts';
 import { createRedisExposureChecks } from './redis-exposure.ts';
 import { createRedisChecks } from './redis-server.ts';
 import { checkStorage, storageIds } from './storage-space.ts';
+import { createRouteChecks } from './routes.ts';
 import { createUpstreamChecks } from './upstream.ts';
 
 const fileLimitMs = 5000;
 
 /** The checks as an operator; null without a valid configuration. */
-export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Date): Check[] {
+export function createOperatorChecks(
+  loaded: LoadedConfig | null,
+  now: () => Date,
+): (Check | readonly Check[])[] {
   if (loaded === null) return [];
   const { config } = loaded;
   return [
@@ -69,6 +73,7 @@ export function createOperatorChecks(loaded: LoadedConfig | null, now: () => Dat
       fix: 'is the disk or the network file system there?',
       run: () => checkStorage(config.upstream.storage),
     },
+    createRouteChecks(config),
     ...createRedisChecks(config.cache),
     ...createRedisExposureChecks(config.cache),
     ...createAdminChecks(findAdmin(config)),

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { codeOf } from '../failure.ts';
 import { broken, ok, skipped, warning, type Finding } from '../finding.ts';
 
-export const storageIds = ['storage.readable', 'storage.space'] as const;
+export const storageIds: StorageIds = ['storage.readable', 'storage.space'];
+type StorageIds = readonly [readable: string, space: string];
 
 /** Free and total space, in bytes and in files; null for files that are not counted. */
 export type Space = {
@@ -16,14 +17,18 @@ export type Space = {
 
 const gibibyte = 1024 ** 3;
 
-/** Checks the folder of upstream.storage. */
-export async function checkStorage(folder: string | null): Promise<Finding[]> {
+/** Checks the folder of upstream.storage, or of that of a route. */
+export async function checkStorage(
+  folder: string | null,
+  [readable, space] = storageIds,
+  key = 'upstream.storage',
+): Promise<Finding[]> {
   if (folder === null) {
     return [
-      skipped(storageIds[0], "upstream.storage is not set, so where the registry's files are is not known."),
+      skipped(readable, "upstream.storage is not set, so where the registry's files are is not known."),
     ];
   }
-  return [judgeReadable(folder, await tryStorage(folder)), await checkSpace(folder)];
+  return [judgeReadable(folder, await tryStorage(folder), readable, key), await checkSpace(folder, space)];
 }
 
 /** Null when the registry's files can be read, or do not exist yet; else the error's code. */
@@ -44,13 +49,14 @@ async function tryRead(folder: string): Promise<string | null> {
   }
 }
 
-async function checkSpace(folder: string): Promise<Finding> {
+async function checkSpace(folder: string, check: string): Promise<Finding> {
   try {
     const { bavail, blocks, bsize, ffree, files } = await statfs(folder);
-    return judgeSpace(folder, { freeBytes: bavail * bsize, bytes: blocks * bsize, freeFiles: ffree, files });
+    const space = { freeBytes: bavail * bsize, bytes: blocks * bsize, freeFiles: ffree, files };
+    return judgeSpace(folder, space, check);
   } catch (error) {
     return warning(
-      'storage.space',
+      check,
       `The file system of ${folder} cannot be asked for its space (${codeOf(error) ?? String(error)}).`,
       `df -h ${folder}`,
     );
@@ -58,8 +64,12 @@ async function checkSpace(folder: string): Promise<Finding> {
 }
 
 /** Judges whether the registry's files can be read from here; `failure` is a code, null for none. */
-export function judgeReadable(folder: string, failure: string | null): Finding {
-  const check = 'storage.readable';
+export function judgeReadable(
+  folder: string,
+  failure: string | null,
+  check = storageIds[0],
+  key = 'upstream.storage',
+): Finding {
   if (failure === null) {
     return ok(
       check,
@@ -70,8 +80,8 @@ export function judgeReadable(folder: string, failure: string | null): Finding {
   if (failure === 'ENOENT') {
     return warning(
       check,
-      `There is no docker/registry/v2 in ${folder}: nothing has been pushed yet, or upstream.storage is wrong.`,
-      "upstream.storage: the registry's storage.filesystem.rootdirectory",
+      `There is no docker/registry/v2 in ${folder}: nothing has been pushed yet, or ${key} is wrong.`,
+      `${key}: the registry's storage.filesystem.rootdirectory`,
     );
   }
   return warning(
@@ -82,8 +92,11 @@ export function judgeReadable(folder: string, failure: string | null): Finding {
 }
 
 /** Judges the free space on the images' disk. */
-export function judgeSpace(folder: string, { freeBytes, bytes, freeFiles, files }: Space): Finding {
-  const check = 'storage.space';
+export function judgeSpace(
+  folder: string,
+  { freeBytes, bytes, freeFiles, files }: Space,
+  check = storageIds[1],
+): Finding {
   const share = bytes === 0 ? 1 : freeBytes / bytes;
   const shown = `${(freeBytes / gibibyte).toFixed(1)} GiB of ${(bytes / gibibyte).toFixed(1)} GiB are free where the images are (${folder})`;
   const fix =

@@ -2,61 +2,72 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, type PeerCertificate } from 'node:tls';
 import type { Config } from '../../config/schema/schema.ts';
-import { loadUpstreamCa } from '../../app/pem-files.ts';
+import { loadRouteCa, loadUpstreamCa } from '../../app/pem-files.ts';
 import type { Check } from '../check.ts';
 import { describeFailure } from '../failure.ts';
 import { broken, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
-import { createSender, type HttpAnswer, type Send } from '../client/http-sender.ts';
+import { createSender, type HttpAnswer, type HttpRequest, type Send } from '../client/http-sender.ts';
 import { findExposure, outerAddresses } from './listening-sockets.ts';
 import { isLoopback } from './loopback.ts';
+import { namesOfUpstream, type RegistryNames } from './registry-names.ts';
 
 type UpstreamConfig = Config['upstream'];
+type RouteConfig = Config['routes'][number];
 
 const unknownDigest = `sha256:${'0'.repeat(64)}`;
 const bindFix =
   "in the registry's configuration http.addr: 127.0.0.1:PORT (docker run -p 127.0.0.1:PORT:5000), and restart it";
 
-/** The checks of the registry, as this machine and others see it. */
-export function createUpstreamChecks(config: UpstreamConfig): Check[] {
+/**
+ * The checks of the registry, as this machine and others see it.
+ * @param route the route whose registry it is; null: it is `upstream`
+ */
+export function createUpstreamChecks(
+  config: UpstreamConfig,
+  names = namesOfUpstream,
+  route: Pick<RouteConfig, 'readOnly' | 'namespaces'> | null = null,
+): Check[] {
   const place = readPlace(config.url);
   const { host, port } = place;
-  const fix = `systemctl status tidegate-registry (or docker-registry); is upstream.url: ${config.url} right${place.isSecure ? ', and upstream.ca' : ''}?`;
+  const { group } = names;
+  const secure = place.isSecure ? `, and ${names.key('ca')}` : '';
+  const fix = `systemctl status tidegate-registry (or docker-registry); is ${names.key('url')}: ${config.url} right${secure}?`;
+  const isMirror = route !== null && (route.readOnly || route.namespaces.length > 0);
+  const furtherId = `${group}.${isMirror ? 'mirror' : 'delete'}`;
   return [
     {
-      ids: ['upstream.answer', 'upstream.delete'],
+      ids: [`${group}.answer`, furtherId],
       limitMs: 10_000,
       fix,
       run: async (signal) => {
         const headers = authorizationOf(config);
         const limitMs = 8000;
         try {
-          const send = await openUpstream(config, await addressOf(host), place);
+          const send = await openUpstream({ config, route }, await addressOf(host), place);
           const answer = await send({ method: 'GET', path: '/v2/', headers, limitMs }, signal);
-          const verdict = judgeUpstream(config, answer);
-          if (verdict.state !== 'ok')
-            return [verdict, skipped('upstream.delete', 'The registry is not usable.')];
+          const verdict = judgeUpstream(config, answer, names);
+          if (verdict.state !== 'ok') return [verdict, skipped(furtherId, 'The registry is not usable.')];
+          if (isMirror)
+            return [verdict, judgeMirror(await send(newsOfNothing(headers), signal), route, names)];
           const path = `/v2/tidegate-doctor/blobs/${unknownDigest}`;
-          return [verdict, judgeDeletes(await send({ method: 'DELETE', path, headers }, signal))];
+          return [verdict, judgeDeletes(await send({ method: 'DELETE', path, headers }, signal), names)];
         } catch (error) {
           const what = `The registry at ${config.url} cannot be reached: ${describeFailure(error)}.`;
-          return [
-            broken('upstream.answer', what, fix),
-            skipped('upstream.delete', 'The registry is not reached.'),
-          ];
+          return [broken(`${group}.answer`, what, fix), skipped(furtherId, 'The registry is not reached.')];
         }
       },
     },
     {
-      ids: ['upstream.exposed'],
+      ids: [`${group}.exposed`],
       limitMs: 10_000,
       fix: bindFix,
       run: async (signal) => {
         const address = await addressOf(host).catch(() => null);
-        if (address === null) return [skipped('upstream.exposed', `${host} cannot be looked up from here.`)];
+        if (address === null) return [skipped(`${group}.exposed`, `${host} cannot be looked up from here.`)];
         if (!isLoopback(address) && !outerAddresses().includes(address)) {
           return [
             skipped(
-              'upstream.exposed',
+              `${group}.exposed`,
               `The registry is on another machine (${address}), so who can reach it is not seen from here.`,
               `this must fail everywhere but here: curl ${config.url}/v2/`,
             ),
@@ -65,11 +76,12 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
         const exposure = await findExposure(port, signal);
         const statuses = await Promise.all(
           exposure.reached.map(async (reached) => {
-            const send = await openUpstream(config, reached, place, { rejectUnauthorized: false });
+            const further = { rejectUnauthorized: false };
+            const send = await openUpstream({ config, route }, reached, place, further);
             return { address: reached, ...(await probeAddress(send, signal)) };
           }),
         );
-        return [judgeExposure(config.url, exposure.bound, statuses)];
+        return [judgeExposure(config.url, exposure.bound, statuses, names)];
       },
     },
   ];
@@ -79,34 +91,35 @@ export function createUpstreamChecks(config: UpstreamConfig): Check[] {
 export function judgeUpstream(
   { url, username }: Pick<UpstreamConfig, 'url' | 'username'>,
   { status, headers, ms }: Pick<HttpAnswer, 'status' | 'headers' | 'ms'>,
+  names: RegistryNames = namesOfUpstream,
 ): Finding {
-  const check = 'upstream.answer';
+  const check = `${names.group}.answer`;
   const version = headers['docker-distribution-api-version'];
   if (status === 401) {
     return username === null
       ? broken(
           check,
           `The registry at ${url} requires a password of its own (401).`,
-          'upstream.username: NAME and upstream.password: _env:REGISTRY_PASSWORD, or take auth out of its configuration',
+          `${names.key('username')}: NAME and ${names.key('password')}: _env:REGISTRY_PASSWORD, or take auth out of its configuration`,
         )
       : broken(
           check,
           `The registry at ${url} refuses upstream.username and upstream.password (401).`,
-          'set upstream.username and upstream.password to what the registry knows',
+          `set ${names.key('username')} and ${names.key('password')} to what the registry knows`,
         );
   }
   if (status !== 200) {
     return broken(
       check,
       `The registry at ${url} answers /v2/ with ${status}.`,
-      'is upstream.url right? Its log says more',
+      `is ${names.key('url')} right? Its log says more`,
     );
   }
   if (version === undefined) {
     return warning(
       check,
       `What answers at ${url} does not say that it is a registry.`,
-      'is upstream.url right, and what listens there? (ss -ltnp)',
+      `is ${names.key('url')} right, and what listens there? (ss -ltnp)`,
     );
   }
   return ok(
@@ -116,8 +129,11 @@ export function judgeUpstream(
 }
 
 /** Judges the answer to the deletion of a missing blob: a registry without deletes answers 405. */
-export function judgeDeletes({ status }: Pick<HttpAnswer, 'status'>): Finding {
-  const check = 'upstream.delete';
+export function judgeDeletes(
+  { status }: Pick<HttpAnswer, 'status'>,
+  names: RegistryNames = namesOfUpstream,
+): Finding {
+  const check = `${names.group}.delete`;
   if (status === 404 || status === 202) return ok(check, 'The registry allows deletes.');
   if (status === 405) {
     return ok(
@@ -129,6 +145,53 @@ export function judgeDeletes({ status }: Pick<HttpAnswer, 'status'>): Finding {
   return skipped(check, `Whether the registry deletes cannot be told from its ${status}.`);
 }
 
+/**
+ * The push of a manifest whose layers no registry has: one that takes pushes says so and stores nothing, one in proxy
+ * mode takes none.
+ */
+function newsOfNothing(headers: Readonly<Record<string, string>>): HttpRequest {
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const blob = (type: string) => ({
+    mediaType: `application/vnd.oci.image.${type}`,
+    digest: unknownDigest,
+    size: 2,
+  });
+  const manifest = {
+    schemaVersion: 2,
+    mediaType,
+    config: blob('config.v1+json'),
+    layers: [blob('layer.v1.tar')],
+  };
+  return {
+    method: 'PUT',
+    path: '/v2/tidegate-doctor/manifests/probe',
+    headers: { ...headers, 'Content-Type': mediaType },
+    body: [Buffer.from(JSON.stringify(manifest))],
+  };
+}
+
+/** Judges the answer to the push of a manifest without layers: whether the registry is in proxy mode. */
+export function judgeMirror(
+  { status }: Pick<HttpAnswer, 'status'>,
+  { readOnly }: Pick<RouteConfig, 'readOnly'>,
+  { group, route }: RegistryNames,
+): Finding {
+  const check = `${group}.mirror`;
+  if (status === 405)
+    return ok(
+      check,
+      'The registry takes no pushes: it is in proxy mode, and mirrors another one.',
+      readOnly ? null : `routes: ${route}: readOnly: true tells clients that push so at once`,
+    );
+  if (status === 400 || status === 404)
+    return ok(
+      check,
+      'The registry takes pushes, so it is not in proxy mode.',
+      "if it is to be a mirror: proxy.remoteurl in the registry's configuration",
+    );
+  return skipped(check, `Whether the registry is in proxy mode cannot be told from its ${status}.`);
+}
+
 /** The answer at one of this machine's outer addresses; status 0 for no HTTP. */
 export type OuterAnswer = { readonly address: string; readonly status: number; readonly isRegistry: boolean };
 
@@ -137,8 +200,9 @@ export function judgeExposure(
   url: string,
   bound: readonly string[] | null,
   outer: readonly OuterAnswer[],
+  { group }: RegistryNames = namesOfUpstream,
 ): Finding {
-  const check = 'upstream.exposed';
+  const check = `${group}.exposed`;
   const open = outer.filter(({ status, isRegistry }) => isRegistry && status !== 401);
   const withPassword = outer.filter(({ status, isRegistry }) => isRegistry && status === 401);
   const wide = (bound ?? []).filter((address) => !isLoopback(address));
@@ -186,13 +250,14 @@ async function probeAddress(
 
 /** Creates a client for the registry at one address; the certificate is verified for the name in upstream.url. */
 async function openUpstream(
-  config: UpstreamConfig,
+  { config, route }: { readonly config: UpstreamConfig; readonly route: object | null },
   address: string,
   place: Place,
   further: ConnectionOptions = {},
 ): Promise<Send> {
   const { host, port, authority, isSecure } = place;
-  const ca = config.ca === null ? {} : { ca: (await loadUpstreamCa(config.ca)).pem };
+  const loadCa = route === null ? loadUpstreamCa : loadRouteCa;
+  const ca = config.ca === null ? {} : { ca: (await loadCa(config.ca)).pem };
   const tls = {
     ...ca,
     servername: isIP(host) === 0 ? host : '',
@@ -203,14 +268,14 @@ async function openUpstream(
 }
 
 /** The parts of upstream.url. */
-type Place = {
+export type Place = {
   readonly host: string;
   readonly port: number;
   readonly authority: string;
   readonly isSecure: boolean;
 };
 
-function readPlace(text: string): Place {
+export function readPlace(text: string): Place {
   const url = new URL(text);
   const isSecure = url.protocol === 'https:';
   const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port);

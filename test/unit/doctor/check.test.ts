@@ -45,6 +45,24 @@ describe('runChecks', () => {
     assert.ok(wasEnded);
   });
 
+  it('runs those of a group at once, so that one that hangs keeps no other from running', async () => {
+    const order: string[] = [];
+    let release = () => {};
+    const first = check('a', async () => {
+      await new Promise<void>((resolve) => (release = resolve));
+      order.push('a');
+      return [ok('a', 'Well.')];
+    });
+    const second = check('b', () => {
+      order.push('b');
+      release();
+      return Promise.resolve([ok('b', 'Well.')]);
+    });
+    const findings = await runChecks([[first, second]], { deadline: never, onStart: () => {} });
+    assert.deepEqual(order, ['b', 'a']);
+    assert.deepEqual(findings, [ok('a', 'Well.'), ok('b', 'Well.')]);
+  });
+
   it('skips what the deadline leaves no time for', async () => {
     const deadline = new AbortController();
     const first = check('a', () => {

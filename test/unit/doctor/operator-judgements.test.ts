@@ -28,7 +28,14 @@ import {
 } from '../../../src/doctor/operator/redis-server.ts';
 import { judgeRedisExposure } from '../../../src/doctor/operator/redis-exposure.ts';
 import { judgeReadable, judgeSpace } from '../../../src/doctor/operator/storage-space.ts';
-import { judgeDeletes, judgeExposure, judgeUpstream } from '../../../src/doctor/operator/upstream.ts';
+import { namesOfRoute, namesOfUpstream } from '../../../src/doctor/operator/registry-names.ts';
+import { judgeApart, type FoundRegistry } from '../../../src/doctor/operator/routes.ts';
+import {
+  judgeDeletes,
+  judgeExposure,
+  judgeMirror,
+  judgeUpstream,
+} from '../../../src/doctor/operator/upstream.ts';
 import { parseListening } from '../../../src/system/listening-table.ts';
 import { testJudgements } from '../../support/judgement-table.ts';
 
@@ -153,6 +160,83 @@ testJudgements('judgeUpstream and judgeDeletes', [
 ]);
 
 const outer = (status: number, isRegistry = true) => [{ address: '192.0.2.2', status, isRegistry }];
+const hub = namesOfRoute('hub');
+testJudgements('of a route', [
+  [
+    'one with a password',
+    judgeUpstream(config, said(401, version), hub),
+    'broken',
+    /→ routes: hub: upstream\.username: NAME and routes: hub: upstream\.password: _env:/,
+  ],
+  ['another place', judgeUpstream(config, said(404), hub), 'broken', /is routes: hub: upstream\.url right/],
+  [
+    'its files',
+    judgeReadable('/r', 'ENOENT', 'x', hub.key('storage')),
+    'warning',
+    /→ routes: hub: upstream\.storage: /,
+  ],
+  ['proxy mode', judgeMirror({ status: 405 }, { readOnly: true }, hub), 'ok'],
+  [
+    'proxy mode, not read-only',
+    judgeMirror({ status: 405 }, { readOnly: false }, hub),
+    'ok',
+    /routes: hub: readOnly: true/,
+  ],
+  ['no proxy mode', judgeMirror({ status: 400 }, { readOnly: true }, hub), 'ok', /proxy\.remoteurl/],
+  [
+    'no proxy mode, by the specification',
+    judgeMirror({ status: 404 }, { readOnly: true }, hub),
+    'ok',
+    /proxy\.remoteurl/,
+  ],
+  ['who may only pull', judgeMirror({ status: 403 }, { readOnly: true }, hub), 'skipped'],
+]);
+
+const found = (
+  names: FoundRegistry['names'],
+  url: string,
+  address: string | null,
+  storage: string | null = null,
+) => ({
+  names,
+  url,
+  address,
+  storage,
+});
+const own = found(namesOfUpstream, 'http://localhost:5000', '127.0.0.1, port 5000', '/srv/own');
+testJudgements('judgeApart', [
+  [
+    'two places',
+    judgeApart([own, found(hub, 'http://127.0.0.1:5001', '127.0.0.1, port 5001', '/srv/hub')]),
+    'ok',
+  ],
+  [
+    'one place under two URLs',
+    judgeApart([own, found(hub, 'http://127.0.0.1:5000', '127.0.0.1, port 5000')]),
+    'warning',
+    /remove one/,
+  ],
+  [
+    'one folder by two paths',
+    judgeApart([own, found(hub, 'http://127.0.0.1:5001', '127.0.0.1, port 5001', '/srv/own')]),
+    'warning',
+    /upstream\.storage and routes: hub: upstream\.storage|routes: hub: upstream\.storage and upstream\.storage/,
+  ],
+  [
+    'two names at one address, which a proxy may tell apart',
+    judgeApart([
+      found(namesOfUpstream, 'https://a.example', '192.0.2.1, port 443'),
+      found(hub, 'https://b.example', '192.0.2.1, port 443'),
+    ]),
+    'ok',
+  ],
+  [
+    'names that do not resolve',
+    judgeApart([found(namesOfUpstream, 'http://a', null), found(hub, 'http://10.0.0.1', null)]),
+    'ok',
+  ],
+]);
+
 testJudgements('judgeExposure', [
   ['loopback alone', judgeExposure(config.url, ['127.0.0.1', '::1'], []), 'ok'],
   [

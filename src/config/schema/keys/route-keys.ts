@@ -42,8 +42,9 @@ const route = z
     const refuse = (path: (string | number)[], message: string) =>
       issues.push({ code: 'custom', message, input: value, path });
     const { stripPrefix, repositories, hosts, readOnly } = value;
+    const strips = stripPrefix !== null && isRepositoryName(stripPrefix);
     for (const [index, each] of repositories.entries())
-      if (stripPrefix !== null && !each.startsWith(`${stripPrefix}/`))
+      if (strips && !each.startsWith(`${stripPrefix}/`))
         refuse(
           ['repositories', index],
           `${JSON.stringify(each)} must begin with "${stripPrefix}/", which stripPrefix takes off: write "${stripPrefix}/**"`,
@@ -56,7 +57,7 @@ type Routes = readonly z.output<typeof route>[];
 
 const routeList = z
   .array(route)
-  .max(maxRoutes, `has more than ${maxRoutes} routes`)
+  .refine(({ length }) => length <= maxRoutes, `has more than ${maxRoutes} routes`)
   .check(({ value, issues }) => {
     for (const fault of findRepeats(value)) issues.push({ code: 'custom', input: value, ...fault });
   });
@@ -116,7 +117,8 @@ function findRepeats(list: Routes): Fault[] {
           });
       }
     const taken = earlier.flatMap(({ repositories }) => repositories);
-    if (own.repositories.every((each) => taken.some((wider) => isPatternWithin(each, wider))))
+    const isShadowed = own.repositories.every((each) => taken.some((wider) => isPatternWithin(each, wider)));
+    if (isShadowed && own.repositories.length > 0)
       faults.push({
         path: [index, 'repositories'],
         message: 'can never match: earlier routes match all of it. Put this route before them',
