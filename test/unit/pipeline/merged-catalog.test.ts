@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   collectMergedCatalog,
+  paused,
   tooLong,
   type MergedCatalogOptions,
   type Unlisted,
@@ -250,6 +251,23 @@ describe('a page of several registries', () => {
     assert.equal(all.length, 4 + 64);
     assert.deepEqual(all, sorted(all));
     assert.ok(pages.length <= 9, `${pages.length} pages`);
+  });
+
+  test('counts no page of a registry that was not asked', async () => {
+    const routes = Array.from({ length: 64 }, (_, i) => routeOf([`r${i}/**`], `r${i}`, i));
+    const { options } = optionsOf([own, ...routes.map((route) => ({ route, list: byName(['x'], 1000) }))]);
+    const page = await collectMergedCatalog(
+      { n: null, last: null },
+      {
+        ...options,
+        fetchPage: (registry, query) =>
+          Number(registry.route?.slice('route'.length)) < 60
+            ? Promise.resolve({ fault: paused })
+            : options.fetchPage(registry, query),
+      },
+    );
+    assert.ok(!('refused' in page));
+    assert.deepEqual([page.names.length, page.last, page.unlisted.length], [4 + 4, null, 60]);
   });
 
   const endless: (query: string) => Page = (() => {

@@ -42,6 +42,8 @@ type Reading = {
 
 /** The fault of a list in an order of its own of which only a part was read. */
 export const tooLong = 'its list has an order of its own, and more than limits.catalogPages pages';
+/** The fault of a registry that was not asked, since it failed a moment ago. */
+export const paused = 'it failed a moment ago';
 /** How many pages are requested at the same time. */
 const maxAtOnce = 4;
 
@@ -65,8 +67,8 @@ export async function collectMergedCatalog(
   for (let pages = 0; ;) {
     const batch = chooseNext(readings, known[size] ?? null, { start, pagesLeft: maxPages - pages });
     if (batch.length === 0) break;
-    pages += batch.length;
     const parts = await Promise.all(batch.map((reading) => readPart(reading, options)));
+    pages += parts.filter((part) => !('fault' in part) || part.fault !== paused).length;
     for (const [i, part] of parts.entries()) {
       const reading = batch[i];
       if (reading === undefined) continue;

@@ -4,7 +4,7 @@ import { createTimeLimit } from '../../../system/time-limit.ts';
 import type { InternalRequest } from '../../../upstream/request.ts';
 import type { ListedRegistry } from '../../routes/listed-registries.ts';
 import { usualSize, type Refused } from './catalog.ts';
-import { tooLong, type Fault, type Unlisted } from './merged-catalog.ts';
+import { paused, tooLong, type Fault, type Unlisted } from './merged-catalog.ts';
 
 /** Fetches pages of the lists of routes' registries; one that fails is left out for a while. */
 export type RoutePages = {
@@ -37,8 +37,6 @@ const maxPauses = 12;
 const logEveryMs = 10 * 60_000;
 /** Fields that only upstream may get: credentials for it, and what it set. */
 const ofUpstream = /^(?:authorization|cookie)$/i;
-/** The fault of a registry that was not asked. */
-const paused = 'it failed a moment ago';
 
 export function createRoutePages(options: RoutePagesOptions): RoutePages {
   const { timeoutMs, pauseMs, maxPageBytes, logger, now } = options;
