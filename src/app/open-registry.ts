@@ -95,7 +95,6 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       ...{ authorization, upstreamHeaders, editsFor, wholeAnswers },
       maxManifestBytes: limits.manifestBytes,
       maxTagListBytes: limits.tagListBytes,
-      sourceTimeoutMs: limits.routeSourceTimeout,
     });
   const fetch = stages?.fetch ?? createFetch(requestUpstream, authorization, room);
   const cache = openAnswerCache(config, shared, { store, fetch, room });

@@ -42,6 +42,7 @@ export async function openRoutes(
       const routed = {
         ...{ bulkhead, description, url: at.url, isMirror: route.readOnly },
         names: createInnerNames(route.stripPrefix),
+        sourceTimeoutMs: config.limits.routeSourceTimeout,
       };
       const ca = at.ca === null ? null : (pem.routeCas[at.ca] ?? null);
       return { route, registry: await openRegistry({ ...options, at, ca, routed }) };

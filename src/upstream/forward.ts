@@ -42,6 +42,8 @@ export type ForwardRequest = {
   readonly outlivesClient?: (() => boolean) | undefined;
   /** Describes an error of upstream in words for the client; left out: upstream's own answer is relayed. */
   readonly describeError?: (answer: UpstreamError) => OciError;
+  /** How long upstream may take until its answer begins, for a request without a body; left out: its read timeout. */
+  readonly answerLimit?: { readonly timeoutMs: number; readonly error: () => OciError };
 };
 
 /**
@@ -92,6 +94,7 @@ class ForwardTransfer implements Transfer {
   #answer: IncomingMessage | undefined;
   #relay: AnswerRelay | undefined;
   #isOver = false;
+  #answerTimer: NodeJS.Timeout | undefined;
   #resolve: (end: TransferEnd) => void = () => {};
   #reject: (error: OciError) => void = () => {};
 
@@ -105,6 +108,9 @@ class ForwardTransfer implements Transfer {
     this.#requestBody = this.#createRequestBody();
     this.#upstreamRequest = this.#openUpstreamRequest();
     request.res.on('close', this.#onClientClose);
+    const { answerLimit } = request;
+    if (answerLimit)
+      this.#answerTimer = setTimeout(() => this.#fail(answerLimit.error()), answerLimit.timeoutMs);
   }
 
   waitsForClient(): boolean {
@@ -168,6 +174,7 @@ class ForwardTransfer implements Transfer {
 
   #onAnswer(answer: IncomingMessage): void {
     this.#answer = answer;
+    clearTimeout(this.#answerTimer);
     answer.on('error', () => {}); // 'close' follows
     answer.on('close', () => this.#cut('upstream-broke')); // does nothing after 'end'
     const hold = this.#request.onResponse(answer.statusCode ?? 0, answer.rawHeaders);
@@ -249,6 +256,7 @@ class ForwardTransfer implements Transfer {
   #end(keepsUpstream: boolean): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;
+    clearTimeout(this.#answerTimer);
     this.#relay?.close();
     this.#request.res.off('close', this.#onClientClose);
     if (keepsUpstream) this.#upstreamRequest.release();

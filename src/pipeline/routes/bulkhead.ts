@@ -14,8 +14,12 @@ export type Passage = {
  * after some failures in a row refuses all for a while, then tries one.
  */
 export type Bulkhead = {
-  /** @throws OciError UNAVAILABLE */
-  enter(): Passage;
+  /**
+   * @param sendsBody whether it waits for its client too, for as long as that likes: then it takes no room, and does not
+   * try for others whether the registry is back
+   * @throws OciError UNAVAILABLE
+   */
+  enter(options?: { readonly sendsBody: boolean }): Passage;
 };
 
 export type BulkheadOptions = {
@@ -37,6 +41,8 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
   let active = 0;
   let failures = 0;
   let closedUntilMs = -Infinity;
+  /** The request that tries whether the registry is back. */
+  let trying: object | null = null;
   const refuse = (reason: string, why: string, retryAfterMs: number): OciError =>
     new OciError('UNAVAILABLE', `${description} ${why}`, {
       reason,
@@ -44,7 +50,7 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
     });
 
   return {
-    enter: () => {
+    enter: ({ sendsBody } = { sendsBody: false }) => {
       const nowMs = now();
       if (nowMs < closedUntilMs)
         throw refuse(
@@ -52,21 +58,30 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
           'did not answer several times; it is tried again in a moment.',
           closedUntilMs - nowMs,
         );
-      if (active >= maxRequests)
+      if (!sendsBody && active >= maxRequests)
         throw refuse('upstream-full', 'has too many requests in progress; try again in a moment.', 1000);
       // While one request tries whether it is back, the others are refused.
-      if (failures >= maxFailures) closedUntilMs = nowMs + pauseMs;
-      active += 1;
+      const trial = failures >= maxFailures && !sendsBody ? {} : null;
+      if (trial) {
+        trying = trial;
+        closedUntilMs = nowMs + pauseMs;
+      }
+      if (!sendsBody) active += 1;
       let isIn = true;
       const leave = () => {
-        if (isIn) active -= 1;
+        if (isIn && !sendsBody) active -= 1;
         isIn = false;
+        if (trial === null || trying !== trial) return;
+        // Its client left before the registry answered: the next request tries.
+        trying = null;
+        closedUntilMs = -Infinity;
       };
       return {
         leave,
         answered: () => {
           if (failures >= maxFailures) logger.info({ upstream }, 'the registry of a route answers again');
           failures = 0;
+          trying = null;
           closedUntilMs = -Infinity;
           leave();
         },
@@ -77,6 +92,7 @@ export function createBulkhead(options: BulkheadOptions): Bulkhead {
               { upstream, failures, pauseMs },
               'the registry of a route did not answer several times in a row: it is not asked now, then tried again',
             );
+          trying = null;
           if (failures >= maxFailures) closedUntilMs = now() + pauseMs;
         },
       };

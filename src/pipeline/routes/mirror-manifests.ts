@@ -6,7 +6,6 @@ import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
 import { parseTarget } from '../../registry/target.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
-import type { RequestUpstream } from '../../upstream/request.ts';
 import { buildFetchHeaders } from '../../upstream/request.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
 import { readContentDigest } from '../serve/content-digest.ts';
@@ -19,7 +18,6 @@ import type { AnswerOfRoute } from './route-stage.ts';
 type Fetch = AnswerCacheOptions['fetch'];
 
 export type MirrorFetchOptions = {
-  readonly requestUpstream: RequestUpstream;
   readonly authorization: string | null;
   readonly source: MirrorSource;
   /** The mirror's files, which say what a tag last named; null: they cannot be read. */
@@ -38,28 +36,27 @@ const noOpenPaths: ReadonlySet<string> = new Set();
  * which the mirror asks nobody. Bytes that do not have the digest that the answer names are refused.
  */
 export function createMirrorFetch(options: MirrorFetchOptions): Fetch {
-  const { requestUpstream, authorization, source, blobs, room, description, describeError } = options;
+  const { authorization, source, blobs, room, description, describeError } = options;
   return async (request, limits) => {
     const { rawTarget } = request;
     const operation = parseOperation('GET', parseTarget(rawTarget), noOpenPaths);
     if (operation.kind !== 'manifest') throw new Error('a mirror is asked for manifests only');
-    const { repository, reference, tag } = operation;
+    const { repository, tag } = operation;
     const headers = buildFetchHeaders(request, authorization);
     const within = { ...limits, room };
-    const send = (target: string) => requestUpstream({ method: 'GET', rawTarget: target, headers }, within);
+    const ask = (target: string) => source.ask({ method: 'GET', rawTarget: target, headers }, within);
 
-    let answer = await (tag === null
-      ? send(rawTarget)
-      : source.ask({ method: 'GET', rawTarget, headers }, within));
-    if (answer === 'silent') {
-      const digest = await blobs?.findTag(repository, reference);
-      if (digest === undefined || digest === null) throw source.silent();
-      answer = await send(`/v2/${repository}/manifests/${digest}`);
+    let answer = await ask(rawTarget);
+    if (answer === 'silent' && tag !== null) {
+      const digest = await blobs?.findTag(repository, tag);
+      if (digest !== undefined && digest !== null)
+        answer = await ask(`/v2/${repository}/manifests/${digest}`);
     }
+    if (answer === 'silent') throw source.silent();
     if (answer === null) return null;
     if (answer.status === 404 && tag !== null) await source.check(repository, headers, limits.signal);
     if (answer.status >= 400) throw describeError(rawTarget, answer);
-    if (answer.status === 200 && !isWhatItNames(operation, answer))
+    if (answer.status < 300 && !isWhatItNames(operation, answer))
       throw new OciError('BAD_GATEWAY', `${description} sent other bytes than those of the digest.`);
     return answer;
   };

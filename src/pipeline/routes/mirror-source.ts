@@ -3,8 +3,8 @@ import type { Fetched, FetchLimits, InternalRequest, RequestUpstream } from '../
 import { describeErrorAnswer } from './route-error.ts';
 
 /**
- * What a registry in proxy mode gets from the registry that it mirrors. It asks its source about each tag, waits for as
- * long as that is silent, and answers 404 when it cannot reach it.
+ * What a registry in proxy mode gets from the registry that it mirrors. It asks its source about each tag and all that
+ * it lacks, waits for as long as that is silent, and answers 404 when it cannot reach it.
  */
 export type MirrorSource = {
   /** Sends a request that the mirror may ask its source about; `silent`: it took too long. @throws OciError */
@@ -27,13 +27,17 @@ export type MirrorSourceOptions = {
 const nobodysDigest = `sha256:${'0'.repeat(64)}`;
 const maxErrorBytes = 64 * 1024;
 
+/** @param description what clients are told the mirror is, as the beginning of a sentence */
+export function silentSource(description: string, timeoutMs: number): OciError {
+  return new OciError(
+    'GATEWAY_TIMEOUT',
+    `${description} waits for what it mirrors, and that did not answer within ${timeoutMs} ms.`,
+  );
+}
+
 export function createMirrorSource(options: MirrorSourceOptions): MirrorSource {
   const { requestUpstream, description, timeoutMs } = options;
-  const silent = () =>
-    new OciError(
-      'GATEWAY_TIMEOUT',
-      `${description} waits for what it mirrors, and that did not answer within ${timeoutMs} ms.`,
-    );
+  const silent = () => silentSource(description, timeoutMs);
 
   const ask: MirrorSource['ask'] = async (request, limits) => {
     const late = AbortSignal.timeout(timeoutMs);
@@ -46,8 +50,7 @@ export function createMirrorSource(options: MirrorSourceOptions): MirrorSource {
   };
 
   return {
-    ask,
-    silent,
+    ...{ ask, silent },
     check: async (repository, headers, signal) => {
       const rawTarget = `/v2/${repository}/blobs/${nobodysDigest}`;
       const answer = await ask({ method: 'GET', rawTarget, headers }, { maxBytes: maxErrorBytes, signal });

@@ -7,8 +7,10 @@ import { parseTarget } from '../../registry/target.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { Forwarder, UpstreamError } from '../../upstream/forward.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
+import { announcesBody } from '../framing.ts';
 import type { Bulkhead, Passage } from './bulkhead.ts';
 import type { InnerNames } from './inner-names.ts';
+import { silentSource } from './mirror-source.ts';
 import { describeErrorAnswer, replaceName, type DescribedRegistry } from './route-error.ts';
 
 /**
@@ -20,6 +22,8 @@ export type RoutedParts = DescribedRegistry & {
   readonly bulkhead: Bulkhead;
   /** The registry's URL: it tells its repositories from those of other registries. */
   readonly url: string;
+  /** How long it may take, in milliseconds, if it is a mirror: it may be waiting for its source. */
+  readonly sourceTimeoutMs: number;
 };
 
 /** What a registry is reached by, and what of its repositories is shared: all by outer names. */
@@ -75,15 +79,20 @@ function routeRequests(
 
 /** The same for what is forwarded. */
 function routeForwarder(forwarder: Forwarder, parts: RoutedParts): Forwarder {
-  const { names, bulkhead, description } = parts;
+  const { names, bulkhead, description, isMirror, sourceTimeoutMs } = parts;
   const describe = describeRouteErrors(parts);
+  const answerLimit = {
+    timeoutMs: sourceTimeoutMs,
+    error: () => silentSource(description, sourceTimeoutMs),
+  };
   return {
     forward: (request) => {
       const rawTarget = names.target(request.rawTarget);
-      const passage = bulkhead.enter();
+      const passage = bulkhead.enter({ sendsBody: announcesBody(request.req) });
       const transfer = forwarder.forward({
         ...request,
         rawTarget,
+        ...(isMirror && { answerLimit }),
         describeError: (answer) => describe(request.rawTarget, answer),
         onResponse: (status, rawHeaders) => {
           passage.answered();
@@ -166,14 +175,14 @@ function routeBlobs(blobs: BlobStorage, { names }: RoutedParts): BlobStorage {
 
 /** Counts that there was no answer, and says which registry it was. */
 function noteFailure(error: unknown, passage: Passage, description: string): unknown {
-  if (!(error instanceof OciError)) return error;
+  if (!(error instanceof OciError) || error.message.startsWith(description)) return error;
   if (error.code === 'GATEWAY_TIMEOUT') {
     passage.failed();
     return new OciError('GATEWAY_TIMEOUT', `${description} did not answer in time.`, {
       cause: new Error(error.message),
     });
   }
-  if (error.code !== 'BAD_GATEWAY' || error.message.startsWith(description)) return error;
+  if (error.code !== 'BAD_GATEWAY') return error;
   passage.failed();
   return new OciError('BAD_GATEWAY', `${description} did not answer.`, { cause: error.cause });
 }

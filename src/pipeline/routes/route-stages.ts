@@ -22,10 +22,9 @@ export type RouteStagesOptions = {
   readonly upstreamHeaders: UpstreamHeaders;
   readonly editsFor: EditsFor;
   readonly wholeAnswers: WholeAnswers;
-  /** See limits.manifestBytes, limits.tagListBytes and limits.routeSourceTimeout. */
+  /** See limits.manifestBytes and limits.tagListBytes. */
   readonly maxManifestBytes: number;
   readonly maxTagListBytes: number;
-  readonly sourceTimeoutMs: number;
 };
 
 /** Creates the stages of a route's registry: for a mirror, all that it asks its source about. */
@@ -36,7 +35,7 @@ export function createRouteStages(routed: RoutedParts, options: RouteStagesOptio
   const { room } = wholeAnswers;
   const describeError = describeRouteErrors(routed);
   const source = routed.isMirror
-    ? createMirrorSource({ requestUpstream, description, timeoutMs: options.sourceTimeoutMs })
+    ? createMirrorSource({ requestUpstream, description, timeoutMs: routed.sourceTimeoutMs })
     : null;
   const answerTagList = createTagListStage({
     ...{ requestUpstream, upstreamHeaders, editsFor, wholeAnswers, source, describeError },
@@ -54,7 +53,7 @@ export function createRouteStages(routed: RoutedParts, options: RouteStagesOptio
     };
   }
   const fetch = createMirrorFetch({
-    ...{ requestUpstream, authorization, source, blobs, room, description, describeError },
+    ...{ authorization, source, blobs, room, description, describeError },
   });
   const answerManifest = createMirrorManifestStage({
     ...{ fetch, editsFor, wholeAnswers, description },

@@ -62,6 +62,33 @@ describe('createBulkhead', () => {
     assert.deepEqual(said, [stopped, back]);
   });
 
+  it('lets the next one try when the one that tries leaves without an answer', () => {
+    const { bulkhead, pass, refusal, wait } = open();
+    for (let i = 0; i < 3; i += 1) pass('failed');
+    wait(1000);
+    const trying = bulkhead.enter();
+    assert.deepEqual(refusal(), ['UNAVAILABLE', 'upstream-paused', '1']);
+    trying.leave();
+    const next = bulkhead.enter();
+    trying.leave();
+    assert.deepEqual(refusal(), ['UNAVAILABLE', 'upstream-paused', '1']);
+    next.failed();
+    next.leave();
+    assert.deepEqual(refusal(), ['UNAVAILABLE', 'upstream-paused', '1']);
+  });
+
+  it('lets one that sends a body take no room from others, nor try for them', () => {
+    const { bulkhead, pass, refusal, wait } = open();
+    const uploads = Array.from({ length: 5 }, () => bulkhead.enter({ sendsBody: true }));
+    const first = bulkhead.enter();
+    assert.equal(refusal(), null);
+    for (const upload of [...uploads, first]) upload.leave();
+    for (let i = 0; i < 3; i += 1) pass('failed');
+    wait(1000);
+    bulkhead.enter({ sendsBody: true });
+    assert.equal(refusal(), null);
+  });
+
   it('says nothing of failures between answers', () => {
     const { said, pass, refusal } = open();
     for (const how of ['failed', 'failed', 'answered', 'failed', 'failed', 'answered'] as const) pass(how);

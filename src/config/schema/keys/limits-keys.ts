@@ -60,7 +60,7 @@ export const limits = z.strictObject({
   routeRequests: key(
     integer(1, 1_000_000),
     512,
-    'Most requests that wait for an answer of the registry of one route, per worker. Further ones get 503, so that a slow mirror cannot take up what others need.',
+    'Most requests without a body that wait for an answer of the registry of one route, per worker. Further ones get 503, so that a slow mirror cannot take up what others need.',
   ),
   routeFailures: key(
     integer(1, 1000),
@@ -75,7 +75,7 @@ export const limits = z.strictObject({
   routeSourceTimeout: key(
     duration('100ms', '1h'),
     '10s',
-    'How long the mirror of a read-only route may take for a tag or a list of tags, about which it asks its source. After that a tag is served as the mirror last had it (this needs upstream.storage of the route), anything else gets 504.',
+    'How long the mirror of a read-only route may take for a manifest or a list of tags, or until it begins to send a blob: it may be waiting for its source. After that a tag is served as the mirror last had it (this needs upstream.storage of the route), anything else gets 504.',
   ),
   routeListTimeout: key(
     duration('1ms', '10m'),
