@@ -5,15 +5,23 @@ import type { PublicNames } from './public-names.ts';
 /** Chooses the edits of upstream's answer, from what is known of the request at that moment. */
 export type EditsFor = (exchange: Exchange) => ResponseEdits;
 
-const plainBlob = { 'Content-Type': 'application/octet-stream', 'X-Content-Type-Options': 'nosniff' };
+const plainBlob = { 'Content-Type': 'application/octet-stream' };
+/** Whatever the registry calls it, no browser runs anything of it as a page of this site, where the console is. */
+const noPage = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
+  'X-Content-Type-Options': 'nosniff',
+};
 
 /** Fields about an answer itself, not about the site (cookies, HSTS, policies), which others share. */
 const aboutAnswer =
-  /^(?:accept-ranges|access-control-.*|age|allow|cache-control|content-.*|date|docker-.*|etag|expires|last-modified|link|location|oci-.*|range|retry-after|server|trailer|vary|via|warning|x-content-type-options)$/;
+  /^(?:accept-ranges|access-control-.*|age|allow|cache-control|content-.*|date|docker-.*|etag|expires|last-modified|link|location|oci-.*|range|retry-after|server|trailer|vary|via|warning)$/;
 const notAboutAnswer: ReadonlySet<string> = new Set([
+  // It may have an inner name.
+  'content-location',
   'content-security-policy',
   'content-security-policy-report-only',
 ]);
+const samePath = (path: string) => path;
 const concernsImages = (name: string) => aboutAnswer.test(name) && !notAboutAnswer.has(name);
 
 export function createEditsFor({
@@ -49,13 +57,14 @@ function createRouteEdits(
   { outerPath, isMirror }: { readonly outerPath: (path: string) => string; readonly isMirror: boolean },
 ): EditsFor {
   return (exchange) => ({
-    set:
-      isMirror && exchange.operation?.kind === 'blob'
-        ? { ...exchange.answerHeaders, ...plainBlob }
-        : exchange.answerHeaders,
+    set: {
+      ...exchange.answerHeaders,
+      ...noPage,
+      ...(isMirror && exchange.operation?.kind === 'blob' ? plainBlob : {}),
+    },
     names: publicNames.locationNames(exchange),
     ownsCors,
-    ...(exchange.outerName === null ? { outerPath } : {}),
+    outerPath: exchange.outerName === null ? outerPath : samePath,
     passes: concernsImages,
     passesV1Tokens: false,
     mayHaveTrailers: false,

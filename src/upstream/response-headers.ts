@@ -55,7 +55,7 @@ function same(text: string): string {
 /** Points the targets of a Link (RFC 8288 section 3) here: registries link only to their own lists. */
 function rewriteLinks(value: string, outerPath: (path: string) => string): string {
   return value.replace(/<([^<>]*)>/g, (_, target: string) => {
-    const path = target.replace(/^https?:\/\/[^/?#]*/i, '');
+    const path = target.replace(/^(?:https?:)?\/\/[^/?#]*/i, '');
     return `<${outerPath(path)}>`;
   });
 }

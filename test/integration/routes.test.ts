@@ -40,7 +40,23 @@ const manifest = (text: string) => {
   };
 };
 
+const page = { status: 200, headers: ['Content-Type: text/html'], body: '<script>steal()</script>' };
 const hubAnswers: Answers = {
+  [`GET /v2/library/page/blobs/${digest}`]: page,
+  [`GET /v2/library/page/referrers/${digest}`]: page,
+  'GET /v2/library/page/manifests/latest': page,
+  'GET /v2/library/page/tags/list': {
+    status: 200,
+    headers: [
+      'Content-Type: text/html',
+      'Link: <//hub.internal/v2/library/page/tags/list?last=b>; rel="next"',
+    ],
+    body: '{"name":"library/page","tags":["<script>steal()</script>"]}',
+  },
+  'GET /v2/library/telling/manifests/latest': {
+    status: 403,
+    body: '{"errors":[{"code":"DENIED","message":"no: http://hub.internal/v2/library/telling/manifests/latest"}]}',
+  },
   'GET /v2/library/nginx/manifests/latest': manifest('hub'),
   'GET /v2/library/nginx/tags/list': {
     status: 200,
@@ -118,7 +134,11 @@ routes:
     hosts: [hub.example]
     readOnly: true
     upstream: { url: "${hub.url}" }
-  - { name: team, repositories: ["group/team/**"], stripPrefix: group/team, upstream: { url: "${team.url}" } }
+  - name: team
+    repositories: ["group/team/**"]
+    stripPrefix: group/team
+    namespaces: ["localhost:5001"]
+    upstream: { url: "${team.url}" }
   - { name: away, repositories: ["away/**"], upstream: { url: "${away.url}" } }
 `,
     });
@@ -172,6 +192,9 @@ routes:
     const itself = await ask('GET /v2/app/manifests/1?ns=registry.example:8443');
     assert.equal(itself.status, 404);
     assert.deepEqual(lines('own'), ['GET /v2/app/manifests/1 HTTP/1.1']);
+    // Another registry on the host that Tidegate's certificate names.
+    await ask('GET /v2/app/manifests/1?ns=localhost:5001');
+    assert.deepEqual(lines('team'), ['GET /v2/app/manifests/1 HTTP/1.1']);
   });
 
   test('nobody writes through a read-only route', async () => {
@@ -189,6 +212,27 @@ routes:
     assert.deepEqual(values(response, 'link'), ['</v2/hub/library/nginx/tags/list?last=b&n=2>; rel="next"']);
     const byHost = await askHost('hub.example', 'GET /v2/library/nginx/tags/list?n=2');
     assert.deepEqual(values(byHost, 'link'), ['</v2/library/nginx/tags/list?last=b&n=2>; rel="next"']);
+    assert.deepEqual(values(await askHost('hub.example', 'GET /v2/library/page/tags/list'), 'link'), [
+      '</v2/library/page/tags/list?last=b>; rel="next"',
+    ]);
+    assert.deepEqual(values(await ask('GET /v2/hub/library/page/tags/list'), 'link'), [
+      '</v2/hub/library/page/tags/list?last=b>; rel="next"',
+    ]);
+  });
+
+  for (const target of ['manifests/latest', 'tags/list', `referrers/${digest}`, `blobs/${digest}`])
+    test(`no answer of a route is a page of this site: ${target}`, async () => {
+      const response = await ask(`GET /v2/hub/library/page/${target}`);
+      assert.equal(response.status, 200);
+      assert.match(values(response, 'content-security-policy').join(), /\bsandbox\b/);
+      assert.deepEqual(values(response, 'x-content-type-options'), ['nosniff']);
+    });
+
+  test('an error does not say where the registry is', async () => {
+    const response = await ask('GET /v2/hub/library/telling/manifests/latest');
+    assert.equal(response.status, 403);
+    assert.equal(errorCode(response), 'DENIED');
+    assert.equal(sentence(response), 'The mirror of docker.io (route hub) answered 403 DENIED.');
   });
 
   test('an upload goes on at the outer name', async () => {
@@ -204,12 +248,13 @@ routes:
   });
 
   for (const [name, from, sent] of [
-    ['within a route names its source', 'group/team/base', `?mount=${digest}&from=base`],
-    ['from another route becomes an upload', 'hub/library/nginx', ''],
-    ['from upstream becomes an upload', 'base', ''],
+    ['within a route names its source', 'from=group%2Fteam%2Fbase', `?mount=${digest}&from=base`],
+    ['in another spelling does, too', 'fr%6fm=group/team/base', `?mount=${digest}&from=base`],
+    ['from another route becomes an upload', 'from=hub%2Flibrary%2Fnginx', ''],
+    ['from upstream becomes an upload', 'from=base', ''],
   ] as const)
     test(`a mount ${name}`, async () => {
-      const target = `/v2/group/team/app/blobs/uploads/?mount=${digest}&from=${encodeURIComponent(from)}`;
+      const target = `/v2/group/team/app/blobs/uploads/?mount=${digest}&${from}`;
       assert.equal((await ask(`POST ${target}`, 'Content-Length: 0')).status, 202);
       assert.deepEqual(lines('team'), [`POST /v2/app/blobs/uploads/${sent} HTTP/1.1`]);
     });
@@ -251,8 +296,8 @@ routes:
     assert.equal(response.status, 200);
     const names = response.headers.map(([name]) => name.toLowerCase());
     assert.deepEqual(names.sort(), [
-      ...['connection', 'content-length', 'content-type', 'date', 'docker-content-digest'],
-      ...['keep-alive', 'x-content-type-options'],
+      ...['connection', 'content-length', 'content-security-policy', 'content-type', 'date'],
+      ...['docker-content-digest', 'keep-alive', 'x-content-type-options'],
     ]);
     const [asked] = hub.requests.slice(seen.hub);
     assert.ok(asked);

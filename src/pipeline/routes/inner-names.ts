@@ -1,4 +1,3 @@
-import { OciError } from '../../registry/error.ts';
 import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import { namesRepository, parseOperation, type Operation } from '../../registry/operation.ts';
 import { parseQuery } from '../../registry/query.ts';
@@ -7,7 +6,10 @@ import type { Route, RouteTable } from './route-table.ts';
 
 /** The names by which a route's registry knows what clients know by outer names. */
 export type InnerNames = {
-  /** A target that names no repository stays as it is. @throws OciError BAD_REQUEST for a prefix that is not written plainly */
+  /**
+   * A target that names no repository stays as it is.
+   * @param outerTarget with the prefix as it is configured
+   */
   target(outerTarget: string): string;
   repository(outer: string): string;
   outerRepository(inner: string): string;
@@ -26,10 +28,8 @@ export function createInnerNames(prefix: string | null): InnerNames {
   return {
     target: (outerTarget) => {
       if (!namesRepository(outerTarget)) return outerTarget;
-      if (!outerTarget.startsWith(outerStart))
-        throw new OciError('BAD_REQUEST', `Write "${outerStart}" in the path without percent-encoding.`);
-      const inner = `/v2/${outerTarget.slice(outerStart.length)}`;
-      return inner.includes('from=') ? nameSources(inner, repository) : inner;
+      if (!outerTarget.startsWith(outerStart)) throw new Error('checkRoute lets no other spelling through');
+      return nameSources(`/v2/${outerTarget.slice(outerStart.length)}`, repository);
     },
     repository,
     outerRepository: (inner) => `${prefix}/${inner}`,
@@ -57,11 +57,14 @@ export function withinRoute(
   return isWithin && (isPlain || route === null) ? rawTarget : rawTargetWithout;
 }
 
-/** Names the source of a mount as its registry does. */
+/** Names the source of a mount, in whatever spelling, as its registry does. */
 function nameSources(rawTarget: string, repository: (outer: string) => string): string {
+  if (!rawTarget.includes('?')) return rawTarget;
   const target = parseTarget(rawTarget);
-  const fields = parseQuery(target).map(({ text, name, value }) =>
+  const fields = parseQuery(target);
+  if (fields.every(({ name }) => name !== 'from')) return rawTarget;
+  const inner = fields.map(({ text, name, value }) =>
     name === 'from' ? `from=${encodeURIComponent(repository(value))}` : text,
   );
-  return `${target.rawPath}?${fields.join('&')}`;
+  return `${target.rawPath}?${inner.join('&')}`;
 }

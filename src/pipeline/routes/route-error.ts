@@ -113,7 +113,9 @@ function readError(body: Buffer): { code: OciErrorCode | null; message: string }
     const { code, message } = (first ?? {}) as { code?: unknown; message?: unknown };
     return {
       code: typeof code === 'string' && isErrorCode(code) ? code : null,
-      message: typeof message === 'string' ? message.slice(0, maxMessageLength) : '',
+      // A URL is the registry's own, or that of what it mirrors, with an inner name in it.
+      message:
+        typeof message === 'string' && !message.includes('://') ? message.slice(0, maxMessageLength) : '',
     };
   } catch {
     return nothing;

@@ -50,11 +50,12 @@ export function createRouteTable(routes: readonly Route[], ownNames: ReadonlySet
     nameOuter: ({ host, publicName }, asked) => {
       const reached = publicName.authority?.toLowerCase() ?? '';
       const { target, namespace } = takeNamespace(asked);
+      const listed = namespace === null ? undefined : byNamespace.get(namespace);
       const isOwn =
         namespace === null ||
-        [reached, host?.toLowerCase()].includes(namespace) ||
-        ownNames.has(withoutPort(namespace));
-      const named = isOwn ? byHost.get(withoutPort(reached)) : byNamespace.get(namespace);
+        (listed === undefined &&
+          ([reached, host?.toLowerCase()].includes(namespace) || ownNames.has(withoutPort(namespace))));
+      const named = isOwn ? byHost.get(withoutPort(reached)) : listed;
       if (named === undefined && !isOwn)
         throw new OciError('NAME_UNKNOWN', `There is no mirror of ${namespace.slice(0, 255)} here.`);
       return named === undefined
@@ -68,8 +69,15 @@ export function createRouteTable(routes: readonly Route[], ownNames: ReadonlySet
   };
 }
 
-/** Refuses what its route cannot do, before anything is looked up. @throws OciError NAME_UNKNOWN or UNSUPPORTED */
-export function checkRoute(route: Route | null, operation: Operation, named: Route | null): void {
+/**
+ * Refuses what its route cannot do, before anything is looked up, or shared with others who ask for the same.
+ * @throws OciError NAME_UNKNOWN, UNSUPPORTED or BAD_REQUEST
+ */
+export function checkRoute(
+  route: Route | null,
+  operation: Operation,
+  { rawTarget, named }: { readonly rawTarget: string; readonly named: Route | null },
+): void {
   if (named !== null && named !== route && 'repository' in operation)
     throw new OciError('NAME_UNKNOWN', `The route ${named.name} has no such repository.`);
   if (route === null) return;
@@ -79,6 +87,9 @@ export function checkRoute(route: Route | null, operation: Operation, named: Rou
     throw new OciError('UNSUPPORTED', `The route ${route.name} is read-only: push to another repository.`, {
       headers: { Allow: 'GET, HEAD' },
     });
+  const start = `/v2/${joinPrefix(route.stripPrefix, '')}`;
+  if (!rawTarget.startsWith(start))
+    throw new OciError('BAD_REQUEST', `Write "${start}" in the path without percent-encoding.`);
 }
 
 /** Takes `ns` out of the query: it says whom the client asks, and is no question to a registry. */

@@ -24,7 +24,7 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
       const { operation } = request;
       const route = 'repository' in operation ? table.find(operation.repository) : null;
       exchange.upstream = route?.name ?? null;
-      checkRoute(route, operation, named?.route ?? null);
+      checkRoute(route, operation, { rawTarget: request.rawTarget, named: named?.route ?? null });
       const rawTarget = withinRoute(table, route, operation, request.rawTarget);
       // A registry behind a route gives no credentials, and gets none.
       const keepAuthorization = request.keepAuthorization && route === null;
