@@ -47,6 +47,8 @@ const programs = [
   { program: 'strace', package: 'strace' },
   { program: 'systemd-nspawn', package: 'systemd-container' },
   { program: 'mmdebstrap', package: 'mmdebstrap' },
+  { program: 'pebble', package: 'pebble' },
+  { program: 'pebble-challtestsrv', package: 'pebble' },
 ];
 
 /** Those that take longest, the longest first: begun first, they are not what the others wait for at the end. */

@@ -12,7 +12,7 @@ export type MonitorMetrics = {
   readonly alerted: DeliveryOptions['onResult'];
   /** @param upstream null: not probed yet */
   families(
-    status: Pick<ServerStatus, 'draining' | 'workers'>,
+    status: Pick<ServerStatus, 'draining' | 'workers' | 'certificate'>,
     upstream: UpstreamState | null,
     routes: readonly RouteState[],
   ): MetricFamily[];
@@ -24,7 +24,8 @@ export function createMonitorMetrics(): MonitorMetrics {
   return {
     reloaded: (result) => reloads.count(result),
     alerted: (channel, result) => alerts[channel].count(result),
-    families: ({ draining, workers }, upstream, routes) => [
+    families: ({ draining, workers, certificate }, upstream, routes) => [
+      ...describeOrders(certificate),
       gauge('tidegate_build_info', 'Which version runs, on which Node; always 1.', 'max', [
         { labels: { version, node: process.versions.node }, value: 1 },
       ]),
@@ -96,6 +97,37 @@ function registryValues(
     const value = state === null ? null : read(state);
     return value === null ? [] : [{ labels, value }];
   });
+}
+
+/** The metrics of orders; none where the certificate is the operator's own. */
+function describeOrders({ acme, origin }: ServerStatus['certificate']): MetricFamily[] {
+  if (acme === null) return [];
+  const { orders, failure, nextAtMs } = acme;
+  return [
+    counter(
+      'tidegate_certificate_orders_total',
+      'Orders for a certificate, by result.',
+      Object.entries(orders).map(([result, value]) => ({ labels: { result }, value })),
+    ),
+    gauge(
+      'tidegate_certificate_failed_tries',
+      'Tries to get a certificate that failed in a row.',
+      'max',
+      failure?.tries ?? 0,
+    ),
+    gauge(
+      'tidegate_certificate_renewal_timestamp_seconds',
+      'When the next certificate is ordered, since the epoch.',
+      'max',
+      nextAtMs === null ? null : nextAtMs / 1000,
+    ),
+    gauge(
+      'tidegate_certificate_self_signed',
+      'Whether a self-signed certificate answers until the CA has issued one: 1 or 0.',
+      'max',
+      Number(origin === 'interim'),
+    ),
+  ];
 }
 
 const alertResults = ['sent', 'failed', 'dropped'];

@@ -38,7 +38,7 @@ export type MonitorOptions = MonitoredState & {
   readonly door: {
     /** The counts of the serving processes; takes a bounded time. */
     readonly reports: () => Promise<readonly ProcessReport[]>;
-    readonly status: () => Pick<ServerStatus, 'draining' | 'workers'>;
+    readonly status: () => Pick<ServerStatus, 'draining' | 'workers' | 'certificate'>;
   };
   /** The metrics of the record of usage; null: there is none. */
   readonly usage?: { families(): MetricFamily[] } | null;
@@ -83,6 +83,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
         upstreamDown: upstream?.kind === 'down' ? upstream : null,
         routes: parts.routes.states().map(describeRoute),
         certificateEndMs: findCertificateEnd(reports),
+        orders: door.status().certificate.acme,
         isCrashLooping: door.status().workers.crashLoop,
         lockOuts: sumLockOuts(reports),
       },
@@ -189,11 +190,12 @@ function describeRoute({ name, state }: RouteState) {
 function judge(
   registries: { readonly upstream: UpstreamState | null; readonly routes: readonly RouteState[] },
   reports: readonly ProcessReport[],
-  { draining, workers }: Pick<ServerStatus, 'draining' | 'workers'>,
+  { draining, workers, certificate }: Pick<ServerStatus, 'draining' | 'workers' | 'certificate'>,
 ): ReturnType<typeof judgeReadiness> {
   const facts = {
     ...registries,
     certificateEndMs: findCertificateEnd(reports),
+    certificate,
     workers,
     isDraining: draining,
     cache: findCache(reports),

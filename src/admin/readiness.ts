@@ -1,4 +1,5 @@
 import type { RouteState } from './route-probes.ts';
+import type { ServerStatus } from './server-status.ts';
 import type { UpstreamState } from './upstream-probe.ts';
 
 /** The state of a running Tidegate; null: not known yet. */
@@ -7,6 +8,7 @@ export type ReadinessFacts = {
   readonly routes: readonly RouteState[];
   /** In milliseconds since the epoch. */
   readonly certificateEndMs: number | null;
+  readonly certificate: Pick<ServerStatus['certificate'], 'origin' | 'acme'>;
   readonly workers: { readonly wanted: number; readonly serving: number };
   readonly isDraining: boolean;
   readonly cache: 'off' | 'used' | 'passed-by' | null;
@@ -30,7 +32,7 @@ export function judgeReadiness(facts: ReadinessFacts, nowMs: number): Readiness 
   const { workers, isDraining } = facts;
   const checks = {
     upstream: judgeUpstream(facts.upstream),
-    certificate: judgeCertificate(facts.certificateEndMs, nowMs),
+    certificate: judgeCertificate(facts, nowMs),
     workers: { ok: workers.serving > 0, detail: `${workers.serving} of ${workers.wanted} serve` },
     draining: { ok: !isDraining, detail: isDraining ? 'it drains, and accepts nothing new' : 'no' },
   };
@@ -57,7 +59,20 @@ function judgeUpstream(state: UpstreamState | null): ReadinessCheck {
     : { ok: false, detail: `no answer for ${Math.round(state.forMs / 1000)} s: ${state.reason}` };
 }
 
-function judgeCertificate(endMs: number | null, nowMs: number): ReadinessCheck {
+function judgeCertificate(
+  { certificateEndMs: endMs, certificate: { origin, acme } }: ReadinessFacts,
+  nowMs: number,
+): ReadinessCheck {
   if (endMs === null) return { ok: false, detail: 'not known yet' };
-  return { ok: endMs > nowMs, detail: `valid to ${new Date(endMs).toISOString()}` };
+  const failure = describeOrders(acme);
+  // Ready all the same: a balancer that sends nobody here would keep the CA out as well.
+  if (origin === 'interim') return { ok: true, detail: `self-signed, until the CA has issued one${failure}` };
+  return { ok: endMs > nowMs, detail: `valid to ${new Date(endMs).toISOString()}${failure}` };
+}
+
+/** As the end of a sentence. */
+function describeOrders(acme: ReadinessFacts['certificate']['acme']): string {
+  if (acme?.failure == null) return '';
+  const next = acme.nextAtMs === null ? '' : `; the next one is at ${new Date(acme.nextAtMs).toISOString()}`;
+  return `; ${acme.failure.tries} tries to get another failed: ${acme.failure.text}${next}`;
 }

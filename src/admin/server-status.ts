@@ -1,3 +1,5 @@
+import type { AcmeStatus } from '../acme/renewer.ts';
+import type { PemFiles } from '../app/pem-files.ts';
 import type { Config } from '../config/schema/schema.ts';
 
 /** The status of a running Tidegate. */
@@ -5,7 +7,13 @@ export type ServerStatus = {
   /** What is in effect. */
   readonly config: Config;
   /** `notAfterMs`: when it expires, in milliseconds since 1970. */
-  readonly certificate: { readonly names: readonly string[]; readonly notAfterMs: number };
+  readonly certificate: {
+    readonly names: readonly string[];
+    readonly notAfterMs: number;
+    readonly origin: PemFiles['origin'];
+    /** How it fares with the CA; null: it is the operator's own. */
+    readonly acme: AcmeStatus | null;
+  };
   /** Whether the drain has begun. */
   readonly draining: boolean;
   readonly workers: WorkersStatus;

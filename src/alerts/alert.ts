@@ -6,6 +6,7 @@ export type AlertKind =
   | 'route-down'
   | 'certificate-ending'
   | 'certificate-ended'
+  | 'certificate-order'
   | 'crash-loop'
   | 'lock-outs'
   | 'test';

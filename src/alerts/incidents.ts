@@ -12,6 +12,11 @@ export type Facts = {
   }[];
   /** When the certificate expires, in milliseconds since the epoch; null: unknown. */
   readonly certificateEndMs: number | null;
+  /** How orders for a certificate fare; null: the operator renews it. */
+  readonly orders: {
+    readonly hasCertificate: boolean;
+    readonly failure: { readonly text: string; readonly tries: number } | null;
+  } | null;
   /** Whether a worker is in a crash loop. */
   readonly isCrashLooping: boolean;
   /** How many addresses and names have been locked out since the start, and the latest. */
@@ -39,6 +44,7 @@ const recovered: Readonly<Record<Exclude<AlertKind, 'route-down'>, string>> = {
   'upstream-down': 'The registry answers again.',
   'certificate-ending': 'A certificate with enough time left is in use.',
   'certificate-ended': 'A valid certificate is in use.',
+  'certificate-order': 'The CA has issued a certificate.',
   'crash-loop': 'The worker processes run steadily again.',
   'lock-outs': 'Nobody was locked out for 15 minutes.',
   test: '',
@@ -83,6 +89,7 @@ export function createIncidents(options: {
         ['upstream-down', describeUpstream(facts, rules, open.has('upstream-down'))],
         ['certificate-ending', describeEnding(facts, rules, nowMs)],
         ['certificate-ended', describeEnded(facts, nowMs)],
+        ['certificate-order', describeOrder(facts)],
         ['crash-loop', facts.isCrashLooping ? crashLoop : null],
         ['lock-outs', describeLockOuts(facts.lockOuts, nowMs)],
       ] as const;
@@ -139,11 +146,25 @@ function toSeconds({ forMs }: Down): number {
   return Math.round(forMs / 1000);
 }
 
+/** So many failed tries in a row are no accident. */
+const failedTries = 3;
+
+function describeOrder({ orders }: Facts): string | null {
+  const { hasCertificate = false, failure = null } = orders ?? {};
+  if (failure === null || failure.tries < failedTries) return null;
+  const meanwhile = hasCertificate
+    ? 'the present one stays in use until it ends'
+    : 'no client trusts the present one';
+  return `No certificate could be obtained in ${failure.tries} tries, and ${meanwhile}: ${shorten(failure.text)}`;
+}
+
+/** One that is renewed in time ends soon all its life, where that is short; if not, its orders fail. */
 function describeEnding(
-  { certificateEndMs }: Facts,
+  { certificateEndMs, orders }: Facts,
   { certificateDays }: AlertRules,
   nowMs: number,
 ): string | null {
+  if (orders !== null && orders.failure === null) return null;
   if (certificateEndMs === null || certificateEndMs - nowMs > certificateDays * dayMs) return null;
   const days = Math.max(0, Math.floor((certificateEndMs - nowMs) / dayMs));
   return `The certificate expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${new Date(certificateEndMs).toISOString()}: renew it.`;

@@ -23,6 +23,7 @@ const titles: Readonly<Record<AlertKind, string>> = {
   'route-down': 'the registry of a route does not answer',
   'certificate-ending': 'the certificate expires soon',
   'certificate-ended': 'the certificate has expired',
+  'certificate-order': 'no certificate can be obtained',
   'crash-loop': 'a worker process ends again and again',
   'lock-outs': 'wrong passwords, somebody was locked out',
   test: 'test',

@@ -10,7 +10,10 @@ import type { WriteNotice } from '../cache/stores/shared-memory-store.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { watchDescriptors } from '../system/descriptor-watch.ts';
 import { createMetrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
+import type { ChallengeAnswers } from '../acme/challenges.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
+import { openPlainListener, type PlainListener } from '../listener/plain-listener.ts';
+import type { RedirectPlace } from '../listener/redirect-target.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
@@ -27,9 +30,16 @@ import type { ListenerTls } from '../listener/tls-context.ts';
 import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
 import { meansSameUsers, openUsers } from './users.ts';
 
+/** Where it listens; `httpPort` null: not for plain HTTP. */
+export type ListenAddress = {
+  readonly host: string;
+  readonly port: number;
+  readonly httpPort: number | null;
+};
+
 /** A running Tidegate. */
 export type App = {
-  readonly address: { readonly host: string; readonly port: number };
+  readonly address: ListenAddress;
   /** The counts since the start, and the current values. */
   report(): Promise<ProcessReport>;
   /** The requests in progress. */
@@ -39,6 +49,8 @@ export type App = {
    * @throws OperatorError when the state cannot be used; nothing has changed then.
    */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
+  /** Answers the checks of a CA. */
+  answerChallenges(answers: ChallengeAnswers): void;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
@@ -99,6 +111,8 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
   let certificateEndMs = pem.notAfterMs;
   let current = await openService({ config, pem }, users, shared);
   onFree(() => current.free());
+  const plain = await openPlain({ config, pem }, () => current);
+  onFree(() => plain?.close());
   const listener = await openListener({
     host: config.listen.host,
     port: config.listen.port,
@@ -110,6 +124,8 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     metrics,
     logger,
   });
+  const { port } = listener.address;
+  plain?.usePlace(readPlace({ config, pem }, port));
   const use = (next: Service) => {
     const last = current;
     current = next;
@@ -133,6 +149,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
       commit: () => {
         reread?.use();
         listener.useTls(readTls(state));
+        plain?.usePlace(readPlace(state, port));
         certificateEndMs = state.pem.notAfterMs;
         listener.useLimits(readLimits(state.config));
         if (next) use(next);
@@ -145,7 +162,11 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
   const reportCache = async () =>
     store && { isUsable: store.isUsable(), isShared, counters, stats: (await readStats?.()) ?? null };
   return {
-    address: listener.address,
+    address: { ...listener.address, httpPort: plain?.port ?? null },
+    answerChallenges: ({ tls, http }) => {
+      listener.useChallenges(tls);
+      plain?.useChallenges(http);
+    },
     report: async () =>
       metrics.report({
         connections: listener.connections,
@@ -159,6 +180,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     prepare,
     close: async ({ graceMs }) => {
       logger.info({ activeRequests: listener.underWay.length, graceMs }, 'shutting down');
+      plain?.close();
       await listener.close(graceMs);
       if (store) logger.info({ ...counters }, 'cache counters');
       await free();
@@ -195,6 +217,24 @@ async function openShared(options: AppOptions, onFree: OnFree) {
 
 function readTls({ config, pem }: ServedState): ListenerTls {
   return { cert: pem.cert, key: pem.key, clientCa: pem.clientCa, minVersion: config.tls.minVersion };
+}
+
+/** Opens the listener for plain HTTP; null: there is to be none. */
+async function openPlain(state: ServedState, current: () => Service): Promise<PlainListener | null> {
+  const { host, httpPort, proxyProtocol } = state.config.listen;
+  if (httpPort === null) return null;
+  return openPlainListener({
+    host,
+    port: httpPort,
+    place: readPlace(state, state.config.listen.port),
+    proxyProtocol: proxyProtocol === 'on',
+    isTrusted: (address) => current().addresses.isTrusted(address),
+  });
+}
+
+/** @param port the port that it listens on */
+function readPlace({ config: { listen }, pem }: ServedState, port: number): RedirectPlace {
+  return { names: pem.names, port: listen.publicPort ?? port };
 }
 
 function readLimits({ limits }: Config): ListenerLimits {

@@ -1,5 +1,7 @@
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { access } from 'node:fs/promises';
+import path from 'node:path';
+import { loadAcmeCa } from '../acme/keeper.ts';
 import { explainReadError, readHtpasswdText } from '../auth/htpasswd/htpasswd-content.ts';
 import { describeHtpasswd } from '../auth/htpasswd/htpasswd-file.ts';
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
@@ -8,6 +10,7 @@ import { findStaleTokens } from '../auth/machine-tokens/stale-tokens.ts';
 import { readTokenUses, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
 import { checkGrantPattern } from '../policy/token-grants.ts';
 import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
+import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import {
@@ -21,6 +24,7 @@ import {
 } from './pem-files.ts';
 import { loadClientCa, loadServerCertificate } from '../tls/certificate.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
+import { managedCertificatePath } from '../tls/managed-certificate.ts';
 import { loadPem } from '../tls/pem.ts';
 import { readPrivateKey } from '../tls/private-key.ts';
 
@@ -40,7 +44,7 @@ type Named = { readonly key: string; readonly path: string; readonly read: Reade
  * on another machine.
  */
 export async function checkConfiguredFiles(config: Config, now: Date): Promise<FileFindings> {
-  const { tls, auth } = config;
+  const { auth } = config;
   const users: Named = {
     key: 'auth.htpasswd',
     path: auth.htpasswd,
@@ -57,7 +61,7 @@ export async function checkConfiguredFiles(config: Config, now: Date): Promise<F
     read: async (path) => (await checkMachineTokens(path, now)).warnings,
   };
   return merge([
-    await checkServerFiles(tls, now),
+    await checkServed(config, now),
     await checkFurtherFiles(config),
     await checkFile(users),
     await checkFile(machines),
@@ -86,6 +90,7 @@ export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
   const { tls, upstream, cache, alerts, auth } = config;
   const cas = [
     ['tls.clientCa', tls.clientCa, loadClientCa],
+    ['tls.acme.ca', tls.acme.ca, loadAcmeCa],
     ['upstream.ca', upstream.ca, loadUpstreamCa],
     ...listRouteCas(config).map((path) => ['routes', path, loadRouteCa] as const),
     ['cache.redis.ca', cache.redis.ca, loadRedisCa],
@@ -100,6 +105,45 @@ export async function checkFurtherFiles(config: Config): Promise<FileFindings> {
     files.push({ key: 'auth.tokenKeys', path, read });
   }
   return merge(await Promise.all(files.map(checkFile)));
+}
+
+/** Checks the server's certificate: the operator's own, or the folder of the one that Tidegate orders. */
+async function checkServed(config: Config, now: Date): Promise<FileFindings> {
+  const folder = findAcmeFolder(config);
+  if (folder === null) return checkServerFiles(config.tls, now);
+  const warnings = [...(await findFolderFaults(folder))];
+  const file = managedCertificatePath(folder);
+  if ((await findAccess(file)) !== 'readable') return { warnings, problems: [] };
+  const { warnings: further, problems } = await gather(async () => {
+    const {
+      names,
+      leftOut,
+      warnings: found,
+    } = await loadServerCertificate({
+      ...{ certPath: file, keyPath: file, now },
+      isManaged: true,
+    });
+    const missing = config.tls.acme.hosts.filter((host) => !names.includes(host));
+    const wanted =
+      missing.length === 0 ? [] : [`${file} is not for ${missing.join(', ')} yet: serve orders another.`];
+    return [...leftOut, ...found, ...wanted];
+  });
+  // One that cannot be used stops no start: another is ordered.
+  return { warnings: [...warnings, ...further, ...problems], problems: [] };
+}
+
+/** Whether this user can write there, as the service must. */
+async function findFolderFaults(folder: string): Promise<string[]> {
+  let existing = folder;
+  while (!existsSync(existing) && path.dirname(existing) !== existing) existing = path.dirname(existing);
+  try {
+    await access(existing, constants.W_OK | constants.X_OK);
+    return [];
+  } catch {
+    return [
+      `tls.acme.dir: ${folder} can't be written to by this user: the user of the service must own it, with mode 0700.`,
+    ];
+  }
 }
 
 /** Checks certificate and key together; if one is missing here, the other alone. */
@@ -121,7 +165,7 @@ async function checkServerFiles({ cert, key }: Config['tls'], now: Date): Promis
   const states = await Promise.all(files.map(({ path }) => findAccess(path)));
   if (states.some((state) => state !== 'readable')) return merge(await Promise.all(files.map(checkFile)));
   return gather(async () => {
-    const loaded = await loadServerCertificate({ certPath: cert, keyPath: key, clientCaPath: null, now });
+    const loaded = await loadServerCertificate({ certPath: cert, keyPath: key, now });
     return [...loaded.leftOut, ...loaded.warnings];
   });
 }

@@ -1,7 +1,12 @@
 import { loadTokenSecrets } from '../auth/tokens/token-secrets.ts';
+import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import type { Config } from '../config/schema/schema.ts';
+import { OperatorError } from '../system/operator-error.ts';
 import { loadAuthorities, type Authorities } from '../tls/authorities.ts';
-import { loadServerCertificate } from '../tls/certificate.ts';
+import { loadClientCa, loadServerCertificate } from '../tls/certificate.ts';
+import { createInterimCertificate } from '../tls/issue/interim-certificate.ts';
+import { managedCertificatePath } from '../tls/managed-certificate.ts';
+import { loadPemIfAny } from '../tls/pem.ts';
 
 /**
  * The checked content of the PEM files and secret files that a configuration names; plain data, so that processes can
@@ -28,26 +33,29 @@ export type PemFiles = {
   readonly names: readonly string[];
   /** When it expires, in milliseconds since 1970. */
   readonly notAfterMs: number;
+  /** Whose certificate it is: the operator's, one of the CA by ACME, or one that answers until there is such a one. */
+  readonly origin: 'files' | 'acme' | 'interim';
 };
 
+/** The server's certificate among them. */
+type ServedCertificate = Pick<PemFiles, 'cert' | 'key' | 'names' | 'notAfterMs' | 'origin'>;
+
 /** The keys of a configuration that name such files. */
-type NamesFiles = Pick<Config, 'tls' | 'upstream' | 'routes' | 'cache' | 'alerts' | 'auth'>;
+type NamesFiles = Pick<Config, 'tls' | 'state' | 'upstream' | 'routes' | 'cache' | 'alerts' | 'auth'>;
 
 /**
  * Loads all of them; `warnings` are for the log, one sentence each.
+ * @param present what is in effect, at a reload; null: nothing
  * @throws OperatorError that names the file and the fix.
  */
 export async function loadPemFiles(
   config: NamesFiles,
   now: Date,
+  present: ServedCertificate | null,
 ): Promise<{ pem: PemFiles; warnings: readonly string[] }> {
   const { tls, upstream, alerts, auth } = config;
-  const server = await loadServerCertificate({
-    certPath: tls.cert,
-    keyPath: tls.key,
-    clientCaPath: tls.clientCa,
-    now,
-  });
+  const server = await loadServed(config, now, present);
+  const clientCa = await unlessNull(tls.clientCa, loadClientCa);
   const upstreamCa = await unlessNull(upstream.ca, loadUpstreamCa);
   const routeCas = await loadEach(listRouteCas(config), loadRouteCa);
   const redisCa = await unlessNull(redisCaPath(config), loadRedisCa);
@@ -56,35 +64,77 @@ export async function loadPemFiles(
   const tokens = await loadTokenSecrets(auth.tokenKeys);
   return {
     pem: {
-      cert: server.cert,
-      key: server.key,
-      clientCa: server.clientCa,
+      ...server.certificate,
+      clientCa: clientCa?.pem ?? null,
       upstreamCa: upstreamCa?.pem ?? null,
       routeCas: pemByPath(routeCas),
       redisCa: redisCa?.pem ?? null,
       alertsCa: alertsCa?.pem ?? null,
       issuerCas: pemByPath(issuerCas),
       tokenSecrets: tokens.secrets,
-      names: server.names,
-      notAfterMs: server.notAfter.getTime(),
     },
-    warnings: [
-      { warnings: server.leftOut },
-      server,
-      upstreamCa,
-      ...routeCas,
-      redisCa,
-      alertsCa,
-      ...issuerCas,
-      tokens,
-    ].flatMap((loaded) => loaded?.warnings ?? []),
+    warnings: [server, clientCa, upstreamCa, ...routeCas, redisCa, alertsCa, ...issuerCas, tokens].flatMap(
+      (loaded) => loaded?.warnings ?? [],
+    ),
+  };
+}
+
+type LoadedCertificate = { readonly certificate: ServedCertificate; readonly warnings: readonly string[] };
+
+/** Loads the server's certificate. @throws OperatorError */
+async function loadServed(
+  config: NamesFiles,
+  now: Date,
+  present: ServedCertificate | null,
+): Promise<LoadedCertificate> {
+  const folder = findAcmeFolder(config);
+  if (folder === null) return loadOwn(config.tls.cert, config.tls.key, now);
+  const path = managedCertificatePath(folder);
+  try {
+    if ((await loadPemIfAny(path)) !== null) return await loadOwn(path, path, now, 'acme');
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return await standIn(config.tls.acme.hosts, now, present, [`${error.message} Another is ordered.`]);
+  }
+  return standIn(config.tls.acme.hosts, now, present, []);
+}
+
+async function loadOwn(
+  certPath: string,
+  keyPath: string,
+  now: Date,
+  origin: 'files' | 'acme' = 'files',
+): Promise<LoadedCertificate> {
+  const isManaged = origin === 'acme';
+  const loaded = await loadServerCertificate({ certPath, keyPath, now, isManaged });
+  const { cert, key, names, notAfter, leftOut, warnings } = loaded;
+  const certificate = { cert, key, names, notAfterMs: notAfter.getTime(), origin };
+  return { certificate, warnings: [...leftOut, ...warnings] };
+}
+
+/** What is in effect, or a self-signed certificate, until there is one of the CA. */
+async function standIn(
+  hosts: readonly string[],
+  now: Date,
+  present: ServedCertificate | null,
+  warnings: readonly string[],
+): Promise<LoadedCertificate> {
+  const isStillRight = present?.origin === 'interim' && present.names.join() === hosts.join();
+  if (present !== null && (present.origin !== 'interim' || isStillRight))
+    return { certificate: present, warnings };
+  const { cert, key, notAfter } = await createInterimCertificate(hosts, now);
+  return {
+    certificate: { cert, key, names: hosts, notAfterMs: notAfter.getTime(), origin: 'interim' },
+    warnings,
   };
 }
 
 /** The files that {@link loadPemFiles} reads. */
 export function listPemFiles(config: NamesFiles): string[] {
   const { tls, upstream, alerts, auth } = config;
-  const paths = [tls.cert, tls.key, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
+  const folder = findAcmeFolder(config);
+  const served = folder === null ? [tls.cert, tls.key] : [managedCertificatePath(folder)];
+  const paths = [...served, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
   return [...paths, ...listRouteCas(config), ...listIssuerCas(auth), ...auth.tokenKeys].filter(
     (path) => path !== null,
   );

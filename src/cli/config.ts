@@ -3,8 +3,10 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { configKeys, readConfigValue, type ConfigKey } from '../config/schema/key-list.ts';
 import { editMembers, readMember, readMembers } from '../config/schema/types/members.ts';
+import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load/load.ts';
 import { checkConfiguredFiles } from '../app/configured-files.ts';
+import { managedCertificatePath } from '../tls/managed-certificate.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
 import { findPolicyWarnings } from './policy/policy-warnings.ts';
@@ -58,7 +60,14 @@ function collectFlag(flag: string, earlier: readonly string[]): string[] {
 }
 
 function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
+  const acmeFolder = findAcmeFolder(config);
+  // The keys of what is not in use.
+  const isUnused = ({ path }: ConfigKey) =>
+    acmeFolder === null
+      ? path === 'tls.acme.dir' || path === 'state.dir'
+      : path === 'tls.cert' || path === 'tls.key';
   const paths = [...configKeys.values()].flatMap((key) => {
+    if (isUnused(key)) return [];
     const value = readConfigValue(config, key.segments);
     const { pathMembers } = key;
     if (key.isPath !== true && pathMembers === undefined) return [];
@@ -68,7 +77,13 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
     return named.map((item) => `${key.path}: ${item} (${existsSync(item) ? 'exists' : 'missing'})`);
   });
   const file = configPath ?? 'none (defaults, environment and flags)';
-  return ['ok', `file: ${file}`, `flavor: ${flavor ?? 'none'}`, ...paths, ''].join('\n');
+  const managed =
+    acmeFolder === null
+      ? []
+      : [
+          `tls.acme: ${managedCertificatePath(acmeFolder)} (${existsSync(managedCertificatePath(acmeFolder)) ? 'exists' : 'is ordered by serve'})`,
+        ];
+  return ['ok', `file: ${file}`, `flavor: ${flavor ?? 'none'}`, ...paths, ...managed, ''].join('\n');
 }
 
 /** Formats YAML that can be loaded again: with units, absolute paths, and a marker for secrets. */

@@ -9,13 +9,14 @@ import { OperatorError } from '../system/operator-error.ts';
 const backlog = 4096;
 
 /**
- * Makes a server listen, and returns its address.
+ * Makes a server listen, and returns its address; `key` is the configuration's name of the port.
  * @throws OperatorError when it cannot listen there.
  */
 export async function listen(
   server: Server,
   host: string,
   port: number,
+  key: 'listen.port' | 'listen.httpPort' = 'listen.port',
 ): Promise<{ host: string; port: number }> {
   const attempt = (on: string) =>
     new Promise<AddressInfo>((resolve, reject) => {
@@ -37,8 +38,8 @@ export async function listen(
     const { code, message } = error as NodeJS.ErrnoException;
     const where = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
     const reasons: Readonly<Record<string, string>> = {
-      EADDRINUSE: 'another program listens there already; stop it, or choose another listen.port',
-      EACCES: `ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another listen.port, such as 8443`,
+      EADDRINUSE: `another program listens there already; stop it, or choose another ${key}`,
+      EACCES: `ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another ${key}, such as ${key === 'listen.port' ? 8443 : 8080}`,
       EADDRNOTAVAIL:
         'this machine has no such address; set listen.host to one that it has, or to "::" for all',
       ENOTFOUND: 'that host name does not resolve; set listen.host to an address, or to "::" for all',

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { describeWaiting, type WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createAcceptor, type AcceptorLimits } from './acceptor.ts';
+import { createChallengeHandshakes, type ChallengeCertificates } from './challenge-handshakes.ts';
 import { openClientConnection, type ClientConnection, type ConnectionLimits } from './client-connection.ts';
 import type { ClientAddresses } from '../http/client-address.ts';
 import type { Exchange } from '../pipeline/exchange.ts';
@@ -54,6 +55,8 @@ export type Listener = {
   checkTls(tls: ListenerTls): void;
   /** Applies to later handshakes. If they demand more, existing connections end after their present request. */
   useTls(tls: ListenerTls): void;
+  /** Answers checks of a CA with these certificates, by host. */
+  useChallenges(certificates: ChallengeCertificates): void;
   useLimits(limits: ListenerLimits): void;
   /** Applies to later requests. Calls back when the last request of the previous pipeline has been answered. */
   usePipeline(pipeline: Pipeline, whenIdle: () => void): void;
@@ -76,6 +79,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const startTls = takeTlsStart(server);
   const sockets = followSockets(server);
   const connections = createOpenConnections();
+  const challenges = createChallengeHandshakes({ timeoutMs: limits.handshakeTimeoutMs });
 
   const acceptor = createAcceptor({
     limits,
@@ -85,8 +89,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     logger,
     startTls: (socket) => {
       const connection = acceptor.find(socket);
-      if (connection) demands.begin(connection);
-      startTls(socket);
+      challenges.begin(socket, () => {
+        if (connection) demands.begin(connection);
+        startTls(socket);
+      });
     },
   });
   server.on('connection', (socket: Socket) => acceptor.accept(socket));
@@ -131,6 +137,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     useTls: (next) => {
       if (demands.use(next)) connections.endAll();
     },
+    useChallenges: (certificates) => challenges.use(certificates),
     useLimits: (next) => {
       limits = next;
       server.headersTimeout = limits.headerTimeoutMs;

@@ -13,8 +13,8 @@ export type RedisLocksOptions = {
   readonly upstreamUrl: string;
   /** The timeout of a command to Redis, in milliseconds. */
   readonly timeoutMs: number;
-  /** What the locks are for: writes of immutable tags, or deletes. */
-  readonly of: 'lock' | 'deletion';
+  /** What the locks are for: writes of immutable tags, deletes, or orders for a certificate (by its hosts). */
+  readonly of: 'lock' | 'deletion' | 'certificate';
 };
 
 /** Locks that all instances share. Within an instance, acquire each of them by one request at a time. */

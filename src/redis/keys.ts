@@ -16,6 +16,11 @@ export type RedisKeys = {
   readonly lock: (repository: string) => string;
   /** The lock of deletes in a repository. */
   readonly deletion: (repository: string) => string;
+  /** The lock of orders for a certificate. */
+  readonly certificate: (hosts: string) => string;
+  /** The challenges of a CA that wait for its check, and which instances answer them. */
+  readonly challenges: string;
+  readonly challengesAnswered: string;
   /** The instances that share it, by when they last registered. */
   readonly instances: string;
   /** Their messages about deletes. */
@@ -34,6 +39,9 @@ export function createRedisKeys(keyPrefix: string, upstreamUrl: string): RedisKe
     entry: ({ scope, item, variant }) => `${prefix}entry:${scope}\n${item}\n${variant}`,
     lock: (repository) => `${prefix}lock:${repository}`,
     deletion: (repository) => `${prefix}delete:${repository}`,
+    certificate: (hosts) => `${prefix}certificate:${hosts}`,
+    challenges: `${prefix}challenges`,
+    challengesAnswered: `${prefix}challenges-answered`,
     instances: `${prefix}instances`,
     freezes: `${prefix}freezes`,
   };

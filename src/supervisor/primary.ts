@@ -44,6 +44,7 @@ export async function openWorkers({
         warnOfSmallShare(next.config, logger);
         return services.prepare(next, options);
       },
+      answerChallenges: (challenges) => services.answerChallenges(challenges),
       close: async ({ graceMs }) => {
         clearInterval(checks);
         await pool.stop(graceMs);

@@ -30,7 +30,7 @@ export type ReloaderOptions = {
   readonly load: () => Promise<Pick<LoadedConfig, 'config' | 'configPath' | 'isEmpty'>>;
   readonly serving: Pick<Serving, 'prepare'>;
   /** Called after each logged reload, when `state` is up to date. */
-  readonly onReload: (result: 'done' | 'refused') => void;
+  readonly onReload: (result: 'done' | 'refused', trigger: Trigger) => void;
   readonly logger: Logger;
 };
 
@@ -159,7 +159,7 @@ function createReloadLog(logger: Logger, onReload: ReloaderOptions['onReload']) 
       const { changed } = outcome;
       ({ needRestart } = outcome);
       logger.info({ trigger, changed, needRestart }, 'reloaded');
-      onReload('done');
+      onReload('done', trigger);
     },
     refused: (trigger: Trigger, sentence: string) => {
       const reason = sentence.replaceAll('\n', '; ');
@@ -167,7 +167,7 @@ function createReloadLog(logger: Logger, onReload: ReloaderOptions['onReload']) 
         { trigger },
         `The reload is refused, and the previous configuration stays in effect: ${reason}`,
       );
-      onReload('refused');
+      onReload('refused', trigger);
     },
     /** Whether it tells more than the last one that was done. */
     isNews: ({ changed, needRestart: needed }: Done) => changed.length > 0 || !sameKeys(needed, needRestart),
@@ -226,7 +226,7 @@ function checkMerged({ config, needRestart }: ReturnType<typeof mergeReloaded>):
  */
 async function loadFilesOf(merged: ReturnType<typeof mergeReloaded>, inEffect: ServedState) {
   const { config } = merged;
-  const { pem: found, warnings } = await loadPemFiles(config, new Date());
+  const { pem: found, warnings } = await loadPemFiles(config, new Date(), inEffect.pem);
   // Connections to Redis outlive a reload, and those of a replaced worker must equal the others'.
   const pem = { ...found, redisCa: inEffect.pem.redisCa };
   return {

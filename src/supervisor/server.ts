@@ -3,9 +3,11 @@ import type { ServedState } from '../app/served-state.ts';
 import type { LoadedConfig } from '../config/load/load.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import { loadPemFiles } from '../app/pem-files.ts';
+import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import type { ServerStatus } from '../admin/server-status.ts';
+import type { Acme } from './acme.ts';
 import { createDrainLog } from './drain-log.ts';
-import type { Address } from './workers/messages.ts';
+import type { ListenAddress } from '../app/app.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
 import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';
@@ -14,7 +16,7 @@ import { openUsageRecord, type UsageRecord } from '../usage/usage-record.ts';
 
 /** A running Tidegate, of one process or several. */
 export type Server = {
-  readonly address: Address;
+  readonly address: ListenAddress;
   /** The current status. */
   readonly status: () => ServerStatus;
   /** Reloads configuration and files, all or nothing. Never rejects; logs the outcome. */
@@ -39,7 +41,7 @@ export type ServerOptions = Pick<LoadedConfig, 'config' | 'configPath'> & {
  */
 export async function openServer(options: ServerOptions): Promise<Server> {
   const { config, configPath, logger, passOn, load } = options;
-  const { pem, warnings } = await loadPemFiles(config, new Date());
+  const { pem, warnings } = await loadPemFiles(config, new Date(), null);
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
   const usage = await openUsage(config, logger);
@@ -48,26 +50,37 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     throw error;
   });
   let monitor: Monitor | null = null;
+  const certificate = createAcmeSwitch(serving, logger);
   const reloader = createReloader({
     initial,
     configPath,
     load,
     serving,
-    onReload: (result) => void monitor?.reloaded(result, reloader.state()),
+    onReload: (result, trigger) => {
+      void monitor?.reloaded(result, reloader.state());
+      if (result === 'done') void certificate.use(reloader.state(), trigger === 'request');
+    },
     logger,
   });
+  await certificate.use(initial, false);
   let draining = false;
   const server: Server = {
     address: serving.address,
     status: () => {
       const { config: inEffect, pem: files } = reloader.state();
-      const certificate = { names: files.names, notAfterMs: files.notAfterMs };
-      return { config: inEffect, certificate, draining, workers: serving.workers() };
+      const { names, notAfterMs, origin } = files;
+      return {
+        config: inEffect,
+        certificate: { names, notAfterMs, origin, acme: certificate.status() },
+        draining,
+        workers: serving.workers(),
+      };
     },
     reload: () => reloader.reload(),
     close: async ({ graceMs = reloader.state().config.shutdown.timeout }) => {
       draining = true;
       reloader.close();
+      await certificate.close();
       const closed = serving.close({ graceMs });
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
@@ -102,6 +115,25 @@ function openUsage({ state }: ServedState['config'], logger: Logger): Promise<Us
   return openUsageRecord({ stateDir: state.dir, limits, logger, now: () => Date.now() });
 }
 
+/** Orders certificates while the configuration says so. */
+function createAcmeSwitch(serving: Serving, logger: Logger) {
+  let opening: Promise<Acme> | null = null;
+  let opened: Acme | null = null;
+  return {
+    use: async (state: ServedState, isAsked: boolean): Promise<void> => {
+      if (opening === null && findAcmeFolder(state.config) === null) return;
+      // Loaded when needed, as most have a certificate of their own.
+      opening ??= import('./acme.ts').then(({ openAcme }) => openAcme({ ...state, serving, logger }));
+      opened = await opening;
+      opened.use(state.config, isAsked);
+    },
+    status: () => opened?.status() ?? null,
+    close: async (): Promise<void> => {
+      await (await opening)?.close();
+    },
+  };
+}
+
 async function openServing(
   initial: ServedState,
   parts: { logger: Logger; passOn: LogSink['passOn']; usage: UsageRecord | null },
@@ -118,6 +150,10 @@ async function openServing(
     workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),
     reports: async () => [await app.report()],
     waiting: () => Promise.resolve(app.waiting()),
+    answerChallenges: (answers) => {
+      app.answerChallenges(answers);
+      return Promise.resolve();
+    },
     prepare: async (state, options) => {
       const prepared = await app.prepare(state, options);
       return {

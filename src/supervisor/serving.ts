@@ -1,12 +1,13 @@
+import type { ChallengeAnswers } from '../acme/challenges.ts';
 import type { PrepareOptions, PreparedState, ServedState } from '../app/served-state.ts';
 import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import type { WorkersStatus } from '../admin/server-status.ts';
-import type { Address } from './workers/messages.ts';
+import type { ListenAddress } from '../app/app.ts';
 
 /** The processes that serve clients: this one, or several. */
 export type Serving = {
-  readonly address: Address;
+  readonly address: ListenAddress;
   workers(): WorkersStatus;
   /** Returns the counts of the serving processes, ended ones included; takes a bounded time. */
   reports(): Promise<readonly ProcessReport[]>;
@@ -14,6 +15,8 @@ export type Serving = {
   waiting(): Promise<WaitingRequests>;
   /** @throws OperatorError when the state cannot be used; nothing has changed then. */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedChange>;
+  /** Answers the checks of a CA; resolves when all serving processes do. */
+  answerChallenges(challenges: ChallengeAnswers): Promise<void>;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };

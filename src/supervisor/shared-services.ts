@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { ChallengeAnswers } from '../acme/challenges.ts';
 import { openDeleteLocks } from '../app/open-deletes.ts';
 import type { ServedState } from '../app/served-state.ts';
 import { createSessionSecret } from '../app/session-secret.ts';
@@ -30,7 +31,7 @@ export type WorkerMember = BroadcastMember & FreezeMember;
 type OfItself = Extract<FromWorker, { kind: 'ready' | 'listening' | 'failed' | 'waiting' }>;
 
 /** The services of the primary process for all workers: news, reloads, locks, deletes, counts and the record of usage. */
-export type SharedServices = Pick<Serving, 'reports' | 'prepare'> & {
+export type SharedServices = Pick<Serving, 'reports' | 'prepare' | 'answerChallenges'> & {
   /** Adds a worker that listens for messages, and sends it its initial state. */
   join(member: WorkerMember): void;
   /** The worker serves now, and is counted. */
@@ -66,12 +67,14 @@ export async function openSharedServices({
     loginKey: createHashKey().toString('base64'),
     sessionSecret: createSessionSecret().toString('base64'),
   };
+  let challenges: ChallengeAnswers = { tls: {}, http: {} };
   return {
     join: (member) => {
       freezer.join(member);
       reloads.join(member, (state) => {
         const underWay = broadcast.join(member);
-        member.send({ kind: 'start', state, underWay, logins: broadcast.logins(), ...secrets });
+        const logins = broadcast.logins();
+        member.send({ kind: 'start', state, underWay, logins, challenges, ...secrets });
       });
     },
     listening: (member) => metrics.join(member),
@@ -114,6 +117,10 @@ export async function openSharedServices({
     reports: () => metrics.collect(),
     prepare: (next, options) =>
       reloads.prepare({ config: divideLimits(next.config), pem: next.pem }, options),
+    answerChallenges: (next) => {
+      challenges = next;
+      return broadcast.answerChallenges(next);
+    },
     close: async () => {
       await deletes.close();
       await redis.close();

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { takeName, type NameLock } from './name-lock.ts';
 import { OperatorError } from './operator-error.ts';
 
 const maxWaitMs = 5000;
@@ -19,7 +19,7 @@ const maxWaitMs = 5000;
  */
 export async function editInPlace(target: string, edit: (old: Buffer) => Buffer): Promise<void> {
   const { dev, ino } = await stat(target, { bigint: true });
-  const lock = await acquireName(`\0tidegate-edit-${dev}-${ino}`, target);
+  const lock = await acquireName(`tidegate-edit-${dev}-${ino}`, target);
   try {
     const file = await open(target, constants.O_RDWR);
     try {
@@ -32,7 +32,7 @@ export async function editInPlace(target: string, edit: (old: Buffer) => Buffer)
       await file.close();
     }
   } finally {
-    await new Promise((resolve) => lock.close(resolve));
+    await lock.release();
   }
 }
 
@@ -64,26 +64,15 @@ async function writeAll(file: FileHandle, bytes: Buffer, from: number): Promise<
   }
 }
 
-async function acquireName(name: string, target: string): Promise<Server> {
+async function acquireName(name: string, target: string): Promise<NameLock> {
   if (process.platform !== 'linux')
     throw new OperatorError(`${target} cannot be replaced, and is edited in place on Linux only.`);
   const giveUpAtMs = performance.now() + maxWaitMs;
   for (;;) {
-    try {
-      return await listen(name);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    }
+    const lock = await takeName(name);
+    if (lock !== null) return lock;
     if (performance.now() > giveUpAtMs)
       throw new OperatorError(`${target} is being edited by another process: try again when it has ended.`);
     await sleep(10 + Math.random() * 20);
   }
-}
-
-function listen(name: string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    server.once('error', reject);
-    server.listen({ path: name, exclusive: true }, () => resolve(server));
-  });
 }

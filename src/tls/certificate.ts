@@ -15,15 +15,17 @@ type CertificateFiles = {
   /** PEM, leaf first, then intermediates. */
   certPath: string;
   keyPath: string;
-  /** PEM of the CAs for client certificates; null: none are demanded. */
-  clientCaPath: string | null;
   now: Date;
+  /**
+   * Whether Tidegate renews it: then its lifetime is not judged here, and one that this machine's clock calls expired
+   * is better than none.
+   */
+  isManaged?: boolean;
 };
 
 export type ServerCertificate = {
   cert: string;
   key: string;
-  clientCa: string | null;
   /** DNS and IP names of the leaf. */
   names: string[];
   notAfter: Date;
@@ -38,7 +40,7 @@ export type ServerCertificate = {
  * @throws OperatorError that names the file and the fix.
  */
 export async function loadServerCertificate(files: CertificateFiles): Promise<ServerCertificate> {
-  const { certPath, keyPath, clientCaPath, now } = files;
+  const { certPath, keyPath, now, isManaged = false } = files;
   const whenMissing =
     'run "tidegate cert create --host NAME" to make one, or name your own under tls in the configuration';
   const isOneFile = certPath === keyPath;
@@ -56,15 +58,14 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
       `${certPath} names no host in a subjectAltName, and no client accepts such a certificate (RFC 9525): have it issued again with one.`,
     );
   }
-  const notAfter = checkLifetime(leaf, certPath, now);
-  const clientCa = clientCaPath === null ? null : await loadClientCa(clientCaPath);
+  const notAfter = isManaged ? new Date(leaf.validTo) : checkLifetime(leaf, certPath, now);
   const [cert, key] = [list.chainPem, privateKey.pem];
   checkContext(cert, key, certPath);
 
-  const leftOut = [...list.warnings, ...privateKey.warnings, ...(clientCa?.warnings ?? [])];
+  const leftOut = [...list.warnings, ...privateKey.warnings];
   const warnings: string[] = [];
   const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs);
-  if (daysLeft < warnDays) {
+  if (daysLeft < warnDays && !isManaged) {
     warnings.push(
       `${certPath} expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}, on ${notAfter.toISOString()}: renew it, with "tidegate cert create" if that made it.`,
     );
@@ -72,7 +73,7 @@ export async function loadServerCertificate(files: CertificateFiles): Promise<Se
   if (((await stat(keyPath)).mode & 0o006) !== 0) {
     warnings.push(`${keyPath} can be read by other users of this machine: chmod 600 ${keyPath}`);
   }
-  return { cert, key, clientCa: clientCa?.pem ?? null, names, notAfter, leftOut, warnings };
+  return { cert, key, names, notAfter, leftOut, warnings };
 }
 
 function checkPair(

@@ -25,7 +25,11 @@ const load = async (...set: string[]): Promise<Pick<MonitorOptions, 'config' | '
 function createDoor() {
   const metrics = createMetrics();
   const door: MonitorOptions['door'] = {
-    status: () => ({ draining: false, workers: { wanted: 1, serving: 1, restarts: 0, crashLoop: false } }),
+    status: () => ({
+      draining: false,
+      workers: { wanted: 1, serving: 1, restarts: 0, crashLoop: false },
+      certificate: { names: [], notAfterMs: 0, origin: 'files', acme: null },
+    }),
     reports: () =>
       Promise.resolve([
         metrics.report({

@@ -47,8 +47,8 @@ export type FrontDoorOptions = {
   readonly port?: number;
   /** The path of log.errorFile in `set`, if set: lines that are not on standard output are read from there. */
   readonly errorFile?: string;
-  /** DNS names for the certificate; the default is localhost. */
-  readonly hosts?: readonly string[];
+  /** DNS names for the certificate; the default is localhost. Null: it names no certificate in its settings. */
+  readonly hosts?: readonly string[] | null;
   /** A command prefix to start it with, for example to enter a network namespace. */
   readonly within?: readonly string[];
 };
@@ -65,14 +65,15 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
   const certs = path.join(dir, 'certs');
   const htpasswdPath = path.join(dir, 'htpasswd');
   await copyCertificate(certs, options.hosts ?? ['localhost']);
+  const certificate =
+    options.hosts === null ? [] : [`tls.cert=${certs}/server.crt`, `tls.key=${certs}/server.key`];
   await writeFile(htpasswdPath, options.htpasswd ?? htpasswdLine);
   const settings = [
     'listen.host=127.0.0.1',
     'listen.port=0',
     'workers=1',
     'admin.port=', // several run at a time, and upstream's script knows of no probes
-    `tls.cert=${certs}/server.crt`,
-    `tls.key=${certs}/server.key`,
+    ...certificate,
     `auth.htpasswd=${htpasswdPath}`,
     ...(options.upstreamUrl === null ? [] : [`upstream.url=${options.upstreamUrl}`]),
     ...(options.set ?? []),

@@ -107,7 +107,7 @@ describe('examples in documents', () => {
       writeFileSync(file, block.text);
       const variables = [...block.text.matchAll(/_env:(\w+)/g)].map(([, name = '']) => [
         name,
-        'https://x.example',
+        name.endsWith('_KEY') ? 'A'.repeat(43) : 'https://x.example',
       ]);
       const env = Object.fromEntries(variables) as NodeJS.ProcessEnv;
       const sources = { configPath: file, flavor: undefined, set: [], env, cwd: dir };

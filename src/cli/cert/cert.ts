@@ -8,7 +8,11 @@ import { loadPem, loadPemIfAny, parseCertificates } from '../../tls/pem.ts';
 import { createCertificates, defaultLeafDays } from '../../tls/issue/self-signed.ts';
 import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '../../tls/server-name.ts';
 import { formatTrustSteps } from '../../tls/trust.ts';
+import { findAcmeFolder } from '../../config/schema/acme-folder.ts';
+import { loadConfig } from '../../config/load/load.ts';
+import { addConfigOptions, readConfigOptions } from '../config.ts';
 import { addCertClientCommand } from './cert-client.ts';
+import { formatManaged } from './managed-certificate.ts';
 import { collect, outOption, parseDays, parseHost, parsePort } from './cert-options.ts';
 
 /** Files of `cert create` and `cert client` other than client certificates. */
@@ -42,11 +46,13 @@ export function addCertCommand(program: Command): void {
     .option('--force', 'replace server.crt and server.key whoever made them (never the CA)')
     .action(async (options: CreateOptions) => runCreate(options, create));
 
-  cert
+  const show = cert
     .command('show')
-    .description('show names, lifetime, fingerprint and key of the certificates')
-    .option(...outOption)
-    .action(runShow);
+    .description(
+      'show names, lifetime, fingerprint and key of the certificates, and how that of tls.acme fares',
+    )
+    .option(...outOption);
+  addConfigOptions(show).action(async ({ out }: { out: string }) => runShow(out, show));
 
   cert
     .command('trust')
@@ -91,9 +97,9 @@ async function runCreate(options: CreateOptions, command: Command): Promise<void
   ]);
 }
 
-async function runShow({ out }: { out: string }): Promise<void> {
+async function runShow(out: string, command: Command): Promise<void> {
   const now = new Date();
-  const found: string[] = [];
+  const found: string[] = await describeManaged(command, now);
   for (const path of [...ownCertificates, ...(await listClients(out))].map((name) => join(out, name))) {
     const pem = await loadPemIfAny(path);
     if (pem !== null) found.push(formatCertificate(parseCertificates(pem, path)[0], resolve(path), now));
@@ -102,6 +108,20 @@ async function runShow({ out }: { out: string }): Promise<void> {
     throw new OperatorError(`There is neither ca.crt nor server.crt in ${out}: ${whenNoCa}.`);
   }
   process.stdout.write(found.join('\n'));
+}
+
+/** Describes the certificate that Tidegate orders; nothing where the configuration wants none. */
+async function describeManaged(command: Command, now: Date): Promise<string[]> {
+  const { configPath, flavor, set } = readConfigOptions(command);
+  const isNamed = configPath !== undefined || flavor !== undefined || set.length > 0;
+  const loaded = await loadConfig(readConfigOptions(command)).catch((error: unknown) => {
+    if (isNamed || !(error instanceof OperatorError)) throw error;
+    return null; // it is for the service, and this command can do without
+  });
+  const folder = loaded === null ? null : findAcmeFolder(loaded.config);
+  return folder === null || loaded === null
+    ? []
+    : [await formatManaged(folder, loaded.config.tls.acme.hosts, now)];
 }
 
 /** Lists the client certificates: all other files beside their CA. */

@@ -49,7 +49,13 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
 
   const baseDir = findBaseDir(file.configPath, cwd);
   const { config, problems } = validateSettings(settings, baseDir);
-  const all = [...file.problems, ...environment.problems, ...flags.problems, ...problems];
+  const all = [
+    ...file.problems,
+    ...environment.problems,
+    ...flags.problems,
+    ...problems,
+    ...(config === undefined ? [] : findSecondCertificate(config, settings)),
+  ];
   if (config === undefined || all.length > 0) throw new OperatorError(formatProblems(all));
   const { configPath, isEmpty, flavor } = file;
   return { config, configPath, isEmpty, baseDir, flavor, settings };
@@ -82,6 +88,17 @@ function addText(
     const allowed = configKeys.get(key)?.allowed;
     problems.push({ place, key, wrong: error.message, ...(allowed === undefined ? {} : { allowed }) });
   }
+}
+
+/** A certificate of a CA by ACME and one of the operator's own: one of them would not be used. */
+function findSecondCertificate({ tls }: Config, settings: ReadonlyMap<string, Setting>): Problem[] {
+  if (tls.acme.hosts.length === 0) return [];
+  return ['tls.cert', 'tls.key'].flatMap((key) => {
+    const setting = settings.get(key);
+    const wrong =
+      'is set beside tls.acme.hosts, with which Tidegate orders the certificate itself: remove one';
+    return setting === undefined ? [] : [{ place: setting.place, key, wrong }];
+  });
 }
 
 /** A file in a folder named `config` belongs to the folder above it. */

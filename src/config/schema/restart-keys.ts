@@ -6,6 +6,7 @@ import type { Config } from './schema.ts';
 export const restartKeys: readonly string[] = [
   'listen.host',
   'listen.port',
+  'listen.httpPort',
   'listen.proxyProtocol',
   'workers',
   'cache.driver',

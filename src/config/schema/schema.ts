@@ -13,6 +13,7 @@ import {
   oneOf,
   text,
 } from './types/key-type.ts';
+import { acme } from './keys/acme-keys.ts';
 import { cache } from './keys/cache-keys.ts';
 import { cors } from './keys/cors-keys.ts';
 import { limits } from './keys/limits-keys.ts';
@@ -42,6 +43,16 @@ const listen = z
       'Address to listen on. "::" serves IPv6 and IPv4; without IPv6 on the machine, 0.0.0.0 is used.',
     ),
     port: key(integer(0, 65535), 443, 'Port to listen on. 0 takes any free one.'),
+    httpPort: key(
+      nullable(integer(0, 65535)),
+      null,
+      "Port for plain HTTP: answers GET and HEAD with a redirect to https, and the CA's check with tls.acme.challenge http-01, and nothing else. Usually 80; 0 takes any free one, null: none.",
+    ),
+    publicPort: key(
+      nullable(integer(1, 65535)),
+      null,
+      'Port by which clients reach listen.port, where another one leads there (a port mapping, a load balancer). Redirects name it. null: listen.port.',
+    ),
     trustedProxies: key(
       networks(),
       [],
@@ -76,6 +87,7 @@ const tls = z.strictObject({
     null,
     'PEM file with CA certificates. When set, a client must present a certificate signed by one of them.',
   ),
+  acme,
 });
 
 const auth = z.strictObject({
@@ -210,6 +222,10 @@ export const configSchema = z
     alerts,
     log,
     state,
+  })
+  .refine(({ listen, tls }) => tls.acme.challenge !== 'http-01' || listen.httpPort !== null, {
+    path: ['tls', 'acme', 'challenge'],
+    message: 'http-01 needs listen.httpPort, to which port 80 of the hosts leads',
   })
   .superRefine((config, context) => {
     const finders = [findUnknownGroups, findIssuerFaults, findNetworkFaults, findRouteFaults];

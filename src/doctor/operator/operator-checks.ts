@@ -96,7 +96,6 @@ async function checkCertificateFiles(
     const { names, leftOut } = await loadServerCertificate({
       certPath: cert,
       keyPath: key,
-      clientCaPath: null, // checked among the other files
       now,
     });
     if (leftOut.length > 0) return warning(check, leftOut.join(' '), 'tidegate cert show');

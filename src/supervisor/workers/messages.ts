@@ -1,3 +1,5 @@
+import type { ChallengeAnswers } from '../../acme/challenges.ts';
+import type { ListenAddress } from '../../app/app.ts';
 import type { PrepareOptions, ServedState } from '../../app/served-state.ts';
 import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
 import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
@@ -27,6 +29,7 @@ export type ToWorker =
       readonly loginKey: string;
       /** The secret of what is sealed for clients, in base64. */
       readonly sessionSecret: string;
+      readonly challenges: ChallengeAnswers;
     }
   /** Answered with `prepared`; `commit` or `abandon` follows. */
   | ({ readonly kind: 'prepare'; readonly state: ServedState } & PrepareOptions)
@@ -37,6 +40,8 @@ export type ToWorker =
   | { readonly kind: 'notice'; readonly number: number; readonly notice: Notice }
   /** All others have acted on what the worker published under this number. */
   | { readonly kind: 'delivered'; readonly number: number }
+  /** Answered with `acknowledged` of the same number: checks of a CA are answered so from then on. */
+  | { readonly kind: 'challenges'; readonly number: number; readonly challenges: ChallengeAnswers }
   /** Answered with `acknowledged` of the same number, to show that the worker does not hang. */
   | { readonly kind: 'check'; readonly number: number }
   /** Answered with `report`. */
@@ -54,7 +59,7 @@ export type ToWorker =
 export type FromWorker =
   /** The worker listens for messages. */
   | { readonly kind: 'ready' }
-  | { readonly kind: 'listening'; readonly address: Address }
+  | { readonly kind: 'listening'; readonly address: ListenAddress }
   /** The worker cannot start, for a reason that the operator can fix. */
   | { readonly kind: 'failed'; readonly sentence: string }
   /** `sentence`: why it cannot serve with that state; null: it can. `changed`: see PreparedState. */
@@ -71,5 +76,3 @@ export type FromWorker =
   /** What was pulled and pushed; answered with `usage-taken`. */
   | { readonly kind: 'usage'; readonly batch: UsageBatch }
   | LockRequest;
-
-export type Address = { readonly host: string; readonly port: number };

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { ChallengeAnswers } from '../../acme/challenges.ts';
 import type { LoginNotice } from '../../auth/throttle/login-throttle.ts';
 import type { CacheWrite } from '../../cache/stores/store.ts';
 import { abandonedWriteMs } from '../../cache/stores/store.ts';
@@ -21,6 +22,8 @@ export type WorkerBroadcast = {
   leave(member: BroadcastMember): void;
   /** Publishes a worker's message; `number` is the worker's own. */
   publish(from: BroadcastMember, number: number, notice: Notice): void;
+  /** Sends the answers to a CA's checks to all workers; resolves when all have acted on them. */
+  answerChallenges(challenges: ChallengeAnswers): Promise<void>;
   /** Checks that every worker is alive, within the same limit. */
   check(): void;
   /** Notes that a worker has acted on the message with this number. */
@@ -103,6 +106,10 @@ export function createWorkerBroadcast(options: { limitMs: number; now: () => num
       const done = () => from.send({ kind: 'delivered', number: toldNumber });
       ask(missing, (number) => ({ kind: 'notice', number, notice }), done);
     },
+    answerChallenges: (challenges) =>
+      new Promise((resolve) => {
+        ask(new Set(members), (number) => ({ kind: 'challenges', number, challenges }), resolve);
+      }),
     check: () =>
       ask(
         new Set(members),

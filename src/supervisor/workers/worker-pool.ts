@@ -4,7 +4,7 @@ import { OperatorError } from '../../system/operator-error.ts';
 import type { LogSink } from '../../telemetry/log/logger.ts';
 import { joinWaiting, type WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import { createBackOff, type BackOff } from './back-off.ts';
-import type { Address } from './messages.ts';
+import type { ListenAddress } from '../../app/app.ts';
 import type { SharedServices } from '../shared-services.ts';
 import { startWorkerProcess, type WorkerExit, type WorkerProcess } from './worker-process.ts';
 
@@ -14,7 +14,7 @@ const waitingLimitMs = 1000;
 /** The worker processes. One that ends while they serve is replaced. */
 export type WorkerPool = {
   /** Starts all of them. Rejects with an OperatorError when one ends before all listen; then kill the others. */
-  start(): Promise<Address>;
+  start(): Promise<ListenAddress>;
   status(): WorkersStatus;
   /** The requests in progress, as far as known; complete only during the drain. */
   waiting(): Promise<WaitingRequests>;
@@ -37,7 +37,7 @@ export function createWorkerPool({ size, services, passOn, logger }: WorkerPoolO
   const restarts = new Set<NodeJS.Timeout>();
   let restarted = 0;
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
-  let onStarted: (address: Address) => void = () => {};
+  let onStarted: (address: ListenAddress) => void = () => {};
   let onStartFailed: (error: OperatorError) => void = () => {};
   /** Called when a worker has reported what it waits for, or is gone. */
   let onWaiting = () => {};

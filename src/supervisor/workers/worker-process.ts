@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { LogSink } from '../../telemetry/log/logger.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
-import type { Address, FromWorker, ToWorker } from './messages.ts';
+import type { ListenAddress } from '../../app/app.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
 import type { SharedServices, WorkerMember } from '../shared-services.ts';
 
 /** How much longer than its transfers a worker may take to end, in milliseconds. */
@@ -25,7 +26,7 @@ export type WorkerProcessOptions = {
   readonly services: SharedServices;
   readonly passOn: LogSink['passOn'];
   readonly logger: Pick<Logger, 'error'>;
-  readonly onListening: (address: Address, workerPid: number | undefined) => void;
+  readonly onListening: (address: ListenAddress, workerPid: number | undefined) => void;
   /** The worker has reported what it waits for: its drain has begun. */
   readonly onWaiting: () => void;
   readonly onExit: (exit: WorkerExit) => void;

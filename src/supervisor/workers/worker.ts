@@ -55,6 +55,12 @@ process.on('message', (message: ToWorker) => {
     case 'stop':
       void stop(message.graceMs);
       break;
+    case 'challenges':
+      void started.then(() => {
+        running?.app.answerChallenges(message.challenges);
+        send({ kind: 'acknowledged', number: message.number });
+      });
+      break;
     case 'check':
       send({ kind: 'acknowledged', number: message.number });
       break;
@@ -101,6 +107,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       deletes: { activity, locks: lockChannels.deletes.locks },
       usage: state.config.state.usage ? usage : null,
     });
+    app.answerChallenges(message.challenges);
     running = { app, exit };
     send({ kind: 'listening', address: app.address });
   } catch (error) {

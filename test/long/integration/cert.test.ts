@@ -162,7 +162,7 @@ describe('tidegate cert', () => {
       const { cert: chain, key } = await loadServerCertificate({
         certPath: join(folder, 'certs/server.crt'),
         keyPath: join(folder, 'certs/server.key'),
-        clientCaPath: null,
+
         now: new Date(),
       });
       server = https.createServer({ cert: chain, key }, (_request, response) => response.end('tide'));

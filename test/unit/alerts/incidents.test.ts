@@ -10,6 +10,7 @@ const well: Facts = {
   upstreamDown: null,
   routes: [],
   certificateEndMs: startMs + 300 * dayMs,
+  orders: null,
   isCrashLooping: false,
   lockOuts: { count: 0, latest: null },
 };

@@ -20,7 +20,7 @@ describe('loadConfig: problems', () => {
     ].join('\n');
     const env = { TIDEGATE_AUTH_REALM: 'a"b', TIDEGATE_WHATSOEVER: '1' };
     assert.deepEqual(await findProblems(text, { env, set: ['limits.headerBytes=1', 'x.y=1', 'log'] }), [
-      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, trustedProxies, proxyProtocol',
+      'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, httpPort, publicPort, trustedProxies, proxyProtocol',
       'x.yml:3: listen.port: "443" is text: write the number without quotes; allowed: a whole number from 0 to 65535',
       'x.yml:5: tls.minVersion: "TLSv1.1" is not allowed; allowed: TLSv1.2, TLSv1.3',
       'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, routes, auth, cors, groups, policy, immutableTags, cache, workers, limits, shutdown, admin, alerts, log, state',

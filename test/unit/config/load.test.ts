@@ -17,7 +17,14 @@ describe('loadConfig: sources', () => {
     });
     assert.deepEqual([loaded.configPath, loaded.flavor, loaded.baseDir], [null, null, folder]);
     const { config } = loaded;
-    assert.deepEqual(config.listen, { host: '::', port: 443, trustedProxies: [], proxyProtocol: 'off' });
+    assert.deepEqual(config.listen, {
+      host: '::',
+      port: 443,
+      httpPort: null,
+      publicPort: null,
+      trustedProxies: [],
+      proxyProtocol: 'off',
+    });
     assert.equal(config.tls.cert, path.join(folder, 'certs/server.crt'));
     assert.equal(config.upstream.connectTimeout, 5000);
     assert.equal(config.limits.headerBytes, 32_768);

@@ -5,16 +5,16 @@ import { formatReference } from '../../../src/config/docs/reference.ts';
 import { mergeReloaded, restartKeys, restartKeysWithRedis } from '../../../src/config/schema/restart-keys.ts';
 import { configSchema, type Config } from '../../../src/config/schema/schema.ts';
 
-const defaults = configSchema.parse(
-  Object.fromEntries(
-    [...groupPaths]
-      .filter((group) => !group.includes('.'))
-      .map((group) => {
-        const within = [...groupPaths].filter((path) => path.startsWith(`${group}.`));
-        return [group, Object.fromEntries(within.map((path) => [path.slice(group.length + 1), {}]))];
-      }),
-  ),
-) as Config;
+/** The empty groups below a path, in each other. */
+function emptyGroups(above: string): Record<string, unknown> {
+  const names = [...groupPaths]
+    .filter((path) => path.startsWith(above))
+    .map((path) => path.slice(above.length));
+  const direct = names.filter((name) => !name.includes('.'));
+  return Object.fromEntries(direct.map((name) => [name, emptyGroups(`${above}${name}.`)]));
+}
+
+const defaults = configSchema.parse(emptyGroups('')) as Config;
 const withRedis: Config = { ...defaults, cache: { ...defaults.cache, driver: 'redis' } };
 
 describe('mergeReloaded', () => {

@@ -20,6 +20,7 @@ test('reloads that are asked for before the next one begins are that one', async
     tokenSecrets: [],
     names: [],
     notAfterMs: 0,
+    origin: 'files' as const,
   };
   const loads: (() => void)[] = [];
   const reloader = createReloader({
@@ -65,6 +66,7 @@ test('a configuration file that is empty or gone is not one of nothing but defau
     tokenSecrets: [],
     names: [],
     notAfterMs: 0,
+    origin: 'files' as const,
   };
   for (const [now, sentence] of [
     [{ configPath: '/t.yml', isEmpty: true }, /^The configuration file \/t\.yml is empty: restore it/],

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { OperatorError } from '../../../src/system/operator-error.ts';
-import { loadServerCertificate } from '../../../src/tls/certificate.ts';
+import { loadClientCa, loadServerCertificate } from '../../../src/tls/certificate.ts';
 import { createCertificates } from '../../../src/tls/issue/self-signed.ts';
 
 const now = new Date();
@@ -28,8 +28,7 @@ before(async () => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 type Files = Partial<Parameters<typeof loadServerCertificate>[0]>;
-const load = (files: Files = {}) =>
-  loadServerCertificate({ certPath, keyPath, clientCaPath: null, now, ...files });
+const load = (files: Files = {}) => loadServerCertificate({ certPath, keyPath, now, ...files });
 const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' });
 const file = (name: string, content?: string) => {
   const path = join(folder, name);
@@ -45,11 +44,10 @@ const refused = (files: Files, reason: RegExp) =>
 
 describe('loadServerCertificate accepts', () => {
   it('what cert create made', async () => {
-    const loaded = await load({ clientCaPath: join(folder, 'ca.crt') });
+    const loaded = await load();
     assert.deepEqual(loaded.names, ['reg.example.com', '::1']);
     assert.equal(loaded.cert, readFileSync(certPath, 'utf8'));
     assert.equal(loaded.key, readFileSync(keyPath, 'utf8'));
-    assert.equal(loaded.clientCa, readFileSync(join(folder, 'ca.crt'), 'utf8'));
     assert.equal(Math.round((loaded.notAfter.getTime() - now.getTime()) / dayMs), 100);
     assert.deepEqual(loaded.warnings, []);
   });
@@ -94,7 +92,7 @@ describe('loadServerCertificate refuses', () => {
   it('missing files, saying how to make them', async () => {
     await refused({ certPath: file('no.crt') }, /no\.crt does not exist: run "tidegate cert create --host/);
     await refused({ keyPath: file('no.key') }, /no\.key does not exist: run "tidegate cert create --host/);
-    await refused({ clientCaPath: file('no.ca') }, /no\.ca does not exist: .*tls\.clientCa/);
+    await assert.rejects(loadClientCa(file('no.ca')), /no\.ca does not exist: .*tls\.clientCa/);
   });
 
   it('a file that can not be read', () => refused({ certPath: folder }, /can't be read \(EISDIR\)/));
@@ -102,7 +100,7 @@ describe('loadServerCertificate refuses', () => {
   it('what is not PEM, or damaged', async () => {
     await refused({ certPath: file('text.crt', 'hello') }, /text\.crt holds no certificate in PEM form/);
     await refused({ keyPath: file('text.key', 'hello') }, /text\.key holds no private key in PEM form/);
-    await refused({ clientCaPath: file('text.ca', '') }, /text\.ca holds no certificate/);
+    await assert.rejects(loadClientCa(file('text.ca', '')), /text\.ca holds no certificate/);
     const cert = readFileSync(certPath, 'utf8').replace('MII', 'AAA');
     await refused({ certPath: file('bad.crt', cert) }, /bad\.crt: the certificate on line 1 is damaged/);
     const key = readFileSync(keyPath, 'utf8').replace('MII', 'AAA');
