@@ -189,6 +189,7 @@ undo_all() {
     say "  ${storage:-the folder of the registry}  images"
     if [ -d "$mirror_storage" ]; then say "  $mirror_storage  images of the mirrors"; fi
     say "  $logs  log files, if there were any"
+    say "  $state  what the service remembers: pulls, pushes, uses of machine tokens"
     say "  the system users tidegate, tidegate-registry, tidegate-redis$(if id tidegate-mirror >/dev/null 2>&1; then echo ' and tidegate-mirror'; fi)"
     say "deploy/install.sh sets it up again with them; deploy/install.sh --undo --purge removes them."
     return
@@ -628,6 +629,7 @@ if [ ! -e "$settings/config/tokens.used.json" ] && [ ! -L "$settings/config/toke
   run ln -s "$state/tokens.used.json" "$settings/config/tokens.used.json"
 fi
 # The same for state.dir, with the record of what is pulled and pushed.
+[ -d "$state" ] || run install -d -m 750 -o tidegate -g tidegate "$state"
 [ -d "$settings/var" ] || run install -d -m 755 "$settings/var"
 if [ ! -e "$settings/var/state" ] && [ ! -L "$settings/var/state" ]; then
   run ln -s "$state" "$settings/var/state"
