@@ -615,6 +615,7 @@ $routes_key"
     if [ -n "$password" ] || tidegate config check --config "$candidate" >/dev/null 2>&1; then
       put 640 root:tidegate "$settings/config/tidegate.yml" <"$candidate"
       say "  added the routes of the mirrors to config/tidegate.yml"
+      if grep -q '^policy:' "$candidate"; then say "  the policy there decides who may pull from them"; fi
     else
       say "Add to $settings/config/tidegate.yml, where this can't be done for you:"
       printf 'routes:%s\n' "$new_routes"

@@ -29,12 +29,11 @@ export type HubOrder =
   | { readonly order: 'requests' };
 
 type Content = { readonly type: string; readonly bytes: Buffer; readonly digest: string };
-type Token = { readonly name: string | null; readonly scope: string };
 
-export const digestOf = (bytes: string | Uint8Array): string =>
-  `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+/** A request for `/v2/REPOSITORY/KIND/REFERENCE`, or for another path under `/v2/` without them. */
+type Target = { readonly repository: string; readonly kind: string; readonly reference: string };
 
-const emptyIndex = 'application/vnd.oci.image.index.v1+json';
+const indexType = 'application/vnd.oci.image.index.v1+json';
 const rateLimit = '100;w=21600';
 const messages: Readonly<Record<number, [code: string, message: string]>> = {
   401: ['UNAUTHORIZED', 'authentication required'],
@@ -46,6 +45,56 @@ const messages: Readonly<Record<number, [code: string, message: string]>> = {
   500: ['UNKNOWN', 'internal error'],
 };
 
+export const digestOf = (bytes: string | Uint8Array): string =>
+  `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+function fail(res: ServerResponse, status: number, headers: Record<string, string> = {}): void {
+  const [code = 'UNKNOWN', message = ''] = messages[status] ?? [];
+  sendJson(res, { errors: [{ code, message }] }, status, headers);
+}
+
+function sendJson(
+  res: ServerResponse,
+  value: unknown,
+  status = 200,
+  headers: Record<string, string> = {},
+): void {
+  res.writeHead(status, { 'Content-Type': 'application/json', ...headers });
+  res.end(JSON.stringify(value));
+}
+
+function challenge(req: IncomingMessage, res: ServerResponse, scope: string | null): void {
+  const realm = `Bearer realm="http://${req.headers.host}/token",service="registry.docker.io"`;
+  fail(res, 401, { 'WWW-Authenticate': scope === null ? realm : `${realm},scope="${scope}"` });
+}
+
+function refuse(req: IncomingMessage, res: ServerResponse, status: 401 | 429 | 500): void {
+  if (status === 401) challenge(req, res, null);
+  else if (status === 500) fail(res, status);
+  else
+    fail(res, status, {
+      'Retry-After': '3600',
+      'RateLimit-Limit': rateLimit,
+      'RateLimit-Remaining': '0;w=21600',
+      'Docker-RateLimit-Source': '192.0.2.7',
+    });
+}
+
+/** Sends a manifest or a blob, or a lie. */
+function send(req: IncomingMessage, res: ServerResponse, content: Content, lie: HubMood['lie']): void {
+  const bytes = lie === 'bytes' ? falsify(content.bytes) : content.bytes;
+  res.writeHead(200, {
+    'Content-Type': lie === 'type' ? 'text/html' : content.type,
+    'Content-Length': bytes.length,
+    'Docker-Content-Digest': content.digest,
+    'RateLimit-Limit': rateLimit,
+    'RateLimit-Remaining': '42;w=21600',
+  });
+  if (req.method === 'HEAD') res.end();
+  else if (lie !== 'half') res.end(bytes);
+  else res.write(bytes.subarray(0, bytes.length / 2), () => res.destroy());
+}
+
 /** Other bytes of the same length; of a manifest, another with the same meaning. */
 function falsify(bytes: Buffer): Buffer {
   const text = bytes.toString();
@@ -53,133 +102,137 @@ function falsify(bytes: Buffer): Buffer {
   return Buffer.from(text.replace('{"schemaVersion":2,', '{').replace(/\}$/, ',"schemaVersion":2}'));
 }
 
-/** Serves orders of the parent process. @param user whose credentials the token endpoint takes, `name:password` */
-async function serveHub(user: string): Promise<void> {
+/** What the hub has. */
+function createContents() {
   const blobs = new Map<string, Buffer>();
   /** By repository, then by digest or tag. */
   const manifests = new Map<string, Map<string, Content>>();
-  const tokens = new Map<string, Token>();
-  let requests: HubRequest[] = [];
-  let mood: HubMood = { away: false, silent: false, refusal: null, refuses: 'all', lie: null };
-  let waiting: (() => void)[] = [];
-
-  const fail = (res: ServerResponse, status: number, headers: Record<string, string> = {}) => {
-    const [code = 'UNKNOWN', message = ''] = messages[status] ?? [];
-    res.writeHead(status, { 'Content-Type': 'application/json', ...headers });
-    return res.end(JSON.stringify({ errors: [{ code, message }] }));
-  };
-  const challenge = (req: IncomingMessage, scope: string | null) => ({
-    'WWW-Authenticate': `Bearer realm="http://${req.headers.host}/token",service="registry.docker.io"${scope === null ? '' : `,scope="${scope}"`}`,
-  });
-
-  const giveToken = (req: IncomingMessage, res: ServerResponse, url: URL) => {
-    const given = /^Basic (.*)$/.exec(req.headers.authorization ?? '')?.[1];
-    const credentials = given === undefined ? null : Buffer.from(given, 'base64').toString();
-    requests.push({ method: req.method ?? '', url: req.url ?? '', name: credentials?.split(':')[0] ?? null });
-    if (credentials !== null && credentials !== user) return fail(res, 401);
-    const token = randomBytes(16).toString('hex');
-    tokens.set(token, {
-      name: credentials?.split(':')[0] ?? null,
-      scope: url.searchParams.getAll('scope').join(' '),
-    });
-    res.writeHead(200, { 'Content-Type': 'application/json' });
-    return res.end(
-      JSON.stringify({ token, access_token: token, expires_in: 300, issued_at: new Date().toISOString() }),
-    );
-  };
-
-  const send = (req: IncomingMessage, res: ServerResponse, { type, bytes, digest }: Content) => {
-    const sent = mood.lie === 'bytes' ? falsify(bytes) : bytes;
-    res.writeHead(200, {
-      'Content-Type': mood.lie === 'type' ? 'text/html' : type,
-      'Content-Length': sent.length,
-      'Docker-Content-Digest': digest,
-      'RateLimit-Limit': rateLimit,
-      'RateLimit-Remaining': '42;w=21600',
-    });
-    if (req.method === 'HEAD') return res.end();
-    if (mood.lie !== 'half') return res.end(sent);
-    res.write(sent.subarray(0, sent.length / 2), () => res.destroy());
-    return res;
-  };
-
-  const serveContent = (req: IncomingMessage, res: ServerResponse, url: URL) => {
-    const found = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(url.pathname);
-    const [, repository = '', kind, reference = ''] = found ?? [];
-    const bearer = /^Bearer (.*)$/.exec(req.headers.authorization ?? '')?.[1] ?? '';
-    const token = tokens.get(bearer);
-    requests.push({ method: req.method ?? '', url: req.url ?? '', name: token?.name ?? null });
-    const isPull = kind === 'manifests' && req.method === 'GET';
-    if (mood.refusal !== null && (isPull || mood.refuses !== 'pulls') && mood.refuses !== 'token') {
-      return refuse(req, res);
-    }
-    const scope = `repository:${repository}:pull`;
-    if (!token?.scope.split(' ').includes(scope)) return fail(res, 401, challenge(req, scope));
-    const known = manifests.get(repository);
-    if (kind === 'manifests') {
-      const content = known?.get(reference);
-      return content === undefined ? fail(res, 404) : send(req, res, content);
-    }
-    if (kind === 'blobs') {
-      const bytes = blobs.get(reference);
-      if (bytes === undefined) return fail(res, 404);
-      return send(req, res, { type: 'application/octet-stream', bytes, digest: reference });
-    }
-    if (kind === 'tags' && known !== undefined) {
-      const tags = [...known.keys()].filter((name) => !name.includes(':')).sort();
-      res.writeHead(200, { 'Content-Type': 'application/json' });
-      return res.end(JSON.stringify({ name: repository, tags }));
-    }
-    if (kind === 'referrers') {
-      const all = [...(known?.values() ?? [])].flatMap(({ bytes, type, digest }) => {
+  const inRepository = (repository: string) => manifests.get(repository) ?? new Map<string, Content>();
+  return {
+    addBlob: (bytes: Buffer) => {
+      const digest = digestOf(bytes);
+      blobs.set(digest, bytes);
+      return digest;
+    },
+    addManifest: ({ repository, tag, type }: HubManifest, bytes: Buffer) => {
+      const content = { type, bytes, digest: digestOf(bytes) };
+      const known = inRepository(repository).set(content.digest, content);
+      manifests.set(repository, tag === null ? known : known.set(tag, content));
+      return content.digest;
+    },
+    find: ({ repository, kind, reference }: Target): Content | undefined => {
+      if (kind === 'manifests') return inRepository(repository).get(reference);
+      const bytes = kind === 'blobs' ? blobs.get(reference) : undefined;
+      return bytes && { type: 'application/octet-stream', bytes, digest: reference };
+    },
+    listTags: (repository: string) =>
+      [...inRepository(repository).keys()].filter((name) => !name.includes(':')).sort(),
+    listReferrers: ({ repository, reference }: Target) => {
+      const all = [...inRepository(repository).values()].filter(({ bytes }) => {
         const { subject } = JSON.parse(bytes.toString()) as { subject?: { digest: string } };
-        return subject?.digest === reference ? [{ mediaType: type, digest, size: bytes.length }] : [];
+        return subject?.digest === reference;
       });
-      res.writeHead(200, { 'Content-Type': emptyIndex });
-      return res.end(JSON.stringify({ schemaVersion: 2, mediaType: emptyIndex, manifests: all }));
-    }
-    return fail(res, 404);
+      return all.map(({ bytes, type, digest }) => ({ mediaType: type, digest, size: bytes.length }));
+    },
   };
+}
 
-  const refuse = (req: IncomingMessage, res: ServerResponse) => {
-    const status = mood.refusal ?? 500;
-    if (status === 401) return fail(res, 401, challenge(req, null));
-    if (status !== 429) return fail(res, status);
-    return fail(res, 429, {
-      'Retry-After': '3600',
-      'RateLimit-Limit': rateLimit,
-      'RateLimit-Remaining': '0;w=21600',
-      'Docker-RateLimit-Source': '192.0.2.7',
-    });
+/** Gives tokens to anyone, and to the user by credentials. */
+function createTokens(user: string) {
+  const given = new Map<string, { readonly name: string | null; readonly scope: string }>();
+  const readName = (req: IncomingMessage) => {
+    const basic = /^Basic (.*)$/.exec(req.headers.authorization ?? '')?.[1];
+    return basic === undefined ? null : Buffer.from(basic, 'base64').toString();
   };
-
-  const server = createServer((req, res) => {
-    const answer = (): unknown => {
-      const url = new URL(req.url ?? '/', 'http://hub');
-      if (url.pathname === '/token') {
-        const isRefused = mood.refusal !== null && ['all', 'token'].includes(mood.refuses);
-        return isRefused ? refuse(req, res) : giveToken(req, res, url);
+  return {
+    nameOf: (req: IncomingMessage) => readName(req)?.split(':')[0] ?? null,
+    find: (req: IncomingMessage) => given.get((req.headers.authorization ?? '').replace('Bearer ', '')),
+    give: (req: IncomingMessage, res: ServerResponse, url: URL) => {
+      const credentials = readName(req);
+      if (credentials !== null && credentials !== user) {
+        fail(res, 401);
+        return;
       }
-      if (url.pathname !== '/v2/') return serveContent(req, res, url);
-      if (mood.refusal !== null && mood.refuses === 'all') return refuse(req, res);
-      return fail(res, 401, challenge(req, null));
-    };
-    if (mood.silent) waiting.push(answer);
-    else answer();
+      const token = randomBytes(16).toString('hex');
+      const name = credentials?.split(':')[0] ?? null;
+      given.set(token, { name, scope: url.searchParams.getAll('scope').join(' ') });
+      const issued = { expires_in: 300, issued_at: new Date().toISOString() };
+      sendJson(res, { token, access_token: token, ...issued });
+    },
+  };
+}
+
+/** Answers requests as its mood is. */
+function createHub(user: string) {
+  const contents = createContents();
+  const tokens = createTokens(user);
+  const requests: HubRequest[] = [];
+  const hub = {
+    contents,
+    mood: { away: false, silent: false, refusal: null, refuses: 'all', lie: null } as HubMood,
+    takeRequests: () => requests.splice(0),
+    answer: (req: IncomingMessage, res: ServerResponse) => {
+      const url = new URL(req.url ?? '/', 'http://hub');
+      const { refusal, refuses } = hub.mood;
+      const isToken = url.pathname === '/token';
+      const isPull = req.method === 'GET' && url.pathname.includes('/manifests/');
+      const isRefused = { all: true, token: isToken, content: isContent(url), pulls: isPull }[refuses];
+      const name = isToken ? tokens.nameOf(req) : (tokens.find(req)?.name ?? null);
+      if (isToken || isContent(url)) requests.push({ method: req.method ?? '', url: req.url ?? '', name });
+      if (refusal !== null && isRefused) refuse(req, res, refusal);
+      else if (isToken) tokens.give(req, res, url);
+      else if (isContent(url)) serve(req, res, parseTarget(url));
+      else challenge(req, res, null);
+    },
+  };
+  const serve = (req: IncomingMessage, res: ServerResponse, target: Target) => {
+    const scope = `repository:${target.repository}:pull`;
+    if (tokens.find(req)?.scope.split(' ').includes(scope) !== true) {
+      challenge(req, res, scope);
+      return;
+    }
+    const tags = target.kind === 'tags' ? contents.listTags(target.repository) : [];
+    const content = contents.find(target);
+    if (content !== undefined) send(req, res, content, hub.mood.lie);
+    else if (tags.length > 0) sendJson(res, { name: target.repository, tags });
+    else if (target.kind !== 'referrers') fail(res, 404);
+    else {
+      const index = { schemaVersion: 2, mediaType: indexType, manifests: contents.listReferrers(target) };
+      sendJson(res, index, 200, { 'Content-Type': indexType });
+    }
+  };
+  return hub;
+}
+
+const isContent = ({ pathname }: URL): boolean => pathname.startsWith('/v2/') && pathname !== '/v2/';
+
+function parseTarget({ pathname }: URL): Target {
+  const found = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(pathname);
+  const [, repository = '', kind = '', reference = ''] = found ?? [];
+  return { repository, kind, reference };
+}
+
+/** Serves orders of the parent process. @param user whose credentials the token endpoint takes, `name:password` */
+async function serveHub(user: string): Promise<void> {
+  const hub = createHub(user);
+  let waiting: (() => void)[] = [];
+  const server = createServer((req, res) => {
+    if (hub.mood.silent) waiting.push(() => hub.answer(req, res));
+    else hub.answer(req, res);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
 
   const change = async (changes: Partial<HubMood>) => {
-    const before = mood;
-    mood = { ...mood, ...changes };
-    if (before.silent && !mood.silent) {
+    const before = hub.mood;
+    hub.mood = { ...before, ...changes };
+    if (before.silent && !hub.mood.silent) {
       for (const answer of waiting) answer();
       waiting = [];
     }
-    if (before.away === mood.away) return;
-    if (mood.away) {
+    if (before.away === hub.mood.away) return;
+    if (hub.mood.away) {
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
@@ -189,26 +242,17 @@ async function serveHub(user: string): Promise<void> {
       await once(server, 'listening');
     }
   };
-
   const carryOut = async (order: HubOrder): Promise<unknown> => {
-    if (order.order === 'mood') return change(order.mood);
-    if (order.order === 'requests') {
-      const seen = requests;
-      requests = [];
-      return seen;
+    switch (order.order) {
+      case 'mood':
+        return change(order.mood);
+      case 'requests':
+        return hub.takeRequests();
+      case 'blob':
+        return hub.contents.addBlob(Buffer.from(order.bytes));
+      case 'manifest':
+        return hub.contents.addManifest(order, Buffer.from(order.bytes));
     }
-    const bytes = Buffer.from(order.bytes);
-    const digest = digestOf(bytes);
-    if (order.order === 'blob') {
-      blobs.set(digest, bytes);
-    } else {
-      const content = { type: order.type, bytes, digest };
-      const known = manifests.get(order.repository) ?? new Map<string, Content>();
-      manifests.set(order.repository, known);
-      known.set(digest, content);
-      if (order.tag !== null) known.set(order.tag, content);
-    }
-    return digest;
   };
   process.on('message', (order: HubOrder) => void carryOut(order).then((done) => process.send?.({ done })));
   process.on('disconnect', () => process.exit());

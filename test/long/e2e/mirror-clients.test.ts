@@ -361,6 +361,7 @@ routes:
     ['limits pulls', { refusal: 429, refuses: 'pulls' }, 429, /limits pulls/],
     ['refuses everything with 429', { refusal: 429 }, 429, /limits pulls/],
     ['wants a login', { refusal: 401, refuses: 'content' }, 404, /the mirror's credentials/],
+    ['refuses the credentials', { refusal: 401, refuses: 'token' }, 404, /the mirror's credentials/],
     ['has an error', { refusal: 500 }, 502, /away or refuse/],
     ['sends other bytes', { lie: 'bytes' }, 502, /sent other bytes/],
     ['sends half', { lie: 'half' }, 502, /away or refuse/],

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { addLine, openDebian, type Debian } from '../../support/debian.ts';
+import { addHubImage, startHub, types } from '../../support/hub.ts';
 import { createImage, type Image } from '../../support/image.ts';
 import { root, run } from '../../support/processes.ts';
 import { until } from '../../support/redis.ts';
@@ -337,9 +338,39 @@ describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeou
     await pull('team/app:2');
   });
 
-  it('a reboot brings all of it back', async () => {
+  const mirrored = async () => {
+    const url = 'https://registry.test/v2/hub/library/app/manifests/1';
+    const options = [
+      '--header',
+      `Accept: ${types.manifest}`,
+      '--output',
+      '/dev/null',
+      '--write-out',
+      '%{http_code}',
+    ];
+    return (await curl(...options, url)).stdout;
+  };
+
+  it('adds a mirror, confined like the others but for the network', async () => {
+    const [program, prefix] = machine.onNetwork('', []);
+    const hub = await startHub({ within: [program, ...prefix.slice(0, -1)] });
+    await addHubImage(hub, 'library/app', '1');
+    await install(present, '--mirror', `docker.io=${hub.url}`);
+    await until('it serves', async () => (await mirrored()) === '200');
+    await expectActive();
+    const state = await must('cat', `/proc/${await show('tidegate-mirror@hub', 'MainPID')}/status`);
+    assert.match(state, /^NoNewPrivs:\t1$[^]*^Seccomp:\t2$/m);
+    assert.match(state, /^CapBnd:\t0{16}$/m);
+    const uid = /^Uid:\t(\d+)/m.exec(state)?.[1] ?? assert.fail(state);
+    assert.match(await must('getent', 'passwd', uid), /^tidegate-mirror:/);
+    await hub.stop();
+  });
+
+  it('a reboot brings all of it back, also a mirror whose source is away', async () => {
     await machine.reboot();
     await cameUp();
+    await until('the mirror serves what it has', async () => (await mirrored()) === '200');
+    assert.equal(await show('tidegate-mirror@hub', 'NRestarts'), '0');
     await expectActive();
     await pull('team/app:1');
     assert.deepEqual(await restarts(), ['0', '0', '0']);
