@@ -62,6 +62,13 @@ describe('tidegate mirror steps', () => {
     assert.match(stdout, /docker pull a\.test\/hub\/library\/nginx/);
   });
 
+  it('takes the first host of tls.acme, whose CA clients know', async () => {
+    const { code, stdout } = await steps('--mirror', 'docker.io', '--set', 'tls.acme.hosts=b.test,c.test');
+    assert.equal(code, 0);
+    assert.match(stdout, /docker pull b\.test\/hub\/library\/nginx/);
+    assert.doesNotMatch(stdout, /\.crt/);
+  });
+
   it('says in one sentence that nothing is mirrored, and refuses a source that is none', async () => {
     const none = await steps('--config', '/dev/null');
     assert.equal(none.code, 1);

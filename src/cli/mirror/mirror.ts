@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { loadConfig } from '../../config/load/load.ts';
+import { loadConfig, type LoadedConfig } from '../../config/load/load.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { loadPemIfAny, parseCertificates } from '../../tls/pem.ts';
 import { parseAltNames, type ServerName } from '../../tls/server-name.ts';
@@ -9,6 +9,7 @@ import { collect, parseHost, parsePort } from '../cert/cert-options.ts';
 import { parseMirrorSource, type MirrorSource } from './mirror-source.ts';
 import { formatMirrorSteps, type ClientRoute } from './mirror-steps.ts';
 
+type Tls = LoadedConfig['config']['tls'];
 type Options = { readonly host?: ServerName; readonly port?: number; readonly mirror?: MirrorSource[] };
 
 /** Adds `mirror steps`. */
@@ -48,19 +49,29 @@ async function runSteps(command: Command): Promise<void> {
       'No route of the configuration mirrors a registry: set namespaces of one, such as [docker.io], see docs/mirrors.md.',
     );
   }
-  const hosts = routes.flatMap((route) => route.hosts);
-  const name = host?.value ?? (await findHost(config.tls.cert, hosts));
-  const caPath = join(dirname(config.tls.cert), 'ca.crt');
-  const hasCa = (await loadPemIfAny(caPath)) !== null;
-  process.stdout.write(formatMirrorSteps({ routes, host: name, port, caPath: hasCa ? caPath : null }));
+  const caPath = await findCa(config.tls);
+  const name = host?.value ?? findHost(await listNames(config.tls), routes);
+  process.stdout.write(formatMirrorSteps({ routes, host: name, port, caPath }));
+}
+
+/** The CA that clients must be told of; null: a public one. */
+async function findCa({ cert, acme }: Tls): Promise<string | null> {
+  const path = join(dirname(cert), 'ca.crt');
+  if (acme.hosts.length > 0) return acme.ca;
+  return (await loadPemIfAny(path)) === null ? null : path;
+}
+
+async function listNames({ cert, acme }: Tls): Promise<readonly string[]> {
+  if (acme.hosts.length > 0) return acme.hosts;
+  const pem = await loadPemIfAny(cert);
+  const leaf = pem === null ? null : parseCertificates(pem, cert)[0];
+  return parseAltNames(leaf?.subjectAltName).map(({ value }) => value);
 }
 
 /** Finds the first name of the certificate that is no wildcard and belongs to no route. */
-async function findHost(certPath: string, ofRoutes: readonly string[]): Promise<string> {
-  const pem = await loadPemIfAny(certPath);
-  const leaf = pem === null ? null : parseCertificates(pem, certPath)[0];
-  const names = parseAltNames(leaf?.subjectAltName).map(({ value }) => value);
+function findHost(names: readonly string[], routes: readonly ClientRoute[]): string {
+  const ofRoutes = routes.flatMap(({ hosts }) => hosts);
   const host = names.find((name) => !name.startsWith('*.') && !ofRoutes.includes(name));
   if (host !== undefined) return host;
-  throw new OperatorError(`${certPath} names no single host: name the one that clients use with --host.`);
+  throw new OperatorError('The certificate names no single host: name the one that clients use with --host.');
 }
