@@ -39,6 +39,8 @@ export type Exchange = {
   readonly startedAtMs: number;
   readonly method: string;
   readonly rawTarget: string;
+  /** The same by outer names; until it is named, as the client sent it. */
+  outerTarget: string;
   /** Host as the client sent it; null for none, or an empty one. */
   readonly host: string | null;
   /** The name by which the client reaches Tidegate. */
@@ -105,6 +107,7 @@ export function openExchange(
     startedAtMs: nowMs,
     method: req.method ?? '',
     rawTarget: req.url ?? '',
+    outerTarget: req.url ?? '',
     host: namedHost,
     publicName: peerIsTrusted ? nameByProxy(rawHeaders, namedHost) : nameByHost(namedHost),
     peerAddress,

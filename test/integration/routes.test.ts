@@ -176,6 +176,16 @@ routes:
     assert.deepEqual(lines('own'), []);
   });
 
+  test('the log has the outer name, whichever way it is asked for', async () => {
+    await ask('GET /v2/library/by-ns/manifests/latest?ns=docker.io');
+    await askHost('hub.example', 'GET /v2/library/by-host/manifests/latest');
+    for (const repository of ['by-ns', 'by-host']) {
+      const path = `/v2/hub/library/${repository}/manifests/latest`;
+      const line = await frontDoor.logged(({ msg, path: logged }) => msg === 'request' && logged === path);
+      assert.equal(line['upstream'], 'hub');
+    }
+  });
+
   test('what no route matches is answered by upstream', async () => {
     const response = await ask('GET /v2/app/manifests/latest');
     assert.equal(response.body.toString(), '{"says":"own"}');

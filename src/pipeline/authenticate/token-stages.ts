@@ -48,7 +48,7 @@ export function authenticateTokens(
     if (operation?.kind !== 'upload-session' || !graceMethods.has(operation.method)) return null;
     const expired = await tokens.verifyExpired(token);
     if (expired === null) return null;
-    const target = parseTarget(exchange.rawTarget);
+    const target = parseTarget(exchange.outerTarget);
     if (!uploads.isInGrace(target, expired.principal, expired.id)) return null;
     exchange.reason = 'upload-grace';
     return expired;

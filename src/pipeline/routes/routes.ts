@@ -18,6 +18,7 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
     name: (exchange, target) => {
       const named = table.nameOuter(exchange, target);
       exchange.outerName = named.outerName;
+      exchange.outerTarget = named.target.raw;
       return named;
     },
     serve: (exchange, request, named) => {

@@ -11,7 +11,8 @@ export type LoggedExchange = {
   readonly trace: ClientIds;
   readonly startedAtMs: number;
   readonly method: string;
-  readonly rawTarget: string;
+  /** By outer names. */
+  readonly outerTarget: string;
   readonly host: string | null;
   readonly clientAddress: string;
   readonly userAgent: string;
@@ -60,7 +61,7 @@ export function writeAccessLog(logger: Logger, exchange: LoggedExchange, nowMs: 
     requestId: exchange.id,
     user: principalText(exchange.principal),
     method: exchange.method,
-    path: originFormPath(exchange.rawTarget),
+    path: originFormPath(exchange.outerTarget),
     route: exchange.routeKind,
     status: res.headersSent ? res.statusCode : 0,
     bytesIn: transfer?.bytesIn ?? 0,

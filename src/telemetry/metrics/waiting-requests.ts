@@ -25,7 +25,7 @@ export function describeWaiting(exchanges: Iterable<LoggedExchange>, nowMs: numb
   const oldest = all.slice(0, maxNamed).map((exchange) => ({
     requestId: exchange.id,
     method: exchange.method,
-    path: originFormPath(exchange.rawTarget),
+    path: originFormPath(exchange.outerTarget),
     user: principalText(exchange.principal),
     client: exchange.clientAddress,
     ageMs: Math.round(nowMs - exchange.startedAtMs),

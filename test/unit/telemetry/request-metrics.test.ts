@@ -11,7 +11,7 @@ const usual: LoggedExchange = {
   trace: { clientRequestId: null, traceId: null },
   startedAtMs: 1000,
   method: 'GET',
-  rawTarget: '/v2/app/manifests/1',
+  outerTarget: '/v2/app/manifests/1',
   host: 'x',
   clientAddress: '192.0.2.1',
   userAgent: '',
