@@ -125,7 +125,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
         await answerList(exchange, authorized.list, { ...authentication, ...authorized });
         return;
       }
-      const request = { ...authentication, ...authorized, operation, target };
+      const request = { operation, target, authentication, authorized };
       if (routes === null) await serve(exchange, request);
       else await routes.serve(exchange, request, named);
     } catch (error) {

@@ -22,14 +22,19 @@ export function createRoutes(table: RouteTable, serveOf: (route: Route | null) =
       return named;
     },
     serve: (exchange, request, named) => {
-      const { operation } = request;
+      const { operation, authentication, authorized } = request;
       const route = 'repository' in operation ? table.find(operation.repository) : null;
       exchange.upstream = route?.name ?? null;
-      checkRoute(route, operation, { rawTarget: request.rawTarget, named: named?.route ?? null });
-      const rawTarget = withinRoute(table, route, operation, request.rawTarget);
+      checkRoute(route, operation, { rawTarget: authorized.rawTarget, named: named?.route ?? null });
+      const rawTarget = withinRoute(table, route, operation, authorized.rawTarget);
+      if (route === null && rawTarget === authorized.rawTarget) return serveOf(null)(exchange, request);
       // A registry behind a route gives no credentials, and gets none.
-      const keepAuthorization = request.keepAuthorization && route === null;
-      return serveOf(route)(exchange, { ...request, rawTarget, keepAuthorization });
+      const keepAuthorization = authentication.keepAuthorization && route === null;
+      return serveOf(route)(exchange, {
+        ...request,
+        authentication: { ...authentication, keepAuthorization },
+        authorized: { ...authorized, rawTarget },
+      });
     },
   };
 }

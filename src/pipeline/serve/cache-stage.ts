@@ -22,7 +22,8 @@ export type CacheStageOptions = {
 export type AnswerFromCache = (
   exchange: Exchange,
   cacheable: Cacheable,
-  request: Pick<Authentication, 'keepAuthorization'> & { readonly target: CanonicalTarget },
+  target: CanonicalTarget,
+  authentication: Pick<Authentication, 'keepAuthorization'>,
 ) => Promise<boolean>;
 
 export function createCacheStage({
@@ -31,7 +32,7 @@ export function createCacheStage({
   editsFor,
   warnings,
 }: CacheStageOptions): AnswerFromCache {
-  return async (exchange, cacheable, { keepAuthorization, target }) => {
+  return async (exchange, cacheable, target, { keepAuthorization }) => {
     const { req, res, host } = exchange;
     const shared = cache !== null && !keepAuthorization && isShareable(req);
     const found: CacheResult = shared
