@@ -82,7 +82,10 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
   const { directory, hosts, folder } = settings;
   const ending = new AbortController();
   const signal = AbortSignal.any([ending.signal, options.signal]);
-  const files = openAcmeFiles(folder, nameAccount(settings));
+  const files = openAcmeFiles(
+    folder,
+    nameAccount(settings.directory, settings.externalAccount?.keyId ?? null),
+  );
   /** What could not be written; null: the file has it. */
   let unsaved: Progress | null = null;
   /** Whoever has started this program may have put right what was wrong. */
@@ -298,14 +301,17 @@ export function loadAcmeCa(path: string): Promise<Authorities> {
 
 /** The digest of the key of the account that these settings use (RFC 8555 section 8.1); null: there is none yet. */
 export async function readAccountThumbprint(settings: AcmeSettings): Promise<string | null> {
-  const account = await openAcmeFiles(settings.folder, nameAccount(settings)).account();
+  const account = await openAcmeFiles(
+    settings.folder,
+    nameAccount(settings.directory, settings.externalAccount?.keyId ?? null),
+  ).account();
   const key = account === null ? null : readStoredKey(account.key);
   return key === null ? null : keyThumbprint(key);
 }
 
 /** Another CA, or another external account, has an account of its own. */
-function nameAccount({ directory, externalAccount }: CertificateWish): string {
-  return `${directory}\n${externalAccount?.keyId ?? ''}`;
+export function nameAccount(directory: string, keyId: string | null): string {
+  return `${directory}\n${keyId ?? ''}`;
 }
 
 /** Judges a failure: whether the CA counts it, what it says about the next try, and how long we would wait ourselves. */

@@ -79,6 +79,14 @@ export async function loadPemFiles(
   };
 }
 
+/** The files of the server's certificate. */
+export function findCertificateFiles(config: Pick<Config, 'tls' | 'state'>) {
+  const folder = findAcmeFolder(config);
+  if (folder === null) return { certPath: config.tls.cert, keyPath: config.tls.key, isManaged: false };
+  const path = managedCertificatePath(folder);
+  return { certPath: path, keyPath: path, isManaged: true };
+}
+
 type LoadedCertificate = { readonly certificate: ServedCertificate; readonly warnings: readonly string[] };
 
 /** Loads the server's certificate. @throws OperatorError */
@@ -87,11 +95,10 @@ async function loadServed(
   now: Date,
   present: ServedCertificate | null,
 ): Promise<LoadedCertificate> {
-  const folder = findAcmeFolder(config);
-  if (folder === null) return loadOwn(config.tls.cert, config.tls.key, now);
-  const path = managedCertificatePath(folder);
+  const files = findCertificateFiles(config);
+  if (!files.isManaged) return loadOwn(files, now);
   try {
-    if ((await loadPemIfAny(path)) !== null) return await loadOwn(path, path, now, 'acme');
+    if ((await loadPemIfAny(files.certPath)) !== null) return await loadOwn(files, now);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     return await standIn(config.tls.acme.hosts, now, present, [`${error.message} Another is ordered.`]);
@@ -100,13 +107,11 @@ async function loadServed(
 }
 
 async function loadOwn(
-  certPath: string,
-  keyPath: string,
+  files: ReturnType<typeof findCertificateFiles>,
   now: Date,
-  origin: 'files' | 'acme' = 'files',
 ): Promise<LoadedCertificate> {
-  const isManaged = origin === 'acme';
-  const loaded = await loadServerCertificate({ certPath, keyPath, now, isManaged });
+  const origin: PemFiles['origin'] = files.isManaged ? 'acme' : 'files';
+  const loaded = await loadServerCertificate({ ...files, now });
   const { cert, key, names, notAfter, leftOut, warnings } = loaded;
   const certificate = { cert, key, names, notAfterMs: notAfter.getTime(), origin };
   return { certificate, warnings: [...leftOut, ...warnings] };
@@ -132,9 +137,8 @@ async function standIn(
 /** The files that {@link loadPemFiles} reads. */
 export function listPemFiles(config: NamesFiles): string[] {
   const { tls, upstream, alerts, auth } = config;
-  const folder = findAcmeFolder(config);
-  const served = folder === null ? [tls.cert, tls.key] : [managedCertificatePath(folder)];
-  const paths = [...served, tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
+  const { certPath, keyPath } = findCertificateFiles(config);
+  const paths = [...new Set([certPath, keyPath]), tls.clientCa, upstream.ca, redisCaPath(config), alerts.ca];
   return [...paths, ...listRouteCas(config), ...listIssuerCas(auth), ...auth.tokenKeys].filter(
     (path) => path !== null,
   );

@@ -1,8 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import type { ConfigSources, LoadedConfig } from '../config/load/load.ts';
+import { findCertificateFiles } from '../app/pem-files.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
-import { loadPem, loadPemIfAny, parseCertificates } from '../tls/pem.ts';
+import { loadPem, loadPemIfAny } from '../tls/pem.ts';
 import { readPrivateKey } from '../tls/private-key.ts';
 import { parseAltNames } from '../tls/server-name.ts';
 import { judgeName } from './client/connection/certificate-checks.ts';
@@ -53,7 +54,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
     options.sources,
     options.namesConfig || options.target === null,
   );
-  const leaf = loaded === null ? null : await loadLeaf(loaded.config.tls.cert);
+  const leaf = loaded === null ? null : await loadLeaf(findCertificateFiles(loaded.config).certPath);
   const target = options.target ?? describedTarget(loaded, leaf);
   const clientChecks = target === null ? [] : await listClientChecks(options, target, loaded, leaf);
   const operatorChecks = createOperatorChecks(loaded, () => new Date(nowMs()));
@@ -87,7 +88,7 @@ async function listClientChecks(
   leaf: X509Certificate | null,
 ): Promise<Check[]> {
   const { caPath, clientCertificatePaths, login, repository, nowMs } = options;
-  const certPath = loaded?.config.tls.cert;
+  const certPath = loaded === null ? undefined : findCertificateFiles(loaded.config).certPath;
   // A configuration on this machine may belong to another Tidegate than the named one.
   const isDescribed =
     options.target === null || (leaf !== null && judgeName(leaf, target.name).state === 'ok');
@@ -113,7 +114,7 @@ function describedTarget(loaded: LoadedConfig | null, leaf: X509Certificate | nu
 async function loadLeaf(path: string): Promise<X509Certificate | null> {
   try {
     const pem = await loadPemIfAny(path);
-    return pem === null ? null : parseCertificates(pem, path)[0];
+    return pem === null ? null : readCertificateList(pem, path, { holdsKey: true }).certificates[0];
   } catch {
     return null;
   }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { findCertificateFiles } from '../../app/pem-files.ts';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import { codeOf } from '../failure.ts';
 import { broken, ok, skipped, warning, type Finding } from '../finding.ts';
@@ -12,9 +13,10 @@ const othersWrite = 0o002;
 
 /** Checks the modes of key, users, configuration and other private files. */
 export async function checkFileModes({ config, configPath, settings }: LoadedConfig): Promise<Finding[]> {
-  const caKeyPath = join(dirname(config.tls.cert), 'ca.key');
+  const { certPath, keyPath } = findCertificateFiles(config);
+  const caKeyPath = join(dirname(certPath), 'ca.key');
   const findings = [
-    judgeSecret('files.key', 'TLS key', config.tls.key, await readMode(config.tls.key)),
+    judgeSecret('files.key', 'TLS key', keyPath, await readMode(keyPath)),
     judgeCaKey(caKeyPath, await readMode(caKeyPath)),
     judgeHtpasswdMode(config.auth.htpasswd, await readMode(config.auth.htpasswd)),
   ];

@@ -1,7 +1,10 @@
 import type { LoadedConfig } from '../../config/load/load.ts';
+import { findCertificateFiles } from '../../app/pem-files.ts';
 import { checkFurtherFiles, type FileFindings } from '../../app/configured-files.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { loadServerCertificate } from '../../tls/certificate.ts';
+import { loadPemIfAny } from '../../tls/pem.ts';
+import { createAcmeChecks } from './acme.ts';
 import { createAdminChecks, findAdmin } from './admin.ts';
 import type { Check } from '../check.ts';
 import { checkFileModes } from './file-modes.ts';
@@ -31,7 +34,7 @@ export function createOperatorChecks(
       ids: ['files.certificate'],
       limitMs: fileLimitMs,
       fix: 'tidegate cert show',
-      run: async () => [await checkCertificateFiles(config.tls, now())],
+      run: async () => [await checkCertificateFiles(config, now())],
     },
     {
       ids: ['files.content'],
@@ -65,6 +68,7 @@ export function createOperatorChecks(
       fix: 'is the disk or the network file system there?',
       run: async () => [await judgeMachineTokens(config.auth.machineTokens, now())],
     },
+    ...createAcmeChecks(config, now),
     ...createIssuerChecks(config),
     ...createUpstreamChecks(config.upstream),
     {
@@ -87,17 +91,14 @@ export function createOperatorChecks(
 }
 
 /** Loads certificate and key like `serve`. */
-async function checkCertificateFiles(
-  { cert, key }: LoadedConfig['config']['tls'],
-  now: Date,
-): Promise<Finding> {
+async function checkCertificateFiles(config: LoadedConfig['config'], now: Date): Promise<Finding> {
   const check = 'files.certificate';
+  const files = findCertificateFiles(config);
+  const cert = files.certPath;
+  if (files.isManaged && (await loadPemIfAny(cert)) === null)
+    return warning(check, `${cert} does not exist yet: serve orders it.`, 'tidegate cert show');
   try {
-    const { names, leftOut } = await loadServerCertificate({
-      certPath: cert,
-      keyPath: key,
-      now,
-    });
+    const { names, leftOut } = await loadServerCertificate({ ...files, now });
     if (leftOut.length > 0) return warning(check, leftOut.join(' '), 'tidegate cert show');
     return ok(
       check,
