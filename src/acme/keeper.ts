@@ -13,8 +13,11 @@ import {
   askAgainIn,
   chooseRenewal,
   chooseWithin,
+  lastPart,
   leastLife,
+  longestAskPauseMs,
   nextOrderAllowed,
+  putRight,
   recentFailures,
   waitAfter,
 } from './renewal-plan.ts';
@@ -67,6 +70,8 @@ export type Keeper = {
 const tryLimitMs = 10 * 60_000;
 /** How soon to look again while another process orders, in milliseconds. */
 const busyPauseMs = 2000;
+/** Whoever seems to order for longer does not: a lock that anybody can take must not keep a certificate from renewal. */
+const busyLimitMs = tryLimitMs + 5 * 60_000;
 const hourMs = 3_600_000;
 
 /** What is known at one moment. */
@@ -90,6 +95,8 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
   let unsaved: Progress | null = null;
   /** Whoever has started this program may have put right what was wrong. */
   let beginsAnew = true;
+  /** Since when another process orders, by performance.now(); null: none does. */
+  let busySinceMs: number | null = null;
   let status: KeeperStatus = { hasCertificate: false, failure: null, nextAtMs: null };
 
   const isCovering = (certificate: StoredCertificate | null): certificate is StoredCertificate =>
@@ -102,7 +109,11 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
   /** Reads what is known of earlier tries, of this process or of another one. */
   const readProgress = async (): Promise<Progress> => {
     const stored = unsaved ?? (await files.progress());
-    if (stored?.directory === directory) return stored;
+    if (stored?.directory === directory) {
+      const right = putRight(stored, now());
+      if (right !== stored) await save(right);
+      return right;
+    }
     return {
       directory,
       failedAtMs: [],
@@ -125,11 +136,14 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
     }
   };
 
+  /** A time further away was chosen when the clock was ahead. */
+  const isToAsk = (atMs: number | null) =>
+    atMs !== null && (atMs <= now() || atMs > now() + longestAskPauseMs);
   /** Plans the renewal of a certificate; asks the CA when it is time to (RFC 9773). */
   const plan = async (known: Progress, { leaf }: StoredCertificate): Promise<Progress> => {
     const fingerprint = leaf.fingerprint256;
     const planned = known.renewal?.fingerprint === fingerprint ? known.renewal : null;
-    if (planned !== null && (planned.askAgainMs === null || planned.askAgainMs > now())) return known;
+    if (planned !== null && !isToAsk(planned.askAgainMs)) return known;
     const own = planned ?? {
       fingerprint,
       atMs: chooseRenewal(leaf, random),
@@ -238,20 +252,36 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
   /** Orders while no other process does, if it is still time to. Returns how long to wait, in milliseconds. */
   const orderAlone = async (): Promise<number> => {
     const own = await takeFolder(folder);
-    if (own === 'busy') return busyPauseMs;
+    if (own === 'busy' && !isBusyTooLong()) return busyPauseMs;
     const shared = options.lock === null ? null : await options.lock(signal);
     try {
-      if (shared === 'busy') return busyPauseMs;
-      // Nobody knows whether another orders. Without a certificate that does not matter.
-      if (shared === 'unavailable' && status.hasCertificate) return 10 * busyPauseMs;
+      if (shared === 'busy' && !isBusyTooLong()) return busyPauseMs;
+      // Nobody knows whether another orders. Without a certificate, or soon without one, that does not matter.
+      if (shared === 'unavailable' && status.hasCertificate && !(await isAlmostOver()))
+        return 10 * busyPauseMs;
+      busySinceMs = null;
       const situation = await assess(); // another may have ordered meanwhile
       if (Math.max(situation.dueAtMs, findAllowed(situation.known)) > now()) return 0;
       await order(situation).catch((error: unknown) => (signal.aborted ? undefined : fail(error, situation)));
       return 0;
     } finally {
       if (shared !== null && typeof shared !== 'string') shared.release();
-      await own?.release();
+      if (own !== 'busy') await own?.release();
     }
+  };
+  const isBusyTooLong = (): boolean => {
+    busySinceMs ??= performance.now();
+    const isTooLong = performance.now() - busySinceMs > busyLimitMs;
+    if (isTooLong)
+      logger.warn(
+        { folder },
+        'another process seems to order for longer than an order takes: it is not waited for',
+      );
+    return isTooLong;
+  };
+  const isAlmostOver = async (): Promise<boolean> => {
+    const certificate = await files.certificate();
+    return certificate === null || lastPart(certificate.leaf) <= now();
   };
 
   const forget = async (): Promise<void> => {
@@ -271,7 +301,10 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
       }
       if (beginsAnew) await forget();
       const nextAtMs = note(await assess());
-      if (nextAtMs > now()) return nextAtMs - now();
+      if (nextAtMs > now()) {
+        busySinceMs = null;
+        return nextAtMs - now();
+      }
       const pauseMs = await orderAlone();
       note(await assess());
       return pauseMs;

@@ -43,6 +43,8 @@ export type ObtainOptions = {
 /** How long to wait before asking again, where the CA does not say; in milliseconds. */
 const pollMs = 1000;
 const longestPollMs = 30_000;
+/** As far as this machine's clock may be behind the CA's. */
+const maxClockErrorMs = 3_600_000;
 
 /**
  * Obtains a certificate and writes it. Each step is in a file before the next begins, so that a killed process goes on
@@ -136,11 +138,13 @@ type OpenOrder = {
 async function resume(
   stored: StoredOrder,
   account: AccountCredentials,
-  { client }: ObtainOptions,
+  { client, files }: ObtainOptions,
 ): Promise<OpenOrder | null> {
   const key = readStoredKey(stored.key);
   const { url } = stored;
   if (key === null || url === null) return null;
+  // Its certificate is written already: the process ended before the order was removed.
+  if ((await files.certificate())?.leaf.checkPrivateKey(key) === true) return null;
   try {
     const { value: order } = await client.order(account, url);
     return order.status === 'invalid' ? null : { order, url, key, keyPem: stored.key };
@@ -299,6 +303,8 @@ function checkChain(text: string, key: KeyObject, hosts: readonly string[], nowM
   const missing = hosts.filter((host) => leaf.checkHost(host) === undefined);
   if (missing.length > 0) throw refuse(`it is not for ${missing.join(', ')}`);
   if (!(Date.parse(leaf.validTo) > nowMs)) throw refuse(`it ended on ${leaf.validTo}`);
+  if (!(Date.parse(leaf.validFrom) <= nowMs + maxClockErrorMs))
+    throw refuse(`it is not valid before ${leaf.validFrom}`);
   return chainPem;
 }
 

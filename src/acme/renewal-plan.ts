@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import type { Progress } from './acme-files.ts';
 
 const hourMs = 3_600_000;
 const minuteMs = 60_000;
@@ -24,16 +25,22 @@ export function chooseRenewal(
 
 /**
  * When to renew within the window that the CA suggests (RFC 9773 section 4.2). One that lies behind us, or that leaves
- * the certificate to end, counts as far as it can.
+ * less than the last tenth of the life for tries that fail, counts as far as it can.
  */
 export function chooseWithin(
   window: { readonly start: string; readonly end: string },
-  { validTo }: Pick<X509Certificate, 'validTo'>,
+  certificate: Pick<X509Certificate, 'validFrom' | 'validTo'>,
   random: Random,
 ): number {
   const start = Date.parse(window.start);
   const end = Math.max(start, Date.parse(window.end));
-  return Math.round(Math.min(start + random() * (end - start), Date.parse(validTo) - hourMs));
+  return Math.round(Math.min(start + random() * (end - start), lastPart(certificate)));
+}
+
+/** When the last tenth of its life begins, in milliseconds since the epoch: from then on nobody is waited for. */
+export function lastPart({ validFrom, validTo }: Pick<X509Certificate, 'validFrom' | 'validTo'>): number {
+  const end = Date.parse(validTo);
+  return end - (end - Date.parse(validFrom)) / 10;
 }
 
 /** How long a new certificate is used whatever the CA says: a sixth of its life, at most a day. In milliseconds. */
@@ -41,9 +48,10 @@ export function leastLife({ validFrom, validTo }: Pick<X509Certificate, 'validFr
   return Math.min(24 * hourMs, (Date.parse(validTo) - Date.parse(validFrom)) / 6);
 }
 
+export const longestAskPauseMs = 24 * hourMs;
 /** How long until the CA is asked about it again: as it says, from a minute to a day. In milliseconds. */
 export function askAgainIn(retryAfterMs: number | null): number {
-  return Math.min(Math.max(retryAfterMs ?? 6 * hourMs, minuteMs), 24 * hourMs);
+  return Math.min(Math.max(retryAfterMs ?? 6 * hourMs, minuteMs), longestAskPauseMs);
 }
 
 /** A refused order counts at the CA; where it was not reached, or this machine could write nothing, it does not. */
@@ -81,4 +89,16 @@ export function nextOrderAllowed(failedAtMs: readonly number[], nowMs: number): 
 /** The failures within the last hour. A clock that was ahead must not keep them for ever. */
 export function recentFailures(failedAtMs: readonly number[], nowMs: number): number[] {
   return failedAtMs.filter((at) => at > nowMs - hourMs && at <= nowMs + minuteMs).toSorted((a, b) => a - b);
+}
+
+/** Counts the wait after a failure from now on when the clock was ahead at that time, and has been set right since. */
+export function putRight(progress: Progress, nowMs: number): Progress {
+  const { lastFailure, retryAtMs } = progress;
+  if (lastFailure === null || lastFailure.atMs <= nowMs + minuteMs) return progress;
+  const aheadMs = lastFailure.atMs - nowMs;
+  return {
+    ...progress,
+    retryAtMs: retryAtMs === null ? null : retryAtMs - aheadMs,
+    lastFailure: { ...lastFailure, atMs: nowMs },
+  };
 }

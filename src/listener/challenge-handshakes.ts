@@ -34,6 +34,9 @@ export function createChallengeHandshakes({
     },
     (socket) => {
       socket.on('error', () => {});
+      // Whoever does not end its side must not keep the connection.
+      const ending = setTimeout(() => socket.destroy(), timeoutMs);
+      socket.once('close', () => clearTimeout(ending));
       socket.end();
     },
   );

@@ -6,6 +6,7 @@ import {
   chooseWithin,
   leastLife,
   nextOrderAllowed,
+  putRight,
   waitAfter,
 } from '../../../src/acme/renewal-plan.ts';
 
@@ -32,7 +33,7 @@ describe('a renewal', () => {
     );
   });
 
-  it("is within the CA's window, and never after the end", () => {
+  it("is within the CA's window, and never in the last tenth of the life", () => {
     const window = { start: new Date(10 * dayMs).toISOString(), end: new Date(12 * dayMs).toISOString() };
     assert.equal(
       chooseWithin(window, days(0, 90), () => 0.5),
@@ -40,7 +41,12 @@ describe('a renewal', () => {
     );
     assert.equal(
       chooseWithin(window, days(0, 11), () => 1),
-      11 * dayMs - hourMs,
+      11 * 0.9 * dayMs,
+    );
+    const farAway = { start: new Date(9e12).toISOString(), end: new Date(9e12).toISOString() };
+    assert.equal(
+      chooseWithin(farAway, days(0, 90), () => 0),
+      81 * dayMs,
     );
     const turned = { start: window.end, end: window.start };
     assert.equal(
@@ -84,6 +90,22 @@ describe('after failures', () => {
       ),
       dayMs,
     );
+  });
+
+  it('a wait that began while the clock was ahead begins anew, and once', () => {
+    const yearMs = 365 * dayMs;
+    const progress = {
+      ...{ directory: '', failedAtMs: [], failures: 1, isRetrySetByCa: true, issued: null, renewal: null },
+      retryAtMs: yearMs + hourMs,
+      lastFailure: { atMs: yearMs, text: 'it was refused' },
+    };
+    const right = putRight(progress, dayMs);
+    assert.deepEqual(right, {
+      ...progress,
+      retryAtMs: dayMs + hourMs,
+      lastFailure: { atMs: dayMs, text: 'it was refused' },
+    });
+    assert.equal(putRight(right, dayMs + 1000), right);
   });
 
   it('the waits grow, and end', () => {

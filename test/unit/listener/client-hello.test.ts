@@ -21,6 +21,12 @@ async function greet(options: ConnectionOptions): Promise<Buffer> {
   return bytes;
 }
 
+function toRecord(part: Buffer): Buffer {
+  const head = Buffer.from([22, 3, 1, 0, 0]);
+  head.writeUInt16BE(part.length, 3);
+  return Buffer.concat([head, part]);
+}
+
 describe('parseClientHello', () => {
   let check: Buffer;
   before(async () => {
@@ -48,12 +54,14 @@ describe('parseClientHello', () => {
   it('joins one that is parted among records', () => {
     const message = check.subarray(5);
     const parts = [message.subarray(0, 1), message.subarray(1, 70), message.subarray(70)];
-    const records = parts.map((part) => {
-      const head = Buffer.from([22, 3, 1, 0, 0]);
-      head.writeUInt16BE(part.length, 3);
-      return Buffer.concat([head, part]);
-    });
-    assert.deepEqual(parseClientHello(Buffer.concat(records)), expected);
+    assert.deepEqual(parseClientHello(Buffer.concat(parts.map(toRecord))), expected);
+  });
+
+  it('leaves one alone that is parted among more records than any honest one', () => {
+    const records = Array.from(check.subarray(5), (byte) => toRecord(Buffer.from([byte])));
+    assert.equal(parseClientHello(Buffer.concat(records.slice(0, 15))), 'incomplete');
+    assert.equal(parseClientHello(Buffer.concat(records.slice(0, 16))), null);
+    assert.equal(parseClientHello(Buffer.concat(records)), null);
   });
 
   it('leaves anything else alone, and ends', () => {
