@@ -108,11 +108,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.cors) exchange.answerHeaders = options.cors.fieldsFor(exchange.req.rawHeaders);
       if (isDraining) throw draining();
       const asked = parseTarget(exchange.rawTarget);
+      const sent = parseOperation(exchange.method, asked, options.openPaths);
+      recordOperation(exchange, sent);
+      if (sent.kind === 'version-check') addVersionCheckHeaders(exchange);
+      checkFraming(exchange.req, sent);
       const named = routes === null ? null : routes.name(exchange, asked);
       const target = named === null ? asked : named.target;
-      const operation = parseOperation(exchange.method, target, options.openPaths);
+      const operation = target === asked ? sent : parseOperation(exchange.method, target, options.openPaths);
       recordOperation(exchange, operation);
-      checkFraming(exchange.req, operation);
       checkExpectation(exchange);
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
@@ -151,7 +154,6 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 function recordOperation(exchange: Exchange, operation: Operation): void {
   exchange.operation = operation;
   exchange.routeKind = routeLabelOf(operation);
-  if (operation.kind === 'version-check') addVersionCheckHeaders(exchange);
 }
 
 /** Keeps caches from storing an answer to a version check, which depends on the client. */

@@ -207,6 +207,12 @@ routes:
     assert.deepEqual(lines('team'), ['GET /v2/app/manifests/1 HTTP/1.1']);
   });
 
+  test('what is ambiguous is refused first, and its connection closed', async () => {
+    const response = await ask('GET /v2/app/manifests/1?ns=quay.io', 'Host: another.example');
+    assert.equal(response.status, 400);
+    assert.deepEqual(values(response, 'connection'), ['close']);
+  });
+
   test('nobody writes through a read-only route', async () => {
     for (const target of ['/v2/hub/library/x/blobs/uploads/', '/v2/library/x/blobs/uploads/?ns=docker.io']) {
       const response = await ask(`POST ${target}`, 'Content-Length: 0');
