@@ -27,6 +27,8 @@ Usage: deploy/install.sh [--host NAME[,NAME…]] [options]
   --host NAMES            names that clients use, comma-separated (default: this machine's own); may be given again later
   --ip ADDRESSES          addresses that clients use, comma-separated
   --port PORT             port that Tidegate listens on (443)
+  --acme                  have the certificate of --host issued by Let's Encrypt, and renewed, by Tidegate itself (ACME)
+  --email ADDRESS         with --acme: where Let's Encrypt may write to
   --user NAME             first user, made when there is none yet (admin)
   --registry-storage DIR  where the images are kept (/var/lib/tidegate-registry)
   --registry-port PORT    the registry's port on loopback (5000)
@@ -61,7 +63,7 @@ run() {
 }
 
 hosts='' ips='' port=443 first_user=admin storage='' registry_port=5000 registry='' redis_port=6390
-mirrors='' mirror_credentials=''
+mirrors='' mirror_credentials='' acme='' email=''
 node='' prebuilt='' packages=yes start=yes dry='' undo='' purge=''
 while [ $# -gt 0 ]; do
   option=$1
@@ -74,13 +76,14 @@ while [ $# -gt 0 ]; do
       ;;
   esac
   case $option in
-    --host | --ip | --port | --user | --registry-storage | --registry-port | --registry | --redis-port | --node | --mirror | --mirror-credentials)
+    --host | --ip | --port | --user | --email | --registry-storage | --registry-port | --registry | --redis-port | --node | --mirror | --mirror-credentials)
       if [ $# -lt 2 ] || [ -z "$2" ]; then misused "$option needs a value."; fi
       case $option in
         --host) hosts=$hosts${hosts:+,}$2 ;;
         --ip) ips=$ips${ips:+,}$2 ;;
         --port) port=$2 ;;
         --user) first_user=$2 ;;
+        --email) email=$2 ;;
         --registry-storage) storage=$2 ;;
         --registry-port) registry_port=$2 ;;
         --registry) registry=$2 ;;
@@ -91,6 +94,7 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
+    --acme) acme=yes ;;
     --prebuilt) prebuilt=yes ;;
     --no-packages) packages='' ;;
     --no-start) start='' ;;
@@ -132,6 +136,19 @@ for each in $mirrors; do
     '' | *[!a-z0-9.:-]*) misused "--mirror takes names of registries, such as docker.io,quay.io, and NAME=URL where one is reached elsewhere." ;;
   esac
 done
+case $email in *[!A-Za-z0-9.@_+-]*) misused "--email takes a mail address, as in ops@example.com." ;; esac
+[ -z "$email" ] || [ -n "$acme" ] || misused "--email goes with --acme."
+if [ -n "$acme" ]; then
+  [ -n "$hosts" ] || misused "--acme needs --host with the public names that clients use."
+  [ -z "$ips" ] || misused "--acme is for names: leave --ip out."
+  for each in $(printf '%s' "$hosts" | tr ',' ' '); do
+    case $each in
+      '*'* | *[!a-z0-9.-]* | .* | *.) misused "--acme: $each is no public name in lower case." ;;
+      *.*) ;;
+      *) misused "--acme: $each is no public name, which has a dot." ;;
+    esac
+  done
+fi
 [ -z "$purge" ] || [ -n "$undo" ] || misused "--purge goes with --undo."
 [ -n "$dry" ] || [ "$(id -u)" = 0 ] || fail "This sets up services: run it as root, as in: sudo $0 (--dry-run says what it would do)."
 [ -n "$dry" ] || [ -d /run/systemd/system ] || fail "systemd does not run here, and the services are systemd's: on such a machine, or in a container, see docs/operations/deployment.md."
@@ -252,6 +269,7 @@ for each in $mirrors; do
   esac
 done
 [ -z "$mirror_credentials" ] || check_credentials
+noted_acme=$(noted acme)
 again() { if [ -x "$(noted "$1")" ]; then noted "$1"; fi; }
 [ -n "$node" ] || node=$(again node)
 [ -n "$registry" ] || registry=$(again registry)
@@ -380,6 +398,7 @@ claim() {
 claim tidegate-registry "$registry_port" "--registry-port"
 claim tidegate-redis "$redis_port" "--redis-port"
 claim tidegate "$port" "--port"
+[ -z "$acme" ] || claim tidegate 80 "none: it is for redirects, and without --acme it is not needed"
 
 # ------------------------------------------------------------------------------------------------------------------- users
 
@@ -521,12 +540,21 @@ password=$(secret)
 if [ -f "$settings/config/tidegate.yml" ]; then
   password=''
   say "  kept config/tidegate.yml as it is"
+  if [ -n "$acme" ] && [ -z "$noted_acme" ]; then
+    fail "config/tidegate.yml is there, and is yours: replace cert and key under tls by acme: { hosts: [$hosts] }, add httpPort: 80 under listen, put acme=$hosts into $record, and run this again without --acme."
+  fi
 else
   printf 's|password: CHANGE-ME|password: %s|\n' "$password" |
     sed -e "s|^  port: 443|  port: $port|" -e "s|url: http://127.0.0.1:5000|url: http://127.0.0.1:$registry_port|" \
       -e "s|storage: .*|storage: $storage|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
       -f /dev/stdin "$here/deploy/tidegate.yml" |
+    if [ -z "$acme" ]; then cat; else
+      sed -e "s|^  port: .*|&\n  httpPort: 80 # leads to https|" \
+        -e "s|^  cert: .*|  acme: # ordered and renewed by Tidegate itself: docs/certificates.md\n    hosts: [$hosts]${email:+\n    email: $email}|" \
+        -e '/^  key: /d'
+    fi |
     put 640 root:tidegate "$settings/config/tidegate.yml"
+  if [ -n "$acme" ]; then note acme "$hosts"; fi
 fi
 if [ -n "$password" ]; then
   # Redis keeps no more than the password's hash. https://redis.io/docs/latest/commands/acl-setuser/
@@ -637,11 +665,17 @@ if [ ! -e "$settings/var/state" ] && [ ! -L "$settings/var/state" ]; then
 fi
 
 say "Certificate"
-if [ -z "$hosts$ips" ] && [ ! -f "$settings/certs/server.crt" ]; then
+acme_hosts=$(noted acme)
+[ -z "$dry" ] || [ -z "$acme" ] || acme_hosts=$hosts
+if [ -n "$acme_hosts" ]; then
+  say "  ordered by Tidegate for $acme_hosts; further names: tls.acme.hosts in config/tidegate.yml"
+elif [ -z "$hosts$ips" ] && [ ! -f "$settings/certs/server.crt" ]; then
   hosts=$(hostname -f 2>/dev/null || hostname),localhost
   ips=127.0.0.1,::1
 fi
-if [ -n "$dry" ]; then
+if [ -n "$acme_hosts" ]; then
+  :
+elif [ -n "$dry" ]; then
   say "would make a certificate for $hosts${ips:+,$ips}, unless there is one"
 elif [ ! -f "$settings/certs/server.crt" ]; then
   tidegate cert create ${hosts:+--host "$hosts"} ${ips:+--ip "$ips"}
@@ -773,7 +807,8 @@ fi
 
 shown=$(tidegate config show)
 port=$(printf '%s\n' "$shown" | sed -n '/^listen:/,/^[a-z]/s/^  port: \([0-9]*\).*/\1/p' | head -n 1)
-host=$(tidegate cert show | sed -n '/server\.crt$/,$s/^  names *\([^,]*\).*/\1/p' | head -n 1)
+host=${acme_hosts%%,*}
+[ -n "$host" ] || host=$(tidegate cert show | sed -n '/server\.crt$/,$s/^  names *\([^,]*\).*/\1/p' | head -n 1)
 case $shown in
   *'clientCa: null'*)
     # The version check needs no password, and a 200 comes from the registry. Whose certificate it is does not matter here.
@@ -804,9 +839,17 @@ case $port:$host in 443:*.* | 443:localhost) registry_name=$host ;; esac
 say ""
 say "Tidegate runs at https://$registry_name"
 show_first_user
-say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
+if [ -n "$acme_hosts" ]; then
+  say "Its certificate is ordered now, by itself: tidegate cert show says how that fares, tidegate doctor what is in the way."
+else
+  say "Clients have to trust $settings/certs/ca.crt: tidegate cert trust --port $port"
+fi
 for each in $chosen; do
   say "Mirror of ${each#*:}: images are at $registry_name/${each%%:*}/…; for its own names on clients: tidegate mirror steps"
 done
-say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
+if [ -n "$acme_hosts" ]; then
+  say "Keep a copy of $settings."
+else
+  say "Keep a copy of $settings, and of $settings/certs/ca.key in another place."
+fi
 say "docker login $registry_name"

@@ -43,14 +43,16 @@ describe('configurations of deploy/', () => {
   });
 
   it('every variable that image, compose file and manifests set is one of Tidegate', async () => {
-    const texts = await Promise.all(['Dockerfile', 'compose.yml', 'kubernetes/tidegate.yaml'].map(read));
+    const texts = await Promise.all(
+      ['Dockerfile', 'compose.yml', 'compose.acme.yml', 'kubernetes/tidegate.yaml'].map(read),
+    );
     const names = [...texts.join('\n').matchAll(/\b(TIDEGATE_[A-Z_]+)(?::|=|, value:)\s*("?)([^\s\\},]+)/g)];
     assert.ok(names.length >= 8);
     // Those that say ${NAME:?…} get theirs from elsewhere.
     const env = Object.fromEntries(
       names.map(([, name = '', , value = '']) => [
         name,
-        value.startsWith('${') ? 'x' : value.replaceAll("'", ''),
+        value.startsWith('${') ? 'x.example.com' : value.replaceAll("'", ''),
       ]),
     );
     await loadConfig({ configPath: undefined, flavor: undefined, set: [], env, cwd: '/' });
@@ -234,6 +236,24 @@ describe('deploy/compose.yml', () => {
       const refused = await config({ ...env, REDIS_PASSWORD: undefined });
       assert.notEqual(refused.code, 0);
       assert.match(refused.stderr, /set it in \.env/);
+    },
+  );
+
+  it(
+    'with compose.acme.yml, port 80 leads in too, and redirects name the port outside',
+    { skip: unlessInstalled('docker-compose') },
+    async () => {
+      const files = ['--file', `${deploy}compose.yml`, '--file', `${deploy}compose.acme.yml`];
+      const vars = { ...env, ACME_HOSTS: 'registry.example.com' };
+      const shown = await run('docker-compose', [...files, 'config'], { env: vars, cwd: '/' });
+      assert.equal(shown.code, 0, shown.stderr);
+      const { services } = parse(shown.stdout) as {
+        services: Record<string, { environment: Record<string, unknown>; ports: { published: unknown }[] }>;
+      };
+      const { environment, ports } = services['tidegate'] ?? { environment: {}, ports: [] };
+      assert.equal(environment['TIDEGATE_TLS_ACME_HOSTS'], 'registry.example.com');
+      assert.equal(String(environment['TIDEGATE_LISTEN_PUBLIC_PORT']), '443');
+      assert.deepEqual(ports.map(({ published }) => String(published)).sort(), ['443', '80']);
     },
   );
 
