@@ -1,6 +1,8 @@
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { constants, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { OperatorError } from '../system/operator-error.ts';
 import { connectTo } from './usage-connection.ts';
 import { openUsageFile } from './usage-file.ts';
@@ -97,9 +99,25 @@ async function readCopy<Question extends UsageQuestion>(
   }
 }
 
+/** The largest record that may be configured, with its journal. */
+const maxCopyBytes = 5 * 1024 ** 3;
+
+/** Copies a regular file. Whoever asks may be root, and the folder is not root's: no link is followed, no FIFO waited for. */
 async function copyIfThere(from: string, to: string): Promise<boolean> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {
-    await copyFile(from, to);
+    const file = await open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      const status = await file.stat();
+      if (!status.isFile()) throw new Error(`${from} is not a regular file`);
+      if (status.size > maxCopyBytes) throw new Error(`${from} is larger than any record`);
+      await pipeline(
+        file.createReadStream({ autoClose: false, end: maxCopyBytes }),
+        createWriteStream(to, { mode: 0o600 }),
+      );
+    } finally {
+      await file.close();
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;

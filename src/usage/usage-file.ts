@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { closeQuietly, openSqlite, type SqliteDatabase, type SqliteRow } from './sqlite.ts';
 import { createUsageWriter, type UsageFill, type UsageLimits } from './usage-writer.ts';
 import type { UsageBatch } from './usage-buffer.ts';
@@ -28,10 +28,18 @@ export type UserDay = {
 
 /** The record on disk, open for this process alone. Its members throw what SQLite says. */
 export type UsageFile = {
-  /** When the record began, in milliseconds since the epoch. */
+  /** From when on nothing is missing, in milliseconds since the epoch: its beginning, or later. */
   readonly since: number;
-  /** Writes a batch in one transaction, and lets the oldest rows go when there are too many. */
-  write(batch: UsageBatch, addresses: ReadonlyMap<string, number>, nowMs: number): void;
+  /**
+   * Writes a batch in one transaction, and lets the oldest rows go when there are too many. `lostMs`: when uses were lost
+   * last; null: none since the last write.
+   */
+  write(
+    batch: UsageBatch,
+    addresses: ReadonlyMap<string, number>,
+    nowMs: number,
+    lostMs?: number | null,
+  ): void;
   fill(): UsageFill;
   /** Pages in order: what comes after `after`. */
   repositories(after: string, limit: number): UsageRow[];
@@ -85,7 +93,7 @@ export function openUsageFile(
   path: string,
   { breaksLock, limits, sinceMs }: { breaksLock: boolean; limits: UsageLimits; sinceMs: number },
 ): UsageFile {
-  closeSync(openSync(path, 'a', 0o600));
+  createFile(path);
   let database: SqliteDatabase | undefined;
   try {
     database = openSqlite(path, { breaksLock });
@@ -94,6 +102,18 @@ export function openUsageFile(
   } catch (error) {
     if (database) closeQuietly(database);
     throw isDamage(error) ? new BrokenRecordError((error as Error).message) : error;
+  }
+}
+
+const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+
+/** Creates the file, if it is not there. A link would lead elsewhere, and a FIFO would hold up this thread for ever. */
+function createFile(path: string): void {
+  const file = openSync(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o600);
+  try {
+    if (!fstatSync(file).isFile()) throw new Error(`${path} is not a regular file`);
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -124,14 +144,16 @@ function isEmpty(database: SqliteDatabase): boolean {
 }
 
 function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLimits): UsageFile {
-  const since = Number(database.get('SELECT since FROM record')?.['since']);
-  if (!Number.isSafeInteger(since)) throw new BrokenRecordError('it does not say when it began');
+  const readSince = () => Number(database.get('SELECT since FROM record')?.['since']);
+  if (!Number.isSafeInteger(readSince())) throw new BrokenRecordError('it does not say when it began');
   const inode = statSync(path).ino;
   const writer = createUsageWriter(database, limits);
   writer.shrink();
   return {
-    since,
-    write: (batch, addresses, nowMs) => writer.write(batch, addresses, nowMs),
+    get since() {
+      return readSince();
+    },
+    write: (batch, addresses, nowMs, lostMs = null) => writer.write(batch, addresses, nowMs, lostMs),
     fill: () => writer.fill(),
     repositories: (after, limit) =>
       database

@@ -46,9 +46,12 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
   const sockets = new Set<Socket>();
   /** From then on nothing has been lost. */
   let wholeSinceMs = now();
+  /** When uses were lost, and the file does not say so yet. */
+  let lostMs: number | null = null;
   let place: UsagePlace | null = null;
   let opened: OpenedRecord | null = null;
   let fill: UsageFill | null = null;
+  let since: number | null = null;
   let trouble: string | null = null;
   let failures = 0;
   let errors = 0;
@@ -73,7 +76,7 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
   };
   const use = (record: OpenedRecord): void => {
     opened = record;
-    ({ fill } = record);
+    ({ fill, since } = record);
     if (record.setAside !== null)
       logger.warn(
         { setAside: record.setAside.path, reason: record.setAside.reason },
@@ -105,12 +108,13 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
   const writeAll = async (): Promise<void> => {
     for (let batch = buffer.take(batchEntries); batch !== null; batch = buffer.take(batchEntries)) {
       dropped += batch.dropped;
-      if (batch.dropped > 0) wholeSinceMs = now();
+      if (batch.dropped > 0) lostMs = wholeSinceMs = now();
       try {
         await ensureOpen();
-        const written = await store.write(batch, dayAddresses.count(batch.users));
+        const written = await store.write(batch, dayAddresses.count(batch.users), lostMs);
+        lostMs = null;
         if (written.begun !== null) use(written.begun);
-        ({ fill } = written);
+        ({ fill, since } = written);
         succeeded();
       } catch (error) {
         buffer.addBatch({ ...batch, dropped: 0 });
@@ -138,7 +142,7 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
   const about = async () => {
     await flush();
     await ensureOpen();
-    return { asOf: now(), since: opened?.since ?? now() };
+    return { asOf: now(), since: since ?? now() };
   };
   const read = async function* (question: UsageQuestion) {
     for (let next: UsageQuestion | null = question; next !== null;) {

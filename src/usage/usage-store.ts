@@ -11,7 +11,8 @@ export type UsageStore = {
   write(
     batch: UsageBatch,
     addresses: ReadonlyMap<string, number>,
-  ): Promise<{ readonly fill: UsageFill; readonly begun: OpenedRecord | null }>;
+    lostMs: number | null,
+  ): Promise<{ readonly fill: UsageFill; readonly since: number; readonly begun: OpenedRecord | null }>;
   read(question: UsageQuestion): Promise<readonly UsageAnswer[]>;
   /** Whether its thread lives; without one nothing is open. */
   isRunning(): boolean;
@@ -59,7 +60,8 @@ export function createUsageStore(): UsageStore {
       thread ??= start();
       return call({ act: 'open', ...options }) as Promise<OpenedRecord>;
     },
-    write: (batch, addresses) => call({ act: 'write', batch, addresses }) as ReturnType<UsageStore['write']>,
+    write: (batch, addresses, lostMs) =>
+      call({ act: 'write', batch, addresses, lostMs }) as ReturnType<UsageStore['write']>,
     isRunning: () => thread !== undefined,
     read: (question) => call({ act: 'read', question }) as Promise<readonly UsageAnswer[]>,
     close: async () => {

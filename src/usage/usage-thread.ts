@@ -27,6 +27,8 @@ export type ThreadCall =
       readonly act: 'write';
       readonly batch: UsageBatch;
       readonly addresses: ReadonlyMap<string, number>;
+      /** When uses were lost last; null: none since the last write. */
+      readonly lostMs: number | null;
     }
   | { readonly act: 'read'; readonly question: UsageQuestion }
   | { readonly act: 'close' };
@@ -92,9 +94,10 @@ function openRecord(options: OpenOptions): OpenedRecord {
   return { since: file.since, fill: file.fill(), setAside };
 }
 
-/** The fill after it; and, when the record was begun anew, how. */
-function write({ batch, addresses }: Extract<ThreadCall, { act: 'write' }>): {
+/** The fill after it, and from when on nothing is missing; and, when the record was begun anew, how. */
+function write({ batch, addresses, lostMs }: Extract<ThreadCall, { act: 'write' }>): {
   fill: UsageFill;
+  since: number;
   begun: OpenedRecord | null;
 } {
   let begun: OpenedRecord | null = null;
@@ -105,7 +108,7 @@ function write({ batch, addresses }: Extract<ThreadCall, { act: 'write' }>): {
     ({ file } = opened());
   }
   try {
-    file.write(batch, addresses, Date.now());
+    file.write(batch, addresses, Date.now(), lostMs);
   } catch (error) {
     if (!isDamage(error)) throw error;
     const { options } = opened();
@@ -116,9 +119,9 @@ function write({ batch, addresses }: Extract<ThreadCall, { act: 'write' }>): {
       setAside: { path, reason: (error as Error).message },
     };
     ({ file } = opened());
-    file.write(batch, addresses, Date.now());
+    file.write(batch, addresses, Date.now(), lostMs);
   }
-  return { fill: file.fill(), begun };
+  return { fill: file.fill(), since: file.since, begun };
 }
 
 function opened(): NonNullable<typeof open> {

@@ -8,8 +8,16 @@ export type UsageFill = { readonly rows: number; readonly bytes: number };
 
 /** Writes into the record, and keeps it within its limits. */
 export type UsageWriter = {
-  /** @param addresses of each user of the batch: how many are known of this day */
-  write(batch: UsageBatch, addresses: ReadonlyMap<string, number>, nowMs: number): void;
+  /**
+   * @param addresses of each user of the batch: how many are known of this day
+   * @param lostMs when uses were lost last; null: none since the last write
+   */
+  write(
+    batch: UsageBatch,
+    addresses: ReadonlyMap<string, number>,
+    nowMs: number,
+    lostMs: number | null,
+  ): void;
   fill(): UsageFill;
   /** Makes a file smaller that is larger than it may be: the limits were other ones when it was written. */
   shrink(): void;
@@ -91,11 +99,19 @@ export function createUsageWriter(database: SqliteDatabase, { maxRows, maxBytes 
       else dropUserDays(goal);
     }
   };
-  const dropManifests = (count: number) =>
+  /** What was used before then may be missing. */
+  const moveBeginning = (toMs: number) =>
+    database.run('UPDATE record SET since = ? WHERE since < ?', [toMs, toMs]);
+  const dropManifests = (count: number): void => {
+    const lastUse = number('SELECT max(used) FROM (SELECT used FROM manifests ORDER BY used LIMIT ?)', [
+      count,
+    ]);
+    moveBeginning(lastUse + 1);
     database.run(
       'DELETE FROM manifests WHERE (repository, name) IN (SELECT repository, name FROM manifests ORDER BY used LIMIT ?)',
       [count],
     );
+  };
   const dropUserDays = (count: number): void => {
     database.run(
       'DELETE FROM user_days WHERE (user, day, family) IN (SELECT user, day, family FROM user_days ORDER BY day LIMIT ?)',
@@ -120,8 +136,9 @@ export function createUsageWriter(database: SqliteDatabase, { maxRows, maxBytes 
   };
 
   return {
-    write: (batch, addresses, nowMs) =>
+    write: (batch, addresses, nowMs, lostMs) =>
       inTransaction(() => {
+        if (lostMs !== null) moveBeginning(lostMs);
         const day = dayOf(nowMs);
         writeManifests(batch.manifests);
         for (const { user, family, logins } of batch.users) {

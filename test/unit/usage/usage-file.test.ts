@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { OperatorError } from '../../../src/system/operator-error.ts';
 import type { ManifestUse, UsageBatch, UserUse } from '../../../src/usage/usage-buffer.ts';
+import { askUsage } from '../../../src/usage/usage-client.ts';
 import { BrokenRecordError, openUsageFile, type UsageFile } from '../../../src/usage/usage-file.ts';
 
 const noon = Date.parse('2026-11-29T12:00:00Z');
@@ -73,6 +76,43 @@ describe('the file of the record', () => {
       { user: 'alice', day: '2026-11-29', family: 'docker', logins: 1, addresses: 2 },
     ]);
   });
+
+  test('says from when on nothing is missing: after the last use that had to go, and after uses that were lost', () => {
+    const record = openUsageFile(file, {
+      ...{ breaksLock: false, limits: { maxRows: 1000, maxBytes: 1e9 }, sinceMs: noon - 30 * dayMs },
+    });
+    opened.push(record);
+    const old = Array.from({ length: 300 }, (_, i) => pull('old', `t${i}`, noon - 3 * dayMs + i));
+    record.write(batchOf(old), new Map(), noon);
+    assert.equal(record.since, noon - 30 * dayMs);
+    record.write(batchOf(Array.from({ length: 900 }, (_, i) => pull('new', `t${i}`))), new Map(), noon);
+    const kept = record.references('old', null, 1000).filter(({ name }) => name !== '');
+    const oldest = Math.min(...kept.map(({ pulls }) => pulls.at ?? 0));
+    assert.equal(record.since, oldest);
+    record.write(batchOf([]), new Map(), noon, noon - 1000);
+    assert.equal(record.since, noon - 1000);
+    record.write(batchOf([]), new Map(), noon, null);
+    close(record);
+    assert.equal(openUsageFileLater(file).since, noon - 1000);
+  });
+
+  for (const [what, make] of [
+    ['a FIFO', (at: string) => void execFileSync('mkfifo', [at])],
+    ['a link', (at: string) => symlinkSync('/dev/null', at)],
+    ['a folder', (at: string) => mkdirSync(at)],
+  ] as const)
+    test(`does not open ${what} in its place, nor set it aside`, async () => {
+      make(file);
+      assert.throws(
+        () => open(),
+        (error) => !(error instanceof BrokenRecordError),
+      );
+      // Nor does a reader, who may be root.
+      const stateDir = path.join(folder, 'state');
+      mkdirSync(path.join(stateDir, 'usage'), { recursive: true });
+      make(path.join(stateDir, 'usage/usage.db'));
+      await assert.rejects(askUsage(stateDir, { ask: 'repositories' }), OperatorError);
+    });
 
   test('lets old days of users go first where they are older', () => {
     const record = open(1000);
