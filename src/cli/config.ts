@@ -64,7 +64,7 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   // The keys of what is not in use.
   const isUnused = ({ path }: ConfigKey) =>
     acmeFolder === null
-      ? path === 'tls.acme.dir' || path === 'state.dir'
+      ? path === 'tls.acme.dir' || (path === 'state.dir' && !config.state.usage)
       : path === 'tls.cert' || path === 'tls.key';
   const paths = [...configKeys.values()].flatMap((key) => {
     if (isUnused(key)) return [];

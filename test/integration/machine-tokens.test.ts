@@ -387,6 +387,7 @@ describe('machine tokens that are wrong', { timeout: 60_000 }, () => {
     assert.equal(locked.status, 429);
     assert.ok(Number(values(locked, 'retry-after')[0]) > 0);
     assert.equal((await askAs(door, right, 'GET /v2/')).status, 200);
+    await door.logged((line) => line['token'] === 'ci' && line['reason'] === 'unknown-machine-token');
     const sentences = door.log.filter((line) => line['token'] !== undefined && line['reason'] !== undefined);
     assert.deepEqual(
       sentences.map((line) => [line['token'], line['reason']]),
