@@ -176,6 +176,20 @@ describe('ACME with faults', { skip, timeout: 600_000 }, () => {
       await heals(door, says);
     });
 
+  test('the CA sends a byte now and then', async () => {
+    proxy.intercept(({ kind }) =>
+      kind === 'directory'
+        ? (res) => {
+            res.writeHead(200);
+            const sending = setInterval(() => res.write(' '), 500);
+            res.on('close', () => clearInterval(sending));
+          }
+        : null,
+    );
+    const door = await start();
+    await heals(door, /it did not answer within 30 seconds/);
+  });
+
   test('the CA refuses every nonce, and then one after the other', async () => {
     let times = 0;
     proxy.intercept(({ method }) => {
