@@ -95,7 +95,7 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
   let unsaved: Progress | null = null;
   /** Whoever has started this program may have put right what was wrong. */
   let beginsAnew = true;
-  /** Since when another process orders, by performance.now(); null: none does. */
+  /** Since when another process orders, in milliseconds since the epoch; null: none does. */
   let busySinceMs: number | null = null;
   let status: KeeperStatus = { hasCertificate: false, failure: null, nextAtMs: null };
 
@@ -270,8 +270,8 @@ export function createKeeper(settings: AcmeSettings, options: KeeperOptions): Ke
     }
   };
   const isBusyTooLong = (): boolean => {
-    busySinceMs ??= performance.now();
-    const isTooLong = performance.now() - busySinceMs > busyLimitMs;
+    busySinceMs = Math.min(busySinceMs ?? now(), now());
+    const isTooLong = now() - busySinceMs > busyLimitMs;
     if (isTooLong)
       logger.warn(
         { folder },

@@ -43,6 +43,8 @@ export type ObtainOptions = {
 /** How long to wait before asking again, where the CA does not say; in milliseconds. */
 const pollMs = 1000;
 const longestPollMs = 30_000;
+/** An order goes through five states at most. */
+const maxSteps = 10;
 /** As far as this machine's clock may be behind the CA's. */
 const maxClockErrorMs = 3_600_000;
 
@@ -181,7 +183,7 @@ async function complete(open: OrderInProgress, options: ObtainOptions): Promise<
   const { account, url, key, keyPem } = open;
   const { client, files, wish } = options;
   let { order } = open;
-  for (;;) {
+  for (let steps = 0; steps < maxSteps; steps += 1) {
     switch (order.status) {
       case 'pending':
         await authorize(order, account, options);
@@ -207,6 +209,7 @@ async function complete(open: OrderInProgress, options: ObtainOptions): Promise<
         throw new OrderFailed(`The CA calls the order ${quoteCa(order.status)}.`);
     }
   }
+  throw new OrderFailed('The CA takes the order from one state to another without an end.');
 }
 
 /** Asks again while a resource has one of these states. */

@@ -145,7 +145,7 @@ function isEmpty(database: SqliteDatabase): boolean {
 
 function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLimits): UsageFile {
   const readSince = () => Number(database.get('SELECT since FROM record')?.['since']);
-  if (!Number.isSafeInteger(readSince())) throw new BrokenRecordError('it does not say when it began');
+  if (!isCount(readSince())) throw new BrokenRecordError('it does not say when it began');
   const inode = statSync(path).ino;
   const writer = createUsageWriter(database, limits);
   writer.shrink();
@@ -177,7 +177,7 @@ function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLi
            WHERE (user, day, family) > (?, ?, ?) ORDER BY user, day, family LIMIT ?`,
           [user, day, family, limit],
         )
-        .map((row) => row as UserDay),
+        .map(readUserDay),
     isInPlace: () => {
       try {
         return statSync(path).ino === inode;
@@ -194,14 +194,43 @@ function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLi
 
 function readRow(row: SqliteRow): UsageRow {
   const lastUse = (at: string, by: string, count: string): LastUse => ({
-    at: row[at] as number | null,
-    by: row[by] as string | null,
-    count: row[count] as number,
+    at: row[at] === null ? null : readCount(row, at),
+    by: readTextIfAny(row, by),
+    count: readCount(row, count),
   });
   return {
-    name: row['title'] as string,
-    digest: row['digest'] as string | null,
+    name: readTextIfAny(row, 'title') ?? '',
+    digest: readTextIfAny(row, 'digest'),
     pulls: lastUse('pulled', 'pulled_by', 'pulls'),
     pushes: lastUse('pushed', 'pushed_by', 'pushes'),
   };
+}
+
+function readUserDay(row: SqliteRow): UserDay {
+  const read = (column: string) => readTextIfAny(row, column) ?? '';
+  return {
+    ...{ user: read('user'), day: read('day'), family: read('family') },
+    ...{ logins: readCount(row, 'logins'), addresses: readCount(row, 'addresses') },
+  };
+}
+
+/** The latest time that a Date can hold. Numbers beyond 2^53 come as BigInt. */
+const maxTimeMs = 8.64e15;
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= maxTimeMs;
+}
+
+/** A column that holds a number or a time. SQLite lets a column hold anything. @throws BrokenRecordError */
+function readCount(row: SqliteRow, column: string): number {
+  const value = row[column];
+  if (!isCount(value)) throw new BrokenRecordError(`a row of it holds no number in ${column}`);
+  return value;
+}
+
+function readTextIfAny(row: SqliteRow, column: string): string | null {
+  const value = row[column] ?? null;
+  if (value !== null && typeof value !== 'string')
+    throw new BrokenRecordError(`a row of it holds no text in ${column}`);
+  return value;
 }

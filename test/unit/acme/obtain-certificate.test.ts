@@ -109,6 +109,23 @@ describe('a certificate that a CA issues', () => {
       assert.equal(await files.order(), null);
     });
 
+  it('is not asked for without an end where the order never stays ready', async () => {
+    const { client, asked } = startCa({});
+    let isReady = false;
+    const turn: AcmeClient['order'] = async (...of) => {
+      const { value } = await client.order(...of);
+      isReady = !isReady;
+      return { value: { ...value, status: isReady ? 'ready' : 'pending' }, retryAfterMs: null };
+    };
+    const createOrder: AcmeClient['createOrder'] = async (...of) => {
+      const { url, order } = await client.createOrder(...of);
+      return { url, order: { ...order, status: 'pending' } };
+    };
+    const finalize = () => Promise.resolve();
+    await assert.rejects(obtain({ ...client, createOrder, order: turn, finalize }), OrderFailed);
+    assert.ok(asked.length < 30, `${asked.length} requests`);
+  });
+
   it('is taken from a CA whose clock is a little ahead', async () => {
     await obtain(startCa({ fromMs: hourMs / 2 }).client);
     assert.notEqual(await certificate(), null);

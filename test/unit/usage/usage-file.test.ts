@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { OperatorError } from '../../../src/system/operator-error.ts';
 import type { ManifestUse, UsageBatch, UserUse } from '../../../src/usage/usage-buffer.ts';
 import { askUsage } from '../../../src/usage/usage-client.ts';
+import { openSqlite } from '../../../src/usage/sqlite.ts';
 import { BrokenRecordError, openUsageFile, type UsageFile } from '../../../src/usage/usage-file.ts';
 
 const noon = Date.parse('2026-11-29T12:00:00Z');
@@ -158,6 +159,31 @@ describe('the file of the record', () => {
     close(small);
     assert.ok(statSync(file).size <= 2 ** 21);
   });
+
+  for (const spoil of [
+    "UPDATE manifests SET pulled = 'soon'",
+    'UPDATE manifests SET pulled = 9000000000000000000',
+    'UPDATE manifests SET pulls = 1e300',
+    "UPDATE manifests SET pulled_by = x'1b5b'",
+    'UPDATE record SET since = 9000000000000000',
+  ])
+    test(`says that it is broken after ${spoil}`, async () => {
+      const stateDir = path.join(folder, 'state');
+      file = path.join(stateDir, 'usage/usage.db');
+      mkdirSync(path.dirname(file), { recursive: true });
+      const record = open();
+      record.write(batchOf([pull('a', 'v1')]), new Map(), noon);
+      close(record);
+      const database = openSqlite(file, { breaksLock: false });
+      database.exec(spoil);
+      database.close();
+      await assert.rejects(
+        askUsage(stateDir, { ask: 'references', repository: 'a' }),
+        (error) =>
+          error instanceof OperatorError &&
+          /cannot be read: (a row of it holds|it does not say)/.test(error.message),
+      );
+    });
 
   test('takes nothing else for a record', () => {
     writeFileSync(file, Buffer.alloc(10_000, 'x'));
