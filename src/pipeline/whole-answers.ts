@@ -71,6 +71,17 @@ export function createWholeAnswers({ maxBytes, refusedBodies }: WholeAnswersOpti
   return { room, hold, send };
 }
 
+/** Tells an answer without room from one that is over its own limit: both are null to who asked. */
+export function watchRoom(room: AnswerRoom): { readonly room: AnswerRoom; readonly wasFull: () => boolean } {
+  let wasFull = false;
+  const take = (bytes: number): boolean => {
+    const hasRoom = room.take(bytes);
+    wasFull ||= !hasRoom;
+    return hasRoom;
+  };
+  return { room: { take, give: (bytes) => room.give(bytes) }, wasFull: () => wasFull };
+}
+
 /** The 503 for a list without room. */
 export function noRoom(): OciError {
   return new OciError(

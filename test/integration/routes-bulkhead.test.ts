@@ -66,3 +66,38 @@ routes:
       assert.equal((await get(`hub/has/blobs/${digest}`)).status, 200);
     });
 });
+
+test(
+  'what finds no room to be held whole is 503, and no fault of its registry',
+  { timeout: 60_000 },
+  async () => {
+    const tags = JSON.stringify({
+      name: 'app',
+      tags: Array.from({ length: 200 }, (_, i) => `${i}`.padEnd(100_000, 'x')),
+    });
+    const manifest = JSON.stringify({ annotations: { long: 'x'.repeat(17 * 1024 * 1024) } });
+    const registry = await startUpstream({
+      script: (request) => {
+        const body = request.startLine.includes('/tags/list') ? tags : manifest;
+        request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${body.length}`), body);
+      },
+    });
+    const frontDoor = await startFrontDoor({
+      upstreamUrl: 'http://127.0.0.1:9',
+      set: ['limits.wholeAnswerBytes=16MiB', 'limits.manifestBytes=32MiB', 'limits.tagListBytes=32MiB'],
+      config: `
+routes:
+  - { name: hub, repositories: ["hub/**"], stripPrefix: hub, readOnly: true, upstream: { url: "${registry.url}" } }
+`,
+    });
+    try {
+      for (const target of ['tags/list', 'manifests/1']) {
+        const response = await exchange(frontDoor, authorized(`GET /v2/hub/app/${target}`));
+        assert.equal(response.status, 503, response.body.toString());
+      }
+    } finally {
+      await frontDoor.stop();
+      await registry.close();
+    }
+  },
+);

@@ -10,7 +10,7 @@ import { buildFetchHeaders } from '../../upstream/request.ts';
 import { writeWholeHead } from '../serve/cache-response.ts';
 import { readContentDigest } from '../serve/content-digest.ts';
 import type { EditsFor } from '../response-edits.ts';
-import { noRoom, type WholeAnswers } from '../whole-answers.ts';
+import { noRoom, watchRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
 import type { MirrorSource } from './mirror-source.ts';
 import type { AnswerOfRoute } from './route-stage.ts';
@@ -36,13 +36,14 @@ const noOpenPaths: ReadonlySet<string> = new Set();
  * which the mirror asks nobody. Bytes that do not have the digest that the answer names are refused.
  */
 export function createMirrorFetch(options: MirrorFetchOptions): Fetch {
-  const { authorization, source, blobs, room, description, describeError } = options;
+  const { authorization, source, blobs, description, describeError } = options;
   return async (request, limits) => {
     const { rawTarget } = request;
     const operation = parseOperation('GET', parseTarget(rawTarget), noOpenPaths);
     if (operation.kind !== 'manifest') throw new Error('a mirror is asked for manifests only');
     const { repository, tag } = operation;
     const headers = buildFetchHeaders(request, authorization);
+    const { room, wasFull } = watchRoom(options.room);
     const within = { ...limits, room };
     const ask = (target: string) => source.ask({ method: 'GET', rawTarget: target, headers }, within);
 
@@ -53,6 +54,7 @@ export function createMirrorFetch(options: MirrorFetchOptions): Fetch {
         answer = await ask(`/v2/${repository}/manifests/${digest}`);
     }
     if (answer === 'silent') throw source.silent();
+    if (answer === null && wasFull()) throw noRoom();
     if (answer === null) return null;
     if (answer.status === 404 && tag !== null) await source.check(repository, headers, limits.signal);
     if (answer.status >= 400) throw describeError(rawTarget, answer);

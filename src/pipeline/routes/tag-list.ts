@@ -6,7 +6,7 @@ import { writeWholeHead } from '../serve/cache-response.ts';
 import type { UpstreamHeaders } from '../serve/request-for-upstream.ts';
 import type { MirrorSource } from './mirror-source.ts';
 import type { AnswerOfRoute } from './route-stage.ts';
-import { noRoom, type WholeAnswers } from '../whole-answers.ts';
+import { noRoom, watchRoom, type WholeAnswers } from '../whole-answers.ts';
 import { whileClientStays } from '../while-client-stays.ts';
 import type { EditsFor } from '../response-edits.ts';
 
@@ -42,8 +42,9 @@ export function createTagListStage(options: TagListOptions): AnswerOfRoute {
       rawTarget,
       headers: { ...headers, 'Accept-Encoding': 'identity' },
     } as const;
+    const { room, wasFull } = watchRoom(wholeAnswers.room);
     const answer = await whileClientStays(exchange, async (signal) => {
-      const limits = { maxBytes, signal, room: wholeAnswers.room };
+      const limits = { maxBytes, signal, room };
       if (source === null) return requestUpstream(asked, limits);
       const found = await source.ask(asked, limits);
       if (found === 'silent') throw source.silent();
@@ -52,7 +53,7 @@ export function createTagListStage(options: TagListOptions): AnswerOfRoute {
     });
     if (exchange.res.destroyed) return true;
     if (answer === null)
-      throw unreadable('it is longer than limits.tagListBytes allows, or there is no room');
+      throw wasFull() ? noRoom() : unreadable('it is longer than limits.tagListBytes allows');
     if (answer.status >= 400) throw describeError(rawTarget, answer);
     if (answer.status !== 200) throw unreadable(`its status is ${answer.status}`);
     const named = nameList(answer, operation.repository);
