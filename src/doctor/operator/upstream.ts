@@ -172,11 +172,19 @@ function newsOfNothing(headers: Readonly<Record<string, string>>): HttpRequest {
 
 /** Judges the answer to the push of a manifest without layers: whether the registry is in proxy mode. */
 export function judgeMirror(
-  { status }: Pick<HttpAnswer, 'status'>,
+  { status, headers }: Pick<HttpAnswer, 'status' | 'headers'>,
   { readOnly }: Pick<RouteConfig, 'readOnly'>,
   { group, route }: RegistryNames,
 ): Finding {
   const check = `${group}.mirror`;
+  // A read-only registry has no PUT here, and says so in plain text; one in proxy mode refuses it with an error in JSON.
+  const isPlain = headers['content-type']?.startsWith('text/plain') === true;
+  if (status === 405 && isPlain && headers.allow !== undefined)
+    return warning(
+      check,
+      'The registry is read-only, not in proxy mode: it serves what it has and fetches nothing.',
+      `does its source answer? see the log of the mirror, such as: journalctl -u tidegate-mirror@${route ?? 'NAME'}`,
+    );
   if (status === 405)
     return ok(
       check,

@@ -16,7 +16,12 @@ const longestBackoffMs = 30_000;
 /** The registry's program, with the arguments that make it listen on a loopback port. */
 export type RegistryCommand = { readonly program: string; readonly args: readonly string[] };
 
-export type RegistryProcess = { readonly url: string; readonly stop: () => Promise<void> };
+export type RegistryProcess = {
+  readonly url: string;
+  /** What it printed before it answered. */
+  readonly output: string;
+  readonly stop: () => Promise<void>;
+};
 
 export type RegistryProcessOptions = {
   /** Called again with another port when the first was taken by another program. */
@@ -38,9 +43,10 @@ export async function startRegistryProcess(options: RegistryProcessOptions): Pro
     const command = await options.createCommand(port);
     const logOffset = await sizeOf(options.logPath);
     const child = launch(command, options.logPath);
-    if (await comesUp(child, url)) return supervise(child, command, url, options);
-    await end(child);
+    const isUp = await comesUp(child, url);
+    if (!isUp) await end(child);
     const output = (await readFile(options.logPath)).subarray(logOffset).toString('utf8').trim();
+    if (isUp) return { url, output, stop: supervise(child, command, url, options) };
     const lostPort = /address already in use|port is already allocated/.test(output);
     if (!lostPort || attempt === 5) {
       const lastLines = output.split('\n').slice(-5).join('\n');
@@ -51,12 +57,13 @@ export async function startRegistryProcess(options: RegistryProcessOptions): Pro
   }
 }
 
+/** Starts it again when it ends; returns what ends it for good. */
 function supervise(
   first: ChildProcess,
   command: RegistryCommand,
   url: string,
   { logPath, warn }: RegistryProcessOptions,
-): RegistryProcess {
+): () => Promise<void> {
   let child = first;
   let startedAtMs = Date.now();
   let backoffMs = firstBackoffMs;
@@ -87,14 +94,11 @@ function supervise(
   const onProcessExit = () => signal(child, 'SIGTERM');
   process.once('exit', onProcessExit);
 
-  return {
-    url,
-    stop: async () => {
-      stopping = true;
-      clearTimeout(restart);
-      await end(child);
-      process.off('exit', onProcessExit);
-    },
+  return async () => {
+    stopping = true;
+    clearTimeout(restart);
+    await end(child);
+    process.off('exit', onProcessExit);
   };
 }
 

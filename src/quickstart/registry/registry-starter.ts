@@ -74,17 +74,26 @@ export async function findRegistryStarter(
   );
 }
 
+type StartedRegistry = { readonly registry: FoundRegistry; readonly output: string };
+
 async function start(
   title: string,
-  { name }: RegistryPlan,
-  work: (say: Say) => Promise<FoundRegistry>,
+  { name, proxy }: RegistryPlan,
+  work: (say: Say) => Promise<StartedRegistry>,
   { root, preparation }: RegistryStarterOptions,
 ): Promise<FoundRegistry> {
   await mkdir(join(root, 'var', name), { recursive: true, mode: 0o700 });
-  return preparation.step(title, async (say) => {
-    const registry = await work(say);
-    return { ...registry, outcome: `listening on ${registry.url}` };
+  const { registry: started } = await preparation.step(title, async (say) => {
+    const { registry, output } = await work(say);
+    // As deploy/mirror.sh says it.
+    const isSourceAway = proxy !== null && output.includes('source of this mirror does not answer');
+    const { logPath } = nameFiles(root, name);
+    const note = isSourceAway
+      ? `, but ${proxy.url} does not answer: it is tried again every 30 s, see ${logPath}`
+      : '';
+    return { registry, outcome: `listening on ${registry.url}${note}` };
   });
+  return started;
 }
 
 /** Debian calls it docker-registry, distribution's own builds registry; other programs with that name are skipped. */
@@ -116,9 +125,9 @@ async function startProgram(
   program: string,
   { name, proxy }: RegistryPlan,
   { root, warn }: RegistryStarterOptions,
-): Promise<FoundRegistry> {
+): Promise<StartedRegistry> {
   const { configPath, logPath, storage, script } = nameFiles(root, name);
-  const { url, stop } = await startRegistryProcess({
+  const { url, output, stop } = await startRegistryProcess({
     logPath,
     warn,
     createCommand: async (port) => {
@@ -128,7 +137,8 @@ async function startProgram(
         : { program: 'sh', args: [script, program, configPath] };
     },
   });
-  return { url, description: `${program}, images in ${storage}`, storage, stop };
+  const description = `${program}, images in ${storage}`;
+  return { output, registry: { url, description, storage, stop } };
 }
 
 async function dockerAnswers(): Promise<boolean> {
@@ -148,7 +158,7 @@ async function startContainer(
   { name, proxy }: RegistryPlan,
   { root, warn }: RegistryStarterOptions,
   say: Say,
-): Promise<FoundRegistry> {
+): Promise<StartedRegistry> {
   const { configPath, logPath, storage, script } = nameFiles(root, name);
   // Two checkouts side by side have a container each.
   const checkout = createHash('sha256').update(join(root, 'var')).digest('hex').slice(0, 8);
@@ -169,7 +179,7 @@ async function startContainer(
   // A container of a killed start would keep the name; this checkout's lock ensures that nobody uses it.
   await execute('docker', ['rm', '--force', container]).catch(() => undefined);
   const inside = '/etc/docker/registry/config.yml';
-  const { url, stop } = await startRegistryProcess({
+  const { url, output, stop } = await startRegistryProcess({
     logPath,
     warn,
     createCommand: async (port) => {
@@ -189,10 +199,6 @@ async function startContainer(
       return { program: 'docker', args };
     },
   });
-  return {
-    url,
-    description: `container ${container} of ${containerImage}, images in ${storage}`,
-    storage: null,
-    stop,
-  };
+  const description = `container ${container} of ${containerImage}, images in ${storage}`;
+  return { output, registry: { url, description, storage: null, stop } };
 }

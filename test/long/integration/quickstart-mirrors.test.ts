@@ -71,7 +71,8 @@ describe('npm start --mirror', { skip }, () => {
 
   it('started again without its source, it has what it had', async () => {
     await hub.be({ away: true });
-    const { interrupt } = await startMirrors();
+    const { output, interrupt } = await startMirrors();
+    assert.match(output(), /^Mirror of docker\.io: .* listening on \S+, but \S+ does not answer: /m);
     await hub.requests();
     assert.equal(await status('hub/library/nginx/manifests/latest'), 200);
     assert.equal(await status('library/nginx/manifests/latest'), 404);

@@ -175,21 +175,36 @@ testJudgements('of a route', [
     'warning',
     /→ routes: hub: upstream\.storage: /,
   ],
-  ['proxy mode', judgeMirror({ status: 405 }, { readOnly: true }, hub), 'ok'],
+  ['proxy mode', judgeMirror({ status: 405, headers: {} }, { readOnly: true }, hub), 'ok'],
   [
     'proxy mode, not read-only',
-    judgeMirror({ status: 405 }, { readOnly: false }, hub),
+    judgeMirror({ status: 405, headers: {} }, { readOnly: false }, hub),
     'ok',
     /routes: hub: readOnly: true/,
   ],
-  ['no proxy mode', judgeMirror({ status: 400 }, { readOnly: true }, hub), 'ok', /proxy\.remoteurl/],
   [
-    'no proxy mode, by the specification',
-    judgeMirror({ status: 404 }, { readOnly: true }, hub),
+    'read-only, as deploy/mirror.sh serves while the source is away',
+    judgeMirror(
+      { status: 405, headers: { allow: 'GET, HEAD', 'content-type': 'text/plain; charset=utf-8' } },
+      { readOnly: true },
+      hub,
+    ),
+    'warning',
+    /fetches nothing.* → .*journalctl -u tidegate-mirror@hub/s,
+  ],
+  [
+    'no proxy mode',
+    judgeMirror({ status: 400, headers: {} }, { readOnly: true }, hub),
     'ok',
     /proxy\.remoteurl/,
   ],
-  ['who may only pull', judgeMirror({ status: 403 }, { readOnly: true }, hub), 'skipped'],
+  [
+    'no proxy mode, by the specification',
+    judgeMirror({ status: 404, headers: {} }, { readOnly: true }, hub),
+    'ok',
+    /proxy\.remoteurl/,
+  ],
+  ['who may only pull', judgeMirror({ status: 403, headers: {} }, { readOnly: true }, hub), 'skipped'],
 ]);
 
 const found = (
