@@ -2,6 +2,7 @@ import path from 'node:path';
 import type * as z from 'zod';
 import { editMembers } from '../schema/types/members.ts';
 import { configKeys, groupPaths, type ConfigKey } from '../schema/key-list.ts';
+import { findNearName } from './near-name.ts';
 import type { Problem } from './problem.ts';
 import { configSchema, type Config } from '../schema/schema.ts';
 import type { Setting } from './setting.ts';
@@ -94,7 +95,7 @@ function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting
   });
   switch (issue.code) {
     case 'unrecognized_keys':
-      return problem(`there is no such key: ${issue.keys.join(', ')}`);
+      return problem(issue.keys.map((name) => explainUnknownName(name, key, within)).join('; '));
     case 'too_small':
       return problem('must have at least one item');
     case 'invalid_value':
@@ -119,9 +120,22 @@ function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting
   }
 }
 
+/** Describes an unknown key of a nested value; of a section in it, such as upstream of a route, the section's keys count. */
+function explainUnknownName(name: string, key: ConfigKey, within: readonly PropertyKey[]): string {
+  const inner = within.findLast((step) => typeof step === 'string');
+  const names =
+    inner === undefined
+      ? (/\{([^{}]*)/.exec(key.allowed)?.[1]?.match(/\w+/g) ?? [])
+      : [...configKeys.values()].flatMap(({ section, name }) => (section === inner ? [name] : []));
+  const near = findNearName(name, names);
+  return `there is no such key: ${name}${near === undefined ? '' : `, did you mean ${near}?`}`;
+}
+
+const mapping = 'a mapping: write { KEY: VALUE, … }';
+
 function nameType(type: string): string {
   return (
-    { array: 'a list', string: 'text (quote it)', object: 'a mapping', record: 'a mapping' }[type] ??
+    { array: 'a list', string: 'text (quote it)', object: mapping, record: mapping }[type] ??
     `of type ${type}`
   );
 }

@@ -124,6 +124,21 @@ describe('loadConfig: routes', () => {
       'x.yml:2: routes.upstream.readTimeout: ',
     ],
     ['an unknown key', listOf(`${hub}, prefix: hub`), 'x.yml:2: routes: there is no such key: prefix'],
+    [
+      'a key with a slip',
+      listOf(`${hub}, namespace: [docker.io], readonly: true`),
+      'x.yml:2: routes: there is no such key: namespace, did you mean namespaces?; there is no such key: readonly, did you mean readOnly?',
+    ],
+    [
+      'a key of its upstream with a slip',
+      listOf('name: hub, repositories: ["hub/**"], upstream: { url: "http://h", storag: x }'),
+      'x.yml:2: routes.upstream: there is no such key: storag, did you mean storage?',
+    ],
+    [
+      'an upstream that is only the URL',
+      listOf('name: hub, repositories: ["hub/**"], upstream: "http://h"'),
+      'x.yml:2: routes.upstream: "http://h" is not a mapping: write { KEY: VALUE, … }',
+    ],
   ] as const) {
     it(`refuses ${name}`, async () => {
       const [first = '', ...others] = await findProblems(text);
