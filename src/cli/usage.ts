@@ -59,11 +59,12 @@ function formatText({ asOf, since, isRunning, rows }: Report, repository: string
       ? [[name, ...heads], ...named.map((row) => [row.name, ...cells(row)])]
       : [
           [name, 'digest', ...heads],
-          ...named.map((row) => [row.name || '(all)', shorten(row.digest), ...cells(row)]),
+          ...named.map((row) => [shorten(row.name) || '(all)', shorten(row.digest ?? '-'), ...cells(row)]),
         ];
-  const source = isRunning ? '' : ', from the file of a Tidegate that does not run';
+  const source = isRunning ? '' : ', from the file: no Tidegate is running';
   return [
-    `As of ${formatTime(asOf)}${source}. Recorded since ${formatTime(since)}; nothing is known of before.`,
+    `As of ${formatTime(asOf)}${source}.`,
+    `Complete since ${formatTime(since)}; earlier uses may be missing.`,
     ...(rows.length === 0 ? ['Nothing was pulled or pushed since.'] : formatTable(table)),
     '',
   ].join('\n');
@@ -80,9 +81,9 @@ function describeUse({ at, by, count }: LastUse): string[] {
   return at === null ? ['-', '-', '0'] : [formatTime(at), by ?? '-', String(count)];
 }
 
-/** The beginning of a digest: enough to tell two apart. */
-function shorten(digest: string | null): string {
-  return digest === null ? '-' : (/^[^:]*:.{12}/.exec(digest)?.[0] ?? digest);
+/** Gives the beginning of a digest, enough to tell two apart; a tag, which has no colon, stays. */
+function shorten(name: string): string {
+  return /^[^:]*:.{12}/.exec(name)?.[0] ?? name;
 }
 
 /** To the minute, in UTC. */

@@ -79,10 +79,15 @@ describe('the record of usage', { timeout: 120_000, concurrency: 4 }, () => {
         ]),
       );
       const table = await usageCommand(stateDir, 'team/app');
-      assert.match(table.stdout, /^As of \d{4}-\d\d-\d\d \d\d:\d\dZ\. Recorded since .*\n/);
+      assert.match(table.stdout, /^As of \d{4}-\d\d-\d\d \d\d:\d\dZ\.\nComplete since .*\n/);
       assert.match(
         table.stdout,
         /^1\.0 +sha256:[0-9a-f]{12} +\d{4}-\d\d-\d\d \d\d:\d\dZ +alice +2 +- +- +0$/m,
+      );
+      assert.match(
+        table.stdout,
+        /^sha256:[0-9a-f]{12} +- +\d{4}-/m,
+        'whole digests would not fit a terminal',
       );
     });
 
@@ -109,7 +114,7 @@ describe('the record of usage', { timeout: 120_000, concurrency: 4 }, () => {
     assert.deepEqual((await stat(file)).mode & 0o777, 0o600);
     assert.deepEqual((await stat(path.dirname(file))).mode & 0o777, 0o700);
     const text = await usageCommand(stateDir);
-    assert.match(text.stdout, /^As of .*, from the file of a Tidegate that does not run\. Recorded since/);
+    assert.match(text.stdout, /^As of .*, from the file: no Tidegate is running\.\nComplete since/);
     assert.deepEqual(
       await readdir(path.dirname(file)),
       ['usage.db'],
