@@ -73,6 +73,8 @@ function judgeCertificate(
 /** As the end of a sentence. */
 function describeOrders(acme: ReadinessFacts['certificate']['acme']): string {
   if (acme?.failure == null) return '';
-  const next = acme.nextAtMs === null ? '' : `; the next one is at ${new Date(acme.nextAtMs).toISOString()}`;
-  return `; ${acme.failure.tries} tries to get another failed: ${acme.failure.text}${next}`;
+  const { tries, text } = acme.failure;
+  const orders = tries === 1 ? 'last order' : `last ${tries} orders`;
+  const next = acme.nextAtMs === null ? '' : `; the next try is at ${new Date(acme.nextAtMs).toISOString()}`;
+  return `; the ${orders} failed: ${text.replace(/\.$/, '')}${next}`;
 }

@@ -35,9 +35,9 @@ export function skipped(check: string, what: string, fix: string | null = null):
 const maxForeignLength = 120;
 
 /** Quotes a foreign text (of a server, a file or a certificate) for use in a sentence. */
-export function quoteForeign(text: string): string {
+export function quoteForeign(text: string, maxLength = maxForeignLength): string {
   const clean = text.replace(/\p{Cc}+/gu, ' ').trim();
-  return clean.length > maxForeignLength ? `${clean.slice(0, maxForeignLength)}…` : clean;
+  return clean.length > maxLength ? `${clean.slice(0, maxLength)}…` : clean;
 }
 
 /** "1 day", "2 days". */

@@ -85,7 +85,7 @@ async function judgeOrders(folder: string, now: Date): Promise<Finding> {
       retryAtMs !== null && retryAtMs > now.getTime() ? ` The next try is at ${at(retryAtMs)}.` : '';
     return broken(
       check,
-      `The last order failed at ${at(lastFailure.atMs)}: ${quoteForeign(lastFailure.text)}${next}`,
+      `The last order failed at ${at(lastFailure.atMs)}: ${quoteForeign(lastFailure.text, 500)}${next}`,
       'put that right, then: tidegate reload',
     );
   }
