@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { readHtpasswdText } from '../auth/htpasswd/htpasswd-content.ts';
 import { parseHtpasswd } from '../auth/htpasswd/htpasswd.ts';
 import { createMachineToken, hashMachineToken } from '../auth/machine-tokens/machine-token.ts';
@@ -41,13 +41,16 @@ export function addTokenCommand(program: Command): void {
 
   withHtpasswd(withFile(token.command('create').argument('<name>', 'what `docker login -u` is given')))
     .description('make a machine token and print it, once')
-    .option(
-      '--repositories <patterns>',
-      'where it may act, such as team-a/**,base/* (default: everywhere)',
-      parsePatterns,
-      ['**'],
+    .addOption(
+      new Option('--repositories <patterns>', 'where it may act, such as team-a/**,base/*')
+        .argParser(parsePatterns)
+        .default(['**'], 'everywhere'),
     )
-    .option('--actions <actions>', `what it may do, of ${tokenActions.join(',')}`, parseActions, ['pull'])
+    .addOption(
+      new Option('--actions <actions>', `what it may do, of ${tokenActions.join(',')}`)
+        .argParser(parseActions)
+        .default(['pull'], 'pull'),
+    )
     .option('--expires <duration>', 'how long it is good, such as 90d (default: for ever)', parseLifetime)
     .option('--user <owner>', 'a user beyond whose rights it may do nothing, and without whom it ends')
     .action(create);

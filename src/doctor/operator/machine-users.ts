@@ -34,7 +34,7 @@ export async function judgeMachineUsers(
     const more = machines.length > maxNamed ? `, and ${machines.length - maxNamed} more` : '';
     return warning(
       check,
-      `${count(machines.length, 'user')} ${machines.length === 1 ? 'seems' : 'seem'} to be used by machines only: ${named.join('; ')}${more}. A machine token has scopes and an end, which a password has not.`,
+      `${count(machines.length, 'user')} ${machines.length === 1 ? 'seems' : 'seem'} to be used by machines only: ${named.join('; ')}${more}. A machine token has scopes and an expiry; a password has neither.`,
       `tidegate token create NAME --repositories PATTERN --expires 90d, then tidegate user remove ${/^[\w.@-]+$/.test(first.user) ? first.user : 'NAME'}`,
     );
   } catch (error) {
