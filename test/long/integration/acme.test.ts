@@ -152,6 +152,21 @@ describe('a certificate by ACME', { skip, timeout: 120_000 }, () => {
       await redis.stop();
       await rm(shared, { recursive: true });
     });
+
+  test('a second instance with the same folder and without Redis takes the certificate, and orders none', async () => {
+    const shared = await mkdtemp(path.join(tmpdir(), 'tidegate-acme-shared-'));
+    const options = { pebble, names: ['same.example.com'], set: [`tls.acme.dir=${shared}/acme`] };
+    const first = await startAcmeDoor(options);
+    pebble.lead({ tls: [first.port], http: [] });
+    await untilIssued(first);
+    const second = await startAcmeDoor(options);
+    const seen = await presented(second.port, { ca: root, servername: 'same.example.com' });
+    assert.equal(seen.subjectaltname, 'DNS:same.example.com');
+    assert.ok(!second.log.some(({ msg }) => issued(msg)));
+    await first.stop();
+    await second.stop();
+    await rm(shared, { recursive: true });
+  });
 });
 
 describe('an account at a CA that wants one bound', { skip, timeout: 60_000 }, () => {
