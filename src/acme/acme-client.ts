@@ -256,8 +256,17 @@ function toProblem(answer: HttpsAnswer, nowMs: number): AcmeError {
   }
 }
 
+const untrusted: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
 function describe(error: unknown): string {
   const { cause, message, code } = error as NodeJS.ErrnoException;
+  if (code !== undefined && untrusted.has(code))
+    return "its server's certificate is not signed by a trusted CA: set tls.acme.ca to the CA that signed it";
   const { message: deeper = '' } = (cause ?? {}) as Partial<Error>;
   const text = message === '' || message === 'The operation was aborted' ? deeper || (code ?? '') : message;
   return quoteCa(text === '' ? 'no reason given' : text);

@@ -83,6 +83,14 @@ describe('ACME with faults', { skip, timeout: 600_000 }, () => {
     proxy = await startAcmeProxy(pebble);
   });
 
+  test("the directory's server is verified with another CA", async () => {
+    const other = path.join(path.dirname(pebble.caPath), 'root.pem');
+    await writeFile(other, root);
+    const door = await start([`tls.acme.ca=${other}`]);
+    const line = await door.logged(({ msg }) => refused(msg));
+    assert.match(line.msg, /server's certificate is not signed by a trusted CA: set tls\.acme\.ca to /);
+  });
+
   for (const [what, kind, answer, says] of [
     [
       'wants patience',
