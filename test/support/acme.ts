@@ -62,9 +62,12 @@ export const refused = (msg: string) => msg.startsWith('No certificate could be 
 /** Waits until the n-th certificate of this process is in use. */
 export async function untilIssued(door: FrontDoor, times = 1): Promise<void> {
   await door.logged(() => door.log.filter(({ msg }) => issued(msg)).length >= times);
+  // The reload may come before the line that says that it was issued: the file is written first.
   await door.logged(
     (line) =>
-      line.msg === 'reloaded' && door.log.indexOf(line) > door.log.findLastIndex(({ msg }) => issued(msg)),
+      line.msg === 'reloaded' &&
+      line['trigger'] === 'files' &&
+      door.log.indexOf(line) > door.log.findLastIndex(({ msg }) => msg === 'a certificate is being ordered'),
   );
 }
 
