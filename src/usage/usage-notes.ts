@@ -102,7 +102,7 @@ function noteManifest(
   }
 }
 
-/** What `docker login`, and every client that asks for a token, sends with the password. */
+/** What `docker login`, and every client that asks for a token, sends: both where tokens are used. */
 function isLoginRequest({ operation, routeKind, method }: UsedExchange): boolean {
   return routeKind === 'token' || (operation?.kind === 'version-check' && method === 'GET');
 }
