@@ -30,7 +30,7 @@ const packageFolders: readonly RegExp[] = [
   /^dist\/(?!quickstart\/)([a-z-]+\/)*[a-z0-9-]+\.js$/,
   /^config\/policies\/[a-z-]+(\.test)?\.yml$/,
   /^docs\/([a-z]+\/)?(README|[a-z-]+)\.(md|svg)$/,
-  /^deploy\/(Dockerfile|install\.sh|[a-z-]+\.(yml|conf|service|logrotate))$/,
+  /^deploy\/(Dockerfile|(install|mirror)\.sh|[a-z-]+@?\.(yml|conf|service|logrotate)|compose\.acme\.yml)$/,
   /^deploy\/(grafana|kubernetes|prometheus|registry|keyless\/[a-z]+)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];
 
