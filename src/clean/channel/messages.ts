@@ -1,0 +1,135 @@
+import type { RawHeaders } from '../../http/raw-headers.ts';
+import type { UsageAnswer, UsageQuestion } from '../../usage/usage-question.ts';
+import type { UsageTimes } from '../../usage/usage-server.ts';
+
+/** A front door says first who it is. */
+export type Hello = {
+  readonly kind: 'hello';
+  readonly door: {
+    /** New at each start. */
+    readonly id: string;
+    readonly pid: number;
+    readonly host: string;
+    readonly version: string;
+  };
+  /** Since when it knows what it answered, in milliseconds since the epoch. */
+  readonly leasesSince: number;
+  /** `clean.grace`, in milliseconds. */
+  readonly graceMs: number;
+  /** The instances that its Redis knows; null: it shares none. */
+  readonly redis: RedisPeers | null;
+};
+
+/** The name of a front door in its Redis, and those of the others there. */
+export type RedisPeers = { readonly me: string; readonly others: readonly string[] };
+
+/** What a cleaner asks of a front door. */
+export type DoorAsk =
+  /**
+   * Lets nothing reach these repositories and digests, and ends cached answers of these repositories; keeps clients'
+   * deletes out as well, in all instances that share a Redis. Answered with {@link LockAnswer}.
+   */
+  | {
+      readonly kind: 'lock';
+      readonly id: string;
+      readonly keys: readonly string[];
+      readonly waitMs: number;
+    }
+  | { readonly kind: 'unlock'; readonly id: string }
+  /** Answered with {@link Evidence}. */
+  | ({ readonly kind: 'evidence'; readonly lockId: string | null } & EvidenceQuestion)
+  /** A delete at the registry, under a lock that holds its repository. Answered with {@link DeleteAnswer}. */
+  | ({ readonly kind: 'delete'; readonly lockId: string } & DeleteWish)
+  /** Removes a tag and no twin. Answered with {@link TagAnswer}. */
+  | { readonly kind: 'remove-tag'; readonly repository: string; readonly tag: string }
+  /** A request to the registry. Answered with {@link DoorResponse}. */
+  | ({ readonly kind: 'request' } & DoorRequest)
+  /** Adds manifests that were ever taken; `isAll`: there are no others. */
+  | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
+  /** A page of the record of usage. Answered with {@link UsagePage}. */
+  | { readonly kind: 'usage'; readonly question: UsageQuestion }
+  /** Holds writes; after `maxPauseMs` they get 503. */
+  | { readonly kind: 'pause'; readonly maxPauseMs: number }
+  | { readonly kind: 'resume' }
+  /** For metrics and alerts. */
+  | { readonly kind: 'status'; readonly status: CleanStatusNumbers };
+
+/** What evidence is asked about. */
+export type EvidenceQuestion = {
+  readonly repositories: readonly string[];
+  readonly digests: readonly string[];
+};
+
+/** What a front door has answered and written. Times in milliseconds since the epoch. */
+export type Evidence = {
+  /** Equal to an earlier one: no count has begun anew since. */
+  readonly epoch: string;
+  /** Whether the lock was certainly held; false without one. */
+  readonly held: boolean;
+  /** Since when leases are known. */
+  readonly leasesSince: number;
+  /** When each digest was last answered with success; 0: never. */
+  readonly leases: readonly number[];
+  /** A count for each repository, and for each digest: equal to an earlier one if nothing was written since. */
+  readonly writes: readonly number[];
+  readonly digestWrites: readonly number[];
+  readonly redis: RedisPeers | null;
+};
+
+export type LockAnswer = { readonly locked: boolean };
+
+export type DeleteWish = {
+  readonly repository: string;
+  readonly what: 'manifest' | 'blob';
+  readonly digest: string;
+};
+
+/** The registry's status; null: unknown whether it acted. */
+export type DeleteAnswer = { readonly status: number | null };
+
+export type TagAnswer = {
+  readonly outcome: 'removed' | 'absent' | 'immutable' | 'failed';
+  readonly why: string;
+};
+
+export type DoorRequest = {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
+  readonly rawTarget: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bodyBase64?: string;
+  /** The largest accepted answer. */
+  readonly maxBytes: number;
+};
+
+export type DoorResponse = {
+  readonly status: number;
+  readonly rawHeaders: RawHeaders;
+  readonly bodyBase64: string;
+};
+
+/** `next` asks for the rows that follow; null: there are none. */
+export type UsagePage<Question extends UsageQuestion = UsageQuestion> = UsageTimes & {
+  readonly rows: readonly UsageAnswer<Question>[];
+  readonly next: UsageQuestion | null;
+};
+
+/** How the cleaner fares. Times in milliseconds since the epoch. */
+export type CleanStatusNumbers = {
+  readonly running: boolean;
+  /** The last run that ended; null: none has. */
+  readonly lastRun: {
+    readonly endedAt: number;
+    readonly result: 'done' | 'refused' | 'failed';
+    /** Why it was refused or failed, in a sentence; null: it was done. */
+    readonly why: string | null;
+    readonly tags: number;
+    readonly manifests: number;
+    readonly blobs: number;
+    readonly bytes: number;
+  } | null;
+  /** Bytes in quarantine, and on the storage's file system. */
+  readonly quarantinedBytes: number;
+  readonly freeBytes: number | null;
+  /** Runs that failed, since the cleaner's start. */
+  readonly failures: number;
+};
