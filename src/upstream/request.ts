@@ -8,9 +8,11 @@ import { describeUpstreamFailure } from './upstream-failure.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequestOptions } from './upstream-request.ts';
 
 export type InternalRequest = {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly rawTarget: string;
   readonly headers: Readonly<Record<string, string | string[]>>;
+  /** Left out: none. */
+  readonly body?: Buffer;
 };
 
 /**
@@ -95,7 +97,7 @@ export function createRequestUpstream(access: UpstreamAccess): RequestUpstream {
         });
         request.on('socket', () => events.onSocket(request));
         request.on('error', events.onError).on('response', events.onResponse);
-        request.end();
+        request.end(asked.body);
       };
       const fail = (error: OciError): void => {
         upstreamRequest.destroy();
@@ -103,7 +105,7 @@ export function createRequestUpstream(access: UpstreamAccess): RequestUpstream {
       };
       const upstreamRequest = openUpstreamRequest(access, {
         open,
-        isRepeatable: true,
+        isRepeatable: asked.method === 'GET' || asked.method === 'HEAD',
         onResponse: (answer) =>
           collectAnswer(answer, limits, {
             onWhole: (fetched) => {
