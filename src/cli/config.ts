@@ -4,10 +4,12 @@ import { stringify } from 'yaml';
 import { configKeys, readConfigValue, type ConfigKey } from '../config/schema/key-list.ts';
 import { editMembers, readMember, readMembers } from '../config/schema/types/members.ts';
 import { findAcmeFolder } from '../config/schema/acme-folder.ts';
+import { isCleaned } from '../config/schema/is-cleaned.ts';
 import { loadConfig, type ConfigSources, type LoadedConfig } from '../config/load/load.ts';
 import { checkConfiguredFiles } from '../app/configured-files.ts';
 import { managedCertificatePath } from '../tls/managed-certificate.ts';
 import { OperatorError } from '../system/operator-error.ts';
+import { findCleanWarnings } from './clean/clean-warnings.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
 import { findPolicyWarnings } from './policy/policy-warnings.ts';
 
@@ -41,8 +43,13 @@ export function addConfigCommand(program: Command): void {
   addConfigOptions(check).action(async () => {
     const loaded = await loadConfig(readConfigOptions(check));
     const { warnings, problems } = await checkConfiguredFiles(loaded.config, new Date());
-    for (const warning of [...findExposedSecrets(loaded), ...(await findPolicyWarnings(loaded)), ...warnings])
-      process.stderr.write(`warning: ${warning}\n`);
+    const found = [
+      ...findExposedSecrets(loaded),
+      ...(await findPolicyWarnings(loaded)),
+      ...findCleanWarnings(loaded),
+      ...warnings,
+    ];
+    for (const warning of found) process.stderr.write(`warning: ${warning}\n`);
     if (problems.length > 0) throw new OperatorError(problems.join('\n'));
     process.stdout.write(formatCheck(loaded));
   });
@@ -63,9 +70,10 @@ function formatCheck({ config, configPath, flavor }: LoadedConfig): string {
   const acmeFolder = findAcmeFolder(config);
   // The keys of what is not in use.
   const isUnused = ({ path }: ConfigKey) =>
-    acmeFolder === null
+    (path === 'clean.socket' && !isCleaned(config)) ||
+    (acmeFolder === null
       ? path === 'tls.acme.dir' || (path === 'state.dir' && !config.state.usage)
-      : path === 'tls.cert' || path === 'tls.key';
+      : path === 'tls.cert' || path === 'tls.key');
   const paths = [...configKeys.values()].flatMap((key) => {
     if (isUnused(key)) return [];
     const value = readConfigValue(config, key.segments);

@@ -4,6 +4,7 @@ import { loadConfig } from '../config/load/load.ts';
 import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
 import { createServiceManager } from '../system/service-manager.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
+import { findCleanWarnings } from './clean/clean-warnings.ts';
 import { findExposedSecrets } from './exposed-secrets.ts';
 import { createPolicyWarner, findPolicyWarnings } from './policy/policy-warnings.ts';
 
@@ -22,6 +23,7 @@ export function addServeCommand(program: Command): void {
       const warnings = [
         ...findExposedSecrets({ settings }),
         ...(await findPolicyWarnings({ config, settings })),
+        ...findCleanWarnings({ config, settings }),
       ];
       return { config: { ...config, log }, configPath, isEmpty, warnings };
     };

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { findCleanWarnings } from '../cli/clean/clean-warnings.ts';
 import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-warnings.ts';
 import { openServer, type Server, type ServerOptions } from '../supervisor/server.ts';
 import { loadConfig, type LoadedConfig } from '../config/load/load.ts';
@@ -80,7 +81,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
         `upstream.storage=${upstream.storage ?? ''}`,
       ];
       const loaded = await load(root, [...set, ...(await setRoutes(root, mirrors))]);
-      warn(await findPolicyWarnings(loaded));
+      warn([...(await findPolicyWarnings(loaded)), ...findCleanWarnings(loaded)]);
       return { ...loaded, config: { ...loaded.config, log } };
     };
     const served = await loadServed();

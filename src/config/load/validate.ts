@@ -110,23 +110,29 @@ function toTreeProblem(issue: z.core.$ZodIssue, key: ConfigKey, setting: Setting
           ? 'is missing'
           : `${key.isSecret === true ? 'the value' : abbreviate(value)} is not ${nameType(issue.expected)}`,
       );
+    case 'invalid_union':
+      return problem(value === undefined ? 'is missing' : describeFault(issue, key, value));
     case 'custom':
     case 'invalid_element':
     case 'invalid_format':
-    case 'invalid_union':
     case 'not_multiple_of':
     case 'too_big':
       return problem(describeFault(issue, key, value));
   }
 }
 
-/** Describes an unknown key of a nested value; of a section in it, such as upstream of a route, the section's keys count. */
+/**
+ * Describes an unknown key of a nested value; of a section in it, such as upstream of a route, the section's keys count,
+ * else those that the key's text lists in braces after the name, such as keep of a rule.
+ */
 function explainUnknownName(name: string, key: ConfigKey, within: readonly PropertyKey[]): string {
   const inner = within.findLast((step) => typeof step === 'string');
-  const names =
-    inner === undefined
-      ? (/\{([^{}]*)/.exec(key.allowed)?.[1]?.match(/\w+/g) ?? [])
-      : [...configKeys.values()].flatMap(({ section, name }) => (section === inner ? [name] : []));
+  const ofSection = [...configKeys.values()].flatMap(({ section, name }) =>
+    section === inner ? [name] : [],
+  );
+  const start = inner === undefined ? 0 : key.allowed.indexOf(`${inner}: `);
+  const listed = start === -1 ? undefined : /\{([^{}]*)/.exec(key.allowed.slice(start))?.[1];
+  const names = ofSection.length > 0 ? ofSection : (listed?.match(/\w+/g) ?? []);
   const near = findNearName(name, names);
   return `there is no such key: ${name}${near === undefined ? '' : `, did you mean ${near}?`}`;
 }

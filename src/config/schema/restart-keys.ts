@@ -17,6 +17,8 @@ export const restartKeys: readonly string[] = [
   'limits.handshakeTimeout',
   // Locks outlive a reload, and so do their settings.
   'auth.throttle',
+  'clean.socket',
+  'clean.collector',
   'admin',
   'log',
   'state',

@@ -15,6 +15,7 @@ import {
 } from './types/key-type.ts';
 import { acme } from './keys/acme-keys.ts';
 import { cache } from './keys/cache-keys.ts';
+import { clean } from './keys/clean-keys.ts';
 import { cors } from './keys/cors-keys.ts';
 import { limits } from './keys/limits-keys.ts';
 import { loginThrottle } from './keys/login-throttle-keys.ts';
@@ -215,6 +216,7 @@ export const configSchema = z
     policy,
     immutableTags,
     cache,
+    clean,
     workers,
     limits,
     shutdown,
