@@ -14,6 +14,7 @@ import type { ChallengeAnswers } from '../acme/challenges.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import { openPlainListener, type PlainListener } from '../listener/plain-listener.ts';
 import type { RedirectPlace } from '../listener/redirect-target.ts';
+import type { Evidence, EvidenceQuestion } from '../leases/leases.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
@@ -51,6 +52,10 @@ export type App = {
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
   /** Answers the checks of a CA. */
   answerChallenges(answers: ChallengeAnswers): void;
+  /** Tells the clean-up what this process answered and wrote; null: nothing is cleaned up. */
+  evidence(question: EvidenceQuestion): Promise<Evidence | null>;
+  /** Adds manifests that the clean-up took or is about to take. @param isAll whether these, and those added before, are all */
+  addTaken(digests: readonly string[], isAll: boolean): void;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
@@ -109,7 +114,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
   const { store, counters, metrics } = shared;
   const users = await openUsers(config.auth, usersOptions);
   let certificateEndMs = pem.notAfterMs;
-  let current = await openService({ config, pem }, users, shared);
+  let current = await openService({ config, pem }, users, shared, null);
   onFree(() => current.free());
   const plain = await openPlain({ config, pem }, () => current);
   onFree(() => plain?.close());
@@ -140,7 +145,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     const reread = keeps && rereads ? await present.reread() : null;
     const open = async () => {
       const nextUsers = keeps ? present.share() : await openUsers(state.config.auth, usersOptions);
-      return openService(state, nextUsers, shared);
+      return openService(state, nextUsers, shared, current.inUse);
     };
     listener.checkTls(readTls(state));
     const next = servesAlike(state, before) ? null : await open();
@@ -167,6 +172,8 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
       listener.useChallenges(tls);
       plain?.useChallenges(http);
     },
+    evidence: (question) => Promise.resolve(current.inUse?.leases.read(question) ?? null),
+    addTaken: (digests, isAll) => current.inUse?.taken.add(digests, isAll),
     report: async () =>
       metrics.report({
         connections: listener.connections,

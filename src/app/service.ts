@@ -5,6 +5,7 @@ import { createClientAddresses, type ClientAddresses } from '../http/client-addr
 import { createCors } from '../pipeline/cors.ts';
 import { createAuthStages } from './auth-stages.ts';
 import { openJobs } from './jobs.ts';
+import { openInUse, type InUse } from './open-in-use.ts';
 import { openRegistry } from './open-registry.ts';
 import { openRoutes } from './open-routes.ts';
 import type { ServedState } from './served-state.ts';
@@ -21,14 +22,24 @@ export type Service = {
   readonly users: Users;
   readonly addresses: ClientAddresses;
   readonly pipeline: Pipeline;
+  /** Null: its registry is not cleaned up. */
+  readonly inUse: InUse | null;
   /** Marks it as replaced by another. */
   retire(): void;
   /** Call it once, when it has no request in progress. */
   free(): Promise<void>;
 };
 
-/** Opens the service of a state. */
-export async function openService(state: ServedState, users: Users, shared: Shared): Promise<Service> {
+/**
+ * Opens the service of a state.
+ * @param last what the service before it knows; null: there is none
+ */
+export async function openService(
+  state: ServedState,
+  users: Users,
+  shared: Shared,
+  last: InUse | null,
+): Promise<Service> {
   const { config, pem } = state;
   const { listen, auth, limits } = config;
   const { metrics, logger, sessionSecret } = shared;
@@ -42,6 +53,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
   const wholeAnswers = createWholeAnswers({ maxBytes: limits.wholeAnswerBytes, refusedBodies });
   const addresses = createClientAddresses(listen.trustedProxies);
   const now = () => performance.now();
+  const inUse = openInUse(config, last);
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const limitUploads = createUploadLimit(limits.uploadsPerUser, () => metrics.throttled('uploads'));
   const opening = {
@@ -81,6 +93,7 @@ export async function openService(state: ServedState, users: Users, shared: Shar
     users,
     addresses,
     pipeline,
+    inUse,
     retire: () => {
       for (const registry of registries) registry.retire();
     },
