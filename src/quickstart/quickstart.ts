@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findCleanWarnings } from '../cli/clean/clean-warnings.ts';
+import { openTerminal } from '../cli/terminal.ts';
 import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-warnings.ts';
 import { openServer, type Server, type ServerOptions } from '../supervisor/server.ts';
 import { loadConfig, type LoadedConfig } from '../config/load/load.ts';
@@ -11,7 +12,6 @@ import { choosePort } from './port.ts';
 import type { Preparation } from './preparation.ts';
 import { formatCredentials, formatReadyMessage } from './ready-message.ts';
 import { ensureServerCertificate } from './server-certificate.ts';
-import { openTerminal } from './terminal.ts';
 import { parseMirrorSource } from '../cli/mirror/mirror-source.ts';
 import { describeRoute, findMirrors, type StartedMirror } from './mirror/mirrors.ts';
 import { findUpstream } from './registry/upstream.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { OperatorError } from '../system/operator-error.ts';
-import { connectTo } from './usage-connection.ts';
+import { connectTo } from '../system/unix-socket.ts';
 import { openUsageFile } from './usage-file.ts';
 import { usagePaths } from './usage-place.ts';
 import { afterPage, readPage, type UsageAnswer, type UsageQuestion } from './usage-question.ts';

@@ -1,7 +1,7 @@
 import { chmod, mkdir, stat, unlink } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { connectTo } from './usage-connection.ts';
+import { connectTo, listenOn } from '../system/unix-socket.ts';
 
 /** The folder of the record. Whoever listens on the socket in it has the record open. */
 export type UsagePlace = {
@@ -41,7 +41,8 @@ export async function takeUsagePlace(
   });
   const server = createServer({ allowHalfOpen: true }, answer);
   server.maxConnections = maxConnections;
-  await listen(server, socket);
+  await listenOn(server, socket);
+  server.unref();
   await chmod(socket, 0o600);
   const { ino } = await stat(socket);
   return {
@@ -54,16 +55,4 @@ export async function takeUsagePlace(
     },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
-}
-
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, () => {
-      server.off('error', reject);
-      server.on('error', () => {}); // a connection that could not be accepted
-      server.unref();
-      resolve();
-    });
-  });
 }

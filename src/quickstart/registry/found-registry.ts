@@ -1,10 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
+import type { Confirm } from '../../cli/terminal.ts';
 import { findPortOwner, type PortOwner } from './port-owner.ts';
-
-/** Asks a yes-or-no question on the terminal; null: there is none. */
-export type Confirm = ((question: string) => Promise<boolean>) | null;
 
 export type FoundRegistryOptions = {
   readonly url: string;

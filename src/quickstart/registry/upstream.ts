@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { loadUpstreamCa } from '../../app/pem-files.ts';
-import { mayTakeFound, type Confirm } from './found-registry.ts';
+import type { Confirm } from '../../cli/terminal.ts';
+import { mayTakeFound } from './found-registry.ts';
 import { answersLikeRegistry } from './registry-probe.ts';
 import { findRegistryStarter, type FoundRegistry, type RegistryStarterOptions } from './registry-starter.ts';
 

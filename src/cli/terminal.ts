@@ -1,5 +1,7 @@
 import { createInterface } from 'node:readline';
-import type { Confirm } from './registry/found-registry.ts';
+
+/** Asks a yes-or-no question on the terminal; null: there is none. */
+export type Confirm = ((question: string) => Promise<boolean>) | null;
 
 /** Creates the prompt on the terminal; null if input or output is none. */
 export function openTerminal(): Confirm {

@@ -1,17 +1,17 @@
-import { connect, type Socket } from 'node:net';
+import { connect, type Server, type Socket } from 'node:net';
 
 /** Longer paths are cut, unasked (unix(7), sun_path). */
 const maxPathBytes = 107;
 
 /**
- * Connects to the socket of a running Tidegate; null: there is none. @throws Error when it may not be asked, or does not
+ * Connects to a Unix socket; null: nobody listens there. @throws Error when it may not be asked, or does not
  * answer
  */
 export function connectTo(path: string): Promise<Socket | null> {
   return new Promise((resolve, reject) => {
     const tooLong = Buffer.byteLength(path) - maxPathBytes;
     if (tooLong > 0) {
-      reject(new Error(`the path of state.dir is ${tooLong} bytes too long for a socket in it`));
+      reject(new Error(`the path ${path} is ${tooLong} bytes too long for a socket`));
       return;
     }
     const socket = connect({ path, allowHalfOpen: true });
@@ -23,6 +23,18 @@ export function connectTo(path: string): Promise<Socket | null> {
     socket.once('connect', () => {
       socket.off('error', onError);
       resolve(socket);
+    });
+  });
+}
+
+/** Listens on a Unix socket whose path is free. @throws Error when it cannot be made */
+export function listenOn(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      server.on('error', () => {}); // a connection that could not be accepted
+      resolve();
     });
   });
 }

@@ -1,0 +1,69 @@
+import type { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { OperatorError } from '../../system/operator-error.ts';
+import { connectTo } from '../../system/unix-socket.ts';
+import type { CleanCommand, CleanReply, CommandEnd, Progress } from './messages.ts';
+
+export type CleanListener = {
+  onText(text: string): void;
+  onProgress?(progress: Progress): void;
+  /** Gets a function that asks the cleaner to end the job at its next safe point. */
+  onBegin?(stop: () => void): void;
+};
+
+/**
+ * Has the running cleaner do a command. Null: none is running.
+ *
+ * @throws OperatorError when it may not be asked, refuses, fails or breaks off
+ */
+export async function askCleaner(
+  path: string,
+  command: CleanCommand,
+  listener: CleanListener,
+): Promise<CommandEnd | null> {
+  const socket = await connect(path);
+  if (socket === null) return null;
+  socket.write(`${JSON.stringify(command)}\n`);
+  listener.onBegin?.(() => socket.write('{"stop":true}\n'));
+  try {
+    const lines = createInterface({ input: socket });
+    socket.on('close', () => lines.close());
+    for await (const line of lines) {
+      const reply = parseReply(line);
+      if ('end' in reply) return reply.end;
+      if ('error' in reply) throw new OperatorError(reply.error);
+      if ('text' in reply) listener.onText(reply.text);
+      else listener.onProgress?.(reply.progress);
+    }
+  } finally {
+    socket.destroy();
+  }
+  throw new OperatorError(
+    `The cleaner at ${path} broke off: its log says why, and tidegate clean status what it has done.`,
+  );
+}
+
+async function connect(path: string): Promise<Socket | null> {
+  try {
+    const socket = await connectTo(path);
+    socket?.on('error', () => {}); // it ends, which is reported
+    return socket;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM')
+      throw new OperatorError(
+        `The cleaner's socket ${path} is for its user and group alone: run this as one of them, or as root.`,
+      );
+    throw new OperatorError(`The cleaner at ${path} (clean.socket) cannot be reached: ${message}.`, {
+      cause: error,
+    });
+  }
+}
+
+function parseReply(line: string): CleanReply {
+  try {
+    return JSON.parse(line) as CleanReply;
+  } catch {
+    throw new OperatorError('Another program than the cleaner answered: check clean.socket.');
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What the commands say to the cleaner and hear from it, in lines of JSON. The first line of a connection is a command, or
+ * the hello of a front door.
+ */
+export type CleanCommand =
+  | { readonly command: 'plan'; readonly json: boolean; readonly all: boolean }
+  | { readonly command: 'run' }
+  /** @param run null: the last run that took anything */
+  | { readonly command: 'undo'; readonly run: string | null }
+  | { readonly command: 'purge' }
+  | { readonly command: 'status'; readonly json: boolean }
+  | { readonly command: 'remove-tag'; readonly repository: string; readonly tag: string };
+
+/** Ends a job at its next safe point. */
+export type StopRequest = { readonly stop: true };
+
+/** How far a job is. A total of null is not known. */
+export type Progress = { readonly phase: string; readonly done: number; readonly total: number | null };
+
+export type CleanReply =
+  | { readonly progress: Progress }
+  /** For standard output; may be a part of a line. */
+  | { readonly text: string }
+  | { readonly error: string }
+  | { readonly end: CommandEnd };
+
+export type CommandEnd = {
+  /** Whether a plan would take anything, or a purge delete anything. */
+  readonly goes: boolean;
+};
+
+/** The name of a run. */
+export const runForm = /^[\w-]{1,64}$/;
+
+/** Reads the first line of a connection. Null: it is neither a command of this version nor a hello. */
+export function parseFirstLine(line: string): CleanCommand | 'hello' | null {
+  const value = parseObject(line);
+  if (value === null) return null;
+  if (value['kind'] === 'hello') return 'hello';
+  const isFlag = (name: string) => typeof value[name] === 'boolean';
+  const isText = (name: string) => typeof value[name] === 'string';
+  const { command, run } = value;
+  const isKnown =
+    command === 'run' ||
+    command === 'purge' ||
+    (command === 'plan' && isFlag('json') && isFlag('all')) ||
+    (command === 'status' && isFlag('json')) ||
+    (command === 'undo' && (run === null || (typeof run === 'string' && runForm.test(run)))) ||
+    (command === 'remove-tag' && isText('repository') && isText('tag'));
+  return isKnown ? (value as CleanCommand) : null;
+}
+
+export function isStopRequest(line: string): boolean {
+  return parseObject(line)?.['stop'] === true;
+}
+
+function parseObject(line: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
