@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { DigestTable } from '../../../../src/clean/scan/digest-table.ts';
+
+describe('a table of digests', () => {
+  test('numbers each once, in order, whatever its algorithm', () => {
+    const hex = fc.stringMatching(/^[0-9a-f]{64}$/);
+    const few = fc.constantFrom('0'.repeat(64), 'f'.repeat(64), `00000000${'1'.repeat(56)}`);
+    const odd = fc.constantFrom('sha256:short', `sha256:${'A'.repeat(64)}`, `sha256:${'g'.repeat(64)}`, '');
+    const digest = fc.oneof(
+      fc.tuple(fc.constantFrom('sha256', 'sha512'), fc.oneof(hex, few)).map((parts) => parts.join(':')),
+      odd,
+    );
+    fc.assert(
+      fc.property(fc.array(digest), fc.array(digest), (added, asked) => {
+        const table = new DigestTable();
+        const model = new Map<string, number>();
+        for (const text of added) {
+          if (!model.has(text)) model.set(text, model.size);
+          assert.equal(table.add(text), model.get(text));
+        }
+        assert.equal(table.size, model.size);
+        for (const text of [...asked, ...added]) assert.equal(table.numberOf(text), model.get(text) ?? null);
+        for (const [text, number] of model) assert.equal(table.digestOf(number), text);
+        assert.throws(() => table.digestOf(model.size), RangeError);
+      }),
+    );
+  });
+
+  test('grows', () => {
+    const table = new DigestTable();
+    const digest = (number: number) => `sha256:${number.toString(16).padStart(8, '0').repeat(8)}`;
+    for (let number = 0; number < 20_000; number++) table.add(digest(number));
+    for (let number = 0; number < 20_000; number++) assert.equal(table.numberOf(digest(number)), number);
+    assert.equal(table.has(digest(20_000)), false);
+    assert.equal(table.digestOf(19_999), digest(19_999));
+  });
+});
