@@ -1,0 +1,63 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OperatorError } from '../../system/operator-error.ts';
+import type { Disk } from './disk.ts';
+
+/** The folder of the cleaner's state, beside `docker/` on the same file system. */
+export type CleanFolder = {
+  /** The storage's folder. */
+  readonly root: string;
+  readonly path: string;
+  readonly disk: Disk;
+};
+
+/** Its name in the storage's folder. */
+export const cleanFolderName = 'tidegate-clean';
+
+/**
+ * Opens it, and creates it at first.
+ * @throws OperatorError when it cannot be the place of a quarantine
+ */
+export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFolder> {
+  const path = join(root, cleanFolderName);
+  try {
+    if (await disk.makeFolder(path)) await disk.syncFolder(root);
+    for (const name of ['runs', 'purging'])
+      if (await disk.makeFolder(join(path, name))) await disk.syncFolder(path);
+    const [images, own] = await Promise.all([stat(join(root, 'docker')), stat(join(path, 'runs'))]);
+    if (images.dev !== own.dev)
+      throw new OperatorError(
+        `${path} is on another file system than ${root}/docker: nothing can be moved there in one step. Unmount it.`,
+      );
+  } catch (error) {
+    if (error instanceof OperatorError) throw error;
+    throw new OperatorError(
+      `The folder ${path} cannot be used: ${(error as Error).message}. The cleaner must run as the registry's user, and upstream.storage must be the registry's folder.`,
+      { cause: error },
+    );
+  }
+  return { root, path, disk };
+}
+
+/** The folder of a run that is in quarantine. */
+export function runFolder(folder: CleanFolder, run: string): string {
+  return join(folder.path, 'runs', run);
+}
+
+/** Where a path of the storage lies once a run has taken it: the same path below `taken`. */
+export function takenPath(folder: CleanFolder, run: string, path: string): string {
+  return join(runFolder(folder, run), 'taken', path);
+}
+
+/**
+ * Creates all missing folders down to this one, each known to its parent on disk.
+ * @param path below the storage's folder
+ */
+export async function makeFolders({ root, disk }: CleanFolder, path: string): Promise<void> {
+  let at = root;
+  for (const part of path.split('/')) {
+    const parent = at;
+    at = join(at, part);
+    if (await disk.makeFolder(at)) await disk.syncFolder(parent);
+  }
+}
