@@ -1,7 +1,7 @@
 import { parseRepositoryPattern } from '../../policy/repository-pattern.ts';
 import { parseTagGlob, type TagPattern } from '../../policy/tag-pattern.ts';
 import { anonymous } from '../../registry/principal.ts';
-import { subjectOfTag } from './subject-tag.ts';
+import { subjectOfTag } from '../scan/mark.ts';
 import { describeDuration, describeKeep, type KeepLimits, type RuleText } from './rule-text.ts';
 
 /** A tag, with times in milliseconds since the epoch. */
@@ -44,7 +44,12 @@ type CompiledRule = {
 
 const immutableVerdict: Verdict = { keep: true, rule: null, why: 'immutable tag' };
 const attachedVerdict: Verdict = { keep: true, rule: null, why: 'goes with its subject' };
-const freeVerdict: Verdict = { keep: true, rule: null, why: 'no rule matches' };
+const unruledVerdict: Verdict = { keep: true, rule: null, why: 'no rule matches' };
+
+/** Whether no rule decides about a tag, since it goes with its subject. */
+export function isOfSubject(verdict: Verdict): boolean {
+  return verdict === attachedVerdict;
+}
 
 /** Compiles the rules. Immutable tags, and tags that go with a subject, are kept whatever the rules say. */
 export function compileRules(texts: readonly RuleText[], immutableTags: readonly TagPattern[]): Rules {
@@ -56,11 +61,11 @@ export function compileRules(texts: readonly RuleText[], immutableTags: readonly
       const decided = tags.map(({ name }): Verdict | CompiledRule => {
         if (immutable.some((pattern) => pattern.matches(repository, name))) return immutableVerdict;
         if (subjectOfTag(name) !== null) return attachedVerdict;
-        return own.find((rule) => rule.matchesTag(name)) ?? freeVerdict;
+        return own.find((rule) => rule.matchesTag(name)) ?? unruledVerdict;
       });
       const thresholds = new Map(own.map((rule) => [rule, findNewest(rule, tags, decided)]));
       return tags.map((tag, index) => {
-        const by = decided[index] ?? freeVerdict;
+        const by = decided[index] ?? unruledVerdict;
         return 'why' in by ? by : judge(by, tag, thresholds.get(by) ?? Infinity, times);
       });
     },

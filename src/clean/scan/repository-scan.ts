@@ -38,7 +38,7 @@ export function scanRepository(
   return createPacedRunner(options).run(scanRepositorySteps(root, name, options, () => {}));
 }
 
-type Link = { readonly digest: string; readonly linkedAs: string; readonly linkMtimeMs: number };
+type Link = Pick<LayerScan, 'digest' | 'linkedAs' | 'isReadable' | 'linkMtimeMs'>;
 type Place = {
   readonly root: string;
   readonly path: string;
@@ -142,7 +142,8 @@ function* scanAlgorithm(place: Place, folder: string, names: readonly string[], 
     if (link !== null) {
       onLink();
       if (link.fault !== null) faults.add(`${path}/link`, link.fault, 'itself');
-      links.push({ digest: link.digest ?? linkedAs, linkedAs, linkMtimeMs: link.mtimeMs });
+      const isReadable = link.digest !== null;
+      links.push({ digest: link.digest ?? linkedAs, linkedAs, isReadable, linkMtimeMs: link.mtimeMs });
     } else if (!isFlat) {
       if (!entry.isDirectory()) refuseEntry(faults, path, entry);
       else if (names.length === maxNesting) faults.add(path, 'is nested too deeply', 'storage');

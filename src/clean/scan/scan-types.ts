@@ -26,6 +26,8 @@ export type ManifestScan = {
   readonly digest: string;
   /** The name of the link's folder, by which the registry finds it; another one than `digest` only in odd storages. */
   readonly linkedAs: string;
+  /** False: `digest` is only the folder's name, and the link must stay. */
+  readonly isReadable: boolean;
   readonly linkMtimeMs: number;
   /** Null: the data is missing. */
   readonly dataMtimeMs: number | null;
@@ -47,6 +49,8 @@ export type LayerScan = {
   readonly digest: string;
   /** The name of the link's folder, by which the registry finds it. */
   readonly linkedAs: string;
+  /** False: `digest` is only the folder's name, and the link must stay. */
+  readonly isReadable: boolean;
   readonly linkMtimeMs: number;
 };
 

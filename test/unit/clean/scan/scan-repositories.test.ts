@@ -37,7 +37,9 @@ describe('a scan', () => {
     );
     const [, found] = scans as [RepositoryScan, RepositoryScan];
     assert.deepEqual(found.faults, []);
-    assert.deepEqual(found.layers, [{ digest: layer, linkedAs: layer, linkMtimeMs: 1_000 }]);
+    assert.deepEqual(found.layers, [
+      { digest: layer, linkedAs: layer, isReadable: true, linkMtimeMs: 1_000 },
+    ]);
     assert.deepEqual(
       found.tags.map(({ name, digest }) => [name, digest]),
       [['v1', manifest]],

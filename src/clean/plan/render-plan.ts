@@ -1,0 +1,235 @@
+import { printable } from '../../telemetry/log/printable.ts';
+import { describeDuration } from '../rules/rule-text.ts';
+import type { Plan, PlannedManifest, PlannedTag, RepositoryPlan } from './plan.ts';
+
+export type RenderOptions = {
+  /** The width of the terminal; at least 80 are used. */
+  readonly columns: number;
+  /** Whether each tag that stays is listed. */
+  readonly all: boolean;
+};
+
+const maxListedFaults = 20;
+
+/** Formats a plan as text, with names made printable. Ends with a newline. */
+export function renderPlan(plan: Plan, { columns, all }: RenderOptions): string {
+  const width = Math.max(80, Math.min(columns, 160));
+  const blocks = [
+    sayHead(plan),
+    ...plan.repositories.map((repository) => sayRepository(repository, plan, { width, all })),
+    sayStays(plan, width),
+    sayGoes(plan, width),
+    sayProblems(plan, width),
+    sayNext(plan),
+  ];
+  return `${blocks
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+function sayHead({ asOfMs, recordSinceMs }: Plan): string[] {
+  const since = recordSinceMs === null ? 'are not recorded' : `are recorded since ${sayTime(recordSinceMs)}`;
+  return [`Plan as of ${sayTime(asOfMs)}; nothing was changed.`, `Pulls ${since}.`];
+}
+
+type Row = { readonly name: string; readonly cells: readonly string[] };
+/** The last: bytes that nothing else holds. */
+const heads = ['pushed', 'last pull', 'own bytes'];
+
+function sayRepository(
+  { name, tags, manifests, links, stays }: RepositoryPlan,
+  plan: Plan,
+  { width, all }: { width: number; all: boolean },
+): string[] {
+  const going = tags.filter(({ goes }) => goes);
+  const parts = [
+    ...countOf(going.length, 'tag'),
+    ...countOf(manifests.length, 'manifest'),
+    ...countOf(links, 'link to a blob', 'links to blobs'),
+  ];
+  const what =
+    parts.length === 0
+      ? 'nothing goes'
+      : `${listOf(parts)} ${isOne(going.length + manifests.length + links) ? 'goes' : 'go'}`;
+  const kept = `${count(stays.tags, 'tag')} ${isOne(stays.tags) ? 'stays' : 'stay'}`;
+  const untagged = manifests.filter(({ isOfTag }) => !isOfTag);
+  const ageOf = (ms: number | null) => sayAge(ms, plan.asOfMs);
+  const groups = [
+    ...groupByWhy(going).map(([why, group]) =>
+      sayGroup(
+        why,
+        group.map((tag) => rowOf(tag, ageOf)),
+        width,
+      ),
+    ),
+    untagged.length === 0
+      ? []
+      : sayGroup(
+          sayUntagged(plan),
+          untagged.map((each) => manifestRow(each, ageOf)),
+          width,
+        ),
+    ...(all
+      ? groupByWhy(tags.filter(({ goes }) => !goes)).map(([why, group]) =>
+          sayGroup(
+            `stays: ${why}`,
+            group.map((tag) => rowOf(tag, ageOf)),
+            width,
+          ),
+        )
+      : []),
+  ];
+  return [...wrap(`${printable(name)}: ${what}; ${kept}`, width), ...groups.flat()];
+}
+
+function sayUntagged({ untaggedMs }: Plan): string {
+  return `no tag, index or referrer leads to it: untagged ${untaggedMs === null ? 'never' : describeDuration(untaggedMs)}`;
+}
+
+function groupByWhy(tags: readonly PlannedTag[]): [string, PlannedTag[]][] {
+  const groups = new Map<string, PlannedTag[]>();
+  for (const tag of tags) {
+    const group = groups.get(tag.why);
+    if (group === undefined) groups.set(tag.why, [tag]);
+    else group.push(tag);
+  }
+  return [...groups];
+}
+
+function rowOf({ tag, pushedMs, pulledMs, bytes }: PlannedTag, ageOf: (ms: number | null) => string): Row {
+  return { name: tag, cells: [ageOf(pushedMs), ageOf(pulledMs), formatBytes(bytes)] };
+}
+
+/** With the beginning of its digest, enough to tell two apart. */
+function manifestRow(
+  { digest, pushedMs, pulledMs, bytes }: PlannedManifest,
+  ageOf: (ms: number | null) => string,
+): Row {
+  const name = /^[^:]*:.{12}/.exec(digest)?.[0] ?? digest;
+  return { name, cells: [ageOf(pushedMs), ageOf(pulledMs), formatBytes(bytes)] };
+}
+
+/** A table whose names may be as long as they are: a long one has a line of its own. */
+function sayGroup(title: string, rows: readonly Row[], width: number): string[] {
+  const cellWidth = 12;
+  const nameWidth = width - 4 - heads.length * cellWidth;
+  const lineOf = (name: string, cells: readonly string[]) =>
+    `    ${name.padEnd(nameWidth)}${cells.map((cell) => cell.padStart(cellWidth)).join('')}`;
+  return [
+    ...wrap(`  ${printable(title)}`, width),
+    lineOf('', heads),
+    ...rows.flatMap(({ name, cells }) => {
+      const shown = printable(name);
+      return shown.length <= nameWidth ? [lineOf(shown, cells)] : [`    ${shown}`, lineOf('', cells)];
+    }),
+  ];
+}
+
+function sayStays({ totals, rules, unruled }: Plan, width: number): string[] {
+  const { repositories, tags, manifests, bytes } = totals;
+  const { waiting } = manifests;
+  return [
+    ...wrap(
+      `Stays: ${count(tags.stays, 'tag')} and ${count(manifests.stays, 'manifest')} in ${count(repositories, 'repository', 'repositories')}, ${formatBytes(bytes.stays)}.`,
+      width,
+    ),
+    ...rules.flatMap(({ rule, words, kept, retired }) =>
+      wrap(`  rule ${rule} (${words}): keeps ${kept}, retires ${retired}`, width),
+    ),
+    ...(unruled.kept > 0 ? [`  no rule decides: ${unruled.kept}`] : []),
+    ...(waiting > 0
+      ? wrap(
+          `  ${count(waiting, 'manifest')} ${isOne(waiting) ? 'waits' : 'wait'} for the end of clean.untagged or clean.grace: no tag that stays leads there`,
+          width,
+        )
+      : []),
+  ];
+}
+
+function sayGoes({ goes, totals }: Plan, width: number): string[] {
+  if (!goes) return ['Goes: nothing.'];
+  const { tags, manifests, links, blobs, bytes } = totals;
+  const parts = [
+    ...countOf(tags.goes, 'tag'),
+    ...countOf(manifests.goes, 'manifest'),
+    ...countOf(links.goes, 'link to a blob', 'links to blobs'),
+    ...countOf(blobs.goes, 'blob'),
+  ];
+  return wrap(`Goes: ${listOf(parts)}. ${formatBytes(bytes.goes)} come free.`, width);
+}
+
+function sayProblems({ warnings, faults, moreFaults }: Plan, width: number): string[] {
+  const listed = faults.slice(0, maxListedFaults);
+  const more = faults.length - listed.length + moreFaults;
+  return [
+    ...warnings.flatMap((warning) => wrap(`Warning: ${printable(warning)}`, width)),
+    ...(listed.length === 0 ? [] : ['Not as a registry leaves it; what it may name stays:']),
+    ...listed.flatMap(({ path, why }) => wrap(`  ${printable(path)}: ${printable(why)}`, width)),
+    ...(more > 0 ? [`  and ${more} more`] : []),
+  ];
+}
+
+function sayNext({ goes }: Plan): string[] {
+  return [
+    goes
+      ? 'Next: tidegate clean run takes this, and tidegate clean undo brings it back.'
+      : 'Next: nothing is to be done.',
+  ];
+}
+
+/** To the minute, in UTC. */
+function sayTime(ms: number): string {
+  return `${new Date(Math.min(ms, latestMs)).toISOString().slice(0, 16).replace('T', ' ')}Z`;
+}
+
+/** The latest time of a Date; a file's can be later. */
+const latestMs = 8.64e15;
+const hourMs = 3_600_000;
+
+function sayAge(ms: number | null, nowMs: number): string {
+  if (ms === null) return 'none';
+  const ageMs = Math.max(0, nowMs - ms);
+  if (ageMs >= 48 * hourMs) return `${Math.floor(ageMs / (24 * hourMs))}d ago`;
+  return ageMs >= hourMs ? `${Math.floor(ageMs / hourMs)}h ago` : `${Math.floor(ageMs / 60_000)}m ago`;
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = '';
+  for (unit of units) {
+    value /= 1024;
+    if (value < 1023.95) break;
+  }
+  return `${value.toFixed(1)} ${unit}`;
+}
+
+const isOne = (number: number) => number === 1;
+
+function count(number: number, one: string, several = `${one}s`): string {
+  return `${number} ${isOne(number) ? one : several}`;
+}
+
+function countOf(number: number, one: string, several?: string): string[] {
+  return number === 0 ? [] : [count(number, one, several)];
+}
+
+function listOf(parts: readonly string[]): string {
+  return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}
+
+/** Breaks a line at spaces; the lines that follow are indented two more. */
+function wrap(line: string, width: number): string[] {
+  const indent = `${/^ */.exec(line)?.[0] ?? ''}  `;
+  const lines: string[] = [];
+  let current = '';
+  for (const word of line.split(/(?<=\S) /)) {
+    if (current !== '' && current.length + 1 + word.length > width) {
+      lines.push(current);
+      current = indent + word;
+    } else current = current === '' ? word : `${current} ${word}`;
+  }
+  return [...lines, current];
+}

@@ -1,0 +1,177 @@
+import { isOfSubject, type Rules, type TagFacts } from '../rules/decide.ts';
+import { markRepository, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
+import type { LayerScan, ManifestScan, RepositoryScan, TagScan } from '../scan/scan-types.ts';
+import type { RepositoryUsage } from './plan-usage.ts';
+
+/** What decides, beside what is in the repository. Durations and times in milliseconds. */
+export type DecisionSettings = {
+  readonly rules: Rules;
+  readonly graceMs: number;
+  /** Null: manifests without a tag are kept for ever. */
+  readonly untaggedMs: number | null;
+  readonly nowMs: number;
+  /** When an earlier run first saw a manifest without a tag; null: not known. */
+  readonly firstUntaggedMs: (repository: string, digest: string) => number | null;
+};
+
+export type DecidedTag = {
+  readonly tag: TagScan;
+  readonly goes: boolean;
+  /** The rule that decides, counted from 1; null: none does. */
+  readonly rule: number | null;
+  readonly why: string;
+  readonly pulledMs: number | null;
+};
+
+export type DecidedManifest = {
+  readonly manifest: ManifestScan;
+  readonly goes: boolean;
+  /** Whether a tag that goes leads to it. */
+  readonly isOfTag: boolean;
+  readonly pulledMs: number | null;
+  /**
+   * Of one to which no tag that stays leads: since when that is so at the latest, as far as is known. Null: one does.
+   */
+  readonly untaggedMs: number | null;
+};
+
+/** What goes and what stays in a repository. */
+export type RepositoryDecision = {
+  /** Whether everything stays, since something could not be read. */
+  readonly keepsAll: boolean;
+  readonly tags: readonly DecidedTag[];
+  readonly manifests: readonly DecidedManifest[];
+  /** The links to blobs that go: no manifest that stays names them. */
+  readonly links: readonly LayerScan[];
+};
+
+/** Decides about everything in a repository. Pure. */
+export function decideRepository(
+  scan: RepositoryScan,
+  usage: RepositoryUsage | null,
+  settings: DecisionSettings,
+): RepositoryDecision {
+  const isYoung = (ms: number | null) => ms !== null && settings.nowMs - ms < settings.graceMs;
+  const tags = decideTags(scan, usage, settings);
+  const kept = tags.flatMap(({ tag, goes }) => (goes || tag.digest === null ? [] : [tag.digest]));
+  const retired = tags.flatMap(({ tag, goes }) => (goes && tag.digest !== null ? [tag.digest] : []));
+  // Tags of a subject are still to be decided: they hold nothing up, unless their subject is not here or they are young.
+  const { attached, subjects } = findAttached(scan, tags, isYoung);
+  const roots = [...kept.filter((digest) => !attached.has(digest)), ...subjects];
+  const tagged = markRepository(scan, roots);
+  const ofRetired = markRepository(scan, [...retired, ...attached]);
+  const ages = scan.manifests.map((manifest) =>
+    findAge(manifest, scan, usage, settings, tagged.keepsManifest(manifest), ofRetired),
+  );
+  const waiting = scan.manifests.filter((_, index) => ages[index]?.isRipe === false);
+  const mark = markRepository(scan, [...roots, ...waiting.map(({ digest }) => digest)]);
+  return {
+    keepsAll: mark.keepsAll,
+    tags: tags.map((each) => settleTag(each, mark, subjects)),
+    manifests: scan.manifests.map((manifest, index) => ({
+      manifest,
+      goes: !mark.keepsManifest(manifest),
+      isOfTag: ofRetired.keepsManifest(manifest),
+      pulledMs: ages[index]?.pulledMs ?? null,
+      untaggedMs: ages[index]?.untaggedMs ?? null,
+    })),
+    links: scan.layers.filter(
+      (layer) => layer.isReadable && !mark.keepsLayer(layer) && !isYoung(layer.linkMtimeMs),
+    ),
+  };
+}
+
+type TagDecision = DecidedTag & { readonly isOfSubject: boolean };
+
+function decideTags(
+  { name, tags }: RepositoryScan,
+  usage: RepositoryUsage | null,
+  { rules, graceMs, nowMs }: DecisionSettings,
+): TagDecision[] {
+  const facts = tags.map(({ name: tag, digest, pushedMs }): TagFacts => {
+    // Many clients resolve a tag with HEAD, and pull the digest.
+    const pulledMs = latest(usage?.pulls.get(tag), digest === null ? undefined : usage?.pulls.get(digest));
+    return { name: tag, pushedMs, pulledMs };
+  });
+  const verdicts = rules.decide(name, facts, { nowMs, recordSinceMs: usage?.sinceMs ?? null });
+  return tags.map((tag, index) => {
+    const verdict = verdicts[index];
+    if (verdict === undefined) throw new Error('there is a verdict on each tag');
+    const { keep, rule, why } = verdict;
+    const pulledMs = facts[index]?.pulledMs ?? null;
+    const decided = { tag, goes: !keep, rule, why, pulledMs, isOfSubject: isOfSubject(verdict) };
+    if (keep) return decided;
+    if (nowMs - tag.pushedMs < graceMs) return { ...decided, goes: false, why: youngWhys.pushed };
+    if (pulledMs !== null && nowMs - pulledMs < graceMs)
+      return { ...decided, goes: false, why: youngWhys.pulled };
+    return decided;
+  });
+}
+
+const youngWhys = { pushed: 'pushed within clean.grace', pulled: 'pulled within clean.grace' };
+
+/**
+ * Finds the manifests that only tags of a subject lead to, and the digests that must stay for such tags: a young one keeps
+ * its subject, and one whose subject is elsewhere (cosign can be told to keep signatures in another repository) stays.
+ */
+function findAttached(
+  { manifests }: RepositoryScan,
+  tags: readonly TagDecision[],
+  isYoung: (ms: number) => boolean,
+) {
+  const attached = new Set<string>();
+  const subjects = new Set<string>();
+  const free = new Set(tags.flatMap(({ tag, isOfSubject }) => (isOfSubject ? [] : [tag.digest])));
+  for (const { tag, isOfSubject } of tags) {
+    if (!isOfSubject || tag.digest === null) continue;
+    const start = subjectOfTag(tag.name) ?? '';
+    const own = manifests.filter(
+      ({ digest, linkedAs }) => digest.startsWith(start) || linkedAs.startsWith(start),
+    );
+    if (own.length === 0 || isYoung(tag.pushedMs)) {
+      subjects.add(tag.digest);
+      for (const { digest } of own) subjects.add(digest);
+    } else if (!free.has(tag.digest)) attached.add(tag.digest);
+  }
+  return { attached, subjects };
+}
+
+function settleTag(
+  { tag, goes, rule, why, pulledMs, isOfSubject }: TagDecision,
+  mark: RepositoryMark,
+  subjects: ReadonlySet<string>,
+): DecidedTag {
+  const decided = { tag, goes, rule, why, pulledMs };
+  if (mark.keepsAll)
+    return goes ? { ...decided, goes: false, why: 'something here could not be read' } : decided;
+  if (!isOfSubject || mark.keepsSubjectTag(tag.name) || subjects.has(tag.digest ?? '')) return decided;
+  return { ...decided, goes: true, why: 'its subject goes' };
+}
+
+/** How long a manifest has been without a tag, and whether that is long enough. */
+function findAge(
+  { digest, linkedAs, linkMtimeMs, dataMtimeMs, lostTagMs, isReadable }: ManifestScan,
+  { name, tagsFolderMtimeMs }: RepositoryScan,
+  usage: RepositoryUsage | null,
+  { graceMs, untaggedMs: limitMs, nowMs, firstUntaggedMs }: DecisionSettings,
+  isTagged: boolean,
+  ofRetired: RepositoryMark,
+) {
+  const pulledMs = latest(usage?.pulls.get(digest), usage?.pulls.get(linkedAs));
+  if (isTagged) return { pulledMs, untaggedMs: null, isRipe: true };
+  const isOfTag = ofRetired.keepsManifest({ digest, linkedAs });
+  const writtenMs = Math.max(linkMtimeMs, dataMtimeMs ?? 0);
+  // A tag that was removed left nothing but its folder's time, and that of the run which first saw it gone.
+  const removedMs = Math.min(tagsFolderMtimeMs ?? 0, firstUntaggedMs(name, digest) ?? Infinity);
+  const untaggedMs = isOfTag ? nowMs : Math.max(writtenMs, lostTagMs ?? 0, removedMs);
+  if (!isReadable || limitMs === null) return { pulledMs, untaggedMs, isRipe: false };
+  const usedMs = Math.max(writtenMs, pulledMs ?? 0);
+  // Pulls before the record's beginning are not known. One that goes together with its tag need not wait for that.
+  const sinceMs = Math.max(usedMs, usage?.sinceMs ?? nowMs, isOfTag ? 0 : untaggedMs);
+  return { pulledMs, untaggedMs, isRipe: nowMs - usedMs >= graceMs && nowMs - sinceMs >= limitMs };
+}
+
+function latest(one: number | undefined, other: number | undefined): number | null {
+  if (one === undefined || other === undefined) return one ?? other ?? null;
+  return Math.max(one, other);
+}

@@ -1,0 +1,54 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/**
+ * When runs first saw that no tag leads to a manifest, by `untaggedKey`, in milliseconds since the epoch. A tag that was
+ * removed leaves no trace but the time of the folder of all tags, which in a busy repository is always recent.
+ */
+export type UntaggedRecord = ReadonlyMap<string, number>;
+
+export function untaggedKey(repository: string, digest: string): string {
+  return `${repository}@${digest}`;
+}
+
+/** Reads the record. One that is missing or damaged is empty: counting begins anew. */
+export async function readUntaggedRecord(path: string): Promise<UntaggedRecord> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
+    throw error;
+  }
+  const record = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    const [, ms, key] = /^(\d{1,15}) (\S+)$/.exec(line) ?? [];
+    if (key !== undefined) record.set(key, Number(ms));
+  }
+  return record;
+}
+
+/** Replaces the record as a whole. */
+export async function writeUntaggedRecord(path: string, record: UntaggedRecord): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+  const next = `${path}.next`;
+  const file = await open(next, 'w', 0o640);
+  try {
+    for (const lines of inPieces(record)) await file.write(lines);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(next, path);
+}
+
+function* inPieces(record: UntaggedRecord): Generator<string> {
+  let lines = '';
+  for (const [key, ms] of record) {
+    lines += `${Math.trunc(ms)} ${key}\n`;
+    if (lines.length < 1_000_000) continue;
+    yield lines;
+    lines = '';
+  }
+  yield lines;
+}
