@@ -44,7 +44,7 @@ export type DoorAsk =
   | { readonly kind: 'remove-tag'; readonly repository: string; readonly tag: string }
   /** A request to the registry. Answered with {@link DoorResponse}. */
   | ({ readonly kind: 'request' } & DoorRequest)
-  /** Adds manifests that were ever taken; `isAll`: there are no others. */
+  /** Adds manifests that were ever taken; `isAll`: with those told so far these are all. */
   | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
   /** A page of the record of usage. Answered with {@link UsagePage}. */
   | { readonly kind: 'usage'; readonly question: UsageQuestion }

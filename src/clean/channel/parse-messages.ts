@@ -1,0 +1,86 @@
+import * as z from 'zod';
+import type { ChannelMessage } from './peer.ts';
+import type { CleanStatusNumbers, DoorAsk, Hello } from './messages.ts';
+
+const id = z.string().min(1).max(200);
+const name = z.string().min(1).max(512);
+const names = z.array(name).max(10_000);
+const count = z.number().min(0);
+const redis = z.object({ me: name, others: names }).nullable();
+
+const hello: z.ZodType<Hello> = z.object({
+  kind: z.literal('hello'),
+  door: z.object({ id, pid: z.int(), host: name, version: name }),
+  leasesSince: count,
+  graceMs: count,
+  redis,
+});
+
+const status: z.ZodType<CleanStatusNumbers> = z.object({
+  running: z.boolean(),
+  lastRun: z
+    .object({
+      endedAt: count,
+      result: z.enum(['done', 'refused', 'failed']),
+      why: z.string().max(2000).nullable(),
+      tags: count,
+      manifests: count,
+      blobs: count,
+      bytes: count,
+    })
+    .nullable(),
+  quarantinedBytes: count,
+  freeBytes: count.nullable(),
+  failures: count,
+});
+
+const usageQuestion = z.discriminatedUnion('ask', [
+  z.object({ ask: z.literal('repositories'), after: name.exactOptional() }),
+  z.object({ ask: z.literal('references'), repository: name, after: name.exactOptional() }),
+  z.object({
+    ask: z.literal('user-days'),
+    after: z.object({ user: z.string(), day: z.string(), family: z.string() }).exactOptional(),
+  }),
+]);
+
+const doorAsk: z.ZodType<DoorAsk> = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('lock'),
+    id,
+    keys: z.array(name).min(1).max(200),
+    waitMs: z.number().min(1).max(10_000),
+  }),
+  z.object({ kind: z.literal('unlock'), id }),
+  z.object({ kind: z.literal('evidence'), lockId: id.nullable(), repositories: names, digests: names }),
+  z.object({
+    kind: z.literal('delete'),
+    lockId: id,
+    repository: name,
+    what: z.enum(['manifest', 'blob']),
+    digest: name,
+  }),
+  z.object({ kind: z.literal('remove-tag'), repository: name, tag: name }),
+  z.object({
+    kind: z.literal('request'),
+    method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH']),
+    rawTarget: z.string().regex(/^\/v2\/[!-~]*$/),
+    headers: z.record(name, z.string()),
+    bodyBase64: z.base64().exactOptional(),
+    maxBytes: count.max(8 * 1024 * 1024),
+  }),
+  z.object({ kind: z.literal('taken'), digests: names, isAll: z.boolean() }),
+  z.object({ kind: z.literal('usage'), question: usageQuestion }),
+  z.object({ kind: z.literal('pause'), maxPauseMs: count }),
+  z.object({ kind: z.literal('resume') }),
+  z.object({ kind: z.literal('status'), status }),
+]);
+
+/** Null: it is no hello. */
+export function parseHello(message: ChannelMessage): Hello | null {
+  return hello.safeParse(message).data ?? null;
+}
+
+/** Null: it is nothing that this version can do. */
+export function parseDoorAsk(message: ChannelMessage): DoorAsk | null {
+  return doorAsk.safeParse(message).data ?? null;
+}
