@@ -18,6 +18,7 @@ import type { Evidence, EvidenceQuestion } from '../leases/leases.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
+import { createCleanWorker, type PerformCleanTask } from './clean-worker.ts';
 import { openOwnDeletes, type Deletes } from './open-deletes.ts';
 import { openRepositoryLocks } from './open-repository-locks.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
@@ -56,6 +57,8 @@ export type App = {
   evidence(question: EvidenceQuestion): Promise<Evidence | null>;
   /** Adds manifests that the clean-up took or is about to take. @param isAll whether these, and those added before, are all */
   addTaken(digests: readonly string[], isAll: boolean): void;
+  readonly performCleanTask: PerformCleanTask;
+  readonly deletes: Pick<Deletes, 'locks' | 'peers'>;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };
@@ -174,6 +177,8 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     },
     evidence: (question) => Promise.resolve(current.inUse?.leases.read(question) ?? null),
     addTaken: (digests, isAll) => current.inUse?.taken.add(digests, isAll),
+    performCleanTask: createCleanWorker(store, () => current),
+    deletes: shared.deletes,
     report: async () =>
       metrics.report({
         connections: listener.connections,

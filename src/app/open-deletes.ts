@@ -14,6 +14,8 @@ export type Deletes = {
   readonly activity: RepositoryActivity;
   /** Lets a delete run alone in its repository, in all processes. */
   readonly locks: RepositoryLocks;
+  /** This instance among those that share its Redis; null: it shares none, or another process knows. */
+  readonly peers: () => ReturnType<RedisFreezes['peers']> | null;
   /** Left out if another process keeps them. */
   readonly close?: () => Promise<void>;
 };
@@ -26,13 +28,17 @@ type RedisState = {
 };
 
 /** The locks that one process keeps for all. */
-export type OpenDeleteLocks = { readonly locks: RepositoryLocks; readonly close: () => Promise<void> };
+export type OpenDeleteLocks = Required<Omit<Deletes, 'activity'>>;
 
 /** Opens the locks of this instance's processes, and of the instances that share its Redis. */
 export async function openDeleteLocks(state: RedisState, own: Freezer): Promise<OpenDeleteLocks> {
   const { cache, upstream } = state.config;
   if (cache.driver !== 'redis')
-    return { locks: createDeleteLocks(createRepositoryLocks(), own), close: () => Promise.resolve() };
+    return {
+      locks: createDeleteLocks(createRepositoryLocks(), own),
+      peers: () => null,
+      close: () => Promise.resolve(),
+    };
   const locks = await openRepositoryLocks(state, createRepositoryLocks(), 'deletion');
   const { keyPrefix, timeout, instanceTimeout } = cache.redis;
   const listening = await openRedis(cache.redis, state.pem.redisCa);
@@ -47,6 +53,7 @@ export async function openDeleteLocks(state: RedisState, own: Freezer): Promise<
   await freezes.ready();
   return {
     locks: createDeleteLocks(locks, freezes),
+    peers: () => freezes.peers(),
     close: async () => {
       await freezes.close();
       listening.disconnect();

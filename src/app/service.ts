@@ -6,7 +6,7 @@ import { createCors } from '../pipeline/cors.ts';
 import { createAuthStages } from './auth-stages.ts';
 import { openJobs } from './jobs.ts';
 import { openInUse, type InUse } from './open-in-use.ts';
-import { openRegistry } from './open-registry.ts';
+import { openRegistry, type OpenRegistry } from './open-registry.ts';
 import { openRoutes } from './open-routes.ts';
 import type { ServedState } from './served-state.ts';
 import type { Shared } from './shared.ts';
@@ -22,6 +22,8 @@ export type Service = {
   readonly users: Users;
   readonly addresses: ClientAddresses;
   readonly pipeline: Pipeline;
+  /** The registry at `upstream`. */
+  readonly upstream: Pick<OpenRegistry, 'requestUpstream' | 'authorization'>;
   /** Null: its registry is not cleaned up. */
   readonly inUse: InUse | null;
   /** Marks it as replaced by another. */
@@ -93,6 +95,7 @@ export async function openService(
     users,
     addresses,
     pipeline,
+    upstream,
     inUse,
     retire: () => {
       for (const registry of registries) registry.retire();

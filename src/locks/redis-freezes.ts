@@ -26,6 +26,8 @@ export type RedisFreezesOptions = {
 export type RedisFreezes = Freezer & {
   /** Waits until this instance is registered and knows what is frozen, for at most a second. */
   ready(): Promise<void>;
+  /** This instance, and the others as last read. */
+  peers(): { readonly me: string; readonly others: readonly string[] };
   /** Signs this instance off, so that the others no longer wait for it. */
   close(): Promise<void>;
 };
@@ -82,6 +84,7 @@ export function createRedisFreezes(options: RedisFreezesOptions): RedisFreezes {
       return attempt;
     },
     ready: () => waitAtMost(readyMs, messages.caughtUp),
+    peers: () => ({ me: instances.me, others: instances.others() }),
     close: async () => {
       messages.close();
       for (const { over } of attempts.values()) over.abort();

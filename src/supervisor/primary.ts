@@ -45,6 +45,7 @@ export async function openWorkers({
         return services.prepare(next, options);
       },
       answerChallenges: (challenges) => services.answerChallenges(challenges),
+      clean: services.clean,
       close: async ({ graceMs }) => {
         clearInterval(checks);
         await pool.stop(graceMs);

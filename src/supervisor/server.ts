@@ -6,6 +6,8 @@ import { loadPemFiles } from '../app/pem-files.ts';
 import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import type { ServerStatus } from '../admin/server-status.ts';
 import type { Acme } from './acme.ts';
+import { createCleanDoor } from './clean/clean-door.ts';
+import { createCleanProcess } from './clean/clean-processes.ts';
 import { createDrainLog } from './drain-log.ts';
 import type { ListenAddress } from '../app/app.ts';
 import type { ReloadOutcome } from '../admin/admin.ts';
@@ -49,6 +51,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     await usage?.close();
     throw error;
   });
+  const clean = createCleanDoor({ ...serving.clean, usage, logger, now: () => Date.now() });
   let monitor: Monitor | null = null;
   const certificate = createAcmeSwitch(serving, logger);
   const reloader = createReloader({
@@ -58,11 +61,14 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     serving,
     onReload: (result, trigger) => {
       void monitor?.reloaded(result, reloader.state());
-      if (result === 'done') void certificate.use(reloader.state(), trigger === 'request');
+      if (result === 'refused') return;
+      void certificate.use(reloader.state(), trigger === 'request');
+      clean.use(reloader.state().config);
     },
     logger,
   });
   await certificate.use(initial, false);
+  clean.use(config);
   let draining = false;
   const server: Server = {
     address: serving.address,
@@ -84,6 +90,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       const closed = serving.close({ graceMs });
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
       await closed;
+      await clean.close();
       await usage?.close();
       drainLog?.stop();
       monitor?.close(); // closed last: /readyz says 503 while transfers end
@@ -154,6 +161,7 @@ async function openServing(
       app.answerChallenges(answers);
       return Promise.resolve();
     },
+    clean: { ...app.deletes, processes: createCleanProcess(app) },
     prepare: async (state, options) => {
       const prepared = await app.prepare(state, options);
       return {

@@ -4,6 +4,7 @@ import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import type { WorkersStatus } from '../admin/server-status.ts';
 import type { ListenAddress } from '../app/app.ts';
+import type { CleanParts } from './clean/clean-door.ts';
 
 /** The processes that serve clients: this one, or several. */
 export type Serving = {
@@ -17,6 +18,7 @@ export type Serving = {
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedChange>;
   /** Answers the checks of a CA; resolves when all serving processes do. */
   answerChallenges(challenges: ChallengeAnswers): Promise<void>;
+  readonly clean: CleanParts;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
   close(options: { graceMs: number }): Promise<void>;
 };

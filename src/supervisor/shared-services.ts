@@ -7,6 +7,7 @@ import { createHashKey } from '../auth/keyed-hash.ts';
 import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts';
 import { createRepositoryLocks } from '../locks/repository-locks.ts';
 import { createSharedRedis } from '../redis/open.ts';
+import { createCleanWorkers } from './clean/clean-processes.ts';
 import { divideLimits } from './divided-limits.ts';
 import { createLockServer } from './lock-server.ts';
 import type { FromWorker } from './workers/messages.ts';
@@ -31,7 +32,7 @@ export type WorkerMember = BroadcastMember & FreezeMember;
 type OfItself = Extract<FromWorker, { kind: 'ready' | 'listening' | 'failed' | 'waiting' }>;
 
 /** The services of the primary process for all workers: news, reloads, locks, deletes, counts and the record of usage. */
-export type SharedServices = Pick<Serving, 'reports' | 'prepare' | 'answerChallenges'> & {
+export type SharedServices = Pick<Serving, 'reports' | 'prepare' | 'answerChallenges' | 'clean'> & {
   /** Adds a worker that listens for messages, and sends it its initial state. */
   join(member: WorkerMember): void;
   /** The worker serves now, and is counted. */
@@ -63,6 +64,7 @@ export async function openSharedServices({
     ask: (member) => member.send({ kind: 'report' }),
     limitMs: reportLimitMs,
   });
+  const cleanWorkers = createCleanWorkers(() => Date.now());
   const secrets = {
     loginKey: createHashKey().toString('base64'),
     sessionSecret: createSessionSecret().toString('base64'),
@@ -71,6 +73,7 @@ export async function openSharedServices({
   return {
     join: (member) => {
       freezer.join(member);
+      cleanWorkers.join(member);
       reloads.join(member, (state) => {
         const underWay = broadcast.join(member);
         const logins = broadcast.logins();
@@ -85,6 +88,7 @@ export async function openSharedServices({
       locks.deletes.leave(member);
       freezer.leave(member);
       metrics.leave(member);
+      cleanWorkers.leave(member);
     },
     receive: (member, message) => {
       switch (message.kind) {
@@ -108,12 +112,16 @@ export async function openSharedServices({
         case 'usage':
           void usage?.add(message.batch).then(() => member.send({ kind: 'usage-taken' }));
           break;
+        case 'clean-answer':
+          cleanWorkers.heard(member, message);
+          break;
         case 'quiet':
           freezer.quiet(member, message.id);
           break;
       }
     },
     check: () => broadcast.check(),
+    clean: { processes: cleanWorkers, locks: deletes.locks, peers: deletes.peers },
     reports: () => metrics.collect(),
     prepare: (next, options) =>
       reloads.prepare({ config: divideLimits(next.config), pem: next.pem }, options),

@@ -5,16 +5,23 @@ import { createDayAddresses } from './day-addresses.ts';
 import { createUsageBuffer, type UsageBatch, type UsageSink } from './usage-buffer.ts';
 import type { UsageFill, UsageLimits } from './usage-writer.ts';
 import { takeUsagePlace, usagePaths, type UsagePlace } from './usage-place.ts';
-import { afterPage, type UsageQuestion } from './usage-question.ts';
-import { answerQuestions } from './usage-server.ts';
+import { afterPage, type UsageAnswer, type UsageQuestion } from './usage-question.ts';
+import { answerQuestions, type UsageTimes } from './usage-server.ts';
 import { createUsageStore } from './usage-store.ts';
 import type { OpenedRecord } from './usage-thread.ts';
 
 /** The record of what was pulled and pushed when, and by whom. The process that looks after the workers has it. */
 export type UsageRecord = UsageSink & {
+  /** Reads a page; `next` asks for the one after it, null: there is none. Everything noted so far is in it. */
+  page(question: UsageQuestion): Promise<UsagePage>;
   families(): MetricFamily[];
   /** Writes what has not been written yet. */
   close(): Promise<void>;
+};
+
+export type UsagePage = UsageTimes & {
+  readonly rows: readonly UsageAnswer[];
+  readonly next: UsageQuestion | null;
 };
 
 export type UsageRecordOptions = {
@@ -152,6 +159,12 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
     }
   };
 
+  const readOnePage = async (question: UsageQuestion): Promise<UsagePage> => {
+    const times = await about();
+    const rows = await store.read(question);
+    return { ...times, rows, next: afterPage(question, rows) };
+  };
+
   await takePlace().catch(failed);
   if (failures > 0) schedule();
   return {
@@ -161,6 +174,7 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
       schedule();
       return Promise.resolve();
     },
+    page: readOnePage,
     families: () => [
       gauge(
         'tidegate_usage_recording',

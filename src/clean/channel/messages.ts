@@ -1,6 +1,5 @@
 import type { RawHeaders } from '../../http/raw-headers.ts';
-import type { UsageAnswer, UsageQuestion } from '../../usage/usage-question.ts';
-import type { UsageTimes } from '../../usage/usage-server.ts';
+import type { UsageQuestion } from '../../usage/usage-question.ts';
 
 /** A front door says first who it is. */
 export type Hello = {
@@ -46,7 +45,7 @@ export type DoorAsk =
   | ({ readonly kind: 'request' } & DoorRequest)
   /** Adds manifests that were ever taken; `isAll`: with those told so far these are all. */
   | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
-  /** A page of the record of usage. Answered with {@link UsagePage}. */
+  /** A page of the record of usage. Answered with a UsagePage. */
   | { readonly kind: 'usage'; readonly question: UsageQuestion }
   /** Holds writes; after `maxPauseMs` they get 503. */
   | { readonly kind: 'pause'; readonly maxPauseMs: number }
@@ -105,12 +104,6 @@ export type DoorResponse = {
   readonly status: number;
   readonly rawHeaders: RawHeaders;
   readonly bodyBase64: string;
-};
-
-/** `next` asks for the rows that follow; null: there are none. */
-export type UsagePage<Question extends UsageQuestion = UsageQuestion> = UsageTimes & {
-  readonly rows: readonly UsageAnswer<Question>[];
-  readonly next: UsageQuestion | null;
 };
 
 /** How the cleaner fares. Times in milliseconds since the epoch. */

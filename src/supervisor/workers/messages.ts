@@ -8,6 +8,7 @@ import type { CacheWrite } from '../../cache/stores/store.ts';
 import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import type { UsageBatch } from '../../usage/usage-buffer.ts';
+import type { CleanReply, CleanRequest } from '../clean/clean-processes.ts';
 import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
 
 /** A message of one worker to all others. */
@@ -49,6 +50,7 @@ export type ToWorker =
   | { readonly kind: 'stop'; readonly graceMs: number }
   | LockAnswer
   | LockLoss
+  | CleanRequest
   /** The worker may send its next `usage`. */
   | { readonly kind: 'usage-taken' }
   /** Lets nothing new through to a repository, until the `thaw` of the same id; answered with `quiet`. */
@@ -75,4 +77,5 @@ export type FromWorker =
   | { readonly kind: 'quiet'; readonly id: string }
   /** What was pulled and pushed; answered with `usage-taken`. */
   | { readonly kind: 'usage'; readonly batch: UsageBatch }
+  | CleanReply
   | LockRequest;

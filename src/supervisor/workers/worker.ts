@@ -5,6 +5,7 @@ import { createLogger, type LogSink } from '../../telemetry/log/logger.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { createRepositoryActivity } from '../../locks/repository-activity.ts';
 import { createLockClient } from '../lock-client.ts';
+import { createCleanTasks } from '../clean/clean-tasks.ts';
 import { createUsageChannel } from '../usage-channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createWorkerChannel } from './worker-channel.ts';
@@ -29,6 +30,11 @@ const lockChannels = {
 };
 const usage = createUsageChannel(send);
 const activity = createRepositoryActivity();
+const cleanTasks = createCleanTasks(send, async (task, signal) => {
+  await started;
+  if (!running) throw new Error('this worker process does not serve');
+  return running.app.performCleanTask(task, signal);
+});
 let running: { app: App; exit: LogSink['exit'] } | undefined;
 let started = Promise.resolve();
 let prepared: PreparedState | undefined;
@@ -79,6 +85,10 @@ process.on('message', (message: ToWorker) => {
     case 'thaw':
       activity.thaw(message.repository, message.id);
       break;
+    case 'clean-ask':
+    case 'clean-stop':
+      cleanTasks.receive(message);
+      break;
     case 'usage-taken':
       usage.taken();
       break;
@@ -104,7 +114,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       loginKey: Buffer.from(message.loginKey, 'base64'),
       sessionSecret: Buffer.from(message.sessionSecret, 'base64'),
       locks: lockChannels.tags.locks,
-      deletes: { activity, locks: lockChannels.deletes.locks },
+      deletes: { activity, locks: lockChannels.deletes.locks, peers: () => null },
       usage: state.config.state.usage ? usage : null,
     });
     app.answerChallenges(message.challenges);

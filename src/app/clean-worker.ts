@@ -1,0 +1,158 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { writtenOf } from '../cache/cacheable.ts';
+import type { CacheStore } from '../cache/stores/store.ts';
+import type {
+  DeleteAnswer,
+  DeleteWish,
+  DoorRequest,
+  DoorResponse,
+  EvidenceQuestion,
+} from '../clean/channel/messages.ts';
+import type { Evidence } from '../leases/leases.ts';
+import { parseOperation } from '../registry/operation.ts';
+import { parseTarget } from '../registry/target.ts';
+import { buildFetchHeaders } from '../upstream/request.ts';
+import type { Service } from './service.ts';
+
+/** What the clean-up has a serving process do. */
+export type CleanTask =
+  /** Ends the cached answers of repositories, in all processes; cached ones begin with the end of the same id. */
+  | { readonly kind: 'begin-write'; readonly id: string; readonly repositories: readonly string[] }
+  | { readonly kind: 'end-write'; readonly id: string; readonly repositories: readonly string[] }
+  | ({ readonly kind: 'evidence' } & EvidenceQuestion)
+  /** The sender holds the lock of the repository. */
+  | ({ readonly kind: 'delete' } & DeleteWish)
+  | ({ readonly kind: 'request' } & DoorRequest)
+  | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean };
+
+export type CleanResults = {
+  /** Whether all know of it. */
+  'begin-write': boolean;
+  'end-write': boolean;
+  /** Null: nothing is cleaned up. */
+  evidence: Evidence | null;
+  delete: DeleteAnswer;
+  request: DoorResponse;
+  taken: null;
+};
+
+/** Does a task. Aborting the signal ends it: then what it asked of the registry may have been done or not. */
+export type PerformCleanTask = <Kind extends CleanTask['kind']>(
+  task: Extract<CleanTask, { kind: Kind }>,
+  signal: AbortSignal,
+) => Promise<CleanResults[Kind]>;
+
+/** Small, as an answer to a delete is. */
+const maxAnswerBytes = 64 * 1024;
+const noOpenPaths: ReadonlySet<string> = new Set();
+
+/** @param current what serves now */
+export function createCleanWorker(store: CacheStore | null, current: () => Service): PerformCleanTask {
+  const changeCache = async (
+    phase: 'beginWrite' | 'endWrite',
+    { id, repositories }: { readonly id: string; readonly repositories: readonly string[] },
+  ): Promise<boolean> => {
+    if (store === null) return true;
+    const known = await Promise.all(
+      repositories.map((repository, i) =>
+        store[phase]({ id: `${id}/${i}`, scope: scopeOf(repository), items: 'all' }),
+      ),
+    );
+    return known.every(Boolean);
+  };
+
+  const perform = (task: CleanTask, signal: AbortSignal): Promise<CleanResults[CleanTask['kind']]> => {
+    switch (task.kind) {
+      case 'begin-write':
+        return changeCache('beginWrite', task);
+      case 'end-write':
+        return changeCache('endWrite', task);
+      case 'evidence':
+        return tellEvidence(store, current(), task);
+      case 'delete':
+        return deleteAtRegistry(current(), task, signal);
+      case 'request':
+        return sendRequest(store, current(), task, signal);
+      case 'taken':
+        current().inUse?.taken.add(task.digests, task.isAll);
+        return Promise.resolve(null);
+    }
+  };
+  return perform as PerformCleanTask;
+}
+
+function scopeOf(repository: string): string {
+  return `v2:${repository}`;
+}
+
+async function tellEvidence(
+  store: CacheStore | null,
+  { inUse }: Service,
+  { repositories, digests }: EvidenceQuestion,
+): Promise<Evidence | null> {
+  // Whoever found a stored answer before its repository was locked is still to be told it. The store answers in order.
+  if (store !== null)
+    await Promise.all(
+      repositories.map((repository) =>
+        store.lookup({ scope: scopeOf(repository), item: '', variant: '' }, 0),
+      ),
+    );
+  await turn();
+  return inUse?.leases.read({ repositories, digests }) ?? null;
+}
+
+async function deleteAtRegistry(
+  { upstream }: Service,
+  { repository, what, digest }: DeleteWish,
+  signal: AbortSignal,
+): Promise<DeleteAnswer> {
+  const rawTarget = `/v2/${repository}/${what}s/${digest}`;
+  const operation = parseOperation('DELETE', parseTarget(rawTarget), noOpenPaths);
+  const isMeant =
+    operation.kind === what && operation.repository === repository && operation.digest === digest;
+  if (!isMeant) throw new Error(`${rawTarget} names no ${what} by digest`);
+  const headers = buildFetchHeaders({ host: null, accept: [] }, upstream.authorization);
+  try {
+    const answer = await upstream.requestUpstream(
+      { method: 'DELETE', rawTarget, headers },
+      { maxBytes: maxAnswerBytes, signal },
+    );
+    return { status: answer?.status ?? null };
+  } catch {
+    return { status: null };
+  }
+}
+
+async function sendRequest(
+  store: CacheStore | null,
+  { upstream, inUse }: Service,
+  { method, rawTarget, headers, bodyBase64, maxBytes }: DoorRequest,
+  signal: AbortSignal,
+): Promise<DoorResponse> {
+  const operation = parseOperation(method, parseTarget(rawTarget), noOpenPaths);
+  const written = writtenOf(operation);
+  const change = written && { ...written, id: `${process.pid}/${performance.now()}` };
+  const repository =
+    'repository' in operation && method !== 'GET' && method !== 'HEAD' ? operation.repository : null;
+  const note = () => {
+    if (repository !== null) inUse?.leases.noteWrite(repository);
+  };
+  if (change) await store?.beginWrite(change);
+  note();
+  try {
+    const answer = await upstream.requestUpstream(
+      {
+        ...{ method, rawTarget },
+        headers: { ...buildFetchHeaders({ host: null, accept: [] }, upstream.authorization), ...headers },
+        ...(bodyBase64 === undefined ? {} : { body: Buffer.from(bodyBase64, 'base64') }),
+      },
+      { maxBytes, signal },
+    );
+    if (answer === null) throw new Error(`the registry's answer has more than ${maxBytes} bytes`);
+    const { status, rawHeaders, body } = answer;
+    return { status, rawHeaders, bodyBase64: body.toString('base64') };
+  } finally {
+    note();
+    if (change) await store?.endWrite(change);
+  }
+}

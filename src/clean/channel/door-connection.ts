@@ -1,0 +1,124 @@
+import { connect, type Socket } from 'node:net';
+import type { DoorAsk, Hello } from './messages.ts';
+import { parseDoorAsk } from './parse-messages.ts';
+import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
+
+/** A front door's connection to the cleaner, which it keeps open. Without a cleaner nothing else changes. */
+export type DoorConnection = {
+  isConnected(): boolean;
+  /** How long the cleaner has said nothing, in milliseconds; Infinity: it is not connected. */
+  silentMs(): number;
+  /** Connects anew: what the hello says has changed. */
+  renew(): void;
+  /** Signs off: this front door answers nobody any more. */
+  close(): Promise<void>;
+};
+
+export type DoorConnectionOptions = {
+  readonly path: string;
+  readonly hello: () => Hello;
+  readonly answer: (ask: DoorAsk) => Promise<unknown>;
+  /** The cleaner is gone, and what it asked for is not wanted any more. */
+  readonly onGone: () => void;
+  readonly logger: Record<'info' | 'warn', (fields: object, message: string) => void>;
+  readonly limits?: PeerLimits;
+};
+
+/** How long it waits before it connects again: longer each time, in milliseconds. */
+const retryMs = { first: 250, most: 5000 };
+const signOffMs = 2000;
+/** Nobody listens: there is no cleaner, or it is about to start. */
+const isAbsent = new Set(['ENOENT', 'ECONNREFUSED']);
+
+export function openDoorConnection(options: DoorConnectionOptions): DoorConnection {
+  const { path, logger } = options;
+  let socket: Socket | null = null;
+  let peer: Peer | null = null;
+  /** Whether the cleaner has taken it. */
+  let isWelcome = false;
+  let isRenewing = false;
+  let failures = 0;
+  let said = '';
+  let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
+
+  /** Each trouble once. */
+  const complain = (reason: string): void => {
+    if (reason === said) return;
+    said = reason;
+    logger.warn({ socket: path }, `The cleaner cannot be reached: ${reason}`);
+  };
+  const retry = (): void => {
+    if (isClosed) return;
+    const waitMs = Math.min(retryMs.first * 2 ** failures, retryMs.most);
+    failures += 1;
+    timer = setTimeout(open, waitMs).unref();
+  };
+  const welcome = (): void => {
+    if (isWelcome) return;
+    isWelcome = true;
+    failures = 0;
+    said = '';
+    logger.info({ socket: path }, 'connected to the cleaner');
+  };
+  const ended = (why: string): void => {
+    const wasWelcome = isWelcome;
+    peer = null;
+    isWelcome = false;
+    options.onGone();
+    if (!isClosed && !isRenewing) {
+      if (wasWelcome) logger.info({ socket: path, reason: why }, 'the cleaner is gone');
+      else complain(why);
+    }
+    isRenewing = false;
+    retry();
+  };
+  const speak = (connected: Socket): void => {
+    peer = openPeer(connected, {
+      ...(options.limits && { limits: options.limits }),
+      onTold: ({ kind }) => {
+        if (kind === 'welcome') welcome();
+      },
+      onAsked: (message) => {
+        const ask = parseDoorAsk(message);
+        if (ask === null) throw new PeerError(`this front door cannot do "${message.kind.slice(0, 50)}"`);
+        return options.answer(ask);
+      },
+      onClosed: (why, isFault) => {
+        if (isFault) logger.warn({ socket: path, reason: why }, 'the cleaner broke the rules of the channel');
+        ended(why);
+      },
+    });
+    peer.tell(options.hello());
+  };
+  const open = (): void => {
+    const opened = connect(path);
+    socket = opened;
+    opened.unref();
+    const onError = (error: NodeJS.ErrnoException) => {
+      if (!isAbsent.has(error.code ?? '')) complain(error.code ?? error.message);
+      retry();
+    };
+    opened.once('error', onError);
+    opened.once('connect', () => {
+      opened.off('error', onError);
+      speak(opened);
+    });
+  };
+  open();
+
+  return {
+    isConnected: () => isWelcome,
+    silentMs: () => peer?.silentMs() ?? Infinity,
+    renew: () => {
+      isRenewing = peer !== null;
+      peer?.end();
+    },
+    close: async () => {
+      isClosed = true;
+      clearTimeout(timer);
+      if (isWelcome) await peer?.ask({ kind: 'bye' }, signOffMs).catch(() => {}); // it learns by itself that it is gone
+      socket?.destroy();
+    },
+  };
+}
