@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { connectTo } from '../../system/unix-socket.ts';
 import type { DoorAsk, Hello } from './messages.ts';
 import { parseDoorAsk } from './parse-messages.ts';
 import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
@@ -27,8 +28,6 @@ export type DoorConnectionOptions = {
 /** How long it waits before it connects again: longer each time, in milliseconds. */
 const retryMs = { first: 250, most: 5000 };
 const signOffMs = 2000;
-/** Nobody listens: there is no cleaner, or it is about to start. */
-const isAbsent = new Set(['ENOENT', 'ECONNREFUSED']);
 
 export function openDoorConnection(options: DoorConnectionOptions): DoorConnection {
   const { path, logger } = options;
@@ -52,7 +51,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     if (isClosed) return;
     const waitMs = Math.min(retryMs.first * 2 ** failures, retryMs.most);
     failures += 1;
-    timer = setTimeout(open, waitMs).unref();
+    timer = setTimeout(() => void open(), waitMs).unref();
   };
   const welcome = (): void => {
     if (isWelcome) return;
@@ -91,21 +90,19 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     });
     peer.tell(options.hello());
   };
-  const open = (): void => {
-    const opened = connect(path);
-    socket = opened;
-    opened.unref();
-    const onError = (error: NodeJS.ErrnoException) => {
-      if (!isAbsent.has(error.code ?? '')) complain(error.code ?? error.message);
+  const open = async (): Promise<void> => {
+    try {
+      // Null: there is no cleaner, or it is about to start.
+      socket = await connectTo(path);
+      if (isClosed) socket?.destroy();
+      else if (socket === null) retry();
+      else speak(socket);
+    } catch (error) {
+      complain((error as Error).message);
       retry();
-    };
-    opened.once('error', onError);
-    opened.once('connect', () => {
-      opened.off('error', onError);
-      speak(opened);
-    });
+    }
   };
-  open();
+  void open();
 
   return {
     isConnected: () => isWelcome,

@@ -1,14 +1,24 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
 import type { UsageAnswer, UsageQuestion } from '../../usage/usage-question.ts';
+import type { UsagePage } from '../../usage/usage-record.ts';
 import type { UsageTimes } from '../../usage/usage-server.ts';
+import { openKnownDoors, type KnownDoor } from './known-doors.ts';
 import type {
   CleanStatusNumbers,
+  DeleteAnswer,
+  DeleteWish,
+  DoorAsk,
   DoorRequest,
   DoorResponse,
   Evidence,
   EvidenceQuestion,
   Hello,
+  LockAnswer,
   TagAnswer,
 } from './messages.ts';
+import { parseHello } from './parse-messages.ts';
+import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
 
 /** The front doors cannot do what they must, as a sentence that says why: the run ends. */
 export class DoorsError extends Error {
@@ -32,7 +42,10 @@ export type Doors = {
   ): Promise<MergedEvidence>;
   /** Sends a request to the registry through one of them. */
   request(request: DoorRequest): Promise<DoorResponse>;
-  /** Reads the record of usage page by page; with several front doors the newest records of all of them. */
+  /**
+   * Reads the records of usage of all front doors, page by page: the same name may come more than once. Every pull since
+   * `since` is in them.
+   */
   usage<Question extends UsageQuestion>(
     question: Question,
   ): AsyncIterable<UsageTimes & { readonly rows: readonly UsageAnswer<Question>[] }>;
@@ -68,3 +81,352 @@ export type DoorLock = {
   isSure(): boolean;
   release(): Promise<void>;
 };
+
+/** The front doors, and what connects them. */
+export type OpenDoors = {
+  readonly doors: Doors;
+  /** Takes the connection of a front door, whose hello is still to be read. */
+  accept(socket: Socket): void;
+  close(): Promise<void>;
+};
+
+export type DoorsOptions = {
+  /** Where the front doors are remembered. */
+  readonly file: string;
+  readonly version: string;
+  /** `clean.grace`, in milliseconds. */
+  readonly graceMs: () => number;
+  /** Every manifest that was ever taken. */
+  readonly readTaken: () => Promise<readonly string[]>;
+  readonly logger: Record<'info' | 'warn', (fields: object, message: string) => void>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly limits?: PeerLimits;
+};
+
+/** A front door that is connected. */
+type Door = { readonly hello: Hello; readonly peer: Peer };
+type AskKind = DoorAsk['kind'];
+
+const helloMs = 5000;
+/** How long a front door may take to answer, in milliseconds: longer than it may take inside. */
+const limitsMs = {
+  lock: 10_000,
+  unlock: 45_000,
+  evidence: 6000,
+  delete: 45_000,
+  'remove-tag': 60_000,
+  request: 65_000,
+  taken: 10_000,
+  usage: 30_000,
+  pause: 60_000,
+  resume: 10_000,
+  status: 10_000,
+} satisfies Record<AskKind, number>;
+/** A front door that has said nothing for longer is not relied on. */
+const maxSilentMs = 3000;
+/** How long after evidence a lock is sure: a front door that loses it lets nothing through for longer. */
+const sureMs = 500;
+const defaultWaitMs = 50;
+const takenPerMessage = 5000;
+
+/** @throws OperatorError when the file cannot be read */
+export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
+  const { version, graceMs, logger, now } = options;
+  const known = await openKnownDoors(options.file, now);
+  const present = new Map<string, Door>();
+  const peers = new Set<Peer>();
+  const lockDoors = new WeakMap<DoorLock, HeldLock>();
+  let lastStatus: CleanStatusNumbers | null = null;
+
+  /** The front doors that are here. @throws DoorsError unless all are */
+  const all = (): readonly [Door, ...Door[]] => {
+    const [first, ...others] = present.values();
+    const vanished = known.list().find(({ id, leftAt }) => leftAt === null && !present.has(id));
+    if (vanished !== undefined) throw new DoorsError(describeVanished(vanished));
+    if (first === undefined)
+      throw new DoorsError(
+        'No front door is connected: start Tidegate on this machine with the same configuration, and see its log.',
+      );
+    const silent = [first, ...others].find(({ peer }) => peer.silentMs() > maxSilentMs);
+    if (silent !== undefined)
+      throw new DoorsError(`${nameOf(silent.hello.door)} hangs: it has said nothing for 3 seconds.`);
+    return [first, ...others];
+  };
+
+  const readEvidence = async (
+    question: EvidenceQuestion,
+    lock: HeldLock | undefined,
+  ): Promise<AllEvidence> => {
+    const doors = all();
+    const parts = await Promise.all(
+      doors.map(async (door) => {
+        const lockId = door === lock?.door ? lock.id : null;
+        return (await ask(door, { kind: 'evidence', lockId, ...question })) as Evidence;
+      }),
+    );
+    // None may have come or gone meanwhile.
+    const after = all();
+    if (after.length !== doors.length || after.some((door, i) => door !== doors[i]))
+      throw new DoorsError('A front door came or went while the others told what they had answered.');
+    return { doors, parts };
+  };
+  const findLeasesSince = ({ parts }: AllEvidence): number =>
+    Math.max(
+      ...parts.map(({ leasesSince }) => leasesSince),
+      ...known.list().map(({ leftAt }) => leftAt ?? 0),
+    );
+
+  const lock: Doors['lock'] = async (keys, waitMs = defaultWaitMs) => {
+    if (keys.length === 0 || keys.length > maxLockKeys)
+      throw new DoorsError(`A lock has 1 to ${maxLockKeys} keys, not ${keys.length}.`);
+    const [door] = all();
+    const id = randomBytes(8).toString('hex');
+    const { locked } = (await ask(door, { kind: 'lock', id, keys, waitMs })) as LockAnswer;
+    if (!locked) return null;
+    const held = createHeldLock(door, id);
+    lockDoors.set(held.lock, held);
+    return held.lock;
+  };
+
+  const doors: Doors = {
+    check: async () => {
+      const evidence = await readEvidence({ repositories: [], digests: [] }, undefined);
+      const hellos = evidence.doors.map(({ hello }) => hello);
+      const fault = findDisagreement(hellos, version, graceMs()) ?? findRedisFault(evidence);
+      if (fault !== null) throw new DoorsError(fault);
+      return {
+        leasesSince: findLeasesSince(evidence),
+        graceMs: graceMs(),
+        doors: hellos.map(({ door }) => door),
+      };
+    },
+    lock,
+    evidence: async ({ repositories = [], digests = [], lock: of }) => {
+      const held = of && lockDoors.get(of);
+      const askedMs = performance.now();
+      const evidence = await readEvidence({ repositories, digests }, held);
+      const merged = mergeEvidence(evidence, findLeasesSince(evidence));
+      if (held) held.sureUntilMs = merged.held ? askedMs + sureMs : -Infinity;
+      return merged;
+    },
+    request: async (request) => (await ask(all()[0], { kind: 'request', ...request })) as DoorResponse,
+    usage: (question) => readUsage(all(), question),
+    announceTaken: async (digests) => {
+      for (const door of all()) await tellTaken(door, digests, false);
+    },
+    removeTag: async (repository, tag) =>
+      (await ask(all()[0], { kind: 'remove-tag', repository, tag })) as TagAnswer,
+    pause: async (maxPauseMs) => {
+      await Promise.all(all().map((door) => ask(door, { kind: 'pause', maxPauseMs })));
+    },
+    resume: async () => {
+      await Promise.all([...present.values()].map((door) => ask(door, { kind: 'resume' })));
+    },
+    publishStatus: (status) => {
+      lastStatus = status;
+      for (const door of present.values()) void ask(door, { kind: 'status', status }).catch(() => {}); // told again with the next
+    },
+  };
+
+  const enter = async (hello: Hello, peer: Peer): Promise<void> => {
+    const { id } = hello.door;
+    const door = { hello, peer };
+    present.get(id)?.peer.end();
+    present.set(id, door);
+    try {
+      await known.note(toKnown(hello, now(), null));
+      await tellTaken(door, await options.readTaken(), true);
+      if (lastStatus !== null) await ask(door, { kind: 'status', status: lastStatus });
+      peer.tell({ kind: 'welcome' });
+      logger.info({ door: hello.door }, 'a front door is connected');
+    } catch (error) {
+      logger.warn({ door: hello.door, reason: (error as Error).message }, 'a front door cannot be taken');
+      peer.end();
+    }
+  };
+
+  const accept = (socket: Socket): void => {
+    let hello: Hello | null = null;
+    let hasLeft = false;
+    const late = setTimeout(() => socket.destroy(), helloMs).unref();
+    const peer = openPeer(socket, {
+      ...(options.limits && { limits: options.limits }),
+      onTold: (message) => {
+        if (hello !== null) return;
+        hello = parseHello(message);
+        clearTimeout(late);
+        if (hello === null) {
+          logger.warn({ kind: message.kind.slice(0, 50) }, 'a front door of another version is refused');
+          peer.end();
+        } else void enter(hello, peer);
+      },
+      onAsked: async ({ kind }) => {
+        if (kind !== 'bye' || hello === null)
+          throw new PeerError(`the cleaner cannot do "${kind.slice(0, 50)}"`);
+        hasLeft = true;
+        present.delete(hello.door.id);
+        await known.note(toKnown(hello, now(), now()));
+        logger.info({ door: hello.door }, 'a front door has signed off');
+      },
+      onClosed: (why, isFault) => {
+        clearTimeout(late);
+        peers.delete(peer);
+        if (isFault)
+          logger.warn({ door: hello?.door, reason: why }, 'a front door broke the rules of the channel');
+        if (hello === null || hasLeft || present.get(hello.door.id)?.peer !== peer) return;
+        present.delete(hello.door.id);
+        known.note(toKnown(hello, now(), null)).catch((error: unknown) => {
+          logger.warn(
+            { reason: (error as Error).message },
+            'what is known of the front doors cannot be written',
+          );
+        });
+        logger.warn({ door: hello.door, reason: why }, 'a front door is gone, and has not signed off');
+      },
+    });
+    peers.add(peer);
+  };
+
+  return {
+    doors,
+    accept,
+    close: async () => {
+      for (const peer of peers) peer.end();
+      await Promise.all([...peers].map((peer) => whenClosed(peer)));
+    },
+  };
+}
+
+/** @throws DoorsError */
+async function ask({ hello, peer }: Door, message: DoorAsk): Promise<unknown> {
+  try {
+    return await peer.ask(message, limitsMs[message.kind]);
+  } catch (error) {
+    throw new DoorsError(`${nameOf(hello.door)} cannot be relied on: ${(error as Error).message}.`, {
+      cause: error,
+    });
+  }
+}
+
+async function tellTaken(door: Door, digests: readonly string[], isAll: boolean): Promise<void> {
+  for (let at = 0; at < digests.length; at += takenPerMessage)
+    await ask(door, { kind: 'taken', digests: digests.slice(at, at + takenPerMessage), isAll: false });
+  if (isAll) await ask(door, { kind: 'taken', digests: [], isAll });
+}
+
+/** A lock with what its evidence needs. */
+type HeldLock = { readonly door: Door; readonly id: string; readonly lock: DoorLock; sureUntilMs: number };
+
+function createHeldLock(door: Door, id: string): HeldLock {
+  let isReleased = false;
+  const remove = async (wish: DeleteWish): Promise<number | null> => {
+    const answer = (await ask(door, { kind: 'delete', lockId: id, ...wish })) as DeleteAnswer;
+    return answer.status;
+  };
+  const held: HeldLock = {
+    ...{ door, id },
+    sureUntilMs: -Infinity,
+    lock: {
+      deleteManifest: (repository, digest) => remove({ repository, what: 'manifest', digest }),
+      deleteBlob: (repository, digest) => remove({ repository, what: 'blob', digest }),
+      isSure: () => !isReleased && !door.peer.closed.aborted && performance.now() < held.sureUntilMs,
+      release: async () => {
+        if (isReleased) return;
+        isReleased = true;
+        // A front door that is gone has released it.
+        if (!door.peer.closed.aborted) await ask(door, { kind: 'unlock', id });
+      },
+    },
+  };
+  return held;
+}
+
+type AllEvidence = { readonly doors: readonly Door[]; readonly parts: readonly Evidence[] };
+
+function mergeEvidence({ doors, parts }: AllEvidence, leasesSince: number): MergedEvidence {
+  const add = (a: number, b: number) => a + b;
+  const join = (read: (part: Evidence) => readonly number[], by: (a: number, b: number) => number) =>
+    (parts[0] === undefined ? [] : read(parts[0])).map((_, i) =>
+      parts.map((part) => read(part)[i] ?? 0).reduce(by),
+    );
+  const ours = new Set(parts.map(({ redis }) => redis?.me));
+  return {
+    epoch: doors
+      .map(({ hello }, i) => `${hello.door.id} ${parts[i]?.epoch ?? ''}`)
+      .toSorted()
+      .join('; '),
+    held: parts.some(({ held }) => held),
+    leasesSince,
+    leases: join(({ leases }) => leases, Math.max),
+    writes: join(({ writes }) => writes, add),
+    digestWrites: join(({ digestWrites }) => digestWrites, add),
+    strangers: [...new Set(parts.flatMap(({ redis }) => redis?.others ?? []))].filter((id) => !ours.has(id)),
+  };
+}
+
+function findDisagreement(hellos: readonly Hello[], version: string, graceMs: number): string | null {
+  for (const { door, graceMs: theirs } of hellos) {
+    if (door.version !== version)
+      return `${nameOf(door)} is version ${door.version}, and the cleaner ${version}: restart the older one.`;
+    if (theirs !== graceMs)
+      return `${nameOf(door)} has another clean.grace than the cleaner: give both the same, and reload them.`;
+  }
+  return null;
+}
+
+/** A delete at one front door holds requests at another only through a Redis. */
+function findRedisFault({ doors, parts }: AllEvidence): string | null {
+  const ids = parts.map(({ redis }) => redis?.me ?? null);
+  if (doors.length > 1) {
+    const apart = parts.findIndex(
+      ({ redis }) =>
+        redis === null || ids.some((id) => id !== redis.me && (id === null || !redis.others.includes(id))),
+    );
+    const [door] = doors.slice(apart);
+    if (apart !== -1 && door !== undefined)
+      return `${nameOf(door.hello.door)} shares no Redis with the other front doors, so a clean-up cannot hold requests at all of them: give them one cache.redis.`;
+  }
+  const [stranger] = mergeEvidence({ doors, parts }, 0).strangers;
+  return stranger === undefined
+    ? null
+    : `Their Redis knows the front door ${stranger}, which is not connected to this cleaner: give it the same clean.socket, or stop it and wait until Redis has forgotten it.`;
+}
+
+async function* readUsage<Question extends UsageQuestion>(
+  doors: readonly Door[],
+  question: Question,
+): AsyncGenerator<UsageTimes & { readonly rows: readonly UsageAnswer<Question>[] }> {
+  const read = async (door: Door, next: UsageQuestion) =>
+    (await ask(door, { kind: 'usage', question: next })) as UsagePage;
+  const first = await Promise.all(doors.map((door) => read(door, question)));
+  const asOf = Math.min(...first.map((page) => page.asOf));
+  const since = Math.max(...first.map((page) => page.since));
+  for (const [i, door] of doors.entries())
+    for (let page = first[i]; page !== undefined; page = page.next ? await read(door, page.next) : undefined)
+      yield { asOf, since, rows: page.rows as readonly UsageAnswer<Question>[] };
+}
+
+function toKnown(
+  { door: { id, pid, host }, graceMs }: Hello,
+  heardAt: number,
+  leftAt: number | null,
+): KnownDoor {
+  return { ...{ id, pid, host, graceMs }, heardAt, leftAt };
+}
+
+function describeVanished(door: KnownDoor): string {
+  const until = new Date(door.heardAt + door.graceMs).toISOString();
+  return `${nameOf(door)} has vanished without signing off, and may serve on: start Tidegate there, or wait until ${until}, when nobody relies on what it answered.`;
+}
+
+function nameOf({ host, pid }: Pick<Hello['door'], 'host' | 'pid'>): string {
+  return `The front door ${host}/${pid}`;
+}
+
+function whenClosed({ closed }: Peer): Promise<void> {
+  return new Promise((resolve) => {
+    if (closed.aborted) resolve();
+    else closed.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

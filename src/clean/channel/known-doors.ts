@@ -1,0 +1,75 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import * as z from 'zod';
+import { OperatorError } from '../../system/operator-error.ts';
+
+const knownDoor = z.object({
+  id: z.string(),
+  pid: z.number(),
+  host: z.string(),
+  graceMs: z.number(),
+  /** When it was last heard, and when it signed off; null: it has not. In milliseconds since the epoch. */
+  heardAt: z.number(),
+  leftAt: z.number().nullable(),
+});
+
+/** A front door that has been here, and whose leases may not have expired. */
+export type KnownDoor = Readonly<z.infer<typeof knownDoor>>;
+
+/** The front doors, in a file: one that vanishes may serve on, and its clients rely on what it answered. */
+export type KnownDoors = {
+  /** Those whose leases have not expired. */
+  list(): readonly KnownDoor[];
+  /** Resolves when it is written. */
+  note(door: KnownDoor): Promise<void>;
+};
+
+/**
+ * @param now milliseconds since the epoch
+ * @throws OperatorError when the file cannot be read
+ */
+export async function openKnownDoors(file: string, now: () => number): Promise<KnownDoors> {
+  // One that has not signed off may have served until now, while nobody listened.
+  const doors = new Map((await load(file, now())).map((door) => [door.id, door]));
+  let writing: Promise<unknown> = Promise.resolve();
+
+  const list = () => {
+    for (const [id, { heardAt, leftAt, graceMs }] of doors)
+      if ((leftAt ?? heardAt) + graceMs < now()) doors.delete(id);
+    return [...doors.values()];
+  };
+  return {
+    list,
+    note: (door) => {
+      doors.set(door.id, door);
+      const written = writing.then(() => save(file, list()));
+      writing = written.catch(() => {});
+      return written;
+    },
+  };
+}
+
+async function load(file: string, nowMs: number): Promise<KnownDoor[]> {
+  try {
+    const doors = z.array(knownDoor).parse(JSON.parse(await readFile(file, 'utf8')));
+    return doors.map((door) => (door.leftAt === null ? { ...door, heardAt: nowMs } : door));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new OperatorError(
+      `${file} cannot be read, and without it nobody knows which front doors serve: ${(error as Error).message}. When none but those that run now has served within clean.grace, remove the file.`,
+      { cause: error },
+    );
+  }
+}
+
+async function save(file: string, doors: readonly KnownDoor[]): Promise<void> {
+  await mkdir(dirname(file), { recursive: true, mode: 0o750 });
+  const handle = await open(`${file}.new`, 'w', 0o640);
+  try {
+    await handle.writeFile(`${JSON.stringify(doors, null, 2)}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(`${file}.new`, file);
+}
