@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { digestForm } from '../../registry/names/digest.ts';
 import type { ChannelMessage } from './peer.ts';
 import type { CleanStatusNumbers, DoorAsk, Hello } from './messages.ts';
 
@@ -57,7 +58,7 @@ const doorAsk: z.ZodType<DoorAsk> = z.discriminatedUnion('kind', [
     lockId: id,
     repository: name,
     what: z.enum(['manifest', 'blob']),
-    digest: name,
+    digest: z.string().regex(digestForm),
   }),
   z.object({ kind: z.literal('remove-tag'), repository: name, tag: name }),
   z.object({
