@@ -20,6 +20,7 @@ import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
 import { createCleanWorker, type PerformCleanTask } from './clean-worker.ts';
 import { openOwnDeletes, type Deletes } from './open-deletes.ts';
+import type { TagRemovalOutcome } from './open-tag-delete.ts';
 import { openRepositoryLocks } from './open-repository-locks.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { createSharedRedis } from '../redis/open.ts';
@@ -51,6 +52,8 @@ export type App = {
    * @throws OperatorError when the state cannot be used; nothing has changed then.
    */
   prepare(state: ServedState, options: PrepareOptions): Promise<PreparedState>;
+  /** Removes a tag at `upstream` and no twin of it, on behalf of the clean-up. Never rejects. */
+  removeTag(repository: string, tag: string): Promise<TagRemovalOutcome>;
   /** Answers the checks of a CA. */
   answerChallenges(answers: ChallengeAnswers): void;
   /** Tells the clean-up what this process answered and wrote; null: nothing is cleaned up. */
@@ -189,6 +192,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
         routes: current.state.config.routes.map(({ name }) => name),
       }),
     waiting: () => listener.waiting(),
+    removeTag: (repository, tag) => current.removeTag(repository, tag),
     prepare,
     close: async ({ graceMs }) => {
       logger.info({ activeRequests: listener.underWay.length, graceMs }, 'shutting down');

@@ -14,8 +14,15 @@ import {
 import { createPublicNames } from '../pipeline/public-names.ts';
 import { createEditsFor, type EditsFor } from '../pipeline/response-edits.ts';
 import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
-import { routePorts, type RegistryPorts, type RoutedParts } from '../pipeline/routes/route-ports.ts';
+import {
+  describeRouteErrors,
+  routePorts,
+  type RegistryPorts,
+  type RoutedParts,
+} from '../pipeline/routes/route-ports.ts';
 import { createRouteStages } from '../pipeline/routes/route-stages.ts';
+import { createDeleteTag } from '../pipeline/tag-delete/delete-tag.ts';
+import { createHiddenTombstones } from '../pipeline/tag-delete/hidden-tombstones.ts';
 import { createUpstreamWarnings } from '../pipeline/upstream-warnings.ts';
 import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Policy } from '../policy/decision.ts';
@@ -24,6 +31,7 @@ import type { RelayBudget } from '../upstream/body/relay-budget.ts';
 import { createUpstream } from '../upstream/connections.ts';
 import { createForwarder } from '../upstream/forward.ts';
 import { createFetch, createRequestUpstream, type RequestUpstream } from '../upstream/request.ts';
+import { openTagDelete, type OpenTagDelete } from './open-tag-delete.ts';
 import type { ServedState } from './served-state.ts';
 import type { Shared } from './shared.ts';
 
@@ -35,6 +43,8 @@ export type OpenRegistry = {
   readonly editsFor: EditsFor;
   /** A whole Authorization value for it; null for none. */
   readonly authorization: string | null;
+  /** Removes a tag on behalf of the clean-up. */
+  readonly removeTag: OpenTagDelete['removeTag'];
   /** Stops storing its answers. */
   retire(): void;
   close(): void;
@@ -77,7 +87,9 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const ports = routed ? routePorts(plain, routed) : plain;
   const { forwarder, blobs, store, locks } = ports;
   const gate = openDeleteGate(config, ports.deletes);
-  const requestUpstream = gate.guardRequests(ports.requestUpstream);
+  const guarded = gate.guardRequests(ports.requestUpstream);
+  const tombstones = createHiddenTombstones(guarded, authorization);
+  const requestUpstream = tombstones.hide(guarded);
   const editsFor = createEditsFor({
     publicNames: createPublicNames({
       certificateNames: pem.names,
@@ -100,9 +112,27 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const cache = openAnswerCache(config, shared, { store, fetch, room });
   const asking = { requestUpstream, upstreamAuthorization: authorization };
   const warnings = createUpstreamWarnings(logger, authorization !== null);
+  // A challenge of a route's registry becomes an error, which is logged.
+  const registryWarnings = routed ? { ...warnings, challenge: () => {} } : warnings;
   const { authenticator } = options;
+  const tagDelete = openTagDelete({
+    ...{ config, registry: at.url, authorization, ports, cache, logger },
+  });
+  const deleteTag = createDeleteTag({
+    ...{
+      prepare: tagDelete.prepare,
+      remove: tagDelete.remove,
+      authorization,
+      editsFor,
+      wholeAnswers,
+      refusedBodies,
+    },
+    warnings: registryWarnings,
+    describeError: routed && describeRouteErrors(routed),
+  });
   const serve = createServe({
     guardTags: openImmutableTags(config, { ...asking, policy, locks }),
+    ...{ deleteTag, tombstones },
     ...{ gate, forwarder, cache, editsFor, upstreamHeaders, refusedBodies, wholeAnswers },
     storage: blobs && { blobs, requestUpstream },
     audit: config.log.audit
@@ -110,16 +140,20 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
       : null,
     rememberToken: routed ? null : (token, user) => authenticator.rememberToken(token, user),
     answerOfRoute: stages?.answerOfRoute ?? null,
-    // A challenge of a route's registry becomes an error, which is logged.
-    warnings: routed ? { ...warnings, challenge: () => {} } : warnings,
+    warnings: registryWarnings,
     openPaths: new Set(config.auth.open),
     maxManifestBytes: limits.manifestBytes,
     limitUploads: options.limitUploads,
   });
+  await tagDelete.finish();
   return {
     ...{ serve, requestUpstream, editsFor, authorization },
+    removeTag: tagDelete.removeTag,
     retire: () => cache?.retire(),
-    close: () => upstream.close(),
+    close: () => {
+      tagDelete.close();
+      upstream.close();
+    },
   };
 }
 

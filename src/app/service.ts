@@ -26,6 +26,7 @@ export type Service = {
   readonly upstream: Pick<OpenRegistry, 'requestUpstream' | 'authorization'>;
   /** Null: its registry is not cleaned up. */
   readonly inUse: InUse | null;
+  readonly removeTag: OpenRegistry['removeTag'];
   /** Marks it as replaced by another. */
   retire(): void;
   /** Call it once, when it has no request in progress. */
@@ -97,6 +98,7 @@ export async function openService(
     pipeline,
     upstream,
     inUse,
+    removeTag: upstream.removeTag,
     retire: () => {
       for (const registry of registries) registry.retire();
     },

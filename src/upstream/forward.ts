@@ -31,7 +31,10 @@ export type ForwardRequest = {
   readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
   /** The size limit of the body, in bytes: one that turns out larger gets 413. The caller refuses one that announces it. */
   readonly maxBodyBytes: number;
-  /** Called with upstream's status and raw headers; nothing is sent to the client before it is done. */
+  /**
+   * Called with upstream's status and raw headers; nothing is sent to the client before it is done. A rejection is the
+   * error.
+   */
   readonly onResponse: (status: number, rawHeaders: readonly string[]) => Promise<void> | undefined;
   /** See RequestBodyOptions. A rejection is the error. */
   readonly beforeEnd?: (() => Promise<void> | undefined) | undefined;
@@ -180,7 +183,7 @@ class ForwardTransfer implements Transfer {
     const hold = this.#request.onResponse(answer.statusCode ?? 0, answer.rawHeaders);
     const start = () => this.#startAnswer(answer);
     if (hold === undefined) start();
-    else void hold.then(start);
+    else hold.then(start, (error: unknown) => this.#fail(error as OciError));
   }
 
   #startAnswer(answer: IncomingMessage): void {

@@ -27,6 +27,8 @@ export type Alone = {
   readonly answered: () => void;
   /** See ForwardRequest: only upstream's answer tells whether it is over. */
   readonly outlivesClient: () => boolean;
+  /** Aborted when it may no longer be alone; null: that cannot happen. */
+  readonly lost: AbortSignal | null;
 };
 
 /** Call `settled` if upstream has answered, and `close` in any case. */
@@ -113,6 +115,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       await proceed({
         answered: () => lock.release(),
         outlivesClient: () => lock.lost?.aborted !== true,
+        lost: lock.lost,
       });
     } finally {
       lock.lost?.removeEventListener('abort', cut);
@@ -133,7 +136,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       const race = deleteConflictOf(operation);
       return race?.kind === 'delete'
         ? alone(exchange, race.repository, proceed)
-        : proceed({ answered: () => {}, outlivesClient: () => false });
+        : proceed({ answered: () => {}, outlivesClient: () => false, lost: null });
     },
     guardRequests: (requestUpstream) => async (asked, fetchLimits) => {
       const race = deleteConflictOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));

@@ -15,6 +15,8 @@ import type { UpstreamWarnings } from '../upstream-warnings.ts';
 import { readContentDigest } from './content-digest.ts';
 import type { AuditedRequest } from './audit.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
+import type { HiddenTombstones } from '../tag-delete/hidden-tombstones.ts';
+import type { DeleteTag } from '../tag-delete/delete-tag.ts';
 
 export type ForwardStageOptions = {
   /** Remembers a token of the first protocol that upstream gave to a user; null: its tokens prove nothing here. */
@@ -22,6 +24,8 @@ export type ForwardStageOptions = {
   readonly forwarder: Forwarder;
   readonly cache: AnswerCache | null;
   readonly gate: DeleteGate;
+  readonly deleteTag: DeleteTag;
+  readonly tombstones: Pick<HiddenTombstones, 'check'>;
   readonly editsFor: EditsFor;
   readonly refusedBodies: RefusedBodies;
   readonly warnings: UpstreamWarnings;
@@ -57,7 +61,7 @@ type OpenWay = Way & {
 
 export function createForwardStage(options: ForwardStageOptions): ForwardStage {
   const { rememberToken, forwarder, cache, gate, editsFor, refusedBodies } = options;
-  const { warnings, upstreamHeaders, maxBodyBytes } = options;
+  const { warnings, upstreamHeaders, maxBodyBytes, deleteTag, tombstones } = options;
 
   const forward = async (
     exchange: Exchange,
@@ -109,8 +113,9 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
         if (status === 401) warnings.challenge(exchange);
         if (status === 201 || status === 202) warnings.foreignPlace(exchange, rawHeaders, edits.names);
         const remembered = rememberTokens(rawHeaders, way);
-        if (remembered.length === 0) return announced?.end();
-        return Promise.all([...remembered, announced?.end()]).then(() => {});
+        const checked = checkManifest(exchange, way, status, rawHeaders);
+        if (remembered.length === 0 && checked === undefined) return announced?.end();
+        return Promise.all([...remembered, checked, announced?.end()]).then(() => {});
       },
     });
     exchange.transfer = forwarded;
@@ -130,12 +135,56 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       ? headerValues(rawHeaders, 'x-docker-token').map((token) => rememberToken(token, principal))
       : [];
 
-  return (exchange, written, way, audited) =>
-    exchange.method === 'DELETE'
-      ? gate.alone(exchange, way.operation, (alone) =>
-          forward(exchange, written, joinAlone(way, alone), audited),
-        )
-      : forward(exchange, written, way, audited);
+  const checkManifest = (exchange: Exchange, { operation }: Way, status: number, rawHeaders: RawHeaders) =>
+    operation.kind === 'manifest' && operation.reads
+      ? tombstones.check(exchange, operation.repository, status, rawHeaders)
+      : undefined;
+
+  const deleteTagAlone = async (
+    exchange: Exchange,
+    written: Written | null,
+    way: Way & { readonly operation: TagDelete },
+    audited: AuditedRequest | null,
+    { lost, answered }: Alone,
+  ): Promise<void> => {
+    const { operation, rawTarget } = way;
+    const announced = written === null ? undefined : await cache?.announceWrite(written);
+    try {
+      if (exchange.res.destroyed) return;
+      audited?.forwarded();
+      await deleteTag.run(exchange, {
+        ...{ repository: operation.repository, tag: operation.tag, lost },
+        asked: { rawTarget, headers: upstreamHeaders(exchange, way) },
+        ended: async (status) => {
+          answered();
+          audited?.answered(status, []);
+          await announced?.end();
+        },
+      });
+    } finally {
+      await announced?.end();
+    }
+  };
+
+  return async (exchange, written, way, audited) => {
+    const { operation } = way;
+    if (exchange.method !== 'DELETE') return forward(exchange, written, way, audited);
+    if (!isTagDelete(operation))
+      return gate.alone(exchange, operation, (alone) =>
+        forward(exchange, written, joinAlone(way, alone), audited),
+      );
+    await deleteTag.prepare();
+    return gate.alone(exchange, operation, (alone) =>
+      deleteTagAlone(exchange, written, { ...way, operation }, audited, alone),
+    );
+  };
+}
+
+type TagDelete = Extract<Operation, { kind: 'manifest' }> & { readonly tag: string };
+
+/** Whether a DELETE is that of a tag. */
+function isTagDelete(operation: Operation): operation is TagDelete {
+  return operation.kind === 'manifest' && operation.tag !== null && !operation.hasQuery;
 }
 
 /** The way of a delete, whose end is waited for by others. */
