@@ -40,7 +40,7 @@ export type TagDeleteOptions = {
 };
 
 /** How long the start waits for removals that were interrupted, in milliseconds. */
-const startLimitMs = 5000;
+const startLimitMs = 2000;
 
 /** Opens the removal of tags at a registry. */
 export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {

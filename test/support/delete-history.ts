@@ -110,3 +110,54 @@ export function createDirectClient(url: string): CacheClient {
     close: () => agent.destroy(),
   };
 }
+
+/**
+ * Deletes tags while they and their twins are moved, again and again, and counts the acknowledged moves whose result is
+ * gone: those of twins, and those of the tag that were begun after its delete had been answered.
+ */
+export async function deleteTagsUnderPushes(
+  clients: readonly CacheClient[],
+  repository: string,
+  rounds: number,
+): Promise<Losses & { readonly removed: number }> {
+  const [first] = clients;
+  if (!first) throw new Error('there is no client');
+  const path = (reference: string) => `/v2/${repository}/manifests/${reference}`;
+  const clientFor = (i: number) => clients[i % clients.length] ?? first;
+  await pushConfig(first, repository);
+  let [lost, of, removed] = [0, 0, 0];
+  for (let round = 0; round < rounds; round += 1) {
+    const [before, after] = [makeImage(`${round} old`), makeImage(`${round} new`)];
+    await Promise.all(tags.map((tag, i) => pushManifest(clientFor(i), path(tag), before)));
+    // The first two are deleted, each again while it is pushed anew; every other one is moved or stays.
+    const gone = tags.slice(0, 2).map(async (tag, i) => {
+      const beside = pushManifest(clientFor(i + 1), path(tag), after);
+      const deleted = await clientFor(i).ask('DELETE', path(tag));
+      await beside;
+      if (deleted.status !== 202) return { tag, expected: [after.body] };
+      removed += 1;
+      return { tag, expected: [after.body, null] };
+    });
+    const moved = tags.slice(2, 6).map(async (tag, i) => {
+      const { status } = await pushManifest(clientFor(i + round), path(tag), after);
+      return { tag, expected: [status === 201 ? after.body : before.body] };
+    });
+    const staying = tags.slice(6).map((tag) => ({ tag, expected: [before.body] }));
+    for (const { tag, expected } of [...(await Promise.all([...gone, ...moved])), ...staying]) {
+      const { status, body } = await clientFor(round).ask('GET', path(tag), accepting);
+      of += 1;
+      if (!expected.includes(status === 200 ? body.toString() : null)) lost += 1;
+    }
+    for (const tag of tags.slice(0, 2)) {
+      if ((await clientFor(round).ask('GET', path(tag), accepting)).status === 200) {
+        const deleted = await clientFor(round).ask('DELETE', path(tag));
+        if (deleted.status !== 202) lost += 1;
+      }
+      of += 1;
+      await pushManifest(clientFor(round + 1), path(tag), after);
+      const kept = await clientFor(round).ask('GET', path(tag), accepting);
+      if (kept.body.toString() !== after.body) lost += 1;
+    }
+  }
+  return { lost, of, removed };
+}
