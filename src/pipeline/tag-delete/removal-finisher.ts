@@ -52,12 +52,13 @@ export function createRemovalFinisher(options: RemovalFinisherOptions): RemovalF
         logger.info({ repository, tag }, 'finished the removal of a tag that was interrupted');
         return 'ended';
       });
-      if (end !== 'ended' && end !== 'unsettled') throw new Error(`the repository is not free: ${end}`);
+      if (end !== 'ended' && end !== 'unsettled')
+        logger.info({ repository, tag, lock: end }, 'the removal of a tag waits for its repository');
       return end === 'ended';
     } catch (error) {
       if (!closing.signal.aborted)
         logger.warn(
-          { err: error, repository, tag },
+          { why: error instanceof Error ? error.message : String(error), repository, tag },
           'the removal of a tag is not finished yet: it is tried again',
         );
       return false;

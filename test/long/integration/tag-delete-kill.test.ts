@@ -7,7 +7,7 @@ import { createCacheClient, type CacheClient } from '../../support/cache-client.
 import { createDirectClient } from '../../support/delete-history.ts';
 import { startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { imageType, makeImage, pushConfig, pushManifest } from '../../support/manifest-registry.ts';
-import { until } from '../../support/redis.ts';
+import { freePort, until } from '../../support/redis.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 import { startSteppedRegistry, type Step, type SteppedRegistry } from '../../support/stepped-registry.ts';
@@ -153,7 +153,10 @@ describe(
       }
 
     test('kill -9 of the workers, whose successors finish it', async (t) => {
-      const { stepped, start, remove, assertEnded } = await open(t, ['workers=2']);
+      const { stepped, start, remove, assertEnded } = await open(t, [
+        'workers=2',
+        `listen.port=${await freePort()}`,
+      ]);
       const door = await start();
       const pids = await workerPids(door);
       atStep(stepped, decisive, 'answer', () => {

@@ -6,7 +6,7 @@ export const state = z.strictObject({
   dir: key(
     folderPath(),
     'var/state',
-    'Folder in which Tidegate keeps what it remembers. Created when missing; if it cannot be written, that is logged and nothing is remembered.',
+    'Folder in which Tidegate keeps what it remembers. Created when missing; if it cannot be written, that is logged, nothing is remembered, and no tag is deleted before a registry that deletes only digests.',
   ),
   usage: key(
     boolean(),
