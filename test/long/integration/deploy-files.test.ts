@@ -117,7 +117,8 @@ describe('registry configurations of deploy/', { skip: unlessInstalled('docker-r
   });
 
   it('those on one machine listen on loopback only, and let images be deleted', async () => {
-    for (const file of ['registry/filesystem.yml', 'registry/s3.yml', 'registry/mirror.yml']) {
+    for (const name of ['filesystem', 's3', 'swift', 'mirror']) {
+      const file = `registry/${name}.yml`;
       const config = parse(await read(file)) as RegistryConfig;
       assert.match(config.http.addr, /^127\.0\.0\.1:/);
       assert.equal(config.storage.delete.enabled, true);
