@@ -13,7 +13,7 @@ const maxListedFaults = 20;
 
 /** Formats a plan as text, with names made printable. Ends with a newline. */
 export function renderPlan(plan: Plan, { columns, all }: RenderOptions): string {
-  const width = Math.max(80, Math.min(columns, 160));
+  const width = Math.max(80, Math.min(columns, 120));
   const blocks = [
     sayHead(plan),
     ...plan.repositories.map((repository) => sayRepository(repository, plan, { width, all })),

@@ -81,8 +81,10 @@ export function createRuleCensus(rules: readonly RuleText[]): RuleCensus {
     })),
   );
   const decided = rules.map(() => ({ kept: 0, retired: 0 }));
+  let isEmpty = true;
   return {
     addRepository: (name) => {
+      isEmpty = false;
       for (const each of patterns) if (!each.isKnown) each.isKnown = each.pattern.matches(name, anonymous);
     },
     addTag: (rule, isKept) => {
@@ -92,7 +94,7 @@ export function createRuleCensus(rules: readonly RuleText[]): RuleCensus {
     warnings: () => [
       ...patterns.flatMap(({ rule, index, text, isKnown }) => {
         const sentence = `rule ${rule + 1} names ${JSON.stringify(text)}, and no repository has such a name`;
-        return isKnown ? [] : [{ path: [rule, 'repositories', index], sentence }];
+        return isKnown || isEmpty ? [] : [{ path: [rule, 'repositories', index], sentence }];
       }),
       ...decided.flatMap(({ kept, retired }, rule) => {
         if (kept > 0 || retired === 0) return [];
