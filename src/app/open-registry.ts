@@ -3,7 +3,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import { createAnswerCache, type AnswerCache, type AnswerCacheOptions } from '../cache/answer-cache.ts';
 import type { Config } from '../config/schema/schema.ts';
 import { createAudit } from '../pipeline/serve/audit.ts';
-import { createDeleteGate, type DeleteGate } from '../pipeline/serve/delete-gate.ts';
+import { createDeleteGate, type DeleteGate, type DeleteGateOptions } from '../pipeline/serve/delete-gate.ts';
 import { createUpstreamHeaders } from '../pipeline/serve/request-for-upstream.ts';
 import { createServe, type Serve, type ServeOptions } from '../pipeline/serve/serve.ts';
 import {
@@ -31,6 +31,7 @@ import type { RelayBudget } from '../upstream/body/relay-budget.ts';
 import { createUpstream } from '../upstream/connections.ts';
 import { createForwarder } from '../upstream/forward.ts';
 import { createFetch, createRequestUpstream, type RequestUpstream } from '../upstream/request.ts';
+import type { InUse } from './open-in-use.ts';
 import { openTagDelete, type OpenTagDelete } from './open-tag-delete.ts';
 import type { ServedState } from './served-state.ts';
 import type { Shared } from './shared.ts';
@@ -59,6 +60,8 @@ export type RegistryOptions = {
   readonly ca: string | null;
   /** Null: it is `upstream`. */
   readonly routed: RoutedParts | null;
+  /** Null: it is not cleaned up. */
+  readonly inUse: InUse | null;
   readonly authenticator: Authenticator;
   readonly policy: Policy | null;
   readonly budget: RelayBudget;
@@ -86,7 +89,8 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   };
   const ports = routed ? routePorts(plain, routed) : plain;
   const { forwarder, blobs, store, locks } = ports;
-  const gate = openDeleteGate(config, ports.deletes);
+  const leases = options.inUse?.leases ?? null;
+  const gate = openDeleteGate(config, ports.deletes, leases);
   const guarded = gate.guardRequests(ports.requestUpstream);
   const tombstones = createHiddenTombstones(guarded, authorization);
   const requestUpstream = tombstones.hide(guarded);
@@ -157,9 +161,14 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   };
 }
 
-function openDeleteGate({ limits }: Config, deletes: RegistryPorts['deletes']): DeleteGate {
+function openDeleteGate(
+  { limits }: Config,
+  deletes: RegistryPorts['deletes'],
+  leases: DeleteGateOptions['leases'],
+): DeleteGate {
   return createDeleteGate({
     ...deletes,
+    leases,
     waitMs: limits.deleteWait,
     maxDeletes: limits.deleteQueue,
     maxPerRepository: limits.heldPerRepository,

@@ -22,7 +22,7 @@ export type OpenRoutes = {
  */
 export async function openRoutes(
   upstream: OpenRegistry,
-  options: Omit<RegistryOptions, 'at' | 'ca' | 'routed'>,
+  options: Omit<RegistryOptions, 'at' | 'ca' | 'routed' | 'inUse'>,
 ): Promise<OpenRoutes | null> {
   const { config, pem } = options.state;
   if (config.routes.length === 0) return null;
@@ -45,7 +45,7 @@ export async function openRoutes(
         sourceTimeoutMs: config.limits.routeSourceTimeout,
       };
       const ca = at.ca === null ? null : (pem.routeCas[at.ca] ?? null);
-      return { route, registry: await openRegistry({ ...options, at, ca, routed }) };
+      return { route, registry: await openRegistry({ ...options, at, ca, routed, inUse: null }) };
     }),
   );
   const byName = new Map(registries.map(({ route, registry }) => [route.name, registry]));

@@ -67,6 +67,7 @@ export async function openService(
     at: config.upstream,
     ca: pem.upstreamCa,
     routed: null,
+    inUse,
   });
   const routed = await openRoutes(upstream, opening);
   const registries = [upstream, ...(routed?.registries ?? [])];

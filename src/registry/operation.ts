@@ -44,12 +44,12 @@ export type OperationSubject =
       readonly kind: 'upload-start';
       readonly repository: string;
       readonly mount: Mount | null;
-      /** Whether it asks for a mount, in any form. */
-      readonly hasMount: boolean;
+      /** Every digest in the query that it asks to mount, valid or not. */
+      readonly mounted: readonly string[];
       /** Every source repository in the query, valid or not. */
       readonly sources: readonly string[];
-      /** Whether it uploads the whole blob at once. */
-      readonly hasDigest: boolean;
+      /** Every digest in the query by which it uploads a whole blob at once, valid or not. */
+      readonly digests: readonly string[];
     }
   /** `/v2/<repository>/blobs/uploads/<session>` (end-5, end-6, end-13, end-14). */
   | {
@@ -57,6 +57,8 @@ export type OperationSubject =
       readonly repository: string;
       /** Null: the path has no valid one there. */
       readonly session: string | null;
+      /** Every digest in a PUT's query, valid or not. */
+      readonly digests: readonly string[];
     }
   /** `/v2/<repository>/tags/list` (end-8). */
   | { readonly kind: 'tag-list'; readonly repository: string }
@@ -173,13 +175,17 @@ function parseV2(method: string, reads: boolean, target: CanonicalTarget): Opera
     return {
       ...{ kind: 'upload-start', repository },
       mount: isStart ? parseMount(target) : null,
-      hasMount: isStart && readAll(target, 'mount').length > 0,
+      mounted: isStart ? readAll(target, 'mount') : [],
       sources: isStart ? readAll(target, 'from') : [],
-      hasDigest: isStart && readAll(target, 'digest').length > 0,
+      digests: isStart ? readAll(target, 'digest') : [],
     };
   }
   if (session !== undefined)
-    return { kind: 'upload-session', repository, session: sessionForm.test(session) ? session : null };
+    return {
+      ...{ kind: 'upload-session', repository },
+      session: sessionForm.test(session) ? session : null,
+      digests: method === 'PUT' ? readAll(target, 'digest') : [],
+    };
   if (blob !== undefined)
     return { kind: 'blob', repository, digest: readDigest(blob), stored: parseStored(repository, blob) };
   if (tags !== undefined) return { kind: 'tag-list', repository };

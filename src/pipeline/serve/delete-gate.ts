@@ -1,6 +1,7 @@
 import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
-import { deleteConflictOf } from '../../registry/delete-conflict.ts';
+import { deleteConflictOf, digestKey, type DeleteConflict } from '../../registry/delete-conflict.ts';
+import type { Leases } from '../../leases/leases.ts';
 import { parseTarget } from '../../registry/target.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
@@ -35,8 +36,11 @@ export type Alone = {
 export type GatePass = {
   /** Whether to enter before upstream has the head, or only before it has the last of the body. */
   readonly from: 'head' | 'body';
-  /** Undefined: entered. @throws OciError UNAVAILABLE, as the promise does. */
-  enter(): Promise<void> | undefined;
+  /**
+   * Undefined: entered. @throws OciError UNAVAILABLE, as the promise does.
+   * @param digest the digest of its body, where only that tells it
+   */
+  enter(digest?: string): Promise<void> | undefined;
   settled(): void;
   close(): void;
 };
@@ -52,6 +56,15 @@ export type DeleteGateOptions = {
   /** How many other requests may be held for one repository, and in all. */
   readonly maxPerRepository: number;
   readonly maxInAll: number;
+  /** Counts the writes, and has digests isolated as repositories are; null: nobody asks for either. */
+  readonly leases: Pick<Leases, 'noteWrite'> | null;
+};
+
+/** What a request keeps from deletes, and what it counts as written. */
+type Keys = {
+  readonly entered: readonly string[];
+  readonly written: readonly string[];
+  readonly from: GatePass['from'];
 };
 
 /** How long an aborted read may continue at upstream, in milliseconds. */
@@ -61,27 +74,62 @@ const retryAfterSeconds = 5;
 const noOpenPaths: ReadonlySet<string> = new Set();
 
 export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
-  const { activity, locks, waitMs, maxDeletes, maxPerRepository, maxInAll } = options;
+  const { activity, locks, waitMs, maxDeletes, maxPerRepository, maxInAll, leases } = options;
   const limits = { waitMs, maxPerRepository, maxInAll };
 
-  const openPass = ({ res, method }: Exchange, repositories: readonly string[], from: GatePass['from']) => {
+  const keysOf = (operation: Operation): Keys | null => {
+    const race = deleteConflictOf(operation);
+    if (race === null) {
+      // The start of an upload may make the repository's folder.
+      const starts = leases !== null && operation.kind === 'upload-start' && operation.method === 'POST';
+      return starts ? { entered: [], written: [operation.repository], from: 'head' } : null;
+    }
+    if (race.kind === 'delete') return null;
+    const { repositories, digests } = race;
+    const entered = leases === null ? repositories : [...repositories, ...digests];
+    return { entered, written: operation.reads ? [] : entered, from: race.from };
+  };
+  const noteWrites = (keys: readonly string[]): void => {
+    for (const key of keys) leases?.noteWrite(key);
+  };
+  /** Counts a write now, and when it is over. */
+  const countWrite = (keys: readonly string[], leave: Leave): Leave => {
+    if (leases === null || keys.length === 0) return leave;
+    noteWrites(keys);
+    let isOver = false;
+    const end = () => {
+      noteWrites(keys);
+      leave();
+    };
+    return (lingerMs = 0) => {
+      if (isOver) return;
+      isOver = true;
+      if (lingerMs === 0) end();
+      else setTimeout(end, lingerMs).unref();
+    };
+  };
+
+  const openPass = ({ res, method }: Exchange, keys: Keys, from: GatePass['from']): GatePass => {
     const over = new AbortController();
     let leave: Leave | undefined;
-    const hold = async (): Promise<void> => {
+    const hold = async ({ entered, written }: Keys): Promise<void> => {
       const stop = () => over.abort();
       res.once('close', stop);
       if (res.destroyed) stop();
-      const entered = await activity.wait(repositories, { ...limits, signal: over.signal });
+      const outcome = await activity.wait(entered, { ...limits, signal: over.signal });
       res.off('close', stop);
-      if (typeof entered === 'string') throw refuseHeld(entered, repositories);
-      if (over.signal.aborted) entered();
-      else leave = entered;
+      if (typeof outcome === 'string') throw refuseHeld(outcome, entered);
+      if (over.signal.aborted) outcome();
+      else leave = countWrite(written, outcome);
     };
     return {
       from,
-      enter: () => {
-        leave = activity.enter(repositories) ?? undefined;
-        return leave === undefined ? hold() : undefined;
+      enter: (digest) => {
+        const all = digest === undefined || leases === null ? keys : withKey(keys, digestKey(digest));
+        const entered = activity.enter(all.entered);
+        if (entered === null) return hold(all);
+        leave = countWrite(all.written, entered);
+        return undefined;
       },
       settled: () => leave?.(),
       close: () => {
@@ -93,7 +141,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
 
   const alone = async (
     exchange: Exchange,
-    repository: string,
+    { repository, digests }: Extract<DeleteConflict, { kind: 'delete' }>,
     proceed: (alone: Alone) => Promise<void>,
   ): Promise<void> => {
     const { res } = exchange;
@@ -104,6 +152,11 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     const lock = await locks.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
     res.off('close', leave);
     if (typeof lock === 'string') throw refuseDelete(lock, repository);
+    const written = [repository, ...digests];
+    const release = () => {
+      noteWrites(written);
+      lock.release();
+    };
     // A delete that continued beside other requests could destroy their results.
     const cut = () => {
       exchange.reason = 'lock-lost';
@@ -112,49 +165,55 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     try {
       if (!(await lock.isHeld())) throw refuseDelete('unavailable', repository);
       lock.lost?.addEventListener('abort', cut, { once: true });
+      noteWrites(written);
       await proceed({
-        answered: () => lock.release(),
+        answered: release,
         outlivesClient: () => lock.lost?.aborted !== true,
         lost: lock.lost,
       });
     } finally {
       lock.lost?.removeEventListener('abort', cut);
       // Forwarded, perhaps without an answer: upstream may still execute it.
-      if (exchange.transfer === null) lock.release();
-      else setTimeout(() => lock.release(), unsettledMs).unref();
+      if (exchange.transfer === null) release();
+      else setTimeout(release, unsettledMs).unref();
     }
   };
 
   return {
     open: (exchange, operation) => {
-      const race = deleteConflictOf(operation);
-      if (race?.kind !== 'other') return null;
+      const keys = keysOf(operation);
+      if (keys === null) return null;
       const hasBody = !exchange.req.complete || exchange.req.readableLength > 0;
-      return openPass(exchange, race.repositories, hasBody ? race.from : 'head');
+      return openPass(exchange, keys, hasBody ? keys.from : 'head');
     },
     alone: (exchange, operation, proceed) => {
       const race = deleteConflictOf(operation);
       return race?.kind === 'delete'
-        ? alone(exchange, race.repository, proceed)
+        ? alone(exchange, race, proceed)
         : proceed({ answered: () => {}, outlivesClient: () => false, lost: null });
     },
     guardRequests: (requestUpstream) => async (asked, fetchLimits) => {
-      const race = deleteConflictOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
-      if (race?.kind !== 'other') return requestUpstream(asked, fetchLimits);
-      const { repositories } = race;
+      const keys = keysOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
+      if (keys === null) return requestUpstream(asked, fetchLimits);
       const { signal } = fetchLimits;
-      const leave =
-        activity.enter(repositories) ?? (await activity.wait(repositories, { ...limits, signal }));
-      if (typeof leave === 'string') throw refuseHeld(leave, repositories);
+      const entered =
+        activity.enter(keys.entered) ?? (await activity.wait(keys.entered, { ...limits, signal }));
+      if (typeof entered === 'string') throw refuseHeld(entered, keys.entered);
+      const leave = countWrite(keys.written, entered);
       try {
         const answer = await requestUpstream(asked, fetchLimits);
         leave();
         return answer;
       } finally {
-        leave(readLingerMs);
+        leave(asked.method === 'GET' || asked.method === 'HEAD' ? readLingerMs : unsettledMs);
       }
     },
   };
+}
+
+function withKey(keys: Keys, key: string): Keys {
+  if (keys.entered.includes(key)) return keys;
+  return { ...keys, entered: [...keys.entered, key], written: [...keys.written, key] };
 }
 
 function refuseHeld(refusal: HoldRefusal, [repository = '']: readonly string[]): OciError {

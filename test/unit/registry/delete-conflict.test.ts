@@ -7,26 +7,35 @@ import { parseTarget } from '../../../src/registry/target.ts';
 const digest = `sha256:${'a'.repeat(64)}`;
 const session = '/v2/team/app/blobs/uploads/1-2-3';
 
-/** `delete REPOSITORY`, or the repositories in which it may not meet one, and from where on; null: it may meet anything. */
+const sha512 = `sha512:${'b'.repeat(128)}`;
+
+/** `delete REPOSITORY`, or what it may not meet one in (D: the digest), and from where on; null: it may meet anything. */
 const rows: readonly (readonly [string, string, string | null])[] = [
   ['GET', '/v2/team/app/manifests/v1', 'team/app from head'],
-  ['HEAD', `/v2/team/app/manifests/${digest.replace(':', '%3A')}`, 'team/app from head'],
+  ['HEAD', `/v2/team/app/manifests/${digest.replace(':', '%3A')}`, 'team/app,D from head'],
   ['PUT', '/v2/team/app/manifests/v1', 'team/app from body'],
   ['DELETE', '/v2/team/app/manifests/v1', 'delete team/app'],
-  ['DELETE', `/v2/team/app/manifests/${digest}?x=y`, 'delete team/app'],
-  ['GET', `/v2/team/app/blobs/${digest}`, 'team/app from head'],
-  ['HEAD', `/v2/team/%61pp/blobs/${digest}`, 'team/app from head'],
-  ['DELETE', `/v2/team/app/blobs/${digest}`, 'delete team/app'],
+  ['PUT', `/v2/team/app/manifests/${digest}`, 'team/app,D from body'],
+  ['PUT', `/v2/team/app/manifests/${sha512}`, 'team/app,digest:other from body'],
+  ['DELETE', `/v2/team/app/manifests/${digest}?x=y`, 'delete team/app,D'],
+  ['GET', `/v2/team/app/blobs/${digest}`, 'team/app,D from head'],
+  ['GET', `/v2/team/app/blobs/${sha512}`, 'team/app,digest:other from head'],
+  ['GET', '/v2/team/app/blobs/none', 'team/app,digest:other from head'],
+  ['HEAD', `/v2/team/%61pp/blobs/${digest}`, 'team/app,D from head'],
+  ['DELETE', `/v2/team/app/blobs/${digest}`, 'delete team/app,D'],
   ['POST', '/v2/team/app/blobs/uploads/', null],
-  ['POST', `/v2/team/app/blobs/uploads/?digest=${digest}`, 'team/app from body'],
-  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=base`, 'team/app,base from head'],
-  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=team%2Fapp`, 'team/app from head'],
-  ['POST', `/v2/team/app/blobs/uploads/?from=a&mount=${digest};from=b`, 'team/app,a,b from head'],
-  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}`, 'team/app from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?digest=${digest}`, 'team/app,D from body'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=base`, 'team/app,base,D from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}&from=team%2Fapp`, 'team/app,D from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?from=a&mount=${digest};from=b`, 'team/app,a,b,D from head'],
+  ['POST', `/v2/team/app/blobs/uploads/?mount=${digest}`, 'team/app,D from head'],
   ['PATCH', session, null],
   ['GET', session, null],
   ['DELETE', session, null],
-  ['PUT', `${session}?digest=${digest}`, 'team/app from body'],
+  ['PUT', `${session}?digest=${digest}`, 'team/app,D from body'],
+  ['PUT', session, 'team/app,digest:other from body'],
+  ['PUT', `${session}?digest=${sha512}&digest=${digest}`, 'team/app,digest:other,D from body'],
+  ['PUT', `${session}?digest=${digest.toUpperCase()}`, 'team/app,digest:other from body'],
   ['GET', '/v2/team/app/tags/list', null],
   ['GET', `/v2/team/app/referrers/${digest}`, null],
   ['OPTIONS', '/v2/team/app/manifests/v1', null],
@@ -45,9 +54,9 @@ for (const [method, raw, expected] of rows)
     const race = deleteConflictOf(parseOperation(method, parseTarget(raw), new Set()));
     const text =
       race?.kind === 'delete'
-        ? `delete ${race.repository}`
-        : race && `${race.repositories.join()} from ${race.from}`;
-    assert.equal(text, expected);
+        ? `delete ${[race.repository, ...race.digests].join()}`
+        : race && `${[...race.repositories, ...race.digests].join()} from ${race.from}`;
+    assert.equal(text?.replace(digest, 'D') ?? null, expected);
   });
 
 test('a mount that names many sources has but a few looked at', () => {
