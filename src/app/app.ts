@@ -14,7 +14,6 @@ import type { ChallengeAnswers } from '../acme/challenges.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import { openPlainListener, type PlainListener } from '../listener/plain-listener.ts';
 import type { RedirectPlace } from '../listener/redirect-target.ts';
-import type { Evidence, EvidenceQuestion } from '../leases/leases.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
 import { openLoginThrottle } from './open-login-throttle.ts';
@@ -56,10 +55,6 @@ export type App = {
   removeTag(repository: string, tag: string): Promise<TagRemovalOutcome>;
   /** Answers the checks of a CA. */
   answerChallenges(answers: ChallengeAnswers): void;
-  /** Tells the clean-up what this process answered and wrote; null: nothing is cleaned up. */
-  evidence(question: EvidenceQuestion): Promise<Evidence | null>;
-  /** Adds manifests that the clean-up took or is about to take. @param isAll whether these, and those added before, are all */
-  addTaken(digests: readonly string[], isAll: boolean): void;
   readonly performCleanTask: PerformCleanTask;
   readonly deletes: Pick<Deletes, 'locks' | 'peers'>;
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds (0: cuts them), and frees everything. */
@@ -178,8 +173,6 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
       listener.useChallenges(tls);
       plain?.useChallenges(http);
     },
-    evidence: (question) => Promise.resolve(current.inUse?.leases.read(question) ?? null),
-    addTaken: (digests, isAll) => current.inUse?.taken.add(digests, isAll),
     performCleanTask: createCleanWorker(store, () => current),
     deletes: shared.deletes,
     report: async () =>

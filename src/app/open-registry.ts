@@ -4,6 +4,8 @@ import { createAnswerCache, type AnswerCache, type AnswerCacheOptions } from '..
 import type { Config } from '../config/schema/schema.ts';
 import { createAudit } from '../pipeline/serve/audit.ts';
 import { createDeleteGate, type DeleteGate, type DeleteGateOptions } from '../pipeline/serve/delete-gate.ts';
+import { createPushGuard, type GuardPush } from '../pipeline/serve/push-guard.ts';
+import { createPutBack, type PutBackOptions } from '../pipeline/serve/put-back.ts';
 import { createUpstreamHeaders } from '../pipeline/serve/request-for-upstream.ts';
 import { createServe, type Serve, type ServeOptions } from '../pipeline/serve/serve.ts';
 import {
@@ -120,7 +122,7 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const registryWarnings = routed ? { ...warnings, challenge: () => {} } : warnings;
   const { authenticator } = options;
   const tagDelete = openTagDelete({
-    ...{ config, registry: at.url, authorization, ports, cache, logger },
+    ...{ config, registry: at.url, authorization, ports, cache, leases, logger },
   });
   const deleteTag = createDeleteTag({
     ...{
@@ -135,9 +137,10 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
     describeError: routed && describeRouteErrors(routed),
   });
   const serve = createServe({
-    guardTags: openImmutableTags(config, { ...asking, policy, locks }),
+    guardTags: openImmutableTags(config, { ...asking, policy, locks, leases }),
     ...{ deleteTag, tombstones },
-    ...{ gate, forwarder, cache, editsFor, upstreamHeaders, refusedBodies, wholeAnswers },
+    ...{ gate, forwarder, cache, editsFor, upstreamHeaders, refusedBodies, wholeAnswers, leases },
+    guardPush: openPushGuard(config, options.inUse, { ...asking, requestUpstream: ports.requestUpstream }),
     storage: blobs && { blobs, requestUpstream },
     audit: config.log.audit
       ? createAudit({ ...asking, logger, now, maxKeptBytes: limits.auditedBytes })
@@ -176,6 +179,17 @@ function openDeleteGate(
   });
 }
 
+function openPushGuard({ limits }: Config, inUse: InUse | null, putting: PutBackOptions): GuardPush | null {
+  return (
+    inUse &&
+    createPushGuard({
+      ...{ leases: inUse.leases, taken: inUse.taken, putBack: createPutBack(putting) },
+      maxManifestBytes: limits.manifestBytes,
+      maxKeptBytes: limits.pushedManifestBytes,
+    })
+  );
+}
+
 function openAnswerCache(
   { cache }: Config,
   { counters, logger }: Shared,
@@ -192,7 +206,10 @@ function openAnswerCache(
 
 function openImmutableTags(
   { immutableTags: patterns, limits }: Config,
-  parts: Pick<ImmutableTagsOptions, 'policy' | 'locks' | 'requestUpstream' | 'upstreamAuthorization'>,
+  parts: Pick<
+    ImmutableTagsOptions,
+    'policy' | 'locks' | 'leases' | 'requestUpstream' | 'upstreamAuthorization'
+  >,
 ): GuardTags | null {
   if (patterns.length === 0) return null;
   return createImmutableTags({

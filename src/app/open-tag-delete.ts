@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { AnswerCache } from '../cache/answer-cache.ts';
 import type { Config } from '../config/schema/schema.ts';
-import { withDeleteLock } from '../pipeline/tag-delete/delete-lock.ts';
+import { withDeleteLock, type DeleteLock } from '../pipeline/tag-delete/delete-lock.ts';
 import { createRemovalFinisher, type RemovalFinisher } from '../pipeline/tag-delete/removal-finisher.ts';
 import { createRemovalJournal } from '../pipeline/tag-delete/removal-journal.ts';
 import { createTagRemoval, type TagRemoval } from '../pipeline/tag-delete/tag-removal.ts';
@@ -36,6 +36,8 @@ export type TagDeleteOptions = {
   readonly ports: Pick<RegistryPorts, 'requestUpstream' | 'deletes'>;
   /** Null: nothing is cached. */
   readonly cache: Pick<AnswerCache, 'announceWrite'> | null;
+  /** Counts the writes; null: nobody asks. */
+  readonly leases: DeleteLock['leases'];
   readonly logger: Logger;
 };
 
@@ -44,7 +46,7 @@ const startLimitMs = 2000;
 
 /** Opens the removal of tags at a registry. */
 export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
-  const { config, registry, authorization, ports, cache, logger } = options;
+  const { config, registry, authorization, ports, cache, leases, logger } = options;
   const { immutableTags, limits, state } = config;
   const immutable = immutableTags.map(parseTagPattern);
   const journal = createRemovalJournal(join(state.dir, 'removals'));
@@ -53,7 +55,10 @@ export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
     Accept: '*/*',
     ...(authorization === null ? {} : { Authorization: authorization }),
   };
-  const lock = { locks: ports.deletes.locks, waitMs: limits.deleteWait, maxWaiting: limits.deleteQueue };
+  const lock = {
+    ...{ locks: ports.deletes.locks, leases },
+    ...{ waitMs: limits.deleteWait, maxWaiting: limits.deleteQueue },
+  };
   const closing = new AbortController();
   let finisher: RemovalFinisher | null = null;
   const { prepare, remove, finish } = createTagRemoval({

@@ -33,7 +33,7 @@ export const user = 'alice';
 export const password = 'open: sesame';
 export const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 /** bcrypt of {@link password} at cost 4, so that tests do not wait for hashes. */
-const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
+export const htpasswdLine = `${user}:$2y$04$fAI9d5LDiBRtQ4.MSHmNPuqA60M2vG0rZolOtwQq48yq0X6jrqPdm\n`;
 
 export type FrontDoorOptions = {
   /** Null: the configuration file sets it. */

@@ -5,6 +5,7 @@ import type { RequestUpstream, InternalRequest } from '../../upstream/request.ts
 import { buildClientHeaders } from '../../upstream/response-headers.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
 import type { FilePart } from '../../storage/file-transfer.ts';
+import type { Leases } from '../../leases/leases.ts';
 import type { Authentication } from '../authenticate/authenticate.ts';
 import type { AuthorizedRequest } from '../authorize/authorize.ts';
 import { endAnswer } from '../error-response.ts';
@@ -19,9 +20,11 @@ type StoredAnswerOptions = {
   readonly requestUpstream: RequestUpstream;
   readonly editsFor: EditsFor;
   readonly refusedBodies: RefusedBodies;
+  /** What clients are told is there; null: nobody asks. */
+  readonly leases: Pick<Leases, 'note'> | null;
 };
 
-export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refusedBodies'> & {
+export type StorageStageOptions = Pick<StoredAnswerOptions, 'editsFor' | 'refusedBodies' | 'leases'> & {
   /** The registry's files, and the function that asks the registry about them; null: it sends every blob itself. */
   readonly storage: Pick<StoredAnswerOptions, 'blobs' | 'requestUpstream'> | null;
   readonly upstreamHeaders: UpstreamHeaders;
@@ -38,9 +41,10 @@ export function createStorageStage({
   storage,
   editsFor,
   refusedBodies,
+  leases,
   upstreamHeaders,
 }: StorageStageOptions): AnswerFromStorage {
-  const answering = storage && { ...storage, editsFor, refusedBodies };
+  const answering = storage && { ...storage, editsFor, refusedBodies, leases };
   return async (exchange, name, request) => {
     if (answering === null || exchange.method !== 'GET') return false;
     if (request.keepAuthorization || exchange.expectation !== 'none') return false;
@@ -60,7 +64,7 @@ async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
   request: Omit<InternalRequest, 'method'>,
-  { blobs, requestUpstream, editsFor, refusedBodies }: StoredAnswerOptions,
+  { blobs, requestUpstream, editsFor, refusedBodies, leases }: StoredAnswerOptions,
 ): Promise<boolean> {
   const { res } = exchange;
   const blob = await blobs.open(name);
@@ -72,6 +76,7 @@ async function respondFromStorage(
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);
     if (!part) return false;
+    leases?.note(`${name.algorithm}:${name.hex}`);
     try {
       res.writeHead(head.status, head.reason, buildClientHeaders(head.rawHeaders, editsFor(exchange)));
     } catch (cause) {

@@ -7,6 +7,8 @@ import type { Exchange } from '../exchange.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { UpstreamWarnings } from '../upstream-warnings.ts';
 import type { WholeAnswers } from '../whole-answers.ts';
+import type { Leases } from '../../leases/leases.ts';
+import { noteAnswer } from './lease-notes.ts';
 import { readContentDigest } from './content-digest.ts';
 import { isShareable, writeWholeHead } from './cache-response.ts';
 
@@ -16,6 +18,8 @@ export type CacheStageOptions = {
   readonly wholeAnswers: WholeAnswers;
   readonly editsFor: EditsFor;
   readonly warnings: UpstreamWarnings;
+  /** What clients are told is there; null: nobody asks. */
+  readonly leases: Pick<Leases, 'note'> | null;
 };
 
 /** Answers from the cache if allowed; returns false if this request must go to upstream itself. */
@@ -31,6 +35,7 @@ export function createCacheStage({
   wholeAnswers,
   editsFor,
   warnings,
+  leases,
 }: CacheStageOptions): AnswerFromCache {
   return async (exchange, cacheable, target, { keepAuthorization }) => {
     const { req, res, host } = exchange;
@@ -56,6 +61,8 @@ export function createCacheStage({
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
     exchange.manifestDigest = readContentDigest(result.answer.rawHeaders);
+    if (leases !== null && exchange.operation !== null)
+      noteAnswer(leases, exchange.operation, result.answer.status, result.answer.rawHeaders);
     if (result.answer.status === 401) warnings.challenge(exchange);
     const edits = editsFor(exchange);
     wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));

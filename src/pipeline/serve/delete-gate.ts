@@ -3,6 +3,7 @@ import { parseOperation, type Operation } from '../../registry/operation.ts';
 import { deleteConflictOf, digestKey, type DeleteConflict } from '../../registry/delete-conflict.ts';
 import type { Leases } from '../../leases/leases.ts';
 import { parseTarget } from '../../registry/target.ts';
+import { hasFormType } from '../../upstream/request-headers.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import type { HoldRefusal, Leave, RepositoryActivity } from '../../locks/repository-activity.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
@@ -87,14 +88,13 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     if (race.kind === 'delete') return null;
     const { repositories, digests } = race;
     const entered = leases === null ? repositories : [...repositories, ...digests];
-    return { entered, written: operation.reads ? [] : entered, from: race.from };
+    return { entered, written: operation.reads || leases === null ? [] : entered, from: race.from };
   };
   const noteWrites = (keys: readonly string[]): void => {
     for (const key of keys) leases?.noteWrite(key);
   };
-  /** Counts a write now, and when it is over. */
-  const countWrite = (keys: readonly string[], leave: Leave): Leave => {
-    if (leases === null || keys.length === 0) return leave;
+  /** Counts a write now, and when it is over. @param leave called once, when any lingering is over too */
+  const countWrite = (keys: readonly string[], leave: () => void): Leave => {
     noteWrites(keys);
     let isOver = false;
     const end = () => {
@@ -120,7 +120,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       res.off('close', stop);
       if (typeof outcome === 'string') throw refuseHeld(outcome, entered);
       if (over.signal.aborted) outcome();
-      else leave = countWrite(written, outcome);
+      else leave = written.length === 0 ? outcome : countWrite(written, outcome);
     };
     return {
       from,
@@ -128,7 +128,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
         const all = digest === undefined || leases === null ? keys : withKey(keys, digestKey(digest));
         const entered = activity.enter(all.entered);
         if (entered === null) return hold(all);
-        leave = countWrite(all.written, entered);
+        leave = all.written.length === 0 ? entered : countWrite(all.written, entered);
         return undefined;
       },
       settled: () => leave?.(),
@@ -152,11 +152,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     const lock = await locks.acquire(repository, { waitMs, maxWaiting: maxDeletes, signal: leaving.signal });
     res.off('close', leave);
     if (typeof lock === 'string') throw refuseDelete(lock, repository);
-    const written = [repository, ...digests];
-    const release = () => {
-      noteWrites(written);
-      lock.release();
-    };
+    let release: Leave | undefined;
     // A delete that continued beside other requests could destroy their results.
     const cut = () => {
       exchange.reason = 'lock-lost';
@@ -165,7 +161,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     try {
       if (!(await lock.isHeld())) throw refuseDelete('unavailable', repository);
       lock.lost?.addEventListener('abort', cut, { once: true });
-      noteWrites(written);
+      release = countWrite([repository, ...digests], () => lock.release());
       await proceed({
         answered: release,
         outlivesClient: () => lock.lost?.aborted !== true,
@@ -174,8 +170,8 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     } finally {
       lock.lost?.removeEventListener('abort', cut);
       // Forwarded, perhaps without an answer: upstream may still execute it.
-      if (exchange.transfer === null) release();
-      else setTimeout(release, unsettledMs).unref();
+      if (release === undefined) lock.release();
+      else release(exchange.transfer === null ? 0 : unsettledMs);
     }
   };
 
@@ -183,8 +179,12 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     open: (exchange, operation) => {
       const keys = keysOf(operation);
       if (keys === null) return null;
-      const hasBody = !exchange.req.complete || exchange.req.readableLength > 0;
-      return openPass(exchange, keys, hasBody ? keys.from : 'head');
+      const { req } = exchange;
+      const hasBody = !req.complete || req.readableLength > 0;
+      // Upstream may take the digest from a form, before that of the query.
+      const isForm = leases !== null && !operation.reads && hasFormType(req.rawHeaders);
+      const all = isForm ? withKey(keys, digestKey(null)) : keys;
+      return openPass(exchange, all, hasBody ? keys.from : 'head');
     },
     alone: (exchange, operation, proceed) => {
       const race = deleteConflictOf(operation);
@@ -199,7 +199,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       const entered =
         activity.enter(keys.entered) ?? (await activity.wait(keys.entered, { ...limits, signal }));
       if (typeof entered === 'string') throw refuseHeld(entered, keys.entered);
-      const leave = countWrite(keys.written, entered);
+      const leave = keys.written.length === 0 ? entered : countWrite(keys.written, entered);
       try {
         const answer = await requestUpstream(asked, fetchLimits);
         leave();

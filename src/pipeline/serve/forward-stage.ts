@@ -1,4 +1,5 @@
 import type { AnnouncedWrite, AnswerCache } from '../../cache/answer-cache.ts';
+import type { Leases } from '../../leases/leases.ts';
 import type { Written } from '../../cache/cacheable.ts';
 import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { User } from '../../registry/principal.ts';
@@ -12,6 +13,8 @@ import type { RefusedBodies } from '../refused-bodies.ts';
 import type { EditsFor } from '../response-edits.ts';
 import type { UpstreamHeaders } from './request-for-upstream.ts';
 import type { UpstreamWarnings } from '../upstream-warnings.ts';
+import { noteAnswer, noteHead } from './lease-notes.ts';
+import type { GuardPush } from './push-guard.ts';
 import { readContentDigest } from './content-digest.ts';
 import type { AuditedRequest } from './audit.ts';
 import type { Alone, DeleteGate, GatePass } from './delete-gate.ts';
@@ -26,6 +29,10 @@ export type ForwardStageOptions = {
   readonly gate: DeleteGate;
   readonly deleteTag: DeleteTag;
   readonly tombstones: Pick<HiddenTombstones, 'check'>;
+  /** What clients are told is there; null: nobody asks. */
+  readonly leases: Pick<Leases, 'note'> | null;
+  /** Null: no manifest is ever taken behind the registry's back. */
+  readonly guardPush: GuardPush | null;
   readonly editsFor: EditsFor;
   readonly refusedBodies: RefusedBodies;
   readonly warnings: UpstreamWarnings;
@@ -61,7 +68,7 @@ type OpenWay = Way & {
 
 export function createForwardStage(options: ForwardStageOptions): ForwardStage {
   const { rememberToken, forwarder, cache, gate, editsFor, refusedBodies } = options;
-  const { warnings, upstreamHeaders, maxBodyBytes, deleteTag, tombstones } = options;
+  const { warnings, upstreamHeaders, maxBodyBytes, deleteTag, tombstones, leases, guardPush } = options;
 
   const forward = async (
     exchange: Exchange,
@@ -69,6 +76,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
     way: OpenWay,
     audited: AuditedRequest | null,
   ): Promise<void> => {
+    if (leases !== null) noteHead(leases, way.operation);
     const announced = written === null ? undefined : await cache?.announceWrite(written);
     try {
       const pass = gate.open(exchange, way.operation);
@@ -96,6 +104,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
     exchange.connection.readBody();
     if (exchange.expectation === 'continue') res.writeContinue();
     const edits = editsFor(exchange);
+    const push = guardPush?.(exchange, way.operation) ?? null;
     const forwarded = forwarder.forward({
       req,
       res,
@@ -103,9 +112,11 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       headers: upstreamHeaders(exchange, way),
       edits: { ...edits, editLocation: way.editLocation },
       maxBodyBytes: maxBodyBytes(way.operation),
-      beforeEnd: pass?.from === 'body' ? () => pass.enter() : undefined,
+      beforeEnd: pass?.from === 'body' ? () => push?.beforeEnd(pass) ?? pass.enter() : undefined,
       outlivesClient: way.outlivesClient,
       onResponse: (status, rawHeaders) => {
+        if (leases !== null) noteAnswer(leases, way.operation, status, rawHeaders);
+        push?.answered(status);
         pass?.settled();
         way.answered?.();
         audited?.answered(status, rawHeaders);
@@ -125,6 +136,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
         if (!res.writableFinished) exchange.reason ??= 'client-left';
       });
     audited?.forwarded();
+    push?.forwarded();
     const end = await forwarded.ended;
     if (end === 'relayed') endAnswer(exchange, refusedBodies);
     else exchange.reason = end;

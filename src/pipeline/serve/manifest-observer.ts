@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { createCollectedBytes, type CollectedBytes } from '../../system/collected-bytes.ts';
+import { createBodyObserver } from './body-observer.ts';
 
 /** A manifest that is observed while it is pushed. */
 export type ObservedManifest = {
@@ -20,45 +19,23 @@ export type PushedImage = {
   readonly imageId: string | null;
 };
 
-/**
- * Begins to observe a request's body. Call it just after its reading has begun, in the same turn of the event loop:
- * otherwise it would start the body before the upstream request has its socket.
- */
+/** Begins to observe a manifest, when `ObserveBody` may begin. */
 export type ObserveManifest = (req: IncomingMessage) => ObservedManifest;
 
 /** The largest manifest that is kept and parsed, in bytes; of a larger one only the digest is known. */
 const maxReadBytes = 1024 * 1024;
 
 /** @param options maxKeptBytes: how much is kept of all manifests together; of those beyond it only the digest is known */
-export function createManifestObserver(options: { readonly maxKeptBytes: number }): ObserveManifest {
-  let keptBytes = 0;
+export function createManifestObserver({ maxKeptBytes }: { readonly maxKeptBytes: number }): ObserveManifest {
+  const observe = createBodyObserver({ maxBytes: maxReadBytes, maxKeptBytes });
   return (req) => {
-    const hash = createHash('sha256');
-    let bytes = 0;
-    let kept: CollectedBytes | null = createCollectedBytes();
-    const drop = () => {
-      keptBytes -= kept?.heldBytes ?? 0;
-      kept = null;
-    };
-    req.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      hash.update(chunk);
-      if (kept === null) return;
-      const before = kept.heldBytes;
-      kept.add(chunk); // copied, since the memory of the chunk itself is given back
-      keptBytes += kept.heldBytes - before;
-      if (bytes > maxReadBytes || keptBytes > options.maxKeptBytes) drop();
-    });
+    const body = observe(req);
     return {
       get bytes() {
-        return bytes;
+        return body.bytes;
       },
-      read: () => {
-        const text = kept?.read().toString() ?? '';
-        drop();
-        return { digest: `sha256:${hash.digest('hex')}`, ...parsePushed(text) };
-      },
-      drop,
+      read: () => ({ digest: body.digest(), ...parsePushed(body.read()?.toString() ?? '') }),
+      drop: () => body.drop(),
     };
   };
 }

@@ -1,3 +1,4 @@
+import type { Leases } from '../../leases/leases.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 export type DeleteLock = {
@@ -5,6 +6,8 @@ export type DeleteLock = {
   /** How long it is waited for, in milliseconds, and by how many. */
   readonly waitMs: number;
   readonly maxWaiting: number;
+  /** Counts what is done as a write; null: nobody asks. */
+  readonly leases: Pick<Leases, 'noteWrite'> | null;
 };
 
 /**
@@ -12,7 +15,7 @@ export type DeleteLock = {
  * @param act gets a signal that ends when the lock may be lost, or with `signal`
  */
 export async function withDeleteLock<T>(
-  { locks, waitMs, maxWaiting }: DeleteLock,
+  { locks, waitMs, maxWaiting, leases }: DeleteLock,
   repository: string,
   signal: AbortSignal,
   act: (signal: AbortSignal) => Promise<T>,
@@ -27,6 +30,7 @@ export async function withDeleteLock<T>(
   try {
     if (!(await lock.isHeld())) return 'unavailable';
     if (signal.aborted) return 'gone';
+    leases?.noteWrite(repository);
     const result = await act(acting.signal);
     isSettled = true;
     return result;
@@ -34,7 +38,11 @@ export async function withDeleteLock<T>(
     signal.removeEventListener('abort', stop);
     lock.lost?.removeEventListener('abort', stop);
     // Without an answer upstream may still execute it.
-    if (isSettled) lock.release();
-    else setTimeout(() => lock.release(), unsettledMs).unref();
+    const release = () => {
+      leases?.noteWrite(repository);
+      lock.release();
+    };
+    if (isSettled) release();
+    else setTimeout(release, unsettledMs).unref();
   }
 }

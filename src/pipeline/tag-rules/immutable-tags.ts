@@ -13,7 +13,7 @@ import { createKnownContents } from './known-contents.ts';
 import { createRepositorySlots, type Proceed, type RepositorySlotOptions } from './repository-slot.ts';
 import { createTagInquiries } from './tag-inquiries.ts';
 import { openTagLookup, type TagLookupOptions } from './tag-lookup.ts';
-import { createTagPush } from './tag-push.ts';
+import { createTagPush, type TagPushOptions } from './tag-push.ts';
 
 /**
  * Calls `proceed`, which forwards a request other than GET and HEAD, unless it would move or delete an immutable tag,
@@ -29,7 +29,8 @@ export type GuardTags = (
 ) => Promise<void>;
 
 export type ImmutableTagsOptions = TagLookupOptions &
-  RepositorySlotOptions & {
+  RepositorySlotOptions &
+  Pick<TagPushOptions, 'leases'> & {
     /** Patterns of immutable tags, as the configuration has them. */
     readonly patterns: readonly string[];
     /** Decides who may overwrite; null: nobody. */
@@ -67,8 +68,8 @@ export function createImmutableTags(options: ImmutableTagsOptions): GuardTags {
       lookup.close();
     }
   };
-  const { maxManifestBytes } = options;
-  const guarding = { inSlot, withTagLookup, patternOf, maxManifestBytes };
+  const { maxManifestBytes, leases } = options;
+  const guarding = { inSlot, withTagLookup, patternOf, maxManifestBytes, leases };
   const push = createTagPush(guarding);
   const deleteDigest = createDigestDelete({
     ...guarding,

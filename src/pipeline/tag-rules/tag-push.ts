@@ -1,3 +1,4 @@
+import type { Leases } from '../../leases/leases.ts';
 import { OciError } from '../../registry/error.ts';
 import { digestForm } from '../../registry/names/digest.ts';
 import { tagForm } from '../../registry/names/tag.ts';
@@ -15,6 +16,8 @@ export type TagPushOptions = {
   readonly inSlot: InSlot;
   readonly withTagLookup: WithTagLookup;
   readonly maxManifestBytes: number;
+  /** What clients are told is there; null: nobody asks. */
+  readonly leases: Pick<Leases, 'note'> | null;
   /** Finds the number of the pattern that makes a tag immutable; null: none. */
   readonly patternOf: (repository: string, tag: string) => number | null;
 };
@@ -38,7 +41,13 @@ type ImmutableTag = { readonly tag: string; readonly pattern: number };
  * Creates the function that forwards a push unless it would move an immutable tag. A repeated push of the same manifest
  * is answered here: it changes nothing.
  */
-export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, patternOf }: TagPushOptions) {
+export function createTagPush({
+  inSlot,
+  withTagLookup,
+  maxManifestBytes,
+  leases,
+  patternOf,
+}: TagPushOptions) {
   return async (
     { exchange, target, authentication, mayOverwrite, proceed }: PushRequest,
     { repository, digest, tag, queryTags, isV1 }: Extract<TagChange, { kind: 'push' }>,
@@ -74,6 +83,7 @@ export function createTagPush({ inSlot, withTagLookup, maxManifestBytes, pattern
     const isSame = digest === null && !isV1 && (await hasDigest(exchange, existing.digest, maxManifestBytes));
     if (exchange.res.destroyed) return;
     if (!isSame) throw refuse(`move ${repository}:${existing.tag}`, existing.pattern);
+    if (existing.digest !== null) leases?.note(existing.digest);
     answerCreated(exchange, repository, existing.digest ?? '');
   };
 }

@@ -57,6 +57,11 @@ export const limits = z.strictObject({
     '32MiB',
     'Bytes of manifests under way that are kept for audit lines, divided among the workers. Beyond it the line has no imageBytes.',
   ),
+  pushedManifestBytes: key(
+    size('0', '16GiB'),
+    '64MiB',
+    'Bytes of manifests under way that each worker keeps if upstream.storage is set: one that a clean-up deleted before is written again. Beyond it a push of such a manifest gets 503, and any other delays the next deletions by clean.grace.',
+  ),
   routeRequests: key(
     integer(1, 1_000_000),
     512,
