@@ -12,7 +12,7 @@ export type MonitorMetrics = {
   readonly alerted: DeliveryOptions['onResult'];
   /** @param upstream null: not probed yet */
   families(
-    status: Pick<ServerStatus, 'draining' | 'workers' | 'certificate'>,
+    status: Pick<ServerStatus, 'draining' | 'workers' | 'certificate' | 'clean'>,
     upstream: UpstreamState | null,
     routes: readonly RouteState[],
   ): MetricFamily[];
@@ -24,8 +24,9 @@ export function createMonitorMetrics(): MonitorMetrics {
   return {
     reloaded: (result) => reloads.count(result),
     alerted: (channel, result) => alerts[channel].count(result),
-    families: ({ draining, workers, certificate }, upstream, routes) => [
+    families: ({ draining, workers, certificate, clean }, upstream, routes) => [
       ...describeOrders(certificate),
+      ...describeClean(clean),
       gauge('tidegate_build_info', 'Which version runs, on which Node; always 1.', 'max', [
         { labels: { version, node: process.versions.node }, value: 1 },
       ]),
@@ -126,6 +127,55 @@ function describeOrders({ acme, origin }: ServerStatus['certificate']): MetricFa
       'Whether a self-signed certificate answers until the CA has issued one: 1 or 0.',
       'max',
       Number(origin === 'interim'),
+    ),
+  ];
+}
+
+/** The metrics of the clean-up; none where nothing is cleaned up, and few until the cleaner has told. */
+function describeClean(clean: ServerStatus['clean']): MetricFamily[] {
+  if (clean === null) return [];
+  const { isConnected, told } = clean;
+  const connected = gauge(
+    'tidegate_clean_connected',
+    'Whether the cleaner is connected: 1 or 0.',
+    'min',
+    Number(isConnected),
+  );
+  if (told === null) return [connected];
+  const { lastRun } = told;
+  return [
+    connected,
+    gauge('tidegate_clean_running', 'Whether a clean-up runs: 1 or 0.', 'max', Number(told.running)),
+    counter('tidegate_clean_failures_total', 'Clean-ups that were refused or failed.', told.failures),
+    gauge(
+      'tidegate_clean_quarantined_bytes',
+      'Bytes that clean-ups took and that can be brought back.',
+      'max',
+      told.quarantinedBytes,
+    ),
+    gauge(
+      'tidegate_clean_free_bytes',
+      "Free bytes on the file system of the registry's storage.",
+      'min',
+      told.freeBytes,
+    ),
+    gauge(
+      'tidegate_clean_last_run_timestamp_seconds',
+      'When the last clean-up ended, since the epoch.',
+      'max',
+      lastRun && lastRun.endedAt / 1000,
+    ),
+    gauge(
+      'tidegate_clean_last_run_success',
+      'Whether the last clean-up did its work: 1, or 0 when it was refused or failed.',
+      'min',
+      lastRun && Number(lastRun.result === 'done'),
+    ),
+    gauge(
+      'tidegate_clean_last_run_bytes',
+      'Bytes that the last clean-up took.',
+      'max',
+      lastRun && lastRun.bytes,
     ),
   ];
 }

@@ -38,7 +38,7 @@ export type MonitorOptions = MonitoredState & {
   readonly door: {
     /** The counts of the serving processes; takes a bounded time. */
     readonly reports: () => Promise<readonly ProcessReport[]>;
-    readonly status: () => Pick<ServerStatus, 'draining' | 'workers' | 'certificate'>;
+    readonly status: () => Pick<ServerStatus, 'draining' | 'workers' | 'certificate' | 'clean'>;
   };
   /** The metrics of the record of usage; null: there is none. */
   readonly usage?: { families(): MetricFamily[] } | null;
@@ -84,6 +84,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
         routes: parts.routes.states().map(describeRoute),
         certificateEndMs: findCertificateEnd(reports),
         orders: door.status().certificate.acme,
+        cleanFailure: findCleanFailure(door.status().clean),
         isCrashLooping: door.status().workers.crashLoop,
         lockOuts: sumLockOuts(reports),
       },
@@ -217,6 +218,12 @@ function findCache(reports: readonly ProcessReport[]): ProcessReport['cache'] | 
     states[0] ??
     null
   );
+}
+
+/** Why the last run of the clean-up took nothing, or not all; null: it did its work, or there was none. */
+function findCleanFailure(clean: ServerStatus['clean']): string | null {
+  const run = clean?.told?.lastRun;
+  return run === undefined || run === null || run.result === 'done' ? null : (run.why ?? 'its log says why');
 }
 
 function sumLockOuts(reports: readonly ProcessReport[]) {

@@ -1,5 +1,6 @@
 import type { AcmeStatus } from '../acme/renewer.ts';
 import type { PemFiles } from '../app/pem-files.ts';
+import type { CleanStatusNumbers } from '../clean/channel/messages.ts';
 import type { Config } from '../config/schema/schema.ts';
 
 /** The status of a running Tidegate. */
@@ -17,7 +18,14 @@ export type ServerStatus = {
   /** Whether the drain has begun. */
   readonly draining: boolean;
   readonly workers: WorkersStatus;
+  readonly clean: CleanState;
 };
+
+/** What is known of the cleaner; null: nothing is cleaned up. `told`: as it told last; null: nothing yet. */
+export type CleanState = {
+  readonly isConnected: boolean;
+  readonly told: CleanStatusNumbers | null;
+} | null;
 
 /** The status of the serving processes. */
 export type WorkersStatus = {

@@ -8,6 +8,7 @@ export type AlertKind =
   | 'certificate-ended'
   | 'certificate-order'
   | 'crash-loop'
+  | 'clean-failed'
   | 'lock-outs'
   | 'test';
 

@@ -17,6 +17,8 @@ export type Facts = {
     readonly hasCertificate: boolean;
     readonly failure: { readonly text: string; readonly tries: number } | null;
   } | null;
+  /** Why the last clean-up did not do its work; null: it did, or there was none. */
+  readonly cleanFailure: string | null;
   /** Whether a worker is in a crash loop. */
   readonly isCrashLooping: boolean;
   /** How many addresses and names have been locked out since the start, and the latest. */
@@ -45,6 +47,7 @@ const recovered: Readonly<Record<Exclude<AlertKind, 'route-down'>, string>> = {
   'certificate-ending': 'A certificate with enough time left is in use.',
   'certificate-ended': 'A valid certificate is in use.',
   'certificate-order': 'The CA has issued a certificate.',
+  'clean-failed': 'A clean-up has done its work.',
   'crash-loop': 'The worker processes run steadily again.',
   'lock-outs': 'Nobody was locked out for 15 minutes.',
   test: '',
@@ -91,6 +94,7 @@ export function createIncidents(options: {
         ['certificate-ended', describeEnded(facts, nowMs)],
         ['certificate-order', describeOrder(facts)],
         ['crash-loop', facts.isCrashLooping ? crashLoop : null],
+        ['clean-failed', describeCleanFailure(facts)],
         ['lock-outs', describeLockOuts(facts.lockOuts, nowMs)],
       ] as const;
       for (const [kind, text] of wrong)
@@ -156,6 +160,12 @@ function describeOrder({ orders }: Facts): string | null {
     ? 'the present one stays in use until it ends'
     : 'no client trusts the present one';
   return `No certificate could be obtained in ${failure.tries} tries, and ${meanwhile}: ${shorten(failure.text)}`;
+}
+
+function describeCleanFailure({ cleanFailure }: Facts): string | null {
+  return cleanFailure === null
+    ? null
+    : `The last clean-up did not do its work, and the disk fills: ${shorten(cleanFailure)}`;
 }
 
 /** One that is renewed in time ends soon all its life, where that is short; if not, its orders fail. */

@@ -24,6 +24,7 @@ const titles: Readonly<Record<AlertKind, string>> = {
   'certificate-ending': 'the certificate expires soon',
   'certificate-ended': 'the certificate has expired',
   'certificate-order': 'no certificate can be obtained',
+  'clean-failed': 'the clean-up failed',
   'crash-loop': 'a worker process ends again and again',
   'lock-outs': 'wrong passwords, somebody was locked out',
   test: 'test',

@@ -80,6 +80,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
         certificate: { names, notAfterMs, origin, acme: certificate.status() },
         draining,
         workers: serving.workers(),
+        clean: clean.state(),
       };
     },
     reload: () => reloader.reload(),

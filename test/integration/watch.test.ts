@@ -29,6 +29,7 @@ function createDoor() {
       draining: false,
       workers: { wanted: 1, serving: 1, restarts: 0, crashLoop: false },
       certificate: { names: [], notAfterMs: 0, origin: 'files', acme: null },
+      clean: null,
     }),
     reports: () =>
       Promise.resolve([

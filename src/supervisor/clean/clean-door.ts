@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
+import type { CleanState } from '../../admin/server-status.ts';
 import type { OpenDeleteLocks } from '../../app/open-deletes.ts';
 import { openDoorConnection, type DoorConnection } from '../../clean/channel/door-connection.ts';
 import type { CleanStatusNumbers, DoorAsk, Evidence, Hello } from '../../clean/channel/messages.ts';
@@ -15,13 +16,6 @@ import { joinEvidence, type CleanProcesses } from './clean-processes.ts';
 export type CleanParts = Pick<OpenDeleteLocks, 'locks' | 'peers'> & {
   readonly processes: CleanProcesses;
 };
-
-/** What this front door knows of the cleaner; null: nothing is cleaned up. */
-export type CleanState = {
-  readonly isConnected: boolean;
-  /** As it told last; null: it has told nothing. */
-  readonly told: CleanStatusNumbers | null;
-} | null;
 
 /** This front door as the cleaner's partner. */
 export type CleanDoor = {

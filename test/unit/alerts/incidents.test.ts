@@ -11,6 +11,7 @@ const well: Facts = {
   routes: [],
   certificateEndMs: startMs + 300 * dayMs,
   orders: null,
+  cleanFailure: null,
   isCrashLooping: false,
   lockOuts: { count: 0, latest: null },
 };
@@ -145,6 +146,13 @@ describe('createIncidents', () => {
   it('tells of a crash loop and its end', () => {
     const { told } = watch({ isCrashLooping: true }, { isCrashLooping: true }, {});
     assert.deepEqual(told, ['crash-loop firing', '', 'crash-loop resolved']);
+  });
+
+  it('tells of a clean-up that failed until one does its work', () => {
+    const failed = { cleanFailure: 'The front door a/1 has vanished.' };
+    const { told, alerts } = watch(failed, failed, {});
+    assert.deepEqual(told, ['clean-failed firing', '', 'clean-failed resolved']);
+    assert.match(alerts[0]?.text ?? '', /the disk fills: The front door a\/1 has vanished\.$/);
   });
 
   it('tells of lock-outs once, for as long as they go on', () => {
