@@ -175,7 +175,7 @@ function describeClean(clean: ServerStatus['clean']): MetricFamily[] {
       'tidegate_clean_last_run_bytes',
       'Bytes that the last clean-up took.',
       'max',
-      lastRun && lastRun.bytes,
+      lastRun?.bytes ?? null,
     ),
   ];
 }

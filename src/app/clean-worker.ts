@@ -7,6 +7,7 @@ import type {
   DoorRequest,
   DoorResponse,
   EvidenceQuestion,
+  TagAnswer,
 } from '../clean/channel/messages.ts';
 import type { Evidence } from '../leases/leases.ts';
 import { parseOperation } from '../registry/operation.ts';
@@ -23,6 +24,7 @@ export type CleanTask =
   /** The sender holds the lock of the repository. */
   | ({ readonly kind: 'delete' } & DeleteWish)
   | ({ readonly kind: 'request' } & DoorRequest)
+  | { readonly kind: 'remove-tag'; readonly repository: string; readonly tag: string }
   | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean };
 
 export type CleanResults = {
@@ -33,6 +35,7 @@ export type CleanResults = {
   evidence: Evidence | null;
   delete: DeleteAnswer;
   request: DoorResponse;
+  'remove-tag': TagAnswer;
   taken: null;
 };
 
@@ -73,6 +76,8 @@ export function createCleanWorker(store: CacheStore | null, current: () => Servi
         return deleteAtRegistry(current(), task, signal);
       case 'request':
         return sendRequest(store, current(), task, signal);
+      case 'remove-tag':
+        return current().removeTag(task.repository, task.tag);
       case 'taken':
         current().inUse?.taken.add(task.digests, task.isAll);
         return Promise.resolve(null);

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { DoorLock } from '../../src/clean/channel/doors.ts';
+import { listenOn } from '../../src/system/unix-socket.ts';
+import { findAdmin, watched } from '../support/admin.ts';
 import { createCacheClient, type CacheClient } from '../support/cache-client.ts';
 import type { FrontDoor } from '../support/front-door.ts';
 import { head } from '../support/http-message.ts';
@@ -221,14 +225,50 @@ describe('a cleaner that goes', { timeout: 120_000 }, () => {
     await second.stop();
   });
 
-  test('is not needed: garbage on its socket is cut off, and pulls go on', async () => {
+  test('is not needed: whoever talks nonsense on its socket is cut off, and pulls go on', async () => {
     const cleaner = await startTestCleaner();
+    cleaner.die();
+    await rm(cleaner.socketPath, { force: true });
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.write('HTTP/1.1 400 Bad Request\r\n\r\n');
+    });
+    await listenOn(server, cleaner.socketPath);
     const door = await cleaner.startDoor(upstream.url);
     const client = createCacheClient(door);
-    await cleaner.close();
+    await door.logged(({ msg }) => msg === 'the cleaner broke the rules of the channel');
     assert.equal((await client.ask('HEAD', manifestPath('any'))).status, 200);
     client.close();
     await door.stop();
+    server.close();
+    await cleaner.close();
+  });
+
+  test('is in the metrics, and a run that failed is in an alert', async () => {
+    const cleaner = await startTestCleaner();
+    const door = await cleaner.startDoor(upstream.url, [...watched, 'workers=2']);
+    const admin = await findAdmin(door);
+    await cleaner.untilConnected();
+    const metric = async (name: string) => (await admin.metrics()).get(`tidegate_clean_${name}`);
+    await until('it is connected', async () => (await metric('connected')) === 1);
+    assert.equal(await metric('running'), undefined);
+    const lastRun = { endedAt: 1_700_000_000_000, tags: 1, manifests: 2, blobs: 3, bytes: 4 };
+    const status = { running: true, quarantinedBytes: 5, freeBytes: 6, failures: 7 };
+    cleaner.doors.publishStatus({
+      ...status,
+      lastRun: { ...lastRun, result: 'failed', why: 'The disk is full.' },
+    });
+    await door.logged(({ msg, alert }) => alert === 'clean-failed' && msg.endsWith('The disk is full.'));
+    const names = ['running', 'failures_total', 'quarantined_bytes', 'free_bytes'];
+    const ofRun = ['timestamp_seconds', 'success', 'bytes'].map((name) => `last_run_${name}`);
+    const values = await Promise.all([...names, ...ofRun].map(metric));
+    assert.deepEqual(values, [1, 7, 5, 6, 1_700_000_000, 0, 4]);
+    cleaner.doors.publishStatus({ ...status, lastRun: { ...lastRun, result: 'done', why: null } });
+    await door.logged(({ alert, state }) => alert === 'clean-failed' && state === 'resolved');
+    cleaner.die();
+    await until('it is gone', async () => (await metric('connected')) === 0);
+    await door.stop();
+    await cleaner.close();
   });
 });
 

@@ -115,7 +115,7 @@ const limitsMs = {
   unlock: 45_000,
   evidence: 6000,
   delete: 45_000,
-  'remove-tag': 60_000,
+  'remove-tag': 65_000,
   request: 65_000,
   taken: 10_000,
   usage: 30_000,

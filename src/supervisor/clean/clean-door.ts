@@ -93,6 +93,7 @@ export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
         return locks.delete(ask.lockId, { repository, what, digest });
       }
       case 'request':
+      case 'remove-tag':
         return processes.perform(ask, AbortSignal.timeout(requestMs));
       case 'taken':
         await processes.performAll(ask, evidenceMs);
@@ -102,7 +103,6 @@ export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
       case 'status':
         told = ask.status;
         return null;
-      case 'remove-tag':
       case 'pause':
       case 'resume':
         throw new Error(`"${ask.kind}" is not supported by this version`);
