@@ -114,6 +114,39 @@ describe(
       );
     });
 
+    test('and what else is deleted, in the order of the distribution-spec', async (t) => {
+      const { client } = await open(t);
+      const repository = 'team/content';
+      const image = makeImage('content');
+      await pushTags(client, repository, image, ['one', 'two']);
+      const blob = `/v2/${repository}/blobs/${await pushConfig(client, repository)}`;
+      const tag = pathOf(repository, 'one');
+      const manifest = pathOf(repository, image.digest);
+      for (const [method, target, status] of [
+        ['DELETE', tag, 202],
+        ['HEAD', tag, 404],
+        ['GET', tag, 404],
+        ['DELETE', tag, 404],
+        ['HEAD', manifest, 200],
+        ['HEAD', pathOf(repository, 'two'), 200],
+        ['DELETE', manifest, 202],
+        ['GET', manifest, 404],
+        ['GET', pathOf(repository, 'two'), 404],
+        ['DELETE', pathOf(repository, 'two'), 404],
+        ['DELETE', manifest, 404],
+        ['DELETE', blob, 202],
+        ['HEAD', blob, 404],
+      ] as const) {
+        const answer = await client.ask(method, target, accepting);
+        assert.equal(answer.status, status, `${method} ${target}`);
+      }
+      assert.deepEqual(await listTags(client, repository), []);
+      // What was deleted can be pushed again, under the same names.
+      await pushTags(client, repository, image, ['one']);
+      assert.equal((await client.ask('GET', tag, accepting)).body.toString(), image.body);
+      assert.equal((await client.ask('DELETE', tag)).status, 202);
+    });
+
     test('is one request in log, audit, metrics and the record of usage', async (t) => {
       const { frontDoor, client } = await open(t, { set: [...watched, 'workers=2'] });
       const repository = 'team/counted';

@@ -10,6 +10,7 @@ import { imageType, makeImage, pushConfig, pushManifest } from '../../support/ma
 import { startRedis, until, type RedisServer } from '../../support/redis.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
+import { untilGone, workerPids } from '../../support/workers.ts';
 import { startSteppedRegistry, type SteppedRegistry } from '../../support/stepped-registry.ts';
 
 const accepting = { headers: { Accept: imageType } };
@@ -92,8 +93,10 @@ describe(
     test('kill -9 of one in the middle: to the other the tag is not there, and the first finishes it', async (t) => {
       await pushTags();
       const [one, other] = [await open(t), await open(t)];
-      whenMoved(() => {
-        process.kill(one.door.pid, 'SIGKILL');
+      const pids = [one.door.pid, ...(await workerPids(one.door))];
+      whenMoved(async () => {
+        for (const pid of pids) process.kill(pid, 'SIGKILL');
+        await Promise.all(pids.map((pid) => untilGone(pid)));
       });
       await assert.rejects(one.client.ask('DELETE', pathOf('gone')));
       assert.equal(await status(direct, 'gone'), 404); // an index, which it does not accept
