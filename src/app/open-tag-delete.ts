@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { AnswerCache } from '../cache/answer-cache.ts';
 import type { Config } from '../config/schema/schema.ts';
+import { manifestTypes } from '../pipeline/serve/internal-request.ts';
 import { withDeleteLock, type DeleteLock } from '../pipeline/tag-delete/delete-lock.ts';
 import { createRemovalFinisher, type RemovalFinisher } from '../pipeline/tag-delete/removal-finisher.ts';
 import { createRemovalJournal } from '../pipeline/tag-delete/removal-journal.ts';
@@ -52,7 +53,7 @@ export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
   const journal = createRemovalJournal(join(state.dir, 'removals'));
   const headers = {
     'User-Agent': 'tidegate',
-    Accept: '*/*',
+    Accept: manifestTypes,
     ...(authorization === null ? {} : { Authorization: authorization }),
   };
   const lock = {

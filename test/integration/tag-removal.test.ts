@@ -35,7 +35,7 @@ for (const deletes of [true, false])
       const redis = createSharedRedis(config.cache.redis, null);
       const own = await openOwnDeletes({ config, pem: { redisCa: null }, redis, logger });
       const tags = openTagDelete({
-        ...{ config, registry: registry.url, authorization: null, cache: null, logger },
+        ...{ config, registry: registry.url, authorization: null, cache: null, leases: null, logger },
         ports: {
           requestUpstream: createRequestUpstream({ upstream, connectTimeoutMs: 5000, readTimeoutMs: 5000 }),
           deletes: own,

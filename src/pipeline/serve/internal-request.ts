@@ -2,7 +2,7 @@ import type { Exchange } from '../exchange.ts';
 import { continueTrace } from '../../http/trace-context.ts';
 
 /** Every kind of manifest: without it, a registry may return another manifest's digest for a tag, or none. */
-const manifestTypes = [
+export const manifestTypes = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
   'application/vnd.oci.image.manifest.v1+json',
