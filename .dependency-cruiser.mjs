@@ -74,7 +74,7 @@ const mayImport = {
     'telemetry',
     'usage',
   ],
-  doctor: ['acme', 'app', 'auth', 'cache', 'config', 'redis', 'system', 'tls', 'usage'],
+  doctor: ['acme', 'app', 'auth', 'cache', 'clean', 'config', 'redis', 'system', 'tls', 'usage'],
   cli: [
     'acme',
     'admin',

@@ -7,6 +7,7 @@ import { loadPemIfAny } from '../../tls/pem.ts';
 import { createAcmeChecks } from './acme.ts';
 import { createAdminChecks, findAdmin } from './admin.ts';
 import type { Check } from '../check.ts';
+import { createCleanChecks } from './clean.ts';
 import { checkFileModes } from './file-modes.ts';
 import { broken, count, ok, warning, type Finding } from '../finding.ts';
 import { checkHtpasswd, htpasswdIds, readUserNames } from './htpasswd-hashes.ts';
@@ -77,6 +78,7 @@ export function createOperatorChecks(
       fix: 'is the disk or the network file system there?',
       run: () => checkStorage(config.upstream.storage),
     },
+    ...createCleanChecks(config),
     createRouteChecks(config),
     ...createRedisChecks(config.cache),
     ...createRedisExposureChecks(config.cache),

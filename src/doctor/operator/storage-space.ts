@@ -97,15 +97,17 @@ export function judgeSpace(
   { freeBytes, bytes, freeFiles, files }: Space,
   check = storageIds[1],
 ): Finding {
-  const share = bytes === 0 ? 1 : freeBytes / bytes;
   const shown = `${(freeBytes / gibibyte).toFixed(1)} GiB of ${(bytes / gibibyte).toFixed(1)} GiB are free where the images are (${folder})`;
-  const fix =
-    'delete images and collect garbage (docker-registry garbage-collect CONFIG), or take a larger disk';
+  const fix = 'tidegate clean plan shows what a run would free; or take a larger disk';
   if (freeBytes < gibibyte / 4) return broken(check, `Only ${shown}: pushes fail.`, fix);
   if (files > 0 && freeFiles === 0)
     return broken(check, `No more files fit where the images are (${folder}).`, fix);
-  if (share < 0.1 && freeBytes < 20 * gibibyte) return warning(check, `Only ${shown}.`, fix);
+  if (isNearlyFull({ freeBytes, bytes })) return warning(check, `Only ${shown}.`, fix);
   if (files > 0 && freeFiles / files < 0.05)
     return warning(check, `Fewer than 5 % of the files that fit into ${folder} are left.`, fix);
   return ok(check, `${shown}.`);
+}
+
+export function isNearlyFull({ freeBytes, bytes }: Pick<Space, 'freeBytes' | 'bytes'>): boolean {
+  return bytes > 0 && freeBytes / bytes < 0.1 && freeBytes < 20 * gibibyte;
 }
