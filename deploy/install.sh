@@ -34,6 +34,7 @@ Usage: deploy/install.sh [--host NAME[,NAME…]] [options]
   --registry-port PORT    the registry's port on loopback (5000)
   --registry FILE         the registry's program, where it is in no package: docker-registry or registry
   --redis-port PORT       Redis's port on loopback (6390)
+  --clean-schedule CRON   when what clean.rules do not keep is removed, such as "30 3 * * *" (by command alone: tidegate clean)
   --mirror SOURCES        registries to mirror beside it, comma-separated, such as docker.io (then HOST/hub/…); SOURCE=URL where
                           one is reached elsewhere; may be given again later
   --mirror-credentials FILE
@@ -63,7 +64,7 @@ run() {
 }
 
 hosts='' ips='' port=443 first_user=admin storage='' registry_port=5000 registry='' redis_port=6390
-mirrors='' mirror_credentials='' acme='' email=''
+mirrors='' mirror_credentials='' acme='' email='' clean_schedule=''
 node='' prebuilt='' packages=yes start=yes dry='' undo='' purge=''
 while [ $# -gt 0 ]; do
   option=$1
@@ -76,7 +77,7 @@ while [ $# -gt 0 ]; do
       ;;
   esac
   case $option in
-    --host | --ip | --port | --user | --email | --registry-storage | --registry-port | --registry | --redis-port | --node | --mirror | --mirror-credentials)
+    --host | --ip | --port | --user | --email | --registry-storage | --registry-port | --registry | --redis-port | --node | --mirror | --mirror-credentials | --clean-schedule)
       if [ $# -lt 2 ] || [ -z "$2" ]; then misused "$option needs a value."; fi
       case $option in
         --host) hosts=$hosts${hosts:+,}$2 ;;
@@ -89,6 +90,7 @@ while [ $# -gt 0 ]; do
         --registry) registry=$2 ;;
         --redis-port) redis_port=$2 ;;
         --node) node=$2 ;;
+        --clean-schedule) clean_schedule=$2 ;;
         --mirror) mirrors=$mirrors${mirrors:+,}$2 ;;
         --mirror-credentials) mirror_credentials=$2 ;;
       esac
@@ -136,6 +138,7 @@ for each in $mirrors; do
     '' | *[!a-z0-9.:-]*) misused "--mirror takes names of registries, such as docker.io,quay.io, and NAME=URL where one is reached elsewhere." ;;
   esac
 done
+case $clean_schedule in *[!A-Za-z0-9*/,@\ -]*) misused '--clean-schedule takes a cron expression, such as "30 3 * * *".' ;; esac
 case $email in *[!A-Za-z0-9.@_+-]*) misused "--email takes a mail address, as in ops@example.com." ;; esac
 [ -z "$email" ] || [ -n "$acme" ] || misused "--email goes with --acme."
 if [ -n "$acme" ]; then
@@ -181,18 +184,18 @@ route_of() {
 
 undo_all() {
   say "Stopping the services; transfers under way may take up to shutdown.timeout to end."
-  for unit in tidegate tidegate-registry tidegate-redis; do
+  for unit in tidegate tidegate-clean tidegate-registry tidegate-redis; do
     if [ -f "$units/$unit.service" ]; then run systemctl disable --now "$unit.service"; fi
   done
   for mirror in $(noted_mirrors); do
     if [ -f "$units/tidegate-mirror@.service" ]; then run systemctl disable --now "tidegate-mirror@$mirror.service"; fi
   done
   for file in "$units/tidegate.service" "$units/tidegate-registry.service" "$units/tidegate-redis.service" \
-    "$units/tidegate-mirror@.service" /etc/logrotate.d/tidegate /usr/local/bin/tidegate; do
+    "$units/tidegate-clean.service" "$units/tidegate-mirror@.service" /etc/logrotate.d/tidegate /usr/local/bin/tidegate; do
     if [ -e "$file" ]; then run rm -f "$file"; fi
   done
   for folder in "$units/tidegate.service.d" "$units/tidegate-registry.service.d" "$units/tidegate-redis.service.d" \
-    "$units/tidegate-mirror@.service.d"; do
+    "$units/tidegate-clean.service.d" "$units/tidegate-mirror@.service.d"; do
     if [ -f "$folder/10-installed.conf" ]; then run rm -f "$folder/10-installed.conf"; fi
     if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then run rmdir "$folder"; fi
   done
@@ -540,13 +543,18 @@ password=$(secret)
 if [ -f "$settings/config/tidegate.yml" ]; then
   password=''
   say "  kept config/tidegate.yml as it is"
+  if [ -n "$clean_schedule" ] && [ "$clean_schedule" != "$(noted clean_schedule)" ]; then
+    fail "config/tidegate.yml is there, and is yours: write clean: { schedule: '$clean_schedule' } into it, then systemctl restart tidegate-clean, and run this again without --clean-schedule."
+  fi
   if [ -n "$acme" ] && [ -z "$noted_acme" ]; then
     fail "config/tidegate.yml is there, and is yours: replace cert and key under tls by acme: { hosts: [$hosts] }, add httpPort: 80 under listen, put acme=$hosts into $record, and run this again without --acme."
   fi
 else
+  shown_schedule=null
+  [ -z "$clean_schedule" ] || shown_schedule="'$clean_schedule'"
   printf 's|password: CHANGE-ME|password: %s|\n' "$password" |
     sed -e "s|^  port: 443|  port: $port|" -e "s|url: http://127.0.0.1:5000|url: http://127.0.0.1:$registry_port|" \
-      -e "s|storage: .*|storage: $storage|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
+      -e "s|storage: .*|storage: $storage|" -e "s|schedule: null|schedule: $shown_schedule|" -e "s|redis://127.0.0.1:6390|redis://127.0.0.1:$redis_port|" \
       -f /dev/stdin "$here/deploy/tidegate.yml" |
     if [ -z "$acme" ]; then cat; else
       sed -e "s|^  port: .*|&\n  httpPort: 80 # leads to https|" \
@@ -555,6 +563,7 @@ else
     fi |
     put 640 root:tidegate "$settings/config/tidegate.yml"
   if [ -n "$acme" ]; then note acme "$hosts"; fi
+  if [ -n "$clean_schedule" ]; then note clean_schedule "$clean_schedule"; fi
 fi
 if [ -n "$password" ]; then
   # Redis keeps no more than the password's hash. https://redis.io/docs/latest/commands/acl-setuser/
@@ -663,6 +672,10 @@ fi
 if [ ! -e "$settings/var/state" ] && [ ! -L "$settings/var/state" ]; then
   run ln -s "$state" "$settings/var/state"
 fi
+# The same for the folder of clean.socket, which the cleaner's unit makes.
+if [ ! -e "$settings/var/clean" ] && [ ! -L "$settings/var/clean" ]; then
+  run ln -s /run/tidegate-clean "$settings/var/clean"
+fi
 
 say "Certificate"
 acme_hosts=$(noted acme)
@@ -714,7 +727,7 @@ show_first_user() {
 # ---------------------------------------------------------------------------------------------------------------- services
 
 say "Services"
-for unit in tidegate-redis tidegate-registry tidegate; do
+for unit in tidegate-redis tidegate-registry tidegate-clean tidegate; do
   put 644 root:root "$units/$unit.service" <"$here/deploy/$unit.service"
 done
 service_user() { printf 'User=%s\nGroup=%s\n' "$1" "$2"; }
@@ -742,6 +755,14 @@ ExecStart=/bin/sh $program/deploy/mirror.sh $registry $settings/mirrors/%i.yml
 END
 fi
 node_path=$(readlink -f "$node")
+put 644 root:root "$units/tidegate-clean.service.d/10-installed.conf" <<END
+# Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate-clean
+[Service]
+$(service_user "$registry_user" "$registry_group")
+ExecStart=
+ExecStart=$node_path $program/dist/main.js clean serve --config \${CREDENTIALS_DIRECTORY}/tidegate.yml
+ReadWritePaths=$storage
+END
 put 644 root:root "$units/tidegate.service.d/10-installed.conf" <<END
 # Written by deploy/install.sh: what differs on this machine. Your own changes: systemctl edit tidegate
 [Service]
@@ -767,16 +788,21 @@ exec $node_path $program/dist/main.js "\$@"
 END
 if command -v restorecon >/dev/null; then run restorecon -RF "$program" "$settings" /usr/local/bin/tidegate; fi
 
+# A registry whose images are elsewhere has nothing that the cleaner could look after.
+clean_unit=tidegate-clean.service
+[ -n "$dry" ] || case $(tidegate config show | sed -n -e '/^upstream:/,/^[a-z]/s/^  storage: \(null\).*/\1/p' -e 's/^  collector: \(\[\]\).*/\1/p' | tr '\n' ' ') in
+  'null [] ') clean_unit='' ;;
+esac
 mirror_units=$(for each in $chosen; do printf ' tidegate-mirror@%s.service' "${each%%:*}"; done)
 if [ -z "$start" ]; then
   run systemctl daemon-reload
   show_first_user
-  say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry$mirror_units tidegate"
+  say "Set up. Start it with: systemctl enable --now tidegate-redis tidegate-registry$mirror_units${clean_unit:+ $clean_unit} tidegate"
   exit 0
 fi
 run systemctl daemon-reload
 # shellcheck disable=SC2086 # one or several mirrors, or none
-run systemctl enable tidegate-redis.service tidegate-registry.service $mirror_units tidegate.service
+run systemctl enable tidegate-redis.service tidegate-registry.service $mirror_units $clean_unit tidegate.service
 has_changed() {
   case $changed in *"$1"*) return 0 ;; esac
   return 1
@@ -794,6 +820,14 @@ for each in $chosen; do
     control start "tidegate-$name"
   fi
 done
+# It has read its settings at its start.
+if [ -z "$clean_unit" ]; then
+  :
+elif [ -n "$program_changed" ] || has_changed tidegate-clean || has_changed config/tidegate.yml; then
+  control restart tidegate-clean
+else
+  control start tidegate-clean
+fi
 if [ -n "$program_changed" ] || has_changed /tidegate.service; then
   say "  (re)starting tidegate; transfers under way may take up to shutdown.timeout to end"
   control restart tidegate

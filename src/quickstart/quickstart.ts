@@ -6,6 +6,7 @@ import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-war
 import { openServer, type Server, type ServerOptions } from '../supervisor/server.ts';
 import { loadConfig, type LoadedConfig } from '../config/load/load.ts';
 import { chooseLogFormat, createLogger } from '../telemetry/log/logger.ts';
+import { startCleaner } from './cleaner.ts';
 import { ensureFirstUser, type FirstUser } from './first-user.ts';
 import { chooseHostNames } from './host-names.ts';
 import { choosePort } from './port.ts';
@@ -67,8 +68,11 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   onStopSignal((signal) => stop(signal));
   const upstream = await startUpstream();
   const mirrors: StartedMirror[] = [];
-  const stopRegistries = () =>
-    Promise.all([upstream, ...mirrors.map(({ registry }) => registry)].map(({ stop }) => stop()));
+  const stopCleaner = startCleaner({ ...starter, registry: upstream });
+  const stopRegistries = async () => {
+    await stopCleaner();
+    await Promise.all([upstream, ...mirrors.map(({ registry }) => registry)].map(({ stop }) => stop()));
+  };
   try {
     await startMirrors((mirror) => mirrors.push(mirror));
     const askedPort = options.port ?? (given.listen.port === defaultPort ? null : given.listen.port);

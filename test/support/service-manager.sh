@@ -35,6 +35,13 @@ start() {
   if [ -n "$folder" ]; then install -d -m 750 -o "$user" -g "$group" "/run/$folder"; fi
   folder=$(setting "$1" LogsDirectory)
   if [ -n "$folder" ]; then install -d -m 750 -o "$user" -g "$group" "/var/log/$folder"; fi
+  # NAME:FILE, of which the service gets a copy of its own.
+  credential=$(setting "$1" LoadCredential)
+  credentials=/run/credentials/$1.service
+  if [ -n "$credential" ]; then
+    install -d -m 500 -o "$user" -g "$group" "$credentials"
+    install -m 400 -o "$user" -g "$group" "${credential#*:}" "$credentials/${credential%%:*}"
+  fi
   directory=$(setting "$1" WorkingDirectory)
   umask "$(setting "$1" UMask)"
   cd "${directory:-/}"
@@ -42,7 +49,7 @@ start() {
   setsid setpriv --reuid="$user" --regid="$group" ${groups:+--groups="$groups"} $([ -n "$groups" ] || echo --clear-groups) \
     --bounding-set="-all${capability:+,$capability}" --inh-caps="-all${capability:+,$capability}" \
     ${capability:+--ambient-caps="$capability"} --no-new-privs \
-    env -i PATH=/usr/local/bin:/usr/bin:/bin $(setting "$1" ExecStart) </dev/null >>"/run/units/$1.log" 2>&1 &
+    env -i PATH=/usr/local/bin:/usr/bin:/bin $(setting "$1" ExecStart | sed "s|\${CREDENTIALS_DIRECTORY}|$credentials|") </dev/null >>"/run/units/$1.log" 2>&1 &
   echo $! >"/run/units/$1.pid"
 }
 stop() {

@@ -19,6 +19,8 @@ export type FoundRegistry = {
   readonly description: string;
   /** The folder of its images, for `upstream.storage`; null: none that this program may count on reading. */
   readonly storage: string | null;
+  /** Whether it was started here. */
+  readonly isStarted: boolean;
   readonly stop: () => Promise<void>;
 };
 
@@ -138,7 +140,7 @@ async function startProgram(
     },
   });
   const description = `${program}, images in ${storage}`;
-  return { output, registry: { url, description, storage, stop } };
+  return { output, registry: { url, description, storage, isStarted: true, stop } };
 }
 
 async function dockerAnswers(): Promise<boolean> {
@@ -200,5 +202,5 @@ async function startContainer(
     },
   });
   const description = `container ${container} of ${containerImage}, images in ${storage}`;
-  return { output, registry: { url, description, storage: null, stop } };
+  return { output, registry: { url, description, storage: null, isStarted: true, stop } };
 }

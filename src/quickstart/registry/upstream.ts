@@ -31,7 +31,8 @@ export async function findUpstream(options: FindUpstreamOptions): Promise<() => 
   const mayTake = () => options.isUrlSet || mayTakeFound({ url, varDir: join(root, 'var'), confirm });
   if (answers && (await mayTake())) {
     const stop = () => Promise.resolve();
-    return () => Promise.resolve({ url, storage, description: 'which was running already', stop });
+    const description = 'which was running already';
+    return () => Promise.resolve({ url, storage, description, isStarted: false, stop });
   }
   const why = answers ? `the one at ${url} is not used` : `none answers at ${url}`;
   const start = await findRegistryStarter(options, `There is no registry to run in front of: ${why}`);

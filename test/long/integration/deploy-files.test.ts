@@ -130,7 +130,7 @@ describe('units of deploy/', { skip: unlessInstalled('systemd-analyze') }, () =>
   let dir = '';
   const units = [
     ...['tidegate.service', 'tidegate-registry.service', 'tidegate-redis.service'],
-    'tidegate-mirror@.service',
+    ...['tidegate-clean.service', 'tidegate-mirror@.service'],
   ];
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-units-'));
@@ -161,6 +161,7 @@ describe('units of deploy/', { skip: unlessInstalled('systemd-analyze') }, () =>
     ['tidegate.service', 1.7],
     ['tidegate-registry.service', 0.9],
     ['tidegate-redis.service', 0.9],
+    ['tidegate-clean.service', 0.4],
     ['tidegate-mirror@.service', 1.1],
   ] as const) {
     it(`${unit} has an exposure of at most ${most}, which is what the documentation says`, async () => {
@@ -205,6 +206,7 @@ describe('scripts of deploy/', { skip: unlessInstalled('shellcheck') }, () => {
 type Service = {
   image: string;
   networks?: string[];
+  network_mode?: string;
   ports?: string[];
   read_only?: boolean;
   cap_drop?: string[];
@@ -282,7 +284,7 @@ describe('deploy/compose.yml', () => {
       services: Record<string, Service>;
       networks: Record<string, { internal?: boolean } | null>;
     };
-    assert.deepEqual(Object.keys(services).sort(), ['redis', 'registry', 'setup', 'tidegate']);
+    assert.deepEqual(Object.keys(services).sort(), ['clean', 'redis', 'registry', 'setup', 'tidegate']);
     assert.equal(networks['back']?.internal, true);
     for (const [name, service] of Object.entries(services)) {
       assert.deepEqual(service.cap_drop, ['ALL'], name);
@@ -296,6 +298,7 @@ describe('deploy/compose.yml', () => {
       }
     }
     assert.deepEqual(services['setup']?.profiles, ['setup']);
+    assert.equal(services['clean']?.network_mode, 'none');
     assert.deepEqual(
       services['tidegate']?.volumes?.filter((volume) => !volume.endsWith(':ro')),
       ['usage:/var/lib/tidegate-state'],

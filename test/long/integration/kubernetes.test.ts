@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
@@ -165,6 +165,57 @@ describe('deploy/kubernetes', () => {
         assert.doesNotMatch(JSON.stringify([command, args, livenessProbe, readinessProbe]), /\$\(/);
       const { command = [], args = [] } = container('redis');
       await checkRedisCommand([...command, ...args], { REDIS_PASSWORD: 'r'.repeat(64) });
+    },
+  );
+
+  it(
+    'with clean/, registry, Tidegate and cleaner share a pod, and the cleaner alone writes beside the registry',
+    { skip: unlessInstalled('kubectl'), timeout: 120_000 },
+    async (t) => {
+      const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-kustomize-'));
+      t.after(() => rm(dir, { recursive: true }));
+      await cp(folder, dir, { recursive: true });
+      const text = await readFile(`${dir}/kustomization.yaml`, 'utf8');
+      await writeFile(`${dir}/kustomization.yaml`, text.replace('\n# components:', '\ncomponents:'));
+      await mkdir(`${dir}/secrets`, { recursive: true });
+      for (const file of ['server.crt', 'server.key', 'htpasswd', 'redis-password', 'registry-secret'])
+        await writeFile(`${dir}/secrets/${file}`, 'x');
+      const built = await run('kubectl', ['kustomize', dir]);
+      assert.equal(built.code, 0, built.stderr);
+      const all = parseAllDocuments(built.stdout).map((each) => each.toJS() as Manifest);
+      const typed = all.filter(({ kind }) => kind in modules);
+      assert.deepEqual(await typeErrors(typed), '');
+      const names = (kind: string) =>
+        all.flatMap((each) => (each.kind === kind ? [each.metadata?.name] : [])).sort();
+      assert.deepEqual(names('Deployment'), ['redis', 'tidegate']);
+      assert.deepEqual(names('PodDisruptionBudget'), []);
+      const deployment = all.find((each) => each.kind === 'Deployment' && each.metadata?.name === 'tidegate');
+      assert.ok(deployment?.kind === 'Deployment' && deployment.spec);
+      assert.deepEqual([deployment.spec.replicas, deployment.spec.strategy], [1, { type: 'Recreate' }]);
+      const { containers, volumes = [] } = deployment.spec.template.spec ?? assert.fail();
+      assert.deepEqual(
+        containers.map(({ name, volumeMounts = [] }) => [
+          name,
+          volumeMounts.find((mount) => mount.name === 'images')?.readOnly ?? false,
+        ]),
+        [
+          ['tidegate', true],
+          ['clean', false],
+          ['registry', false],
+        ],
+      );
+      const nothing = container('tidegate').securityContext;
+      for (const { name, securityContext, livenessProbe, resources, volumeMounts = [] } of containers) {
+        assert.deepEqual(securityContext, nothing, name);
+        assert.ok(livenessProbe && resources?.requests?.['memory'], name);
+        for (const mount of volumeMounts)
+          assert.ok(
+            volumes.some((volume) => volume.name === mount.name),
+            mount.name,
+          );
+      }
+      const address = containers.flatMap(({ env = [] }) => env).find((each) => each.name.endsWith('HTTP_ADDR'));
+      assert.equal(address?.value, '127.0.0.1:5000');
     },
   );
 
