@@ -17,6 +17,8 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['policy', async () => (await import('./cli/policy/policy.ts')).addPolicyCommand],
   ['mirror', async () => (await import('./cli/mirror/mirror.ts')).addMirrorCommand],
   ['cache', async () => (await import('./cli/cache.ts')).addCacheCommand],
+  ['clean', async () => (await import('./cli/clean/clean.ts')).addCleanCommand],
+  ['tag', async () => (await import('./cli/tag.ts')).addTagCommand],
   ['doctor', async () => (await import('./cli/doctor.ts')).addDoctorCommand],
   ['alert', async () => (await import('./cli/alert.ts')).addAlertCommand],
 ]);

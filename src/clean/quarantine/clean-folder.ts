@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
-import type { Disk } from './disk.ts';
+import { exists, type Disk } from './disk.ts';
 
 /** The folder of the cleaner's state, beside `docker/` on the same file system. */
 export type CleanFolder = {
@@ -24,7 +24,9 @@ export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFo
     if (await disk.makeFolder(path)) await disk.syncFolder(root);
     for (const name of ['runs', 'purging'])
       if (await disk.makeFolder(join(path, name))) await disk.syncFolder(path);
-    const [images, own] = await Promise.all([stat(join(root, 'docker')), stat(join(path, 'runs'))]);
+    const own = await stat(join(path, 'runs'));
+    // A registry that has never got anything has no folder yet.
+    const images = (await exists(join(root, 'docker'))) ? await stat(join(root, 'docker')) : own;
     if (images.dev !== own.dev)
       throw new OperatorError(
         `${path} is on another file system than ${root}/docker: nothing can be moved there in one step. Unmount it.`,

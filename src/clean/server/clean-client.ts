@@ -9,6 +9,8 @@ export type CleanListener = {
   onProgress?(progress: Progress): void;
   /** Gets a function that asks the cleaner to end the job at its next safe point. */
   onBegin?(stop: () => void): void;
+  /** Breaks off. A job that changes something goes on. */
+  readonly signal?: AbortSignal;
 };
 
 /**
@@ -24,6 +26,7 @@ export async function askCleaner(
   const socket = await connect(path);
   if (socket === null) return null;
   socket.write(`${JSON.stringify(command)}\n`);
+  listener.signal?.addEventListener('abort', () => socket.destroy());
   listener.onBegin?.(() => socket.write('{"stop":true}\n'));
   try {
     const lines = createInterface({ input: socket });

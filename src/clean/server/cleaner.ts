@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { OperatorError } from '../../system/operator-error.ts';
+import { DoorsError } from '../channel/doors.ts';
 import { takeCleanSocket } from './clean-socket.ts';
 import { openCommandConnection, type CommandConnection } from './command-connection.ts';
 import { peekFirstLine } from './first-line.ts';
@@ -11,12 +12,14 @@ import { startSchedule } from './schedule.ts';
 /** What the cleaner can do. Each gives what its command prints. @throws OperatorError when it cannot */
 export type CleanWork = {
   plan(
-    options: { readonly json: boolean; readonly all: boolean },
+    options: { readonly json: boolean; readonly all: boolean; readonly columns: number },
     context: JobContext,
   ): Promise<CommandEnd & { readonly text: string }>;
   run(context: JobContext): Promise<string>;
   undo(run: string | null, context: JobContext): Promise<string>;
   purge(context: JobContext): Promise<string>;
+  /** Deletes what was in quarantine for long enough. */
+  purgeExpired(): Promise<void>;
   removeTag(
     target: { readonly repository: string; readonly tag: string },
     context: JobContext,
@@ -51,6 +54,8 @@ export type Cleaner = {
   /** A job that runs stops at its next safe point. */
   close(): Promise<void>;
 };
+
+const purgeEveryMs = 3_600_000;
 
 /**
  * Opens the cleaner: it listens on its socket, does one job at a time, and runs by its schedule.
@@ -147,7 +152,8 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
         );
       await connection.reply({ end: await perform(command, connection) });
     } catch (error) {
-      if (!(error instanceof OperatorError)) logger.error({ err: error }, 'unforeseen error');
+      if (!(error instanceof OperatorError || error instanceof DoorsError))
+        logger.error({ err: error }, 'unforeseen error');
       await connection.reply({ error: (error as Error).message });
     }
     connection.end();
@@ -169,6 +175,14 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
     }
   };
   const socket = await takeCleanSocket(options.socket, (connected) => void onConnection(connected));
+  const purging = setInterval(() => {
+    if (jobs.current !== null) return; // an hour later, then
+    jobs
+      .start({ name: 'purge', by: 'schedule' }, () => work.purgeExpired())
+      .catch((error: unknown) => {
+        logger.error({ reason: (error as Error).message }, 'the quarantine could not be purged');
+      });
+  }, purgeEveryMs);
 
   return {
     get nextRun() {
@@ -181,6 +195,7 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
     },
     close: async () => {
       schedule.stop();
+      clearInterval(purging);
       await jobs.close();
       await Promise.all(answers);
       const closed = socket.close();

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { isStopRequest, type CleanReply } from './messages.ts';
@@ -30,7 +29,13 @@ export function openCommandConnection(socket: Socket): CommandConnection {
   const write = async (reply: CleanReply): Promise<void> => {
     if (socket.destroyed || socket.write(`${JSON.stringify(reply)}\n`)) return;
     const stalled = setTimeout(() => socket.destroy(), stallMs).unref();
-    await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        socket.off('drain', go).off('close', go);
+        resolve();
+      };
+      socket.on('drain', go).on('close', go);
+    });
     clearTimeout(stalled);
   };
   return {

@@ -3,16 +3,13 @@
  * the hello of a front door.
  */
 export type CleanCommand =
-  | { readonly command: 'plan'; readonly json: boolean; readonly all: boolean }
+  | { readonly command: 'plan'; readonly json: boolean; readonly all: boolean; readonly columns: number }
   | { readonly command: 'run' }
   /** @param run null: the last run that took anything */
   | { readonly command: 'undo'; readonly run: string | null }
   | { readonly command: 'purge' }
   | { readonly command: 'status'; readonly json: boolean }
   | { readonly command: 'remove-tag'; readonly repository: string; readonly tag: string };
-
-/** Ends a job at its next safe point. */
-export type StopRequest = { readonly stop: true };
 
 /** How far a job is. A total of null is not known. */
 export type Progress = { readonly phase: string; readonly done: number; readonly total: number | null };
@@ -39,17 +36,18 @@ export function parseFirstLine(line: string): CleanCommand | 'hello' | null {
   if (value['kind'] === 'hello') return 'hello';
   const isFlag = (name: string) => typeof value[name] === 'boolean';
   const isText = (name: string) => typeof value[name] === 'string';
-  const { command, run } = value;
+  const { command, run, columns } = value;
   const isKnown =
     command === 'run' ||
     command === 'purge' ||
-    (command === 'plan' && isFlag('json') && isFlag('all')) ||
+    (command === 'plan' && isFlag('json') && isFlag('all') && typeof columns === 'number') ||
     (command === 'status' && isFlag('json')) ||
     (command === 'undo' && (run === null || (typeof run === 'string' && runForm.test(run)))) ||
     (command === 'remove-tag' && isText('repository') && isText('tag'));
   return isKnown ? (value as CleanCommand) : null;
 }
 
+/** Whether the job is to end at its next safe point. */
 export function isStopRequest(line: string): boolean {
   return parseObject(line)?.['stop'] === true;
 }

@@ -6,7 +6,7 @@ export type Schedule = { readonly next: Date | null; stop(): void };
 /** @param expression a checked cron expression, in local time; null: never */
 export function startSchedule(expression: string | null, onTime: () => void): Schedule {
   if (expression === null) return { next: null, stop: () => {} };
-  const cron = new Cron(expression, { mode: '5-part' }, onTime);
+  const cron = new Cron(expression, { mode: '5-part', unref: true }, onTime);
   return {
     get next() {
       return cron.nextRun();

@@ -43,7 +43,11 @@ export function createCleanChecks(config: CleanConfig): Check[] {
 const statusSchema = z.object({
   doorsFault: z.string().nullable(),
   lastRun: z
-    .object({ result: z.enum(['done', 'refused', 'failed']), why: z.string().nullable(), endedAt: z.string() })
+    .object({
+      result: z.enum(['done', 'refused', 'failed']),
+      why: z.string().nullable(),
+      endedAt: z.string(),
+    })
     .nullable(),
 });
 export type CleanerReport = z.output<typeof statusSchema>;
@@ -68,12 +72,16 @@ export function judgeCleaner(
   report: CleanerReport | null,
 ): Finding[] {
   const check = 'clean.cleaner';
-  const start = 'systemctl enable --now tidegate-clean (tidegate clean serve, as the registry\'s user)';
+  const start = "systemctl enable --now tidegate-clean (tidegate clean serve, as the registry's user)";
   if (report === null)
     return [
       schedule === null
         ? ok(check, `No cleaner listens on ${socket}, and clean.schedule is null: nothing is removed.`, start)
-        : warning(check, `No cleaner listens on ${socket}, so what clean.schedule says does not happen.`, start),
+        : warning(
+            check,
+            `No cleaner listens on ${socket}, so what clean.schedule says does not happen.`,
+            start,
+          ),
     ];
   const { doorsFault, lastRun } = report;
   const state =
@@ -100,12 +108,13 @@ const planSchema = z.object({ totals: z.object({ bytes: z.object({ goes: z.numbe
 async function checkSpace(config: CleanConfig): Promise<Finding> {
   const check = 'clean.space';
   const { storage } = config.upstream;
-  if (storage === null) return skipped(check, 'The space of a storage that is not on this machine is not known.');
+  if (storage === null)
+    return skipped(check, 'The space of a storage that is not on this machine is not known.');
   const { bavail, blocks, bsize } = await statfs(storage);
   if (!isNearlyFull({ freeBytes: bavail * bsize, bytes: blocks * bsize }))
     return ok(check, 'The disk of the images is not nearly full.');
   try {
-    const text = await ask(config, { command: 'plan', json: true, all: false });
+    const text = await ask(config, { command: 'plan', json: true, all: false, columns: 80 });
     if (text !== null) return judgePlan(planSchema.parse(JSON.parse(text)).totals.bytes.goes);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;

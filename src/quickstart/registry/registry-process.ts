@@ -44,7 +44,11 @@ export async function startRegistryProcess(options: RegistryProcessOptions): Pro
     const output = (await readFile(options.logPath)).subarray(logOffset).toString('utf8').trim();
     if (isUp) {
       const { logPath, warn } = options;
-      return { url, output, stop: supervise(child, { command, name: `The registry at ${url}`, logPath, warn }) };
+      return {
+        url,
+        output,
+        stop: supervise(child, { command, name: `The registry at ${url}`, logPath, warn }),
+      };
     }
     const lostPort = /address already in use|port is already allocated/.test(output);
     if (!lostPort || attempt === 5) {

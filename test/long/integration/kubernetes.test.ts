@@ -214,7 +214,9 @@ describe('deploy/kubernetes', () => {
             mount.name,
           );
       }
-      const address = containers.flatMap(({ env = [] }) => env).find((each) => each.name.endsWith('HTTP_ADDR'));
+      const address = containers
+        .flatMap(({ env = [] }) => env)
+        .find((each) => each.name.endsWith('HTTP_ADDR'));
       assert.equal(address?.value, '127.0.0.1:5000');
     },
   );

@@ -23,6 +23,7 @@ const noWork: CleanWork = {
   run: () => Promise.resolve('run\n'),
   undo: (run) => Promise.resolve(`undo ${run}\n`),
   purge: () => Promise.resolve('purge\n'),
+  purgeExpired: () => Promise.resolve(),
   removeTag: ({ repository, tag }) => Promise.resolve(`${repository}:${tag}\n`),
   status: (_, { job }) => Promise.resolve(JSON.stringify(job?.name ?? null)),
   ended: () => Promise.resolve(),
@@ -74,7 +75,7 @@ describe("the cleaner's socket", { timeout: 60_000 }, () => {
   test('each command is done, and its text arrives whole', async (t) => {
     const long = `${'ä€😀'.repeat(200_000)}\n`;
     const { ask } = await open(t, { plan: () => Promise.resolve({ text: long, goes: true }) });
-    const plan = await ask({ command: 'plan', json: false, all: false });
+    const plan = await ask({ command: 'plan', json: false, all: false, columns: 80 });
     assert.equal(plan.goes, true);
     assert.ok(plan.text === long, 'another text');
     for (const [command, text] of [
@@ -170,7 +171,7 @@ describe('jobs of the cleaner', { timeout: 60_000 }, () => {
     for (const command of [
       { command: 'run' },
       { command: 'purge' },
-      { command: 'plan', json: false, all: false },
+      { command: 'plan', json: false, all: false, columns: 80 },
     ] as const)
       await assert.rejects(ask(command), {
         name: 'OperatorError',
@@ -241,7 +242,7 @@ describe('jobs of the cleaner', { timeout: 60_000 }, () => {
       },
     });
     const connected = await connectTo(socket);
-    connected?.write('{"command":"plan","json":true,"all":false}\n');
+    connected?.write('{"command":"plan","json":true,"all":false,"columns":80}\n');
     await begun.opened;
     connected?.destroy();
     await aborted.opened;

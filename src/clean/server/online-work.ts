@@ -1,0 +1,209 @@
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { TagPattern } from '../../policy/tag-pattern.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { DoorsError, type Doors } from '../channel/doors.ts';
+import { createPlan, type Plan, type PlanOptions } from '../plan/plan.ts';
+import { planJson } from '../plan/plan-json.ts';
+import { openPlanUsage } from '../plan/plan-usage.ts';
+import { renderPlan } from '../plan/render-plan.ts';
+import { readUntaggedRecord } from '../plan/untagged-record.ts';
+import type { CleanFolder } from '../quarantine/clean-folder.ts';
+import { findPurgeable, purgeRuns } from '../quarantine/purge.ts';
+import { readRuns, type RunRecord } from '../quarantine/run-record.ts';
+import { undoRun, type UndoSummary } from '../quarantine/undo.ts';
+import type { CleanWork } from './cleaner.ts';
+import type { JobContext } from './jobs.ts';
+import { noteLastRun, readLastRun } from './last-run.ts';
+import { removeTag } from './remove-tag.ts';
+import { formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
+
+export type OnlineSettings = {
+  readonly version: string;
+  readonly schedule: string | null;
+  readonly clean: PlanOptions['clean'] & { readonly quarantine: number };
+  readonly immutableTags: readonly TagPattern[];
+  readonly placeOf: PlanOptions['placeOf'];
+};
+
+export type OnlineWorkOptions = {
+  readonly folder: CleanFolder;
+  readonly doors: Doors;
+  readonly settings: OnlineSettings;
+  readonly logger: Pick<Logger, 'info' | 'warn'>;
+  /** When the cleaner began, in milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** Outlives a reload. */
+  readonly memory: { failures: number };
+};
+
+/** The work on a registry whose files are on this machine. */
+export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
+  const { folder, doors, settings, logger, startedAt, memory } = options;
+  const { root } = folder;
+  const { clean, version } = settings;
+
+  const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun'>> => {
+    const [runs, lastRun, space, facts] = await Promise.all([
+      readRuns(folder),
+      readLastRun(folder),
+      statfs(root),
+      doors.check().catch((error: unknown) => {
+        if (error instanceof DoorsError) return error.message;
+        throw error;
+      }),
+    ]);
+    const isHere = typeof facts !== 'string';
+    return {
+      version,
+      startedAt,
+      registry: root,
+      schedule: settings.schedule,
+      doors: isHere ? facts.doors : [],
+      doorsFault: isHere ? null : facts,
+      running: false,
+      lastRun,
+      quarantinedBytes: runs.reduce((sum, { bytes }) => sum + bytes, 0),
+      freeBytes: space.bavail * space.bsize,
+      failures: memory.failures,
+      runs,
+    };
+  };
+  const purge = async (endedBeforeMs: number): Promise<string> => {
+    const purgeable = await findPurgeable(folder, { endedBeforeMs, nowMs: Date.now() });
+    const { runs, bytes } = await purgeRuns(folder, purgeable);
+    for (const run of runs) logger.info({ run }, 'quarantine purged');
+    return runs.length === 0
+      ? 'There is nothing to purge.\n'
+      : `Deleted for good: ${runs.join(', ')}. ${formatBytes(bytes)} are free.\n`;
+  };
+
+  return {
+    plan: async ({ json, all, columns }, context) => {
+      const plan = await planOnline(options, all, context);
+      return { text: json ? planJson(plan) : renderPlan(plan, { columns, all }), goes: plan.goes };
+    },
+    run: async () => {
+      await doors.check();
+      throw new OperatorError('A run cannot be done yet.');
+    },
+    undo: async (named, { signal, onProgress }) => {
+      const run = named ?? findUndoable(await readRuns(folder));
+      const summary = await undoRun({
+        ...{ folder, run, signal, nowMs: Date.now, keepMs: clean.quarantine },
+        locked: (keys, work) => withLock(doors, keys, work, signal),
+        onProgress: (done, total) => onProgress({ phase: 'bringing back', done, total }),
+      });
+      logger.info({ run, ...summary.restored, impossible: summary.impossibleCount }, 'run undone');
+      return describeUndo(summary, clean.quarantine);
+    },
+    purge: () => purge(Date.now()),
+    purgeExpired: async () => {
+      await purge(Date.now() - clean.quarantine);
+    },
+    removeTag: async (target) => {
+      const { repository, tag } = target;
+      if (settings.immutableTags.some((pattern) => pattern.matches(repository, tag)))
+        throw new OperatorError(
+          `${repository}:${tag} is an immutable tag (immutableTags), and stays as it was pushed.`,
+        );
+      const run = await removeTag({ folder, doors, version }, target);
+      logger.info({ run, what: 'tag', repository, tag }, 'taken');
+      return `Removed ${repository}:${tag}. tidegate clean undo ${run} brings it back.\n`;
+    },
+    status: async ({ json }, about) => {
+      const status = {
+        ...(await readStatus()),
+        job: about.job,
+        nextRun: about.nextRun?.getTime() ?? null,
+        running: about.job?.name === 'run',
+      };
+      return json ? statusJson(status) : formatStatus(status);
+    },
+    ended: async ({ name, until, error }) => {
+      if (name === 'plan') return;
+      if (name === 'run') {
+        if (error !== null) memory.failures += 1;
+        const none = { tags: 0, manifests: 0, blobs: 0, bytes: 0 };
+        await noteLastRun(folder, { endedAt: until, result: 'refused', why: error, ...none });
+      }
+      doors.publishStatus(await readStatus());
+    },
+  };
+}
+
+async function planOnline(
+  { folder, doors, settings }: OnlineWorkOptions,
+  all: boolean,
+  { signal, onProgress }: JobContext,
+): Promise<Plan> {
+  const { root } = folder;
+  return createPlan({
+    ...settings,
+    ...{ root, all, signal, nowMs: Date.now() },
+    usage: await openPlanUsage(doors),
+    untagged: await readUntaggedRecord(join(folder.path, 'untagged')),
+    onProgress: ({ repositories }) =>
+      onProgress({ phase: 'repositories read', done: repositories, total: null }),
+  });
+}
+
+/** @throws OperatorError when there is none */
+function findUndoable(runs: readonly RunRecord[]): string {
+  const last = runs.find(
+    ({ state, taken: { tags, manifests, layers, blobs } }) =>
+      state !== 'undone' && state !== 'purged' && tags + manifests + layers + blobs > 0,
+  );
+  if (last === undefined)
+    throw new OperatorError('There is no run to undo: nothing that was taken is still in quarantine.');
+  return last.run;
+}
+
+const lockWaitMs = 1000;
+const maxTries = 60;
+
+/** Does it while nothing reaches these. @throws OperatorError when they stay in use */
+async function withLock(
+  doors: Doors,
+  keys: readonly string[],
+  work: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let tries = 0; tries < maxTries; tries += 1) {
+    signal.throwIfAborted();
+    const lock = await doors.lock(keys, lockWaitMs);
+    if (lock === null) continue;
+    try {
+      if (!(await doors.evidence({ lock })).held) continue;
+      await work();
+      return;
+    } finally {
+      await lock.release();
+    }
+  }
+  throw new OperatorError(
+    `${printable(keys[0] ?? '')} is in use without a break: what was not brought back yet is still in quarantine. Try again.`,
+  );
+}
+
+function describeUndo(
+  { run, restored, there, impossible, impossibleCount, damagedLines }: UndoSummary,
+  keepMs: number,
+): string {
+  const { tags, manifests, layers, blobs, bytes } = restored;
+  const lines = [
+    `Brought back from ${run}: ${tags} tags, ${manifests} manifests, ${layers} links to blobs, ${blobs} blobs (${formatBytes(bytes)}). No run takes them again before ${new Date(Date.now() + keepMs).toISOString().slice(0, 16).replace('T', ' ')}Z.`,
+    ...(there > 0 ? [`${there} were there again already.`] : []),
+    ...(impossibleCount > 0 ? [`${impossibleCount} cannot be brought back:`] : []),
+    ...impossible.map(({ item, why }) => `  ${item}: ${why}`),
+    ...(impossibleCount > impossible.length ? [`  and ${impossibleCount - impossible.length} more`] : []),
+    ...(damagedLines > 0
+      ? [
+          `${damagedLines} lines of its journal cannot be read; what they name stays in the folder of the run.`,
+        ]
+      : []),
+  ];
+  return `${lines.map(printable).join('\n')}\n`;
+}

@@ -1,0 +1,109 @@
+import { printable } from '../../telemetry/log/printable.ts';
+import type { CleanStatusNumbers } from '../channel/messages.ts';
+import type { RunRecord } from '../quarantine/run-record.ts';
+import type { Job } from './jobs.ts';
+
+/** How the cleaner fares. Times in milliseconds since the epoch. */
+export type CleanerStatus = CleanStatusNumbers & {
+  readonly version: string;
+  readonly startedAt: number;
+  /** What it looks after: a folder, or the registry's address. */
+  readonly registry: string;
+  readonly schedule: string | null;
+  readonly nextRun: number | null;
+  readonly job: Job | null;
+  readonly doors: readonly { readonly host: string; readonly pid: number; readonly version: string }[];
+  /** Why no run can begin now; null: one can. */
+  readonly doorsFault: string | null;
+  /** The newest first. */
+  readonly runs: readonly RunRecord[];
+};
+
+/** How many runs the text lists. */
+const maxListed = 10;
+
+export function formatStatus(status: CleanerStatus): string {
+  const { job, lastRun, doors, doorsFault, runs, schedule, nextRun, freeBytes } = status;
+  const quarantined = runs.filter(({ bytes }) => bytes > 0).length;
+  const lines = [
+    `Looks after ${status.registry}, since ${formatTime(status.startedAt)} (Tidegate ${status.version}).`,
+    job === null
+      ? 'Nothing is going on.'
+      : `Going on since ${formatTime(job.since)}: ${job.name}${job.by === 'schedule' ? ' by schedule' : ''}${describeProgress(job)}.`,
+    schedule === null
+      ? 'Next run: by command only (clean.schedule is null).'
+      : `Next run: ${nextRun === null ? 'never' : formatTime(nextRun)} (${schedule}).`,
+    lastRun === null
+      ? 'Last run: none yet.'
+      : `Last run: ${lastRun.result}, ${formatTime(lastRun.endedAt)}: ${lastRun.why ?? describeTaken(lastRun)}.`.replace(
+          /\.\.$/,
+          '.',
+        ),
+    `In quarantine: ${formatBytes(status.quarantinedBytes)} of ${quarantined} ${quarantined === 1 ? 'run' : 'runs'}.${
+      freeBytes === null ? '' : ` Free on the disk: ${formatBytes(freeBytes)}.`
+    }`,
+    doors.length === 0
+      ? 'Front doors: none.'
+      : `Front doors: ${doors.map(({ host, pid }) => `process ${pid} on ${host}`).join(', ')}.`,
+    ...(doorsFault === null ? [] : [`No run can begin: ${doorsFault}`]),
+    ...(runs.length === 0 ? [] : ['', ...runs.slice(0, maxListed).map(describeRun)]),
+  ];
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+/** The same for programs, with times in ISO 8601. */
+export function statusJson(status: CleanerStatus): string {
+  const { job, lastRun, runs } = status;
+  const value = {
+    ...status,
+    startedAt: isoTime(status.startedAt),
+    nextRun: isoTime(status.nextRun),
+    job: job === null ? null : { ...job, since: isoTime(job.since) },
+    lastRun: lastRun === null ? null : { ...lastRun, endedAt: isoTime(lastRun.endedAt) },
+    runs: runs.map((run) => ({
+      ...run,
+      beganAt: isoTime(run.beganAt),
+      endedAt: isoTime(run.endedAt),
+      restoredUntil: isoTime(run.restoredUntil),
+    })),
+  };
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+function describeRun({ run, state, result, why, taken, bytes, restoredUntil }: RunRecord): string {
+  const ended = result === null || result === 'done' ? '' : `, ${result}${why === null ? '' : ` (${why})`}`;
+  const held = bytes > 0 ? `, ${formatBytes(bytes)} in quarantine` : '';
+  const safe = restoredUntil === null ? '' : `, what was restored stays until ${formatTime(restoredUntil)}`;
+  return `${run}  ${state}${ended}: ${describeTaken(taken)}${held}${safe}`;
+}
+
+function describeTaken(taken: { tags: number; manifests: number; blobs: number; bytes: number }): string {
+  const { tags, manifests, blobs, bytes } = taken;
+  return `took ${count(tags, 'tag')}, ${count(manifests, 'manifest')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)}`;
+}
+
+function describeProgress({ progress }: Job): string {
+  if (progress === null) return '';
+  const { phase, done, total } = progress;
+  return `, ${phase}: ${done}${total === null ? '' : ` of ${total}`}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number.toLocaleString('en-US')} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+export function formatBytes(bytes: number): string {
+  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  return step === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** step).toFixed(1)} ${units[step] ?? ''}`;
+}
+
+/** To the minute, in UTC. */
+function formatTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z`;
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}

@@ -1,0 +1,49 @@
+import { askCleaner, type CleanListener } from '../../clean/server/clean-client.ts';
+import type { CleanCommand, CommandEnd } from '../../clean/server/messages.ts';
+import { OperatorError } from '../../system/operator-error.ts';
+import { createProgressLine } from './progress-line.ts';
+
+/**
+ * Has the running cleaner do a command, and prints what it says. Null: none is running.
+ *
+ * Ctrl-C during a command that changes something ends it at its next safe point; a second one leaves it to the cleaner, as
+ * does a lost connection.
+ */
+export async function performAtCleaner(socket: string, command: CleanCommand): Promise<CommandEnd | null> {
+  const line = createProgressLine(process.stderr);
+  let onInterrupt: (() => void) | undefined;
+  const listener: CleanListener = {
+    onText: (text) => {
+      line.clear();
+      process.stdout.write(text);
+    },
+    onProgress: line.show,
+    onBegin: (stop) => {
+      if (command.command === 'plan' || command.command === 'status') return;
+      onInterrupt = () => {
+        line.clear();
+        stop();
+        process.stderr.write(
+          'Stopping at the next safe point. A second Ctrl-C leaves that to the cleaner: tidegate clean status shows it.\n',
+        );
+        process.once('SIGINT', () => process.exit(130));
+      };
+      process.once('SIGINT', onInterrupt);
+    },
+  };
+  try {
+    return await askCleaner(socket, command, listener);
+  } finally {
+    line.clear();
+    if (onInterrupt) process.off('SIGINT', onInterrupt);
+  }
+}
+
+/** The same. @throws OperatorError when none is running */
+export async function requireCleaner(socket: string, command: CleanCommand): Promise<CommandEnd> {
+  const end = await performAtCleaner(socket, command);
+  if (end !== null) return end;
+  throw new OperatorError(
+    `No cleaner listens on ${socket} (clean.socket): start it as the registry's user, with tidegate clean serve or systemctl start tidegate-clean.`,
+  );
+}
