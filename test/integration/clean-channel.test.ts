@@ -121,6 +121,46 @@ for (const workers of [1, 2])
       assert.equal(upstream.seen('/another/').length, 0);
     });
 
+    test('what a client was told is there has a lease, and a push is counted', async () => {
+      const blob = (text: string) => makeImage(text).digest;
+      const [headed, mounted, committed] = [blob('headed'), blob('mounted'), blob('committed')] as const;
+      const digests = [headed, mounted, committed, image.digest, blob('never')];
+      const question = { repositories: ['leased', 'unwritten'], digests };
+      const before = await cleaner.doors.evidence(question);
+      const askedAtMs = Date.now();
+      const statuses = [
+        await client.ask('HEAD', `/v2/leased/blobs/${headed}`),
+        await client.ask('POST', `/v2/leased/blobs/uploads/?mount=${mounted}&from=source`),
+        await client.ask('PUT', `/v2/leased/blobs/uploads/1?digest=${committed}`, { body: 'committed' }),
+        await client.ask('GET', manifestPath('leased'), { headers: { Accept: imageType } }),
+        await client.ask('GET', manifestPath('leased'), { headers: { Accept: imageType } }),
+      ].map(({ status }) => status);
+      assert.deepEqual(statuses, [200, 201, 201, 200, 200]);
+      const later = await cleaner.doors.evidence(question);
+      assert.equal(later.epoch, before.epoch);
+      assert.deepEqual(
+        later.leases.map((lease) => lease >= askedAtMs),
+        [true, true, true, true, false],
+      );
+      assert.deepEqual(
+        later.writes.map((count, i) => count !== before.writes[i]),
+        [true, false],
+      );
+      assert.deepEqual(
+        later.digestWrites.map((count, i) => count !== before.digestWrites[i]),
+        [false, true, true, false, false],
+      );
+    });
+
+    test('a lock of a digest holds it in every repository', async () => {
+      const held = await lock(image.digest);
+      const asked = client.ask('HEAD', `/v2/anywhere/manifests/${image.digest}`);
+      assert.equal((await client.ask('HEAD', manifestPath('anywhere'))).status, 200);
+      assert.equal(upstream.seen(`/anywhere/manifests/${image.digest}`).length, 0);
+      await held.release();
+      assert.equal((await asked).status, 200);
+    });
+
     test('a request goes to the registry, and its answer comes back whole', async () => {
       const { status, bodyBase64 } = await cleaner.doors.request({
         method: 'GET',
@@ -305,6 +345,12 @@ describe('two front doors', { timeout: 120_000, skip: unlessInstalled('redis-ser
     assert.deepEqual(upstream.seen('/app/'), []);
     await held.release();
     for (const { status } of await Promise.all(asked)) assert.equal(status, 200);
+    const digests = [image.digest, makeImage('never').digest];
+    const { leases } = await cleaner.doors.evidence({ digests });
+    assert.deepEqual(
+      leases.map((lease) => lease > 0),
+      [true, false],
+    );
 
     const stranger = await cleaner.startDoor(upstream.url, [...settings, 'clean.socket=/nowhere/clean.sock']);
     await until('it is missed', () => isRefused(cleaner, 'is not connected to this cleaner'));
@@ -364,7 +410,8 @@ async function startRegistry(): Promise<Registry> {
   const answer = (request: UpstreamRequest) => {
     const { startLine } = request;
     if (startLine.startsWith('DELETE')) request.answer(head('HTTP/1.1 202 Accepted', 'Content-Length: 0'));
-    else if (startLine.startsWith('PUT')) request.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
+    else if (startLine.startsWith('PUT') || startLine.includes('mount='))
+      request.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
     else
       request.answer(
         head(

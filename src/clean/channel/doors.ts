@@ -346,6 +346,7 @@ type AllEvidence = { readonly doors: readonly Door[]; readonly parts: readonly E
 
 function mergeEvidence({ doors, parts }: AllEvidence, leasesSince: number): MergedEvidence {
   const add = (a: number, b: number) => a + b;
+  const later = (a: number, b: number) => Math.max(a, b);
   const join = (read: (part: Evidence) => readonly number[], by: (a: number, b: number) => number) =>
     (parts[0] === undefined ? [] : read(parts[0])).map((_, i) =>
       parts.map((part) => read(part)[i] ?? 0).reduce(by),
@@ -358,7 +359,7 @@ function mergeEvidence({ doors, parts }: AllEvidence, leasesSince: number): Merg
       .join('; '),
     held: parts.some(({ held }) => held),
     leasesSince,
-    leases: join(({ leases }) => leases, Math.max),
+    leases: join(({ leases }) => leases, later),
     writes: join(({ writes }) => writes, add),
     digestWrites: join(({ digestWrites }) => digestWrites, add),
     strangers: [...new Set(parts.flatMap(({ redis }) => redis?.others ?? []))].filter((id) => !ours.has(id)),

@@ -134,13 +134,14 @@ export function joinEvidence(parts: readonly (Evidence | null)[]): Evidence | nu
   const join = (read: (part: Evidence) => readonly number[], by: (a: number, b: number) => number) =>
     read(first).map((_, i) => known.map((part) => read(part)[i] ?? 0).reduce(by));
   const add = (a: number, b: number) => a + b;
+  const later = (a: number, b: number) => Math.max(a, b);
   return {
     epoch: known
       .map(({ epoch }) => epoch)
       .toSorted()
       .join(' '),
     since: Math.max(...known.map(({ since }) => since)),
-    leases: join(({ leases }) => leases, Math.max),
+    leases: join(({ leases }) => leases, later),
     writes: join(({ writes }) => writes, add),
     digestWrites: join(({ digestWrites }) => digestWrites, add),
   };
