@@ -25,6 +25,7 @@ export function createPacedRunner({ pace = 100, signal, onSlice }: PaceOptions):
     ms < 1 ? setImmediate(undefined, { signal }) : setTimeout(ms, undefined, { signal });
   return {
     run: async (steps) => {
+      signal?.throwIfAborted();
       let resumedAt = performance.now();
       try {
         for (;;) {

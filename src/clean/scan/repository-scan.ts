@@ -72,12 +72,12 @@ export function* scanRepositorySteps(
     yield;
   }
   const layers = isFolder(place, `${path}/_layers`) ? yield* scanLinks(place, `${path}/_layers`) : [];
+  const found = { tags: tags?.tags ?? [], manifests, layers };
+  const namedBlobs = yield* scanNamedBlobs(place, manifestReader, found);
   return {
     name,
-    tags: tags?.tags ?? [],
-    manifests,
-    layers,
-    namedBlobs: yield* scanNamedBlobs(place, manifestReader, manifests, layers),
+    ...found,
+    namedBlobs,
     faults: faults.list(),
     tagsFolderMtimeMs: tags?.folderMtimeMs ?? null,
   };
@@ -221,19 +221,19 @@ function* scanHistory(
 }
 
 /**
- * Reads those blobs that a manifest names as manifests although there is no link to such a manifest: containerd fetches
- * them as blobs, and then what they name.
+ * Reads those blobs that a manifest or tag names as manifests although there is no link to such a manifest: containerd
+ * fetches them as blobs, and then what they name.
  */
 function* scanNamedBlobs(
   { path, faults }: Place,
   manifestReader: ManifestReader,
-  manifests: readonly ManifestScan[],
-  layers: readonly LayerScan[],
+  { tags, manifests, layers }: Pick<RepositoryScan, 'tags' | 'manifests' | 'layers'>,
 ): Steps<NamedBlobScan[]> {
   const seen = new Set(manifests.flatMap(({ digest, linkedAs }) => [digest, linkedAs]));
-  const waiting = manifests
-    .flatMap(({ content }) => content?.manifests ?? [])
-    .filter((named) => !seen.has(named));
+  const waiting = [
+    ...tags.flatMap(({ digest }) => digest ?? []),
+    ...manifests.flatMap(({ content }) => content?.manifests ?? []),
+  ].filter((named) => !seen.has(named));
   if (waiting.length === 0) return [];
   const stored = new Map(
     layers.flatMap(

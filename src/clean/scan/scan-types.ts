@@ -6,7 +6,7 @@ export type RepositoryScan = {
   readonly tags: readonly TagScan[];
   readonly manifests: readonly ManifestScan[];
   readonly layers: readonly LayerScan[];
-  /** Blobs that a manifest names as manifests, and that are none of the repository's. */
+  /** Blobs that a manifest or tag names as manifests, and that are none of the repository's. */
   readonly namedBlobs: readonly NamedBlobScan[];
   readonly faults: readonly ScanFault[];
   /** When a tag was last created or removed; null: there is no folder for tags. */
@@ -55,7 +55,7 @@ export type LayerScan = {
 };
 
 export type NamedBlobScan = {
-  /** As the manifest names it. */
+  /** As it is named. */
   readonly digest: string;
   readonly content: StoredContent;
 };

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { ManifestReader } from '../../../../src/clean/scan/manifest-reader.ts';
 import { scanRepository } from '../../../../src/clean/scan/repository-scan.ts';
 import { scanRepositories } from '../../../../src/clean/scan/scan-repositories.ts';
 import type { RepositoryScan } from '../../../../src/clean/scan/scan-types.ts';
@@ -47,6 +48,24 @@ describe('a scan', () => {
     assert.equal(found.manifests[0]?.linkMtimeMs, 2_000);
     assert.deepEqual(found.manifests[0].content, { named: [layer], manifests: [], subject: null });
     assert.deepEqual(await scanRepository(root, 'a/b'), found);
+  });
+
+  test('reads each kind of manifest once, and knows its subject', async () => {
+    const layer = tree.blob('layer');
+    const schema1 = tree.manifest('kinds', { schemaVersion: 1, fsLayers: [{ blobSum: layer }] });
+    const index = tree.manifest('kinds', { manifests: [{ digest: schema1 }] });
+    const artifact = tree.manifest('kinds', { Subject: { Digest: index }, blobs: [{ digest: layer }] });
+    tree.revision('more/kinds', artifact);
+    const reader = new ManifestReader(root);
+    for (const name of ['kinds', 'more/kinds', 'kinds']) {
+      const { manifests, faults } = await scanRepository(root, name, { manifests: reader });
+      const contents = new Map(manifests.map(({ digest, content }) => [digest, content]));
+      assert.deepEqual(faults, []);
+      assert.deepEqual(contents.get(artifact), { named: [index, layer], manifests: [index], subject: index });
+      if (name !== 'kinds') continue;
+      assert.deepEqual(contents.get(schema1), { named: [layer], manifests: [], subject: null });
+      assert.deepEqual(contents.get(index), { named: [schema1], manifests: [schema1], subject: null });
+    }
     rmSync(root, { recursive: true });
   });
 });
