@@ -14,6 +14,7 @@ import { describeMachine } from './machine.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
 import { describeRounds } from './statistics.mjs';
+import { measureCleanScan } from './scenarios/clean-scan.mjs';
 import { measureCopies } from './scenarios/copies.mjs';
 import { measureDownloads } from './scenarios/downloads.mjs';
 import { measureFlood } from './scenarios/flood.mjs';
@@ -57,10 +58,11 @@ const scenarios = {
   policy: measurePolicy,
   'machine-tokens': measureMachineTokens,
   startup: measureStartup,
+  'clean-scan': measureCleanScan,
   growth: measureGrowth,
 };
 /** Skipped in a quick run, unless named with --only. */
-const longScenarios = ['growth'];
+const longScenarios = ['clean-scan', 'growth'];
 
 // What was cut short may still have timers.
 process.exit(await main());
