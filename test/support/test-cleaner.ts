@@ -28,18 +28,26 @@ export type TestCleaner = {
 
 /**
  * @param options hangs: it never says anything of its own accord; taken: what was ever taken; dir: a folder of another
- * one; now: milliseconds since the epoch
+ * one; now: milliseconds since the epoch; storage: the registry's folder
  */
 export async function startTestCleaner(
-  options: { hangs?: boolean; taken?: readonly string[]; dir?: string; now?: () => number } = {},
+  options: {
+    hangs?: boolean;
+    taken?: readonly string[];
+    dir?: string;
+    now?: () => number;
+    graceMs?: number;
+    storage?: string;
+  } = {},
 ): Promise<TestCleaner & { readonly dir: string }> {
   const dir = options.dir ?? (await mkdtemp(path.join(tmpdir(), 'tidegate-clean-')));
+  const { graceMs = testGraceMs, storage = dir } = options;
   const log: (object & { readonly message: string })[] = [];
   const note = (fields: object, message: string) => void log.push({ ...fields, message });
   const opened = await openDoors({
     file: path.join(dir, 'doors.json'),
     version,
-    graceMs: () => testGraceMs,
+    graceMs: () => graceMs,
     readTaken: () => Promise.resolve(options.taken ?? []),
     logger: { info: note, warn: note },
     now: options.now ?? (() => Date.now()),
@@ -63,8 +71,8 @@ export async function startTestCleaner(
         upstreamUrl,
         set: [
           `clean.socket=${socketPath}`,
-          `clean.grace=${testGraceMs / 1000}s`,
-          `upstream.storage=${dir}`,
+          `clean.grace=${graceMs / 1000}s`,
+          `upstream.storage=${storage}`,
           ...set,
         ],
       }),

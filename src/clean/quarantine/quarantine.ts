@@ -9,6 +9,8 @@ export type Quarantine = {
   readonly run: string;
   /** What was taken so far. */
   readonly counts: Counts;
+  /** Creates the folders into which items will be moved. */
+  prepare(items: readonly Item[]): Promise<void>;
   /** Resolves with the items' numbers when the intents are on disk. Nothing may be taken before. */
   intend(items: readonly Item[]): Promise<number[]>;
   /** Moves the folder of an item here. Not on disk for certain until {@link settle}. */
@@ -42,18 +44,22 @@ export async function openQuarantine(
     await journal.write([...told, ...more]);
     told.length = 0;
   };
+  const prepare = async (items: readonly Item[]) => {
+    for (const item of items) {
+      if (item.what !== 'tag' && item.what !== 'data') continue;
+      const parent = dirname(place(item));
+      if (prepared.has(parent)) continue;
+      await makeFolders(folder, parent.slice(root.length + 1));
+      prepared.add(parent);
+    }
+  };
   return {
     run,
     counts,
+    prepare,
     intend: async (items) => {
       const numbers = items.map(() => next++);
-      for (const item of items) {
-        if (item.what !== 'tag' && item.what !== 'data') continue;
-        const parent = dirname(place(item));
-        if (prepared.has(parent)) continue;
-        await makeFolders(folder, parent.slice(root.length + 1));
-        prepared.add(parent);
-      }
+      await prepare(items);
       await flush(items.map((item, index) => ({ kind: 'intent', number: numbers[index] ?? 0, item })));
       return numbers;
     },
@@ -65,7 +71,7 @@ export async function openQuarantine(
       unsettled.add(dirname(to)).add(dirname(from));
     },
     settle: async () => {
-      for (const path of unsettled) await disk.syncFolder(path);
+      await Promise.all([...unsettled].map((path) => disk.syncFolder(path)));
       unsettled.clear();
     },
     tell: (number, item, outcome, why) => {

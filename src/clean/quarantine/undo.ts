@@ -207,8 +207,10 @@ async function restoreLinks(
   item: LinkItem,
   changed: Set<string>,
 ): Promise<Result> {
-  if (!(await exists(join(folder.root, dataPath(item.digest), 'data'))))
-    return { outcome: 'impossible', why: 'its bytes are not there' };
+  // A link by another algorithm's digest leads to data under sha256.
+  for (const { content } of item.files)
+    if (!(await exists(join(folder.root, dataPath(content), 'data'))))
+      return { outcome: 'impossible', why: 'its bytes are not there' };
   let outcome: Restoration = 'there';
   for (const file of item.files) {
     const allowed = new Set([

@@ -1,4 +1,5 @@
 import { readStatus } from './file-status.ts';
+import type { Steps } from './paced-steps.ts';
 
 /** The kernel's clock for files moves in steps of some milliseconds; others, as of ext3, in steps of seconds. */
 const unsureMs = 2000;
@@ -36,10 +37,26 @@ export class DirectoryWatch {
 
   /** What changed, came, or went since it was added, and what is unsure. */
   changed(): readonly string[] {
+    const steps = this.findChanged();
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  /** The same in small steps. */
+  *findChanged(): Steps<readonly string[]> {
     const changed: string[] = [];
-    for (const [path, before] of this.#states)
+    for (const [path, before] of this.#states) {
       if (this.#unsure.has(path) || !isSame(before, readState(path))) changed.push(path);
+      yield;
+    }
     return changed;
+  }
+
+  /** Those of these paths that certainly changed. */
+  written(paths: readonly string[]): readonly string[] {
+    return paths.filter((path) => !isSame(this.#states.get(path) ?? null, readState(path)));
   }
 }
 

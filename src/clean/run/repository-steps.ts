@@ -1,0 +1,145 @@
+import { lstatSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { layerPath, revisionPath, type Item, type LinkFile, type LinkItem } from '../quarantine/item.ts';
+import { markRepository, subjectOfTag } from '../scan/mark.ts';
+import type { ManifestScan, RepositoryScan } from '../scan/scan-types.ts';
+import { statBlob } from '../scan/stored-blobs.ts';
+import type { RepositoryTargets } from './repository-targets.ts';
+import { isRecent, type RunContext } from './run-context.ts';
+
+/** One thing that goes next, with what must go together with it under one lock. */
+export type Step = {
+  readonly first: StepItem;
+  /** Tags of a subject go right after it. */
+  readonly then: readonly StepItem[];
+  /** It stays if one of these was answered lately. */
+  readonly leases: readonly string[];
+};
+
+export type StepItem =
+  | { readonly what: 'tag'; readonly tag: string; readonly digest: string }
+  | { readonly what: 'manifest' | 'layer'; readonly digest: string };
+
+/**
+ * Finds what can go next: tags; then manifests that no other names; at last links to blobs that no manifest names. Whatever
+ * is not itself to go keeps all that belongs to it.
+ *
+ * @param leased whether a digest was answered lately
+ */
+export function findSteps(
+  context: RunContext,
+  scan: RepositoryScan,
+  targets: RepositoryTargets,
+  leased: (digest: string) => boolean,
+): Step[] {
+  const tags = findTags(scan, targets);
+  const plain = tags.filter(({ tag }) => subjectOfTag(tag) === null);
+  if (markRepository(scan, []).keepsAll) return [];
+  if (plain.length > 0) return plain.map((first) => ({ first, then: [], leases: [] }));
+  const manifests = findManifests(context, scan, targets, tags, leased);
+  return manifests.length > 0 ? manifests : findLayers(context, scan, targets, leased);
+}
+
+/** Those that are still what they were. */
+function findTags(scan: RepositoryScan, targets: RepositoryTargets) {
+  return scan.tags.flatMap(({ name, digest, pushedMs }) => {
+    const target = targets.tags.get(name);
+    const isSame = digest !== null && target?.digest === digest && target.pushedMs === pushedMs;
+    return isSame ? [{ what: 'tag', tag: name, digest } as const] : [];
+  });
+}
+
+function findManifests(
+  context: RunContext,
+  scan: RepositoryScan,
+  targets: RepositoryTargets,
+  tags: readonly Extract<StepItem, { what: 'tag' }>[],
+  leased: (digest: string) => boolean,
+): Step[] {
+  const mayGo = (manifest: ManifestScan) =>
+    manifest.isReadable &&
+    targets.manifests.get(manifest.digest) === manifest.linkMtimeMs &&
+    !isRecent(context, Math.max(manifest.linkMtimeMs, manifest.dataMtimeMs ?? 0)) &&
+    !leased(manifest.digest);
+  const ofSubjects = new Map(tags.map((each) => [each.tag, each]));
+  const staying = [
+    ...scan.tags.filter(({ name }) => !ofSubjects.has(name)).map(({ digest }) => digest ?? ''),
+    ...scan.manifests.filter((manifest) => !mayGo(manifest)).map(({ digest }) => digest),
+  ];
+  const mark = markRepository(scan, staying);
+  const named = new Set<string>();
+  for (const { content, digest } of scan.manifests)
+    for (const other of [...(content?.named ?? []), content?.subject])
+      if (other && other !== digest) named.add(other);
+  // What only a tag of a subject holds goes after that tag.
+  const tagged = new Set(tags.map(({ digest }) => digest));
+  return scan.manifests
+    .filter(
+      (manifest) =>
+        mayGo(manifest) &&
+        !mark.keepsManifest(manifest) &&
+        !named.has(manifest.digest) &&
+        !tagged.has(manifest.digest),
+    )
+    .map(({ digest, content }) => ({
+      first: { what: 'manifest', digest },
+      then: tags.filter(({ tag }) => digest.startsWith(subjectOfTag(tag) ?? 'none')),
+      leases: [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])],
+    }));
+}
+
+function findLayers(
+  context: RunContext,
+  scan: RepositoryScan,
+  targets: RepositoryTargets,
+  leased: (digest: string) => boolean,
+): Step[] {
+  const { folder, protection } = context;
+  const mark = markRepository(scan, [
+    ...scan.tags.map(({ digest }) => digest ?? ''),
+    ...scan.manifests.map(({ digest }) => digest),
+  ]);
+  return scan.layers
+    .filter(
+      (layer) =>
+        layer.isReadable &&
+        !targets.triedLayers.has(layer.linkedAs) &&
+        !mark.keepsLayer(layer) &&
+        !isRecent(context, layer.linkMtimeMs) &&
+        !isRecent(context, statBlob(folder.root, layer.digest)?.mtimeMs ?? 0) &&
+        !leased(layer.digest) &&
+        !leased(layer.linkedAs) &&
+        !protection.link(scan.name, layer.linkedAs),
+    )
+    .map(({ digest, linkedAs }) => ({
+      first: { what: 'layer', digest: linkedAs },
+      then: [],
+      leases: [digest, linkedAs],
+    }));
+}
+
+/** Reads what the journal must know of a step. Null: its links are not as they were. */
+export function readItem({ folder }: RunContext, repository: string, item: StepItem): Item | null {
+  if (item.what === 'tag') return { ...item, repository };
+  const paths =
+    item.what === 'manifest'
+      ? [revisionPath(repository, item.digest), layerPath(repository, item.digest)]
+      : [layerPath(repository, item.digest)];
+  const files: LinkFile[] = [];
+  for (const path of paths) {
+    const file = readLinkFile(folder.root, path);
+    if (file === 'odd') return null;
+    if (file !== null) files.push(file);
+  }
+  if (files[0]?.path !== paths[0]) return null;
+  return { what: item.what, repository, digest: item.digest, files } satisfies LinkItem;
+}
+
+function readLinkFile(root: string, path: string): LinkFile | 'odd' | null {
+  const status = lstatSync(join(root, path), { throwIfNoEntry: false });
+  if (status === undefined) return null;
+  if (!status.isFile()) return 'odd';
+  const content = readFileSync(join(root, path), 'latin1');
+  if (!/^[\x21-\x7e]{1,255}$/.test(content)) return 'odd';
+  return { path, content, mode: status.mode & 0o7777, mtimeMs: status.mtimeMs };
+}

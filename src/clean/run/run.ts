@@ -1,0 +1,140 @@
+import { join } from 'node:path';
+import { OperatorError } from '../../system/operator-error.ts';
+import { openPlanUsage } from '../plan/plan-usage.ts';
+import { createPlan, type Plan } from '../plan/plan.ts';
+import { readUntaggedRecord, writeUntaggedRecord, type UntaggedRecord } from '../plan/untagged-record.ts';
+import type { Counts } from '../quarantine/journal.ts';
+import { leaveAlone, readLeftAlone } from '../quarantine/left-alone.ts';
+import { readProtection } from '../quarantine/protected-runs.ts';
+import { findPurgeable, purgeRuns, type PurgeSummary } from '../quarantine/purge.ts';
+import { openQuarantine } from '../quarantine/quarantine.ts';
+import { recoverAll } from '../quarantine/recovery.ts';
+import { ManifestReader } from '../scan/manifest-reader.ts';
+import { createHolds } from './holds.ts';
+import { checkLocal, checkSingleRegistry } from './local-storage.ts';
+import { probeRegistry } from './probe.ts';
+import type { LeftBehind, RunContext, RunOptions } from './run-context.ts';
+import { takeData } from './take-data.ts';
+import { takeLinks } from './take-links.ts';
+
+/** What a run did. */
+export type RunSummary = {
+  /** Null: nothing was to go. */
+  readonly run: string | null;
+  /** `stopped`: ended early, as it was told. */
+  readonly result: 'done' | 'stopped';
+  readonly taken: Counts;
+  /** What the plan named and the run left. Of much the first. */
+  readonly left: readonly LeftBehind[];
+  readonly leftCount: number;
+  /** The longest time that requests were held, in milliseconds. */
+  readonly longestHoldMs: number;
+  /** What had been in quarantine for long enough. */
+  readonly purged: PurgeSummary;
+};
+
+const maxLeft = 100;
+const nothing: Counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 };
+
+/**
+ * Cleans the registry up, while it serves on: what goes by the plan is taken into the quarantine, and what was there for long
+ * enough is deleted. Fails closed.
+ *
+ * @throws OperatorError or DoorsError; what was taken by then is in quarantine
+ */
+export async function runClean(options: RunOptions): Promise<RunSummary> {
+  const { folder, doors, clean, nowMs } = options;
+  const unsettled = await recoverAll(folder, nowMs());
+  await leaveAlone(folder, unsettled, { untilMs: nowMs() + clean.grace, nowMs: nowMs() });
+  const holds = createHolds(doors);
+  await checkPreconditions(options);
+  await probeRegistry(options, holds);
+  const usage = await openPlanUsage(doors);
+  const untagged = await readUntaggedRecord(join(folder.path, untaggedName));
+  const plan = await planRun(options, usage, untagged);
+  const left: LeftBehind[] = [];
+  let leftCount = 0;
+  const end = async (run: string | null, taken: Counts): Promise<RunSummary> => ({
+    ...{ run, taken, left, leftCount, longestHoldMs: holds.longestMs },
+    result: isStopped(options) ? 'stopped' : 'done',
+    purged: await purgeOld(options),
+  });
+  if (!plan.goes || isStopped(options)) {
+    await writeUntaggedRecord(join(folder.path, untaggedName), plan.untagged);
+    return end(null, nothing);
+  }
+  const quarantine = await openQuarantine(folder, { version: options.version, nowMs: nowMs() });
+  const context: RunContext = {
+    ...options,
+    ...{ quarantine, holds, usage, untagged },
+    protection: await readProtection(folder, nowMs()),
+    manifests: new ManifestReader(folder.root),
+    leave: (what, why) => {
+      leftCount += 1;
+      if (left.length < maxLeft) left.push({ what, why });
+    },
+  };
+  try {
+    await takeAll(context, plan);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    // On a full disk this fails as well; then the next run finds out.
+    await quarantine.end('failed', why, nowMs()).catch(() => {});
+    throw error;
+  }
+  await quarantine.end(isStopped(options) ? 'stopped' : 'done', null, nowMs());
+  await writeUntaggedRecord(join(folder.path, untaggedName), plan.untagged);
+  return end(quarantine.run, quarantine.counts);
+}
+
+function isStopped({ signal }: RunOptions): boolean {
+  return signal.aborted;
+}
+
+/** In the cleaner's folder. */
+const untaggedName = 'untagged';
+
+/** @throws OperatorError or DoorsError unless all is as a run needs it */
+async function checkPreconditions({ folder, doors, clean, nowMs }: RunOptions): Promise<void> {
+  await checkLocal(folder.root);
+  await checkSingleRegistry(folder.root);
+  const { leasesSince } = await doors.check();
+  const fromMs = leasesSince + clean.grace;
+  if (nowMs() < fromMs)
+    throw new OperatorError(
+      `Nothing is taken before ${new Date(fromMs).toISOString()}: since its last start the front door knows what it answered, and clean.grace must be over since.`,
+    );
+}
+
+function planRun(
+  { folder, clean, immutableTags, placeOf, nowMs, signal, onProgress }: RunOptions,
+  usage: RunContext['usage'],
+  untagged: UntaggedRecord,
+): Promise<Plan> {
+  return createPlan({
+    ...{ root: folder.root, clean, immutableTags, placeOf, usage, untagged, signal },
+    nowMs: nowMs(),
+    onProgress: ({ repositories }) => onProgress({ phase: 'plan', done: repositories, total: null }),
+  });
+}
+
+async function takeAll(context: RunContext, plan: Plan): Promise<void> {
+  const { folder, nowMs, signal, leave, onProgress } = context;
+  const alone = await readLeftAlone(folder);
+  const total = plan.repositories.length;
+  for (const [done, repository] of plan.repositories.entries()) {
+    if (signal.aborted) return;
+    onProgress({ phase: 'repositories', done, total });
+    if ((alone.get(repository.name) ?? 0) > nowMs())
+      leave(repository.name, 'a delete had an unknown outcome there, so it is left alone for clean.grace');
+    else await takeLinks(context, repository);
+  }
+  if (!signal.aborted) await takeData(context, plan);
+}
+
+async function purgeOld({ folder, clean, nowMs, logger }: RunOptions): Promise<PurgeSummary> {
+  const old = await findPurgeable(folder, { endedBeforeMs: nowMs() - clean.quarantine, nowMs: nowMs() });
+  const purged = await purgeRuns(folder, old);
+  for (const run of purged.runs) logger.info({ run }, 'quarantine purged');
+  return purged;
+}

@@ -1,0 +1,280 @@
+import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { OperatorError } from '../../system/operator-error.ts';
+import { maxLockKeys, type DoorLock, type MergedEvidence } from '../channel/doors.ts';
+import type { Plan } from '../plan/plan.ts';
+import { dataPath, layerPath, registryPath, revisionPath, type Item } from '../quarantine/item.ts';
+import { addTakenDigests } from '../quarantine/taken-digests.ts';
+import { DigestTable } from '../scan/digest-table.ts';
+import { DirectoryWatch } from '../scan/directory-watch.ts';
+import { createPacedRunner } from '../scan/paced-steps.ts';
+import { scanRepositories } from '../scan/scan-repositories.ts';
+import { statBlob } from '../scan/stored-blobs.ts';
+import { createBatchSize } from './batch-size.ts';
+import { askEvidence, ensureHeld } from './holds.ts';
+import { changed, restored } from './repository-targets.ts';
+import { isRecent, type RunContext } from './run-context.ts';
+
+/** In a lock: all digests that are not sha256. An upload by one of them is stored under its sha256. */
+const otherDigests = 'digest:other';
+const maxDigests = 5000;
+const maxTries = 6;
+/** So many folders are looked at again under the lock; more are looked at right before it. */
+const maxLockedFolders = 12_000;
+
+/** What was linked when all links were read, and how to tell whether that is still so. */
+type Links = {
+  /** By the candidate's number: 1 if it is linked, or a manifest names it. */
+  readonly used: Uint8Array;
+  readonly watch: DirectoryWatch;
+  /** All folders of names. */
+  readonly names: ReadonlySet<string>;
+  readonly keepsData: boolean;
+};
+
+type Candidates = {
+  readonly table: DigestTable;
+  readonly writes: Float64Array;
+  epoch: string;
+  others: number;
+};
+
+/**
+ * Takes the data that no repository links any more. All links are read first; under a lock of each digest, no front door may
+ * have written anything about it since, and folders that changed since are looked at again.
+ */
+export async function takeData(context: RunContext, plan: Plan): Promise<void> {
+  const { protection, leave, signal, onProgress } = context;
+  const table = new DigestTable();
+  for (const { digest } of plan.blobs) {
+    if (!digest.startsWith('sha256:')) continue;
+    if (protection.data(digest)) leave(digest, restored);
+    else table.add(digest);
+  }
+  if (table.size === 0) return;
+  const candidates = await readWrites(context, table);
+  const links = await readLinks(context, table);
+  if (links.keepsData) {
+    leave('all data', 'folders that may hold links could not be read');
+    return;
+  }
+  const digests: string[] = [];
+  for (let number = 0; number < table.size; number += 1) {
+    const digest = table.digestOf(number);
+    if (links.used[number] === 1) leave(digest, changed);
+    else digests.push(digest);
+  }
+  // Neighbours share folders, which are then written to disk once.
+  digests.sort();
+  const size = createBatchSize(maxLockKeys - 1);
+  for (let done = 0; done < digests.length && !signal.aborted;) {
+    onProgress({ phase: 'data', done, total: digests.length });
+    const batch = digests.slice(done, done + size.value);
+    const startedMs = performance.now();
+    await takeBatch(context, candidates, links, batch);
+    size.learn(performance.now() - startedMs);
+    done += batch.length;
+  }
+}
+
+/** Notes what was written about each, before links are read. */
+async function readWrites(context: RunContext, table: DigestTable): Promise<Candidates> {
+  const writes = new Float64Array(table.size);
+  const candidates: Candidates = { table, writes, epoch: '', others: 0 };
+  for (let at = 0; at < table.size; at += maxDigests) {
+    const count = Math.min(maxDigests, table.size - at);
+    const asked = Array.from({ length: count }, (_, index) => table.digestOf(at + index));
+    const { epoch, digestWrites } = await askEvidence(context, { digests: [otherDigests, ...asked] });
+    for (let index = 0; index < count; index += 1) writes[at + index] = digestWrites[index + 1] ?? NaN;
+    if (at === 0) {
+      candidates.epoch = epoch;
+      candidates.others = digestWrites[0] ?? NaN;
+    }
+  }
+  return candidates;
+}
+
+/** Tags lead to nothing that no other link leads to. */
+class LinkWatch extends DirectoryWatch {
+  override add(path: string): void {
+    if (!path.includes('/_manifests/tags')) super.add(path);
+  }
+}
+
+async function readLinks(context: RunContext, table: DigestTable): Promise<Links> {
+  const { folder, clean, manifests, signal, onProgress } = context;
+  const watch = new LinkWatch();
+  const used = new Uint8Array(table.size);
+  const names = new Set<string>();
+  let keepsData = false;
+  const note = (digest: string) => {
+    const number = table.numberOf(digest);
+    if (number !== null) used[number] = 1;
+  };
+  const scans = scanRepositories(folder.root, {
+    ...{ watch, watchedDigests: table, manifests, pace: clean.pace, signal },
+    onProgress: ({ repositories }) => onProgress({ phase: 'links', done: repositories, total: null }),
+  });
+  for await (const scan of scans) {
+    for (let end = scan.name.indexOf('/'); end !== -1; end = scan.name.indexOf('/', end + 1))
+      names.add(scan.name.slice(0, end));
+    names.add(scan.name);
+    if (scan.faults.some(({ keeps }) => keeps === 'storage')) keepsData = true;
+    for (const { digest } of scan.tags) if (digest !== null) note(digest);
+    for (const { digest, linkedAs, content } of scan.manifests) {
+      note(digest);
+      note(linkedAs);
+      for (const named of content?.named ?? []) note(named);
+    }
+    for (const { digest, linkedAs } of scan.layers) {
+      note(digest);
+      note(linkedAs);
+    }
+  }
+  return { used, watch, names, keepsData };
+}
+
+async function takeBatch(
+  context: RunContext,
+  candidates: Candidates,
+  links: Links,
+  digests: readonly string[],
+): Promise<void> {
+  const { folder, quarantine, doors, holds, clean, leave, signal } = context;
+  const items = digests.flatMap((digest): Extract<Item, { what: 'data' }>[] => {
+    const status = statBlob(folder.root, digest);
+    if (status !== null && !isRecent(context, status.mtimeMs))
+      return [{ what: 'data', digest, bytes: status.bytes }];
+    leave(digest, changed);
+    return [];
+  });
+  if (items.length === 0) return;
+  const manifests = items.flatMap(({ digest }) => (mayBeManifest(folder.root, digest) ? [digest] : []));
+  await addTakenDigests(folder, manifests);
+  await doors.announceTaken(manifests);
+  await quarantine.prepare(items);
+  const isLarge = links.watch.size > maxLockedFolders;
+  for (let tries = 0; tries < maxTries && !signal.aborted; tries += 1) {
+    const runner = createPacedRunner({ pace: clean.pace });
+    const before = isLarge ? await runner.run(links.watch.findChanged()) : null;
+    const keys = [...items.map(({ digest }) => digest), otherDigests];
+    const done = await holds.hold(keys, async (lock) => {
+      const evidence = await askEvidence(context, { digests: [otherDigests, ...keys.slice(0, -1)] }, lock);
+      const free = items.filter((item, index) =>
+        isFree(context, candidates, evidence, item.digest, index + 1),
+      );
+      for (const { digest } of items)
+        if (!free.some((item) => item.digest === digest)) leave(digest, changed);
+      const found = findLink(context, links, before ?? links.watch.changed(), free);
+      if (found !== null)
+        throw new OperatorError(
+          `${found} was written around the front doors: the run has ended, since nothing holds such writes. Let everybody push through Tidegate.`,
+        );
+      await move(context, lock, free);
+      return true;
+    });
+    if (done === true) return;
+  }
+  for (const { digest } of items) leave(digest, 'it was in use all the time');
+}
+
+/** Whether nobody was told of it, or wrote it, since links were read. */
+function isFree(
+  context: RunContext,
+  { table, writes, epoch, others }: Candidates,
+  evidence: MergedEvidence,
+  digest: string,
+  index: number,
+): boolean {
+  const number = table.numberOf(digest) ?? -1;
+  return (
+    evidence.epoch === epoch &&
+    evidence.digestWrites[0] === others &&
+    evidence.digestWrites[index] === writes[number] &&
+    !isRecent(context, evidence.leases[index] ?? context.nowMs()) &&
+    !isRecent(context, evidence.leases[0] ?? context.nowMs())
+  );
+}
+
+async function move(
+  context: RunContext,
+  lock: DoorLock,
+  items: readonly Extract<Item, { what: 'data' }>[],
+): Promise<void> {
+  const { folder, quarantine, logger, leave } = context;
+  if (items.length === 0) return;
+  const numbers = await quarantine.intend(items);
+  for (const [index, item] of items.entries()) {
+    const number = numbers[index] ?? -1;
+    const { digest, bytes } = item;
+    await ensureHeld(context, lock);
+    const status = statBlob(folder.root, digest);
+    if (status?.bytes !== bytes || isRecent(context, status.mtimeMs)) {
+      quarantine.tell(number, item, 'left');
+      leave(digest, changed);
+      continue;
+    }
+    await quarantine.move(item);
+    quarantine.tell(number, item, 'taken');
+    logger.info({ run: quarantine.run, what: 'data', digest, bytes }, 'taken');
+  }
+  await quarantine.settle();
+}
+
+/** Looks for links to these in folders that have changed. Returns the path of one. */
+function findLink(
+  { folder: { root } }: RunContext,
+  { names }: Links,
+  paths: readonly string[],
+  items: readonly { readonly digest: string }[],
+): string | null {
+  const start = join(root, registryPath, 'repositories');
+  const repositories = new Set<string>();
+  for (const path of paths) {
+    const name = path.slice(start.length + 1);
+    const end = name.startsWith('_') ? 0 : name.indexOf('/_');
+    if (end > 0) repositories.add(name.slice(0, end));
+    if (end !== -1) continue;
+    if (name !== '') repositories.add(name);
+    for (const found of listNewNames(start, name, names)) repositories.add(found);
+  }
+  for (const repository of repositories)
+    for (const { digest } of items)
+      for (const path of [layerPath(repository, digest), revisionPath(repository, digest)])
+        if (lstatSync(join(root, path), { throwIfNoEntry: false }) !== undefined) return path;
+  return null;
+}
+
+/** The folders of names that have come into this one. */
+function listNewNames(start: string, name: string, known: ReadonlySet<string>): string[] {
+  const found: string[] = [];
+  let entries;
+  try {
+    entries = readdirSync(join(start, name), { withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+  for (const entry of entries) {
+    const child = name === '' ? entry.name : `${name}/${entry.name}`;
+    if (entry.name.startsWith('_') || !entry.isDirectory() || known.has(child)) continue;
+    found.push(child, ...listNewNames(start, child, known));
+  }
+  return found;
+}
+
+/** Whether the bytes begin as those of a manifest do: the registry may remember such ones as a manifest. */
+function mayBeManifest(root: string, digest: string): boolean {
+  const file = openSync(join(root, dataPath(digest), 'data'), 'r');
+  try {
+    const start = Buffer.alloc(4096);
+    const length = readSync(file, start, 0, start.length, 0);
+    const text = start
+      .toString('latin1', 0, length)
+      .replace(/^\u00ef\u00bb\u00bf/, '')
+      .trimStart();
+    return text === '' ? length > 0 : text.startsWith('{');
+  } finally {
+    closeSync(file);
+  }
+}

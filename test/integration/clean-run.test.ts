@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { layerPath } from '../../src/clean/quarantine/item.ts';
+import { readRuns } from '../../src/clean/quarantine/run-record.ts';
+import { digestOf, startCleanedRegistry, type CleanedRegistry } from '../support/cleaned-registry.ts';
+import { unlessInstalled } from '../support/requirement.ts';
+
+for (const remembersBlobs of [false, true])
+  describe(
+    `a run before docker-registry ${remembersBlobs ? 'that remembers blobs' : 'without a cache of blobs'}`,
+    { skip: unlessInstalled('docker-registry'), timeout: 240_000 },
+    () => {
+      let registry: CleanedRegistry;
+      before(async () => (registry = await startCleanedRegistry({ remembersBlobs })));
+      after(() => registry.stop());
+
+      test('takes what the rules retire, leaves the rest whole, and undo brings it back', async () => {
+        const old = await registry.push('app', 'v1', ['config 1', 'shared', 'layer 1']);
+        const kept = await registry.push('app', 'v2', ['config 2', 'shared', 'layer 2']);
+        assert.equal(await registry.pull('app', 'v1'), null);
+        const summary = await registry.run();
+        assert.equal(summary.result, 'done');
+        assert.deepEqual(summary.left, []);
+        const { tags, manifests, layers, blobs } = summary.taken;
+        assert.deepEqual({ tags, manifests, layers, blobs }, { tags: 1, manifests: 1, layers: 2, blobs: 3 });
+        assert.deepEqual(registry.listData(), [kept.digest, ...kept.layers].sort());
+        assert.equal(await registry.pull('app', 'v2'), null);
+        assert.equal(await registry.pull('app', 'v1'), 'manifest v1: 404');
+        assert.equal(await registry.pull('app', old.digest), `manifest ${old.digest}: 404`);
+
+        const undone = await registry.undo(summary.run ?? '');
+        assert.equal(undone.impossibleCount, 0);
+        assert.equal(await registry.pull('app', 'v1'), null);
+        assert.equal(await registry.pull('app', 'v2'), null);
+
+        const again = await registry.run();
+        assert.equal(again.taken.tags, 0, 'what was brought back is safe');
+        assert.equal(await registry.pull('app', 'v1'), null);
+      });
+
+      test('finds nothing to do, and begins no run', async () => {
+        await registry.run({ newest: 9 });
+        const before = await readRuns(registry.folder);
+        const summary = await registry.run({ newest: 9 });
+        assert.equal(summary.run, null);
+        assert.deepEqual(await readRuns(registry.folder), before);
+      });
+
+      test('a manifest that was taken can be pushed again, and pulls whole', async () => {
+        const layers = ['config again', 'layer again'];
+        const { body, digest } = await registry.push('again', 'v1', layers);
+        await registry.push('again', 'v2', ['config other', 'layer other']);
+        const { taken } = await registry.run();
+        assert.equal(taken.tags, 1);
+        assert.ok(!registry.hasData(digest));
+        assert.deepEqual((await registry.push('again', 'v3', layers)).body, body);
+        assert.equal(await registry.pull('again', 'v3'), null);
+      });
+
+      test('a write around the front doors ends the run', async () => {
+        await registry.push('around', 'v1', ['config a1', 'layer a1']);
+        await registry.push('around', 'v2', ['config a2', 'layer a2']);
+        const { doors } = registry.cleaner;
+        const stray = digestOf('stray');
+        const around: typeof doors = {
+          ...doors,
+          lock: async (keys, waitMs) => {
+            const link = path.join(registry.root, layerPath('around', stray));
+            if (keys.includes('around')) {
+              mkdirSync(path.dirname(link), { recursive: true });
+              writeFileSync(link, stray);
+            }
+            return doors.lock(keys, waitMs);
+          },
+        };
+        await assert.rejects(registry.run({ doors: around }), /written to around the front doors/);
+        assert.equal(await registry.pull('around', 'v1'), null);
+        const [last] = await readRuns(registry.folder);
+        assert.equal(last?.result, 'failed');
+      });
+    },
+  );
