@@ -10,13 +10,16 @@ import { planJson } from '../plan/plan-json.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { renderPlan } from '../plan/render-plan.ts';
 import { readUntaggedRecord } from '../plan/untagged-record.ts';
+import type { CleanStatusNumbers } from '../channel/messages.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
+import type { Counts } from '../quarantine/journal.ts';
 import { findPurgeable, purgeRuns } from '../quarantine/purge.ts';
 import { readRuns, type RunRecord } from '../quarantine/run-record.ts';
 import { undoRun, type UndoSummary } from '../quarantine/undo.ts';
+import { runClean, type RunSummary } from '../run/run.ts';
 import type { CleanWork } from './cleaner.ts';
 import type { JobContext } from './jobs.ts';
-import { noteLastRun, readLastRun } from './last-run.ts';
+import { noteLastRun, readLastRun, type LastRun } from './last-run.ts';
 import { removeTag } from './remove-tag.ts';
 import { formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
 
@@ -36,8 +39,17 @@ export type OnlineWorkOptions = {
   /** When the cleaner began, in milliseconds since the epoch. */
   readonly startedAt: number;
   /** Outlives a reload. */
-  readonly memory: { failures: number };
+  readonly memory: WorkMemory;
 };
+
+export type WorkMemory = {
+  /** Runs that failed or were refused. */
+  failures: number;
+  /** By the last run that was done. */
+  taken: Counts;
+};
+
+export const nothingTaken: Counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 };
 
 /** The work on a registry whose files are on this machine. */
 export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
@@ -85,9 +97,13 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       const plan = await planOnline(options, all, context);
       return { text: json ? planJson(plan) : renderPlan(plan, { columns, all }), goes: plan.goes };
     },
-    run: async () => {
-      await doors.check();
-      throw new OperatorError('A run cannot be done yet.');
+    run: async ({ signal, onProgress }) => {
+      doors.publishStatus(numbersOf(await readStatus(), true));
+      const { immutableTags, placeOf } = settings;
+      const begun = { folder, doors, version, clean, immutableTags, placeOf, logger, nowMs: Date.now };
+      const summary = await runClean({ ...begun, signal, onProgress });
+      memory.taken = summary.taken;
+      return describeSummary(summary);
     },
     undo: async (named, { signal, onProgress }) => {
       const run = named ?? findUndoable(await readRuns(folder));
@@ -122,14 +138,16 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       };
       return json ? statusJson(status) : formatStatus(status);
     },
-    ended: async ({ name, until, error }) => {
+    ended: async ({ name, since, until, error }) => {
       if (name === 'plan') return;
       if (name === 'run') {
+        await noteLastRun(folder, {
+          ...{ endedAt: until, why: error },
+          ...(error === null ? { result: 'done', ...memory.taken } : await findFailure(folder, since)),
+        });
         if (error !== null) memory.failures += 1;
-        const none = { tags: 0, manifests: 0, blobs: 0, bytes: 0 };
-        await noteLastRun(folder, { endedAt: until, result: 'refused', why: error, ...none });
       }
-      doors.publishStatus(await readStatus());
+      doors.publishStatus(numbersOf(await readStatus(), false));
     },
   };
 }
@@ -203,6 +221,42 @@ function describeUndo(
       ? [
           `${damagedLines} lines of its journal cannot be read; what they name stays in the folder of the run.`,
         ]
+      : []),
+  ];
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+/** What of it the front doors are told, for metrics and alerts. */
+function numbersOf(
+  { lastRun, quarantinedBytes, freeBytes, failures }: CleanStatusNumbers,
+  running: boolean,
+): CleanStatusNumbers {
+  return { running, lastRun, quarantinedBytes, freeBytes, failures };
+}
+
+/** Whether a run that threw had taken anything by then. */
+async function findFailure(folder: CleanFolder, since: number): Promise<Omit<LastRun, 'endedAt' | 'why'>> {
+  const [last] = await readRuns(folder);
+  return last?.result === 'failed' && (last.endedAt ?? 0) >= since
+    ? { result: 'failed', ...last.taken }
+    : { result: 'refused', ...nothingTaken };
+}
+
+const maxListed = 20;
+
+function describeSummary({ run, result, taken, left, leftCount, purged }: RunSummary): string {
+  const { tags, manifests, layers, blobs, bytes } = taken;
+  const lines = [
+    run === null
+      ? result === 'stopped'
+        ? 'Stopped before anything was taken.'
+        : 'There was nothing to take.'
+      : `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took ${tags} tags, ${manifests} manifests, ${layers} links to blobs and ${blobs} blobs, ${formatBytes(bytes)}, into quarantine. tidegate clean undo ${run} brings them back.`,
+    ...(leftCount > 0 ? [`${leftCount} of the plan stay for now:`] : []),
+    ...left.slice(0, maxListed).map(({ what, why }) => `  ${what}: ${why}`),
+    ...(leftCount > maxListed ? [`  and ${leftCount - maxListed} more`] : []),
+    ...(purged.runs.length > 0
+      ? [`Deleted for good, after clean.quarantine: ${purged.runs.join(', ')}, ${formatBytes(purged.bytes)}.`]
       : []),
   ];
   return `${lines.map(printable).join('\n')}\n`;

@@ -5,7 +5,7 @@ import { openCleanFolder } from '../../clean/quarantine/clean-folder.ts';
 import { disk } from '../../clean/quarantine/disk.ts';
 import { readTakenDigests } from '../../clean/quarantine/taken-digests.ts';
 import type { CleanWork } from '../../clean/server/cleaner.ts';
-import { createOnlineWork } from '../../clean/server/online-work.ts';
+import { createOnlineWork, nothingTaken } from '../../clean/server/online-work.ts';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import { version } from '../../config/version.ts';
 import { parseTagPattern } from '../../policy/tag-pattern.ts';
@@ -30,7 +30,7 @@ export async function openCleanWork(
 ): Promise<OpenWork> {
   const folder = await openCleanFolder(storage, disk);
   const startedAt = Date.now();
-  const memory = { failures: 0 };
+  const memory = { failures: 0, taken: nothingTaken };
   let graceMs = loaded.config.clean.grace;
   const doors = await openDoors({
     ...{ version, logger, now: Date.now, graceMs: () => graceMs },
