@@ -21,7 +21,8 @@ import type { CleanWork } from './cleaner.ts';
 import type { JobContext } from './jobs.ts';
 import { noteLastRun, readLastRun, type LastRun } from './last-run.ts';
 import { removeTag } from './remove-tag.ts';
-import { formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
+import { count, formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
+import { withLock } from './with-lock.ts';
 
 export type OnlineSettings = {
   readonly version: string;
@@ -109,7 +110,7 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       const run = named ?? findUndoable(await readRuns(folder));
       const summary = await undoRun({
         ...{ folder, run, signal, nowMs: Date.now, keepMs: clean.quarantine },
-        locked: (keys, work) => withLock(doors, keys, work, signal),
+        locked: (keys, work) => withLock(doors, keys, signal, work),
         onProgress: (done, total) => onProgress({ phase: 'bringing back', done, total }),
       });
       logger.info({ run, ...summary.restored, impossible: summary.impossibleCount }, 'run undone');
@@ -119,13 +120,13 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     purgeExpired: async () => {
       await purge(Date.now() - clean.quarantine);
     },
-    removeTag: async (target) => {
+    removeTag: async (target, { signal }) => {
       const { repository, tag } = target;
       if (settings.immutableTags.some((pattern) => pattern.matches(repository, tag)))
         throw new OperatorError(
           `${repository}:${tag} is an immutable tag (immutableTags), and stays as it was pushed.`,
         );
-      const run = await removeTag({ folder, doors, version }, target);
+      const run = await removeTag({ folder, doors, version, signal }, target);
       logger.info({ run, what: 'tag', repository, tag }, 'taken');
       return `Removed ${repository}:${tag}. tidegate clean undo ${run} brings it back.\n`;
     },
@@ -179,40 +180,12 @@ function findUndoable(runs: readonly RunRecord[]): string {
   return last.run;
 }
 
-const lockWaitMs = 1000;
-const maxTries = 60;
-
-/** Does it while nothing reaches these. @throws OperatorError when they stay in use */
-async function withLock(
-  doors: Doors,
-  keys: readonly string[],
-  work: () => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let tries = 0; tries < maxTries; tries += 1) {
-    signal.throwIfAborted();
-    const lock = await doors.lock(keys, lockWaitMs);
-    if (lock === null) continue;
-    try {
-      if (!(await doors.evidence({ lock })).held) continue;
-      await work();
-      return;
-    } finally {
-      await lock.release();
-    }
-  }
-  throw new OperatorError(
-    `${printable(keys[0] ?? '')} is in use without a break: what was not brought back yet is still in quarantine. Try again.`,
-  );
-}
-
 function describeUndo(
   { run, restored, there, impossible, impossibleCount, damagedLines }: UndoSummary,
   keepMs: number,
 ): string {
-  const { tags, manifests, layers, blobs, bytes } = restored;
   const lines = [
-    `Brought back from ${run}: ${tags} tags, ${manifests} manifests, ${layers} links to blobs, ${blobs} blobs (${formatBytes(bytes)}). No run takes them again before ${new Date(Date.now() + keepMs).toISOString().slice(0, 16).replace('T', ' ')}Z.`,
+    `Brought back from ${run}: ${describeCounts(restored)}. No run takes them again before ${new Date(Date.now() + keepMs).toISOString().slice(0, 16).replace('T', ' ')}Z.`,
     ...(there > 0 ? [`${there} were there again already.`] : []),
     ...(impossibleCount > 0 ? [`${impossibleCount} cannot be brought back:`] : []),
     ...impossible.map(({ item, why }) => `  ${item}: ${why}`),
@@ -245,13 +218,12 @@ async function findFailure(folder: CleanFolder, since: number): Promise<Omit<Las
 const maxListed = 20;
 
 function describeSummary({ run, result, taken, left, leftCount, purged }: RunSummary): string {
-  const { tags, manifests, layers, blobs, bytes } = taken;
   const lines = [
     run === null
       ? result === 'stopped'
         ? 'Stopped before anything was taken.'
         : 'There was nothing to take.'
-      : `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took ${tags} tags, ${manifests} manifests, ${layers} links to blobs and ${blobs} blobs, ${formatBytes(bytes)}, into quarantine. tidegate clean undo ${run} brings them back.`,
+      : `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took into quarantine: ${describeCounts(taken)}. tidegate clean undo ${run} brings this back.`,
     ...(leftCount > 0 ? [`${leftCount} of the plan stay for now:`] : []),
     ...left.slice(0, maxListed).map(({ what, why }) => `  ${what}: ${why}`),
     ...(leftCount > maxListed ? [`  and ${leftCount - maxListed} more`] : []),
@@ -260,4 +232,13 @@ function describeSummary({ run, result, taken, left, leftCount, purged }: RunSum
       : []),
   ];
   return `${lines.map(printable).join('\n')}\n`;
+}
+
+function describeCounts({ tags, manifests, layers, blobs, bytes }: Counts): string {
+  return [
+    count(tags, 'tag'),
+    count(manifests, 'manifest'),
+    count(layers, 'link', 'links to blobs'),
+    `${count(blobs, 'blob')} (${formatBytes(bytes)})`,
+  ].join(', ');
 }

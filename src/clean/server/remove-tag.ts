@@ -6,11 +6,16 @@ import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import { isErrno } from '../quarantine/disk.ts';
 import { tagPath } from '../quarantine/item.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
+import { withLock } from './with-lock.ts';
 
 export type TagTarget = { readonly repository: string; readonly tag: string };
 
-/** How long it waits until nobody uses the repository. */
-const lockWaitMs = 30_000;
+export type RemovalOptions = {
+  readonly folder: CleanFolder;
+  readonly doors: Doors;
+  readonly version: string;
+  readonly signal: AbortSignal;
+};
 
 /**
  * Moves a tag into the quarantine, as a run of its own, while nothing reaches its repository. Gives the run's name.
@@ -18,27 +23,19 @@ const lockWaitMs = 30_000;
  * @throws OperatorError when there is no such tag, or its repository stays in use. @throws DoorsError
  */
 export async function removeTag(
-  {
-    folder,
-    doors,
-    version,
-  }: { readonly folder: CleanFolder; readonly doors: Doors; readonly version: string },
+  { folder, doors, version, signal }: RemovalOptions,
   { repository, tag }: TagTarget,
 ): Promise<string> {
   await doors.check();
-  const lock = await doors.lock([repository], lockWaitMs);
-  if (lock === null)
-    throw new OperatorError(
-      `${repository} is in use without a break: pushes and pulls of it went on for ${lockWaitMs / 1000} seconds. Try again.`,
-    );
-  try {
+  await readTag(folder, repository, tag);
+  return withLock(doors, [repository], signal, async (lock) => {
     const digest = await readTag(folder, repository, tag);
     const item = { what: 'tag', repository, tag, digest } as const;
     const quarantine = await openQuarantine(folder, { version, nowMs: Date.now() });
     try {
       const [number = 0] = await quarantine.intend([item]);
-      const { held } = await doors.evidence({ repositories: [repository], lock });
-      if (!held) throw new OperatorError(`${repository} could not be held: the tag stays. Try again.`);
+      if (!lock.isSure() && !(await doors.evidence({ lock })).held)
+        throw new OperatorError(`${repository} could not be held: the tag stays. Try again.`);
       await quarantine.move(item);
       await quarantine.settle();
       quarantine.tell(number, item, 'taken');
@@ -48,9 +45,7 @@ export async function removeTag(
     }
     await quarantine.end('done', null, Date.now());
     return quarantine.run;
-  } finally {
-    await lock.release();
-  }
+  });
 }
 
 async function readTag({ root }: CleanFolder, repository: string, tag: string): Promise<string> {

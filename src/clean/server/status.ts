@@ -88,8 +88,8 @@ function describeProgress({ progress }: Job): string {
   return `, ${phase}: ${done}${total === null ? '' : ` of ${total}`}`;
 }
 
-function count(number: number, noun: string): string {
-  return `${number.toLocaleString('en-US')} ${noun}${number === 1 ? '' : 's'}`;
+export function count(number: number, one: string, several = `${one}s`): string {
+  return `${number.toLocaleString('en-US')} ${number === 1 ? one : several}`;
 }
 
 const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
