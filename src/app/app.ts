@@ -28,6 +28,7 @@ import { createUsageNotes } from '../usage/usage-notes.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
 import { createSessionSecret } from './session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
+import { createWritePause } from '../locks/write-pause.ts';
 import type { ListenerTls } from '../listener/tls-context.ts';
 import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
 import { meansSameUsers, openUsers } from './users.ts';
@@ -117,6 +118,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
   let certificateEndMs = pem.notAfterMs;
   let current = await openService({ config, pem }, users, shared, null);
   onFree(() => current.free());
+  shared.writePause.onResume(() => store?.clear(current.state.config.cache.tagTtl));
   const plain = await openPlain({ config, pem }, () => current);
   onFree(() => plain?.close());
   const listener = await openListener({
@@ -173,7 +175,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
       listener.useChallenges(tls);
       plain?.useChallenges(http);
     },
-    performCleanTask: createCleanWorker(store, () => current),
+    performCleanTask: createCleanWorker(shared, () => current),
     deletes: shared.deletes,
     report: async () =>
       metrics.report({
@@ -185,7 +187,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
         routes: current.state.config.routes.map(({ name }) => name),
       }),
     waiting: () => listener.waiting(),
-    removeTag: (repository, tag) => current.removeTag(repository, tag),
+    removeTag: (repository, tag) => current.removeTag({ repository, tag, digest: null }),
     prepare,
     close: async ({ graceMs }) => {
       logger.info({ activeRequests: listener.underWay.length, graceMs }, 'shutting down');
@@ -216,10 +218,16 @@ async function openShared(options: AppOptions, onFree: OnFree) {
   const issuerKeys = createIssuerKeysPool({ logger, now: () => performance.now() });
   onFree(() => issuerKeys.close());
   const counters = createCacheCounters();
+  const writePause = createWritePause();
+  // The cleaner may be in the middle of a pause.
+  if (config.clean.collector.length > 0) writePause.holdAtStart();
   const usage = options.usage ? createUsageNotes({ sink: options.usage, now: () => Date.now() }) : null;
   onFree(() => usage?.close());
   return {
-    shared: { store, counters, locks, deletes, metrics, logger, sessionSecret, throttle, issuerKeys, usage },
+    shared: {
+      ...{ store, counters, locks, deletes, writePause, metrics, logger, sessionSecret, throttle },
+      ...{ issuerKeys, usage },
+    },
     usersOptions: { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) },
   };
 }

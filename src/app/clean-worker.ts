@@ -7,13 +7,16 @@ import type {
   DoorRequest,
   DoorResponse,
   EvidenceQuestion,
+  PauseAnswer,
   TagAnswer,
+  TagWish,
 } from '../clean/channel/messages.ts';
 import type { Evidence } from '../leases/leases.ts';
 import { parseOperation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
 import { buildFetchHeaders } from '../upstream/request.ts';
 import type { Service } from './service.ts';
+import type { Shared } from './shared.ts';
 
 /** What the clean-up has a serving process do. */
 export type CleanTask =
@@ -23,9 +26,13 @@ export type CleanTask =
   | ({ readonly kind: 'evidence' } & EvidenceQuestion)
   /** The sender holds the lock of the repository. */
   | ({ readonly kind: 'delete' } & DeleteWish)
+  | ({ readonly kind: 'remove-tag' } & TagWish)
   | ({ readonly kind: 'request' } & DoorRequest)
-  | { readonly kind: 'remove-tag'; readonly repository: string; readonly tag: string }
-  | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean };
+  | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
+  | { readonly kind: 'pause'; readonly maxPauseMs: number }
+  | { readonly kind: 'resume' }
+  /** No cleaner runs: see WritePause. */
+  | { readonly kind: 'end-start' };
 
 export type CleanResults = {
   /** Whether all know of it. */
@@ -34,9 +41,12 @@ export type CleanResults = {
   /** Null: nothing is cleaned up. */
   evidence: Evidence | null;
   delete: DeleteAnswer;
-  request: DoorResponse;
   'remove-tag': TagAnswer;
+  request: DoorResponse;
   taken: null;
+  pause: PauseAnswer;
+  resume: null;
+  'end-start': null;
 };
 
 /** Does a task. Aborting the signal ends it: then what it asked of the registry may have been done or not. */
@@ -50,7 +60,10 @@ const maxAnswerBytes = 64 * 1024;
 const noOpenPaths: ReadonlySet<string> = new Set();
 
 /** @param current what serves now */
-export function createCleanWorker(store: CacheStore | null, current: () => Service): PerformCleanTask {
+export function createCleanWorker(
+  { store, writePause }: Pick<Shared, 'store' | 'writePause'>,
+  current: () => Service,
+): PerformCleanTask {
   const changeCache = async (
     phase: 'beginWrite' | 'endWrite',
     { id, repositories }: { readonly id: string; readonly repositories: readonly string[] },
@@ -74,12 +87,20 @@ export function createCleanWorker(store: CacheStore | null, current: () => Servi
         return tellEvidence(store, current(), task);
       case 'delete':
         return deleteAtRegistry(current(), task, signal);
+      case 'remove-tag':
+        return current().removeTag(task);
       case 'request':
         return sendRequest(store, current(), task, signal);
-      case 'remove-tag':
-        return current().removeTag(task.repository, task.tag);
       case 'taken':
         current().inUse?.taken.add(task.digests, task.isAll);
+        return Promise.resolve(null);
+      case 'pause':
+        return Promise.resolve({ quiet: writePause.pause(task.maxPauseMs) });
+      case 'resume':
+        writePause.resume();
+        return Promise.resolve(null);
+      case 'end-start':
+        writePause.endStart();
         return Promise.resolve(null);
     }
   };

@@ -7,6 +7,7 @@ import { createDeleteGate, type DeleteGate, type DeleteGateOptions } from '../pi
 import { createPushGuard, type GuardPush } from '../pipeline/serve/push-guard.ts';
 import { createPutBack, type PutBackOptions } from '../pipeline/serve/put-back.ts';
 import { createUpstreamHeaders } from '../pipeline/serve/request-for-upstream.ts';
+import { createPauseWrites } from '../pipeline/serve/pause-writes.ts';
 import { createServe, type Serve, type ServeOptions } from '../pipeline/serve/serve.ts';
 import {
   createImmutableTags,
@@ -151,6 +152,7 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
     openPaths: new Set(config.auth.open),
     maxManifestBytes: limits.manifestBytes,
     limitUploads: options.limitUploads,
+    pauseWrites: routed ? null : createPauseWrites(shared.writePause, limits.pausedWrites),
   });
   await tagDelete.finish();
   return {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { AnswerCache } from '../cache/answer-cache.ts';
 import type { Config } from '../config/schema/schema.ts';
+import { readContentDigest } from '../pipeline/serve/content-digest.ts';
 import { manifestTypes } from '../pipeline/serve/internal-request.ts';
 import { withDeleteLock, type DeleteLock } from '../pipeline/tag-delete/delete-lock.ts';
 import { createRemovalFinisher, type RemovalFinisher } from '../pipeline/tag-delete/removal-finisher.ts';
@@ -18,11 +19,18 @@ export type TagRemovalOutcome = {
   readonly why: string;
 };
 
+type TagToRemove = {
+  readonly repository: string;
+  readonly tag: string;
+  /** What it must lead to; null: anything. */
+  readonly digest: string | null;
+};
+
 export type OpenTagDelete = {
   readonly prepare: TagRemoval['prepare'];
   readonly remove: TagRemoval['remove'];
   /** Removes a tag on behalf of the clean-up. Never rejects. */
-  readonly removeTag: (repository: string, tag: string) => Promise<TagRemovalOutcome>;
+  readonly removeTag: (wish: TagToRemove) => Promise<TagRemovalOutcome>;
   /** Finishes what was interrupted before, for a bounded time; what is left is tried again later. */
   finish(): Promise<void>;
   close(): void;
@@ -71,10 +79,21 @@ export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
   finisher = createRemovalFinisher({ journal, finish, lock, registry, headers, logger });
   const { run } = finisher;
 
-  const removeAlone = async (repository: string, tag: string): Promise<TagRemovalOutcome> => {
+  /** Whether it leads elsewhere than it should. */
+  const hasMoved = async (
+    asked: { rawTarget: string; headers: Record<string, string> },
+    digest: string | null,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
+    if (digest === null) return false;
+    const answer = await ports.requestUpstream({ ...asked, method: 'HEAD' }, { maxBytes: 0, signal });
+    return answer?.status === 200 && readContentDigest(answer.rawHeaders) !== digest;
+  };
+  const removeAlone = async ({ repository, tag, digest }: TagToRemove): Promise<TagRemovalOutcome> => {
     const asked = { rawTarget: `/v2/${repository}/manifests/${tag}`, headers };
     await prepare();
     const ended = await withDeleteLock(lock, repository, closing.signal, async (signal) => {
+      if (await hasMoved(asked, digest, signal)) return 'moved';
       const written = await cache?.announceWrite({ scope: `v2:${repository}`, items: [tag] });
       try {
         return await remove({ repository, tag }, asked, headers, signal);
@@ -82,6 +101,7 @@ export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
         await written?.end();
       }
     });
+    if (ended === 'moved') return failed('it was pushed anew meanwhile');
     if (typeof ended === 'string') return failed(`the repository is busy (${ended}); try again later`);
     switch (ended.kind) {
       case 'removed':
@@ -99,12 +119,13 @@ export function openTagDelete(options: TagDeleteOptions): OpenTagDelete {
 
   return {
     ...{ prepare, remove },
-    removeTag: async (repository, tag) => {
+    removeTag: async (wish) => {
+      const { repository, tag } = wish;
       const index = immutable.findIndex((pattern) => pattern.matches(repository, tag));
       if (index !== -1)
         return { outcome: 'immutable', why: `pattern ${index + 1} of immutableTags keeps it` };
       try {
-        return await removeAlone(repository, tag);
+        return await removeAlone(wish);
       } catch (error) {
         return failed(error instanceof OciError ? error.message : String(error));
       }

@@ -4,6 +4,7 @@ import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import type { CacheCounters } from '../cache/answer-cache.ts';
 import type { CacheStore } from '../cache/stores/store.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
+import type { WritePause } from '../locks/write-pause.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { UsageNotes } from '../usage/usage-notes.ts';
 import type { Deletes } from './open-deletes.ts';
@@ -14,6 +15,7 @@ export type Shared = {
   readonly counters: CacheCounters;
   readonly locks: RepositoryLocks;
   readonly deletes: Deletes;
+  readonly writePause: WritePause;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly sessionSecret: Buffer;

@@ -20,8 +20,8 @@ const bits = 2 ** 23;
 const bitsPerDigest = 4;
 const hexPerBit = 6;
 
-/** @param storage the registry's folder */
-export function createTakenManifests(storage: string): TakenManifests {
+/** @param storage the registry's folder; null: its own collector takes what goes, and it is restarted then */
+export function createTakenManifests(storage: string | null): TakenManifests {
   // A Bloom filter: bounded however many there are.
   const words = new Uint32Array(bits / 32);
   let isComplete = false;
@@ -53,7 +53,8 @@ function placesOf(digest: string): number[] | null {
 }
 
 /** Whether no clean-up has ever run here for sure. */
-async function isUntouched(storage: string): Promise<boolean> {
+async function isUntouched(storage: string | null): Promise<boolean> {
+  if (storage === null) return true;
   try {
     await stat(storage); // a folder that is not mounted now says nothing
     await stat(join(storage, stateFolder));

@@ -188,11 +188,6 @@ for (const workers of [1, 2])
         return false;
       });
     });
-
-    test('what this version cannot do is refused, and the channel stays', async () => {
-      await assert.rejects(cleaner.doors.pause(1000), /not supported/);
-      await cleaner.doors.check();
-    });
   });
 
 describe('a front door of two workers', { timeout: 120_000 }, () => {

@@ -54,10 +54,17 @@ for (const deletes of [true, false])
       for (const tag of ['gone', 'twin', 'v1'])
         assert.equal((await pushManifest(client, pathOf(tag), image)).status, 201);
 
-      const { outcome, why } = await tags.removeTag(repository, 'gone');
+      const { outcome, why } = await tags.removeTag({ repository: repository, tag: 'gone', digest: null });
       assert.equal(outcome, deletes ? 'removed' : 'failed', why);
-      assert.equal((await tags.removeTag(repository, 'v1')).outcome, 'immutable');
-      if (deletes) assert.equal((await tags.removeTag(repository, 'gone')).outcome, 'absent');
+      assert.equal(
+        (await tags.removeTag({ repository: repository, tag: 'v1', digest: null })).outcome,
+        'immutable',
+      );
+      if (deletes)
+        assert.equal(
+          (await tags.removeTag({ repository: repository, tag: 'gone', digest: null })).outcome,
+          'absent',
+        );
       for (const [tag, status] of [
         ['gone', deletes ? 404 : 200],
         ['twin', 200],

@@ -21,6 +21,8 @@ export type DoorConnectionOptions = {
   readonly answer: (ask: DoorAsk) => Promise<unknown>;
   /** The cleaner is gone, and what it asked for is not wanted any more. */
   readonly onGone: () => void;
+  /** Nobody listens: no cleaner runs. */
+  readonly onAbsent: () => void;
   readonly logger: Record<'info' | 'warn', (fields: object, message: string) => void>;
   readonly limits?: PeerLimits;
 };
@@ -95,8 +97,10 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
       // Null: there is no cleaner, or it is about to start.
       socket = await connectTo(path);
       if (isClosed) socket?.destroy();
-      else if (socket === null) retry();
-      else speak(socket);
+      else if (socket === null) {
+        options.onAbsent();
+        retry();
+      } else speak(socket);
     } catch (error) {
       complain((error as Error).message);
       retry();

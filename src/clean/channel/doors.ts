@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { UsageAnswer, UsageQuestion } from '../../usage/usage-question.ts';
 import type { UsagePage } from '../../usage/usage-record.ts';
 import type { UsageTimes } from '../../usage/usage-server.ts';
+import { createDoorPauses, type DoorPause } from './door-pauses.ts';
 import { openKnownDoors, type KnownDoor } from './known-doors.ts';
 import type {
   CleanStatusNumbers,
@@ -16,6 +17,7 @@ import type {
   Hello,
   LockAnswer,
   TagAnswer,
+  TagWish,
 } from './messages.ts';
 import { parseHello } from './parse-messages.ts';
 import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
@@ -51,9 +53,9 @@ export type Doors = {
   ): AsyncIterable<UsageTimes & { readonly rows: readonly UsageAnswer<Question>[] }>;
   /** Resolves when all of them know that these manifests were taken. */
   announceTaken(digests: readonly string[]): Promise<void>;
-  removeTag(repository: string, tag: string): Promise<TagAnswer>;
-  pause(maxPauseMs: number): Promise<void>;
-  resume(): Promise<void>;
+  removeTag(wish: TagWish): Promise<TagAnswer>;
+  /** Holds writes, and waits until none is under way. Null: they did not end in time. */
+  pause(maxPauseMs: number): Promise<DoorPause | null>;
   publishStatus(status: CleanStatusNumbers): void;
 };
 
@@ -119,8 +121,8 @@ const limitsMs = {
   request: 65_000,
   taken: 10_000,
   usage: 30_000,
-  pause: 60_000,
-  resume: 10_000,
+  pause: 5000,
+  resume: 5000,
   status: 10_000,
 } satisfies Record<AskKind, number>;
 /** A front door that has said nothing for longer is not relied on. */
@@ -189,6 +191,8 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     return held.lock;
   };
 
+  const pauses = createDoorPauses({ doors: all, ask });
+
   const doors: Doors = {
     check: async () => {
       const evidence = await readEvidence({ repositories: [], digests: [] }, undefined);
@@ -215,14 +219,8 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     announceTaken: async (digests) => {
       for (const door of all()) await tellTaken(door, digests, false);
     },
-    removeTag: async (repository, tag) =>
-      (await ask(all()[0], { kind: 'remove-tag', repository, tag })) as TagAnswer,
-    pause: async (maxPauseMs) => {
-      await Promise.all(all().map((door) => ask(door, { kind: 'pause', maxPauseMs })));
-    },
-    resume: async () => {
-      await Promise.all([...present.values()].map((door) => ask(door, { kind: 'resume' })));
-    },
+    removeTag: async (wish) => (await ask(all()[0], { kind: 'remove-tag', ...wish })) as TagAnswer,
+    pause: (maxPauseMs) => pauses.pause(maxPauseMs),
     publishStatus: (status) => {
       lastStatus = status;
       for (const door of present.values()) void ask(door, { kind: 'status', status }).catch(() => {}); // told again with the next
@@ -238,6 +236,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
       await known.note(toKnown(hello, now(), null));
       await tellTaken(door, await options.readTaken(), true);
       if (lastStatus !== null) await ask(door, { kind: 'status', status: lastStatus });
+      await pauses.greet(door);
       peer.tell({ kind: 'welcome' });
       logger.info({ door: hello.door }, 'a front door is connected');
     } catch (error) {

@@ -40,14 +40,17 @@ export type DoorAsk =
   /** A delete at the registry, under a lock that holds its repository. Answered with {@link DeleteAnswer}. */
   | ({ readonly kind: 'delete'; readonly lockId: string } & DeleteWish)
   /** Removes a tag and no twin. Answered with {@link TagAnswer}. */
-  | { readonly kind: 'remove-tag'; readonly repository: string; readonly tag: string }
+  | ({ readonly kind: 'remove-tag' } & TagWish)
   /** A request to the registry. Answered with {@link DoorResponse}. */
   | ({ readonly kind: 'request' } & DoorRequest)
   /** Adds manifests that were ever taken; `isAll`: with those told so far these are all. */
   | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
   /** A page of the record of usage. Answered with a UsagePage. */
   | { readonly kind: 'usage'; readonly question: UsageQuestion }
-  /** Holds writes; after `maxPauseMs` they get 503. */
+  /**
+   * Holds writes; after `maxPauseMs` they get 503. Ends by itself unless it is asked again within 10 s. Answered with
+   * {@link PauseAnswer}.
+   */
   | { readonly kind: 'pause'; readonly maxPauseMs: number }
   | { readonly kind: 'resume' }
   /** For metrics and alerts. */
@@ -85,6 +88,16 @@ export type DeleteWish = {
 
 /** The registry's status; null: unknown whether it acted. */
 export type DeleteAnswer = { readonly status: number | null };
+
+export type TagWish = {
+  readonly repository: string;
+  readonly tag: string;
+  /** What it must lead to; null: anything. */
+  readonly digest: string | null;
+};
+
+/** Whether no write is under way. */
+export type PauseAnswer = { readonly quiet: boolean };
 
 export type TagAnswer = {
   readonly outcome: 'removed' | 'absent' | 'immutable' | 'failed';

@@ -60,7 +60,7 @@ const doorAsk: z.ZodType<DoorAsk> = z.discriminatedUnion('kind', [
     what: z.enum(['manifest', 'blob']),
     digest: z.string().regex(digestForm),
   }),
-  z.object({ kind: z.literal('remove-tag'), repository: name, tag: name }),
+  z.object({ kind: z.literal('remove-tag'), repository: name, tag: name, digest: name.nullable() }),
   z.object({
     kind: z.literal('request'),
     method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH']),

@@ -10,6 +10,7 @@ import type { Exchange } from '../exchange.ts';
 import type { AnswerOfRoute } from '../routes/route-stage.ts';
 import type { GuardTags } from '../tag-rules/immutable-tags.ts';
 import type { Audit } from './audit.ts';
+import type { PauseWrites } from './pause-writes.ts';
 import { createStorageStage, type StorageStageOptions } from './blob-response.ts';
 import { createCacheStage, type CacheStageOptions } from './cache-stage.ts';
 import { createForwardStage, type ForwardStageOptions } from './forward-stage.ts';
@@ -29,6 +30,8 @@ export type ServeOptions = CacheStageOptions &
     readonly maxManifestBytes: number;
     /** @throws OciError TOOMANYREQUESTS */
     readonly limitUploads: (exchange: Exchange, operation: Operation) => void;
+    /** Null: writes are never paused. */
+    readonly pauseWrites: PauseWrites | null;
   };
 
 /** A request that has been authorized, with what is known of it. */
@@ -45,7 +48,7 @@ export type ServedRequest = {
 export type Serve = (exchange: Exchange, request: ServedRequest) => Promise<void>;
 
 export function createServe(options: ServeOptions): Serve {
-  const { audit, answerOfRoute, guardTags, limitUploads, openPaths, maxManifestBytes } = options;
+  const { audit, answerOfRoute, guardTags, limitUploads, pauseWrites, openPaths, maxManifestBytes } = options;
   const maxBodyBytes = ({ kind }: Operation) => (kind === 'manifest' ? maxManifestBytes : Infinity);
   const answerFromCache = createCacheStage(options);
   const answerFromStorage = createStorageStage(options);
@@ -63,7 +66,6 @@ export function createServe(options: ServeOptions): Serve {
     const announcedBytes = Number(exchange.req.headers['content-length'] ?? 0);
     if (announcedBytes > maxBodyBytes(operation)) throw tooLarge(maxBodyBytes(operation));
     const written = writtenOf(operation);
-    if (!reads) limitUploads(exchange, operation);
     const sent =
       request.rawTarget === target.raw
         ? operation
@@ -72,7 +74,13 @@ export function createServe(options: ServeOptions): Serve {
       const audited = reads ? null : ((await audit?.begin(exchange, operation, target)) ?? null);
       await forward(exchange, written, { ...request, outlivesClient, operation: sent }, audited);
     };
-    if (reads || guardTags === null) await proceed();
-    else await guardTags(exchange, operation, target, request, proceed);
+    const write = async () => {
+      limitUploads(exchange, operation);
+      if (guardTags === null) await proceed();
+      else await guardTags(exchange, operation, target, request, proceed);
+    };
+    if (reads) await proceed();
+    else if (pauseWrites === null) await write();
+    else await pauseWrites(exchange, operation, write);
   };
 }

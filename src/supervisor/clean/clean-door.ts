@@ -36,6 +36,7 @@ export type CleanDoorOptions = CleanParts & {
 /** How long the serving processes may take to tell, in milliseconds. */
 const evidenceMs = 5000;
 const requestMs = 60_000;
+const pauseMs = 2000;
 
 export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
   const { processes, peers, logger, now } = options;
@@ -103,9 +104,13 @@ export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
       case 'status':
         told = ask.status;
         return null;
-      case 'pause':
+      case 'pause': {
+        const answers = await processes.performAll(ask, pauseMs);
+        return { quiet: answers.every(({ quiet }) => quiet) };
+      }
       case 'resume':
-        throw new Error(`"${ask.kind}" is not supported by this version`);
+        await processes.performAll(ask, pauseMs);
+        return null;
     }
   };
 
@@ -113,6 +118,8 @@ export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
     openDoorConnection({
       ...{ path, hello, answer, logger },
       onGone: () => void locks.releaseAll(),
+      // Pauses of a cleaner that died end by themselves, once its collector has ended.
+      onAbsent: () => void processes.performAll({ kind: 'end-start' }, pauseMs).catch(() => {}),
     });
   const close = async (): Promise<void> => {
     const closing = connection;

@@ -2,6 +2,7 @@ import { Cron } from 'croner';
 import * as z from 'zod';
 import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
 import { parseTagGlob } from '../../../policy/tag-pattern.ts';
+import { findCollectorFault } from '../collector-fault.ts';
 import { duration, filePath, integer, key, lifetime, nullable, tree } from '../types/key-type.ts';
 
 const maxRules = 256;
@@ -64,14 +65,16 @@ const limits = z
 const rule = z.strictObject({ repositories, tags, keep: z.union([forever, limits]) });
 
 /** A command without a shell: the program and its arguments. */
-function command() {
-  const words = z
-    .array(z.string().regex(/^[^\0]*$/, 'has a character NUL'))
-    .refine(([program]) => program !== '', {
-      message: 'must begin with a program',
-    });
-  return tree(words, 'a list of a program and its arguments');
-}
+const command = z
+  .array(z.string().regex(/^[^\0]*$/, 'has a character NUL'))
+  .refine(([program]) => program !== '', {
+    message: 'must begin with a program',
+  });
+const commandText = 'a list of a program and its arguments';
+const collectorCommand = command.check(({ value, issues }) => {
+  const fault = value.length === 0 || value[0] === '' ? null : findCollectorFault(value);
+  if (fault !== null) issues.push({ code: 'custom', message: fault, input: value });
+});
 
 /** `clean`: what is removed from the registry, and when. */
 export const clean = z
@@ -115,14 +118,14 @@ export const clean = z
       'Share of its time, in percent, that the clean-up may read the storage. Lower: slower, and less in the way of pulls.',
     ),
     collector: key(
-      command(),
+      tree(collectorCommand, commandText),
       [],
       "The registry's own collector, for a storage that is not on this machine, such as [docker-registry, garbage-collect, FILE]. While it runs, writes wait for up to maxPause.",
     ),
     restart: key(
-      command(),
+      tree(command, commandText),
       [],
-      'Restarts the registry after its collector has run, such as [systemctl, restart, docker-registry].',
+      'Restarts the registry after its collector has run, such as [systemctl, restart, docker-registry]. Empty only for a registry that remembers no blobs (without storage.cache).',
     ),
     maxPause: key(
       duration('1s'),

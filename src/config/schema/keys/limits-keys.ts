@@ -149,6 +149,11 @@ export const limits = z.strictObject({
     'How many requests to one repository are held during a delete, per worker. Further ones get 503.',
   ),
   heldRequests: key(integer(1, 100_000), 2000, 'The same for all repositories together.'),
+  pausedWrites: key(
+    integer(1, 100_000),
+    500,
+    "How many writes are held while the registry's own collector runs (clean.collector), per worker; their bodies wait at the client, and what has arrived of them counts for limits.waitingBytes. Further ones get 503.",
+  ),
   relayBytes: key(
     size('1MiB', '16GiB'),
     '16MiB',

@@ -1,0 +1,323 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { runPaused, type PausedRun } from '../../../src/clean/paused/paused-run.ts';
+import { createCacheClient, type CacheClient } from '../../support/cache-client.ts';
+import { digestOf, ociManifest } from '../../support/cache-load.ts';
+import {
+  s3Driver,
+  startDriverRegistry,
+  swiftDriver,
+  type DriverRegistry,
+  type StorageDriver,
+} from '../../support/driver-registry.ts';
+import type { FrontDoor } from '../../support/front-door.ts';
+import { openObjectStore, type ObjectStore } from '../../support/object-store.ts';
+import { run } from '../../support/processes.ts';
+import { until } from '../../support/redis.ts';
+import { unlessInstalled } from '../../support/requirement.ts';
+import { startTestCleaner, testGraceMs, type TestCleaner } from '../../support/test-cleaner.ts';
+
+const skip = unlessInstalled('docker-registry', 'curl');
+const opened = skip === false ? await openObjectStore() : skip;
+const store = opened as ObjectStore;
+after(async () => {
+  if (typeof opened !== 'string') await store.stop();
+});
+
+const layerBytes = 300_000;
+type Pushed = { readonly tag: string; readonly digest: string; readonly blobs: readonly string[] };
+
+const storages: {
+  name: string;
+  skip: string | false;
+  driver: (dir: string) => StorageDriver;
+  bytes: (dir: string) => Promise<number>;
+}[] = [
+  {
+    name: 'a folder',
+    skip,
+    driver: (rootdirectory) => ({ filesystem: { rootdirectory } }),
+    bytes: async (dir) =>
+      Number((await run('du', ['-sb', `${dir}/docker/registry/v2/blobs`])).stdout.split('\t')[0]),
+  },
+  {
+    name: 'Swift',
+    skip: typeof opened === 'string' && opened,
+    driver: () => swiftDriver(store, 'run-swift'),
+    bytes: () => store.countBytes('run-swift'),
+  },
+  {
+    name: 'S3',
+    skip: typeof opened === 'string' && opened,
+    driver: () => s3Driver(store, 'run-s3'),
+    bytes: () => store.countBytes('run-s3'),
+  },
+];
+
+for (const storage of storages)
+  describe(
+    `the paused mode, with images in ${storage.name}`,
+    { skip: storage.skip, timeout: 300_000 },
+    () => {
+      let dir: string;
+      let registry: DriverRegistry;
+      let restarter: Server;
+      let restart: string[];
+      let restarts = 0;
+      let cleaner: TestCleaner & { readonly dir: string };
+      let isDead = false;
+      let door: FrontDoor;
+      let http: CacheClient;
+      before(async () => {
+        dir = await mkdtemp(path.join(tmpdir(), 'tidegate-paused-'));
+        if (storage.name === 'S3') await store.createContainer('run-s3');
+        registry = await startDriverRegistry({ driver: storage.driver(dir) });
+        restarter = createServer((_, res) => {
+          restarts += 1;
+          void registry.restart().then(() => res.end());
+        }).listen(0, '127.0.0.1');
+        await once(restarter, 'listening');
+        const { port } = restarter.address() as AddressInfo;
+        restart = ['curl', '--silent', '--fail', `http://127.0.0.1:${port}/`];
+        cleaner = await startTestCleaner();
+        door = await cleaner.startDoor(registry.url, [
+          ...['workers=2', 'log.audit=false', 'upstream.storage=', 'cache.tagTtl=1h'],
+          `clean.collector=${JSON.stringify(collector())}`,
+        ]);
+        http = createCacheClient(door);
+        await cleaner.untilConnected();
+      });
+      after(async () => {
+        http.close();
+        await door.stop();
+        if (!isDead) await cleaner.close();
+        await rm(cleaner.dir, { recursive: true, force: true });
+        restarter.close();
+        restarter.closeAllConnections();
+        await registry.stop();
+        await rm(dir, { recursive: true, force: true });
+      });
+
+      const collector = () => ['docker-registry', 'garbage-collect', registry.configPath];
+      const ask = (method: string, target: string, body?: Buffer, type = 'application/octet-stream') =>
+        http.ask(method, target, {
+          ...(body && { body }),
+          headers: { 'Content-Type': type, Accept: ociManifest },
+        });
+      /** A push that gives up at the first answer that is not the right one. */
+      const pushBlob = async (bytes: Buffer): Promise<string | null> => {
+        const digest = digestOf(bytes);
+        const known = await ask('HEAD', `/v2/app/blobs/${digest}`);
+        if (known.status === 200) return digest;
+        const begun = await ask('POST', '/v2/app/blobs/uploads/');
+        if (begun.status !== 202) return null;
+        const place = new URL(begun.header('Location'), 'https://registry.example');
+        place.searchParams.set('digest', digest);
+        const done = await ask('PUT', `${place.pathname}${place.search}`, bytes);
+        return done.status === 201 ? digest : null;
+      };
+      const push = async (tag: string, layer: Buffer = randomBytes(layerBytes)): Promise<Pushed | null> => {
+        const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', tag }));
+        const blobs = [await pushBlob(config), await pushBlob(layer)];
+        const [configDigest, layerDigest] = blobs;
+        if (!configDigest || !layerDigest) return null;
+        const manifest = Buffer.from(
+          JSON.stringify({
+            ...{ schemaVersion: 2, mediaType: ociManifest },
+            config: {
+              mediaType: 'application/vnd.oci.image.config.v1+json',
+              size: config.length,
+              digest: configDigest,
+            },
+            layers: [
+              {
+                mediaType: 'application/vnd.oci.image.layer.v1.tar',
+                size: layer.length,
+                digest: layerDigest,
+              },
+            ],
+          }),
+        );
+        const done = await ask('PUT', `/v2/app/manifests/${tag}`, manifest, ociManifest);
+        return done.status === 201
+          ? { tag, digest: digestOf(manifest), blobs: [configDigest, layerDigest] }
+          : null;
+      };
+      const mustPush = async (tag: string, layer?: Buffer) =>
+        (await push(tag, layer)) ?? assert.fail(`${tag} was not pushed`);
+      const assertWhole = async ({ tag, digest, blobs }: Pushed) => {
+        const manifest = await ask('GET', `/v2/app/manifests/${tag}`);
+        assert.deepEqual([manifest.status, digestOf(manifest.body)], [200, digest], tag);
+        for (const blob of blobs) {
+          const answer = await ask('GET', `/v2/app/blobs/${blob}`);
+          assert.deepEqual([answer.status, digestOf(answer.body)], [200, blob], tag);
+        }
+      };
+      const remove = async ({ digest }: Pushed) =>
+        assert.equal((await ask('DELETE', `/v2/app/manifests/${digest}`)).status, 202);
+
+      const clean = (more: Partial<Parameters<typeof runPaused>[0]> = {}): Promise<PausedRun> =>
+        runPaused({
+          doors: cleaner.doors,
+          ...{ collector: collector(), restart, maxPauseMs: 60_000 },
+          clean: { rules: [], grace: testGraceMs, untagged: 0 },
+          immutableTags: [],
+          untagged: new Map(),
+          writeUntagged: () => Promise.resolve(),
+          logger: { info: () => {}, warn: () => {}, error: () => {} },
+          onProgress: () => {},
+          signal: new AbortController().signal,
+          // Nothing was used lately.
+          now: () => Date.now() + 2 * testGraceMs,
+          ...more,
+        });
+
+      it('takes nothing that was lately used', async () => {
+        await assert.rejects(clean({ now: () => Date.now() }), /do not know yet what was asked for/);
+      });
+
+      it('frees the space of what is gone', async () => {
+        const kept = await mustPush('stays');
+        for (let i = 0; i < 4; i++) await remove(await mustPush(`goes-${i}`));
+        const before = await storage.bytes(dir);
+        const { blobs, pausedMs } = await clean();
+        // Of each image its configuration, its layer and the manifest.
+        assert.equal(blobs, 12);
+        assert.notEqual(pausedMs, null);
+        const left = await storage.bytes(dir);
+        assert.ok(
+          left < before - 4 * layerBytes && left > layerBytes,
+          `${before} bytes before, ${left} left`,
+        );
+        await assertWhole(kept);
+      });
+
+      it('loses nothing that is pushed meanwhile', async () => {
+        const kept = [await mustPush('kept-1'), await mustPush('kept-2')];
+        const layers = Array.from({ length: 4 }, () => randomBytes(layerBytes));
+        for (const [i, layer] of layers.entries()) await remove(await mustPush(`gone-${i}`, layer));
+        let isOver = false;
+        const pushed: Pushed[] = [...kept];
+        const statuses: number[] = [];
+        // Pushes new layers, and those that are about to be taken.
+        const pusher = async (name: string) => {
+          for (let i = 0; !isOver || i < 3; i++) {
+            const layer = i % 3 === 0 ? layers[i % layers.length] : randomBytes(20_000);
+            // The restart of the registry cuts off what goes through it.
+            const done = await push(`${name}-${i}`, layer).catch(() => null);
+            if (done !== null) pushed.push(done);
+            else await wait(20);
+          }
+        };
+        const puller = async () => {
+          while (!isOver) {
+            for (const { tag, blobs } of kept) {
+              for (const target of [`manifests/${tag}`, `blobs/${blobs[1] ?? ''}`])
+                statuses.push(
+                  await ask('GET', `/v2/app/${target}`).then(
+                    ({ status }) => status,
+                    () => 0,
+                  ),
+                );
+            }
+            await wait(5);
+          }
+        };
+        const works = [pusher('a'), pusher('b'), puller()];
+        // What the pushers do keeps some blobs in use, so that a run may find its moment only later.
+        let blobs = 0;
+        for (let tries = 0; tries < 3; tries++) blobs += (await clean()).blobs;
+        isOver = true;
+        await Promise.all(works);
+        assert.ok(restarts > 0);
+        assert.ok(pushed.length > kept.length + 4, `${pushed.length} pushes`);
+        const reread = createCacheClient(door);
+        for (const each of pushed) await assertWhole(each);
+        reread.close();
+        assert.ok(statuses.filter((status) => status === 200).length > statuses.length / 2);
+        assert.ok(blobs > 0);
+      });
+
+      it('lets pulls go on in the pause, while writes wait, and are refused after clean.maxPause', async () => {
+        const image = await mustPush('waits');
+        await remove(await mustPush('waits-gone'));
+        const go = path.join(dir, 'go');
+        const file = path.join(dir, 'slow-collector');
+        await writeFile(
+          file,
+          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\necho >${go}; sleep 1000\n`,
+        );
+        await chmod(file, 0o755);
+        const cleaning = clean({
+          collector: [file, 'garbage-collect', registry.configPath],
+          maxPauseMs: 6000,
+        });
+        const refused = assert.rejects(cleaning, /did not end within .* and was killed/);
+        await until('the collector runs', () =>
+          readFile(go).then(
+            () => true,
+            () => false,
+          ),
+        );
+        const startedMs = performance.now();
+        const held = ask('POST', '/v2/app/blobs/uploads/');
+        await assertWhole(image);
+        assert.ok(performance.now() - startedMs < 3000, 'pulls do not wait');
+        const { status, header } = await held;
+        if (status === 503) assert.equal(header('Retry-After'), '30');
+        else assert.equal(status, 202);
+        await refused;
+        await mustPush('waits-after');
+        await assertWhole(image);
+      });
+
+      it('goes on after the cleaner was killed in the pause', async () => {
+        const layer = randomBytes(layerBytes);
+        await remove(await mustPush('killed-gone', layer));
+        cleaner.die();
+        isDead = true;
+        const go = path.join(dir, 'killed-go');
+        const file = path.join(dir, 'hanging-collector');
+        await writeFile(
+          file,
+          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\ndocker-registry "$@"; echo $$ >${go}; sleep 1000\n`,
+        );
+        await chmod(file, 0o755);
+        const program = fileURLToPath(new URL('../../support/paused-cleaner.js', import.meta.url));
+        const words = [file, 'garbage-collect', registry.configPath];
+        const options = {
+          dir: cleaner.dir,
+          url: registry.url,
+          collector: words,
+          restart,
+          maxPauseMs: 60_000,
+        };
+        const before = restarts;
+        const child = spawn(process.execPath, [program, JSON.stringify(options)], { stdio: 'inherit' });
+        await until('the collector has taken what goes', () =>
+          readFile(go, 'utf8').then(
+            (text) => text.endsWith('\n'),
+            () => false,
+          ),
+        );
+        const pid = Number(await readFile(go, 'utf8'));
+        // What it took is still remembered: without a restart this would be a push without data.
+        const pushing = push('killed-again', layer);
+        child.kill('SIGKILL');
+        const pushed = (await pushing) ?? (await mustPush('killed-again', layer));
+        assert.equal(restarts, before + 1);
+        assert.throws(() => process.kill(pid, 0));
+        await assertWhole(pushed);
+      });
+    },
+  );
