@@ -49,13 +49,15 @@ export async function startCleanedRegistry({
   graceMs = 0,
   workers = 2,
   set = [],
+  registry: given,
 }: {
+  registry?: Registry;
   remembersBlobs?: boolean;
   graceMs?: number;
   workers?: number;
   set?: readonly string[];
 } = {}): Promise<CleanedRegistry> {
-  const registry = await startRegistry({ remembersBlobs });
+  const registry = given ?? (await startRegistry({ remembersBlobs }));
   const root = registry.storageDir;
   mkdirSync(path.join(root, 'docker/registry/v2/repositories'), { recursive: true });
   mkdirSync(path.join(root, 'docker/registry/v2/blobs/sha256'), { recursive: true });

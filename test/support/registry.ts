@@ -31,6 +31,7 @@ export type StoredManifest = {
  * @param deletes whether it allows deletes.
  * @param remembersBlobs whether it keeps descriptors of blobs in memory, as the packaged configuration does.
  * @param http further keys of its `http` section.
+ * @param storageDir the folder of its storage, if another one has it, too.
  * @param proxy its `proxy` section, which makes it a mirror of another registry.
  */
 export async function startRegistry({
@@ -40,16 +41,18 @@ export async function startRegistry({
   remembersBlobs = false,
   http = {},
   proxy,
+  storageDir: given,
 }: {
   within?: readonly string[];
   headers?: Record<string, string[]>;
   deletes?: boolean;
   remembersBlobs?: boolean;
   http?: Record<string, unknown>;
+  storageDir?: string;
   proxy?: { remoteurl: string; username?: string; password?: string };
 } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
-  const storageDir = path.join(dir, 'storage');
+  const storageDir = given ?? path.join(dir, 'storage');
   const configPath = path.join(dir, 'config.yml');
   const config = {
     version: '0.1',

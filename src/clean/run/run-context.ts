@@ -43,7 +43,7 @@ export type RunContext = RunOptions & {
   readonly leave: (what: string, why: string) => void;
 };
 
-/** Whether something was used, or written, too lately to be taken. Unknown times never reach this. */
+/** Whether something was used, or written, too lately to be taken. So is what is no time. */
 export function isRecent({ clean, nowMs }: RunContext, ms: number): boolean {
-  return nowMs() - ms < clean.grace;
+  return !(nowMs() - ms >= clean.grace) && clean.grace > 0;
 }

@@ -154,18 +154,20 @@ async function takeBatch(
   await doors.announceTaken(manifests);
   await quarantine.prepare(items);
   const isLarge = links.watch.size > maxLockedFolders;
+  const numbers = await quarantine.intend(items);
+  const numbered = items.map((item, index) => ({ item, number: numbers[index] ?? -1 }));
   for (let tries = 0; tries < maxTries && !signal.aborted; tries += 1) {
     const runner = createPacedRunner({ pace: clean.pace });
     const before = isLarge ? await runner.run(links.watch.findChanged()) : null;
     const keys = [...items.map(({ digest }) => digest), otherDigests];
     const done = await holds.hold(keys, async (lock) => {
       const evidence = await askEvidence(context, { digests: [otherDigests, ...keys.slice(0, -1)] }, lock);
-      const free = items.filter((item, index) =>
-        isFree(context, candidates, evidence, item.digest, index + 1),
-      );
-      for (const { digest } of items)
-        if (!free.some((item) => item.digest === digest)) leave(digest, changed);
-      const found = findLink(context, links, before ?? links.watch.changed(), free);
+      const isTaken = ({ item }: Numbered, index: number) =>
+        isFree(context, candidates, evidence, item.digest, index + 1);
+      const free = numbered.filter(isTaken);
+      for (const each of numbered) if (!free.includes(each)) stay(context, each, changed);
+      const digestsOfFree = free.map(({ item }) => item);
+      const found = findLink(context, links, before ?? links.watch.changed(), digestsOfFree);
       if (found !== null)
         throw new OperatorError(
           `${found} was written around the front doors: the run has ended, since nothing holds such writes. Let everybody push through Tidegate.`,
@@ -175,7 +177,7 @@ async function takeBatch(
     });
     if (done === true) return;
   }
-  for (const { digest } of items) leave(digest, 'it was in use all the time');
+  for (const each of numbered) stay(context, each, 'it was in use all the time');
 }
 
 /** Whether nobody was told of it, or wrote it, since links were read. */
@@ -196,22 +198,22 @@ function isFree(
   );
 }
 
-async function move(
-  context: RunContext,
-  lock: DoorLock,
-  items: readonly Extract<Item, { what: 'data' }>[],
-): Promise<void> {
-  const { folder, quarantine, logger, leave } = context;
-  if (items.length === 0) return;
-  const numbers = await quarantine.intend(items);
-  for (const [index, item] of items.entries()) {
-    const number = numbers[index] ?? -1;
+type Numbered = { readonly item: Extract<Item, { what: 'data' }>; readonly number: number };
+
+function stay({ quarantine, leave }: RunContext, { item, number }: Numbered, why: string): void {
+  quarantine.tell(number, item, 'left');
+  leave(item.digest, why);
+}
+
+async function move(context: RunContext, lock: DoorLock, all: readonly Numbered[]): Promise<void> {
+  const { folder, quarantine, logger } = context;
+  for (const each of all) {
+    const { item, number } = each;
     const { digest, bytes } = item;
     await ensureHeld(context, lock);
     const status = statBlob(folder.root, digest);
     if (status?.bytes !== bytes || isRecent(context, status.mtimeMs)) {
-      quarantine.tell(number, item, 'left');
-      leave(digest, changed);
+      stay(context, each, changed);
       continue;
     }
     await quarantine.move(item);
