@@ -220,6 +220,12 @@ undo_all() {
       run rm -rf "$storage"
     else
       say "$storage was there before Tidegate: it is left alone."
+      quarantine=$storage/tidegate-clean
+      if [ -n "$(ls -A "$quarantine/runs" 2>/dev/null)" ]; then
+        say "$quarantine holds what the clean-up has taken: it is left alone, too."
+      elif [ -d "$quarantine" ]; then
+        run rm -rf "$quarantine"
+      fi
     fi
   fi
   # What was there before, such as a user with the same name, is left alone.

@@ -16,7 +16,7 @@ import { unlessInstalled } from '../../support/requirement.ts';
 
 const opened = unlessInstalled('skopeo', 'curl', 'git') || (await openDebian());
 const skip = typeof opened === 'string' ? opened : false;
-const units = ['tidegate', 'tidegate-registry', 'tidegate-redis'];
+const units = ['tidegate', 'tidegate-registry', 'tidegate-redis', 'tidegate-clean'];
 const settings = '/etc/tidegate/config/tidegate.yml';
 const upload = { repository: 'team/slow', bytes: 8_000_000 };
 
