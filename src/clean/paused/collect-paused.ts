@@ -93,8 +93,9 @@ function postpone(why: string, untilMs: number): CollectResult {
   return { kind: 'postponed', why, untilMs };
 }
 
-async function tryCollector(
-  { collector, onProgress, signal }: CollectOptions,
+/** Asks the collector what it would take. @throws OperatorError */
+export async function tryCollector(
+  { collector, onProgress, signal }: Pick<CollectOptions, 'collector' | 'onProgress' | 'signal'>,
   maxMs: number,
   phase: string,
 ): Promise<Collection & { readonly ms: number }> {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { openCleaner } from '../../clean/server/cleaner.ts';
 import { checkStorageAccess } from '../../clean/server/storage-access.ts';
+import { isCleaned } from '../../config/schema/is-cleaned.ts';
 import { loadConfig } from '../../config/load/load.ts';
 import type { Config } from '../../config/schema/schema.ts';
 import { OperatorError } from '../../system/operator-error.ts';
@@ -32,9 +33,13 @@ export function addCleanServeCommand(clean: Command): void {
     const { loaded, warnings } = await load();
     const { config, settings } = loaded;
     const socket = socketOf(config);
-    const { storage } = config.upstream;
-    if (storage === null) throw new OperatorError('The paused mode is not there yet.');
-    await checkStorageAccess(storage);
+    if (!isCleaned(config))
+      throw new OperatorError(
+        "Nothing is to be cleaned up: set upstream.storage to the registry's folder, or clean.collector to its own collector.",
+      );
+    // With a collector the registry's files are its own affair.
+    const storage = config.clean.collector.length > 0 ? null : config.upstream.storage;
+    if (storage !== null) await checkStorageAccess(storage);
     // The files of the log are the front door's.
     const { logger, exit } = await createLogger({
       level: config.log.level,

@@ -1,12 +1,17 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { openDoors, type OpenDoors } from '../../clean/channel/doors.ts';
 import { openCleanFolder } from '../../clean/quarantine/clean-folder.ts';
 import { disk } from '../../clean/quarantine/disk.ts';
 import { readTakenDigests } from '../../clean/quarantine/taken-digests.ts';
+import type { CleanFolder } from '../../clean/quarantine/clean-folder.ts';
 import type { CleanWork } from '../../clean/server/cleaner.ts';
+import { createPausedWork } from '../../clean/server/paused-work.ts';
 import { createOnlineWork, nothingTaken } from '../../clean/server/online-work.ts';
 import type { LoadedConfig } from '../../config/load/load.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { OperatorError } from '../../system/operator-error.ts';
 import { version } from '../../config/version.ts';
 import { parseTagPattern } from '../../policy/tag-pattern.ts';
 import { findPlace } from '../policy/policy-warnings.ts';
@@ -25,10 +30,11 @@ export type OpenWork = {
  * @throws OperatorError when the folder cannot be used
  */
 export async function openCleanWork(
-  storage: string,
+  storage: string | null,
   { loaded, logger }: { readonly loaded: LoadedConfig; readonly logger: Logger },
 ): Promise<OpenWork> {
-  const folder = await openCleanFolder(storage, disk);
+  const folder =
+    storage === null ? await openStateFolder(loaded.config) : await openCleanFolder(storage, disk);
   const startedAt = Date.now();
   const memory = { failures: 0, taken: nothingTaken };
   let graceMs = loaded.config.clean.grace;
@@ -42,6 +48,14 @@ export async function openCleanWork(
     configure: (current) => {
       const { clean, immutableTags } = current.config;
       graceMs = clean.grace;
+      if (storage === null)
+        return createPausedWork({
+          ...{ folder, doors: doors.doors, logger, startedAt, memory },
+          settings: {
+            ...{ version, clean, registry: current.config.upstream.url },
+            immutableTags: immutableTags.map(parseTagPattern),
+          },
+        });
       return createOnlineWork({
         ...{ folder, doors: doors.doors, logger, startedAt, memory },
         settings: {
@@ -52,4 +66,18 @@ export async function openCleanWork(
       });
     },
   };
+}
+
+/** For a storage that is not files the cleaner's state lies beside the other state. */
+async function openStateFolder({ state }: Config): Promise<CleanFolder> {
+  const path = join(state.dir, 'clean');
+  try {
+    await mkdir(path, { recursive: true, mode: 0o750 });
+  } catch (error) {
+    throw new OperatorError(
+      `The folder ${path} (state.dir) cannot be created: ${(error as Error).message}. The cleaner's user must be able to write there.`,
+      { cause: error },
+    );
+  }
+  return { root: state.dir, path, disk };
 }
