@@ -3,10 +3,8 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { openCleaner } from '../../clean/server/cleaner.ts';
 import { checkStorageAccess } from '../../clean/server/storage-access.ts';
-import { isCleaned } from '../../config/schema/is-cleaned.ts';
 import { loadConfig } from '../../config/load/load.ts';
 import type { Config } from '../../config/schema/schema.ts';
-import { OperatorError } from '../../system/operator-error.ts';
 import { createServiceManager } from '../../system/service-manager.ts';
 import { chooseLogFormat, createLogger } from '../../telemetry/log/logger.ts';
 import { addConfigOptions, readConfigOptions } from '../config.ts';
@@ -33,10 +31,6 @@ export function addCleanServeCommand(clean: Command): void {
     const { loaded, warnings } = await load();
     const { config, settings } = loaded;
     const socket = socketOf(config);
-    if (!isCleaned(config))
-      throw new OperatorError(
-        "Nothing is to be cleaned up: set upstream.storage to the registry's folder, or clean.collector to its own collector.",
-      );
     // With a collector the registry's files are its own affair.
     const storage = config.clean.collector.length > 0 ? null : config.upstream.storage;
     if (storage !== null) await checkStorageAccess(storage);
