@@ -255,7 +255,7 @@ describe('the quarantine', () => {
               assert.ok([content(first[file]), content(second[file])].includes(content(after[file])), file);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 15 },
     );
   });
 
