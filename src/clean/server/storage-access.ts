@@ -1,5 +1,5 @@
-import { access, constants, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, mkdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 
 /**
@@ -10,6 +10,7 @@ import { OperatorError } from '../../system/operator-error.ts';
  * @throws OperatorError when it may not
  */
 export async function checkStorageAccess(root: string): Promise<void> {
+  await createRoot(root);
   const { owner, folder } = await findOwner(root);
   const uid = process.getuid?.() ?? owner;
   const asOwner = `run it as the registry's user (id ${owner}), as deploy/tidegate-clean.service does`;
@@ -26,6 +27,17 @@ export async function checkStorageAccess(root: string): Promise<void> {
     throw new OperatorError(
       `This runs as root, and the registry's files in ${root} are not root's: ${asOwner}, so that the registry can read what it brings back.`,
     );
+}
+
+/** Creates the folder as a registry does at the first push, if only the last part of its path is missing. */
+async function createRoot(root: string): Promise<void> {
+  const parent = await stat(dirname(root)).catch(() => null);
+  // What root creates in another's folder would be closed to the registry.
+  if (parent === null || (process.getuid?.() === 0 && parent.uid !== 0)) return;
+  await mkdir(root).catch((error: unknown) => {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['EEXIST', 'EACCES', 'EROFS'].includes(code)) throw error;
+  });
 }
 
 /** The owner of what the registry keeps; of its folder while it keeps nothing yet. */
