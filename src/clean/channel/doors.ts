@@ -29,6 +29,8 @@ export class DoorsError extends Error {
 
 /** The front doors of a registry, as the cleaner sees them. Each call throws DoorsError. */
 export type Doors = {
+  /** Waits until front doors have connected, or connected again; for some seconds at most. */
+  arrive(): Promise<void>;
   /**
    * Checks that every front door is here: none is missing or silent, they share a Redis, and agree about `clean.grace`
    * and their version.
@@ -110,6 +112,8 @@ export type DoorsOptions = {
 type Door = { readonly hello: Hello; readonly peer: Peer };
 type AskKind = DoorAsk['kind'];
 
+/** How long they may take to connect, in milliseconds: longer than they wait between two tries. */
+const arrivalMs = 8000;
 const helloMs = 5000;
 /** How long a front door may take to answer, in milliseconds: longer than it may take inside. */
 const limitsMs = {
@@ -139,6 +143,8 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
   const present = new Map<string, Door>();
   const peers = new Set<Peer>();
   const lockDoors = new WeakMap<DoorLock, HeldLock>();
+  /** Called when one has connected. */
+  const arrivals = new Set<() => void>();
   let lastStatus: CleanStatusNumbers | null = null;
 
   /** The front doors that are here. @throws DoorsError unless all are */
@@ -154,6 +160,14 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     if (silent !== undefined)
       throw new DoorsError(`${nameOf(silent.hello.door)} hangs: it has said nothing for 3 seconds.`);
     return [first, ...others];
+  };
+
+  const isWhole = (): boolean => {
+    try {
+      return all().length > 0;
+    } catch {
+      return false;
+    }
   };
 
   const readEvidence = async (
@@ -194,6 +208,20 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
   const pauses = createDoorPauses({ doors: all, ask });
 
   const doors: Doors = {
+    arrive: () =>
+      new Promise((resolve) => {
+        const end = () => {
+          clearTimeout(timer);
+          arrivals.delete(look);
+          resolve();
+        };
+        const look = () => {
+          if (isWhole()) end();
+        };
+        const timer = setTimeout(end, arrivalMs);
+        arrivals.add(look);
+        look();
+      }),
     check: async () => {
       const evidence = await readEvidence({ repositories: [], digests: [] }, undefined);
       const hellos = evidence.doors.map(({ hello }) => hello);
@@ -239,6 +267,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
       await pauses.greet(door);
       peer.tell({ kind: 'welcome' });
       logger.info({ door: hello.door }, 'a front door is connected');
+      for (const look of arrivals) look();
     } catch (error) {
       logger.warn({ door: hello.door, reason: (error as Error).message }, 'a front door cannot be taken');
       peer.end();

@@ -98,6 +98,7 @@ const untaggedName = 'untagged';
 async function checkPreconditions({ folder, doors, clean, nowMs }: RunOptions): Promise<void> {
   await checkLocal(folder.root);
   await checkSingleRegistry(folder.root);
+  await doors.arrive();
   const { leasesSince } = await doors.check();
   const fromMs = leasesSince + clean.grace;
   if (nowMs() < fromMs)

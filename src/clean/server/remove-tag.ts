@@ -26,6 +26,7 @@ export async function removeTag(
   { folder, doors, version, signal }: RemovalOptions,
   { repository, tag }: TagTarget,
 ): Promise<string> {
+  await doors.arrive();
   await doors.check();
   await readTag(folder, repository, tag);
   return withLock(doors, [repository], signal, async (lock) => {
