@@ -10,7 +10,9 @@ import { addAlertCommand } from '../../src/cli/alert.ts';
 import { addCacheCommand } from '../../src/cli/cache.ts';
 import { addCertCommand } from '../../src/cli/cert/cert.ts';
 import { addConfigCommand } from '../../src/cli/config.ts';
+import { addCleanCommand } from '../../src/cli/clean/clean.ts';
 import { addDoctorCommand } from '../../src/cli/doctor.ts';
+import { addTagCommand } from '../../src/cli/tag.ts';
 import { addMirrorCommand } from '../../src/cli/mirror/mirror.ts';
 import { addPolicyCommand } from '../../src/cli/policy/policy.ts';
 import { parseExpectations } from '../../src/cli/policy/expectation.ts';
@@ -41,7 +43,8 @@ function createProgram(): Command {
     addMirrorCommand,
   ])
     add(program);
-  for (const add of [addPolicyCommand, addCacheCommand, addDoctorCommand, addAlertCommand]) add(program);
+  const others = [addPolicyCommand, addCacheCommand, addDoctorCommand, addAlertCommand, addCleanCommand];
+  for (const add of [...others, addTagCommand]) add(program);
   disarm(program);
   return program;
 }

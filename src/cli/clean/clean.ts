@@ -129,5 +129,5 @@ async function findSocket(command: Command): Promise<string> {
 
 function parseRun(text: string): string {
   if (runForm.test(text)) return text;
-  throw new InvalidArgumentError('is not the name of a run: tidegate clean status shows them.');
+  throw new InvalidArgumentError('It is not the name of a run: tidegate clean status shows them.');
 }
