@@ -72,10 +72,7 @@ export type DoorsFacts = {
 };
 
 /** The evidence of all front doors: the latest leases, summed counts. `held`: the lock was held at all of them. */
-export type MergedEvidence = Omit<Evidence, 'redis'> & {
-  /** Instances in their Redis that are no front door of this cleaner. */
-  readonly strangers: readonly string[];
-};
+export type MergedEvidence = Omit<Evidence, 'redis'>;
 
 export type DoorLock = {
   /** Deletes at the registry. Returns its status; null: unknown whether it acted. */
@@ -145,6 +142,8 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
   const lockDoors = new WeakMap<DoorLock, HeldLock>();
   /** Called when one has connected. */
   const arrivals = new Set<() => void>();
+  /** How often one has come or gone. */
+  let changes = 0;
   let lastStatus: CleanStatusNumbers | null = null;
 
   /** The front doors that are here. @throws DoorsError unless all are */
@@ -185,7 +184,12 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     const after = all();
     if (after.length !== doors.length || after.some((door, i) => door !== doors[i]))
       throw new DoorsError('A front door came or went while the others told what they had answered.');
-    return { doors, parts };
+    const evidence = { doors, parts };
+    const hellos = doors.map(({ hello }) => hello);
+    // Also of one that has come in the middle of a run: no lock at another holds its requests.
+    const fault = findDisagreement(hellos, version, graceMs()) ?? findRedisFault(evidence);
+    if (fault !== null) throw new DoorsError(fault);
+    return evidence;
   };
   const findLeasesSince = ({ parts }: AllEvidence): number =>
     Math.max(
@@ -200,7 +204,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     const id = randomBytes(8).toString('hex');
     const { locked } = (await ask(door, { kind: 'lock', id, keys, waitMs })) as LockAnswer;
     if (!locked) return null;
-    const held = createHeldLock(door, id);
+    const held = createHeldLock(door, id, () => changes);
     lockDoors.set(held.lock, held);
     return held.lock;
   };
@@ -224,13 +228,10 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
       }),
     check: async () => {
       const evidence = await readEvidence({ repositories: [], digests: [] }, undefined);
-      const hellos = evidence.doors.map(({ hello }) => hello);
-      const fault = findDisagreement(hellos, version, graceMs()) ?? findRedisFault(evidence);
-      if (fault !== null) throw new DoorsError(fault);
       return {
         leasesSince: findLeasesSince(evidence),
         graceMs: graceMs(),
-        doors: hellos.map(({ door }) => door),
+        doors: evidence.doors.map(({ hello }) => hello.door),
       };
     },
     lock,
@@ -239,7 +240,10 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
       const askedMs = performance.now();
       const evidence = await readEvidence({ repositories, digests }, held);
       const merged = mergeEvidence(evidence, findLeasesSince(evidence));
-      if (held) held.sureUntilMs = merged.held ? askedMs + sureMs : -Infinity;
+      if (held) {
+        held.sureUntilMs = merged.held ? askedMs + sureMs : -Infinity;
+        held.sureAtChange = changes;
+      }
       return merged;
     },
     request: async (request) => (await ask(all()[0], { kind: 'request', ...request })) as DoorResponse,
@@ -260,6 +264,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     const door = { hello, peer };
     present.get(id)?.peer.end();
     present.set(id, door);
+    changes += 1;
     try {
       await known.note(toKnown(hello, now(), null));
       await tellTaken(door, await options.readTaken(), true);
@@ -294,6 +299,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
           throw new PeerError(`the cleaner cannot do "${kind.slice(0, 50)}"`);
         hasLeft = true;
         present.delete(hello.door.id);
+        changes += 1;
         await known.note(toKnown(hello, now(), now()));
         logger.info({ door: hello.door }, 'a front door has signed off');
       },
@@ -304,6 +310,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
           logger.warn({ door: hello?.door, reason: why }, 'a front door broke the rules of the channel');
         if (hello === null || hasLeft || present.get(hello.door.id)?.peer !== peer) return;
         present.delete(hello.door.id);
+        changes += 1;
         known.note(toKnown(hello, now(), null)).catch((error: unknown) => {
           logger.warn(
             { reason: (error as Error).message },
@@ -344,9 +351,16 @@ async function tellTaken(door: Door, digests: readonly string[], isAll: boolean)
 }
 
 /** A lock with what its evidence needs. */
-type HeldLock = { readonly door: Door; readonly id: string; readonly lock: DoorLock; sureUntilMs: number };
+type HeldLock = {
+  readonly door: Door;
+  readonly id: string;
+  readonly lock: DoorLock;
+  sureUntilMs: number;
+  /** How often a front door had come or gone then. */
+  sureAtChange: number;
+};
 
-function createHeldLock(door: Door, id: string): HeldLock {
+function createHeldLock(door: Door, id: string, changes: () => number): HeldLock {
   let isReleased = false;
   const remove = async (wish: DeleteWish): Promise<number | null> => {
     const answer = (await ask(door, { kind: 'delete', lockId: id, ...wish })) as DeleteAnswer;
@@ -355,10 +369,15 @@ function createHeldLock(door: Door, id: string): HeldLock {
   const held: HeldLock = {
     ...{ door, id },
     sureUntilMs: -Infinity,
+    sureAtChange: -1,
     lock: {
       deleteManifest: (repository, digest) => remove({ repository, what: 'manifest', digest }),
       deleteBlob: (repository, digest) => remove({ repository, what: 'blob', digest }),
-      isSure: () => !isReleased && !door.peer.closed.aborted && performance.now() < held.sureUntilMs,
+      isSure: () =>
+        !isReleased &&
+        !door.peer.closed.aborted &&
+        held.sureAtChange === changes() &&
+        performance.now() < held.sureUntilMs,
       release: async () => {
         if (isReleased) return;
         isReleased = true;
@@ -379,7 +398,6 @@ function mergeEvidence({ doors, parts }: AllEvidence, leasesSince: number): Merg
     (parts[0] === undefined ? [] : read(parts[0])).map((_, i) =>
       parts.map((part) => read(part)[i] ?? 0).reduce(by),
     );
-  const ours = new Set(parts.map(({ redis }) => redis?.me));
   return {
     epoch: doors
       .map(({ hello }, i) => `${hello.door.id} ${parts[i]?.epoch ?? ''}`)
@@ -390,7 +408,6 @@ function mergeEvidence({ doors, parts }: AllEvidence, leasesSince: number): Merg
     leases: join(({ leases }) => leases, later),
     writes: join(({ writes }) => writes, add),
     digestWrites: join(({ digestWrites }) => digestWrites, add),
-    strangers: [...new Set(parts.flatMap(({ redis }) => redis?.others ?? []))].filter((id) => !ours.has(id)),
   };
 }
 
@@ -416,7 +433,7 @@ function findRedisFault({ doors, parts }: AllEvidence): string | null {
     if (apart !== -1 && door !== undefined)
       return `${nameOf(door.hello.door)} shares no Redis with the other front doors, so a clean-up cannot hold requests at all of them: give them one cache.redis.`;
   }
-  const [stranger] = mergeEvidence({ doors, parts }, 0).strangers;
+  const stranger = parts.flatMap(({ redis }) => redis?.others ?? []).find((id) => !ids.includes(id));
   return stranger === undefined
     ? null
     : `Their Redis knows the front door ${stranger}, which is not connected to this cleaner: give it the same clean.socket, or stop it and wait until Redis has forgotten it.`;

@@ -40,11 +40,6 @@ export async function askEvidence(
   lock?: DoorLock,
 ): Promise<MergedEvidence> {
   const evidence = await doors.evidence({ ...question, ...(lock === undefined ? {} : { lock }) });
-  const [stranger] = evidence.strangers;
-  if (stranger !== undefined)
-    throw new DoorsError(
-      `A front door that is not connected to this cleaner shares their Redis: ${stranger}.`,
-    );
   if (evidence.leasesSince + clean.grace > nowMs())
     throw new DoorsError(
       'A front door has begun to note anew what it answers: nothing is taken until clean.grace is over.',

@@ -4,7 +4,7 @@ import { layerPath, revisionPath, type Item, type LinkFile, type LinkItem } from
 import { markRepository, subjectOfTag } from '../scan/mark.ts';
 import type { ManifestScan, RepositoryScan } from '../scan/scan-types.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
-import type { RepositoryTargets } from './repository-targets.ts';
+import { isInUse, type RepositoryTargets } from './repository-targets.ts';
 import { isRecent, type RunContext } from './run-context.ts';
 
 /** One thing that goes next, with what must go together with it under one lock. */
@@ -14,6 +14,8 @@ export type Step = {
   readonly then: readonly StepItem[];
   /** It stays if one of these was answered lately. */
   readonly leases: readonly string[];
+  /** Whether a pull that the record does not have yet keeps it, too. */
+  readonly byPulls: boolean;
 };
 
 export type StepItem =
@@ -24,20 +26,29 @@ export type StepItem =
  * Finds what can go next: tags; then manifests that no other names; at last links to blobs that no manifest names. Whatever
  * is not itself to go keeps all that belongs to it.
  *
- * @param leased whether a digest was answered lately
+ * @param askedMs when a digest was last answered about; 0: not lately
  */
 export function findSteps(
   context: RunContext,
   scan: RepositoryScan,
   targets: RepositoryTargets,
-  leased: (digest: string) => boolean,
+  askedMs: (digest: string) => number,
 ): Step[] {
   const tags = findTags(scan, targets);
   const plain = tags.filter(({ tag }) => subjectOfTag(tag) === null);
   if (markRepository(scan, []).keepsAll) return [];
-  if (plain.length > 0) return plain.map((first) => ({ first, then: [], leases: [] }));
-  const manifests = findManifests(context, scan, targets, tags, leased);
-  return manifests.length > 0 ? manifests : findLayers(context, scan, targets, leased);
+  if (plain.length > 0) return plain.map((first) => stepOfTag(scan, targets, first));
+  const manifests = findManifests(context, scan, targets, tags, askedMs);
+  return manifests.length > 0 ? manifests : findLayers(context, scan, targets, askedMs);
+}
+
+type TagItem = Extract<StepItem, { what: 'tag' }>;
+
+/** A client that takes no index was told of a manifest in it. */
+function stepOfTag({ manifests }: RepositoryScan, { tags }: RepositoryTargets, first: TagItem): Step {
+  const content = manifests.find(({ digest }) => digest === first.digest)?.content;
+  const byPulls = tags.get(first.tag)?.byPulls ?? true;
+  return { first, then: [], leases: [first.digest, ...(content?.manifests ?? [])], byPulls };
 }
 
 /** Those that are still what they were. */
@@ -53,14 +64,20 @@ function findManifests(
   context: RunContext,
   scan: RepositoryScan,
   targets: RepositoryTargets,
-  tags: readonly Extract<StepItem, { what: 'tag' }>[],
-  leased: (digest: string) => boolean,
+  tags: readonly TagItem[],
+  askedMs: (digest: string) => number,
 ): Step[] {
+  const byPulls = context.clean.untagged !== 0;
+  const layerMs = new Map(scan.layers.map(({ linkedAs, linkMtimeMs }) => [linkedAs, linkMtimeMs]));
   const mayGo = (manifest: ManifestScan) =>
     manifest.isReadable &&
     targets.manifests.get(manifest.digest) === manifest.linkMtimeMs &&
-    !isRecent(context, Math.max(manifest.linkMtimeMs, manifest.dataMtimeMs ?? 0)) &&
-    !leased(manifest.digest);
+    // The registry deletes both of its links.
+    !isRecent(
+      context,
+      Math.max(manifest.linkMtimeMs, manifest.dataMtimeMs ?? 0, layerMs.get(manifest.digest) ?? 0),
+    ) &&
+    !isInUse(context, targets, askedMs(manifest.digest), byPulls);
   const ofSubjects = new Map(tags.map((each) => [each.tag, each]));
   const staying = [
     ...scan.tags.filter(({ name }) => !ofSubjects.has(name)).map(({ digest }) => digest ?? ''),
@@ -85,6 +102,7 @@ function findManifests(
       first: { what: 'manifest', digest },
       then: tags.filter(({ tag }) => digest.startsWith(subjectOfTag(tag) ?? 'none')),
       leases: [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])],
+      byPulls,
     }));
 }
 
@@ -92,7 +110,7 @@ function findLayers(
   context: RunContext,
   scan: RepositoryScan,
   targets: RepositoryTargets,
-  leased: (digest: string) => boolean,
+  askedMs: (digest: string) => number,
 ): Step[] {
   const { folder, protection } = context;
   const mark = markRepository(scan, [
@@ -107,14 +125,15 @@ function findLayers(
         !mark.keepsLayer(layer) &&
         !isRecent(context, layer.linkMtimeMs) &&
         !isRecent(context, statBlob(folder.root, layer.digest)?.mtimeMs ?? 0) &&
-        !leased(layer.digest) &&
-        !leased(layer.linkedAs) &&
+        !isRecent(context, askedMs(layer.digest)) &&
+        !isRecent(context, askedMs(layer.linkedAs)) &&
         !protection.link(scan.name, layer.linkedAs),
     )
     .map(({ digest, linkedAs }) => ({
       first: { what: 'layer', digest: linkedAs },
       then: [],
       leases: [digest, linkedAs],
+      byPulls: false,
     }));
 }
 

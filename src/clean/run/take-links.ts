@@ -14,8 +14,15 @@ import type { RepositoryScan } from '../scan/scan-types.ts';
 import { createBatchSize, maxHoldMs, type BatchSize } from './batch-size.ts';
 import { askEvidence, ensureHeld } from './holds.ts';
 import { findSteps, readItem, type Step, type StepItem } from './repository-steps.ts';
-import { changed, findTargets, type RepositoryTargets } from './repository-targets.ts';
-import { isRecent, type RunContext } from './run-context.ts';
+import {
+  changed,
+  findTargets,
+  isInUse,
+  noteTaken,
+  reviseTargets,
+  type RepositoryTargets,
+} from './repository-targets.ts';
+import type { RunContext } from './run-context.ts';
 
 /** A repository that is written to all the time is tried so often. */
 const maxTries = 8;
@@ -56,6 +63,7 @@ export async function takeLinks(context: RunContext, plan: RepositoryPlan): Prom
   let tries = 0;
   while (!isStopped(context)) {
     const view = await readView(context, targets);
+    reviseTargets(context, view.scan, targets);
     const steps = findSteps(context, view.scan, targets, await askLeases(context, view.scan, targets));
     if (steps.length === 0) return;
     let result: Taken | null = 'progress';
@@ -96,28 +104,28 @@ async function readView(context: RunContext, targets: RepositoryTargets): Promis
   return { scan, watch, scanMs, evidence, own: new Set(), gone: new Set(), tagNames: null };
 }
 
-/** Asks which of what may go was answered lately. */
+/** Asks when what may go was last answered about. */
 async function askLeases(
   context: RunContext,
   { manifests, layers }: RepositoryScan,
   targets: RepositoryTargets,
   lock?: DoorLock,
-): Promise<(digest: string) => boolean> {
-  if (context.clean.grace === 0) return () => false;
+): Promise<(digest: string) => number> {
+  const { clean } = context;
+  if (clean.grace === 0 && clean.untagged === 0) return () => 0;
   const digests = [
     ...new Set([
       ...manifests.flatMap(({ digest }) => (targets.manifests.has(digest) ? [digest] : [])),
       ...layers.flatMap(({ digest, linkedAs }) => [digest, linkedAs]),
     ]),
   ];
-  const leased = new Set<string>();
+  const askedMs = new Map<string, number>();
   for (let at = 0; at < digests.length; at += maxDigests) {
     const asked = digests.slice(at, at + maxDigests);
     const { leases } = await askEvidence(context, { digests: asked }, lock);
-    for (const [index, digest] of asked.entries())
-      if (isRecent(context, leases[index] ?? context.nowMs())) leased.add(digest);
+    for (const [index, digest] of asked.entries()) askedMs.set(digest, leases[index] ?? Infinity);
   }
-  return (digest) => leased.has(digest);
+  return (digest) => askedMs.get(digest) ?? 0;
 }
 
 type Work = {
@@ -141,11 +149,9 @@ async function takeSome(context: RunContext, work: Work): Promise<Taken> {
   const changedPaths = view.watch.changed().filter((path) => !view.own.has(path));
   if (isQuiet) await checkWrites(context, view, changedPaths);
   if (!isQuiet || changedPaths.length > 0) return takeAfterScan(context, work, startedMs);
-  const leasedMs = new Map(
-    digests.map((digest, index) => [digest, evidence.leases[index] ?? context.nowMs()]),
-  );
-  const isLeased = (digest: string) => isRecent(context, leasedMs.get(digest) ?? context.nowMs());
-  const { result, done } = await takeBatch(context, work, batch, isLeased, startedMs);
+  const leasedMs = new Map(digests.map((digest, index) => [digest, evidence.leases[index] ?? Infinity]));
+  const askedMs = (digest: string) => leasedMs.get(digest) ?? Infinity;
+  const { result, done } = await takeBatch(context, work, batch, askedMs, startedMs);
   steps.splice(0, done);
   view.evidence = await askEvidence(context, { repositories: [name] }, lock);
   return result;
@@ -157,10 +163,16 @@ async function takeAfterScan(context: RunContext, work: Work, startedMs: number)
   if (view.scanMs > maxLockedScanMs) return 'changed';
   const { folder, manifests } = context;
   const scan = await scanRepository(folder.root, view.scan.name, { manifests });
+  reviseTargets(context, scan, targets);
   const leased = await askLeases(context, scan, targets, lock);
   const batch = findSteps(context, scan, targets, leased).slice(0, size.value);
   work.steps.length = 0; // they were found before
-  return batch.length === 0 ? 'changed' : (await takeBatch(context, work, batch, leased, startedMs)).result;
+  if (batch.length === 0) return 'changed';
+  const digests = [...new Set(batch.flatMap(({ leases }) => leases))];
+  const { leases } = await askEvidence(context, { digests }, lock);
+  const askedMs = new Map(digests.map((digest, index) => [digest, leases[index] ?? Infinity]));
+  return (await takeBatch(context, work, batch, (digest) => askedMs.get(digest) ?? Infinity, startedMs))
+    .result;
 }
 
 function forget(targets: RepositoryTargets, item: StepItem): void {
@@ -192,15 +204,15 @@ async function takeBatch(
   context: RunContext,
   { view, targets, lock }: Work,
   batch: readonly Step[],
-  isLeased: (digest: string) => boolean,
+  askedMs: (digest: string) => number,
   startedMs: number,
 ): Promise<{ result: Taken; done: number }> {
   const { quarantine, folder, leave, signal } = context;
   const { name } = view.scan;
   const entries = batch.map((step): readonly Item[] => {
     const label = labelOf(name, step.first);
-    if (step.leases.some(isLeased)) {
-      leave(label, 'it was asked for within clean.grace');
+    if (step.leases.some((digest) => isInUse(context, targets, askedMs(digest), step.byPulls))) {
+      leave(label, inUse);
       return [];
     }
     const items = [step.first, ...step.then].map((item) => readItem(context, name, item));
@@ -226,6 +238,7 @@ async function takeBatch(
       await ensureHeld(context, lock);
       const outcome = await take(context, lock, number, item, view);
       isLeft = outcome !== 'taken';
+      if (!isLeft && item.what === 'tag') noteTaken(targets, item.tag);
       if (outcome !== 'stop') continue;
       isOver = true;
       result = 'stop';
@@ -290,6 +303,8 @@ async function take(
   leave(`${repository}@${item.digest}`, `the registry answered ${status} when it was to delete it`);
   return 'left';
 }
+
+const inUse = 'it was asked for lately';
 
 function labelOf(name: string, item: StepItem): string {
   return item.what === 'tag' ? `${name}:${item.tag}` : `${name}@${item.digest}`;

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { readdirSync, utimesSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Doors } from '../../src/clean/channel/doors.ts';
+import { imageType, startCleanedRegistry, type CleanedRegistry } from '../support/cleaned-registry.ts';
+import type { FrontDoor } from '../support/front-door.ts';
+import { until } from '../support/redis.ts';
+import { unlessInstalled } from '../support/requirement.ts';
+
+const hourMs = 3_600_000;
+
+/** Does something right before the first lock of a key. */
+function beforeLock(doors: Doors, key: string, act: () => Promise<unknown>): Doors {
+  let isDone = false;
+  return {
+    ...doors,
+    lock: async (keys, waitMs) => {
+      if (keys.includes(key) && !isDone) {
+        isDone = true;
+        await act();
+      }
+      return doors.lock(keys, waitMs);
+    },
+  };
+}
+
+/** The front doors as if they had begun long ago. */
+function asIfServingForLong(doors: Doors): Doors {
+  return {
+    ...doors,
+    check: async () => ({ ...(await doors.check()), leasesSince: 0 }),
+    evidence: async (question) => ({ ...(await doors.evidence(question)), leasesSince: 0 }),
+  };
+}
+
+describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }, () => {
+  let registry: CleanedRegistry;
+  before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));
+  after(() => registry.stop());
+  const retag = (repository: string, tag: string, body: string) =>
+    registry.client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
+      headers: { 'Content-Type': imageType },
+      body,
+    });
+  const rulesOf = (keep: object) => ({
+    rules: [{ repositories: ['**'], tags: ['*'], keep }],
+    ...{ grace: 0, untagged: 0, pace: 100, quarantine: 24 * hourMs },
+  });
+
+  test('ends when a front door comes that shares no Redis with the first: no lock holds its pushes', async () => {
+    await registry.push('second', 'v1', ['config s1', 'layer s1']);
+    await registry.push('second', 'v2', ['config s2', 'layer s2']);
+    const { cleaner } = registry;
+    const others: FrontDoor[] = [];
+    const doors = beforeLock(cleaner.doors, 'second', async () => {
+      others.push(await cleaner.startDoor(registry.registry.url));
+      await cleaner.untilConnected(2);
+    });
+    try {
+      await assert.rejects(registry.run({ doors }), /shares no Redis/);
+    } finally {
+      for (const other of others) await other.stop();
+    }
+    assert.equal(await registry.pull('second', 'v1'), null);
+  });
+
+  test('keeps a tag that became the newest when a newer one was deleted between plan and lock', async () => {
+    await registry.push('newest', 'v1', ['config n1', 'layer n1']);
+    const newer = await registry.push('newest', 'v2', ['config n2', 'layer n2']);
+    const doors = beforeLock(registry.cleaner.doors, 'newest', async () => {
+      const path = `/v2/newest/manifests/${newer.digest}`;
+      assert.equal((await registry.client.ask('DELETE', path)).status, 202);
+    });
+    await registry.run({ doors });
+    assert.equal(await registry.pull('newest', 'v1'), null);
+  });
+
+  test('keeps a manifest that lost its tag between plan and lock for clean.untagged', async () => {
+    const old = await registry.push('moved', 'v1', ['config m1', 'layer m1']);
+    const other = await registry.push('moved', 'v2', ['config m2', 'layer m2']);
+    const doors = beforeLock(registry.cleaner.doors, 'moved', () => retag('moved', 'v1', other.body));
+    // By then all of it is old enough.
+    const nowMs = () => Date.now() + 2 * hourMs;
+    const { taken } = await registry.run({
+      ...{ doors, nowMs },
+      clean: { ...rulesOf({ newest: 1 }), untagged: hourMs },
+    });
+    assert.equal(taken.manifests, 0);
+    assert.equal(await registry.pull('moved', old.digest), null);
+  });
+
+  test('keeps a tag that was pulled between plan and lock, if a rule counts pulls', async () => {
+    await registry.push('pulled', 'v1', ['config p1', 'layer p1']);
+    await until('pulls are recorded for long enough', async () => {
+      for await (const { since } of registry.cleaner.doors.usage({ ask: 'repositories' }))
+        return since + 1000 < Date.now();
+      return false;
+    });
+    const doors = beforeLock(registry.cleaner.doors, 'pulled', () => registry.pull('pulled', 'v1'));
+    await registry.run({ doors, clean: rulesOf({ pulledWithin: 1000 }) });
+    assert.equal(await registry.pull('pulled', 'v1'), null);
+  });
+});
+
+describe(
+  'a tag that a client was told of',
+  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  () => {
+    let registry: CleanedRegistry;
+    before(async () => {
+      registry = await startCleanedRegistry({ graceMs: hourMs });
+      const old = await registry.push('app', 'v1', ['config 1', 'layer 1']);
+      await registry.push('app', 'v2', ['config 2', 'layer 2']);
+      assert.equal(await registry.pull('app', old.digest), null);
+      const agoS = (Date.now() - 2 * hourMs) / 1000;
+      const folder = path.join(registry.root, 'docker');
+      for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+        const mtimeS = name.includes('/tags/v2/') ? agoS + 1 : agoS;
+        utimesSync(path.join(folder, name), mtimeS, mtimeS);
+      }
+    });
+    after(() => registry.stop());
+
+    for (const ask of ['HEAD', 'GET'] as const)
+      test(`stays for clean.grace after ${ask}`, async () => {
+        const { doors } = registry.cleaner;
+        const asked = () =>
+          registry.client.ask(ask, '/v2/app/manifests/v1', { headers: { Accept: imageType } });
+        await registry.run({ doors: beforeLock(asIfServingForLong(doors), 'app', asked) });
+        assert.equal((await asked()).status, 200);
+      });
+  },
+);
