@@ -44,10 +44,19 @@ describe('tidegate clean serve', { timeout: 120_000, concurrency: 4 }, () => {
 
   test('refuses a storage that is not there', async (t) => {
     const dir = await makeFolder(t);
-    await configure(dir, {}, path.join(dir, 'elsewhere'));
+    await configure(dir, {}, path.join(dir, 'not/there/elsewhere'));
     const { code, stderr } = await cleanCommand(['clean', 'serve'], dir);
     assert.equal(code, 1);
     assert.match(stderr, /^There is no folder \S+elsewhere \(upstream\.storage\): write [^\n]*\n$/);
+  });
+
+  test('creates the folder of a registry that has stored nothing yet', async (t) => {
+    const dir = await makeFolder(t);
+    const storage = path.join(dir, 'elsewhere');
+    await configure(dir, {}, storage);
+    const cleaner = await startCleaner([], dir);
+    t.after(() => cleaner.stop());
+    assert.ok((await stat(storage)).isDirectory());
   });
 
   test('refuses to be another user than the registry', { skip: isRoot ? false : 'needs root' }, async (t) => {
