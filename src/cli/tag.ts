@@ -2,7 +2,6 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { loadConfig } from '../config/load/load.ts';
 import { parseRepository, parseTag } from '../policy/policy-query.ts';
 import { requireCleaner } from './clean/cleaner-command.ts';
-import { socketOf } from './clean/cleaner-socket.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
 
 type Image = { readonly repository: string; readonly tag: string };
@@ -15,18 +14,19 @@ export function addTagCommand(program: Command): void {
     .description('remove a tag, and no other tag of the same image')
     .argument('<image>', 'REPOSITORY:TAG', parseImage);
   addConfigOptions(remove).action(async (image: Image) => {
-    const socket = socketOf((await loadConfig(readConfigOptions(remove))).config);
-    await requireCleaner(socket, { command: 'remove-tag', ...image });
+    const { config } = await loadConfig(readConfigOptions(remove));
+    await requireCleaner(config, { command: 'remove-tag', ...image });
   });
 }
 
 function parseImage(text: string): Image {
   const [repository = '', ...tag] = text.split(':');
-  if (tag.length !== 1) throw new InvalidArgumentError('Write REPOSITORY:TAG, such as team/app:1.0.');
+  if (tag.length !== 1)
+    throw new InvalidArgumentError('Write REPOSITORY:TAG without the name of a host, such as team/app:1.0.');
   try {
     return { repository: parseRepository(repository), tag: parseTag(tag[0] ?? '') };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new InvalidArgumentError(error.message);
+    throw new InvalidArgumentError(`One part ${error.message}.`);
   }
 }

@@ -112,7 +112,8 @@ export async function findStorageFault(root: string): Promise<string | null> {
   try {
     const realRoot = await realpath(root);
     const entries = await readdir(realRoot);
-    if (entries.length === 0) return null; // nothing has been pushed yet
+    // The cleaner's folder may be there before anything has been pushed.
+    if (entries.every((entry) => entry === 'tidegate-clean')) return null;
     const blobs = join(realRoot, layout, 'blobs');
     const actual = await realpath(blobs);
     if (actual !== blobs) {

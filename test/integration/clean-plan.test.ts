@@ -83,7 +83,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
     assert.equal(empty.goes, false);
     assert.deepEqual([...empty.faults, ...empty.warnings], []);
     assert.deepEqual(empty.totals.bytes, { goes: 0, stays: 0 });
-    assert.match(renderPlan(empty, { columns: 80, all: false }), /^Goes: nothing\.$/m);
+    assert.match(renderPlan(empty, { columns: 80, all: false, takesFromMs: null }), /^Goes: nothing\.$/m);
   });
 
   test('by the rule of CI: the newest, the young and the pulled stay', async () => {
@@ -312,7 +312,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       broken.repositories[0]?.tags.some(({ goes }) => goes),
       false,
     );
-    const text = renderPlan(broken, { columns: 80, all: true });
+    const text = renderPlan(broken, { columns: 80, all: true, takesFromMs: null });
     assert.match(text, /does not have the bytes of its digest/);
     await rm(linkOf('app', old.digest), { recursive: true });
     const dangling = await plan({ rules });
@@ -346,7 +346,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       'faults',
       'moreFaults',
     ]);
-    const text = renderPlan(made, { columns: 80, all: false });
+    const text = renderPlan(made, { columns: 80, all: false, takesFromMs: null });
     assert.match(text, /^ci\/app: 2 tags, 2 manifests and 4 links to blobs go; 0 tags stay$/m);
     assert.match(text, /^ {2}rule 2: pushedWithin 30d$/m);
     assert.match(text, /^Next: tidegate clean run takes this/m);

@@ -155,6 +155,16 @@ describe('the commands of the clean-up', { timeout: 120_000, concurrency: 4 }, (
     }
   });
 
+  test('reach a running cleaner also where upstream.storage is not in the file', async (t) => {
+    const dir = await makeFolder(t);
+    await configure(dir, {}, null);
+    const cleaner = await startCleaner(['--set', `upstream.storage=${path.join(dir, 'storage')}`], dir);
+    t.after(() => cleaner.stop());
+    const { code, stdout, stderr } = await cleanCommand(['clean', 'status'], dir);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^Looks after \S+storage, since /);
+  });
+
   test('without a front door nothing can be taken, and they say why', async (t) => {
     const dir = await makeFolder(t);
     await configure(dir, {});

@@ -400,6 +400,7 @@ describe('a storage that cannot be read', { timeout: 60_000 }, () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-storage-'));
     await mkdir(path.join(dir, 'wrong/something'), { recursive: true });
     await mkdir(path.join(dir, 'empty'));
+    await mkdir(path.join(dir, 'cleaner-only/tidegate-clean'), { recursive: true });
     await mkdir(path.join(dir, 'target/registry/v2/blobs'), { recursive: true });
     await mkdir(path.join(dir, 'linked'));
     await symlink('../target', path.join(dir, 'linked/docker'));
@@ -409,6 +410,7 @@ describe('a storage that cannot be read', { timeout: 60_000 }, () => {
         ['wrong', /wrong has no docker\/registry\/v2\/blobs in it/],
         ['linked', /linked has a symbolic link in docker\/registry\/v2\/blobs/],
         ['empty', null],
+        ['cleaner-only', null],
       ] as const) {
         const frontDoor = await startFrontDoor({
           upstreamUrl: 'http://127.0.0.1:9',

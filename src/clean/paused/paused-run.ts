@@ -1,3 +1,4 @@
+import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { untaggedKey, type UntaggedRecord } from '../plan/untagged-record.ts';
 import { collectPaused, type CollectOptions, type CollectResult } from './collect-paused.ts';
@@ -35,11 +36,8 @@ export type PausedRun = {
 export async function runPaused(options: PausedRunOptions): Promise<PausedRun> {
   const { doors, signal, now } = options;
   const facts = await doors.check();
-  const knownFromMs = facts.leasesSince + facts.graceMs;
-  if (now() < knownFromMs)
-    throw new OperatorError(
-      `The front doors do not know yet what was asked for within clean.grace: a run can begin at ${new Date(knownFromMs).toISOString()}.`,
-    );
+  const graceEndMs = findGraceEnd(facts, now());
+  if (graceEndMs !== null) throw new OperatorError(describeGraceEnd(graceEndMs, facts.graceMs));
   const retired = await retireAll(options, facts.graceMs);
   signal.throwIfAborted();
   const collected = await collectPaused(options);

@@ -79,7 +79,12 @@ export type PlannedManifest = {
 };
 
 export type TagCount = { readonly kept: number; readonly retired: number };
-export type RuleCount = TagCount & { readonly rule: number; readonly words: string };
+export type RuleCount = TagCount & {
+  readonly rule: number;
+  readonly words: string;
+  /** Until when the record of pulls is too young for the rule to retire anything. Null: it is old enough, or not asked. */
+  readonly waitsUntilMs: number | null;
+};
 
 export type PlanTotals = {
   readonly repositories: number;
@@ -155,7 +160,7 @@ export async function createPlan(options: PlanOptions): Promise<Plan> {
     untaggedMs: clean.untagged,
     goes: tags.goes + ofManifests.goes + links.goes + blobs.free.blobs > 0,
     repositories: drafts.map((draft) => finish(draft, blobs)),
-    rules: tally.rules(),
+    rules: tally.rules(nowMs, usage?.sinceMs ?? null),
     unruled: tally.unruled,
     totals,
     blobs: { [Symbol.iterator]: () => blobs.freeBlobs() },
@@ -332,12 +337,16 @@ function createTally(rules: readonly RuleText[]) {
     },
     keepsData: () => keepsData,
     warnings: () => census.warnings(),
-    rules: () =>
-      byRule.map((count, index) => ({
-        rule: index + 1,
-        words: describeKeep(rules[index]?.keep ?? 'forever'),
-        ...count,
-      })),
+    rules: (nowMs: number, recordSinceMs: number | null) =>
+      byRule.map((count, index) => {
+        const { keep } = rules[index] ?? { keep: 'forever' as const };
+        return {
+          rule: index + 1,
+          words: describeKeep(keep),
+          waitsUntilMs: findWait(keep, recordSinceMs, nowMs),
+          ...count,
+        };
+      }),
     totals: ({ stored, free }: BlobCensus): PlanTotals => ({
       ...counts,
       blobs: { goes: free.blobs, stays: stored.blobs - free.blobs },
@@ -345,6 +354,12 @@ function createTally(rules: readonly RuleText[]) {
     }),
     faults: () => ({ faults, moreFaults: faultCount - faults.length }),
   };
+}
+
+function findWait(keep: RuleText['keep'], recordSinceMs: number | null, nowMs: number): number | null {
+  if (keep === 'forever' || keep.pulledWithin === undefined || recordSinceMs === null) return null;
+  const untilMs = recordSinceMs + keep.pulledWithin;
+  return nowMs <= untilMs ? untilMs : null;
 }
 
 function sayWarning({ path, sentence }: RuleWarning, placeOf: PlanOptions['placeOf']): string {

@@ -7,12 +7,14 @@ export type RenderOptions = {
   readonly columns: number;
   /** Whether each tag that stays is listed. */
   readonly all: boolean;
+  /** From when on a run takes anything. Null: now. */
+  readonly takesFromMs: number | null;
 };
 
 const maxListedFaults = 20;
 
 /** Formats a plan as text, with names made printable. Ends with a newline. */
-export function renderPlan(plan: Plan, { columns, all }: RenderOptions): string {
+export function renderPlan(plan: Plan, { columns, all, takesFromMs }: RenderOptions): string {
   const width = Math.max(80, Math.min(columns, 120));
   const blocks = [
     sayHead(plan),
@@ -20,7 +22,7 @@ export function renderPlan(plan: Plan, { columns, all }: RenderOptions): string 
     sayStays(plan, width),
     sayGoes(plan, width),
     sayProblems(plan, width),
-    sayNext(plan),
+    sayNext(plan, takesFromMs, width),
   ];
   return `${blocks
     .filter((lines) => lines.length > 0)
@@ -134,9 +136,13 @@ function sayStays({ totals, rules, unruled }: Plan, width: number): string[] {
       `Stays: ${count(tags.stays, 'tag')} and ${count(manifests.stays, 'manifest')} in ${count(repositories, 'repository', 'repositories')}, ${formatBytes(bytes.stays)}.`,
       width,
     ),
-    ...rules.flatMap(({ rule, words, kept, retired }) =>
-      wrap(`  rule ${rule} (${words}): keeps ${kept}, retires ${retired}`, width),
-    ),
+    ...rules.flatMap(({ rule, words, kept, retired, waitsUntilMs }) => {
+      const young =
+        waitsUntilMs === null
+          ? ''
+          : `; retires nothing before ${sayTime(waitsUntilMs)}, since the record of pulls is younger than pulledWithin`;
+      return wrap(`  rule ${rule} (${words}): keeps ${kept}, retires ${retired}${young}`, width);
+    }),
     ...(unruled.kept > 0 ? [`  no rule decides: ${unruled.kept}`] : []),
     ...(waiting > 0
       ? wrap(
@@ -170,12 +176,19 @@ function sayProblems({ warnings, faults, moreFaults }: Plan, width: number): str
   ];
 }
 
-function sayNext({ goes }: Plan): string[] {
-  return [
-    goes
-      ? 'Next: tidegate clean run takes this, and tidegate clean undo brings it back.'
-      : 'Next: nothing is to be done.',
-  ];
+function sayNext({ goes, rules }: Plan, takesFromMs: number | null, width: number): string[] {
+  if (!goes)
+    return [
+      rules.length === 0
+        ? 'Next: write clean.rules. Without rules every tag stays.'
+        : 'Next: nothing is to be done.',
+    ];
+  if (takesFromMs === null)
+    return ['Next: tidegate clean run takes this, and tidegate clean undo brings it back.'];
+  return wrap(
+    `Next: tidegate clean run takes this after ${sayTime(takesFromMs)}, once clean.grace has passed since the start of Tidegate. tidegate clean undo brings it back.`,
+    width,
+  );
 }
 
 /** To the minute, in UTC. */

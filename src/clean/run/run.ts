@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
+import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
 import { readUntaggedRecord, writeUntaggedRecord, type UntaggedRecord } from '../plan/untagged-record.ts';
@@ -100,11 +101,8 @@ async function checkPreconditions({ folder, doors, clean, nowMs }: RunOptions): 
   await checkSingleRegistry(folder.root);
   await doors.arrive();
   const { leasesSince } = await doors.check();
-  const fromMs = leasesSince + clean.grace;
-  if (nowMs() < fromMs)
-    throw new OperatorError(
-      `Nothing is taken before ${new Date(fromMs).toISOString()}: since its last start the front door knows what it answered, and clean.grace must be over since.`,
-    );
+  const graceEndMs = findGraceEnd({ leasesSince, graceMs: clean.grace }, nowMs());
+  if (graceEndMs !== null) throw new OperatorError(describeGraceEnd(graceEndMs, clean.grace));
 }
 
 function planRun(

@@ -5,6 +5,7 @@ import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { DoorsError, type Doors } from '../channel/doors.ts';
+import { findGraceEnd } from '../channel/grace-wait.ts';
 import { createPlan, type Plan, type PlanOptions } from '../plan/plan.ts';
 import { planJson } from '../plan/plan-json.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
@@ -58,24 +59,28 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
   const { root } = folder;
   const { clean, version } = settings;
 
+  const readDoors = async (): Promise<Pick<CleanerStatus, 'doors' | 'doorsFault' | 'takesFrom'>> => {
+    try {
+      const facts = await doors.check();
+      return { doors: facts.doors, doorsFault: null, takesFrom: findGraceEnd(facts, Date.now()) };
+    } catch (error) {
+      if (!(error instanceof DoorsError)) throw error;
+      return { doors: [], doorsFault: error.message, takesFrom: null };
+    }
+  };
   const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun'>> => {
-    const [runs, lastRun, space, facts] = await Promise.all([
+    const [runs, lastRun, space, aboutDoors] = await Promise.all([
       readRuns(folder),
       readLastRun(folder),
       statfs(root),
-      doors.check().catch((error: unknown) => {
-        if (error instanceof DoorsError) return error.message;
-        throw error;
-      }),
+      readDoors(),
     ]);
-    const isHere = typeof facts !== 'string';
     return {
       version,
       startedAt,
       registry: root,
       schedule: settings.schedule,
-      doors: isHere ? facts.doors : [],
-      doorsFault: isHere ? null : facts,
+      ...aboutDoors,
       running: false,
       lastRun,
       quarantinedBytes: runs.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -90,13 +95,15 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     for (const run of runs) logger.info({ run }, 'quarantine purged');
     return runs.length === 0
       ? 'There is nothing to purge.\n'
-      : `Deleted for good: ${runs.join(', ')}. ${formatBytes(bytes)} are free.\n`;
+      : `Deleted for good: ${runs.join(', ')}. ${formatBytes(bytes)} freed.\n`;
   };
 
   return {
     plan: async ({ json, all, columns }, context) => {
       const plan = await planOnline(options, all, context);
-      return { text: json ? planJson(plan) : renderPlan(plan, { columns, all }), goes: plan.goes };
+      const { takesFrom } = await readDoors();
+      const text = json ? planJson(plan) : renderPlan(plan, { columns, all, takesFromMs: takesFrom });
+      return { text, goes: plan.goes };
     },
     run: async ({ signal, onProgress }) => {
       doors.publishStatus(numbersOf(await readStatus(), true));
@@ -171,10 +178,7 @@ async function planOnline(
 
 /** @throws OperatorError when there is none */
 function findUndoable(runs: readonly RunRecord[]): string {
-  const last = runs.find(
-    ({ state, taken: { tags, manifests, layers, blobs } }) =>
-      state !== 'undone' && state !== 'purged' && tags + manifests + layers + blobs > 0,
-  );
+  const last = runs.find(({ state, taken }) => state !== 'undone' && state !== 'purged' && !isNothing(taken));
   if (last === undefined)
     throw new OperatorError('There is no run to undo: nothing that was taken is still in quarantine.');
   return last.run;
@@ -217,13 +221,17 @@ async function findFailure(folder: CleanFolder, since: number): Promise<Omit<Las
 
 const maxListed = 20;
 
+const isNothing = ({ tags, manifests, layers, blobs }: Counts) => tags + manifests + layers + blobs === 0;
+
 function describeSummary({ run, result, taken, left, leftCount, purged }: RunSummary): string {
   const lines = [
     run === null
       ? result === 'stopped'
         ? 'Stopped before anything was taken.'
         : 'There was nothing to take.'
-      : `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took into quarantine: ${describeCounts(taken)}. tidegate clean undo ${run} brings this back.`,
+      : isNothing(taken)
+        ? `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took nothing.`
+        : `${result === 'stopped' ? 'Stopped, as asked for. ' : ''}Took into quarantine: ${describeCounts(taken)}. tidegate clean undo ${run} brings this back.`,
     ...(leftCount > 0 ? [`${leftCount} of the plan stay for now:`] : []),
     ...left.slice(0, maxListed).map(({ what, why }) => `  ${what}: ${why}`),
     ...(leftCount > maxListed ? [`  and ${leftCount - maxListed} more`] : []),

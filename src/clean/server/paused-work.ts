@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { DoorsError, type Doors } from '../channel/doors.ts';
+import { findGraceEnd } from '../channel/grace-wait.ts';
 import { tryCollector } from '../paused/collect-paused.ts';
 import type { PausedDecision } from '../paused/decide-paused.ts';
 import { runPaused } from '../paused/paused-run.ts';
@@ -58,6 +59,7 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
       ...{ version, startedAt, registry, schedule: clean.schedule },
       doors: isHere ? facts.doors : [],
       doorsFault: isHere ? null : facts,
+      takesFrom: isHere ? findGraceEnd(facts, Date.now()) : null,
       running: false,
       lastRun: await readLastRun(folder),
       ...{ quarantinedBytes: 0, freeBytes: null, failures: memory.failures, runs: [] },

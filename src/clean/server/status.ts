@@ -15,6 +15,8 @@ export type CleanerStatus = CleanStatusNumbers & {
   readonly doors: readonly { readonly host: string; readonly pid: number; readonly version: string }[];
   /** Why no run can begin now; null: one can. */
   readonly doorsFault: string | null;
+  /** From when on a run takes anything: clean.grace after the start of Tidegate. Null: now, or not known. */
+  readonly takesFrom: number | null;
   /** The newest first. */
   readonly runs: readonly RunRecord[];
 };
@@ -23,7 +25,7 @@ export type CleanerStatus = CleanStatusNumbers & {
 const maxListed = 10;
 
 export function formatStatus(status: CleanerStatus): string {
-  const { job, lastRun, doors, doorsFault, runs, schedule, nextRun, freeBytes } = status;
+  const { job, lastRun, doors, doorsFault, takesFrom, runs, schedule, nextRun, freeBytes } = status;
   const quarantined = runs.filter(({ bytes }) => bytes > 0).length;
   const lines = [
     `Looks after ${status.registry}, since ${formatTime(status.startedAt)} (Tidegate ${status.version}).`,
@@ -46,6 +48,9 @@ export function formatStatus(status: CleanerStatus): string {
       ? 'Front doors: none.'
       : `Front doors: ${doors.map(({ host, pid }) => `process ${pid} on ${host}`).join(', ')}.`,
     ...(doorsFault === null ? [] : [`No run can begin: ${doorsFault}`]),
+    ...(takesFrom === null
+      ? []
+      : [`Takes nothing before ${formatTime(takesFrom)}: clean.grace after Tidegate's start.`]),
     ...(runs.length === 0 ? [] : ['', ...runs.slice(0, maxListed).map(describeRun)]),
   ];
   return `${lines.map(printable).join('\n')}\n`;
@@ -58,6 +63,7 @@ export function statusJson(status: CleanerStatus): string {
     ...status,
     startedAt: isoTime(status.startedAt),
     nextRun: isoTime(status.nextRun),
+    takesFrom: isoTime(status.takesFrom),
     job: job === null ? null : { ...job, since: isoTime(job.since) },
     lastRun: lastRun === null ? null : { ...lastRun, endedAt: isoTime(lastRun.endedAt) },
     runs: runs.map((run) => ({
@@ -79,7 +85,13 @@ function describeRun({ run, state, result, why, taken, bytes, restoredUntil }: R
 
 function describeTaken(taken: { tags: number; manifests: number; blobs: number; bytes: number }): string {
   const { tags, manifests, blobs, bytes } = taken;
-  return `took ${count(tags, 'tag')}, ${count(manifests, 'manifest')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)}`;
+  const parts = [
+    ...(tags > 0 ? [count(tags, 'tag')] : []),
+    ...(manifests > 0 ? [count(manifests, 'manifest')] : []),
+    ...(blobs > 0 ? [count(blobs, 'blob')] : []),
+    ...(bytes > 0 ? [formatBytes(bytes)] : []),
+  ];
+  return parts.length === 0 ? 'took no tag, manifest or blob' : `took ${parts.join(', ')}`;
 }
 
 function describeProgress({ progress }: Job): string {

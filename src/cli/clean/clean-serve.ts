@@ -11,7 +11,7 @@ import { addConfigOptions, readConfigOptions } from '../config.ts';
 import { createPolicyWarner } from '../policy/policy-warnings.ts';
 import { findCleanWarnings } from './clean-warnings.ts';
 import { openCleanWork } from './clean-work.ts';
-import { socketOf } from './cleaner-socket.ts';
+import { requireStorage } from './cleaner-command.ts';
 
 /** Adds `clean serve`: the process that may write to the registry's storage. */
 export function addCleanServeCommand(clean: Command): void {
@@ -30,7 +30,8 @@ export function addCleanServeCommand(clean: Command): void {
     };
     const { loaded, warnings } = await load();
     const { config, settings } = loaded;
-    const socket = socketOf(config);
+    requireStorage(config);
+    const { socket } = config.clean;
     // With a collector the registry's files are its own affair.
     const storage = config.clean.collector.length > 0 ? null : config.upstream.storage;
     if (storage !== null) await checkStorageAccess(storage);

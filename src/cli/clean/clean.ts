@@ -1,12 +1,12 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { runForm } from '../../clean/server/messages.ts';
 import { loadConfig } from '../../config/load/load.ts';
+import type { Config } from '../../config/schema/schema.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { addConfigOptions, readConfigOptions } from '../config.ts';
 import { openTerminal } from '../terminal.ts';
 import { addCleanServeCommand } from './clean-serve.ts';
 import { requireCleaner } from './cleaner-command.ts';
-import { socketOf } from './cleaner-socket.ts';
 
 /** The exit code of `plan --check` when something would go. */
 const wouldGo = 3;
@@ -26,7 +26,7 @@ export function addCleanCommand(program: Command): void {
     .option('--json', 'print JSON');
   addConfigOptions(status).action(async () => {
     const { json = false } = status.opts<{ json?: true }>();
-    await requireCleaner(await findSocket(status), { command: 'status', json });
+    await requireCleaner(await load(status), { command: 'status', json });
   });
   addPurge(clean);
 }
@@ -40,7 +40,7 @@ function addPlan(clean: Command): void {
     .option('--check', `exit with ${wouldGo} when something would go`);
   addConfigOptions(plan).action(async () => {
     const { json = false, all = false, check } = plan.opts<{ json?: true; all?: true; check?: true }>();
-    const { goes } = await requireCleaner(await findSocket(plan), {
+    const { goes } = await requireCleaner(await load(plan), {
       command: 'plan',
       json,
       all,
@@ -57,13 +57,13 @@ function addRun(clean: Command): void {
     .option('--yes', 'show no plan, and do not ask');
   addConfigOptions(run).action(async () => {
     const { yes } = run.opts<{ yes?: true }>();
-    const socket = await findSocket(run);
+    const config = await load(run);
     const isAgreed = await agree(
       run,
       yes,
       'Take this? tidegate clean undo brings it back. [y/N] ',
       async () => {
-        const { goes } = await requireCleaner(socket, {
+        const { goes } = await requireCleaner(config, {
           command: 'plan',
           json: false,
           all: false,
@@ -72,7 +72,7 @@ function addRun(clean: Command): void {
         return goes;
       },
     );
-    if (isAgreed) await requireCleaner(socket, { command: 'run' });
+    if (isAgreed) await requireCleaner(config, { command: 'run' });
   });
 }
 
@@ -82,7 +82,7 @@ function addUndo(clean: Command): void {
     .description('bring back what a run took: the last one, or the one that is named')
     .argument('[run]', 'name of a run, as tidegate clean status shows it', parseRun);
   addConfigOptions(undo).action(async (run: string | undefined) => {
-    await requireCleaner(await findSocket(undo), { command: 'undo', run: run ?? null });
+    await requireCleaner(await load(undo), { command: 'undo', run: run ?? null });
   });
 }
 
@@ -93,12 +93,12 @@ function addPurge(clean: Command): void {
     .option('--yes', 'do not ask');
   addConfigOptions(purge).action(async () => {
     const { yes } = purge.opts<{ yes?: true }>();
-    const socket = await findSocket(purge);
+    const config = await load(purge);
     const isAgreed = await agree(purge, yes, 'Delete what is in quarantine for good? [y/N] ', async () => {
-      await requireCleaner(socket, { command: 'status', json: false });
+      await requireCleaner(config, { command: 'status', json: false });
       return true;
     });
-    if (isAgreed) await requireCleaner(socket, { command: 'purge' });
+    if (isAgreed) await requireCleaner(config, { command: 'purge' });
   });
 }
 
@@ -122,9 +122,8 @@ async function agree(
   throw new OperatorError('Nothing was changed.');
 }
 
-/** @throws OperatorError when nothing is cleaned up under this configuration */
-async function findSocket(command: Command): Promise<string> {
-  return socketOf((await loadConfig(readConfigOptions(command))).config);
+async function load(command: Command): Promise<Config> {
+  return (await loadConfig(readConfigOptions(command))).config;
 }
 
 function parseRun(text: string): string {

@@ -1,5 +1,7 @@
 import { askCleaner, type CleanListener } from '../../clean/server/clean-client.ts';
 import type { CleanCommand, CommandEnd } from '../../clean/server/messages.ts';
+import { isCleaned } from '../../config/schema/is-cleaned.ts';
+import type { Config } from '../../config/schema/schema.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { createProgressLine } from './progress-line.ts';
 
@@ -9,7 +11,7 @@ import { createProgressLine } from './progress-line.ts';
  * Ctrl-C during a command that changes something ends it at its next safe point; a second one leaves it to the cleaner, as
  * does a lost connection.
  */
-export async function performAtCleaner(socket: string, command: CleanCommand): Promise<CommandEnd | null> {
+async function performAtCleaner(socket: string, command: CleanCommand): Promise<CommandEnd | null> {
   const line = createProgressLine(process.stderr);
   let onInterrupt: (() => void) | undefined;
   const listener: CleanListener = {
@@ -39,11 +41,26 @@ export async function performAtCleaner(socket: string, command: CleanCommand): P
   }
 }
 
-/** The same. @throws OperatorError when none is running */
-export async function requireCleaner(socket: string, command: CleanCommand): Promise<CommandEnd> {
+/**
+ * Has the cleaner of this configuration do a command. One that runs is asked even where upstream.storage is not in the file:
+ * that of `npm start` gets it by --set.
+ *
+ * @throws OperatorError when none is running
+ */
+export async function requireCleaner(config: Config, command: CleanCommand): Promise<CommandEnd> {
+  const { socket } = config.clean;
   const end = await performAtCleaner(socket, command);
   if (end !== null) return end;
+  requireStorage(config);
   throw new OperatorError(
     `No cleaner listens on ${socket} (clean.socket): start it as the registry's user, with tidegate clean serve or systemctl start tidegate-clean.`,
+  );
+}
+
+/** @throws OperatorError when nothing is cleaned up under this configuration */
+export function requireStorage(config: Config): void {
+  if (isCleaned(config)) return;
+  throw new OperatorError(
+    "Set upstream.storage to the registry's folder on this machine, or clean.collector to its own collector: without either there is nothing to clean up.",
   );
 }

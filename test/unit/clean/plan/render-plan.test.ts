@@ -40,7 +40,15 @@ const plan: Plan = {
       stays: { tags: 1, manifests: 0 },
     },
   ],
-  rules: [{ rule: 1, words: 'newest 10, pushedWithin 30d, pulledWithin 90d', kept: 1, retired: 2 }],
+  rules: [
+    {
+      rule: 1,
+      words: 'newest 10, pushedWithin 30d, pulledWithin 90d',
+      kept: 1,
+      retired: 2,
+      waitsUntilMs: null,
+    },
+  ],
   unruled: { kept: 4, retired: 0 },
   totals: {
     repositories: 1,
@@ -63,17 +71,17 @@ const plan: Plan = {
 
 describe('renderPlan', () => {
   it('fits 80 columns, but for names that do not', () => {
-    const lines = renderPlan(plan, { columns: 80, all: true }).split('\n');
+    const lines = renderPlan(plan, { columns: 80, all: true, takesFromMs: null }).split('\n');
     const long = lines.filter((line) => line.length > 80);
     assert.deepEqual(long, [`    ${'x'.repeat(128)}`]);
   });
 
   it('says what goes and what stays', () => {
     assert.equal(
-      renderPlan({ ...plan, faults: [], moreFaults: 0 }, { columns: 40, all: true }).replace(
-        /^ {4}x+$/m,
-        '    xx',
-      ),
+      renderPlan(
+        { ...plan, faults: [], moreFaults: 0 },
+        { columns: 40, all: true, takesFromMs: null },
+      ).replace(/^ {4}x+$/m, '    xx'),
       `Plan as of 2026-11-29 14:00Z; nothing was changed.
 Pulls are recorded since 2026-08-21 14:00Z.
 
@@ -106,8 +114,25 @@ Next: tidegate clean run takes this, and tidegate clean undo brings it back.
     );
   });
 
+  it('says what holds a run back', () => {
+    const options = { columns: 80, all: false, takesFromMs: nowMs + day };
+    const [rule] = plan.rules;
+    assert.ok(rule);
+    const rules = [{ ...rule, waitsUntilMs: nowMs + 30 * day }];
+    const text = renderPlan({ ...plan, rules }, options);
+    assert.match(
+      text,
+      /rule 1 \([^)]*\): keeps 1, retires\n {4}2; retires nothing before 2026-12-29 14:00Z,/,
+    );
+    assert.match(text, /^Next: tidegate clean run takes this after 2026-11-30 14:00Z, once clean\.grace/m);
+    assert.match(
+      renderPlan({ ...plan, goes: false, rules: [] }, options),
+      /^Next: write clean\.rules\. Without rules every tag stays\.$/m,
+    );
+  });
+
   it('leaves out what stays, and sums up faults', () => {
-    const text = renderPlan(plan, { columns: 200, all: false });
+    const text = renderPlan(plan, { columns: 200, all: false, takesFromMs: null });
     assert.doesNotMatch(text, /kept/);
     assert.match(text, /^ {2}p19: is empty\n {2}and 4 more$/m);
   });
