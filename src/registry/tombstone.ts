@@ -11,7 +11,10 @@ export const tombstoneType = 'application/vnd.oci.image.index.v1+json';
 const digestStart = 'sha256:dead';
 const before = `{"schemaVersion":2,"mediaType":"${tombstoneType}","manifests":[],"annotations":{"tidegate.tombstone":"`;
 const after = '"}}';
-const nonceForm = /^[0-9a-f]{40}$/;
+const nonceLength = 40;
+const nonceForm = new RegExp(`^[0-9a-f]{${nonceLength}}$`);
+/** The size of all of them. */
+export const tombstoneBytes = before.length + nonceLength + after.length;
 
 /** @param nonce 40 hexadecimal digits, never used before */
 export function writeTombstone(nonce: string): string {

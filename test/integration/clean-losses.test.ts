@@ -3,7 +3,14 @@ import { readdirSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Doors } from '../../src/clean/channel/doors.ts';
-import { imageType, startCleanedRegistry, type CleanedRegistry } from '../support/cleaned-registry.ts';
+import { mayBeTombstone, tombstoneType, writeTombstone } from '../../src/registry/tombstone.ts';
+import {
+  digestOf,
+  imageType,
+  indexType,
+  startCleanedRegistry,
+  type CleanedRegistry,
+} from '../support/cleaned-registry.ts';
 import type { FrontDoor } from '../support/front-door.ts';
 import { until } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
@@ -32,6 +39,14 @@ function asIfServingForLong(doors: Doors): Doors {
     check: async () => ({ ...(await doors.check()), leasesSince: 0 }),
     evidence: async (question) => ({ ...(await doors.evidence(question)), leasesSince: 0 }),
   };
+}
+
+/** The manifest to which a front door moves a tag before it deletes it. */
+function findTombstone(): string {
+  for (let tries = 0; ; tries += 1) {
+    const body = writeTombstone(tries.toString(16).padStart(40, '0'));
+    if (mayBeTombstone(digestOf(body))) return body;
+  }
 }
 
 describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }, () => {
@@ -100,6 +115,46 @@ describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }
     const doors = beforeLock(registry.cleaner.doors, 'pulled', () => registry.pull('pulled', 'v1'));
     await registry.run({ doors, clean: rulesOf({ pulledWithin: 1000 }) });
     assert.equal(await registry.pull('pulled', 'v1'), null);
+  });
+
+  test('counts no tag that is being deleted among the newest', async () => {
+    await registry.push('stone', 'v1', ['config t1', 'layer t1']);
+    const { status } = await registry.client.ask('PUT', '/v2/stone/manifests/v2', {
+      headers: { 'Content-Type': tombstoneType },
+      body: findTombstone(),
+    });
+    assert.equal(status, 201);
+    await registry.run();
+    assert.equal(await registry.pull('stone', 'v1'), null);
+  });
+
+  test('is told of an answer that what a client has is still there', async () => {
+    const body = JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [] });
+    const [digest, target] = [digestOf(body), '/v2/unchanged/manifests/v1'];
+    const pushed = await fetch(new URL(target, registry.registry.url), {
+      ...{ method: 'PUT', body, headers: { 'Content-Type': indexType } },
+    });
+    assert.equal(pushed.status, 201);
+    const lease = async () => (await registry.cleaner.doors.evidence({ digests: [digest] })).leases[0];
+    assert.equal(await lease(), 0);
+    const headers = { Accept: indexType, 'If-None-Match': `"${digest}"` };
+    assert.equal((await registry.client.ask('GET', target, { headers })).status, 304);
+    assert.notEqual(await lease(), 0);
+  });
+
+  test('is undone without a tag whose layers a later run took, until that is undone', async () => {
+    await registry.push('twice', 'v1', ['config w1', 'shared w']);
+    await registry.push('twice', 'v2', ['config w2', 'shared w']);
+    const first = (await registry.run()).run ?? '';
+    await registry.push('twice', 'v3', ['config w3', 'layer w3']);
+    const second = (await registry.run()).run ?? '';
+    const [left] = (await registry.undo(first)).impossible;
+    assert.equal(left?.item, 'twice:v1');
+    assert.match(left.why, new RegExp(`taken by ${second}`));
+    assert.equal(await registry.pull('twice', 'v1'), 'manifest v1: 404');
+    assert.equal((await registry.undo(second)).impossibleCount, 0);
+    assert.equal((await registry.undo(first)).impossibleCount, 0);
+    assert.equal(await registry.pull('twice', 'v1'), null);
   });
 });
 

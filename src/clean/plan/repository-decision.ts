@@ -1,3 +1,4 @@
+import { mayBeTombstone, tombstoneBytes } from '../../registry/tombstone.ts';
 import { isOfSubject, type Rules, type TagFacts } from '../rules/decide.ts';
 import { markRepository, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
 import type { LayerScan, ManifestScan, RepositoryScan, TagScan } from '../scan/scan-types.ts';
@@ -84,17 +85,20 @@ export function decideRepository(
 type TagDecision = DecidedTag & { readonly isOfSubject: boolean };
 
 function decideTags(
-  { name, tags }: RepositoryScan,
+  scan: RepositoryScan,
   usage: RepositoryUsage | null,
   { rules, graceMs, nowMs }: DecisionSettings,
 ): TagDecision[] {
+  const tombstones = findTombstones(scan);
+  // A tag that is being deleted is none of the newest.
+  const tags = scan.tags.filter(({ digest }) => !tombstones.has(digest ?? ''));
   const facts = tags.map(({ name: tag, digest, pushedMs }): TagFacts => {
     // Many clients resolve a tag with HEAD, and pull the digest.
     const pulledMs = latest(usage?.pulls.get(tag), digest === null ? undefined : usage?.pulls.get(digest));
     return { name: tag, pushedMs, pulledMs };
   });
-  const verdicts = rules.decide(name, facts, { nowMs, recordSinceMs: usage?.sinceMs ?? null });
-  return tags.map((tag, index) => {
+  const verdicts = rules.decide(scan.name, facts, { nowMs, recordSinceMs: usage?.sinceMs ?? null });
+  const decideOne = (tag: TagScan, index: number): TagDecision => {
     const verdict = verdicts[index];
     if (verdict === undefined) throw new Error('there is a verdict on each tag');
     const { keep, rule, why } = verdict;
@@ -105,7 +109,19 @@ function decideTags(
     if (pulledMs !== null && nowMs - pulledMs < graceMs)
       return { ...decided, goes: false, why: youngWhys.pulled };
     return decided;
-  });
+  };
+  const decided = new Map(tags.map((tag, index) => [tag, decideOne(tag, index)]));
+  const stays = { goes: false, rule: null, pulledMs: null, isOfSubject: false };
+  return scan.tags.map((tag) => decided.get(tag) ?? { ...stays, tag, why: 'a front door is deleting it' });
+}
+
+/** Finds the manifests that stand for deleted tags: the front door that deletes one ends it. */
+function findTombstones({ manifests }: RepositoryScan): ReadonlySet<string> {
+  return new Set(
+    manifests.flatMap(({ digest, bytes, content }) =>
+      mayBeTombstone(digest) && bytes === tombstoneBytes && content?.named.length === 0 ? [digest] : [],
+    ),
+  );
 }
 
 const youngWhys = { pushed: 'pushed within clean.grace', pulled: 'pulled within clean.grace' };

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
+import { ManifestReader } from '../scan/manifest-reader.ts';
 import { makeFolders, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
 import { exists, isErrno } from './disk.ts';
 import {
@@ -97,6 +98,7 @@ async function restoreAll(options: UndoOptions, fates: Fates, journal: Journal):
   const path = journalPath(runFolder(folder, run));
   const damagedLines = countDamage(path);
   const summary = { run, restored, there: 0, impossible, impossibleCount: 0, damagedLines };
+  const context: Context = { folder, run, elsewhere: await readOtherLinks(folder, run) };
   let done = 0;
   for (const wave of [['data'], ['manifest', 'layer'], ['tag']] as const) {
     for (const batch of batches(path, fates, wave)) {
@@ -105,7 +107,7 @@ async function restoreAll(options: UndoOptions, fates: Fates, journal: Journal):
       await locked(keysOf(batch), async () => {
         const changed = new Set<string>();
         for (const { number, item } of batch)
-          results.push({ number, item, result: await restore(folder, run, item, changed) });
+          results.push({ number, item, result: await restore(context, item, changed) });
         for (const changedPath of changed) await folder.disk.syncFolder(changedPath);
       });
       const lines: JournalRecord[] = [];
@@ -155,7 +157,18 @@ function keysOf(batch: readonly Numbered[]): string[] {
 
 type Result = { outcome: Restoration; why?: string };
 
-async function restore(folder: CleanFolder, run: string, item: Item, changed: Set<string>): Promise<Result> {
+type Context = {
+  readonly folder: CleanFolder;
+  readonly run: string;
+  /** Links that other runs have taken, and which run has. */
+  readonly elsewhere: ReadonlyMap<string, string>;
+};
+
+async function restore(
+  { folder, run, elsewhere }: Context,
+  item: Item,
+  changed: Set<string>,
+): Promise<Result> {
   try {
     switch (item.what) {
       case 'data':
@@ -163,6 +176,8 @@ async function restore(folder: CleanFolder, run: string, item: Item, changed: Se
       case 'tag': {
         if (!(await exists(join(folder.root, revisionPath(item.repository, item.digest)))))
           return { outcome: 'impossible', why: 'its manifest is not there' };
+        const missing = await findMissing(folder, item, elsewhere);
+        if (missing !== null) return { outcome: 'impossible', why: missing };
         return await moveBack(folder, run, item, 'current/link', changed);
       }
       case 'manifest':
@@ -172,6 +187,56 @@ async function restore(folder: CleanFolder, run: string, item: Item, changed: Se
   } catch (error) {
     return { outcome: 'impossible', why: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** Reads which links of repositories whose tags this run took are in the quarantine of others. */
+async function readOtherLinks(folder: CleanFolder, run: string): Promise<ReadonlyMap<string, string>> {
+  const links = new Map<string, string>();
+  const repositories = new Set<string>();
+  for (const line of readRecords(journalPath(runFolder(folder, run))))
+    if (line.kind === 'intent' && line.item.what === 'tag') repositories.add(line.item.repository);
+  for (const other of await readdir(join(folder.path, 'runs'))) {
+    const path = journalPath(runFolder(folder, other));
+    if (other === run || !(await exists(path))) continue;
+    const fates = readFates(path);
+    for (const line of readRecords(path)) {
+      if (line.kind !== 'intent' || !fates.isTaken(line.number)) continue;
+      const { item } = line;
+      const isLink = item.what === 'manifest' || item.what === 'layer';
+      if (isLink && repositories.has(item.repository)) links.set(linkKey(item), other);
+    }
+  }
+  return links;
+}
+
+function linkKey({ repository, digest }: { readonly repository: string; readonly digest: string }): string {
+  return `${repository}@${digest}`;
+}
+
+/** Looks for a part of an image that another run has taken. A tag without it would lead to a broken image. */
+async function findMissing(
+  folder: CleanFolder,
+  { repository, digest }: { readonly repository: string; readonly digest: string },
+  elsewhere: ReadonlyMap<string, string>,
+): Promise<string | null> {
+  if (elsewhere.size === 0) return null;
+  const manifests = new ManifestReader(folder.root);
+  const waiting = [digest];
+  const seen = new Set(waiting);
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const content = manifests.read(next).content;
+    for (const named of content?.named ?? []) {
+      if (seen.has(named)) continue;
+      seen.add(named);
+      if (content?.manifests.includes(named)) waiting.push(named);
+      const run = elsewhere.get(linkKey({ repository, digest: named }));
+      if (run === undefined) continue;
+      const paths = [layerPath(repository, named), revisionPath(repository, named)];
+      const found = await Promise.all(paths.map((path) => exists(join(folder.root, path))));
+      if (!found.includes(true)) return `${named} in it was taken by ${run}: undo that run first`;
+    }
+  }
+  return null;
 }
 
 /** @param proof the file without which the folder means nothing */

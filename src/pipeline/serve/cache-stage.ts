@@ -62,7 +62,7 @@ export function createCacheStage({
     if (res.destroyed) return true;
     exchange.manifestDigest = readContentDigest(result.answer.rawHeaders);
     if (leases !== null && exchange.operation !== null)
-      noteAnswer(leases, exchange.operation, result.answer.status, result.answer.rawHeaders);
+      noteAnswer(leases, exchange.operation, result.answer, req.rawHeaders);
     if (result.answer.status === 401) warnings.challenge(exchange);
     const edits = editsFor(exchange);
     wholeAnswers.send(exchange, writeWholeHead(exchange, result.answer, edits));

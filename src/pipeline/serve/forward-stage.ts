@@ -115,7 +115,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       beforeEnd: pass?.from === 'body' ? () => push?.beforeEnd(pass) ?? pass.enter() : undefined,
       outlivesClient: way.outlivesClient,
       onResponse: (status, rawHeaders) => {
-        if (leases !== null) noteAnswer(leases, way.operation, status, rawHeaders);
+        if (leases !== null) noteAnswer(leases, way.operation, { status, rawHeaders }, req.rawHeaders);
         push?.answered(status);
         pass?.settled();
         way.answered?.();

@@ -1,5 +1,5 @@
 import type { Leases } from '../../leases/leases.ts';
-import type { RawHeaders } from '../../http/raw-headers.ts';
+import { headerValues, type RawHeaders } from '../../http/raw-headers.ts';
 import type { Operation } from '../../registry/operation.ts';
 import { readContentDigest } from './content-digest.ts';
 
@@ -11,12 +11,15 @@ export function noteHead(leases: Notes, operation: Operation): void {
     for (const digest of namedBy(operation) ?? []) leases.note(digest);
 }
 
-/** Notes what upstream's answer tells the client is there. */
+/**
+ * Notes what upstream's answer tells the client is there.
+ * @param asked the fields of the request: docker-registry's 304 does not name what it is about
+ */
 export function noteAnswer(
   leases: Notes,
   operation: Operation,
-  status: number,
-  rawHeaders: RawHeaders,
+  { status, rawHeaders }: { readonly status: number; readonly rawHeaders: RawHeaders },
+  asked: RawHeaders,
 ): void {
   if (status >= 400 || operation.method === 'DELETE') return;
   const named = namedBy(operation);
@@ -24,7 +27,12 @@ export function noteAnswer(
   for (const digest of named) leases.note(digest);
   const told = readContentDigest(rawHeaders);
   if (told !== null && !named.includes(told)) leases.note(told);
+  if (status === 304)
+    for (const value of headerValues(asked, 'if-none-match'))
+      for (const [digest] of value.matchAll(sha256Form)) leases.note(digest);
 }
+
+const sha256Form = /sha256:[0-9a-f]{64}/g;
 
 /** The digests in the request; null: it is about no content. */
 function namedBy(operation: Operation): readonly string[] | null {
