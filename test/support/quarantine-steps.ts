@@ -27,7 +27,6 @@ export async function takeEverything(root: string, disk: Disk): Promise<string> 
         if (item.what === 'tag' || item.what === 'data') await quarantine.move(item);
         else for (const file of item.files) await disk.unlink(path.join(root, file.path));
       }
-      await quarantine.settle();
       for (const [index, item] of items.entries()) quarantine.tell(numbers[index] ?? -1, item, 'taken');
     }
   } catch (error) {

@@ -13,11 +13,9 @@ export type Quarantine = {
   prepare(items: readonly Item[]): Promise<void>;
   /** Resolves with the items' numbers when the intents are on disk. Nothing may be taken before. */
   intend(items: readonly Item[]): Promise<number[]>;
-  /** Moves the folder of an item here. Not on disk for certain until {@link settle}. */
+  /** Moves the folder of an item here. On disk for certain after the next intents, or {@link end}. */
   move(item: MovedItem): Promise<void>;
-  /** Resolves when all moves are on disk. */
-  settle(): Promise<void>;
-  /** Tells how it ended. Written with the next intents, or by {@link end}. */
+  /** Tells how it ended. Written with the next intents, or by {@link end}, when all moves are on disk. */
   tell(number: number, item: Item, outcome: Outcome, why?: string): void;
   /** Ends the journal. */
   end(result: 'done' | 'stopped' | 'failed', why: string | null, atMs: number): Promise<void>;
@@ -41,6 +39,8 @@ export async function openQuarantine(
   let next = 0;
   const place = (item: MovedItem) => takenPath(folder, run, movedPath(item));
   const flush = async (more: readonly JournalRecord[]) => {
+    await Promise.all([...unsettled].map((path) => disk.syncFolder(path)));
+    unsettled.clear();
     await journal.write([...told, ...more]);
     told.length = 0;
   };
@@ -69,10 +69,6 @@ export async function openQuarantine(
       // Never replaces anything: the folder at the other end would have to be empty.
       await disk.rename(from, to);
       unsettled.add(dirname(to)).add(dirname(from));
-    },
-    settle: async () => {
-      await Promise.all([...unsettled].map((path) => disk.syncFolder(path)));
-      unsettled.clear();
     },
     tell: (number, item, outcome, why) => {
       told.push({ kind: 'outcome', number, outcome, ...(why === undefined ? {} : { why }) });

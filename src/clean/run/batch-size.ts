@@ -6,7 +6,7 @@ export type BatchSize = {
 };
 
 /** The longest that requests should wait, in milliseconds. */
-export const maxHoldMs = 50;
+const maxHoldMs = 50;
 
 export function createBatchSize(largest: number): BatchSize {
   let value = Math.min(8, largest);

@@ -2,27 +2,46 @@ import { DoorsError, type DoorLock, type Doors, type MergedEvidence } from '../c
 
 /** The locks of a run, one at a time. */
 export type Holds = {
-  /** The longest time that one was held, in milliseconds. */
+  /** The longest time that requests may have waited for one, in milliseconds. */
   readonly longestMs: number;
-  /** Works while nothing reaches these repositories and digests. Null: they were in use, so try later. */
-  hold<Result>(keys: readonly string[], work: (lock: DoorLock) => Promise<Result>): Promise<Result | null>;
+  /** The same of the last one. */
+  readonly lastMs: number;
+  /**
+   * Works while nothing reaches these repositories and digests. Null: they were in use, so try later.
+   *
+   * @param work Begins nothing more once `isOver`: requests have waited long enough.
+   */
+  hold<Result>(
+    keys: readonly string[],
+    work: (lock: DoorLock, isOver: () => boolean) => Promise<Result>,
+  ): Promise<Result | null>;
 };
+
+/** Requests wait while a lock waits for others to end, too, in milliseconds. */
+const waitMs = 25;
+/** When no more work is begun. The rest of 50 ms is for what is under way, and the release. */
+const overMs = 35;
 
 export function createHolds(doors: Doors): Holds {
   let longestMs = 0;
+  let lastMs = 0;
   return {
     get longestMs() {
       return longestMs;
     },
+    get lastMs() {
+      return lastMs;
+    },
     hold: async (keys, work) => {
-      const lock = await doors.lock(keys);
-      if (lock === null) return null;
       const startedMs = performance.now();
+      let lock: DoorLock | null = null;
       try {
-        return await work(lock);
+        lock = await doors.lock(keys, waitMs);
+        return lock && (await work(lock, () => performance.now() - startedMs > overMs));
       } finally {
-        await lock.release();
-        longestMs = Math.max(longestMs, performance.now() - startedMs);
+        await lock?.release();
+        lastMs = performance.now() - startedMs;
+        longestMs = Math.max(longestMs, lastMs);
       }
     },
   };

@@ -10,7 +10,7 @@ import { DirectoryWatch } from '../scan/directory-watch.ts';
 import { createPacedRunner } from '../scan/paced-steps.ts';
 import { scanRepositories } from '../scan/scan-repositories.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
-import { createBatchSize } from './batch-size.ts';
+import { createBatchSize, type BatchSize } from './batch-size.ts';
 import { askEvidence, ensureHeld } from './holds.ts';
 import { changed, restored } from './repository-targets.ts';
 import { isRecent, type RunContext } from './run-context.ts';
@@ -18,9 +18,9 @@ import { isRecent, type RunContext } from './run-context.ts';
 /** In a lock: all digests that are not sha256. An upload by one of them is stored under its sha256. */
 const otherDigests = 'digest:other';
 const maxDigests = 5000;
-const maxTries = 6;
+const maxTries = 12;
 /** So many folders are looked at again under the lock; more are looked at right before it. */
-const maxLockedFolders = 12_000;
+const maxLockedFolders = 4000;
 
 /** What was linked when all links were read, and how to tell whether that is still so. */
 type Links = {
@@ -70,9 +70,7 @@ export async function takeData(context: RunContext, plan: Plan): Promise<void> {
   for (let done = 0; done < digests.length && !signal.aborted;) {
     onProgress({ phase: 'data', done, total: digests.length });
     const batch = digests.slice(done, done + size.value);
-    const startedMs = performance.now();
-    await takeBatch(context, candidates, links, batch);
-    size.learn(performance.now() - startedMs);
+    await takeBatch(context, candidates, links, batch, size);
     done += batch.length;
   }
 }
@@ -139,6 +137,7 @@ async function takeBatch(
   candidates: Candidates,
   links: Links,
   digests: readonly string[],
+  size: BatchSize,
 ): Promise<void> {
   const { folder, quarantine, doors, holds, clean, leave, signal } = context;
   const items = digests.flatMap((digest): Extract<Item, { what: 'data' }>[] => {
@@ -155,29 +154,32 @@ async function takeBatch(
   await quarantine.prepare(items);
   const isLarge = links.watch.size > maxLockedFolders;
   const numbers = await quarantine.intend(items);
-  const numbered = items.map((item, index) => ({ item, number: numbers[index] ?? -1 }));
-  for (let tries = 0; tries < maxTries && !signal.aborted; tries += 1) {
+  let open: readonly Numbered[] = items.map((item, index) => ({ item, number: numbers[index] ?? -1 }));
+  for (let tries = 0; tries < maxTries && open.length > 0 && !signal.aborted; tries += 1) {
     const runner = createPacedRunner({ pace: clean.pace });
     const before = isLarge ? await runner.run(links.watch.findChanged()) : null;
-    const keys = [...items.map(({ digest }) => digest), otherDigests];
-    const done = await holds.hold(keys, async (lock) => {
+    const asked = open;
+    const keys = [...asked.map(({ item }) => item.digest), otherDigests];
+    const rest = await holds.hold(keys, async (lock, isOver) => {
       const evidence = await askEvidence(context, { digests: [otherDigests, ...keys.slice(0, -1)] }, lock);
       const isTaken = ({ item }: Numbered, index: number) =>
         isFree(context, candidates, evidence, item.digest, index + 1);
-      const free = numbered.filter(isTaken);
-      for (const each of numbered) if (!free.includes(each)) stay(context, each, changed);
+      const free = asked.filter(isTaken);
+      for (const each of asked) if (!free.includes(each)) stay(context, each, changed);
       const digestsOfFree = free.map(({ item }) => item);
       const found = findLink(context, links, before ?? links.watch.changed(), digestsOfFree);
       if (found !== null)
         throw new OperatorError(
           `${found} was written around the front doors: the run has ended, since nothing holds such writes. Let everybody push through Tidegate.`,
         );
-      await move(context, lock, free);
-      return true;
+      return move(context, { lock, isOver }, free);
     });
-    if (done === true) return;
+    if (rest === null) continue;
+    open = rest;
+    tries = -1;
+    size.learn(holds.lastMs);
   }
-  for (const each of numbered) stay(context, each, 'it was in use all the time');
+  for (const each of open) stay(context, each, 'it was in use all the time');
 }
 
 /** Whether nobody was told of it, or wrote it, since links were read. */
@@ -205,9 +207,15 @@ function stay({ quarantine, leave }: RunContext, { item, number }: Numbered, why
   leave(item.digest, why);
 }
 
-async function move(context: RunContext, lock: DoorLock, all: readonly Numbered[]): Promise<void> {
+/** @returns those that come too late for this lock */
+async function move(
+  context: RunContext,
+  { lock, isOver }: { lock: DoorLock; isOver: () => boolean },
+  all: readonly Numbered[],
+): Promise<readonly Numbered[]> {
   const { folder, quarantine, logger } = context;
-  for (const each of all) {
+  for (const [index, each] of all.entries()) {
+    if (index > 0 && isOver()) return all.slice(index);
     const { item, number } = each;
     const { digest, bytes } = item;
     await ensureHeld(context, lock);
@@ -220,7 +228,7 @@ async function move(context: RunContext, lock: DoorLock, all: readonly Numbered[
     quarantine.tell(number, item, 'taken');
     logger.info({ run: quarantine.run, what: 'data', digest, bytes }, 'taken');
   }
-  await quarantine.settle();
+  return [];
 }
 
 /** Looks for links to these in folders that have changed. Returns the path of one. */

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { DoorLock, MergedEvidence } from '../channel/doors.ts';
 import type { RepositoryPlan } from '../plan/plan.ts';
@@ -9,9 +10,10 @@ import { repositoryPath, tagPath, type Item } from '../quarantine/item.ts';
 import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findOutcome } from '../quarantine/recovery.ts';
 import { DirectoryWatch } from '../scan/directory-watch.ts';
+import { createPacedRunner } from '../scan/paced-steps.ts';
 import { scanRepository } from '../scan/repository-scan.ts';
 import type { RepositoryScan } from '../scan/scan-types.ts';
-import { createBatchSize, maxHoldMs, type BatchSize } from './batch-size.ts';
+import { createBatchSize } from './batch-size.ts';
 import { askEvidence, ensureHeld } from './holds.ts';
 import { findSteps, readItem, type Step, type StepItem } from './repository-steps.ts';
 import {
@@ -28,6 +30,8 @@ import type { RunContext } from './run-context.ts';
 const maxTries = 8;
 /** A repository that is read so fast is read again under the lock, if it was written to meanwhile. */
 const maxLockedScanMs = 25;
+/** So many paths are looked at again under the lock; more are looked at right before it. */
+const maxLockedPaths = 2000;
 /** As long as times of files are unsure. */
 const unsureMs = 2100;
 /** Of more links, only those that go are watched one by one. */
@@ -57,7 +61,7 @@ type Taken = 'progress' | 'changed' | 'stop';
  * milliseconds; under it, nothing may have been written since the repository was read.
  */
 export async function takeLinks(context: RunContext, plan: RepositoryPlan): Promise<void> {
-  const { leave, holds } = context;
+  const { leave, holds, quarantine, clean } = context;
   const targets = await findTargets(context, plan);
   const size = createBatchSize(64);
   let tries = 0;
@@ -68,12 +72,20 @@ export async function takeLinks(context: RunContext, plan: RepositoryPlan): Prom
     if (steps.length === 0) return;
     let result: Taken | null = 'progress';
     while (steps.length > 0 && result === 'progress' && !isStopped(context)) {
-      const startedMs = performance.now();
-      result = await holds.hold([plan.name], (lock) =>
-        takeSome(context, { view, targets, steps, size, lock }),
-      );
+      const intents = await intend(context, plan.name, steps.slice(0, size.value));
+      const before =
+        view.watch.size > maxLockedPaths
+          ? await createPacedRunner({ pace: clean.pace }).run(view.watch.findChanged())
+          : null;
+      try {
+        result = await holds.hold([plan.name], (lock, isOver) =>
+          takeSome(context, { view, targets, steps, intents, before, lock, isOver }),
+        );
+      } finally {
+        for (const [item, number] of intents.numbers) quarantine.tell(number, item, 'left');
+      }
       if (result === 'progress') {
-        size.learn(performance.now() - startedMs);
+        size.learn(holds.lastMs);
         tries = 0;
       }
     }
@@ -128,51 +140,77 @@ async function askLeases(
   return (digest) => askedMs.get(digest) ?? 0;
 }
 
+/** What is in the journal already, so that no request waits for the disk. */
+type Intents = {
+  readonly batch: readonly Step[];
+  /** Of each step; null: its links are not as they were. */
+  readonly items: readonly (readonly Item[] | null)[];
+  /** Of those that were not begun. */
+  readonly numbers: Map<Item, number>;
+};
+
+async function intend(context: RunContext, name: string, batch: readonly Step[]): Promise<Intents> {
+  const items = batch.map((step) => readItems(context, name, step));
+  const all = items.flatMap((each) => each ?? []);
+  const numbers = all.length === 0 ? [] : await context.quarantine.intend(all);
+  return { batch, items, numbers: new Map(all.map((item, index) => [item, numbers[index] ?? -1])) };
+}
+
+function readItems(context: RunContext, name: string, { first, then }: Step): Item[] | null {
+  const items = [first, ...then].map((item) => readItem(context, name, item));
+  return items.every((item) => item !== null) ? items : null;
+}
+
 type Work = {
   readonly view: View;
   readonly targets: RepositoryTargets;
   /** What is taken is removed from it. */
   readonly steps: Step[];
-  readonly size: BatchSize;
+  readonly intents: Intents;
+  /** What had changed right before; null: look now. */
+  readonly before: readonly string[] | null;
   readonly lock: DoorLock;
+  readonly isOver: () => boolean;
 };
 
 /** Under the lock: makes sure that nothing has changed, and takes some of the steps. */
 async function takeSome(context: RunContext, work: Work): Promise<Taken> {
-  const { view, steps, lock, size } = work;
+  const { view, steps, intents, lock } = work;
   const { name } = view.scan;
-  const startedMs = performance.now();
-  const batch = steps.slice(0, size.value);
-  const digests = [...new Set(batch.flatMap(({ leases }) => leases))];
+  const digests = [...new Set(intents.batch.flatMap(({ leases }) => leases))];
   const evidence = await askEvidence(context, { repositories: [name], digests }, lock);
   const isQuiet = evidence.epoch === view.evidence.epoch && evidence.writes[0] === view.evidence.writes[0];
-  const changedPaths = view.watch.changed().filter((path) => !view.own.has(path));
+  const changedPaths = (work.before ?? view.watch.changed()).filter((path) => !view.own.has(path));
   if (isQuiet) await checkWrites(context, view, changedPaths);
-  if (!isQuiet || changedPaths.length > 0) return takeAfterScan(context, work, startedMs);
   const leasedMs = new Map(digests.map((digest, index) => [digest, evidence.leases[index] ?? Infinity]));
   const askedMs = (digest: string) => leasedMs.get(digest) ?? Infinity;
-  const { result, done } = await takeBatch(context, work, batch, askedMs, startedMs);
+  if (!isQuiet || changedPaths.length > 0) return takeAfterScan(context, work, askedMs);
+  const { result, done, deletes } = await takeBatch(context, work, () => true, askedMs);
   steps.splice(0, done);
-  view.evidence = await askEvidence(context, { repositories: [name] }, lock);
+  // Its own deletes are the only writes under the lock.
+  if (result === 'progress' && steps.length > 0)
+    view.evidence = deletes ? await askEvidence(context, { repositories: [name] }, lock) : evidence;
   return result;
 }
 
 /** Reads a small repository again under the lock. Another must be read again without. */
-async function takeAfterScan(context: RunContext, work: Work, startedMs: number): Promise<Taken> {
-  const { view, targets, lock, size } = work;
+async function takeAfterScan(
+  context: RunContext,
+  work: Work,
+  askedMs: (digest: string) => number,
+): Promise<Taken> {
+  const { view, targets, lock, intents } = work;
   if (view.scanMs > maxLockedScanMs) return 'changed';
   const { folder, manifests } = context;
   const scan = await scanRepository(folder.root, view.scan.name, { manifests });
   reviseTargets(context, scan, targets);
-  const leased = await askLeases(context, scan, targets, lock);
-  const batch = findSteps(context, scan, targets, leased).slice(0, size.value);
+  const steps = findSteps(context, scan, targets, await askLeases(context, scan, targets, lock));
   work.steps.length = 0; // they were found before
-  if (batch.length === 0) return 'changed';
-  const digests = [...new Set(batch.flatMap(({ leases }) => leases))];
-  const { leases } = await askEvidence(context, { digests }, lock);
-  const askedMs = new Map(digests.map((digest, index) => [digest, leases[index] ?? Infinity]));
-  return (await takeBatch(context, work, batch, (digest) => askedMs.get(digest) ?? Infinity, startedMs))
-    .result;
+  const still = new Set(
+    intents.batch.filter((step) => steps.some((other) => isDeepStrictEqual(step, other))),
+  );
+  if (still.size === 0) return 'changed';
+  return (await takeBatch(context, work, (step) => still.has(step), askedMs)).result;
 }
 
 function forget(targets: RepositoryTargets, item: StepItem): void {
@@ -199,58 +237,44 @@ async function listTags(root: string, name: string): Promise<string> {
   return (await readdir(join(root, tagPath(name, '')))).sort().join(' ');
 }
 
-/** @returns how many steps are done: those that come too late for this lock are not */
+/** @returns how many steps are done: those that come too late for this lock are not. `deletes`: the registry was asked to */
 async function takeBatch(
   context: RunContext,
-  { view, targets, lock }: Work,
-  batch: readonly Step[],
+  { view, targets, intents, lock, isOver }: Work,
+  isStill: (step: Step) => boolean,
   askedMs: (digest: string) => number,
-  startedMs: number,
-): Promise<{ result: Taken; done: number }> {
-  const { quarantine, folder, leave, signal } = context;
+): Promise<{ result: Taken; done: number; deletes: boolean }> {
+  const { folder, leave, signal } = context;
   const { name } = view.scan;
-  const entries = batch.map((step): readonly Item[] => {
-    const label = labelOf(name, step.first);
-    if (step.leases.some((digest) => isInUse(context, targets, askedMs(digest), step.byPulls))) {
-      leave(label, inUse);
-      return [];
-    }
-    const items = [step.first, ...step.then].map((item) => readItem(context, name, item));
-    if (items.includes(null)) leave(label, changed);
-    return items.includes(null) ? [] : items.filter((item) => item !== null);
-  });
-  const all = entries.flat();
-  const numbers = all.length === 0 ? [] : await quarantine.intend(all);
-  let index = 0;
-  let done = 0;
-  let isOver = false;
+  let [done, tags, deletes] = [0, false, false];
   let result: Taken = 'progress';
-  for (const [at, items] of entries.entries()) {
-    isOver ||= signal.aborted || (done > 0 && performance.now() - startedMs > maxHoldMs * 0.8);
-    // Tags of a subject go only if it is gone.
-    let isLeft = isOver;
-    for (const item of items) {
-      const number = numbers[index++] ?? -1;
-      if (isLeft) {
-        quarantine.tell(number, item, 'left');
-        continue;
-      }
-      await ensureHeld(context, lock);
-      const outcome = await take(context, lock, number, item, view);
-      isLeft = outcome !== 'taken';
-      if (!isLeft && item.what === 'tag') noteTaken(targets, item.tag);
-      if (outcome !== 'stop') continue;
-      isOver = true;
-      result = 'stop';
-    }
-    if (isOver && items.length > 0 && isLeft && result === 'progress') continue;
+  for (const [at, step] of intents.batch.entries()) {
+    if (result === 'stop' || signal.aborted || (done > 0 && isOver())) break;
     done += 1;
-    const first = batch[at]?.first;
-    if (first !== undefined) forget(targets, first);
+    if (!isStill(step)) continue;
+    const items = intents.items[at] ?? null;
+    const label = labelOf(name, step.first);
+    if (step.leases.some((digest) => isInUse(context, targets, askedMs(digest), step.byPulls)))
+      leave(label, inUse);
+    else if (items === null || !isDeepStrictEqual(items, readItems(context, name, step)))
+      leave(label, changed);
+    else
+      for (const item of items) {
+        await ensureHeld(context, lock);
+        const number = intents.numbers.get(item) ?? -1;
+        intents.numbers.delete(item);
+        if (item.what === 'tag') tags = true;
+        else deletes = true;
+        const outcome = await take(context, lock, number, item, view);
+        if (outcome === 'stop') result = 'stop';
+        // Tags of a subject go only if it is gone.
+        if (outcome !== 'taken') break;
+        if (item.what === 'tag') noteTaken(targets, item.tag);
+      }
+    forget(targets, step.first);
   }
-  await quarantine.settle();
-  if (all.some(({ what }) => what === 'tag')) view.tagNames = await listTags(folder.root, name);
-  return { result, done };
+  if (tags) view.tagNames = await listTags(folder.root, name);
+  return { result, done, deletes };
 }
 
 /** Takes one thing, and finds out on disk what became of it. */

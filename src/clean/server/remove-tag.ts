@@ -28,25 +28,25 @@ export async function removeTag(
 ): Promise<string> {
   await doors.arrive();
   await doors.check();
-  await readTag(folder, repository, tag);
-  return withLock(doors, [repository], signal, async (lock) => {
-    const digest = await readTag(folder, repository, tag);
-    const item = { what: 'tag', repository, tag, digest } as const;
-    const quarantine = await openQuarantine(folder, { version, nowMs: Date.now() });
-    try {
-      const [number = 0] = await quarantine.intend([item]);
+  const digest = await readTag(folder, repository, tag);
+  const item = { what: 'tag', repository, tag, digest } as const;
+  const quarantine = await openQuarantine(folder, { version, nowMs: Date.now() });
+  try {
+    const [number = 0] = await quarantine.intend([item]);
+    await withLock(doors, [repository], signal, async (lock) => {
+      if ((await readTag(folder, repository, tag)) !== digest)
+        throw new OperatorError(`${repository}:${tag} was pushed just now: it stays. Try again.`);
       if (!lock.isSure() && !(await doors.evidence({ lock })).held)
         throw new OperatorError(`${repository} could not be held: the tag stays. Try again.`);
       await quarantine.move(item);
-      await quarantine.settle();
       quarantine.tell(number, item, 'taken');
-    } catch (error) {
-      await quarantine.end('failed', (error as Error).message, Date.now());
-      throw error;
-    }
-    await quarantine.end('done', null, Date.now());
-    return quarantine.run;
-  });
+    });
+  } catch (error) {
+    await quarantine.end('failed', (error as Error).message, Date.now());
+    throw error;
+  }
+  await quarantine.end('done', null, Date.now());
+  return quarantine.run;
 }
 
 async function readTag({ root }: CleanFolder, repository: string, tag: string): Promise<string> {
