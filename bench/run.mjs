@@ -14,6 +14,7 @@ import { describeMachine } from './machine.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
 import { describeRounds } from './statistics.mjs';
+import { measureCleanRunning } from './scenarios/clean-running.mjs';
 import { measureCleanScan } from './scenarios/clean-scan.mjs';
 import { measureCopies } from './scenarios/copies.mjs';
 import { measureDownloads } from './scenarios/downloads.mjs';
@@ -59,10 +60,11 @@ const scenarios = {
   'machine-tokens': measureMachineTokens,
   startup: measureStartup,
   'clean-scan': measureCleanScan,
+  'clean-running': measureCleanRunning,
   growth: measureGrowth,
 };
 /** Skipped in a quick run, unless named with --only. */
-const longScenarios = ['clean-scan', 'growth'];
+const longScenarios = ['clean-scan', 'clean-running', 'growth'];
 
 // What was cut short may still have timers.
 process.exit(await main());
