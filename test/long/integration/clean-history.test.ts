@@ -8,8 +8,8 @@ import { startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 
-const pushes = Number(process.env['PUSHES'] ?? '1500');
-const limitMs = Number(process.env['LIMIT_MS'] ?? '240000');
+const pushes = Number(process.env['PUSHES'] ?? '500');
+const limitMs = Number(process.env['LIMIT_MS'] ?? '60000');
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
 describe(
@@ -57,7 +57,7 @@ clean:
     await history.check();
     t.diagnostic(`${JSON.stringify(history.counts)}, ${runs} runs`);
     assert.deepEqual(history.losses, []);
-    assert.ok(runs > 1);
+    assert.ok(runs > 0);
     await checkDisk(registry, await history.reachable());
   } finally {
     for (const client of clients) client.close();
