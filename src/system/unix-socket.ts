@@ -1,13 +1,23 @@
+import { stat } from 'node:fs/promises';
 import { connect, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 
 /** Longer paths are cut, unasked (unix(7), sun_path). */
 const maxPathBytes = 107;
 
+const writableByAll = 0o002;
+
 /**
- * Connects to a Unix socket; null: nobody listens there. @throws Error when it may not be asked, or does not
- * answer
+ * Connects to a Unix socket; null: nobody listens there. @throws Error when it may not be asked, does not answer, or
+ * anyone could have put it there
  */
-export function connectTo(path: string): Promise<Socket | null> {
+export async function connectTo(path: string): Promise<Socket | null> {
+  const folder = dirname(path);
+  const status = await stat(folder).catch(() => null); // connect(2) says what is wrong
+  if (status !== null && (status.mode & writableByAll) !== 0)
+    throw new Error(
+      `everyone may write to its folder ${folder}, so anyone could listen there: chmod o-w ${folder}`,
+    );
   return new Promise((resolve, reject) => {
     const tooLong = Buffer.byteLength(path) - maxPathBytes;
     if (tooLong > 0) {

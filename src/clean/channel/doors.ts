@@ -19,7 +19,7 @@ import type {
   TagAnswer,
   TagWish,
 } from './messages.ts';
-import { parseHello } from './parse-messages.ts';
+import { maxWhyLength, parseEvidence, parseHello } from './parse-messages.ts';
 import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
 
 /** The front doors cannot do what they must, as a sentence that says why: the run ends. */
@@ -177,7 +177,13 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     const parts = await Promise.all(
       doors.map(async (door) => {
         const lockId = door === lock?.door ? lock.id : null;
-        return (await ask(door, { kind: 'evidence', lockId, ...question })) as Evidence;
+        const answer = await ask(door, { kind: 'evidence', lockId, ...question });
+        const evidence = parseEvidence(answer, question);
+        if (evidence === null)
+          throw new DoorsError(
+            `${nameOf(door.hello.door)} cannot be relied on: it did not tell all that it was asked.`,
+          );
+        return evidence;
       }),
     );
     // None may have come or gone meanwhile.
@@ -253,7 +259,10 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     },
     removeTag: async (wish) => (await ask(all()[0], { kind: 'remove-tag', ...wish })) as TagAnswer,
     pause: (maxPauseMs) => pauses.pause(maxPauseMs),
-    publishStatus: (status) => {
+    publishStatus: (told) => {
+      const { lastRun } = told;
+      const why = lastRun?.why?.slice(0, maxWhyLength) ?? null;
+      const status = { ...told, lastRun: lastRun && { ...lastRun, why } };
       lastStatus = status;
       for (const door of present.values()) void ask(door, { kind: 'status', status }).catch(() => {}); // told again with the next
     },

@@ -1,16 +1,24 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as z from 'zod';
+import { readStateFile } from '../quarantine/state-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
+import { maxGraceMs } from './parse-messages.ts';
+
+/** Far more than there are: a front door that starts again and again is a new one each time. */
+const maxDoors = 1000;
+/** A time that can be written, also with the grace added. */
+const latestMs = 8e15;
+const maxBytes = 16 * 1024 * 1024;
 
 const knownDoor = z.object({
   id: z.string(),
   pid: z.number(),
   host: z.string(),
-  graceMs: z.number(),
+  graceMs: z.number().max(maxGraceMs),
   /** When it was last heard, and when it signed off; null: it has not. In milliseconds since the epoch. */
-  heardAt: z.number(),
-  leftAt: z.number().nullable(),
+  heardAt: z.number().max(latestMs),
+  leftAt: z.number().max(latestMs).nullable(),
 });
 
 /** A front door that has been here, and whose leases may not have expired. */
@@ -41,6 +49,8 @@ export async function openKnownDoors(file: string, now: () => number): Promise<K
   return {
     list,
     note: (door) => {
+      if (!doors.has(door.id) && list().length >= maxDoors)
+        return Promise.reject(new Error(`more than ${maxDoors} have come within clean.grace`));
       doors.set(door.id, door);
       const written = writing.then(() => save(file, list()));
       writing = written.catch(() => {});
@@ -51,10 +61,11 @@ export async function openKnownDoors(file: string, now: () => number): Promise<K
 
 async function load(file: string, nowMs: number): Promise<KnownDoor[]> {
   try {
-    const doors = z.array(knownDoor).parse(JSON.parse(await readFile(file, 'utf8')));
+    const text = await readStateFile(file, maxBytes);
+    if (text === null) return [];
+    const doors = z.array(knownDoor).parse(JSON.parse(text));
     return doors.map((door) => (door.leftAt === null ? { ...door, heardAt: nowMs } : door));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new OperatorError(
       `${file} cannot be read, and without it nobody knows which front doors serve: ${(error as Error).message}. When none but those that run now has served within clean.grace, remove the file.`,
       { cause: error },
@@ -64,7 +75,8 @@ async function load(file: string, nowMs: number): Promise<KnownDoor[]> {
 
 async function save(file: string, doors: readonly KnownDoor[]): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o750 });
-  const handle = await open(`${file}.new`, 'w', 0o640);
+  await rm(`${file}.new`, { force: true });
+  const handle = await open(`${file}.new`, 'wx', 0o640);
   try {
     await handle.writeFile(`${JSON.stringify(doors, null, 2)}\n`);
     await handle.sync();

@@ -1,19 +1,23 @@
 import * as z from 'zod';
 import { digestForm } from '../../registry/names/digest.ts';
 import type { ChannelMessage } from './peer.ts';
-import type { CleanStatusNumbers, DoorAsk, Hello } from './messages.ts';
+import type { CleanStatusNumbers, DoorAsk, Evidence, EvidenceQuestion, Hello } from './messages.ts';
 
 const id = z.string().min(1).max(200);
 const name = z.string().min(1).max(512);
 const names = z.array(name).max(10_000);
 const count = z.number().min(0);
+/** The longest `clean.grace`. */
+export const maxGraceMs = 365 * 86_400_000;
+/** The longest reason of a status, in characters. */
+export const maxWhyLength = 2000;
 const redis = z.object({ me: name, others: names }).nullable();
 
 const hello: z.ZodType<Hello> = z.object({
   kind: z.literal('hello'),
   door: z.object({ id, pid: z.int(), host: name, version: name }),
   leasesSince: count,
-  graceMs: count,
+  graceMs: count.max(maxGraceMs),
   redis,
 });
 
@@ -23,7 +27,7 @@ const status: z.ZodType<CleanStatusNumbers> = z.object({
     .object({
       endedAt: count,
       result: z.enum(['done', 'refused', 'failed']),
-      why: z.string().max(2000).nullable(),
+      why: z.string().max(maxWhyLength).nullable(),
       tags: count,
       manifests: count,
       blobs: count,
@@ -79,6 +83,26 @@ const doorAsk: z.ZodType<DoorAsk> = z.discriminatedUnion('kind', [
 /** Null: it is no hello. */
 export function parseHello(message: ChannelMessage): Hello | null {
   return hello.safeParse(message).data ?? null;
+}
+
+const evidence: z.ZodType<Evidence> = z.object({
+  epoch: z.string().max(10_000),
+  held: z.boolean(),
+  leasesSince: count,
+  leases: z.array(count),
+  writes: z.array(count),
+  digestWrites: z.array(count),
+  redis,
+});
+
+/** Null: it does not tell all that it was asked. */
+export function parseEvidence(value: unknown, { repositories, digests }: EvidenceQuestion): Evidence | null {
+  const { data } = evidence.safeParse(value);
+  const isWhole =
+    data?.leases.length === digests.length &&
+    data.digestWrites.length === digests.length &&
+    data.writes.length === repositories.length;
+  return isWhole ? data : null;
 }
 
 /** Null: it is nothing that this version can do. */

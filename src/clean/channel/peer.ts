@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { createLineReader } from './line-reader.ts';
 
 /** A line: an object with a `kind`; with a `number` it wants an `answer` of that number. */
 export type ChannelMessage = { readonly kind: string } & Readonly<Record<string, unknown>>;
@@ -162,25 +163,4 @@ function parseMessage(line: string): ChannelMessage | null {
   } catch {
     return null;
   }
-}
-
-/** Cuts what arrives into lines; null stands for one that is too long. */
-function createLineReader(maxBytes: number) {
-  let pieces: Buffer[] = [];
-  let bytes = 0;
-  return {
-    *read(piece: Buffer): Generator<string | null> {
-      let rest = piece;
-      for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
-        if (bytes + end > maxBytes) yield null;
-        yield Buffer.concat([...pieces, rest.subarray(0, end)]).toString();
-        pieces = [];
-        bytes = 0;
-        rest = rest.subarray(end + 1);
-      }
-      pieces.push(rest);
-      bytes += rest.length;
-      if (bytes > maxBytes) yield null;
-    },
-  };
 }

@@ -27,7 +27,11 @@ export function keepCollector({ onLines, onRestarted, signal, ...order }: KeepOp
     let ended: Ended = { code: null, isLate: false, lastLines: [] };
     let group: number | null = null;
     let isRestarted = false;
-    const keeper = fork(program, { detached: true, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const keeper = fork(program, {
+      detached: true,
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: withoutSettings(process.env),
+    });
     const tell = (message: KeeperMessage) => {
       if (keeper.connected) keeper.send(message, () => {}); // it may have ended
     };
@@ -63,6 +67,11 @@ export function keepCollector({ onLines, onRestarted, signal, ...order }: KeepOp
     tell({ kind: 'run', ...order });
     if (signal.aborted) end();
   });
+}
+
+/** Tidegate's settings are not the collector's: some are passwords. */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('TIDEGATE_')));
 }
 
 function killGroup(group: number): void {

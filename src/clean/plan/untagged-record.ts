@@ -1,5 +1,9 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { readStateFile } from '../quarantine/state-file.ts';
+
+/** A text of Node's is hardly longer. */
+const maxBytes = 500 * 1024 * 1024;
 
 /**
  * When runs first saw that no tag leads to a manifest, by `untaggedKey`, in milliseconds since the epoch. A tag that was
@@ -13,13 +17,7 @@ export function untaggedKey(repository: string, digest: string): string {
 
 /** Reads the record. One that is missing or damaged is empty: counting begins anew. */
 export async function readUntaggedRecord(path: string): Promise<UntaggedRecord> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-    throw error;
-  }
+  const text = (await readStateFile(path, maxBytes)) ?? '';
   const record = new Map<string, number>();
   for (const line of text.split('\n')) {
     const [, ms, key] = /^(\d{1,15}) (\S+)$/.exec(line) ?? [];
@@ -32,7 +30,8 @@ export async function readUntaggedRecord(path: string): Promise<UntaggedRecord> 
 export async function writeUntaggedRecord(path: string, record: UntaggedRecord): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o750 });
   const next = `${path}.next`;
-  const file = await open(next, 'w', 0o640);
+  await rm(next, { force: true });
+  const file = await open(next, 'wx', 0o640);
   try {
     for (const lines of inPieces(record)) await file.write(lines);
     await file.sync();

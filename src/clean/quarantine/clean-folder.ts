@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { exists, type Disk } from './disk.ts';
@@ -24,6 +24,7 @@ export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFo
     if (await disk.makeFolder(path)) await disk.syncFolder(root);
     for (const name of ['runs', 'purging'])
       if (await disk.makeFolder(join(path, name))) await disk.syncFolder(path);
+    await refuseLinks(path);
     const own = await stat(join(path, 'runs'));
     // A registry that has never got anything has no folder yet.
     const images = (await exists(join(root, 'docker'))) ? await stat(join(root, 'docker')) : own;
@@ -39,6 +40,25 @@ export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFo
     );
   }
   return { root, path, disk };
+}
+
+/** What is deleted or moved there must not be elsewhere. @throws OperatorError */
+async function refuseLinks(path: string): Promise<void> {
+  for (const folder of [path, join(path, 'runs'), join(path, 'purging')])
+    if (!(await lstat(folder)).isDirectory())
+      throw new OperatorError(
+        `${folder} is not a folder but a file or a symbolic link, and none is followed: remove it.`,
+      );
+}
+
+/** The name of a run. */
+export const runForm = /^\d{8}-\d{6}-[0-9a-f]{4}$/;
+
+/** The runs that are in quarantine. What else lies there is none. */
+export async function listRuns({ path }: CleanFolder): Promise<string[]> {
+  await refuseLinks(path);
+  const entries = await readdir(join(path, 'runs'), { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory() && runForm.test(entry.name)).map(({ name }) => name);
 }
 
 /** The folder of a run that is in quarantine. */

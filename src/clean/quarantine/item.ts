@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
+import { tagForm } from '../../registry/names/tag.ts';
 
 /** A file of the registry's that holds a digest, as it was. */
 export type LinkFile = {
@@ -31,7 +33,9 @@ export type LinkItem = Extract<Item, { what: 'manifest' | 'layer' }>;
 /** The paths of distribution's storage driver, below the storage's folder. */
 export const registryPath = 'docker/registry/v2';
 
+/** @throws Error when it is no repository's name */
 export function repositoryPath(repository: string): string {
+  if (!isRepositoryName(repository)) throw new Error(`${repository} is no name of a repository`);
   return join(registryPath, 'repositories', repository);
 }
 
@@ -40,8 +44,14 @@ export function dataPath(digest: string): string {
   return join(registryPath, 'blobs', algorithm, hex.slice(0, 2), hex);
 }
 
+export function tagsPath(repository: string): string {
+  return join(repositoryPath(repository), '_manifests/tags');
+}
+
+/** @throws Error when it is no tag */
 export function tagPath(repository: string, tag: string): string {
-  return join(repositoryPath(repository), '_manifests/tags', tag);
+  if (!tagForm.test(tag)) throw new Error(`${tag} is no tag`);
+  return join(tagsPath(repository), tag);
 }
 
 export function revisionPath(repository: string, digest: string): string {
@@ -57,7 +67,7 @@ export function movedPath(item: MovedItem): string {
   return item.what === 'tag' ? tagPath(item.repository, item.tag) : dataPath(item.digest);
 }
 
-const digestForm = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([0-9a-f]{32,256})$/;
+export const digestForm = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([0-9a-f]{32,256})$/;
 
 /** Only what this gives ever becomes a part of a path. @throws Error when it is no digest */
 function splitDigest(digest: string): readonly [string, string] {

@@ -1,20 +1,26 @@
-import { closeSync, openSync, readSync } from 'node:fs';
-import { open, readFile, truncate, type FileHandle } from 'node:fs/promises';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { open, truncate, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
+import { tagForm } from '../../registry/names/tag.ts';
 import type { Disk } from './disk.ts';
+import { digestForm } from './item.ts';
+import { openForMore, openStateFile, readStateFile } from './state-file.ts';
 
 const count = z.number().int().min(0);
+const repository = z.string().refine(isRepositoryName);
+const digest = z.string().regex(digestForm);
 const link = z.object({ path: z.string(), content: z.string(), mode: count, mtimeMs: z.number() });
 const item = z.discriminatedUnion('what', [
-  z.object({ what: z.literal('tag'), repository: z.string(), tag: z.string(), digest: z.string() }),
+  z.object({ what: z.literal('tag'), repository, tag: z.string().regex(tagForm), digest }),
   z.object({
     what: z.enum(['manifest', 'layer']),
-    repository: z.string(),
-    digest: z.string(),
+    repository,
+    digest,
     files: z.array(link).readonly(),
   }),
-  z.object({ what: z.literal('data'), digest: z.string(), bytes: count }),
+  z.object({ what: z.literal('data'), digest, bytes: count }),
 ]);
 const counts = z.object({ tags: count, manifests: count, layers: count, blobs: count, bytes: count });
 const record = z.discriminatedUnion('kind', [
@@ -89,7 +95,7 @@ export async function createJournal(
 export async function reopenJournal(disk: Disk, path: string): Promise<Journal> {
   const end = wholeBytes(path);
   await truncate(path, end);
-  return wrap(disk, path, await open(path, 'a'), end);
+  return wrap(disk, path, await openForMore(path), end);
 }
 
 function wrap(disk: Disk, path: string, file: FileHandle, bytes: number): Journal {
@@ -119,13 +125,17 @@ export type ReadLine = {
 };
 
 const pieceBytes = 262_144;
+/** A longer line is not read: the longest item has two links. */
+const maxLineBytes = 65_536;
 
-/** Reads a journal line by line. A last line without its end was never acted upon, and is left out. */
+/** Reads a journal line by line. A longer line counts as one that cannot be read. A last line without its end was never acted upon, and is left out. */
 export function* readLines(path: string): Generator<ReadLine> {
-  const file = openSync(path, 'r');
+  const file = openStateFile(path);
   try {
     const piece = Buffer.allocUnsafe(pieceBytes);
     let rest = Buffer.alloc(0);
+    /** How much of a line that is too long was dropped. */
+    let dropped = 0;
     let at = 0;
     for (;;) {
       const length = readSync(file, piece, 0, pieceBytes, null);
@@ -133,11 +143,15 @@ export function* readLines(path: string): Generator<ReadLine> {
       const text = Buffer.concat([rest, piece.subarray(0, length)]);
       let start = 0;
       for (let end = text.indexOf(10); end !== -1; end = text.indexOf(10, start)) {
-        at += end + 1 - start;
-        yield { record: parseLine(text.toString('utf8', start, end)), endBytes: at };
+        at += dropped + end + 1 - start;
+        yield { record: dropped > 0 ? null : parseLine(text.toString('utf8', start, end)), endBytes: at };
+        dropped = 0;
         start = end + 1;
       }
       rest = Buffer.from(text.subarray(start));
+      if (dropped === 0 && rest.length <= maxLineBytes) continue;
+      dropped += rest.length;
+      rest = Buffer.alloc(0);
     }
   } finally {
     closeSync(file);
@@ -150,19 +164,20 @@ export function* readRecords(path: string): Generator<JournalRecord> {
 }
 
 /** Reads the last records of a journal, at least one if there is any. */
-export async function readLastRecords(path: string): Promise<JournalRecord[]> {
-  const file = await open(path, 'r');
+export function readLastRecords(path: string): JournalRecord[] {
+  const file = openStateFile(path);
   try {
-    const { size } = await file.stat();
+    const { size } = fstatSync(file);
     const start = Math.max(0, size - tailBytes);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+    const buffer = Buffer.alloc(size - start);
+    const bytesRead = readSync(file, buffer, 0, buffer.length, start);
     const lines = buffer
       .toString('utf8', 0, bytesRead)
       .split('\n')
       .slice(start === 0 ? 0 : 1, -1);
     return lines.map(parseLine).filter((line) => line !== null);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
@@ -197,16 +212,12 @@ function parseLine(text: string): JournalRecord | null {
   }
 }
 
+const maxJsonBytes = 16 * 1024 * 1024;
+
 export async function readJsonFile<Schema extends z.ZodType>(
   path: string,
   schema: Schema,
 ): Promise<z.output<Schema> | null> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
-  return schema.parse(JSON.parse(text));
+  const text = await readStateFile(path, maxJsonBytes);
+  return text === null ? null : schema.parse(JSON.parse(text));
 }

@@ -1,6 +1,6 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
+import { listRuns, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
 import { exists, isErrno } from './disk.ts';
 import { movedPath, type Item } from './item.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type JournalRecord,
   type Outcome,
 } from './journal.ts';
+import { readStateFile } from './state-file.ts';
 import { addTo } from './quarantine.ts';
 
 /** How the items of a journal ended, by number. */
@@ -98,21 +99,25 @@ export async function findOutcome(folder: CleanFolder, run: string, item: Item):
   return 'left';
 }
 
+/** A link holds a digest. */
+export const maxLinkBytes = 1024;
+
 async function hasContent(path: string, content: string): Promise<boolean> {
   try {
-    return (await readFile(path, 'utf8')) === content;
+    return (await readStateFile(path, maxLinkBytes)) === content;
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false;
+    if (isErrno(error, 'ENOTDIR')) return false;
     throw error;
   }
 }
 
 /** Finishes what crashes have left half done. Returns the repositories where a delete may have been under way. */
 export async function recoverAll(folder: CleanFolder, nowMs: number): Promise<string[]> {
+  const runs = await listRuns(folder);
   for (const name of await readdir(join(folder.path, 'purging')))
     await folder.disk.removeTree(join(folder.path, 'purging', name));
   const unsettled = new Set<string>();
-  for (const run of await readdir(join(folder.path, 'runs'))) {
+  for (const run of runs) {
     if (await hasEnded(journalPath(runFolder(folder, run)))) continue;
     const { unsettledRepositories } = await recoverRun(folder, run, nowMs);
     for (const repository of unsettledRepositories) unsettled.add(repository);
@@ -122,6 +127,6 @@ export async function recoverAll(folder: CleanFolder, nowMs: number): Promise<st
 
 async function hasEnded(path: string): Promise<boolean> {
   if (!(await exists(path))) return false;
-  const last = (await readLastRecords(path)).at(-1);
+  const last = readLastRecords(path).at(-1);
   return last?.kind === 'end' || last?.kind === 'undone';
 }

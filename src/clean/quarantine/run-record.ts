@@ -1,9 +1,9 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { runFolder, type CleanFolder } from './clean-folder.ts';
+import { listRuns, runFolder, runForm, type CleanFolder } from './clean-folder.ts';
 import { exists, replaceFile } from './disk.ts';
-import { journalPath, readLastRecords, readRecords, type Counts } from './journal.ts';
+import { journalPath, readJsonFile, readLastRecords, readRecords, type Counts } from './journal.ts';
 import { addTo } from './quarantine.ts';
 import type { Item } from './item.ts';
 import { readProtectedRuns } from './protected-runs.ts';
@@ -29,7 +29,7 @@ const none: Counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 };
 
 /** Reads all runs, the newest first. */
 export async function readRuns(folder: CleanFolder): Promise<RunRecord[]> {
-  const names = await readdir(join(folder.path, 'runs'));
+  const names = await listRuns(folder);
   const restored = await readProtectedRuns(folder);
   const runs = await Promise.all(names.map((run) => readRun(folder, run, restored[run] ?? null)));
   return [...runs, ...(await readPurged(folder))].sort((a, b) => (a.run < b.run ? 1 : -1));
@@ -51,7 +51,7 @@ async function readRun(folder: CleanFolder, run: string, restoredUntil: number |
   if (!(await exists(path))) return unknown;
   const [begin] = readRecords(path);
   if (begin?.kind !== 'begin') return unknown;
-  const last = (await readLastRecords(path)).at(-1);
+  const last = readLastRecords(path).at(-1);
   if (last?.kind === 'end') {
     const { at, result, why, counts } = last;
     const ended = { beganAt: begin.at, endedAt: at, result, why, taken: counts, bytes: counts.bytes };
@@ -92,7 +92,7 @@ function readWhole(path: string): Omit<RunRecord, 'run' | 'beganAt' | 'restoredU
 
 const count = z.number();
 const purgedSchema = z.object({
-  run: z.string(),
+  run: z.string().regex(runForm),
   beganAt: count.nullable(),
   endedAt: count.nullable(),
   result: z.enum(['done', 'stopped', 'failed', 'interrupted']).nullable(),
@@ -106,8 +106,8 @@ async function readPurged(folder: CleanFolder): Promise<RunRecord[]> {
   const runs: RunRecord[] = [];
   for (const name of await listPurged(folder)) {
     try {
-      const text = await readFile(join(folder.path, 'purged', name), 'utf8');
-      const known = purgedSchema.parse(JSON.parse(text));
+      const known = await readJsonFile(join(folder.path, 'purged', name), purgedSchema);
+      if (known === null) continue;
       runs.push({ ...known, state: 'purged', bytes: 0, restoredUntil: null });
     } catch {
       // It only told what once was.

@@ -1,8 +1,10 @@
-import { open, readFile, truncate } from 'node:fs/promises';
+import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CleanFolder } from './clean-folder.ts';
-import { isErrno } from './disk.ts';
+import { openForMore, readStateFile } from './state-file.ts';
 
+/** That of 7 million manifests: a text of Node's is hardly longer. */
+const maxBytes = 500 * 1024 * 1024;
 const lineForm = /^sha256:[0-9a-f]{64}$/;
 
 /**
@@ -10,19 +12,15 @@ const lineForm = /^sha256:[0-9a-f]{64}$/;
  * back, since the registry may remember them.
  */
 export async function readTakenDigests(folder: CleanFolder): Promise<string[]> {
-  try {
-    return (await readFile(pathOf(folder), 'utf8')).split('\n').filter((line) => lineForm.test(line));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
+  const text = (await readStateFile(pathOf(folder), maxBytes)) ?? '';
+  return text.split('\n').filter((line) => lineForm.test(line));
 }
 
 /** Resolves when they are on disk. */
 export async function addTakenDigests(folder: CleanFolder, digests: readonly string[]): Promise<void> {
   if (digests.length === 0) return;
   const path = pathOf(folder);
-  const file = await open(path, 'a', 0o640);
+  const file = await openForMore(path);
   try {
     const { size } = await file.stat();
     try {

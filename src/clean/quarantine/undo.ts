@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { ManifestReader } from '../scan/manifest-reader.ts';
-import { makeFolders, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
+import { listRuns, makeFolders, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
 import { exists, isErrno } from './disk.ts';
 import {
   dataPath,
@@ -26,7 +26,8 @@ import {
 } from './journal.ts';
 import { protectRun } from './protected-runs.ts';
 import { addTo } from './quarantine.ts';
-import { readFates, recoverRun, type Fates } from './recovery.ts';
+import { readStateFile } from './state-file.ts';
+import { maxLinkBytes, readFates, recoverRun, type Fates } from './recovery.ts';
 
 /** What `undo` did. */
 export type UndoSummary = {
@@ -64,7 +65,7 @@ const maxBatch = 100;
 export async function undoRun(options: UndoOptions): Promise<UndoSummary> {
   const { folder, run, nowMs, keepMs } = options;
   const path = journalPath(runFolder(folder, run));
-  if (!(await exists(path)))
+  if (!(await listRuns(folder)).includes(run) || !(await exists(path)))
     throw new OperatorError(
       `The run ${run} is not in quarantine: tidegate clean status lists those that can be undone.`,
     );
@@ -299,7 +300,8 @@ async function restoreLink(
 ): Promise<'restored' | 'there' | 'other'> {
   const { disk, root } = folder;
   const path = join(root, file.path);
-  if (await exists(path)) return (await readFile(path, 'utf8')) === file.content ? 'there' : 'other';
+  if (await exists(path))
+    return (await readStateFile(path, maxLinkBytes)) === file.content ? 'there' : 'other';
   const temporary = join(runFolder(folder, run), 'link.new');
   await disk.removeTree(temporary);
   await disk.create(temporary, file);

@@ -1,5 +1,9 @@
-import { readdir, readFile, realpath, statfs } from 'node:fs/promises';
+import { readdir, realpath, statfs } from 'node:fs/promises';
+import { readForeignFile } from '../quarantine/state-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
+
+/** Of a registry's configuration. */
+const maxFileBytes = 1024 * 1024;
 
 /** File systems of one machine, by the number that statfs(2) gives: what one process writes the other sees at once. */
 const localTypes: ReadonlySet<number> = new Set([
@@ -32,17 +36,22 @@ export async function checkSingleRegistry(root: string): Promise<void> {
   const found: string[] = [];
   for (const pid of await readdir('/proc').catch(() => [])) {
     if (!/^\d+$/.test(pid)) continue;
-    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    const command = await readProcessFile(pid, 'cmdline');
     const [program = '', ...args] = command.split('\0');
     if (!/(^|\/)(docker-)?registry$/.test(program) || args[0] !== 'serve') continue;
-    const config = await readFile(`/proc/${pid}/root${args[1] ?? ''}`, 'utf8').catch(() => '');
-    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    const config = await readProcessFile(pid, `root${args[1] ?? ''}`);
+    const environment = await readProcessFile(pid, 'environ');
     if ([root, real].some((path) => names(config, path) || names(environment, path))) found.push(pid);
   }
   if (found.length > 1)
     throw new OperatorError(
       `${found.length} registries on this machine are configured with ${root} (processes ${found.join(', ')}): only one may use a storage that is cleaned. Stop the others, or use clean.collector.`,
     );
+}
+
+/** Anybody's process may name any file. Empty: it cannot be read. */
+async function readProcessFile(pid: string, name: string): Promise<string> {
+  return (await readForeignFile(`/proc/${pid}/${name}`, maxFileBytes).catch(() => null)) ?? '';
 }
 
 /** Whether a text has this path, and not only one that begins with it. */

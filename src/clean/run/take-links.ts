@@ -6,7 +6,7 @@ import { OperatorError } from '../../system/operator-error.ts';
 import type { DoorLock, MergedEvidence } from '../channel/doors.ts';
 import type { RepositoryPlan } from '../plan/plan.ts';
 import { exists } from '../quarantine/disk.ts';
-import { repositoryPath, tagPath, type Item } from '../quarantine/item.ts';
+import { repositoryPath, tagPath, tagsPath, type Item } from '../quarantine/item.ts';
 import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findOutcome } from '../quarantine/recovery.ts';
 import { DirectoryWatch } from '../scan/directory-watch.ts';
@@ -224,7 +224,7 @@ async function checkWrites({ folder }: RunContext, view: View, paths: readonly s
   const { name } = view.scan;
   const written = [...view.watch.written(paths)];
   if (view.tagNames !== null && view.tagNames !== (await listTags(folder.root, name)))
-    written.push(tagPath(name, ''));
+    written.push(tagsPath(name));
   for (const path of view.gone) if (await exists(path)) written.push(path);
   const [path] = written;
   if (path === undefined) return;
@@ -234,7 +234,7 @@ async function checkWrites({ folder }: RunContext, view: View, paths: readonly s
 }
 
 async function listTags(root: string, name: string): Promise<string> {
-  return (await readdir(join(root, tagPath(name, '')))).sort().join(' ');
+  return (await readdir(join(root, tagsPath(name)))).sort().join(' ');
 }
 
 /** @returns how many steps are done: those that come too late for this lock are not. `deletes`: the registry was asked to */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { OperatorError } from '../../system/operator-error.ts';
+import { printable } from '../../telemetry/log/printable.ts';
 import { connectTo } from '../../system/unix-socket.ts';
 import type { CleanCommand, CleanReply, CommandEnd, Progress } from './messages.ts';
 
@@ -34,7 +35,7 @@ export async function askCleaner(
     for await (const line of lines) {
       const reply = parseReply(line);
       if ('end' in reply) return reply.end;
-      if ('error' in reply) throw new OperatorError(reply.error);
+      if ('error' in reply) throw new OperatorError(reply.error.split('\n').map(printable).join('\n'));
       if ('text' in reply) listener.onText(reply.text);
       else listener.onProgress?.(reply.progress);
     }

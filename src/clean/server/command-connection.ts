@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
+import { createLineReader } from '../channel/line-reader.ts';
 import { isStopRequest, type CleanReply } from './messages.ts';
 
 /** The connection of a command. */
@@ -15,7 +15,10 @@ export type CommandConnection = {
   end(): void;
 };
 
+/** How long a client may take to read what waits for it. */
 const stallMs = 60_000;
+/** The longest line of a client: its command is the first one. */
+const maxLineBytes = 65_536;
 /** A piece of a long text. */
 const pieceLength = 32_768;
 
@@ -23,8 +26,12 @@ export function openCommandConnection(socket: Socket): CommandConnection {
   const stop = new AbortController();
   const gone = new AbortController();
   socket.on('close', () => gone.abort());
-  createInterface({ input: socket }).on('line', (line) => {
-    if (isStopRequest(line)) stop.abort();
+  const lines = createLineReader(maxLineBytes);
+  socket.on('data', (piece: Buffer) => {
+    for (const line of lines.read(piece)) {
+      if (line === null) socket.destroy();
+      else if (isStopRequest(line)) stop.abort();
+    }
   });
   const write = async (reply: CleanReply): Promise<void> => {
     if (socket.destroyed || socket.write(`${JSON.stringify(reply)}\n`)) return;
@@ -49,6 +56,11 @@ export function openCommandConnection(socket: Socket): CommandConnection {
     show: (reply) => {
       if (!socket.destroyed && !socket.writableNeedDrain) socket.write(`${JSON.stringify(reply)}\n`);
     },
-    end: () => socket.end(),
+    end: () => {
+      socket.end();
+      // One who stays would keep others from connecting.
+      const stayed = setTimeout(() => socket.destroy(), stallMs).unref();
+      socket.once('close', () => clearTimeout(stayed));
+    },
   };
 }

@@ -1,3 +1,7 @@
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
+import { tagForm } from '../../registry/names/tag.ts';
+import { runForm } from '../quarantine/clean-folder.ts';
+
 /**
  * What the commands say to the cleaner and hear from it, in lines of JSON. The first line of a connection is a command, or
  * the hello of a front door.
@@ -26,16 +30,12 @@ export type CommandEnd = {
   readonly goes: boolean;
 };
 
-/** The name of a run. */
-export const runForm = /^[\w-]{1,64}$/;
-
 /** Reads the first line of a connection. Null: it is neither a command of this version nor a hello. */
 export function parseFirstLine(line: string): CleanCommand | 'hello' | null {
   const value = parseObject(line);
   if (value === null) return null;
   if (value['kind'] === 'hello') return 'hello';
   const isFlag = (name: string) => typeof value[name] === 'boolean';
-  const isText = (name: string) => typeof value[name] === 'string';
   const { command, run, columns } = value;
   const isKnown =
     command === 'run' ||
@@ -43,8 +43,17 @@ export function parseFirstLine(line: string): CleanCommand | 'hello' | null {
     (command === 'plan' && isFlag('json') && isFlag('all') && typeof columns === 'number') ||
     (command === 'status' && isFlag('json')) ||
     (command === 'undo' && (run === null || (typeof run === 'string' && runForm.test(run)))) ||
-    (command === 'remove-tag' && isText('repository') && isText('tag'));
+    (command === 'remove-tag' && isImage(value));
   return isKnown ? (value as CleanCommand) : null;
+}
+
+function isImage({ repository, tag }: Record<string, unknown>): boolean {
+  return (
+    typeof repository === 'string' &&
+    isRepositoryName(repository) &&
+    typeof tag === 'string' &&
+    tagForm.test(tag)
+  );
 }
 
 /** Whether the job is to end at its next safe point. */

@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { Doors } from '../channel/doors.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
-import { isErrno } from '../quarantine/disk.ts';
 import { tagPath } from '../quarantine/item.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
+import { readStoredLink } from '../scan/stored-links.ts';
 import { withLock } from './with-lock.ts';
 
 export type TagTarget = { readonly repository: string; readonly tag: string };
@@ -28,13 +27,13 @@ export async function removeTag(
 ): Promise<string> {
   await doors.arrive();
   await doors.check();
-  const digest = await readTag(folder, repository, tag);
+  const digest = readTag(folder, repository, tag);
   const item = { what: 'tag', repository, tag, digest } as const;
   const quarantine = await openQuarantine(folder, { version, nowMs: Date.now() });
   try {
     const [number = 0] = await quarantine.intend([item]);
     await withLock(doors, [repository], signal, async (lock) => {
-      if ((await readTag(folder, repository, tag)) !== digest)
+      if (readTag(folder, repository, tag) !== digest)
         throw new OperatorError(`${repository}:${tag} was pushed just now: it stays. Try again.`);
       if (!lock.isSure() && !(await doors.evidence({ lock })).held)
         throw new OperatorError(`${repository} could not be held: the tag stays. Try again.`);
@@ -49,12 +48,12 @@ export async function removeTag(
   return quarantine.run;
 }
 
-async function readTag({ root }: CleanFolder, repository: string, tag: string): Promise<string> {
-  try {
-    return (await readFile(join(root, tagPath(repository, tag), 'current/link'), 'utf8')).trim();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR'))
-      throw new OperatorError(`There is no tag ${repository}:${tag}.`, { cause: error });
-    throw error;
-  }
+function readTag({ root }: CleanFolder, repository: string, tag: string): string {
+  const link = readStoredLink(join(root, tagPath(repository, tag), 'current/link'));
+  if (link === null) throw new OperatorError(`There is no tag ${repository}:${tag}.`);
+  if (link.digest === null)
+    throw new OperatorError(
+      `The tag ${repository}:${tag} stays: its file ${link.fault ?? 'holds no digest'}.`,
+    );
+  return link.digest;
 }

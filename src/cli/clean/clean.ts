@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { runForm } from '../../clean/server/messages.ts';
+import { runForm } from '../../clean/quarantine/clean-folder.ts';
 import { loadConfig } from '../../config/load/load.ts';
 import type { Config } from '../../config/schema/schema.ts';
 import { OperatorError } from '../../system/operator-error.ts';

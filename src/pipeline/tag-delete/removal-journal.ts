@@ -1,7 +1,10 @@
+import { hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Tombstone } from '../../registry/tombstone.ts';
+import { isRepositoryName } from '../../registry/names/repository-name.ts';
+import { tagForm } from '../../registry/names/tag.ts';
+import { isTombstone, type Tombstone } from '../../registry/tombstone.ts';
 
 /** A tag that is moved to a tombstone. */
 export type Removal = {
@@ -28,6 +31,8 @@ export type RemovalJournal = {
   has(digest: string): Promise<boolean>;
 };
 
+/** Far more than there are. Each is one that the registry did not bring to its end. */
+const maxNoted = 10_000;
 const ending = '.json';
 const fileForm = /^[0-9a-f]{64}\.json$/;
 
@@ -37,6 +42,8 @@ export function createRemovalJournal(folder: string): RemovalJournal {
   return {
     note: async ({ registry, repository, tag, tombstone }) => {
       await mkdir(folder, { recursive: true, mode: 0o700 });
+      if ((await readdir(folder)).length >= maxNoted)
+        throw new Error(`${folder} has ${maxNoted} files: removals that the registry has not finished`);
       const file = fileOf(tombstone.digest);
       const unfinished = `${file}.new`;
       const { digest, body } = tombstone;
@@ -91,6 +98,8 @@ async function read(file: string): Promise<NotedRemoval | null> {
     const [registry, repository, tag, digest, body] = ['registry', 'repository', 'tag', 'digest', 'body'].map(
       (name) => String(value[name]),
     ) as [string, string, string, string, string];
+    const isOwn = isTombstone(Buffer.from(body)) && digest === `sha256:${hash('sha256', body)}`;
+    if (!isOwn || !isRepositoryName(repository) || !tagForm.test(tag)) return null;
     return {
       ...{ registry, repository, tag },
       tombstone: { digest, body: Buffer.from(body) },
