@@ -139,6 +139,16 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
       await close();
       server.close();
     });
+    // A reason that is too long to be told is cut.
+    doors.publishStatus({
+      running: false,
+      lastRun: {
+        ...{ endedAt: 1, result: 'failed', why: 'x'.repeat(5000) },
+        ...{ tags: 0, manifests: 0, blobs: 0, bytes: 0 },
+      },
+      ...{ quarantinedBytes: 0, freeBytes: null, failures: 1 },
+    });
+    let told = '';
     const door = await join(t, socket);
     const hello = {
       kind: 'hello',
@@ -151,6 +161,7 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
     door.on('data', (bytes: Buffer) => {
       for (const line of bytes.toString().split('\n').filter(Boolean)) {
         const { kind, number } = JSON.parse(line) as { kind: string; number?: number };
+        if (kind === 'status') told = line;
         if (kind === 'welcome') isWelcome = true;
         if (number !== undefined)
           door.write(
@@ -160,6 +171,7 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
     });
     door.write(`${JSON.stringify({ ...hello, graceMs: 1000 })}\n`);
     await until('it is welcome', () => isWelcome);
+    assert.equal(/x+/.exec(told)?.[0].length, 2000);
     const digest = `sha256:${'a'.repeat(64)}`;
     const whole = {
       epoch: '',

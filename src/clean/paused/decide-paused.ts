@@ -129,7 +129,7 @@ function mark(edges: ReadonlyMap<string, readonly string[]>, roots: Iterable<str
   for (let digest = open.pop(); digest !== undefined; digest = open.pop()) {
     if (marked.has(digest)) continue;
     marked.add(digest);
-    open.push(...(edges.get(digest) ?? []));
+    for (const next of edges.get(digest) ?? []) open.push(next);
   }
   return marked;
 }

@@ -120,7 +120,7 @@ async function readRepository(
     const manifest = await reader.manifest(name, digest);
     if (manifest === null) continue;
     manifests.set(digest, manifest);
-    open.push(...manifest.manifests);
+    for (const named of manifest.manifests) open.push(named);
   }
   return { name, tags, manifests, usage, firstUntaggedMs };
 }

@@ -51,7 +51,7 @@ export function createRegistryReader(doors: Pick<Doors, 'request'>): RegistryRea
         const answer = await get(`${path}${query}`, listBytes);
         if (answer.status === 404) return [];
         if (answer.status !== 200) throw refused(path, answer);
-        tags.push(...readAnswer(path, () => parseTags(bodyOf(answer))));
+        for (const tag of readAnswer(path, () => parseTags(bodyOf(answer)))) tags.push(tag);
         query = nextQuery(answer);
       }
       return tags;

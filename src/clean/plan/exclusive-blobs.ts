@@ -26,8 +26,7 @@ export function findExclusiveBlobs(scan: RepositoryScan, { manifests }: Reposito
       owners.set(digest, isAlone && (owners.get(digest) ?? holder) === holder ? holder : shared);
   };
   const tagsOf = new Map<string, string[]>();
-  for (const { name, digest } of scan.tags)
-    if (digest !== null) tagsOf.set(digest, [...(tagsOf.get(digest) ?? []), name]);
+  for (const { name, digest } of scan.tags) if (digest !== null) add(tagsOf, digest, name);
   for (const [digest, names] of tagsOf) hold(`tag ${names.join(' ')}`, digest, names.length === 1);
   const untagged = manifests.filter(({ manifest }) => !owners.has(manifest.digest));
   const named = new Set(untagged.flatMap(({ manifest }) => manifest.content?.named ?? []));
@@ -56,10 +55,15 @@ function readContents({ manifests }: RepositoryScan): Contents {
     byDigest.set(manifest.digest, manifest);
     if (manifest.linkedAs !== manifest.digest) byDigest.set(manifest.linkedAs, manifest);
     const subject = manifest.content?.subject;
-    if (typeof subject === 'string')
-      referrers.set(subject, [...(referrers.get(subject) ?? []), manifest.digest]);
+    if (typeof subject === 'string') add(referrers, subject, manifest.digest);
   }
   return { byDigest, referrers };
+}
+
+function add(lists: Map<string, string[]>, key: string, value: string): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
 }
 
 /** Everything that a manifest leads to, but for what it is about. */
@@ -73,7 +77,7 @@ function reach(start: string, { byDigest, referrers }: Contents): Set<string> {
     reached.add(digest);
     const { named = [], subject = null } = manifest?.content ?? {};
     for (const other of named) if (other !== subject) waiting.push(other);
-    waiting.push(...(referrers.get(next) ?? []));
+    for (const referrer of referrers.get(next) ?? []) waiting.push(referrer);
   }
   return reached;
 }

@@ -26,7 +26,7 @@ export async function openPlanUsage(doors: Pick<Doors, 'usage'>): Promise<PlanUs
         const rows: UsageRow[] = [];
         for await (const page of doors.usage({ ask: 'references', repository })) {
           sinceMs = Math.max(sinceMs, page.since);
-          rows.push(...page.rows);
+          for (const row of page.rows) rows.push(row);
         }
         return { sinceMs, pulls: readPulls(rows) };
       },

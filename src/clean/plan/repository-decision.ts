@@ -1,6 +1,6 @@
 import { mayBeTombstone, tombstoneBytes } from '../../registry/tombstone.ts';
 import { isOfSubject, type Rules, type TagFacts } from '../rules/decide.ts';
-import { markRepository, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
+import { markRepository, startOf, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
 import type { LayerScan, ManifestScan, RepositoryScan, TagScan } from '../scan/scan-types.ts';
 import type { RepositoryUsage } from './plan-usage.ts';
 
@@ -138,12 +138,15 @@ function findAttached(
   const attached = new Set<string>();
   const subjects = new Set<string>();
   const free = new Set(tags.flatMap(({ tag, isOfSubject }) => (isOfSubject ? [] : [tag.digest])));
+  const byStart = new Map<string, Set<ManifestScan>>();
+  for (const manifest of tags.some(({ isOfSubject }) => isOfSubject) ? manifests : [])
+    for (const start of [startOf(manifest.digest), startOf(manifest.linkedAs)]) {
+      const alike = byStart.get(start) ?? new Set();
+      byStart.set(start, alike.add(manifest));
+    }
   for (const { tag, isOfSubject } of tags) {
     if (!isOfSubject || tag.digest === null) continue;
-    const start = subjectOfTag(tag.name) ?? '';
-    const own = manifests.filter(
-      ({ digest, linkedAs }) => digest.startsWith(start) || linkedAs.startsWith(start),
-    );
+    const own = [...(byStart.get(subjectOfTag(tag.name) ?? '') ?? [])];
     if (own.length === 0 || isYoung(tag.pushedMs)) {
       subjects.add(tag.digest);
       for (const { digest } of own) subjects.add(digest);

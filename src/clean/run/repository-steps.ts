@@ -1,7 +1,7 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerPath, revisionPath, type Item, type LinkFile, type LinkItem } from '../quarantine/item.ts';
-import { markRepository, subjectOfTag } from '../scan/mark.ts';
+import { markRepository, startOf, subjectOfTag } from '../scan/mark.ts';
 import type { ManifestScan, RepositoryScan } from '../scan/scan-types.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
 import { isInUse, type RepositoryTargets } from './repository-targets.ts';
@@ -90,6 +90,13 @@ function findManifests(
       if (other && other !== digest) named.add(other);
   // What only a tag of a subject holds goes after that tag.
   const tagged = new Set(tags.map(({ digest }) => digest));
+  const bySubject = new Map<string, StepItem[]>();
+  for (const each of tags) {
+    const subject = subjectOfTag(each.tag) ?? '';
+    const ofSame = bySubject.get(subject);
+    if (ofSame === undefined) bySubject.set(subject, [each]);
+    else ofSame.push(each);
+  }
   return scan.manifests
     .filter(
       (manifest) =>
@@ -100,7 +107,7 @@ function findManifests(
     )
     .map(({ digest, content }) => ({
       first: { what: 'manifest', digest },
-      then: tags.filter(({ tag }) => digest.startsWith(subjectOfTag(tag) ?? 'none')),
+      then: bySubject.get(startOf(digest)) ?? [],
       leases: [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])],
       byPulls,
     }));

@@ -54,7 +54,7 @@ export function markRepository(scan: RepositoryScan, kept: Iterable<string>): Re
 }
 
 /** As much of a digest as a tag can say. */
-function startOf(digest: string): string {
+export function startOf(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 65);
 }
 

@@ -254,7 +254,7 @@ function* scanNamedBlobs(
     if (fault !== null && !fault.isOtherData) faults.add(`${path} ${digest}`, fault.why, 'repository');
     if (content === null) continue;
     found.push({ digest: named, content });
-    waiting.push(...content.manifests);
+    for (const each of content.manifests) waiting.push(each);
   }
   return found;
 }
