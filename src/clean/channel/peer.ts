@@ -151,6 +151,7 @@ export function openPeer(socket: Socket, options: PeerOptions): Peer {
     closed: closing.signal,
     end: () => {
       socket.end();
+      setTimeout(() => close('it did not close the connection'), limits.silenceMs).unref();
     },
   };
 }

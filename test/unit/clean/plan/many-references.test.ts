@@ -32,14 +32,14 @@ describe('a repository in which very much leads to one manifest', { timeout: 60_
       digest: digestOf(0),
       pushedMs: 0,
     }));
-    const { ofTag } = findExclusiveBlobs(scan({ tags, manifests: [manifest(0)] }), nothingGoes);
-    assert.deepEqual(ofTag('t1'), []);
+    const blobs = findExclusiveBlobs(scan({ tags, manifests: [manifest(0)] }), nothingGoes);
+    assert.deepEqual(blobs.ofTag('t1'), []);
   });
 
   test('referrers', () => {
     const manifests = Array.from({ length: many }, (_, i) => manifest(i, i === 0 ? null : digestOf(0)));
     const tags = [{ name: 'v1', digest: digestOf(0), pushedMs: 0 }];
-    const { ofTag } = findExclusiveBlobs(scan({ tags, manifests }), nothingGoes);
-    assert.equal(ofTag('v1').length, many);
+    const blobs = findExclusiveBlobs(scan({ tags, manifests }), nothingGoes);
+    assert.equal(blobs.ofTag('v1').length, many);
   });
 });
