@@ -1,4 +1,3 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { ManifestReader } from '../scan/manifest-reader.ts';
@@ -196,7 +195,7 @@ async function readOtherLinks(folder: CleanFolder, run: string): Promise<Readonl
   const repositories = new Set<string>();
   for (const line of readRecords(journalPath(runFolder(folder, run))))
     if (line.kind === 'intent' && line.item.what === 'tag') repositories.add(line.item.repository);
-  for (const other of await readdir(join(folder.path, 'runs'))) {
+  for (const other of await listRuns(folder)) {
     const path = journalPath(runFolder(folder, other));
     if (other === run || !(await exists(path))) continue;
     const fates = readFates(path);
