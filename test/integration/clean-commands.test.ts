@@ -129,6 +129,14 @@ describe(
       assert.ok(hasData('first'));
     });
 
+    it('plan leaves what undo brought back, and says until when', async () => {
+      const { code, stdout } = await command('clean', 'plan', '--check', '--all');
+      assert.equal(code, 0);
+      assert.match(stdout, /^ {2}stays: restored by undo, kept until 20\d\d-\d\d-\d\d \d\d:\d\dZ$/m);
+      assert.match(stdout, /^ {2}restored by undo, kept until 20.*Z: 2 tags$/m);
+      assert.match(await done('clean', 'run', '--yes'), /^There was nothing to take\./);
+    });
+
     it('tag remove takes that tag and no twin, can be undone, and leaves immutable tags alone', async () => {
       const removed = await done('tag', 'remove', 'team/app:stays');
       const run = /^Removed team\/app:stays\. tidegate clean undo (\S+) brings it back/.exec(removed)?.[1];

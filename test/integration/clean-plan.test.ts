@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import type { Exemptions } from '../../src/clean/plan/exemptions.ts';
 import { createPlan, type Plan, type PlanOptions, type RepositoryPlan } from '../../src/clean/plan/plan.ts';
 import { planJson } from '../../src/clean/plan/plan-json.ts';
 import { renderPlan } from '../../src/clean/plan/render-plan.ts';
@@ -17,6 +18,12 @@ import { dataPath, linkPath, pushBlob } from '../support/stored-blobs.ts';
 const day = 86_400_000;
 const nowMs = Date.now();
 const daysAgo = (days: number) => nowMs - days * day;
+
+const nothingExempt: Exemptions = {
+  restored: { tag: () => null, link: () => null, data: () => null },
+  leftAloneUntilMs: () => null,
+  findLeased: () => Promise.resolve(new Set()),
+};
 
 type Given = {
   readonly rules?: readonly RuleText[];
@@ -57,6 +64,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       immutableTags: immutable.map(parseTagPattern),
       usage: pulls === null ? null : { sinceMs, read: () => Promise.resolve({ sinceMs, pulls: times }) },
       untagged: given.seen ?? new Map(),
+      exemptions: nothingExempt,
       nowMs,
       placeOf: (at) => `x.yml:${at.join('.')}`,
       all: given.all ?? false,
@@ -221,12 +229,12 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
     await setPushed(root, 'app', 'old', daysAgo(60));
     await setTimes(path.dirname(path.join(root, dataPath(image.digest))), daysAgo(0.5));
     assert.deepEqual(going(await plan({ rules })), ['app: old +0 manifests +0 links']);
-    // Data that was uploaded again lately stays, though its links go.
+    // Data that was uploaded again lately stays, and the link to it.
     await age(100);
     await setPushed(root, 'app', 'new', daysAgo(50));
     await setTimes(path.dirname(path.join(root, dataPath(image.layers[0] ?? ''))), daysAgo(0.5));
     const made = await plan({ rules });
-    assert.equal(made.totals.links.goes, 2);
+    assert.equal(made.totals.links.goes, 1);
     assert.equal(made.totals.blobs.goes, 2);
   });
 
@@ -340,6 +348,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       'totals',
       'rules',
       'unruled',
+      'exempt',
       'repositories',
       'blobs',
       'warnings',

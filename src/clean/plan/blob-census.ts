@@ -8,6 +8,7 @@ type StoredBlob = { readonly digest: string; readonly bytes: number; readonly mt
 const linkedBit = 1;
 const linkedTwiceBit = 2;
 const keptBit = 4;
+const batchSize = 5000;
 
 /**
  * Counts which data the repositories link, over all of them. It takes some 60 bytes for each digest, most of them outside
@@ -26,13 +27,17 @@ export class BlobCensus {
     const own = new Set<number>();
     const gone = new Set(decision.links);
     const note = (digest: string, isKept: boolean) => {
-      const number = this.#number(digest);
-      own.add(number);
-      if (isKept) this.#flags[number] = (this.#flags[number] ?? 0) | keptBit;
+      own.add(this.#number(digest));
+      if (isKept) this.#keep(digest);
     };
     for (const layer of layers) note(layer.digest, decision.keepsAll || !gone.has(layer));
     for (const [index, manifest] of manifests.entries())
       note(manifest.digest, decision.manifests[index]?.goes !== true);
+    // What is named stays, even if nothing links it.
+    for (const [index, { content }] of manifests.entries())
+      if (decision.manifests[index]?.goes !== true)
+        for (const named of content?.named ?? []) this.#keep(named);
+    for (const { tag, goes } of decision.tags) if (!goes && tag.digest !== null) this.#keep(tag.digest);
     for (const number of own) {
       const flags = this.#flags[number] ?? 0;
       this.#flags[number] = flags | (flags & linkedBit ? linkedTwiceBit : linkedBit);
@@ -57,6 +62,23 @@ export class BlobCensus {
     this.free.bytes += bytes;
   }
 
+  /** Takes out of what goes all that this finds. */
+  async exempt(find: (digests: readonly string[]) => Promise<ReadonlySet<string>>): Promise<number> {
+    const all = this.#goes.splice(0);
+    for (let at = 0; at < all.length; at += batchSize) {
+      const batch = all.slice(at, at + batchSize);
+      const exempt = await find(batch.map((number) => this.#digests.digestOf(number)));
+      for (const number of batch) {
+        if (!exempt.has(this.#digests.digestOf(number))) this.#goes.push(number);
+        else {
+          this.free.blobs -= 1;
+          this.free.bytes -= this.#bytes[number] ?? 0;
+        }
+      }
+    }
+    return all.length - this.#goes.length;
+  }
+
   /** The bytes of those that a single repository links. */
   sumExclusive(numbers: Uint32Array): number {
     return numbers.reduce(
@@ -68,6 +90,11 @@ export class BlobCensus {
   *freeBlobs(): Generator<{ readonly digest: string; readonly bytes: number }> {
     for (const number of this.#goes)
       yield { digest: this.#digests.digestOf(number), bytes: this.#bytes[number] ?? 0 };
+  }
+
+  #keep(digest: string): void {
+    const number = this.#number(digest);
+    this.#flags[number] = (this.#flags[number] ?? 0) | keptBit;
   }
 
   #number(digest: string): number {

@@ -2,7 +2,7 @@ import type { Plan, RepositoryPlan } from './plan.ts';
 
 /** Formats a plan as JSON, as docs/clean-up.md describes it, without invisible characters. Ends with a newline. */
 export function planJson(plan: Plan): string {
-  const { asOfMs, recordSinceMs, goes, repositories, rules, unruled, totals, blobs, warnings } = plan;
+  const { asOfMs, recordSinceMs, goes, repositories, rules, unruled, totals, exempt, blobs, warnings } = plan;
   const value = {
     asOf: time(asOfMs),
     recordSince: time(recordSinceMs),
@@ -10,6 +10,15 @@ export function planJson(plan: Plan): string {
     totals,
     rules: rules.map(({ rule, words, kept, retired }) => ({ rule, keep: words, kept, retired })),
     unruled,
+    exempt: {
+      restored: {
+        tags: exempt.restored.tags,
+        manifests: exempt.restored.manifests,
+        until: time(exempt.restored.untilMs),
+      },
+      askedFor: exempt.askedFor,
+      leftAlone: exempt.leftAlone.map(({ name, untilMs }) => ({ repository: name, until: time(untilMs) })),
+    },
     repositories: repositories.map(repositoryJson),
     blobs: [...blobs],
     warnings,

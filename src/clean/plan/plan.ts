@@ -5,14 +5,17 @@ import { describeKeep, type RuleText } from '../rules/rule-text.ts';
 import { ManifestReader } from '../scan/manifest-reader.ts';
 import { scanRepositories } from '../scan/scan-repositories.ts';
 import type { RepositoryScan, ScanFault, ScanProgress } from '../scan/scan-types.ts';
-import { listBlobs } from '../scan/stored-blobs.ts';
+import { listBlobs, statBlob } from '../scan/stored-blobs.ts';
 import { BlobCensus } from './blob-census.ts';
 import { findExclusiveBlobs } from './exclusive-blobs.ts';
+import { ofRepository, type Exemptions } from './exemptions.ts';
 import type { PlanUsage, RepositoryUsage } from './plan-usage.ts';
 import {
   decideRepository,
+  relied,
   type DecidedManifest,
   type DecidedTag,
+  type Exempt,
   type DecisionSettings,
   type RepositoryDecision,
 } from './repository-decision.ts';
@@ -33,6 +36,7 @@ export type Plan = {
   /** Tags that no rule decides. */
   readonly unruled: TagCount;
   readonly totals: PlanTotals;
+  readonly exempt: ExemptCounts;
   /** The data that goes. */
   readonly blobs: Iterable<{ readonly digest: string; readonly bytes: number }>;
   readonly warnings: readonly string[];
@@ -98,6 +102,16 @@ export type PlanTotals = {
   readonly bytes: GoesAndStays;
 };
 
+/** What stays though the rules, or its age, would let it go. A manifest counts that no tag which stays leads to. */
+export type ExemptCounts = {
+  /** What undo restored, and until when the last of it stays. */
+  readonly restored: { readonly tags: number; readonly manifests: number; readonly untilMs: number | null };
+  /** What front doors answered within clean.grace. */
+  readonly askedFor: { readonly tags: number; readonly manifests: number; readonly blobs: number };
+  /** Repositories where a delete had an unknown outcome. Of many the first. */
+  readonly leftAlone: readonly { readonly name: string; readonly untilMs: number }[];
+};
+
 type GoesAndStays = { readonly goes: number; readonly stays: number };
 
 export type PlanOptions = {
@@ -115,6 +129,9 @@ export type PlanOptions = {
   readonly usage: PlanUsage | null;
   /** What earlier runs saw without a tag. */
   readonly untagged: UntaggedRecord;
+  readonly exemptions: Exemptions;
+  /** What else is to be known. */
+  readonly notes?: readonly string[];
   readonly nowMs: number;
   /** Gives the place of a part of `clean.rules`, such as `config/tidegate.yml:12`. */
   readonly placeOf: (path: readonly (string | number)[]) => string;
@@ -125,10 +142,13 @@ export type PlanOptions = {
 };
 
 const maxFaults = 200;
+const maxLeftAlone = 200;
+/** In locks and leases: all digests that are not sha256. An upload by one of them is stored under its sha256. */
+export const otherDigests = 'digest:other';
 
 /** Plans a run. Reads the storage and the record of usage, and changes nothing. */
 export async function createPlan(options: PlanOptions): Promise<Plan> {
-  const { root, clean, usage, nowMs, all = false, placeOf } = options;
+  const { root, clean, exemptions, usage, nowMs, all = false, placeOf } = options;
   const settings = readSettings(options);
   const paced = { pace: clean.pace, ...(options.signal === undefined ? {} : { signal: options.signal }) };
   const { onProgress } = options;
@@ -142,7 +162,7 @@ export async function createPlan(options: PlanOptions): Promise<Plan> {
     manifests,
     ...(onProgress === undefined ? {} : { onProgress }),
   })) {
-    const decision = await decide(scan, usage, settings, all);
+    const decision = await decide(scan, options, settings);
     blobs.addRepository(scan, decision);
     tally.add(scan, decision);
     noteUntagged(scan.name, decision, settings, untagged);
@@ -150,7 +170,15 @@ export async function createPlan(options: PlanOptions): Promise<Plan> {
       drafts.push(draftRepository(scan, decision, blobs, all));
   }
   for await (const blob of listBlobs(root, paced))
-    blobs.addBlob(blob, !tally.keepsData() && nowMs - blob.mtimeMs >= clean.grace);
+    blobs.addBlob(blob, !tally.keepsData() && canGo(blob) && nowMs - blob.mtimeMs >= clean.grace);
+  const { restored, findLeased } = exemptions;
+  await blobs.exempt((digests) =>
+    Promise.resolve(new Set(digests.filter((digest) => restored.data(digest) !== null))),
+  );
+  const isAnyLeased = (await findLeased([otherDigests])).size > 0;
+  const leasedBlobs = await blobs.exempt((digests) =>
+    isAnyLeased ? Promise.resolve(new Set(digests)) : findLeased(digests),
+  );
 
   const totals = tally.totals(blobs);
   const { tags, manifests: ofManifests, links } = totals;
@@ -163,8 +191,10 @@ export async function createPlan(options: PlanOptions): Promise<Plan> {
     rules: tally.rules(nowMs, usage?.sinceMs ?? null),
     unruled: tally.unruled,
     totals,
+    exempt: tally.exempt(leasedBlobs),
     blobs: { [Symbol.iterator]: () => blobs.freeBlobs() },
     warnings: [
+      ...(options.notes ?? []),
       ...[...lintRules(clean.rules), ...tally.warnings()].map((warning) => sayWarning(warning, placeOf)),
       ...findWarnings(options, totals, tally.keepsData()),
     ],
@@ -195,15 +225,44 @@ const neverPulled: RepositoryUsage = { sinceMs: -Infinity, pulls: new Map() };
 /** Most repositories need no look into the record: in them nothing would go even if nobody pulled. */
 async function decide(
   scan: RepositoryScan,
-  usage: PlanUsage | null,
+  { root, usage, exemptions, clean, nowMs, all }: PlanOptions,
   settings: DecisionSettings,
-  all: boolean,
 ): Promise<RepositoryDecision> {
+  const exempt = ofRepository(exemptions, scan.name);
   if (!all) {
-    const least = decideRepository(scan, neverPulled, settings);
-    if (!goesSomething(least)) return least;
+    const least = decideRepository(scan, neverPulled, settings, exempt);
+    if (!goesSomething(least) && !isExempt(least)) return least;
   }
-  return decideRepository(scan, (await usage?.read(scan.name)) ?? null, settings);
+  const used = (await usage?.read(scan.name)) ?? null;
+  const decision = decideRepository(scan, used, settings, exempt);
+  const leased = new Set(await exemptions.findLeased(listRelied(decision)));
+  for (const { digest } of decision.links)
+    if (nowMs - (statBlob(root, digest)?.mtimeMs ?? 0) < clean.grace) leased.add(digest);
+  return leased.size === 0
+    ? decision
+    : decideRepository(scan, used, settings, ofRepository(exemptions, scan.name, leased));
+}
+
+/** All digests by which a client may rely on something that would go. */
+function listRelied({ tags, manifests, links }: RepositoryDecision): string[] {
+  return [
+    ...new Set([
+      ...tags.flatMap(({ tag, goes }) => (goes && tag.digest !== null ? [tag.digest] : [])),
+      ...manifests.flatMap(({ manifest: { digest, linkedAs, content }, goes }) =>
+        goes ? [linkedAs, ...relied(digest, content)] : [],
+      ),
+      ...links.flatMap(({ digest, linkedAs }) => [digest, linkedAs]),
+    ]),
+  ];
+}
+
+function isExempt({ tags, manifests }: RepositoryDecision): boolean {
+  return tags.some(({ exempt }) => exempt !== null) || manifests.some(({ exempt }) => exempt !== null);
+}
+
+/** No run takes data that is stored by another algorithm. */
+function canGo({ digest }: { readonly digest: string }): boolean {
+  return digest.startsWith('sha256:');
 }
 
 function isRepository({ tags, manifests, layers }: RepositoryScan): boolean {
@@ -308,24 +367,39 @@ function createTally(rules: readonly RuleText[]) {
     manifests: { goes: 0, stays: 0, waiting: 0 },
     links: { goes: 0, stays: 0 },
   };
+  const restored = { tags: 0, manifests: 0, untilMs: null as number | null };
+  const askedFor = { tags: 0, manifests: 0 };
+  const leftAlone: { name: string; untilMs: number }[] = [];
+  const noteExempt = (what: 'tags' | 'manifests', exempt: Exempt | null) => {
+    if (exempt === 'asked for') askedFor[what] += 1;
+    else if (exempt !== null) {
+      restored[what] += 1;
+      restored.untilMs = Math.max(exempt.restoredUntilMs, restored.untilMs ?? 0);
+    }
+  };
   const faults: ScanFault[] = [];
   let faultCount = 0;
   let keepsData = false;
   return {
     unruled,
-    add: (scan: RepositoryScan, { tags, manifests, links }: RepositoryDecision) => {
+    add: (scan: RepositoryScan, { tags, manifests, links, leftAloneUntilMs }: RepositoryDecision) => {
       if (isRepository(scan)) {
         counts.repositories += 1;
         census.addRepository(scan.name);
       }
-      for (const { goes, rule } of tags) {
+      if (leftAloneUntilMs !== null && leftAlone.length < maxLeftAlone)
+        leftAlone.push({ name: scan.name, untilMs: leftAloneUntilMs });
+      for (const { goes, rule, exempt } of tags) {
+        noteExempt('tags', exempt);
         counts.tags[goes ? 'goes' : 'stays'] += 1;
         (byRule[(rule ?? 0) - 1] ?? unruled)[goes ? 'retired' : 'kept'] += 1;
         if (rule !== null) census.addTag(rule, !goes);
       }
       for (const each of manifests) {
         counts.manifests[each.goes ? 'goes' : 'stays'] += 1;
-        if (isWaiting(each)) counts.manifests.waiting += 1;
+        if (!isWaiting(each)) continue;
+        if (each.exempt === null) counts.manifests.waiting += 1;
+        else noteExempt('manifests', each.exempt);
       }
       counts.links.goes += links.length;
       counts.links.stays += scan.layers.length - links.length;
@@ -352,6 +426,7 @@ function createTally(rules: readonly RuleText[]) {
       blobs: { goes: free.blobs, stays: stored.blobs - free.blobs },
       bytes: { goes: free.bytes, stays: stored.bytes - free.bytes },
     }),
+    exempt: (blobs: number): ExemptCounts => ({ restored, askedFor: { ...askedFor, blobs }, leftAlone }),
     faults: () => ({ faults, moreFaults: faultCount - faults.length }),
   };
 }

@@ -1,6 +1,7 @@
 import { printable } from '../../telemetry/log/printable.ts';
 import { describeDuration } from '../rules/rule-text.ts';
 import type { Plan, PlannedManifest, PlannedTag, RepositoryPlan } from './plan.ts';
+import { sayMinute } from './repository-decision.ts';
 
 export type RenderOptions = {
   /** The width of the terminal; at least 80 are used. */
@@ -128,7 +129,8 @@ function sayGroup(title: string, rows: readonly Row[], width: number): string[] 
   ];
 }
 
-function sayStays({ totals, rules, unruled }: Plan, width: number): string[] {
+function sayStays(plan: Plan, width: number): string[] {
+  const { totals, rules, unruled } = plan;
   const { repositories, tags, manifests, bytes } = totals;
   const { waiting } = manifests;
   return [
@@ -150,7 +152,28 @@ function sayStays({ totals, rules, unruled }: Plan, width: number): string[] {
           width,
         )
       : []),
+    ...sayExempt(plan, width),
   ];
+}
+
+function sayExempt({ exempt: { restored, askedFor, leftAlone } }: Plan, width: number): string[] {
+  const ofRestored = [...countOf(restored.tags, 'tag'), ...countOf(restored.manifests, 'manifest')];
+  const ofAskedFor = [
+    ...countOf(askedFor.tags, 'tag'),
+    ...countOf(askedFor.manifests, 'manifest'),
+    ...countOf(askedFor.blobs, 'blob'),
+  ];
+  const lines = [
+    ...(ofRestored.length === 0
+      ? []
+      : [`  restored by undo, kept until ${sayTime(restored.untilMs ?? 0)}: ${listOf(ofRestored)}`]),
+    ...(ofAskedFor.length === 0 ? [] : [`  asked for within clean.grace: ${listOf(ofAskedFor)}`]),
+    ...leftAlone.map(
+      ({ name, untilMs }) =>
+        `  ${printable(name)}: a delete had an unknown outcome there: left alone until ${sayTime(untilMs)}`,
+    ),
+  ];
+  return lines.flatMap((line) => wrap(line, width));
 }
 
 function sayGoes({ goes, totals }: Plan, width: number): string[] {
@@ -191,12 +214,9 @@ function sayNext({ goes, rules }: Plan, takesFromMs: number | null, width: numbe
   );
 }
 
-/** To the minute, in UTC. */
-function sayTime(ms: number): string {
-  return `${new Date(Math.min(ms, latestMs)).toISOString().slice(0, 16).replace('T', ' ')}Z`;
-}
+/** A file's time can be later than the latest of a Date. */
+const sayTime = (ms: number) => sayMinute(Math.min(ms, latestMs));
 
-/** The latest time of a Date; a file's can be later. */
 const latestMs = 8.64e15;
 const hourMs = 3_600_000;
 

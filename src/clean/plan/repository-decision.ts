@@ -2,6 +2,7 @@ import { mayBeTombstone, tombstoneBytes } from '../../registry/tombstone.ts';
 import { isOfSubject, type Rules, type TagFacts } from '../rules/decide.ts';
 import { markRepository, startOf, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
 import type { LayerScan, ManifestScan, RepositoryScan, TagScan } from '../scan/scan-types.ts';
+import { noExemptions, type RepositoryExemptions } from './exemptions.ts';
 import type { RepositoryUsage } from './plan-usage.ts';
 
 /** What decides, beside what is in the repository. Durations and times in milliseconds. */
@@ -22,7 +23,12 @@ export type DecidedTag = {
   readonly rule: number | null;
   readonly why: string;
   readonly pulledMs: number | null;
+  /** Null: the rules decided. */
+  readonly exempt: Exempt | null;
 };
+
+/** Why something stays that would go otherwise: undo restored it until then, or it was asked for within clean.grace. */
+export type Exempt = { readonly restoredUntilMs: number } | 'asked for';
 
 export type DecidedManifest = {
   readonly manifest: ManifestScan;
@@ -34,12 +40,15 @@ export type DecidedManifest = {
    * Of one to which no tag that stays leads: since when that is so at the latest, as far as is known. Null: one does.
    */
   readonly untaggedMs: number | null;
+  /** Null: neither restored by undo nor asked for lately. */
+  readonly exempt: Exempt | null;
 };
 
 /** What goes and what stays in a repository. */
 export type RepositoryDecision = {
-  /** Whether everything stays, since something could not be read. */
+  /** Whether everything stays, since something could not be read, or a delete had an unknown outcome. */
   readonly keepsAll: boolean;
+  readonly leftAloneUntilMs: number | null;
   readonly tags: readonly DecidedTag[];
   readonly manifests: readonly DecidedManifest[];
   /** The links to blobs that go: no manifest that stays names them. */
@@ -51,35 +60,76 @@ export function decideRepository(
   scan: RepositoryScan,
   usage: RepositoryUsage | null,
   settings: DecisionSettings,
+  exemptions: RepositoryExemptions = noExemptions,
 ): RepositoryDecision {
+  const { leftAloneUntilMs } = exemptions;
   const isYoung = (ms: number | null) => ms !== null && settings.nowMs - ms < settings.graceMs;
-  const tags = decideTags(scan, usage, settings);
+  const tags = decideTags(scan, usage, settings, exemptions);
   const kept = tags.flatMap(({ tag, goes }) => (goes || tag.digest === null ? [] : [tag.digest]));
   const retired = tags.flatMap(({ tag, goes }) => (goes && tag.digest !== null ? [tag.digest] : []));
-  // Tags of a subject are still to be decided: they hold nothing up, unless their subject is not here or they are young.
-  const { attached, subjects } = findAttached(scan, tags, isYoung);
+  // Tags of a subject are still to be decided: they hold nothing up, unless their subject is not here or they must stay.
+  const { attached, subjects } = findAttached(
+    scan,
+    tags,
+    ({ name, digest, pushedMs }) =>
+      isYoung(pushedMs) ||
+      exemptions.tagUntilMs(name) !== null ||
+      (digest !== null && exemptions.isLeased(digest)),
+  );
   const roots = [...kept.filter((digest) => !attached.has(digest)), ...subjects];
   const tagged = markRepository(scan, roots);
   const ofRetired = markRepository(scan, [...retired, ...attached]);
   const ages = scan.manifests.map((manifest) =>
     findAge(manifest, scan, usage, settings, tagged.keepsManifest(manifest), ofRetired),
   );
-  const waiting = scan.manifests.filter((_, index) => ages[index]?.isRipe === false);
+  const exempt = scan.manifests.map((manifest) => findExemptManifest(manifest, exemptions));
+  // No run takes a manifest that is linked by another digest than its own.
+  const waiting = scan.manifests.filter(
+    ({ digest, linkedAs }, index) =>
+      ages[index]?.isRipe === false || exempt[index] !== null || digest !== linkedAs,
+  );
   const mark = markRepository(scan, [...roots, ...waiting.map(({ digest }) => digest)]);
+  const keepsAll = mark.keepsAll || leftAloneUntilMs !== null;
+  const whyAll =
+    leftAloneUntilMs === null
+      ? 'something here could not be read'
+      : `a delete had an unknown outcome here: left alone until ${sayMinute(leftAloneUntilMs)}`;
   return {
-    keepsAll: mark.keepsAll,
-    tags: tags.map((each) => settleTag(each, mark, subjects)),
+    ...{ keepsAll, leftAloneUntilMs },
+    tags: tags.map((each) => settleTag(each, mark, subjects, keepsAll ? whyAll : null)),
     manifests: scan.manifests.map((manifest, index) => ({
       manifest,
-      goes: !mark.keepsManifest(manifest),
+      goes: !keepsAll && !mark.keepsManifest(manifest),
+      exempt: exempt[index] ?? null,
       isOfTag: ofRetired.keepsManifest(manifest),
       pulledMs: ages[index]?.pulledMs ?? null,
       untaggedMs: ages[index]?.untaggedMs ?? null,
     })),
     links: scan.layers.filter(
-      (layer) => layer.isReadable && !mark.keepsLayer(layer) && !isYoung(layer.linkMtimeMs),
+      (layer) =>
+        layer.isReadable &&
+        !keepsAll &&
+        !mark.keepsLayer(layer) &&
+        !isYoung(layer.linkMtimeMs) &&
+        !exemptions.isLeased(layer.digest) &&
+        !exemptions.isLeased(layer.linkedAs) &&
+        exemptions.linkUntilMs(layer.linkedAs) === null,
     ),
   };
+}
+
+function findExemptManifest(
+  { digest, linkedAs, content }: ManifestScan,
+  { linkUntilMs, isLeased }: RepositoryExemptions,
+): Exempt | null {
+  const restoredUntilMs = linkUntilMs(digest);
+  if (restoredUntilMs !== null) return { restoredUntilMs };
+  return [linkedAs, ...relied(digest, content)].some(isLeased) ? 'asked for' : null;
+}
+
+/** The digests by which a client may rely on a manifest: its own, those that it lists, and what it is about. */
+export function relied(digest: string, content: ManifestScan['content']): string[] {
+  return [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])];
 }
 
 type TagDecision = DecidedTag & { readonly isOfSubject: boolean };
@@ -88,6 +138,7 @@ function decideTags(
   scan: RepositoryScan,
   usage: RepositoryUsage | null,
   { rules, graceMs, nowMs }: DecisionSettings,
+  { tagUntilMs, isLeased }: RepositoryExemptions,
 ): TagDecision[] {
   const tombstones = findTombstones(scan);
   // A tag that is being deleted is none of the newest.
@@ -97,21 +148,42 @@ function decideTags(
     const pulledMs = latest(usage?.pulls.get(tag), digest === null ? undefined : usage?.pulls.get(digest));
     return { name: tag, pushedMs, pulledMs };
   });
+  // A client that takes no index was told of a manifest in it.
+  const children = new Map(scan.manifests.map(({ digest, content }) => [digest, content?.manifests ?? []]));
+  const childrenOf = (digest: string) => children.get(digest) ?? [];
   const verdicts = rules.decide(scan.name, facts, { nowMs, recordSinceMs: usage?.sinceMs ?? null });
   const decideOne = (tag: TagScan, index: number): TagDecision => {
     const verdict = verdicts[index];
     if (verdict === undefined) throw new Error('there is a verdict on each tag');
     const { keep, rule, why } = verdict;
     const pulledMs = facts[index]?.pulledMs ?? null;
-    const decided = { tag, goes: !keep, rule, why, pulledMs, isOfSubject: isOfSubject(verdict) };
+    const decided = {
+      tag,
+      goes: !keep,
+      rule,
+      why,
+      pulledMs,
+      exempt: null,
+      isOfSubject: isOfSubject(verdict),
+    };
     if (keep) return decided;
     if (nowMs - tag.pushedMs < graceMs) return { ...decided, goes: false, why: youngWhys.pushed };
     if (pulledMs !== null && nowMs - pulledMs < graceMs)
       return { ...decided, goes: false, why: youngWhys.pulled };
+    const restoredUntilMs = tagUntilMs(tag.name);
+    if (restoredUntilMs !== null)
+      return {
+        ...decided,
+        goes: false,
+        why: `restored by undo, kept until ${sayMinute(restoredUntilMs)}`,
+        exempt: { restoredUntilMs },
+      };
+    if (tag.digest !== null && [tag.digest, ...childrenOf(tag.digest)].some(isLeased))
+      return { ...decided, goes: false, why: youngWhys.askedFor, exempt: 'asked for' };
     return decided;
   };
   const decided = new Map(tags.map((tag, index) => [tag, decideOne(tag, index)]));
-  const stays = { goes: false, rule: null, pulledMs: null, isOfSubject: false };
+  const stays = { goes: false, rule: null, pulledMs: null, exempt: null, isOfSubject: false };
   return scan.tags.map((tag) => decided.get(tag) ?? { ...stays, tag, why: 'a front door is deleting it' });
 }
 
@@ -124,16 +196,25 @@ function findTombstones({ manifests }: RepositoryScan): ReadonlySet<string> {
   );
 }
 
-const youngWhys = { pushed: 'pushed within clean.grace', pulled: 'pulled within clean.grace' };
+const youngWhys = {
+  pushed: 'pushed within clean.grace',
+  pulled: 'pulled within clean.grace',
+  askedFor: 'asked for within clean.grace',
+};
+
+/** To the minute, in UTC. */
+export function sayMinute(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z`;
+}
 
 /**
- * Finds the manifests that only tags of a subject lead to, and the digests that must stay for such tags: a young one keeps
- * its subject, and one whose subject is elsewhere (cosign can be told to keep signatures in another repository) stays.
+ * Finds the manifests that only tags of a subject lead to, and the digests that must stay for such tags: one that must stay
+ * keeps its subject, and one whose subject is elsewhere (cosign can be told to keep signatures in another repository) stays.
  */
 function findAttached(
   { manifests }: RepositoryScan,
   tags: readonly TagDecision[],
-  isYoung: (ms: number) => boolean,
+  mustStay: (tag: TagScan) => boolean,
 ) {
   const attached = new Set<string>();
   const subjects = new Set<string>();
@@ -147,7 +228,7 @@ function findAttached(
   for (const { tag, isOfSubject } of tags) {
     if (!isOfSubject || tag.digest === null) continue;
     const own = [...(byStart.get(subjectOfTag(tag.name) ?? '') ?? [])];
-    if (own.length === 0 || isYoung(tag.pushedMs)) {
+    if (own.length === 0 || mustStay(tag)) {
       subjects.add(tag.digest);
       for (const { digest } of own) subjects.add(digest);
     } else if (!free.has(tag.digest)) attached.add(tag.digest);
@@ -156,13 +237,13 @@ function findAttached(
 }
 
 function settleTag(
-  { tag, goes, rule, why, pulledMs, isOfSubject }: TagDecision,
+  { isOfSubject, ...decided }: TagDecision,
   mark: RepositoryMark,
   subjects: ReadonlySet<string>,
+  whyAll: string | null,
 ): DecidedTag {
-  const decided = { tag, goes, rule, why, pulledMs };
-  if (mark.keepsAll)
-    return goes ? { ...decided, goes: false, why: 'something here could not be read' } : decided;
+  const { tag, goes } = decided;
+  if (whyAll !== null) return goes ? { ...decided, goes: false, why: whyAll } : decided;
   if (!isOfSubject || mark.keepsSubjectTag(tag.name) || subjects.has(tag.digest ?? '')) return decided;
   return { ...decided, goes: true, why: 'its subject goes' };
 }

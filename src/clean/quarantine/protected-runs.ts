@@ -19,25 +19,29 @@ export async function protectRun(folder: CleanFolder, run: string, untilMs: numb
   await replaceFile(folder.disk, pathOf(folder), `${JSON.stringify(kept)}\n`);
 }
 
-/** What was restored, and stays for now. */
+/** Until when what was restored stays, in milliseconds since the epoch; null: it was not, or its time is over. */
 export type Protection = {
-  tag(repository: string, tag: string): boolean;
+  tag(repository: string, tag: string): number | null;
   /** A manifest or layer in a repository. */
-  link(repository: string, digest: string): boolean;
-  data(digest: string): boolean;
+  link(repository: string, digest: string): number | null;
+  data(digest: string): number | null;
 };
 
 export async function readProtection(folder: CleanFolder, nowMs: number): Promise<Protection> {
-  const names = new Set<string>();
+  const names = new Map<string, number>();
   for (const [run, untilMs] of Object.entries(await readProtectedRuns(folder))) {
     const path = journalPath(runFolder(folder, run));
     if (untilMs <= nowMs || !(await exists(path))) continue;
-    for (const line of readRecords(path)) if (line.kind === 'intent') names.add(nameOf(line.item));
+    for (const line of readRecords(path)) {
+      if (line.kind !== 'intent') continue;
+      const name = nameOf(line.item);
+      names.set(name, Math.max(untilMs, names.get(name) ?? 0));
+    }
   }
   return {
-    tag: (repository, tag) => names.has(`${repository}:${tag}`),
-    link: (repository, digest) => names.has(`${repository}@${digest}`),
-    data: (digest) => names.has(digest),
+    tag: (repository, tag) => names.get(`${repository}:${tag}`) ?? null,
+    link: (repository, digest) => names.get(`${repository}@${digest}`) ?? null,
+    data: (digest) => names.get(digest) ?? null,
   };
 }
 

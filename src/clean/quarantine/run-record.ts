@@ -32,8 +32,14 @@ export async function readRuns(folder: CleanFolder): Promise<RunRecord[]> {
   const names = await listRuns(folder);
   const restored = await readProtectedRuns(folder);
   const runs = await Promise.all(names.map((run) => readRun(folder, run, restored[run] ?? null)));
-  return [...runs, ...(await readPurged(folder))].sort((a, b) => (a.run < b.run ? 1 : -1));
+  return [...runs, ...(await readPurged(folder))].sort(
+    (a, b) => compare(secondOf(b), secondOf(a)) || (b.beganAt ?? Infinity) - (a.beganAt ?? Infinity) || 0,
+  );
 }
+
+/** A run's name begins with its second; the rest is random. */
+const secondOf = ({ run }: RunRecord) => run.slice(0, 'YYYYMMDD-HHMMSS'.length);
+const compare = (a: string, b: string) => (a < b ? -1 : Number(a > b));
 
 async function readRun(folder: CleanFolder, run: string, restoredUntil: number | null): Promise<RunRecord> {
   const path = journalPath(runFolder(folder, run));

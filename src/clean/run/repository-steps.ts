@@ -1,6 +1,7 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerPath, revisionPath, type Item, type LinkFile, type LinkItem } from '../quarantine/item.ts';
+import { relied } from '../plan/repository-decision.ts';
 import { markRepository, startOf, subjectOfTag } from '../scan/mark.ts';
 import type { ManifestScan, RepositoryScan } from '../scan/scan-types.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
@@ -105,12 +106,11 @@ function findManifests(
         !named.has(manifest.digest) &&
         !tagged.has(manifest.digest),
     )
-    .map(({ digest, content }) => ({
-      first: { what: 'manifest', digest },
-      then: bySubject.get(startOf(digest)) ?? [],
-      leases: [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])],
-      byPulls,
-    }));
+    .map(({ digest, content }) => {
+      const then = bySubject.get(startOf(digest)) ?? [];
+      const leases = [...relied(digest, content), ...then.map((each) => each.digest)];
+      return { first: { what: 'manifest', digest }, then, leases, byPulls };
+    });
 }
 
 function findLayers(
@@ -134,7 +134,7 @@ function findLayers(
         !isRecent(context, statBlob(folder.root, layer.digest)?.mtimeMs ?? 0) &&
         !isRecent(context, askedMs(layer.digest)) &&
         !isRecent(context, askedMs(layer.linkedAs)) &&
-        !protection.link(scan.name, layer.linkedAs),
+        protection.link(scan.name, layer.linkedAs) === null,
     )
     .map(({ digest, linkedAs }) => ({
       first: { what: 'layer', digest: linkedAs },

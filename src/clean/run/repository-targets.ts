@@ -36,7 +36,7 @@ const recordLagMs = 10_000;
 
 /** Decides again, now: only what the plan named can go. */
 export async function findTargets(context: RunContext, plan: RepositoryPlan): Promise<RepositoryTargets> {
-  const { clean, nowMs, leave, protection } = context;
+  const { clean, nowMs, leave } = context;
   const recordedMs = nowMs() - recordLagMs;
   const usage = (await context.usage?.read(plan.name)) ?? null;
   const scan = await scanRepository(context.folder.root, plan.name, {
@@ -57,13 +57,11 @@ export async function findTargets(context: RunContext, plan: RepositoryPlan): Pr
   for (const { tag, goes, rule } of decision.tags) {
     if (!goes || tag.digest === null || !plannedTags.delete(tag.name)) continue;
     const { digest, pushedMs } = tag;
-    if (protection.tag(plan.name, tag.name)) leave(`${plan.name}:${tag.name}`, restored);
-    else targets.tags.set(tag.name, { digest, pushedMs, byPulls: countsPulls(context, rule) });
+    targets.tags.set(tag.name, { digest, pushedMs, byPulls: countsPulls(context, rule) });
   }
   for (const { manifest, goes } of decision.manifests) {
     if (!goes || manifest.digest !== manifest.linkedAs || !plannedManifests.delete(manifest.digest)) continue;
-    if (protection.link(plan.name, manifest.digest)) leave(`${plan.name}@${manifest.digest}`, restored);
-    else targets.manifests.set(manifest.digest, manifest.linkMtimeMs);
+    targets.manifests.set(manifest.digest, manifest.linkMtimeMs);
   }
   for (const tag of plannedTags) leave(`${plan.name}:${tag}`, changed);
   for (const digest of plannedManifests) leave(`${plan.name}@${digest}`, changed);
@@ -128,5 +126,4 @@ function countsPulls({ clean }: RunContext, rule: number | null): boolean {
   return keep !== undefined && keep !== 'forever' && keep.pulledWithin !== undefined;
 }
 
-export const restored = 'undo brought it back';
 export const changed = 'it was changed, or used, since the plan';

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
+import { readExemptions, type Exemptions } from '../plan/exemptions.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
 import { readUntaggedRecord, writeUntaggedRecord, type UntaggedRecord } from '../plan/untagged-record.ts';
 import type { Counts } from '../quarantine/journal.ts';
-import { leaveAlone, readLeftAlone } from '../quarantine/left-alone.ts';
-import { readProtection } from '../quarantine/protected-runs.ts';
+import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findPurgeable, purgeRuns, type PurgeSummary } from '../quarantine/purge.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
 import { recoverAll } from '../quarantine/recovery.ts';
@@ -52,7 +52,8 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
   await probeRegistry(options, holds);
   const usage = await openPlanUsage(doors);
   const untagged = await readUntaggedRecord(join(folder.path, untaggedName));
-  const plan = await planRun(options, usage, untagged);
+  const exemptions = await readExemptions(folder, { doors, graceMs: clean.grace, nowMs: nowMs() });
+  const plan = await planRun(options, { usage, untagged, exemptions });
   const left: LeftBehind[] = [];
   let leftCount = 0;
   const end = async (run: string | null, taken: Counts): Promise<RunSummary> => ({
@@ -67,8 +68,7 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
   const quarantine = await openQuarantine(folder, { version: options.version, nowMs: nowMs() });
   const context: RunContext = {
     ...options,
-    ...{ quarantine, holds, usage, untagged },
-    protection: await readProtection(folder, nowMs()),
+    ...{ quarantine, holds, usage, untagged, protection: exemptions.restored },
     manifests: new ManifestReader(folder.root),
     leave: (what, why) => {
       leftCount += 1;
@@ -107,26 +107,27 @@ async function checkPreconditions({ folder, doors, clean, nowMs }: RunOptions): 
 
 function planRun(
   { folder, clean, immutableTags, placeOf, nowMs, signal, onProgress }: RunOptions,
-  usage: RunContext['usage'],
-  untagged: UntaggedRecord,
+  facts: {
+    readonly usage: RunContext['usage'];
+    readonly untagged: UntaggedRecord;
+    readonly exemptions: Exemptions;
+  },
 ): Promise<Plan> {
   return createPlan({
-    ...{ root: folder.root, clean, immutableTags, placeOf, usage, untagged, signal },
+    ...{ root: folder.root, clean, immutableTags, placeOf, signal },
+    ...facts,
     nowMs: nowMs(),
     onProgress: ({ repositories }) => onProgress({ phase: 'plan', done: repositories, total: null }),
   });
 }
 
 async function takeAll(context: RunContext, plan: Plan): Promise<void> {
-  const { folder, nowMs, signal, leave, onProgress } = context;
-  const alone = await readLeftAlone(folder);
+  const { signal, onProgress } = context;
   const total = plan.repositories.length;
   for (const [done, repository] of plan.repositories.entries()) {
     if (signal.aborted) return;
     onProgress({ phase: 'repositories', done, total });
-    if ((alone.get(repository.name) ?? 0) > nowMs())
-      leave(repository.name, 'a delete had an unknown outcome there, so it is left alone for clean.grace');
-    else await takeLinks(context, repository);
+    await takeLinks(context, repository);
   }
   if (!signal.aborted) await takeData(context, plan);
 }

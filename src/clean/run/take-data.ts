@@ -2,7 +2,7 @@ import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { maxLockKeys, type DoorLock, type MergedEvidence } from '../channel/doors.ts';
-import type { Plan } from '../plan/plan.ts';
+import { otherDigests, type Plan } from '../plan/plan.ts';
 import { dataPath, layerPath, registryPath, revisionPath, type Item } from '../quarantine/item.ts';
 import { addTakenDigests } from '../quarantine/taken-digests.ts';
 import { DigestTable } from '../scan/digest-table.ts';
@@ -12,11 +12,9 @@ import { scanRepositories } from '../scan/scan-repositories.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
 import { createBatchSize, type BatchSize } from './batch-size.ts';
 import { askEvidence, ensureHeld } from './holds.ts';
-import { changed, restored } from './repository-targets.ts';
+import { changed } from './repository-targets.ts';
 import { isRecent, type RunContext } from './run-context.ts';
 
-/** In a lock: all digests that are not sha256. An upload by one of them is stored under its sha256. */
-const otherDigests = 'digest:other';
 const maxDigests = 5000;
 const maxTries = 12;
 /** So many folders are looked at again under the lock; more are looked at right before it. */
@@ -44,13 +42,9 @@ type Candidates = {
  * have written anything about it since, and folders that changed since are looked at again.
  */
 export async function takeData(context: RunContext, plan: Plan): Promise<void> {
-  const { protection, leave, signal, onProgress } = context;
+  const { leave, signal, onProgress } = context;
   const table = new DigestTable();
-  for (const { digest } of plan.blobs) {
-    if (!digest.startsWith('sha256:')) continue;
-    if (protection.data(digest)) leave(digest, restored);
-    else table.add(digest);
-  }
+  for (const { digest } of plan.blobs) table.add(digest);
   if (table.size === 0) return;
   const candidates = await readWrites(context, table);
   const links = await readLinks(context, table);

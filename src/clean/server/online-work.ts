@@ -8,6 +8,7 @@ import { DoorsError, type Doors } from '../channel/doors.ts';
 import { findGraceEnd } from '../channel/grace-wait.ts';
 import { createPlan, type Plan, type PlanOptions } from '../plan/plan.ts';
 import { planJson } from '../plan/plan-json.ts';
+import { readExemptions } from '../plan/exemptions.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { renderPlan } from '../plan/render-plan.ts';
 import { readUntaggedRecord } from '../plan/untagged-record.ts';
@@ -166,14 +167,29 @@ async function planOnline(
   { signal, onProgress }: JobContext,
 ): Promise<Plan> {
   const { root } = folder;
+  const nowMs = Date.now();
+  const graceMs = settings.clean.grace;
   return createPlan({
     ...settings,
-    ...{ root, all, signal, nowMs: Date.now() },
+    ...{ root, all, signal, nowMs },
+    exemptions: await readExemptions(folder, { doors, graceMs, nowMs }),
+    notes: await findRefusal(doors),
     usage: await openPlanUsage(doors),
     untagged: await readUntaggedRecord(join(folder.path, 'untagged')),
     onProgress: ({ repositories }) =>
       onProgress({ phase: 'repositories read', done: repositories, total: null }),
   });
+}
+
+/** Why a run would be refused now. */
+async function findRefusal(doors: Doors): Promise<string[]> {
+  try {
+    await doors.check();
+    return [];
+  } catch (error) {
+    if (error instanceof DoorsError) return [`A run would be refused now: ${error.message}`];
+    throw error;
+  }
 }
 
 /** @throws OperatorError when there is none */

@@ -124,12 +124,12 @@ describe('the quarantine', () => {
     const digest = readFileSync(path.join(root, tagPath('app', 'v1'), 'current/link'), 'utf8');
     await takeEverything(root, fast);
     const folder = await openCleanFolder(root, fast);
-    assert.equal((await readProtection(folder, Date.now())).tag('app', 'v1'), false);
+    assert.equal((await readProtection(folder, Date.now())).tag('app', 'v1'), null);
     await undoEverything(root, fast);
     const now = await readProtection(folder, Date.now());
     assert.ok(now.tag('app', 'v1') && now.link('app', digest) && now.data(digest));
-    assert.equal(now.tag('app', 'v9'), false);
-    assert.equal((await readProtection(folder, Date.now() + dayMs)).tag('app', 'v1'), false);
+    assert.equal(now.tag('app', 'v9'), null);
+    assert.equal((await readProtection(folder, Date.now() + dayMs)).tag('app', 'v1'), null);
     assert.deepEqual(await findPurgeable(folder, { endedBeforeMs: Date.now(), nowMs: Date.now() }), []);
   });
 

@@ -22,7 +22,7 @@ const scan = (some: Partial<RepositoryScan>): RepositoryScan => ({
   ...some,
 });
 const many = 200_000;
-const nothingGoes = { keepsAll: false, tags: [], manifests: [], links: [] };
+const nothingGoes = { keepsAll: false, leftAloneUntilMs: null, tags: [], manifests: [], links: [] };
 
 // Whoever may push can make a repository so.
 describe('a repository in which very much leads to one manifest', { timeout: 60_000 }, () => {
