@@ -181,7 +181,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
   return async (exchange, written, way, audited) => {
     const { operation } = way;
     if (exchange.method !== 'DELETE') return forward(exchange, written, way, audited);
-    if (!isTagDelete(operation))
+    if (!isTagDelete(operation) || hasBody(exchange))
       return gate.alone(exchange, operation, (alone) =>
         forward(exchange, written, joinAlone(way, alone), audited),
       );
@@ -197,6 +197,11 @@ type TagDelete = Extract<Operation, { kind: 'manifest' }> & { readonly tag: stri
 /** Whether a DELETE is that of a tag. */
 function isTagDelete(operation: Operation): operation is TagDelete {
   return operation.kind === 'manifest' && operation.tag !== null && !operation.hasQuery;
+}
+
+/** Whether a request has content; none of the registry API's deletes has. Upstream gets it, and says what it makes of it. */
+function hasBody({ req }: Exchange): boolean {
+  return Number(req.headers['content-length'] ?? 0) > 0;
 }
 
 /** The way of a delete, whose end is waited for by others. */
