@@ -23,7 +23,7 @@ const programs = [
 ];
 const skip = unlessInstalled(...programs) || unlessMachine();
 const settings = '/etc/tidegate/config/tidegate.yml';
-const secretFile = '/run/credentials';
+const secretFile = '/run/mirror-credentials';
 
 /** In a row: each test goes on where the one before has left the machine. */
 describe('deploy/install.sh --mirror', { skip }, () => {
@@ -211,7 +211,8 @@ describe('deploy/install.sh --mirror', { skip }, () => {
 
   it('adds a second mirror, on a port of its own', async () => {
     await installed('--mirror', `quay.io=${hub.url}`);
-    assert.deepEqual(interruptions(), ['reload tidegate.service']);
+    // The cleaner has a copy of the configuration.
+    assert.deepEqual(interruptions(), ['reload tidegate.service', 'restart tidegate-clean.service']);
     await until('it serves', async () => (await status('quay/library/nginx/manifests/latest')) === '200');
     assert.equal(await status('hub/library/nginx/manifests/latest'), '200');
     assert.match(await must('ss -ltnH'), /127\.0\.0\.1:5002 /);

@@ -183,7 +183,7 @@ for (const storage of storages)
         });
 
       it('takes nothing that was lately used', async () => {
-        await assert.rejects(clean({ now: () => Date.now() }), /do not know yet what was asked for/);
+        await assert.rejects(clean({ now: () => Date.now() }), /^Nothing is taken before /);
       });
 
       it('frees the space of what is gone', async () => {
@@ -260,7 +260,7 @@ for (const storage of storages)
         await chmod(file, 0o755);
         const cleaning = clean({
           collector: [file, 'garbage-collect', registry.configPath],
-          maxPauseMs: 6000,
+          maxPauseMs: 20_000, // a look alone takes seconds where much else runs
         });
         const refused = assert.rejects(cleaning, /did not end within .* and was killed/);
         await until('the collector runs', () =>
@@ -269,10 +269,10 @@ for (const storage of storages)
             () => false,
           ),
         );
-        const startedMs = performance.now();
-        const held = ask('POST', '/v2/app/blobs/uploads/');
+        let isHeld = true;
+        const held = ask('POST', '/v2/app/blobs/uploads/').finally(() => (isHeld = false));
         await assertWhole(image);
-        assert.ok(performance.now() - startedMs < 3000, 'pulls do not wait');
+        assert.ok(isHeld, 'pulls do not wait');
         const { status, header } = await held;
         if (status === 503) assert.equal(header('Retry-After'), '30');
         else assert.equal(status, 202);
