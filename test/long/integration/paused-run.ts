@@ -64,7 +64,10 @@ const storages: {
   },
 ];
 
-for (const storage of storages)
+/** Tries the paused mode with images in this storage; a file each, since it takes minutes. */
+export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
+  const storage = storages.find((each) => each.name === name);
+  if (storage === undefined) throw new Error(`there is no storage ${name}`);
   describe(
     `the paused mode, with images in ${storage.name}`,
     { skip: storage.skip, timeout: 300_000 },
@@ -183,7 +186,7 @@ for (const storage of storages)
         });
 
       it('takes nothing that was lately used', async () => {
-        await assert.rejects(clean({ now: () => Date.now() }), /^Nothing is taken before /);
+        await assert.rejects(clean({ now: () => Date.now() }), /Nothing is taken before /);
       });
 
       it('frees the space of what is gone', async () => {
@@ -321,3 +324,4 @@ for (const storage of storages)
       });
     },
   );
+}

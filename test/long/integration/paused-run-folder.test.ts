@@ -1,0 +1,3 @@
+import { testPausedRun } from './paused-run.ts';
+
+testPausedRun('a folder');
