@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { findCleanWarnings } from '../cli/clean/clean-warnings.ts';
 import { openTerminal } from '../cli/terminal.ts';
 import { createPolicyWarner, findPolicyWarnings } from '../cli/policy/policy-warnings.ts';
@@ -104,9 +105,11 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
         .then(() => exit(0));
     };
     const htpasswdPath = config.auth.htpasswd;
-    process.stdout.write(
-      formatReadyMessage({ host: names[0], port, upstream, mirrors, configPath, htpasswdPath, caPath, user }),
-    );
+    const message = formatReadyMessage({
+      ...{ host: names[0], port, upstream, mirrors, configPath, htpasswdPath, caPath, user },
+    });
+    // Behind the lines of the log that are on their way.
+    await passOn(Readable.from([Buffer.from(message)], { objectMode: false }));
   } catch (error) {
     await stopRegistries();
     throw error;

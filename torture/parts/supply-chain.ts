@@ -28,10 +28,10 @@ const packageFiles = [
 ];
 const packageFolders: readonly RegExp[] = [
   /^dist\/(?!quickstart\/)([a-z-]+\/)*[a-z0-9-]+\.js$/,
-  /^config\/policies\/[a-z-]+(\.test)?\.yml$/,
+  /^config\/(clean|policies)\/[a-z-]+(\.test)?\.yml$/,
   /^docs\/([a-z]+\/)?(README|[a-z-]+)\.(md|svg)$/,
   /^deploy\/(Dockerfile|(install|mirror)\.sh|[a-z-]+@?\.(yml|conf|service|logrotate)|compose\.acme\.yml)$/,
-  /^deploy\/(grafana|kubernetes|prometheus|registry|keyless\/[a-z]+)\/[a-z0-9-]+\.(json|ya?ml)$/,
+  /^deploy\/(grafana|kubernetes(\/clean)?|prometheus|registry|keyless\/[a-z]+)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];
 
 /** What npm says when its registry, and not the tree, is the trouble. */

@@ -40,6 +40,8 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
   let isRenewing = false;
   let failures = 0;
   let said = '';
+  /** Whether the log says that there is none. */
+  let isMissed = false;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
 
@@ -47,6 +49,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
   const complain = (reason: string): void => {
     if (reason === said) return;
     said = reason;
+    isMissed = true;
     logger.warn({ socket: path }, `The cleaner cannot be reached: ${reason}`);
   };
   const retry = (): void => {
@@ -60,7 +63,8 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     isWelcome = true;
     failures = 0;
     said = '';
-    logger.info({ socket: path }, 'connected to the cleaner');
+    if (isMissed) logger.info({ socket: path }, 'connected to the cleaner again');
+    isMissed = false;
   };
   const ended = (why: string): void => {
     const wasWelcome = isWelcome;
@@ -68,8 +72,10 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     isWelcome = false;
     options.onGone();
     if (!isClosed && !isRenewing) {
-      if (wasWelcome) logger.info({ socket: path, reason: why }, 'the cleaner is gone');
-      else complain(why);
+      if (wasWelcome) {
+        logger.info({ socket: path, reason: why }, 'the cleaner is gone');
+        isMissed = true;
+      } else complain(why);
     }
     isRenewing = false;
     retry();
