@@ -198,8 +198,11 @@ for (const workers of [1, 2]) {
           files.map((name) => readFile(path.join(frontDoor.dir, name), 'utf8')),
         );
         const restore = async () => {
-          for (const [i, name] of files.entries())
+          for (const [i, name] of files.entries()) {
             await replaceFile(path.join(frontDoor.dir, name), contents[i] ?? '');
+            // Behind a look at the files that has read the other configuration, and would find the rest valid.
+            if (i === 0) await sighup(frontDoor);
+          }
         };
         const { dir } = await makeOtherCertificate(frontDoor);
         const otherKey = await readFile(path.join(dir, 'server.key'), 'utf8');
