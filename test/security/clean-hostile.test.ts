@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { pino } from 'pino';
-import { openDoors } from '../../src/clean/channel/doors.ts';
+import { openDoors } from '../../src/clean/channel/open-doors.ts';
 import { openKnownDoors } from '../../src/clean/channel/known-doors.ts';
 import { openCleanFolder } from '../../src/clean/quarantine/clean-folder.ts';
 import { disk } from '../../src/clean/quarantine/disk.ts';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { openDoors, type OpenDoors } from '../../clean/channel/doors.ts';
+import { openDoors, type OpenDoors } from '../../clean/channel/open-doors.ts';
 import { openCleanFolder } from '../../clean/quarantine/clean-folder.ts';
 import { disk } from '../../clean/quarantine/disk.ts';
 import { readTakenDigests } from '../../clean/quarantine/taken-digests.ts';
