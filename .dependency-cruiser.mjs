@@ -36,6 +36,7 @@ const mayImport = {
     'upstream',
     'usage',
   ],
+  inventory: ['http', 'policy', 'registry', 'system', 'telemetry', 'usage'],
   console: [
     'auth',
     'clean',

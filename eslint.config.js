@@ -1,4 +1,5 @@
 import regexp from 'eslint-plugin-regexp';
+import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 const barrel = {
@@ -6,10 +7,15 @@ const barrel = {
   message: 'No barrel files: import from the file that owns the name.',
 };
 
+/** The types of JSX declare them, and no program here runs in a browser. */
+const browserGlobals = Object.keys(globals.browser)
+  .filter((name) => !(name in globals.node))
+  .map((name) => ({ name, message: 'Only browsers have it.' }));
+
 export default tseslint.config(
   { ignores: ['dist/', 'build/', 'node_modules/', 'var/'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: ['./test/tsconfig.json'] } },
     rules: {
@@ -22,11 +28,12 @@ export default tseslint.config(
       ],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       'no-restricted-syntax': ['error', barrel],
+      'no-restricted-globals': ['error', ...browserGlobals],
     },
   },
   {
     // What a client can send must not make a pattern take more than linear time.
-    files: ['src/**/*.ts'],
+    files: ['src/**/*.{ts,tsx}'],
     plugins: { regexp },
     rules: {
       'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
@@ -35,12 +42,17 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts'],
+    files: ['src/**/*.{ts,tsx}'],
     ignores: ['src/registry/operation.ts', 'src/config/schema/types/open-path.ts', 'src/doctor/**'],
     rules: {
       'no-restricted-syntax': [
         'error',
         barrel,
+        {
+          selector:
+            ':matches(JSXAttribute > JSXIdentifier, Property > Identifier)[name="dangerouslySetInnerHTML"]',
+          message: 'Text of others is never markup: let the renderer escape it.',
+        },
         {
           selector: 'Literal[regex.pattern=/v1|v2|v\\[12/]',
           message: 'A path is read once, in src/registry/operation.ts: go by the Operation.',
@@ -54,7 +66,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['test/**/*.ts', 'torture/**/*.ts'],
+    files: ['test/**/*.{ts,tsx}', 'torture/**/*.ts'],
     rules: {
       '@typescript-eslint/no-invalid-void-type': 'off', // a trial may give a number, and most give nothing
       '@typescript-eslint/no-floating-promises': [

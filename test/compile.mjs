@@ -25,7 +25,7 @@ export function node(...command) {
 /** The compiled test files, as paths below build/test, sorted. */
 export function listTestFiles() {
   return list(path.join(outDir, 'test'))
-    .filter((file) => file.endsWith('.test.js') && fs.existsSync(sourceOf(path.join('test', file))))
+    .filter((file) => file.endsWith('.test.js') && hasSource(path.join('test', file)))
     .sort();
 }
 
@@ -33,7 +33,7 @@ export function listTestFiles() {
 function removeStale() {
   for (const folder of folders)
     for (const file of list(path.join(outDir, folder)).filter((name) => /\.js(\.map)?$/.test(name))) {
-      if (!fs.existsSync(sourceOf(path.join(folder, file.replace(/\.map$/, '')))))
+      if (!hasSource(path.join(folder, file.replace(/\.map$/, ''))))
         fs.rmSync(path.join(outDir, folder, file));
     }
 }
@@ -41,12 +41,13 @@ function removeStale() {
 function outputIsMissing() {
   return folders.some((folder) =>
     list(path.join(root, folder))
-      .filter((file) => /(?<!\.d)\.ts$/.test(file))
-      .some((file) => !fs.existsSync(path.join(outDir, folder, file.replace(/\.ts$/, '.js')))),
+      .filter((file) => /(?<!\.d)\.tsx?$/.test(file))
+      .some((file) => !fs.existsSync(path.join(outDir, folder, file.replace(/\.tsx?$/, '.js')))),
   );
 }
 
-const sourceOf = (file) => path.join(root, file.replace(/\.js$/, '.ts'));
+const hasSource = (file) =>
+  ['.ts', '.tsx'].some((ending) => fs.existsSync(path.join(root, file.replace(/\.js$/, ending))));
 
 /** Every file below the folder, as a path in it. */
 function list(folder) {

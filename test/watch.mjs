@@ -77,7 +77,7 @@ async function round(patterns, changed) {
 
 /** The tests among the changed files, and those of units that import one of them, over however many files. */
 function findTouched(changed) {
-  const outputs = new Set(changed.map((file) => path.join(root, 'build', file.replace(/\.ts$/, '.js'))));
+  const outputs = new Set(changed.map((file) => path.join(root, 'build', file.replace(/\.tsx?$/, '.js'))));
   const imports = new Map();
   const reaches = (file, seen) => {
     if (outputs.has(file)) return true;

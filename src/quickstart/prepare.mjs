@@ -120,7 +120,7 @@ function buildFingerprint() {
 
 function outputIsMissing() {
   return sources().some(
-    (file) => !fs.existsSync(path.join(root, file.replace(/^src/, 'dist').replace(/\.ts$/, '.js'))),
+    (file) => !fs.existsSync(path.join(root, file.replace(/^src/, 'dist').replace(/\.tsx?$/, '.js'))),
   );
 }
 
@@ -128,7 +128,7 @@ function sources(folder = 'src') {
   return fs.readdirSync(path.join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const name = `${folder}/${entry.name}`;
     if (entry.isDirectory()) return sources(name);
-    return /(?<!\.d)\.ts$/.test(name) ? [name] : [];
+    return /(?<!\.d)\.tsx?$/.test(name) ? [name] : [];
   });
 }
 

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ErrorPage } from '../../../src/console/pages/error-page.tsx';
+import { renderPage } from '../../../src/console/pages/render-page.ts';
+
+describe('pages of the console', () => {
+  it('escape text in elements and attributes', () => {
+    const hostile = `"><script>alert('1')</script><!--`;
+    const page = renderPage(
+      <ErrorPage status={404} title={hostile} sentence={hostile} requestId={hostile} />,
+    ).toString();
+    assert.match(page, /^<!doctype html><html lang="en">/);
+    assert.doesNotMatch(page, /<script|<!--/);
+    assert.equal(
+      renderPage(<a href={hostile}>{hostile}</a>)
+        .toString()
+        .split('<').length,
+      4,
+    );
+  });
+});
