@@ -189,6 +189,9 @@ describe('deploy/kubernetes', () => {
         all.flatMap((each) => (each.kind === kind ? [each.metadata?.name] : [])).sort();
       assert.deepEqual(names('Deployment'), ['redis', 'tidegate']);
       assert.deepEqual(names('PodDisruptionBudget'), []);
+      // A pod is not ready as long as its cleaner is not: nobody's pull may wait for that.
+      const service = all.find((each) => each.kind === 'Service' && each.metadata?.name === 'tidegate');
+      assert.ok(service?.kind === 'Service' && service.spec?.publishNotReadyAddresses === true);
       const deployment = all.find((each) => each.kind === 'Deployment' && each.metadata?.name === 'tidegate');
       assert.ok(deployment?.kind === 'Deployment' && deployment.spec);
       assert.deepEqual([deployment.spec.replicas, deployment.spec.strategy], [1, { type: 'Recreate' }]);
