@@ -78,12 +78,15 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
       undo: () => run,
       purge: () => run,
       purgeExpired: () => Promise.resolve(),
+      findWait: () => Promise.resolve(null),
+      pausesWrites: false,
       removeTag: () => run,
       status: () => Promise.resolve('status\n'),
       ended: () => Promise.resolve(),
     };
     const logger = pino({ level: 'silent' });
-    const cleaner = await openCleaner({ socket, acceptDoor: () => {}, schedule: null, logger, work });
+    const record = { read: () => Promise.resolve(null), note: () => Promise.resolve() };
+    const cleaner = await openCleaner({ socket, acceptDoor: () => {}, record, schedule: null, logger, work });
     t.after(() => {
       end();
       return cleaner.close();

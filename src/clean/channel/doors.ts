@@ -15,6 +15,15 @@ import type {
 /** The front doors cannot do what they must, as a sentence that says why: the run ends. */
 export class DoorsError extends Error {
   override readonly name = 'DoorsError';
+  /** When it ends without anybody's doing, in milliseconds since the epoch; null: it does not. */
+  readonly endsMs: number | null;
+  constructor(
+    message: string,
+    { endsMs = null, ...options }: ErrorOptions & { endsMs?: number | null } = {},
+  ) {
+    super(message, options);
+    this.endsMs = endsMs;
+  }
 }
 
 /** The front doors of a registry, as the cleaner sees them. Each call throws DoorsError. */

@@ -1,5 +1,6 @@
 import { nameOf, type Door } from './door.ts';
 import { DoorsError } from './doors.ts';
+import { formatMinute, minuteMs } from './minute.ts';
 import type { KnownDoor, KnownDoors } from './known-doors.ts';
 
 /** The front doors that are connected now, beside those that ought to be. */
@@ -32,7 +33,7 @@ export function createPresentDoors(known: Pick<KnownDoors, 'list'>): PresentDoor
   const all: PresentDoors['all'] = () => {
     const [first, ...others] = present.values();
     const vanished = known.list().find(({ id, leftAt }) => leftAt === null && !present.has(id));
-    if (vanished !== undefined) throw new DoorsError(describeVanished(vanished));
+    if (vanished !== undefined) throw vanishedError(vanished, first !== undefined);
     if (first === undefined)
       throw new DoorsError(
         'No front door is connected: start Tidegate on this machine with the same configuration, and see its log.',
@@ -87,7 +88,11 @@ export function createPresentDoors(known: Pick<KnownDoors, 'list'>): PresentDoor
   };
 }
 
-function describeVanished(door: KnownDoor): string {
-  const until = new Date(door.heardAt + door.graceMs).toISOString();
-  return `${nameOf(door)} has vanished without signing off, and may serve on: start Tidegate there, or wait until ${until}, when nobody relies on what it answered.`;
+/** @param isOther whether another one is here, such as the one that was started in its place */
+function vanishedError(door: KnownDoor, isOther: boolean): DoorsError {
+  const endMs = Math.ceil((door.heardAt + door.graceMs) / minuteMs) * minuteMs;
+  return new DoorsError(
+    `${nameOf(door)} has vanished without signing off, and may serve on: start Tidegate there, or wait until ${formatMinute(endMs)}, when nobody relies on what it answered.`,
+    { endsMs: isOther ? endMs : null },
+  );
 }

@@ -2,12 +2,14 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { OperatorError } from '../../system/operator-error.ts';
 import { DoorsError } from '../channel/doors.ts';
+import type { GraceWait } from '../channel/grace-wait.ts';
 import { takeCleanSocket } from './clean-socket.ts';
 import { openCommandConnection, type CommandConnection } from './command-connection.ts';
 import { peekFirstLine } from './first-line.ts';
 import { createJobs, type Job, type JobContext } from './jobs.ts';
 import { parseFirstLine, type CleanCommand, type CommandEnd } from './messages.ts';
-import { startSchedule } from './schedule.ts';
+import { openSchedule, type DueRun } from './schedule.ts';
+import type { ScheduleRecord } from './schedule-record.ts';
 
 /** What the cleaner can do. Each gives what its command prints. @throws OperatorError when it cannot */
 export type CleanWork = {
@@ -16,6 +18,10 @@ export type CleanWork = {
     context: JobContext,
   ): Promise<CommandEnd & { readonly text: string }>;
   run(context: JobContext): Promise<string>;
+  /** Why a run would take nothing now, if time alone mends it. */
+  findWait(): Promise<GraceWait | null>;
+  /** Whether a run makes clients wait, so that it begins only when the schedule says. */
+  readonly pausesWrites: boolean;
   undo(run: string | null, context: JobContext): Promise<string>;
   purge(context: JobContext): Promise<string>;
   /** Deletes what was in quarantine for long enough. */
@@ -36,12 +42,17 @@ export type EndedJob = Pick<Job, 'name' | 'by' | 'since'> & {
 };
 
 /** What the cleaner itself says in its status. */
-export type CleanerState = { readonly job: Job | null; readonly nextRun: Date | null };
+export type CleanerState = {
+  readonly job: Job | null;
+  readonly nextRun: Date | null;
+  readonly dueRun: DueRun | null;
+};
 
 export type CleanerSettings = { readonly schedule: string | null; readonly work: CleanWork };
 
 export type CleanerOptions = CleanerSettings & {
   readonly socket: string;
+  readonly record: ScheduleRecord;
   readonly logger: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Takes a connection whose first line, still to be read, is the hello of a front door. */
   readonly acceptDoor: (socket: Socket) => void;
@@ -99,15 +110,22 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
     } catch (error) {
       await tell((error as Error).message);
       throw error;
+    } finally {
+      schedule.look();
     }
   };
 
-  const onTime = () => {
-    doJob({ name: 'run', by: 'schedule' }, (context) => work.run(context)).catch((error: unknown) => {
-      logger.error({ reason: (error as Error).message }, 'scheduled run failed');
-    });
-  };
-  let schedule = startSchedule(options.schedule, onTime);
+  const schedule = openSchedule(options.schedule, {
+    ...{ record: options.record, logger },
+    isBusy: () => jobs.current !== null,
+    findWait: () => work.findWait(),
+    isFree: () => !work.pausesWrites,
+    run: () =>
+      doJob({ name: 'run', by: 'schedule' }, (context) => work.run(context)).then(
+        () => {},
+        (error: unknown) => logger.error({ reason: (error as Error).message }, 'scheduled run failed'),
+      ),
+  });
 
   const perform = (command: CleanCommand, connection: CommandConnection): Promise<CommandEnd> => {
     const { stop, gone } = connection;
@@ -138,7 +156,7 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
         return change('tag remove', (context) => work.removeTag(command, context));
       case 'status':
         return work
-          .status(command, { job: jobs.current, nextRun: schedule.next })
+          .status(command, { job: jobs.current, nextRun: schedule.next, dueRun: schedule.due })
           .then((text) => connection.reply({ text }))
           .then(() => ({ goes: false }));
     }
@@ -181,7 +199,8 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
       .start({ name: 'purge', by: 'schedule' }, () => work.purgeExpired())
       .catch((error: unknown) => {
         logger.error({ reason: (error as Error).message }, 'the quarantine could not be purged');
-      });
+      })
+      .finally(() => schedule.look());
   }, purgeEveryMs);
 
   return {
@@ -189,9 +208,8 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
       return schedule.next;
     },
     reload: (settings) => {
-      schedule.stop();
-      schedule = startSchedule(settings.schedule, onTime);
       ({ work } = settings);
+      schedule.use(settings.schedule);
     },
     close: async () => {
       schedule.stop();

@@ -1,4 +1,5 @@
 import { OperatorError } from '../../system/operator-error.ts';
+import { formatMinute } from '../channel/minute.ts';
 import type { Progress } from './messages.ts';
 
 export type JobName = 'plan' | 'run' | 'undo' | 'purge' | 'tag remove';
@@ -64,5 +65,5 @@ export function createJobs(): Jobs {
 
 function explainBusy({ name, by, since }: Job): string {
   const origin = by === 'schedule' ? ', begun by clean.schedule' : '';
-  return `The cleaner is busy: tidegate ${name === 'tag remove' ? name : `clean ${name}`} has been running since ${new Date(since).toISOString()}${origin}. Try again when it has ended; tidegate clean status shows how far it is.`;
+  return `The cleaner is busy: tidegate ${name === 'tag remove' ? name : `clean ${name}`} has been running since ${formatMinute(since)}${origin}. Try again when it has ended; tidegate clean status shows how far it is.`;
 }

@@ -5,7 +5,8 @@ import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { DoorsError, type Doors } from '../channel/doors.ts';
-import { findGraceEnd } from '../channel/grace-wait.ts';
+import { findGraceEnd, findGraceWait } from '../channel/grace-wait.ts';
+import { formatMinute } from '../channel/minute.ts';
 import { createPlan, type Plan, type PlanOptions } from '../plan/plan.ts';
 import { planJson } from '../plan/plan-json.ts';
 import { readExemptions } from '../plan/exemptions.ts';
@@ -69,7 +70,7 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       return { doors: [], doorsFault: error.message, takesFrom: null };
     }
   };
-  const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun'>> => {
+  const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun' | 'dueRun'>> => {
     const [runs, lastRun, space, aboutDoors] = await Promise.all([
       readRuns(folder),
       readLastRun(folder),
@@ -106,6 +107,8 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       const text = json ? planJson(plan) : renderPlan(plan, { columns, all, takesFromMs: takesFrom });
       return { text, goes: plan.goes };
     },
+    findWait: () => findGraceWait(doors, Date.now),
+    pausesWrites: false,
     run: async ({ signal, onProgress }) => {
       doors.publishStatus(numbersOf(await readStatus(), true));
       const { immutableTags, placeOf } = settings;
@@ -142,6 +145,7 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       const status = {
         ...(await readStatus()),
         job: about.job,
+        dueRun: about.dueRun,
         nextRun: about.nextRun?.getTime() ?? null,
         running: about.job?.name === 'run',
       };
@@ -205,7 +209,7 @@ function describeUndo(
   keepMs: number,
 ): string {
   const lines = [
-    `Brought back from ${run}: ${describeCounts(restored)}. No run takes them again before ${new Date(Date.now() + keepMs).toISOString().slice(0, 16).replace('T', ' ')}Z.`,
+    `Brought back from ${run}: ${describeCounts(restored)}. No run takes them again before ${formatMinute(Date.now() + keepMs)}.`,
     ...(there > 0 ? [`${there} were there again already.`] : []),
     ...(impossibleCount > 0 ? [`${impossibleCount} cannot be brought back:`] : []),
     ...impossible.map(({ item, why }) => `  ${item}: ${why}`),

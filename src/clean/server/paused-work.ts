@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { DoorsError, type Doors } from '../channel/doors.ts';
-import { findGraceEnd } from '../channel/grace-wait.ts';
+import { findGraceEnd, findGraceWait } from '../channel/grace-wait.ts';
 import { tryCollector } from '../paused/collect-paused.ts';
 import type { PausedDecision } from '../paused/decide-paused.ts';
 import { runPaused } from '../paused/paused-run.ts';
@@ -49,7 +49,7 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
   const { collector, restart, maxPause: maxPauseMs } = clean;
   const untaggedPath = join(folder.path, 'untagged');
 
-  const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun'>> => {
+  const readStatus = async (): Promise<Omit<CleanerStatus, 'job' | 'nextRun' | 'dueRun'>> => {
     const facts = await doors.check().catch((error: unknown) => {
       if (error instanceof DoorsError) return error.message;
       throw error;
@@ -93,6 +93,8 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
         goes: goesSomething(report),
       };
     },
+    findWait: () => findGraceWait(doors, Date.now),
+    pausesWrites: true,
     run: async ({ signal, onProgress }) => {
       const run = await runPaused({
         ...{ doors, collector, restart, maxPauseMs, clean, immutableTags, logger, signal },
@@ -119,6 +121,7 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
       const status = {
         ...(await readStatus()),
         job: about.job,
+        dueRun: about.dueRun,
         nextRun: about.nextRun?.getTime() ?? null,
         running: about.job?.name === 'run',
       };

@@ -1,7 +1,9 @@
 import { printable } from '../../telemetry/log/printable.ts';
 import type { CleanStatusNumbers } from '../channel/messages.ts';
+import { formatMinute } from '../channel/minute.ts';
 import type { RunRecord } from '../quarantine/run-record.ts';
 import type { Job } from './jobs.ts';
+import type { DueRun } from './schedule.ts';
 
 /** How the cleaner fares. Times in milliseconds since the epoch. */
 export type CleanerStatus = CleanStatusNumbers & {
@@ -11,6 +13,8 @@ export type CleanerStatus = CleanStatusNumbers & {
   readonly registry: string;
   readonly schedule: string | null;
   readonly nextRun: number | null;
+  /** A run that is due by the schedule, and waits. */
+  readonly dueRun: DueRun | null;
   readonly job: Job | null;
   readonly doors: readonly { readonly host: string; readonly pid: number; readonly version: string }[];
   /** Why no run can begin now; null: one can. */
@@ -25,19 +29,17 @@ export type CleanerStatus = CleanStatusNumbers & {
 const maxListed = 10;
 
 export function formatStatus(status: CleanerStatus): string {
-  const { job, lastRun, doors, doorsFault, takesFrom, runs, schedule, nextRun, freeBytes } = status;
+  const { job, lastRun, doors, doorsFault, takesFrom, runs, freeBytes } = status;
   const quarantined = runs.filter(({ bytes }) => bytes > 0).length;
   const lines = [
-    `Looks after ${status.registry}, since ${formatTime(status.startedAt)} (Tidegate ${status.version}).`,
+    `Looks after ${status.registry}, since ${formatMinute(status.startedAt)} (Tidegate ${status.version}).`,
     job === null
       ? 'Nothing is going on.'
-      : `Going on since ${formatTime(job.since)}: ${job.name}${job.by === 'schedule' ? ' by schedule' : ''}${describeProgress(job)}.`,
-    schedule === null
-      ? 'Next run: by command only (clean.schedule is null).'
-      : `Next run: ${nextRun === null ? 'never' : formatTime(nextRun)} (${schedule}).`,
+      : `Going on since ${formatMinute(job.since)}: ${job.name}${job.by === 'schedule' ? ' by schedule' : ''}${describeProgress(job)}.`,
+    describeNext(status),
     lastRun === null
       ? 'Last run: none yet.'
-      : `Last run: ${lastRun.result}, ${formatTime(lastRun.endedAt)}: ${lastRun.why ?? describeTaken(lastRun)}.`.replace(
+      : `Last run: ${lastRun.result}, ${formatMinute(lastRun.endedAt)}: ${lastRun.why ?? describeTaken(lastRun)}.`.replace(
           /\.\.$/,
           '.',
         ),
@@ -50,7 +52,7 @@ export function formatStatus(status: CleanerStatus): string {
     ...(doorsFault === null ? [] : [`No run can begin: ${doorsFault}`]),
     ...(takesFrom === null
       ? []
-      : [`Takes nothing before ${formatTime(takesFrom)}: clean.grace after Tidegate's start.`]),
+      : [`Takes nothing before ${formatMinute(takesFrom)}: clean.grace after Tidegate's start.`]),
     ...(runs.length === 0 ? [] : ['', ...runs.slice(0, maxListed).map(describeRun)]),
   ];
   return `${lines.map(printable).join('\n')}\n`;
@@ -58,11 +60,12 @@ export function formatStatus(status: CleanerStatus): string {
 
 /** The same for programs, with times in ISO 8601. */
 export function statusJson(status: CleanerStatus): string {
-  const { job, lastRun, runs } = status;
+  const { job, lastRun, runs, dueRun } = status;
   const value = {
     ...status,
     startedAt: isoTime(status.startedAt),
     nextRun: isoTime(status.nextRun),
+    dueRun: dueRun && { ...dueRun, dueAt: isoTime(dueRun.dueAt), until: isoTime(dueRun.until) },
     takesFrom: isoTime(status.takesFrom),
     job: job === null ? null : { ...job, since: isoTime(job.since) },
     lastRun: lastRun === null ? null : { ...lastRun, endedAt: isoTime(lastRun.endedAt) },
@@ -76,10 +79,19 @@ export function statusJson(status: CleanerStatus): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
+function describeNext({ schedule, nextRun, dueRun }: CleanerStatus): string {
+  if (schedule === null) return 'Next run: by command only (clean.schedule is null).';
+  if (dueRun === null)
+    return `Next run: ${nextRun === null ? 'never' : formatMinute(nextRun)} (${schedule}).`;
+  const { dueAt, until, why } = dueRun;
+  const when = until === null ? 'waits' : `put off to ${formatMinute(until)}`;
+  return `Next run: that of ${formatMinute(dueAt)} (${schedule}), ${when}. ${why}`;
+}
+
 function describeRun({ run, state, result, why, taken, bytes, restoredUntil }: RunRecord): string {
   const ended = result === null || result === 'done' ? '' : `, ${result}${why === null ? '' : ` (${why})`}`;
   const held = bytes > 0 ? `, ${formatBytes(bytes)} in quarantine` : '';
-  const safe = restoredUntil === null ? '' : `, what was restored stays until ${formatTime(restoredUntil)}`;
+  const safe = restoredUntil === null ? '' : `, what was restored stays until ${formatMinute(restoredUntil)}`;
   return `${run}  ${state}${ended}: ${describeTaken(taken)}${held}${safe}`;
 }
 
@@ -109,11 +121,6 @@ const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
 export function formatBytes(bytes: number): string {
   const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
   return step === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** step).toFixed(1)} ${units[step] ?? ''}`;
-}
-
-/** To the minute, in UTC. */
-function formatTime(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z`;
 }
 
 function isoTime(ms: number | null): string | null {

@@ -44,9 +44,9 @@ export function addCleanServeCommand(clean: Command): void {
     });
     const warn = createPolicyWarner(logger);
     warn(warnings);
-    const { doors, configure } = await openCleanWork(storage, { loaded, logger });
+    const { doors, configure, record } = await openCleanWork(storage, { loaded, logger });
     const cleaner = await openCleaner({
-      ...{ socket, logger, schedule: config.clean.schedule, work: configure(loaded) },
+      ...{ socket, logger, record, schedule: config.clean.schedule, work: configure(loaded) },
       acceptDoor: (connected) => doors.accept(connected),
     });
     const manager = createServiceManager({ env: process.env, pid: process.pid, logger });

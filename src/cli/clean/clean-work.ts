@@ -8,6 +8,7 @@ import { readTakenDigests } from '../../clean/quarantine/taken-digests.ts';
 import type { CleanFolder } from '../../clean/quarantine/clean-folder.ts';
 import type { CleanWork } from '../../clean/server/cleaner.ts';
 import { createPausedWork } from '../../clean/server/paused-work.ts';
+import { createScheduleRecord, type ScheduleRecord } from '../../clean/server/schedule-record.ts';
 import { createOnlineWork, nothingTaken } from '../../clean/server/online-work.ts';
 import type { LoadedConfig } from '../../config/load/load.ts';
 import type { Config } from '../../config/schema/schema.ts';
@@ -20,6 +21,7 @@ import { findPlace } from '../policy/policy-warnings.ts';
 export type OpenWork = {
   /** Closed when no work goes on any more. */
   readonly doors: OpenDoors;
+  readonly record: ScheduleRecord;
   /** Gives the work under this configuration, from now on. */
   readonly configure: (loaded: LoadedConfig) => CleanWork;
 };
@@ -45,6 +47,7 @@ export async function openCleanWork(
   });
   return {
     doors,
+    record: createScheduleRecord(folder),
     configure: (current) => {
       const { clean, immutableTags } = current.config;
       graceMs = clean.grace;

@@ -21,6 +21,8 @@ import { connectTo } from '../../../../src/system/unix-socket.ts';
 const noWork: CleanWork = {
   plan: () => Promise.resolve({ text: 'plan\n', goes: true }),
   run: () => Promise.resolve('run\n'),
+  findWait: () => Promise.resolve(null),
+  pausesWrites: false,
   undo: (run) => Promise.resolve(`undo ${run}\n`),
   purge: () => Promise.resolve('purge\n'),
   purgeExpired: () => Promise.resolve(),
@@ -28,6 +30,8 @@ const noWork: CleanWork = {
   status: (_, { job }) => Promise.resolve(JSON.stringify(job?.name ?? null)),
   ended: () => Promise.resolve(),
 };
+
+const noRecord = { read: () => Promise.resolve(null), note: () => Promise.resolve() };
 
 async function open(
   t: TestContext,
@@ -41,7 +45,7 @@ async function open(
   const folder = await mkdtemp(path.join(tmpdir(), 'tidegate-clean-'));
   const socket = path.join(folder, 'clean', 'clean.sock');
   const cleaner = await openCleaner({
-    ...{ socket, acceptDoor, schedule: null, logger: pino({ level: 'silent' }) },
+    ...{ socket, acceptDoor, record: noRecord, schedule: null, logger: pino({ level: 'silent' }) },
     work: { ...noWork, ...work },
   });
   t.after(async () => {
@@ -97,7 +101,10 @@ describe("the cleaner's socket", { timeout: 60_000 }, () => {
 
   test('another cleaner, and a file that is no socket, are refused', async (t) => {
     const { socket } = await open(t);
-    const options = { acceptDoor: () => {}, schedule: null, logger: pino({ level: 'silent' }), work: noWork };
+    const options = {
+      ...{ acceptDoor: () => {}, record: noRecord, schedule: null },
+      ...{ logger: pino({ level: 'silent' }), work: noWork },
+    };
     await assert.rejects(openCleaner({ ...options, socket }), {
       name: 'OperatorError',
       message: /^Another cleaner listens on .*clean\.sock: end it first/,

@@ -9,6 +9,7 @@ const status: CleanerStatus = {
   registry: '/images',
   schedule: null,
   nextRun: null,
+  dueRun: null,
   job: null,
   doors: [],
   doorsFault: null,
@@ -28,6 +29,23 @@ describe('the status of the cleaner', () => {
     assert.doesNotMatch(formatStatus({ ...status, takesFrom: null }), /Takes nothing/);
     const { takesFrom } = JSON.parse(statusJson(status)) as { takesFrom: string };
     assert.equal(takesFrom, '2026-11-30T14:00:00.000Z');
+  });
+
+  it('says of a run that is due why it waits', () => {
+    const dueRun = { dueAt: nowMs, until: nowMs + 3_600_000, why: 'Nothing is taken before then.' };
+    const due = { ...status, schedule: '0 14 * * *', dueRun };
+    assert.match(
+      formatStatus(due),
+      /^Next run: that of 2026-11-29 14:00Z \(0 14 \* \* \*\), put off to 2026-11-29 15:00Z\. Nothing is taken before then\.$/m,
+    );
+    assert.match(
+      formatStatus({ ...due, dueRun: { ...dueRun, until: null, why: 'Another job runs.' } }),
+      /^Next run: that of 2026-11-29 14:00Z \(0 14 \* \* \*\), waits\. Another job runs\.$/m,
+    );
+    assert.deepEqual((JSON.parse(statusJson(due)) as { dueRun: object }).dueRun, {
+      ...{ dueAt: '2026-11-29T14:00:00.000Z', until: '2026-11-29T15:00:00.000Z' },
+      why: 'Nothing is taken before then.',
+    });
   });
 
   it('leaves out what a run took none of', () => {
