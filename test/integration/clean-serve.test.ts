@@ -42,21 +42,38 @@ describe('tidegate clean serve', { timeout: 120_000, concurrency: 4 }, () => {
     }
   });
 
-  test('refuses a storage that is not there', async (t) => {
+  test('refuses a storage that is not there, and creates none', async (t) => {
     const dir = await makeFolder(t);
-    await configure(dir, {}, path.join(dir, 'not/there/elsewhere'));
-    const { code, stderr } = await cleanCommand(['clean', 'serve'], dir);
-    assert.equal(code, 1);
-    assert.match(stderr, /^There is no folder \S+elsewhere \(upstream\.storage\): write [^\n]*\n$/);
+    for (const name of ['elsewhere', 'not/there/elsewhere']) {
+      await configure(dir, {}, path.join(dir, name));
+      const { code, stderr } = await cleanCommand(['clean', 'serve'], dir);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /^There is no folder \S+elsewhere \(upstream\.storage\)\. Write the registry's storage\.filesystem\.rootdirectory there[^\n]*\n$/,
+      );
+    }
+    await assert.rejects(stat(path.join(dir, 'elsewhere')));
   });
 
-  test('creates the folder of a registry that has stored nothing yet', async (t) => {
+  test('refuses a folder of other things', async (t) => {
     const dir = await makeFolder(t);
-    const storage = path.join(dir, 'elsewhere');
-    await configure(dir, {}, storage);
-    const cleaner = await startCleaner([], dir);
-    t.after(() => cleaner.stop());
-    assert.ok((await stat(storage)).isDirectory());
+    // One level too high.
+    await mkdir(path.join(dir, 'storage/registry/docker/registry/v2'), { recursive: true });
+    await configure(dir, {});
+    const { code, stderr } = await cleanCommand(['clean', 'serve'], dir);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^There is no docker\/registry\/v2 in \S+storage \(upstream\.storage\), but registry: that is no registry's folder\. Write /,
+    );
+    await assert.rejects(stat(path.join(dir, 'storage/tidegate-clean')));
+  });
+
+  test('starts in the empty folder of a registry that has stored nothing yet, again and again', async (t) => {
+    const dir = await makeFolder(t);
+    await configure(dir, {});
+    for (let i = 0; i < 2; i++) await (await open(t, dir)).stop();
   });
 
   test('refuses to be another user than the registry', { skip: isRoot ? false : 'needs root' }, async (t) => {

@@ -23,6 +23,7 @@ import { runClean, type RunSummary } from '../run/run.ts';
 import type { CleanWork } from './cleaner.ts';
 import type { JobContext } from './jobs.ts';
 import { noteLastRun, readLastRun, type LastRun } from './last-run.ts';
+import { hasRegistryFiles } from './registry-files.ts';
 import { removeTag } from './remove-tag.ts';
 import { count, formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
 import { withLock } from './with-lock.ts';
@@ -111,6 +112,9 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     pausesWrites: false,
     run: async ({ signal, onProgress }) => {
       doors.publishStatus(numbersOf(await readStatus(), true));
+      memory.taken = nothingTaken;
+      if (!(await hasRegistryFiles(root, doors)))
+        return 'There was nothing to take: nothing has been pushed yet.\n';
       const { immutableTags, placeOf } = settings;
       const begun = { folder, doors, version, clean, immutableTags, placeOf, logger, nowMs: Date.now };
       const summary = await runClean({ ...begun, signal, onProgress });

@@ -1,16 +1,20 @@
-import { access, constants, mkdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { access, constants, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { cleanFolderName } from '../quarantine/clean-folder.ts';
+import { isErrno } from '../quarantine/disk.ts';
+import { registryPath } from '../quarantine/item.ts';
 
 /**
  * Checks that this process may do in the registry's storage what the registry may, and leaves nothing there that the
  * registry may not.
  *
  * @param root `upstream.storage`
- * @throws OperatorError when it may not
+ * @throws OperatorError when it may not, or it is no storage of a registry
  */
 export async function checkStorageAccess(root: string): Promise<void> {
-  await createRoot(root);
+  await checkRoot(root);
   const { owner, folder } = await findOwner(root);
   const uid = process.getuid?.() ?? owner;
   const asOwner = `run it as the registry's user (id ${owner}), as deploy/tidegate-clean.service does`;
@@ -29,20 +33,40 @@ export async function checkStorageAccess(root: string): Promise<void> {
     );
 }
 
-/** Creates the folder as a registry does at the first push, if only the last part of its path is missing. */
-async function createRoot(root: string): Promise<void> {
-  const parent = await stat(dirname(root)).catch(() => null);
-  // What root creates in another's folder would be closed to the registry.
-  if (parent === null || (process.getuid?.() === 0 && parent.uid !== 0)) return;
-  await mkdir(root).catch((error: unknown) => {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    if (!['EEXIST', 'EACCES', 'EROFS'].includes(code)) throw error;
+/** What a folder may hold into which a registry has stored nothing yet. */
+const namesInNew: ReadonlySet<string> = new Set([cleanFolderName, 'lost+found']);
+
+/** @throws OperatorError unless it is the folder of a registry, or may become that of a new one */
+async function checkRoot(root: string): Promise<void> {
+  try {
+    await stat(join(root, registryPath));
+    return;
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) return; // whether it may be read is looked at later
+  }
+  const names = await readdir(root).catch((error: unknown) => {
+    if (isErrno(error, 'EACCES')) return [];
+    throw noFolder(root, error);
   });
+  const other = names.find((name) => !namesInNew.has(name));
+  if (other !== undefined)
+    throw new OperatorError(
+      `There is no ${registryPath} in ${root} (upstream.storage), but ${printable(other)}: that is no registry's folder. ${whatToWrite}`,
+    );
+}
+
+const whatToWrite = "Write the registry's storage.filesystem.rootdirectory there, as it is on this machine.";
+
+function noFolder(root: string, cause: unknown): OperatorError {
+  return new OperatorError(
+    `There is no folder ${root} (upstream.storage). ${whatToWrite} A new registry creates it with the first push; before that, create it as the registry's user.`,
+    { cause },
+  );
 }
 
 /** The owner of what the registry keeps; of its folder while it keeps nothing yet. */
 async function findOwner(root: string): Promise<{ owner: number; folder: string }> {
-  for (const folder of [join(root, 'docker/registry/v2'), root]) {
+  for (const folder of [join(root, registryPath), root]) {
     try {
       return { owner: (await stat(folder)).uid, folder };
     } catch (error) {
@@ -52,7 +76,5 @@ async function findOwner(root: string): Promise<{ owner: number; folder: string 
       return { owner: (await stat(root)).uid, folder: root };
     }
   }
-  throw new OperatorError(
-    `There is no folder ${root} (upstream.storage): write the registry's rootdirectory there, as it is on this machine.`,
-  );
+  throw noFolder(root, null);
 }
