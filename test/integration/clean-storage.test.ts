@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
+import { digestOf } from '../support/cleaned-registry.ts';
 import { cleanCommand, startCleaner } from '../support/cleaner.ts';
 import { startFrontDoor } from '../support/front-door.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
@@ -11,7 +12,7 @@ import type { Finished } from '../support/processes.ts';
 
 describe(
   'upstream.storage that is another folder than that of the registry',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 300_000, skip: unlessInstalled('docker-registry') },
   () => {
     let dir: string;
     let registry: Registry;
@@ -53,10 +54,9 @@ describe(
 
     test('an empty folder is refused when the registry has images elsewhere', async (t) => {
       const begun = await fetch(`${registry.url}/v2/team/app/blobs/uploads/`, { method: 'POST' });
-      assert.equal(begun.status, 202);
-      await mkdir(path.join(registry.storageDir, 'docker/registry/v2/repositories/team/app/_manifests'), {
-        recursive: true,
-      });
+      const place = new URL(begun.headers.get('location') ?? '', registry.url);
+      place.searchParams.set('digest', digestOf('pushed'));
+      assert.equal((await fetch(place, { method: 'PUT', body: 'pushed' })).status, 201);
       const { code, stderr } = await clean(t, await folder('empty'), ['clean', 'run', '--yes']);
       assert.equal(code, 1);
       assert.match(
