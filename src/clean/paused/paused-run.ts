@@ -1,4 +1,5 @@
 import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
+import { formatMinute, minuteMs } from '../channel/minute.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { untaggedKey, type UntaggedRecord } from '../plan/untagged-record.ts';
 import { collectPaused, type CollectOptions, type CollectResult } from './collect-paused.ts';
@@ -79,6 +80,6 @@ async function retireAll(options: PausedRunOptions, graceMs: number) {
 function sayPostponed(result: CollectResult): string[] {
   if (result.kind !== 'postponed') return [];
   return [
-    `Their data stays for now: ${result.why}. It can go from ${new Date(result.untilMs).toISOString()} on`,
+    `Their data stays for now: ${result.why}. It can go from ${formatMinute(Math.ceil(result.untilMs / minuteMs) * minuteMs)} on`,
   ];
 }
