@@ -93,11 +93,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         const { port } = restarter.address() as AddressInfo;
         restart = ['curl', '--silent', '--fail', `http://127.0.0.1:${port}/`];
         cleaner = await startTestCleaner();
-        door = await cleaner.startDoor(registry.url, [
-          ...['workers=2', 'log.audit=false', 'upstream.storage=', 'cache.tagTtl=1h'],
-          `clean.collector=${JSON.stringify(collector())}`,
-        ]);
-        http = createCacheClient(door);
+        await startDoor();
         await cleaner.untilConnected();
       });
       after(async () => {
@@ -111,6 +107,13 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await rm(dir, { recursive: true, force: true });
       });
 
+      const startDoor = async () => {
+        door = await cleaner.startDoor(registry.url, [
+          ...['workers=2', 'log.audit=false', 'upstream.storage=', 'cache.tagTtl=1h'],
+          `clean.collector=${JSON.stringify(collector())}`,
+        ]);
+        http = createCacheClient(door);
+      };
       const collector = () => ['docker-registry', 'garbage-collect', registry.configPath];
       const ask = (method: string, target: string, body?: Buffer, type = 'application/octet-stream') =>
         http.ask(method, target, {
@@ -205,6 +208,29 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await assertWhole(kept);
       });
 
+      it('retires what the rules say, and frees its space', async () => {
+        const old = await mustPush('rule-1');
+        const twin = await mustPush('rule-2');
+        const manifest = await ask('GET', '/v2/app/manifests/rule-2');
+        const { status } = await ask('PUT', '/v2/app/manifests/twin', manifest.body, ociManifest);
+        assert.equal(status, 201);
+        const newest = await mustPush('rule-3');
+        const before = await storage.bytes(dir);
+        const rules = [{ repositories: ['app'], tags: ['rule-*'], keep: { newest: 1 } }];
+        const run = await clean({ clean: { rules, grace: testGraceMs, untagged: 0 } });
+        // The twin's manifest stays, and its blobs.
+        assert.deepEqual([run.tags, run.manifests, run.left], [2, 1, []]);
+        // Also the manifest by which a tag is taken from docker-registry 2.8.
+        assert.ok(run.blobs >= 3, `${run.blobs} blobs`);
+        assert.ok((await storage.bytes(dir)) < before - layerBytes);
+        for (const tag of ['rule-1', 'rule-2'])
+          assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404, tag);
+        for (const blob of old.blobs)
+          assert.equal((await ask('GET', `/v2/app/blobs/${blob}`)).status, 404, blob);
+        await assertWhole(newest);
+        await assertWhole({ ...twin, tag: 'twin' });
+      });
+
       it('loses nothing that is pushed meanwhile', async () => {
         const kept = [await mustPush('kept-1'), await mustPush('kept-2')];
         const layers = Array.from({ length: 4 }, () => randomBytes(layerBytes));
@@ -282,6 +308,51 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await refused;
         await mustPush('waits-after');
         await assertWhole(image);
+      });
+
+      it('holds writes of a front door that is started again in the pause, until the collector has ended', async () => {
+        const layer = randomBytes(layerBytes);
+        await remove(await mustPush('restarted-gone', layer));
+        const [go, release] = [path.join(dir, 'restarted-go'), path.join(dir, 'restarted-release')];
+        const file = path.join(dir, 'waiting-collector');
+        await writeFile(
+          file,
+          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\ndocker-registry "$@"; echo $$ >${go}\nwhile [ ! -e ${release} ]; do sleep 0.1; done\n`,
+        );
+        await chmod(file, 0o755);
+        // It ends as it should, or is killed since no front door was there for too long.
+        const cleaning = clean({ collector: [file, 'garbage-collect', registry.configPath] }).catch(
+          (error: unknown) => error,
+        );
+        const isThere = () =>
+          readFile(go, 'utf8').then(
+            (text) => text.endsWith('\n'),
+            () => false,
+          );
+        await until('the collector has taken what goes', isThere, 90_000);
+        const pid = Number(await readFile(go, 'utf8'));
+        const isAlive = () => {
+          try {
+            return process.kill(pid, 0);
+          } catch {
+            return false;
+          }
+        };
+        const isBack = () =>
+          cleaner.log.filter(({ message }) => message === 'a front door is connected').length > before;
+        const before = cleaner.log.filter(({ message }) => message === 'a front door is connected').length;
+        http.close();
+        await door.stop();
+        await startDoor();
+        const held = ask('POST', '/v2/app/blobs/uploads/').then(({ status }) => ({
+          status,
+          whileCollecting: isAlive(),
+        }));
+        await until('the cleaner knows it', isBack, 30_000);
+        await writeFile(release, '');
+        assert.deepEqual(await held, { status: 202, whileCollecting: false });
+        await cleaning;
+        await assertWhole(await mustPush('restarted-again', layer));
       });
 
       it('goes on after the cleaner was killed in the pause', async () => {
