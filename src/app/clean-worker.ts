@@ -12,6 +12,7 @@ import type {
   TagWish,
 } from '../clean/channel/messages.ts';
 import type { Evidence } from '../leases/leases.ts';
+import { untracedKey } from '../leases/untraced-key.ts';
 import { parseOperation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
 import { buildFetchHeaders } from '../upstream/request.ts';
@@ -161,7 +162,9 @@ async function sendRequest(
   const repository =
     'repository' in operation && method !== 'GET' && method !== 'HEAD' ? operation.repository : null;
   const note = () => {
-    if (repository !== null) inUse?.leases.noteWrite(repository);
+    if (repository === null) return;
+    inUse?.leases.noteWrite(repository);
+    inUse?.leases.noteWrite(untracedKey(repository));
   };
   if (change) await store?.beginWrite(change);
   note();

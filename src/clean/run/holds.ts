@@ -10,17 +10,22 @@ export type Holds = {
    * Works while nothing reaches these repositories and digests. Null: they were in use, so try later.
    *
    * @param work Begins nothing more once `isOver`: requests have waited long enough.
+   * @param waitMs How long others may take to end: requests wait for that, too.
    */
   hold<Result>(
     keys: readonly string[],
-    work: (lock: DoorLock, isOver: () => boolean) => Promise<Result>,
+    work: (lock: DoorLock, isOver: IsOver) => Promise<Result>,
+    waitMs?: number,
   ): Promise<Result | null>;
 };
 
-/** Requests wait while a lock waits for others to end, too, in milliseconds. */
-const waitMs = 25;
+/** Whether requests will have waited for long enough after so many milliseconds more. */
+export type IsOver = (nextMs: number) => boolean;
+
+/** In milliseconds. */
+const shortWaitMs = 25;
 /** When no more work is begun. The rest of 50 ms is for what is under way, and the release. */
-const overMs = 35;
+const overMs = 38;
 
 export function createHolds(doors: Doors): Holds {
   let longestMs = 0;
@@ -32,12 +37,12 @@ export function createHolds(doors: Doors): Holds {
     get lastMs() {
       return lastMs;
     },
-    hold: async (keys, work) => {
+    hold: async (keys, work, waitMs = shortWaitMs) => {
       const startedMs = performance.now();
       let lock: DoorLock | null = null;
       try {
         lock = await doors.lock(keys, waitMs);
-        return lock && (await work(lock, () => performance.now() - startedMs > overMs));
+        return lock && (await work(lock, (nextMs) => performance.now() - startedMs + nextMs > overMs));
       } finally {
         await lock?.release();
         lastMs = performance.now() - startedMs;

@@ -11,14 +11,13 @@ import { createPacedRunner } from '../scan/paced-steps.ts';
 import { scanRepositories } from '../scan/scan-repositories.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
 import { createBatchSize, type BatchSize } from './batch-size.ts';
-import { askEvidence, ensureHeld } from './holds.ts';
+import { askEvidence, ensureHeld, type IsOver } from './holds.ts';
+import { createRareCheck, maxLockedPaths, type RareCheck } from './rare-check.ts';
 import { changed } from './repository-targets.ts';
 import { isRecent, type RunContext } from './run-context.ts';
 
 const maxDigests = 5000;
 const maxTries = 12;
-/** So many folders are looked at again under the lock; more are looked at right before it. */
-const maxLockedFolders = 4000;
 
 /** What was linked when all links were read, and how to tell whether that is still so. */
 type Links = {
@@ -61,10 +60,13 @@ export async function takeData(context: RunContext, plan: Plan): Promise<void> {
   // Neighbours share folders, which are then written to disk once.
   digests.sort();
   const size = createBatchSize(maxLockKeys - 1);
+  const check = createRareCheck(() =>
+    createPacedRunner({ pace: context.clean.pace }).run(links.watch.findChanged()),
+  );
   for (let done = 0; done < digests.length && !signal.aborted;) {
     onProgress({ phase: 'data', done, total: digests.length });
     const batch = digests.slice(done, done + size.value);
-    await takeBatch(context, candidates, links, batch, size);
+    await takeBatch(context, { candidates, links, check, size }, batch);
     done += batch.length;
   }
 }
@@ -126,14 +128,19 @@ async function readLinks(context: RunContext, table: DigestTable): Promise<Links
   return { used, watch, names, keepsData };
 }
 
+type Parts = {
+  readonly candidates: Candidates;
+  readonly links: Links;
+  readonly check: RareCheck<readonly string[]>;
+  readonly size: BatchSize;
+};
+
 async function takeBatch(
   context: RunContext,
-  candidates: Candidates,
-  links: Links,
+  { candidates, links, check, size }: Parts,
   digests: readonly string[],
-  size: BatchSize,
 ): Promise<void> {
-  const { folder, quarantine, doors, holds, clean, leave, signal } = context;
+  const { folder, quarantine, doors, holds, leave, signal } = context;
   const items = digests.flatMap((digest): Extract<Item, { what: 'data' }>[] => {
     const status = statBlob(folder.root, digest);
     if (status !== null && !isRecent(context, status.mtimeMs))
@@ -146,12 +153,11 @@ async function takeBatch(
   await addTakenDigests(folder, manifests);
   await doors.announceTaken(manifests);
   await quarantine.prepare(items);
-  const isLarge = links.watch.size > maxLockedFolders;
+  const isLarge = links.watch.size > maxLockedPaths;
   const numbers = await quarantine.intend(items);
   let open: readonly Numbered[] = items.map((item, index) => ({ item, number: numbers[index] ?? -1 }));
   for (let tries = 0; tries < maxTries && open.length > 0 && !signal.aborted; tries += 1) {
-    const runner = createPacedRunner({ pace: clean.pace });
-    const before = isLarge ? await runner.run(links.watch.findChanged()) : null;
+    const before = isLarge ? await check.look() : null;
     const asked = open;
     const keys = [...asked.map(({ item }) => item.digest), otherDigests];
     const rest = await holds.hold(keys, async (lock, isOver) => {
@@ -204,12 +210,12 @@ function stay({ quarantine, leave }: RunContext, { item, number }: Numbered, why
 /** @returns those that come too late for this lock */
 async function move(
   context: RunContext,
-  { lock, isOver }: { lock: DoorLock; isOver: () => boolean },
+  { lock, isOver }: { lock: DoorLock; isOver: IsOver },
   all: readonly Numbered[],
 ): Promise<readonly Numbered[]> {
   const { folder, quarantine, logger } = context;
   for (const [index, each] of all.entries()) {
-    if (index > 0 && isOver()) return all.slice(index);
+    if (index > 0 && isOver(0)) return all.slice(index);
     const { item, number } = each;
     const { digest, bytes } = item;
     await ensureHeld(context, lock);

@@ -1,5 +1,5 @@
 import { readStatus } from './file-status.ts';
-import type { Steps } from './paced-steps.ts';
+import { runAtOnce, type Steps } from './paced-steps.ts';
 
 /** The kernel's clock for files moves in steps of some milliseconds; others, as of ext3, in steps of seconds. */
 const unsureMs = 2000;
@@ -37,11 +37,7 @@ export class DirectoryWatch {
 
   /** What changed, came, or went since it was added, and what is unsure. */
   changed(): readonly string[] {
-    const steps = this.findChanged();
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-    }
+    return runAtOnce(this.findChanged());
   }
 
   /** The same in small steps. */
@@ -54,9 +50,13 @@ export class DirectoryWatch {
     return changed;
   }
 
-  /** Those of these paths that certainly changed. */
-  written(paths: readonly string[]): readonly string[] {
-    return paths.filter((path) => !isSame(this.#states.get(path) ?? null, readState(path)));
+  /** Finds one that certainly changed, in small steps; null: there is none. @param except what is not looked at */
+  *findWritten(except: { has(path: string): boolean }): Steps<string | null> {
+    for (const [path, before] of this.#states) {
+      if (!except.has(path) && !isSame(before, readState(path))) return path;
+      yield;
+    }
+    return null;
   }
 }
 

@@ -47,3 +47,10 @@ export function createPacedRunner({ pace = 100, signal, onSlice }: PaceOptions):
     },
   };
 }
+
+export function runAtOnce<Result>(steps: Steps<Result>): Result {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}

@@ -119,6 +119,11 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       const begun = { folder, doors, version, clean, immutableTags, placeOf, logger, nowMs: Date.now };
       const summary = await runClean({ ...begun, signal, onProgress });
       memory.taken = summary.taken;
+      const { run, result, taken, leftCount, longestHoldMs } = summary;
+      logger.info(
+        { run, result, ...taken, left: leftCount, longestHoldMs: Math.ceil(longestHoldMs) },
+        'run ended',
+      );
       return describeSummary(summary);
     },
     undo: async (named, { signal, onProgress }) => {

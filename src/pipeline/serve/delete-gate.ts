@@ -2,6 +2,7 @@ import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
 import { deleteConflictOf, digestKey, type DeleteConflict } from '../../registry/delete-conflict.ts';
 import type { Leases } from '../../leases/leases.ts';
+import { untracedKey } from '../../leases/untraced-key.ts';
 import { parseTarget } from '../../registry/target.ts';
 import { hasFormType } from '../../upstream/request-headers.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
@@ -40,8 +41,9 @@ export type GatePass = {
   /**
    * Undefined: entered. @throws OciError UNAVAILABLE, as the promise does.
    * @param digest the digest of its body, where only that tells it
+   * @param onOver called when upstream no longer acts on it for sure, before any delete can begin
    */
-  enter(digest?: string): Promise<void> | undefined;
+  enter(digest?: string, onOver?: () => void): Promise<void> | undefined;
   settled(): void;
   close(): void;
 };
@@ -93,12 +95,13 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
   const noteWrites = (keys: readonly string[]): void => {
     for (const key of keys) leases?.noteWrite(key);
   };
-  /** Counts a write now, and when it is over. @param leave called once, when any lingering is over too */
-  const countWrite = (keys: readonly string[], leave: () => void): Leave => {
+  /** Counts a write now, and when it is over. @param leave called once, when any lingering is over too; `onOver` before */
+  const countWrite = (keys: readonly string[], leave: () => void, onOver = () => {}): Leave => {
     noteWrites(keys);
     let isOver = false;
     const end = () => {
       noteWrites(keys);
+      onOver();
       leave();
     };
     return (lingerMs = 0) => {
@@ -112,7 +115,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
   const openPass = ({ res, method }: Exchange, keys: Keys, from: GatePass['from']): GatePass => {
     const over = new AbortController();
     let leave: Leave | undefined;
-    const hold = async ({ entered, written }: Keys): Promise<void> => {
+    const hold = async ({ entered, written }: Keys, onOver: () => void): Promise<void> => {
       const stop = () => over.abort();
       res.once('close', stop);
       if (res.destroyed) stop();
@@ -120,15 +123,17 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       res.off('close', stop);
       if (typeof outcome === 'string') throw refuseHeld(outcome, entered);
       if (over.signal.aborted) outcome();
-      else leave = written.length === 0 ? outcome : countWrite(written, outcome);
+      else leave = written.length === 0 ? outcome : countWrite(written, outcome, onOver);
     };
     return {
       from,
-      enter: (digest) => {
-        const all = digest === undefined || leases === null ? keys : withKey(keys, digestKey(digest));
+      enter: (digest, onOver = () => {}) => {
+        const all = withTrace(
+          digest === undefined || leases === null ? keys : withKey(keys, digestKey(digest)),
+        );
         const entered = activity.enter(all.entered);
-        if (entered === null) return hold(all);
-        leave = all.written.length === 0 ? entered : countWrite(all.written, entered);
+        if (entered === null) return hold(all, onOver);
+        leave = all.written.length === 0 ? entered : countWrite(all.written, entered, onOver);
         return undefined;
       },
       settled: () => leave?.(),
@@ -161,7 +166,7 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
     try {
       if (!(await lock.isHeld())) throw refuseDelete('unavailable', repository);
       lock.lost?.addEventListener('abort', cut, { once: true });
-      release = countWrite([repository, ...digests], () => lock.release());
+      release = countWrite([repository, untracedKey(repository), ...digests], () => lock.release());
       await proceed({
         answered: release,
         outlivesClient: () => lock.lost?.aborted !== true,
@@ -193,8 +198,9 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
         : proceed({ answered: () => {}, outlivesClient: () => false, lost: null });
     },
     guardRequests: (requestUpstream) => async (asked, fetchLimits) => {
-      const keys = keysOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
-      if (keys === null) return requestUpstream(asked, fetchLimits);
+      const known = keysOf(parseOperation(asked.method, parseTarget(asked.rawTarget), noOpenPaths));
+      if (known === null) return requestUpstream(asked, fetchLimits);
+      const keys = withTrace(known);
       const { signal } = fetchLimits;
       const entered =
         activity.enter(keys.entered) ?? (await activity.wait(keys.entered, { ...limits, signal }));
@@ -214,6 +220,13 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
 function withKey(keys: Keys, key: string): Keys {
   if (keys.entered.includes(key)) return keys;
   return { ...keys, entered: [...keys.entered, key], written: [...keys.written, key] };
+}
+
+/** What is written by no digest could be anything. The start of an upload, which enters nothing, makes but a folder. */
+function withTrace(keys: Keys): Keys {
+  const { entered, written } = keys;
+  if (entered.length === 0 || written.length === 0 || written.some((key) => key.includes(':'))) return keys;
+  return { ...keys, written: [...written, ...written.map(untracedKey)] };
 }
 
 function refuseHeld(refusal: HoldRefusal, [repository = '']: readonly string[]): OciError {

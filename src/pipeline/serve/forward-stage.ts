@@ -116,7 +116,6 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       outlivesClient: way.outlivesClient,
       onResponse: (status, rawHeaders) => {
         if (leases !== null) noteAnswer(leases, way.operation, { status, rawHeaders }, req.rawHeaders);
-        push?.answered(status);
         pass?.settled();
         way.answered?.();
         audited?.answered(status, rawHeaders);

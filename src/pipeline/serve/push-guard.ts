@@ -16,8 +16,6 @@ export type GuardedPush = {
   forwarded(): void;
   /** Enters the gate. Await it before upstream has the last of the body. @throws OciError UNAVAILABLE */
   beforeEnd(pass: GatePass): Promise<void>;
-  /** Call it with upstream's answer. */
-  answered(status: number): void;
 };
 
 export type PushGuardOptions = {
@@ -52,15 +50,13 @@ export function createPushGuard(options: PushGuardOptions): GuardPush {
       beforeEnd: async (pass) => {
         const digest = observed?.digest() ?? '';
         const bytes = observed?.read() ?? null;
-        await pass.enter(digest);
+        // Once more when it is over, also without an answer: what it names must not be taken by what was read before.
+        await pass.enter(digest, note);
         named = bytes && [digest, ...readManifestContent(bytes).named];
         note();
         if (!(await taken.mayHave(digest))) return;
         if (bytes === null) throw notPutBack(new Error('limits.pushedManifestBytes is used up'));
         await putBack(exchange, operation.repository, digest, bytes);
-      },
-      answered: (status) => {
-        if (status < 300) note();
       },
     };
   };

@@ -1,4 +1,5 @@
 import type { Leases } from '../../leases/leases.ts';
+import { untracedKey } from '../../leases/untraced-key.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 export type DeleteLock = {
@@ -25,12 +26,16 @@ export async function withDeleteLock<T>(
   const acting = new AbortController();
   const stop = () => acting.abort();
   let isSettled = false;
+  const noteWrite = () => {
+    leases?.noteWrite(repository);
+    leases?.noteWrite(untracedKey(repository));
+  };
   signal.addEventListener('abort', stop, { once: true });
   lock.lost?.addEventListener('abort', stop, { once: true });
   try {
     if (!(await lock.isHeld())) return 'unavailable';
     if (signal.aborted) return 'gone';
-    leases?.noteWrite(repository);
+    noteWrite();
     const result = await act(acting.signal);
     isSettled = true;
     return result;
@@ -39,7 +44,7 @@ export async function withDeleteLock<T>(
     lock.lost?.removeEventListener('abort', stop);
     // Without an answer upstream may still execute it.
     const release = () => {
-      leases?.noteWrite(repository);
+      noteWrite();
       lock.release();
     };
     if (isSettled) release();

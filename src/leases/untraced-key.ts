@@ -1,0 +1,4 @@
+/** The counter of those writes in a repository of which no digest tells what they are about: deletes, above all. */
+export function untracedKey(repository: string): string {
+  return `${repository} untraced`;
+}
