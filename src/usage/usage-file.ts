@@ -15,6 +15,9 @@ export type UsageRow = {
   readonly pushes: LastUse;
 };
 
+/** The last pull of a tag or digest, in milliseconds since the epoch. */
+export type UsagePull = { readonly repository: string; readonly name: string; readonly at: number };
+
 /** One day of a user with one family of clients. */
 export type UserDay = {
   readonly user: string;
@@ -45,6 +48,8 @@ export type UsageFile = {
   repositories(after: string, limit: number): UsageRow[];
   /** `after` null: from the row of the repository itself on, whose name is empty. */
   references(repository: string, after: string | null, limit: number): UsageRow[];
+  /** What was pulled in a repository, by name. */
+  pulls(repository: string, after: string, limit: number): UsagePull[];
   userDays(after: Pick<UserDay, 'user' | 'day' | 'family'>, limit: number): UserDay[];
   /** Whether it is still what lies under its path. */
   isInPlace(): boolean;
@@ -169,6 +174,18 @@ function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLi
           [repository, after ?? '', limit],
         )
         .map(readRow),
+    pulls: (repository, after, limit) =>
+      database
+        .all(
+          `SELECT name, pulled FROM manifests
+           WHERE repository = ? AND name > ? AND pulled IS NOT NULL ORDER BY name LIMIT ?`,
+          [repository, after, limit],
+        )
+        .map((row) => ({
+          repository,
+          name: readTextIfAny(row, 'name') ?? '',
+          at: readCount(row, 'pulled'),
+        })),
     userDays: ({ user, day, family }, limit) =>
       database
         .all(

@@ -10,7 +10,8 @@ export type UsageAnswers = {
   read(question: UsageQuestion): AsyncIterable<readonly UsageAnswer[]>;
 };
 
-const maxQuestionBytes = 4096;
+/** More than the longest names of as many repositories as one question has. */
+const maxQuestionBytes = 32_768;
 const silenceMs = 10_000;
 
 /**

@@ -69,8 +69,8 @@ describe(
       });
     const context = { signal: new AbortController().signal, onProgress: () => {} };
     const plan = async (all = false) => {
-      const { text } = await open().plan({ json: true, all, columns: 80 }, context);
-      return JSON.parse(text) as PlanJson;
+      const { pieces } = await open().plan({ json: true, all, columns: 80 }, context);
+      return JSON.parse([...pieces].join('')) as PlanJson;
     };
     const listed = ({ repositories, blobs, totals }: PlanJson) =>
       [
@@ -127,16 +127,23 @@ describe(
       await pushAll('alone', 'v1', 'v2');
       const list = await pushIndex(url, 'index', 'list', [child]);
       await pushAll('index', 'newest');
+      // The index stays in any case, since its other tag is the newest.
+      const [part] = await pushAll('twins', 'part');
+      assert.ok(part);
+      const both = await pushIndex(url, 'twins', 'old', [part]);
+      await pushTag(url, 'twins', 'newest', both.digest);
       await setTimes(aged, nowMs - 200 * hourMs);
       await age('undone', 'v1', 'v2');
       await age('app', 'asked', 'plain', 'twin', 'newest');
       await age('layer', 'v1', 'v2');
       await age('alone', 'v1', 'v2');
       await age('index', 'child', 'list', 'newest');
+      await age('twins', 'part', 'old', 'newest');
       await leaveAlone(registry.folder, ['alone'], { untilMs: nowMs + 24 * hourMs, nowMs });
       await ask('HEAD', `/v2/app/manifests/asked`);
       await ask('HEAD', `/v2/layer/blobs/${digestOf('layer v1')}`);
       await ask('HEAD', `/v2/index/manifests/${child.digest}`);
+      await ask('HEAD', `/v2/twins/manifests/${part.digest}`);
 
       const made = await plan(true);
       const names = listed(made);
@@ -145,6 +152,7 @@ describe(
       for (const name of [
         ...['undone:v1', 'app:asked', `app@${asked.digest}`, 'alone:v1', 'index:child', 'index:list'],
         ...[`index@${child.digest}`, `index@${list.digest}`, `data@${digestOf('layer v1')}`],
+        ...['twins:part', 'twins:old'],
       ])
         assert.ok(!names.includes(name), name);
       const whys = new Map(
@@ -156,7 +164,8 @@ describe(
       assert.equal(whys.get('app:asked'), 'asked for within clean.grace');
       assert.match(whys.get('alone:v1') ?? '', /^a delete had an unknown outcome here: left alone until /);
       assert.equal(made.exempt.restored.tags, 1);
-      assert.equal(made.exempt.askedFor.tags, 3);
+      assert.equal(whys.get('twins:old'), 'asked for within clean.grace');
+      assert.equal(made.exempt.askedFor.tags, 5);
       assert.deepEqual(
         made.exempt.leftAlone.map(({ repository }) => repository),
         ['alone'],

@@ -4,7 +4,8 @@ import { rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Exemptions } from '../../src/clean/plan/exemptions.ts';
-import { createPlan, type Plan, type PlanOptions, type RepositoryPlan } from '../../src/clean/plan/plan.ts';
+import { createPlan, type PlanOptions } from '../../src/clean/plan/create-plan.ts';
+import type { Plan, RepositoryPlan } from '../../src/clean/plan/plan.ts';
 import { planJson } from '../../src/clean/plan/plan-json.ts';
 import { renderPlan } from '../../src/clean/plan/render-plan.ts';
 import { untaggedKey } from '../../src/clean/plan/untagged-record.ts';
@@ -62,7 +63,15 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       root,
       clean: { rules, grace, untagged, pace: 100 },
       immutableTags: immutable.map(parseTagPattern),
-      usage: pulls === null ? null : { sinceMs, read: () => Promise.resolve({ sinceMs, pulls: times }) },
+      usage:
+        pulls === null
+          ? null
+          : {
+              sinceMs,
+              read: () => Promise.resolve({ sinceMs, pulls: times }),
+              readAll: (names) =>
+                Promise.resolve({ sinceMs, pulls: new Map(names.map((name) => [name, times])) }),
+            },
       untagged: given.seen ?? new Map(),
       exemptions: nothingExempt,
       nowMs,
@@ -91,7 +100,10 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
     assert.equal(empty.goes, false);
     assert.deepEqual([...empty.faults, ...empty.warnings], []);
     assert.deepEqual(empty.totals.bytes, { goes: 0, stays: 0 });
-    assert.match(renderPlan(empty, { columns: 80, all: false, takesFromMs: null }), /^Goes: nothing\.$/m);
+    assert.match(
+      [...renderPlan(empty, { columns: 80, all: false, takesFromMs: null })].join(''),
+      /^Goes: nothing\.$/m,
+    );
   });
 
   test('by the rule of CI: the newest, the young and the pulled stay', async () => {
@@ -320,7 +332,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       broken.repositories[0]?.tags.some(({ goes }) => goes),
       false,
     );
-    const text = renderPlan(broken, { columns: 80, all: true, takesFromMs: null });
+    const text = [...renderPlan(broken, { columns: 80, all: true, takesFromMs: null })].join('');
     assert.match(text, /does not have the bytes of its digest/);
     await rm(linkOf('app', old.digest), { recursive: true });
     const dangling = await plan({ rules });
@@ -340,7 +352,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       'x.yml:0.repositories.0: clean.rules: rule 1 names "cii/**", and no repository has such a name.',
       'x.yml:1: clean.rules: rule 2 retires all 2 tags that it decides.',
     ]);
-    const json = JSON.parse(planJson(made)) as Record<string, unknown>;
+    const json = JSON.parse([...planJson(made)].join('')) as Record<string, unknown>;
     assert.deepEqual(Object.keys(json), [
       'asOf',
       'recordSince',
@@ -355,7 +367,7 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
       'faults',
       'moreFaults',
     ]);
-    const text = renderPlan(made, { columns: 80, all: false, takesFromMs: null });
+    const text = [...renderPlan(made, { columns: 80, all: false, takesFromMs: null })].join('');
     assert.match(text, /^ci\/app: 2 tags, 2 manifests and 4 links to blobs go; 0 tags stay$/m);
     assert.match(text, /^ {2}rule 2: pushedWithin 30d$/m);
     assert.match(text, /^Next: tidegate clean run takes this/m);

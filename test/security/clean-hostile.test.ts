@@ -73,7 +73,7 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
     let end = (): void => {};
     const run = new Promise<string>((resolve) => (end = () => resolve('done\n')));
     const work = {
-      plan: () => Promise.resolve({ text: '', goes: false }),
+      plan: () => Promise.resolve({ pieces: [''], goes: false }),
       run: () => run,
       undo: () => run,
       purge: () => run,

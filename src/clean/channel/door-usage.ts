@@ -14,5 +14,9 @@ export async function* readUsage<Question extends UsageQuestion>(
   const since = Math.max(...first.map((page) => page.since));
   for (const [i, door] of doors.entries())
     for (let page = first[i]; page !== undefined; page = page.next ? await read(door, page.next) : undefined)
-      yield { asOf, since, rows: page.rows as readonly UsageAnswer<Question>[] };
+      // The beginning may have moved on between two pages.
+      yield {
+        ...{ asOf, since: Math.max(since, page.since) },
+        rows: page.rows as readonly UsageAnswer<Question>[],
+      };
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { digestForm } from '../../registry/names/digest.ts';
+import { maxPullsOf } from '../../usage/usage-question.ts';
 import type { ChannelMessage } from './peer.ts';
 import type { CleanStatusNumbers, DoorAsk, Evidence, EvidenceQuestion, Hello } from './messages.ts';
 
@@ -42,6 +43,11 @@ const status: z.ZodType<CleanStatusNumbers> = z.object({
 const usageQuestion = z.discriminatedUnion('ask', [
   z.object({ ask: z.literal('repositories'), after: name.exactOptional() }),
   z.object({ ask: z.literal('references'), repository: name, after: name.exactOptional() }),
+  z.object({
+    ask: z.literal('pulls'),
+    repositories: z.array(name).max(maxPullsOf),
+    after: z.string().exactOptional(),
+  }),
   z.object({
     ask: z.literal('user-days'),
     after: z.object({ user: z.string(), day: z.string(), family: z.string() }).exactOptional(),

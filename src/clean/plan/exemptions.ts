@@ -21,6 +21,9 @@ export type RepositoryExemptions = {
   readonly isLeased: (digest: string) => boolean;
 };
 
+/** In locks and leases: all digests that are not sha256. An upload by one of them is stored under its sha256. */
+export const otherDigests = 'digest:other';
+
 /** The most digests of one question. */
 const maxDigests = 5000;
 

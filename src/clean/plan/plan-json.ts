@@ -1,9 +1,10 @@
 import type { Plan, RepositoryPlan } from './plan.ts';
 
-/** Formats a plan as JSON, as docs/clean-up.md describes it, without invisible characters. Ends with a newline. */
-export function planJson(plan: Plan): string {
-  const { asOfMs, recordSinceMs, goes, repositories, rules, unruled, totals, exempt, blobs, warnings } = plan;
-  const value = {
+/** Formats a plan as JSON, piece by piece, as docs/clean-up.md describes it, without invisible characters. */
+export function* planJson(plan: Plan): Generator<string> {
+  const { asOfMs, recordSinceMs, goes, rules, unruled, totals, exempt } = plan;
+  yield '{';
+  yield* members({
     asOf: time(asOfMs),
     recordSince: time(recordSinceMs),
     goes,
@@ -19,13 +20,35 @@ export function planJson(plan: Plan): string {
       askedFor: exempt.askedFor,
       leftAlone: exempt.leftAlone.map(({ name, untilMs }) => ({ repository: name, until: time(untilMs) })),
     },
-    repositories: repositories.map(repositoryJson),
-    blobs: [...blobs],
-    warnings,
-    faults: plan.faults,
-    moreFaults: plan.moreFaults,
-  };
-  return `${escapeInvisible(JSON.stringify(value, null, 2))}\n`;
+  });
+  yield '\n  "repositories": ';
+  yield* list(plan.repositories, repositoryJson);
+  yield ',\n  "blobs": ';
+  yield* list(plan.blobs, (blob) => blob);
+  yield ',';
+  const { warnings, faults, moreFaults } = plan;
+  let rest = '';
+  for (const member of members({ warnings, faults, moreFaults })) rest += member;
+  yield `${rest.slice(0, -1)}\n}\n`;
+}
+
+function* members(values: Readonly<Record<string, unknown>>): Generator<string> {
+  for (const [name, value] of Object.entries(values))
+    yield `\n  ${JSON.stringify(name)}: ${format(value, '  ')},`;
+}
+
+/** An array whose items may be many. */
+function* list<Item>(items: Iterable<Item>, read: (item: Item) => unknown): Generator<string> {
+  let before = '[';
+  for (const item of items) {
+    yield `${before}\n    ${format(read(item), '    ')}`;
+    before = ',';
+  }
+  yield before === '[' ? '[]' : '\n  ]';
+}
+
+function format(value: unknown, indent: string): string {
+  return escapeInvisible(JSON.stringify(value, null, 2)).replaceAll('\n', `\n${indent}`);
 }
 
 function repositoryJson({ name, tags, manifests, links, stays }: RepositoryPlan) {

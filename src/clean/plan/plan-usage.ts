@@ -1,5 +1,5 @@
-import type { UsageRow } from '../../usage/usage-file.ts';
-import type { Doors } from '../channel/doors.ts';
+import type { UsagePull } from '../../usage/usage-file.ts';
+import type { UsageQuestion } from '../../usage/usage-question.ts';
 
 /** What is recorded about one repository. Times in milliseconds since the epoch. */
 export type RepositoryUsage = {
@@ -9,32 +9,62 @@ export type RepositoryUsage = {
   readonly pulls: ReadonlyMap<string, number>;
 };
 
+/** The same of several repositories, by their names. Those without a pull are left out. */
+export type SeveralUsages = {
+  readonly sinceMs: number;
+  readonly pulls: ReadonlyMap<string, ReadonlyMap<string, number>>;
+};
+
 /** The record of usage. */
 export type PlanUsage = {
   readonly sinceMs: number;
   read(repository: string): Promise<RepositoryUsage>;
+  /** @param repositories as many as one question may have */
+  readAll(repositories: readonly string[]): Promise<SeveralUsages>;
 };
 
-/** Reads the record through the front doors. Null: there is none. */
-export async function openPlanUsage(doors: Pick<Doors, 'usage'>): Promise<PlanUsage | null> {
-  for await (const { since } of doors.usage({ ask: 'repositories' })) {
-    return {
-      sinceMs: since,
-      read: async (repository) => {
-        // The beginning moves on when rows have to go.
-        let sinceMs = since;
-        const rows: UsageRow[] = [];
-        for await (const page of doors.usage({ ask: 'references', repository })) {
-          sinceMs = Math.max(sinceMs, page.since);
-          for (const row of page.rows) rows.push(row);
-        }
-        return { sinceMs, pulls: readPulls(rows) };
-      },
-    };
-  }
-  return null;
+/** Who can be asked about the record, page by page: the front doors, or whoever reads the file. */
+export type UsageSource = {
+  usage(
+    question: Extract<UsageQuestion, { ask: 'pulls' }>,
+  ): AsyncIterable<{ readonly since: number; readonly rows: readonly UsagePull[] }>;
+};
+
+/** Reads the record. Null: there is none. */
+export async function openPlanUsage(source: UsageSource): Promise<PlanUsage | null> {
+  const readAll = async (repositories: readonly string[]): Promise<SeveralUsages | null> => {
+    let sinceMs: number | null = null;
+    const pulls = new Map<string, Map<string, number>>();
+    for await (const { since, rows } of source.usage({ ask: 'pulls', repositories })) {
+      // The beginning moves on when rows have to go.
+      sinceMs = Math.max(sinceMs ?? since, since);
+      for (const { repository, name, at } of rows) notePull(pulls, repository, name, at);
+    }
+    return sinceMs === null ? null : { sinceMs, pulls };
+  };
+  const first = await readAll([]);
+  if (first === null) return null;
+  const { sinceMs } = first;
+  const readSome = async (repositories: readonly string[]) =>
+    (await readAll(repositories)) ?? { sinceMs: Infinity, pulls: new Map<string, Map<string, number>>() };
+  return {
+    sinceMs,
+    readAll: readSome,
+    read: async (repository) => {
+      const usage = await readSome([repository]);
+      return { sinceMs: usage.sinceMs, pulls: usage.pulls.get(repository) ?? new Map<string, number>() };
+    },
+  };
 }
 
-export function readPulls(rows: readonly UsageRow[]): ReadonlyMap<string, number> {
-  return new Map(rows.flatMap(({ name, pulls }) => (pulls.at === null ? [] : [[name, pulls.at] as const])));
+/** Several front doors may know the same: the latest counts. */
+function notePull(
+  pulls: Map<string, Map<string, number>>,
+  repository: string,
+  name: string,
+  atMs: number,
+): void {
+  let own = pulls.get(repository);
+  if (own === undefined) pulls.set(repository, (own = new Map<string, number>()));
+  own.set(name, Math.max(atMs, own.get(name) ?? 0));
 }

@@ -14,21 +14,19 @@ export type RenderOptions = {
 
 const maxListedFaults = 20;
 
-/** Formats a plan as text, with names made printable. Ends with a newline. */
-export function renderPlan(plan: Plan, { columns, all, takesFromMs }: RenderOptions): string {
+/** Formats a plan as text, piece by piece, with names made printable. Ends with a newline. */
+export function* renderPlan(plan: Plan, { columns, all, takesFromMs }: RenderOptions): Generator<string> {
   const width = Math.max(80, Math.min(columns, 120));
-  const blocks = [
-    sayHead(plan),
-    ...plan.repositories.map((repository) => sayRepository(repository, plan, { width, all })),
+  yield `${sayHead(plan).join('\n')}\n`;
+  for (const repository of plan.repositories)
+    yield `\n${sayRepository(repository, plan, { width, all }).join('\n')}\n`;
+  const ends = [
     sayStays(plan, width),
     sayGoes(plan, width),
     sayProblems(plan, width),
     sayNext(plan, takesFromMs, width),
   ];
-  return `${blocks
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n')}\n`;
+  for (const lines of ends) if (lines.length > 0) yield `\n${lines.join('\n')}\n`;
 }
 
 function sayHead({ asOfMs, recordSinceMs }: Plan): string[] {

@@ -1,20 +1,11 @@
 import { mayBeTombstone, tombstoneBytes } from '../../registry/tombstone.ts';
-import { isOfSubject, type Rules, type TagFacts } from '../rules/decide.ts';
-import { markRepository, startOf, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
+import { isOfSubject, type TagFacts } from '../rules/decide.ts';
+import { createMarker, startOf, subjectOfTag, type RepositoryMark } from '../scan/mark.ts';
 import type { LayerScan, ManifestScan, RepositoryScan, TagScan } from '../scan/scan-types.ts';
+import type { DecisionSettings } from './decision-settings.ts';
 import { noExemptions, type RepositoryExemptions } from './exemptions.ts';
 import type { RepositoryUsage } from './plan-usage.ts';
-
-/** What decides, beside what is in the repository. Durations and times in milliseconds. */
-export type DecisionSettings = {
-  readonly rules: Rules;
-  readonly graceMs: number;
-  /** Null: manifests without a tag are kept for ever. */
-  readonly untaggedMs: number | null;
-  readonly nowMs: number;
-  /** When an earlier run first saw a manifest without a tag; null: not known. */
-  readonly firstUntaggedMs: (repository: string, digest: string) => number | null;
-};
+import { createTagReliance, layerReliance, manifestReliance } from './reliance.ts';
 
 export type DecidedTag = {
   readonly tag: TagScan;
@@ -55,6 +46,14 @@ export type RepositoryDecision = {
   readonly links: readonly LayerScan[];
 };
 
+/** Whether a run would take anything of it. */
+export function goesSomething({ tags, manifests, links }: RepositoryDecision): boolean {
+  return links.length > 0 || tags.some(({ goes }) => goes) || manifests.some(({ goes }) => goes);
+}
+
+/** Whether it stays though no tag that stays leads to it. */
+export const isWaiting = ({ goes, untaggedMs }: DecidedManifest) => !goes && untaggedMs !== null;
+
 /** Decides about everything in a repository. Pure. */
 export function decideRepository(
   scan: RepositoryScan,
@@ -68,6 +67,7 @@ export function decideRepository(
   const kept = tags.flatMap(({ tag, goes }) => (goes || tag.digest === null ? [] : [tag.digest]));
   const retired = tags.flatMap(({ tag, goes }) => (goes && tag.digest !== null ? [tag.digest] : []));
   // Tags of a subject are still to be decided: they hold nothing up, unless their subject is not here or they must stay.
+  const markFrom = createMarker(scan);
   const { attached, subjects } = findAttached(
     scan,
     tags,
@@ -77,8 +77,8 @@ export function decideRepository(
       (digest !== null && exemptions.isLeased(digest)),
   );
   const roots = [...kept.filter((digest) => !attached.has(digest)), ...subjects];
-  const tagged = markRepository(scan, roots);
-  const ofRetired = markRepository(scan, [...retired, ...attached]);
+  const tagged = markFrom(roots);
+  const ofRetired = markFrom([...retired, ...attached]);
   const ages = scan.manifests.map((manifest) =>
     findAge(manifest, scan, usage, settings, tagged.keepsManifest(manifest), ofRetired),
   );
@@ -88,7 +88,7 @@ export function decideRepository(
     ({ digest, linkedAs }, index) =>
       ages[index]?.isRipe === false || exempt[index] !== null || digest !== linkedAs,
   );
-  const mark = markRepository(scan, [...roots, ...waiting.map(({ digest }) => digest)]);
+  const mark = markFrom([...roots, ...waiting.map(({ digest }) => digest)]);
   const keepsAll = mark.keepsAll || leftAloneUntilMs !== null;
   const whyAll =
     leftAloneUntilMs === null
@@ -111,25 +111,19 @@ export function decideRepository(
         !keepsAll &&
         !mark.keepsLayer(layer) &&
         !isYoung(layer.linkMtimeMs) &&
-        !exemptions.isLeased(layer.digest) &&
-        !exemptions.isLeased(layer.linkedAs) &&
+        !layerReliance(layer).some(exemptions.isLeased) &&
         exemptions.linkUntilMs(layer.linkedAs) === null,
     ),
   };
 }
 
 function findExemptManifest(
-  { digest, linkedAs, content }: ManifestScan,
+  manifest: ManifestScan,
   { linkUntilMs, isLeased }: RepositoryExemptions,
 ): Exempt | null {
-  const restoredUntilMs = linkUntilMs(digest);
+  const restoredUntilMs = linkUntilMs(manifest.digest);
   if (restoredUntilMs !== null) return { restoredUntilMs };
-  return [linkedAs, ...relied(digest, content)].some(isLeased) ? 'asked for' : null;
-}
-
-/** The digests by which a client may rely on a manifest: its own, those that it lists, and what it is about. */
-export function relied(digest: string, content: ManifestScan['content']): string[] {
-  return [digest, ...(content?.manifests ?? []), ...(content?.subject ? [content.subject] : [])];
+  return manifestReliance(manifest).some(isLeased) ? 'asked for' : null;
 }
 
 type TagDecision = DecidedTag & { readonly isOfSubject: boolean };
@@ -148,9 +142,7 @@ function decideTags(
     const pulledMs = latest(usage?.pulls.get(tag), digest === null ? undefined : usage?.pulls.get(digest));
     return { name: tag, pushedMs, pulledMs };
   });
-  // A client that takes no index was told of a manifest in it.
-  const children = new Map(scan.manifests.map(({ digest, content }) => [digest, content?.manifests ?? []]));
-  const childrenOf = (digest: string) => children.get(digest) ?? [];
+  const reliedOn = createTagReliance(scan);
   const verdicts = rules.decide(scan.name, facts, { nowMs, recordSinceMs: usage?.sinceMs ?? null });
   const decideOne = (tag: TagScan, index: number): TagDecision => {
     const verdict = verdicts[index];
@@ -178,7 +170,7 @@ function decideTags(
         why: `restored by undo, kept until ${sayMinute(restoredUntilMs)}`,
         exempt: { restoredUntilMs },
       };
-    if (tag.digest !== null && [tag.digest, ...childrenOf(tag.digest)].some(isLeased))
+    if (tag.digest !== null && reliedOn(tag.digest).some(isLeased))
       return { ...decided, goes: false, why: youngWhys.askedFor, exempt: 'asked for' };
     return decided;
   };

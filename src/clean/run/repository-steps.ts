@@ -1,7 +1,7 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { layerPath, revisionPath, type Item, type LinkFile, type LinkItem } from '../quarantine/item.ts';
-import { relied } from '../plan/repository-decision.ts';
+import { createTagReliance, layerReliance, manifestReliance } from '../plan/reliance.ts';
 import { markRepository, startOf, subjectOfTag } from '../scan/mark.ts';
 import type { ManifestScan, RepositoryScan } from '../scan/scan-types.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
@@ -38,18 +38,19 @@ export function findSteps(
   const tags = findTags(scan, targets);
   const plain = tags.filter(({ tag }) => subjectOfTag(tag) === null);
   if (markRepository(scan, []).keepsAll) return [];
-  if (plain.length > 0) return plain.map((first) => stepOfTag(scan, targets, first));
+  if (plain.length > 0) return stepsOfTags(scan, targets, plain);
   const manifests = findManifests(context, scan, targets, tags, askedMs);
   return manifests.length > 0 ? manifests : findLayers(context, scan, targets, askedMs);
 }
 
 type TagItem = Extract<StepItem, { what: 'tag' }>;
 
-/** A client that takes no index was told of a manifest in it. */
-function stepOfTag({ manifests }: RepositoryScan, { tags }: RepositoryTargets, first: TagItem): Step {
-  const content = manifests.find(({ digest }) => digest === first.digest)?.content;
-  const byPulls = tags.get(first.tag)?.byPulls ?? true;
-  return { first, then: [], leases: [first.digest, ...(content?.manifests ?? [])], byPulls };
+function stepsOfTags(scan: RepositoryScan, { tags }: RepositoryTargets, going: readonly TagItem[]): Step[] {
+  const reliedOn = createTagReliance(scan);
+  return going.map((first) => {
+    const byPulls = tags.get(first.tag)?.byPulls ?? true;
+    return { first, then: [], leases: reliedOn(first.digest), byPulls };
+  });
 }
 
 /** Those that are still what they were. */
@@ -106,9 +107,10 @@ function findManifests(
         !named.has(manifest.digest) &&
         !tagged.has(manifest.digest),
     )
-    .map(({ digest, content }) => {
+    .map((manifest) => {
+      const { digest } = manifest;
       const then = bySubject.get(startOf(digest)) ?? [];
-      const leases = [...relied(digest, content), ...then.map((each) => each.digest)];
+      const leases = [...manifestReliance(manifest), ...then.map((each) => each.digest)];
       return { first: { what: 'manifest', digest }, then, leases, byPulls };
     });
 }
@@ -136,10 +138,10 @@ function findLayers(
         !isRecent(context, askedMs(layer.linkedAs)) &&
         protection.link(scan.name, layer.linkedAs) === null,
     )
-    .map(({ digest, linkedAs }) => ({
-      first: { what: 'layer', digest: linkedAs },
+    .map((layer) => ({
+      first: { what: 'layer', digest: layer.linkedAs },
       then: [],
-      leases: [digest, linkedAs],
+      leases: layerReliance(layer),
       byPulls: false,
     }));
 }

@@ -1,6 +1,7 @@
 import type { RepositoryUsage } from '../plan/plan-usage.ts';
 import { decideRepository, type RepositoryDecision } from '../plan/repository-decision.ts';
-import { readSettings, type RepositoryPlan } from '../plan/plan.ts';
+import { readSettings } from '../plan/decision-settings.ts';
+import type { RepositoryPlan } from '../plan/plan.ts';
 import { markRepository, subjectOfTag } from '../scan/mark.ts';
 import { scanRepository } from '../scan/repository-scan.ts';
 import type { RepositoryScan, TagScan } from '../scan/scan-types.ts';

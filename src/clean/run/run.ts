@@ -3,13 +3,15 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
 import { readExemptions, type Exemptions } from '../plan/exemptions.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
-import { createPlan, type Plan } from '../plan/plan.ts';
+import { createPlan } from '../plan/create-plan.ts';
+import type { Plan } from '../plan/plan.ts';
 import { readUntaggedRecord, writeUntaggedRecord, type UntaggedRecord } from '../plan/untagged-record.ts';
 import type { Counts } from '../quarantine/journal.ts';
 import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findPurgeable, purgeRuns, type PurgeSummary } from '../quarantine/purge.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
 import { recoverAll } from '../quarantine/recovery.ts';
+import { DigestMemory } from '../scan/digest-memory.ts';
 import { ManifestReader } from '../scan/manifest-reader.ts';
 import { createHolds } from './holds.ts';
 import { checkLocal, checkSingleRegistry } from './local-storage.ts';
@@ -69,7 +71,7 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
   const context: RunContext = {
     ...options,
     ...{ quarantine, holds, usage, untagged, protection: exemptions.restored },
-    manifests: new ManifestReader(folder.root),
+    manifests: new ManifestReader(folder.root, { memory: new DigestMemory(clean.digestMemory) }),
     leave: (what, why) => {
       leftCount += 1;
       if (left.length < maxLeft) left.push({ what, why });

@@ -1,21 +1,38 @@
+import { DigestMemory } from './digest-memory.ts';
+
 /** No storage has more: 2^28 digests alone take 8 GiB. */
 const maxSlots = 2 ** 29;
 const keyBytes = 32;
+const keyWords = keyBytes / 4;
+/** Keys lie in pieces of so many, so that a table that grows is not copied. */
+const pieceBits = 15;
+const pieceKeys = 2 ** pieceBits;
+/** What one that is not sha256 takes beside its characters, in two maps. */
+const otherBytes = 150;
+const noDigit = 256;
+/** The value of each hexadecimal digit in lower case, by its character code. */
+const digits = new Uint16Array(128).fill(noDigit);
+for (let value = 0; value < 16; value++) digits[value.toString(16).charCodeAt(0)] = value;
 
 /**
  * Numbers digests in the order of their coming. Those of sha256 lie in buffers outside of the JavaScript heap: a
- * million takes some 45 MB, a third of what strings in a Map take, and the garbage collector never looks at them.
+ * million takes some 40 MB, a third of what strings in a Map take, and the garbage collector never looks at them.
  */
 export class DigestTable {
+  readonly #memory: DigestMemory;
   /** The keys of sha256 digests, by number; the words of others are unused. */
-  #keys = new Uint32Array((1024 * keyBytes) / 4);
+  readonly #keys: Uint32Array[] = [];
   /** Number + 1, in the slot that the key's first word says or in the next free one; 0: free. */
   #slots = new Uint32Array(2048);
   readonly #others = new Map<string, number>();
   readonly #othersByNumber = new Map<number, string>();
   readonly #key = new Uint32Array(keyBytes / 4);
-  readonly #bytes = Buffer.from(this.#key.buffer);
+  readonly #bytes = new Uint8Array(this.#key.buffer);
   #size = 0;
+
+  constructor(memory: DigestMemory = new DigestMemory(Infinity)) {
+    this.#memory = memory;
+  }
 
   get size(): number {
     return this.#size;
@@ -28,7 +45,7 @@ export class DigestTable {
     const found = this.#slots[slot] ?? 0;
     if (found !== 0) return found - 1;
     const number = this.#take();
-    this.#keys.set(this.#key, (number * keyBytes) / 4);
+    this.#keys[number >>> pieceBits]?.set(this.#key, (number % pieceKeys) * keyWords);
     this.#slots[slot] = this.#size;
     if (this.#size * 2 > this.#slots.length) this.#growSlots();
     return number;
@@ -45,16 +62,22 @@ export class DigestTable {
     return this.numberOf(digest) !== null;
   }
 
+  isSha256(number: number): boolean {
+    return !this.#othersByNumber.has(number);
+  }
+
   digestOf(number: number): string {
     if (number < 0 || number >= this.#size) throw new RangeError(`no digest has the number ${number}`);
     const other = this.#othersByNumber.get(number);
     if (other !== undefined) return other;
-    return `sha256:${Buffer.from(this.#keys.buffer, number * keyBytes, keyBytes).toString('hex')}`;
+    const piece = this.#keys[number >>> pieceBits] ?? this.#key;
+    return `sha256:${Buffer.from(piece.buffer, (number % pieceKeys) * keyBytes, keyBytes).toString('hex')}`;
   }
 
   #addOther(digest: string): number {
     const found = this.#others.get(digest);
     if (found !== undefined) return found;
+    this.#memory.take(otherBytes + digest.length);
     const number = this.#take();
     this.#others.set(digest, number);
     this.#othersByNumber.set(number, digest);
@@ -62,16 +85,24 @@ export class DigestTable {
   }
 
   #take(): number {
-    const number = this.#size++;
-    const words = (this.#size * keyBytes) / 4;
-    if (words > this.#keys.length) this.#keys = grown(this.#keys, this.#keys.length * 1.5);
-    return number;
+    if (this.#size % pieceKeys === 0) {
+      this.#memory.take(pieceKeys * keyBytes);
+      this.#keys.push(new Uint32Array(pieceKeys * keyWords));
+    }
+    return this.#size++;
   }
 
   /** Reads a sha256 digest into #key; false: it is another one. */
   #read(digest: string): boolean {
     if (digest.length !== 71 || !digest.startsWith('sha256:')) return false;
-    return this.#bytes.write(digest.slice(7), 'hex') === keyBytes && isLowerCase(digest);
+    for (let byte = 0; byte < keyBytes; byte++) {
+      const value =
+        (digits[digest.charCodeAt(7 + byte * 2)] ?? noDigit) * 16 +
+        (digits[digest.charCodeAt(8 + byte * 2)] ?? noDigit);
+      if (value > 255) return false;
+      this.#bytes[byte] = value;
+    }
+    return true;
   }
 
   /** The slot of #key, or the free one where it belongs. */
@@ -80,9 +111,10 @@ export class DigestTable {
     const key = this.#key;
     let slot = (key[0] ?? 0) & mask;
     for (let found = this.#slots[slot] ?? 0; found !== 0; found = this.#slots[slot] ?? 0) {
-      const at = ((found - 1) * keyBytes) / 4;
+      const piece = this.#keys[(found - 1) >>> pieceBits] ?? key;
+      const at = ((found - 1) % pieceKeys) * keyWords;
       let word = 0;
-      while (word < key.length && this.#keys[at + word] === key[word]) word += 1;
+      while (word < key.length && piece[at + word] === key[word]) word += 1;
       if (word === key.length) return slot;
       slot = (slot + 1) & mask;
     }
@@ -91,26 +123,16 @@ export class DigestTable {
 
   #growSlots(): void {
     if (this.#slots.length >= maxSlots) throw new RangeError('too many digests');
+    this.#memory.take(this.#slots.byteLength);
     const slots = new Uint32Array(this.#slots.length * 2);
     const mask = slots.length - 1;
     for (let number = 0; number < this.#size; number++) {
       if (this.#othersByNumber.has(number)) continue;
-      let slot = (this.#keys[(number * keyBytes) / 4] ?? 0) & mask;
+      const word = this.#keys[number >>> pieceBits]?.[(number % pieceKeys) * keyWords] ?? 0;
+      let slot = word & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = number + 1;
     }
     this.#slots = slots;
   }
-}
-
-function isLowerCase(digest: string): boolean {
-  for (let at = 7; at < digest.length; at++)
-    if (digest.charCodeAt(at) < 0x61 && digest.charCodeAt(at) > 0x39) return false;
-  return true;
-}
-
-function grown(array: Uint32Array<ArrayBuffer>, length: number): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(Math.ceil(length));
-  larger.set(array);
-  return larger;
 }

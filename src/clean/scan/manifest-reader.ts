@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { readManifestContent } from '../../registry/manifest-content.ts';
+import { DigestMemory } from './digest-memory.ts';
 import { DigestTable } from './digest-table.ts';
+import { OperatorError } from '../../system/operator-error.ts';
 import { readStatus } from './file-status.ts';
 import type { StoredContent } from './scan-types.ts';
 import { dataFolder } from './storage-paths.ts';
@@ -36,7 +38,9 @@ const noSubject = 2 ** 31;
  */
 export class ManifestReader {
   readonly #root: string;
-  readonly #digests = new DigestTable();
+  readonly #digests: DigestTable;
+  /** Bounds all that is read with it. */
+  readonly memory: DigestMemory;
   /** By the digest's number: the place in the log + 1; 0: not read. */
   #places = new Uint32Array(1024);
   /** For each manifest: bytes, subject, count, then what it names. */
@@ -44,9 +48,17 @@ export class ManifestReader {
   #logged = 0;
   #buffer = Buffer.allocUnsafeSlow(64 * 1024);
 
-  /** @param root the registry's root directory. */
-  constructor(root: string) {
+  /**
+   * @param root the registry's root directory
+   * @param digests numbers those that are named, under the same bound; it may have others as well
+   */
+  constructor(
+    root: string,
+    { memory = new DigestMemory(), digests }: { memory?: DigestMemory; digests?: DigestTable } = {},
+  ) {
     this.#root = root;
+    this.memory = memory;
+    this.#digests = digests ?? new DigestTable(memory);
   }
 
   read(digest: string): StoredManifest {
@@ -74,6 +86,7 @@ export class ManifestReader {
       this.#remember(digest, bytes, content);
       return { bytes, mtimeMs, content, fault: null };
     } catch (error) {
+      if (error instanceof OperatorError) throw error;
       return faulty(sayUnreadable(error));
     }
   }
@@ -112,7 +125,7 @@ export class ManifestReader {
 
   #remember(digest: string, bytes: number, { named, manifests, subject }: StoredContent): void {
     const length = 3 + named.length;
-    if (this.#logged + length > this.#log.length) this.#log = grown(this.#log, this.#logged + length);
+    if (this.#logged + length > this.#log.length) this.#log = this.#grown(this.#log, this.#logged + length);
     const place = this.#logged;
     this.#log.set([bytes, subject === null ? noSubject : this.#digests.add(subject), named.length], place);
     const asManifests = new Set(manifests);
@@ -121,15 +134,17 @@ export class ManifestReader {
       this.#log[at++] = this.#digests.add(text) | (asManifests.has(text) ? isManifestBit : 0);
     this.#logged = at;
     const number = this.#digests.add(digest);
-    if (this.#digests.size > this.#places.length) this.#places = grown(this.#places, this.#digests.size);
+    if (number >= this.#places.length) this.#places = this.#grown(this.#places, number + 1);
     this.#places[number] = place + 1;
   }
-}
 
-function grown(array: Uint32Array<ArrayBuffer>, length: number): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(Math.ceil(Math.max(array.length * 1.5, length)));
-  larger.set(array);
-  return larger;
+  #grown(array: Uint32Array<ArrayBuffer>, length: number): Uint32Array<ArrayBuffer> {
+    const size = Math.ceil(Math.max(array.length * 1.5, length));
+    this.memory.take((size - array.length) * 4);
+    const larger = new Uint32Array(size);
+    larger.set(array);
+    return larger;
+  }
 }
 
 function hasDigest(body: Buffer, digest: string): boolean {

@@ -25,11 +25,26 @@ export function subjectOfTag(tag: string): string | null {
  * @param kept digests; those that the repository does not have do no harm.
  */
 export function markRepository(scan: RepositoryScan, kept: Iterable<string>): RepositoryMark {
+  return createMarker(scan)(kept);
+}
+
+/** The same for several questions about one repository. */
+export function createMarker(scan: RepositoryScan): (kept: Iterable<string>) => RepositoryMark {
   const keepsAll =
     scan.faults.some(({ keeps }) => keeps !== 'itself') ||
     scan.tags.some(({ digest }) => digest === null) ||
     scan.manifests.some(({ content }) => content === null);
-  const { contents, targets, dependents } = readReferences(scan);
+  const references = readReferences(scan);
+  return (kept) => mark(references, kept, keepsAll);
+}
+
+type References = ReturnType<typeof readReferences>;
+
+function mark(
+  { contents, targets, dependents }: References,
+  kept: Iterable<string>,
+  keepsAll: boolean,
+): RepositoryMark {
   const live = new Set<string>();
   const starts = new Set<string>();
   const waiting = [...kept];
@@ -37,7 +52,7 @@ export function markRepository(scan: RepositoryScan, kept: Iterable<string>): Re
     if (live.has(digest)) continue;
     live.add(digest);
     const start = startOf(digest);
-    starts.add(start);
+    if (start !== digest) starts.add(start);
     for (const next of contents.get(digest)?.named ?? []) waiting.push(next);
     for (const next of dependents.get(digest) ?? []) waiting.push(next);
     if (start !== digest) for (const next of dependents.get(start) ?? []) waiting.push(next);
@@ -49,7 +64,10 @@ export function markRepository(scan: RepositoryScan, kept: Iterable<string>): Re
     keepsAll,
     keepsManifest: isLive,
     keepsLayer: isLive,
-    keepsSubjectTag: (tag) => keepsAll || starts.has(subjectOfTag(tag) ?? ''),
+    keepsSubjectTag: (tag) => {
+      const subject = subjectOfTag(tag) ?? '';
+      return keepsAll || live.has(subject) || starts.has(subject);
+    },
   };
 }
 

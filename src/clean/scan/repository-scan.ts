@@ -25,6 +25,8 @@ export type RepositoryScanOptions = {
 /** Other algorithms' folders can be nested, as those of `tarsum` in the storages of the first registries. */
 const flatAlgorithms = new Set(['sha256', 'sha384', 'sha512']);
 const maxNesting = 4;
+/** What a digest takes that a manifest names, while its repository is looked at. */
+const bytesOfName = 100;
 
 /**
  * Reads what one repository has. One that does not exist has nothing.
@@ -64,9 +66,12 @@ export function* scanRepositorySteps(
   const tags = hasManifests ? yield* scanTags(place) : null;
   const links = hasManifests ? yield* scanLinks(place, `${path}/_manifests/revisions`) : [];
   const manifests: ManifestScan[] = [];
+  let names = 0;
   for (const link of links) {
     const { bytes, mtimeMs, content, fault } = manifestReader.read(link.digest);
     if (fault !== null) faults.add(`${path} ${link.digest}`, fault.why, 'repository');
+    names += content?.named.length ?? 0;
+    manifestReader.memory.check(names * bytesOfName);
     const lostTagMs = tags?.lostMs.get(link.digest) ?? null;
     manifests.push({ ...link, dataMtimeMs: mtimeMs, bytes, content, lostTagMs });
     yield;

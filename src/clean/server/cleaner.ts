@@ -16,7 +16,7 @@ export type CleanWork = {
   plan(
     options: { readonly json: boolean; readonly all: boolean; readonly columns: number },
     context: JobContext,
-  ): Promise<CommandEnd & { readonly text: string }>;
+  ): Promise<CommandEnd & { readonly pieces: Iterable<string> }>;
   run(context: JobContext): Promise<string>;
   /** Why a run would take nothing now, if time alone mends it. */
   findWait(): Promise<GraceWait | null>;
@@ -140,8 +140,8 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
         return doJob(
           { name: 'plan', by: 'command', signal: gone },
           async (context) => {
-            const { text, goes } = await work.plan(command, context);
-            await connection.reply({ text });
+            const { pieces, goes } = await work.plan(command, context);
+            await connection.print(pieces);
             return { goes };
           },
           onProgress,

@@ -10,6 +10,8 @@ export type CommandConnection = {
   readonly gone: AbortSignal;
   /** Waits for a reader who is slow. One who does not read at all is cut off. */
   reply(reply: CleanReply): Promise<void>;
+  /** The same for a text that comes in pieces. */
+  print(pieces: Iterable<string>): Promise<void>;
   /** Drops it for a reader who is slow. */
   show(reply: CleanReply): void;
   end(): void;
@@ -45,13 +47,24 @@ export function openCommandConnection(socket: Socket): CommandConnection {
     });
     clearTimeout(stalled);
   };
+  const writeText = async (text: string): Promise<void> => {
+    for (let at = 0; at < text.length; at += pieceLength)
+      await write({ text: text.slice(at, at + pieceLength) });
+  };
   return {
     stop: stop.signal,
     gone: AbortSignal.any([stop.signal, gone.signal]),
-    reply: async (reply) => {
-      if (!('text' in reply)) return write(reply);
-      for (let at = 0; at < reply.text.length; at += pieceLength)
-        await write({ text: reply.text.slice(at, at + pieceLength) });
+    reply: (reply) => ('text' in reply ? writeText(reply.text) : write(reply)),
+    print: async (pieces) => {
+      let text = '';
+      for (const piece of pieces) {
+        if (socket.destroyed) return;
+        text += piece;
+        if (text.length < pieceLength) continue;
+        await writeText(text);
+        text = '';
+      }
+      await writeText(text);
     },
     show: (reply) => {
       if (!socket.destroyed && !socket.writableNeedDrain) socket.write(`${JSON.stringify(reply)}\n`);

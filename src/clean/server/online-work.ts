@@ -1,18 +1,15 @@
 import { statfs } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { DoorsError, type Doors } from '../channel/doors.ts';
 import { findGraceEnd, findGraceWait } from '../channel/grace-wait.ts';
 import { formatMinute } from '../channel/minute.ts';
-import { createPlan, type Plan, type PlanOptions } from '../plan/plan.ts';
+import type { Plan } from '../plan/plan.ts';
 import { planJson } from '../plan/plan-json.ts';
-import { readExemptions } from '../plan/exemptions.ts';
+import { planStorage, type StoragePlanSettings } from '../plan/plan-storage.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { renderPlan } from '../plan/render-plan.ts';
-import { readUntaggedRecord } from '../plan/untagged-record.ts';
 import type { CleanStatusNumbers } from '../channel/messages.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import type { Counts } from '../quarantine/journal.ts';
@@ -28,12 +25,10 @@ import { removeTag } from './remove-tag.ts';
 import { count, formatBytes, formatStatus, statusJson, type CleanerStatus } from './status.ts';
 import { withLock } from './with-lock.ts';
 
-export type OnlineSettings = {
+export type OnlineSettings = StoragePlanSettings & {
   readonly version: string;
   readonly schedule: string | null;
-  readonly clean: PlanOptions['clean'] & { readonly quarantine: number };
-  readonly immutableTags: readonly TagPattern[];
-  readonly placeOf: PlanOptions['placeOf'];
+  readonly clean: { readonly quarantine: number };
 };
 
 export type OnlineWorkOptions = {
@@ -105,8 +100,8 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     plan: async ({ json, all, columns }, context) => {
       const plan = await planOnline(options, all, context);
       const { takesFrom } = await readDoors();
-      const text = json ? planJson(plan) : renderPlan(plan, { columns, all, takesFromMs: takesFrom });
-      return { text, goes: plan.goes };
+      const pieces = json ? planJson(plan) : renderPlan(plan, { columns, all, takesFromMs: takesFrom });
+      return { pieces, goes: plan.goes };
     },
     findWait: () => findGraceWait(doors, Date.now),
     pausesWrites: false,
@@ -179,18 +174,10 @@ async function planOnline(
   all: boolean,
   { signal, onProgress }: JobContext,
 ): Promise<Plan> {
-  const { root } = folder;
-  const nowMs = Date.now();
-  const graceMs = settings.clean.grace;
-  return createPlan({
-    ...settings,
-    ...{ root, all, signal, nowMs },
-    exemptions: await readExemptions(folder, { doors, graceMs, nowMs }),
+  return planStorage({
+    ...{ folder, settings, doors, all, signal, onProgress },
     notes: await findRefusal(doors),
     usage: await openPlanUsage(doors),
-    untagged: await readUntaggedRecord(join(folder.path, 'untagged')),
-    onProgress: ({ repositories }) =>
-      onProgress({ phase: 'repositories read', done: repositories, total: null }),
   });
 }
 

@@ -89,7 +89,7 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
       const { recordSinceMs } = plan;
       const report = { asOfMs, recordSinceMs, repositories, blobs: trial.takes.size };
       return {
-        text: json ? pausedPlanJson(report) : renderPausedPlan(report, all),
+        pieces: [json ? pausedPlanJson(report) : renderPausedPlan(report, all)],
         goes: goesSomething(report),
       };
     },

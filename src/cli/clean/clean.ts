@@ -6,7 +6,8 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { addConfigOptions, readConfigOptions } from '../config.ts';
 import { openTerminal } from '../terminal.ts';
 import { addCleanServeCommand } from './clean-serve.ts';
-import { requireCleaner } from './cleaner-command.ts';
+import { performAtCleaner, requireCleaner } from './cleaner-command.ts';
+import { planFromFiles } from './plan-from-files.ts';
 
 /** The exit code of `plan --check` when something would go. */
 const wouldGo = 3;
@@ -40,12 +41,11 @@ function addPlan(clean: Command): void {
     .option('--check', `exit with ${wouldGo} when something would go`);
   addConfigOptions(plan).action(async () => {
     const { json = false, all = false, check } = plan.opts<{ json?: true; all?: true; check?: true }>();
-    const { goes } = await requireCleaner(await load(plan), {
-      command: 'plan',
-      json,
-      all,
-      columns: columns(),
-    });
+    const loaded = await loadConfig(readConfigOptions(plan));
+    const options = { json, all, columns: columns() };
+    const { goes } =
+      (await performAtCleaner(loaded.config, { command: 'plan', ...options })) ??
+      (await planFromFiles(loaded, options));
     if (goes && check) process.exitCode = wouldGo;
   });
 }

@@ -6,12 +6,16 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { createProgressLine } from './progress-line.ts';
 
 /**
- * Has the running cleaner do a command, and prints what it says. Null: none is running.
+ * Has the running cleaner do a command, and prints what it says. Null: none is running. One that runs is asked even where
+ * upstream.storage is not in the file: that of `npm start` gets it by --set.
  *
  * Ctrl-C during a command that changes something ends it at its next safe point; a second one leaves it to the cleaner, as
  * does a lost connection.
  */
-async function performAtCleaner(socket: string, command: CleanCommand): Promise<CommandEnd | null> {
+export async function performAtCleaner(
+  { clean: { socket } }: Config,
+  command: CleanCommand,
+): Promise<CommandEnd | null> {
   const line = createProgressLine(process.stderr);
   let onInterrupt: (() => void) | undefined;
   const listener: CleanListener = {
@@ -41,19 +45,13 @@ async function performAtCleaner(socket: string, command: CleanCommand): Promise<
   }
 }
 
-/**
- * Has the cleaner of this configuration do a command. One that runs is asked even where upstream.storage is not in the file:
- * that of `npm start` gets it by --set.
- *
- * @throws OperatorError when none is running
- */
+/** Has the cleaner of this configuration do a command. @throws OperatorError when none is running */
 export async function requireCleaner(config: Config, command: CleanCommand): Promise<CommandEnd> {
-  const { socket } = config.clean;
-  const end = await performAtCleaner(socket, command);
+  const end = await performAtCleaner(config, command);
   if (end !== null) return end;
   requireStorage(config);
   throw new OperatorError(
-    `No cleaner listens on ${socket} (clean.socket): start it as the registry's user, with tidegate clean serve or systemctl start tidegate-clean.`,
+    `No cleaner listens on ${config.clean.socket} (clean.socket): start it as the registry's user, with tidegate clean serve or systemctl start tidegate-clean.`,
   );
 }
 

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { parseRepositoryPattern } from '../../../policy/repository-pattern.ts';
 import { parseTagGlob } from '../../../policy/tag-pattern.ts';
 import { findCollectorFault } from '../collector-fault.ts';
-import { duration, filePath, integer, key, lifetime, nullable, tree } from '../types/key-type.ts';
+import { duration, filePath, integer, key, lifetime, nullable, size, tree } from '../types/key-type.ts';
 
 const maxRules = 256;
 const longest = '3650d';
@@ -116,6 +116,11 @@ export const clean = z
       integer(1, 100),
       100,
       'Share of its time, in percent, that the clean-up may read the storage. Lower: slower, and less in the way of pulls.',
+    ),
+    digestMemory: key(
+      size('16MiB', '64GiB'),
+      '512MiB',
+      'Memory for the digests of the storage, some 60 bytes each. A storage that names more ends a plan or run before anything is taken: whoever may push can store manifests that name very many.',
     ),
     collector: key(
       tree(collectorCommand, commandText),

@@ -1,25 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Doors } from '../../../../src/clean/channel/doors.ts';
-import { openPlanUsage } from '../../../../src/clean/plan/plan-usage.ts';
-import type { UsageRow } from '../../../../src/usage/usage-file.ts';
-import type { UsageQuestion } from '../../../../src/usage/usage-question.ts';
+import { openPlanUsage, type UsageSource } from '../../../../src/clean/plan/plan-usage.ts';
 
-const row = (name: string, at: number | null): UsageRow => ({
-  name,
-  digest: null,
-  pulls: { at, by: null, count: at === null ? 0 : 1 },
-  pushes: { at: 9, by: 'alice', count: 1 },
-});
+type Page = { readonly since: number; readonly rows: readonly (readonly [string, string, number])[] };
 
 /** Front doors with these pages, each with its beginning of the record. */
-function doorsOf(pages: readonly { since: number; rows: readonly UsageRow[] }[]): Pick<Doors, 'usage'> {
-  async function* usage(question: UsageQuestion) {
-    const answered =
-      question.ask === 'repositories' ? pages.slice(0, 1).map((page) => ({ ...page, rows: [] })) : pages;
-    for (const page of answered) yield await Promise.resolve({ asOf: 10, ...page });
-  }
-  return { usage: usage as Doors['usage'] };
+function doorsOf(pages: readonly Page[]): UsageSource {
+  return {
+    usage: async function* ({ repositories }) {
+      for (const { since, rows } of repositories.length === 0 ? pages.slice(0, 1) : pages)
+        yield await Promise.resolve({
+          since,
+          rows: rows.flatMap(([repository, name, at]) =>
+            repositories.includes(repository) ? [{ repository, name, at }] : [],
+          ),
+        });
+    },
+  };
 }
 
 describe('the record of usage, for a plan', () => {
@@ -27,11 +24,23 @@ describe('the record of usage, for a plan', () => {
     assert.equal(await openPlanUsage(doorsOf([])), null);
   });
 
-  it('has the last pulls of all pages, and the latest beginning', async () => {
+  it('has the last pulls of all pages and front doors, and the latest beginning', async () => {
     const usage = await openPlanUsage(
       doorsOf([
-        { since: 1, rows: [row('', 7), row('latest', 7), row('old', null)] },
-        { since: 3, rows: [row('sha256:a', 5)] },
+        {
+          since: 1,
+          rows: [
+            ['app', 'latest', 7],
+            ['other', 'latest', 1],
+          ],
+        },
+        {
+          since: 3,
+          rows: [
+            ['app', 'sha256:a', 5],
+            ['app', 'latest', 6],
+          ],
+        },
       ]),
     );
     assert.equal(usage?.sinceMs, 1);
@@ -40,10 +49,12 @@ describe('the record of usage, for a plan', () => {
     assert.deepEqual(
       [...pulls],
       [
-        ['', 7],
         ['latest', 7],
         ['sha256:a', 5],
       ],
     );
+    const several = await usage.readAll(['app', 'other', 'none']);
+    assert.deepEqual([...several.pulls.keys()], ['app', 'other']);
+    assert.deepEqual([...(several.pulls.get('other') ?? [])], [['latest', 1]]);
   });
 });

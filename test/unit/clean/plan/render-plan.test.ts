@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Plan, PlannedTag } from '../../../../src/clean/plan/plan.ts';
 import { planJson } from '../../../../src/clean/plan/plan-json.ts';
-import { renderPlan } from '../../../../src/clean/plan/render-plan.ts';
+import { renderPlan, type RenderOptions } from '../../../../src/clean/plan/render-plan.ts';
 
 const day = 86_400_000;
 const nowMs = Date.UTC(2026, 10, 29, 14);
@@ -74,19 +74,21 @@ const plan: Plan = {
   untagged: new Map(),
 };
 
+const render = (made: Plan, options: RenderOptions) => [...renderPlan(made, options)].join('');
+
 describe('renderPlan', () => {
   it('fits 80 columns, but for names that do not', () => {
-    const lines = renderPlan(plan, { columns: 80, all: true, takesFromMs: null }).split('\n');
+    const lines = render(plan, { columns: 80, all: true, takesFromMs: null }).split('\n');
     const long = lines.filter((line) => line.length > 80);
     assert.deepEqual(long, [`    ${'x'.repeat(128)}`]);
   });
 
   it('says what goes and what stays', () => {
     assert.equal(
-      renderPlan(
-        { ...plan, faults: [], moreFaults: 0 },
-        { columns: 40, all: true, takesFromMs: null },
-      ).replace(/^ {4}x+$/m, '    xx'),
+      render({ ...plan, faults: [], moreFaults: 0 }, { columns: 40, all: true, takesFromMs: null }).replace(
+        /^ {4}x+$/m,
+        '    xx',
+      ),
       `Plan as of 2026-11-29 14:00Z; nothing was changed.
 Pulls are recorded since 2026-08-21 14:00Z.
 
@@ -128,17 +130,17 @@ Next: tidegate clean run takes this, and tidegate clean undo brings it back.
     const [rule] = plan.rules;
     assert.ok(rule);
     const rules = [{ ...rule, retired: 0, waitsUntilMs: nowMs + 30 * day }];
-    const text = renderPlan({ ...plan, rules }, options);
+    const text = render({ ...plan, rules }, options);
     assert.match(text, /retires 0;\n {4}retires nothing before 2026-12-29 14:00Z, since/);
     assert.match(text, /^Next: tidegate clean run takes this after 2026-11-30 14:00Z, once clean\.grace/m);
     assert.match(
-      renderPlan({ ...plan, goes: false, rules: [] }, options),
+      render({ ...plan, goes: false, rules: [] }, options),
       /^Next: write clean\.rules\. Without rules every tag stays\.$/m,
     );
   });
 
   it('leaves out what stays, and sums up faults', () => {
-    const text = renderPlan(plan, { columns: 200, all: false, takesFromMs: null });
+    const text = render(plan, { columns: 200, all: false, takesFromMs: null });
     assert.doesNotMatch(text, /^ {4}kept/m);
     assert.match(text, /^ {2}p19: is empty\n {2}and 4 more$/m);
   });
@@ -146,7 +148,7 @@ Next: tidegate clean run takes this, and tidegate clean undo brings it back.
 
 describe('planJson', () => {
   it('has no character that a terminal obeys, and says the same', () => {
-    const json = planJson(plan);
+    const json = [...planJson(plan)].join('');
     assert.doesNotMatch(json, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
     const { repositories, warnings } = JSON.parse(json) as {
       repositories: { repository: string; tags: object[]; manifests: { pushed: string }[] }[];

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { DigestMemory } from '../../../../src/clean/scan/digest-memory.ts';
 import { DigestTable } from '../../../../src/clean/scan/digest-table.ts';
+import { ManifestReader } from '../../../../src/clean/scan/manifest-reader.ts';
 
 describe('a table of digests', () => {
   test('numbers each once, in order, whatever its algorithm', () => {
@@ -35,5 +41,32 @@ describe('a table of digests', () => {
     for (let number = 0; number < 20_000; number++) assert.equal(table.numberOf(digest(number)), number);
     assert.equal(table.has(digest(20_000)), false);
     assert.equal(table.digestOf(19_999), digest(19_999));
+  });
+});
+
+describe('what digests may take', () => {
+  const digests = (count: number) =>
+    Array.from({ length: count }, (_, i) => `sha256:${String(i).padStart(64, '0')}`);
+
+  test('ends with an error that names the setting', () => {
+    const table = new DigestTable(new DigestMemory(3 * 2 ** 20));
+    assert.throws(() => {
+      for (const digest of digests(100_000)) table.add(digest);
+    }, /more than 3 MiB of memory \(clean\.digestMemory\)/);
+  });
+
+  test('ends a scan of manifests that name very many, instead of taking them for damaged', () => {
+    const root = mkdtempSync(join(tmpdir(), 'tidegate-digests-'));
+    try {
+      const body = JSON.stringify({ layers: digests(40_000).map((digest) => ({ digest })) });
+      const hex = createHash('sha256').update(body).digest('hex');
+      const folder = join(root, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex);
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, 'data'), body);
+      const reader = new ManifestReader(root, { memory: new DigestMemory(2 * 2 ** 20) });
+      assert.throws(() => reader.read(`sha256:${hex}`), /clean\.digestMemory/);
+    } finally {
+      rmSync(root, { recursive: true });
+    }
   });
 });

@@ -19,7 +19,7 @@ import { connectTo } from '../../../../src/system/unix-socket.ts';
 
 /** Work of which each test says what it is about. */
 const noWork: CleanWork = {
-  plan: () => Promise.resolve({ text: 'plan\n', goes: true }),
+  plan: () => Promise.resolve({ pieces: ['pl', 'an\n'], goes: true }),
   run: () => Promise.resolve('run\n'),
   findWait: () => Promise.resolve(null),
   pausesWrites: false,
@@ -78,7 +78,7 @@ function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
 describe("the cleaner's socket", { timeout: 60_000 }, () => {
   test('each command is done, and its text arrives whole', async (t) => {
     const long = `${'ä€😀'.repeat(200_000)}\n`;
-    const { ask } = await open(t, { plan: () => Promise.resolve({ text: long, goes: true }) });
+    const { ask } = await open(t, { plan: () => Promise.resolve({ pieces: [long], goes: true }) });
     const plan = await ask({ command: 'plan', json: false, all: false, columns: 80 });
     assert.equal(plan.goes, true);
     assert.ok(plan.text === long, 'another text');
@@ -245,7 +245,7 @@ describe('jobs of the cleaner', { timeout: 60_000 }, () => {
         begun.open();
         await once(signal, 'abort');
         aborted.open();
-        return { text: '', goes: false };
+        return { pieces: [], goes: false };
       },
     });
     const connected = await connectTo(socket);
