@@ -18,12 +18,14 @@ export type CacheLoad = {
 
 const tagsOf = (repository: string) => [`${repository}:latest`, `${repository}:stable`];
 const tags = ['race/one', 'race/two'].flatMap(tagsOf);
+/** It has two pushers that hardly rest, pullers of its own, and nothing deletes it: a delete would wait for the pulls that a test holds. */
+export const hotTag = 'race/hot:latest';
 /** How many of a tag's newest versions the pulls by digest choose from. */
 const digestsPulled = 4;
 
 /**
  * Many clients at few tags of two repositories, each through a Tidegate chosen at random. `latest` has two pushers,
- * `stable` one; of both, versions are deleted by digest, and `latest` by its name too.
+ * `stable` one; of both, versions are deleted by digest, and `latest` by its name too. And one tag that is pushed all the time.
  */
 export async function createCacheLoad(clients: readonly CacheClient[]): Promise<CacheLoad> {
   const histories = new Map<string, History>();
@@ -131,28 +133,36 @@ export async function createCacheLoad(clients: readonly CacheClient[]): Promise<
       await pause(Math.random() * longestPauseMs);
     }
   };
-  const any = () => tags[Math.floor(Math.random() * tags.length)] ?? '';
+  const pulled = [...tags, hotTag];
+  const any = () => pulled[Math.floor(Math.random() * pulled.length)] ?? '';
 
   const [client] = clients;
-  for (const repository of new Set(tags.map((tag) => tag.split(':')[0] ?? '')))
+  for (const repository of new Set(pulled.map((tag) => tag.split(':')[0] ?? '')))
     if (client) await pushBlob(client, repository, emptyConfig);
 
   return {
     run: async (meanwhile) => {
       running = true;
-      const pushers = [...tags, ...tags.filter((tag) => tag.endsWith(':latest'))].map((tag) =>
-        repeat(800, async () => {
+      const pushAndPull = (longestPauseMs: number) => (tag: string) =>
+        repeat(longestPauseMs, async () => {
           await push(tag);
           await pull(tag);
-        }),
-      );
+        });
+      const pushers = [
+        ...[...tags, ...tags.filter((tag) => tag.endsWith(':latest'))].map(pushAndPull(800)),
+        ...[hotTag, hotTag].map((tag) => repeat(300, () => push(tag))),
+      ];
       const deleters = tags.map((tag) =>
         repeat(2500, async () => {
           await remove(tag, tag.endsWith(':latest') && Math.random() < 0.5);
           await pull(tag);
         }),
       );
-      const pullers = Array.from({ length: 8 }, () => repeat(6, () => pull(any())));
+      const pullers = [
+        ...Array.from({ length: 8 }, () => repeat(6, () => pull(any()))),
+        // Others may be held up by other tags.
+        ...Array.from({ length: 3 }, () => repeat(20, () => pull(hotTag))),
+      ];
       await meanwhile().finally(() => (running = false));
       await Promise.all([...pushers, ...deleters, ...pullers]);
     },

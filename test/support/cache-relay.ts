@@ -10,13 +10,27 @@ export type CacheRelay = {
   /** Holds all data from now on, in both directions, until it is released. */
   stall(): void;
   release(): void;
+  /** Holds all answers to HTTP GETs from now on, until they are released: the newest first, the oldest last. */
+  stallReads(): void;
+  releaseReads(): Promise<void>;
+  /** What those asked for that are held. */
+  readonly heldReads: readonly string[];
   close(): Promise<void>;
 };
+
+/** So long one answer to a GET follows another when they are released: the newer has then been dealt with. */
+const heldApartMs = 20;
+/** Of a GET it tells the target. */
+const requestStart = /^(?:GET (\/\S*)|(?:HEAD|POST|PUT|PATCH|DELETE) \/)/;
 
 export async function startCacheRelay(targetPort: number): Promise<CacheRelay> {
   const sockets = new Set<Socket>();
   let gate = Promise.resolve();
   let openGate = () => {};
+  let stallsReads = false;
+  const heldReads: { readonly target: string; readonly go: () => void }[] = [];
+  /** Of a connection to the target: what the last request on it asks for, if it is a GET. */
+  const reading = new WeakMap<Socket, string>();
   const track = (socket: Socket) => {
     sockets.add(socket);
     socket.setNoDelay(true);
@@ -25,7 +39,13 @@ export async function startCacheRelay(targetPort: number): Promise<CacheRelay> {
   const carry = async (from: Socket, to: Socket) => {
     try {
       for await (const chunk of from) {
+        const [method = '', read] = requestStart.exec((chunk as Buffer).toString('latin1', 0, 1000)) ?? [];
+        if (read !== undefined) reading.set(to, read);
+        else if (method !== '') reading.delete(to);
         if (relay.delayMs > 0) await pause(Math.random() * relay.delayMs);
+        const target = reading.get(from);
+        if (stallsReads && target !== undefined)
+          await new Promise<void>((go) => heldReads.push({ target, go }));
         await gate;
         to.write(chunk as Buffer);
       }
@@ -53,8 +73,22 @@ export async function startCacheRelay(targetPort: number): Promise<CacheRelay> {
       gate = new Promise((resolve) => (openGate = resolve));
     },
     release: () => openGate(),
+    stallReads: () => {
+      stallsReads = true;
+    },
+    releaseReads: async () => {
+      stallsReads = false;
+      for (let held; (held = heldReads.pop()) !== undefined;) {
+        held.go();
+        await pause(heldApartMs);
+      }
+    },
+    get heldReads() {
+      return heldReads.map(({ target }) => target);
+    },
     close: async () => {
       openGate();
+      await relay.releaseReads();
       for (const socket of sockets) socket.destroy();
       server.close();
       await once(server, 'close');
