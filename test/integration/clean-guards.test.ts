@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Doors, MergedEvidence } from '../../src/clean/channel/doors.ts';
+import type { Doors } from '../../src/clean/channel/doors.ts';
 import { openCleanFolder } from '../../src/clean/quarantine/clean-folder.ts';
 import { disk } from '../../src/clean/quarantine/disk.ts';
 import { dataPath, layerPath } from '../../src/clean/quarantine/item.ts';
 import { openQuarantine } from '../../src/clean/quarantine/quarantine.ts';
+import { beforeLock, tellNothing, tellOther } from '../support/altered-doors.ts';
 import { createCacheClient } from '../support/cache-client.ts';
 import {
+  ageStorage,
   digestOf,
   imageOf,
   imageType,
@@ -23,48 +25,8 @@ import { unlessInstalled } from '../support/requirement.ts';
 
 const hourMs = 3_600_000;
 
-/** Does something right before the first lock of a key. */
-function beforeLock(doors: Doors, key: string, act: () => Promise<unknown>): Doors {
-  let isDone = false;
-  return {
-    ...doors,
-    lock: async (keys, waitMs) => {
-      if (keys.includes(key) && !isDone) {
-        isDone = true;
-        await act();
-      }
-      return doors.lock(keys, waitMs);
-    },
-  };
-}
-
-/** The front doors with other evidence. */
-function tellOther(doors: Doors, change: (evidence: MergedEvidence) => Partial<MergedEvidence>): Doors {
-  return {
-    ...doors,
-    check: async () => ({ ...(await doors.check()), leasesSince: 0 }),
-    evidence: async (question) => {
-      const evidence = await doors.evidence(question);
-      return { ...evidence, leasesSince: 0, ...change(evidence) };
-    },
-  };
-}
-
-/** Without the guard: nobody ever writes or answers anything, as it seems. */
-const blind = (doors: Doors) =>
-  tellOther(doors, ({ leases, writes, digestWrites }) => ({
-    leases: leases.map(() => 0),
-    writes: writes.map(() => 1),
-    digestWrites: digestWrites.map(() => 1),
-  }));
-
 describe('the guards of a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }, () => {
   let registry: CleanedRegistry;
-  const retag = (repository: string, tag: string, body: string) =>
-    registry.client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
-      headers: { 'Content-Type': imageType },
-      body,
-    });
   before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));
   after(() => registry.stop());
 
@@ -73,7 +35,7 @@ describe('the guards of a run', { skip: unlessInstalled('docker-registry'), time
     await registry.push('retag', 'v2', ['config r2', 'layer r2']);
     const { doors } = registry.cleaner;
     const summary = await registry.run({
-      doors: beforeLock(doors, 'retag', () => retag('retag', 'v3', old.body)),
+      doors: beforeLock(doors, 'retag', () => registry.retag('retag', 'v3', old.body)),
     });
     assert.equal(summary.taken.manifests, 0);
     assert.equal(await registry.pull('retag', 'v3'), null);
@@ -84,7 +46,9 @@ describe('the guards of a run', { skip: unlessInstalled('docker-registry'), time
     await registry.push('silent', 'v2', ['config s2', 'layer s2']);
     const { doors } = registry.cleaner;
     await assert.rejects(
-      registry.run({ doors: beforeLock(blind(doors), 'silent', () => retag('silent', 'v3', old.body)) }),
+      registry.run({
+        doors: beforeLock(tellNothing(doors), 'silent', () => registry.retag('silent', 'v3', old.body)),
+      }),
       /written to around the front doors/,
     );
     assert.equal(await registry.pull('silent', 'v3'), null);
@@ -161,12 +125,7 @@ describe('leases', { skip: unlessInstalled('docker-registry'), timeout: 120_000 
     registry = await startCleanedRegistry({ graceMs: hourMs });
     old = await registry.push('app', 'v1', ['config 1', 'layer 1']);
     await registry.push('app', 'v2', ['config 2', 'layer 2']);
-    const agoS = (Date.now() - 2 * hourMs) / 1000;
-    const folder = path.join(registry.root, 'docker');
-    for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-      const mtimeS = name.includes('/tags/v2/') ? agoS + 1 : agoS;
-      utimesSync(path.join(folder, name), mtimeS, mtimeS);
-    }
+    ageStorage(registry.root, 2 * hourMs);
   });
   afterEach(() => registry.stop());
   const pushAgain = async () => {
@@ -184,7 +143,7 @@ describe('leases', { skip: unlessInstalled('docker-registry'), timeout: 120_000 
   const layer = digestOf('layer 1');
   /** Only what was answered about the layer counts, as if all else had been long ago. */
   const onlyLayer = (doors: Doors): Doors => ({
-    ...tellOther(doors, () => ({})),
+    ...tellOther(doors),
     evidence: async (question) => {
       const evidence = await doors.evidence(question);
       const leases = evidence.leases.map((ms, i) => (question.digests?.[i] === layer ? ms : 0));

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdirSync, utimesSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Doors } from '../../src/clean/channel/doors.ts';
 import { mayBeTombstone, tombstoneType, writeTombstone } from '../../src/registry/tombstone.ts';
+import { beforeLock, tellOther } from '../support/altered-doors.ts';
 import {
+  ageStorage,
   digestOf,
   imageType,
   indexType,
@@ -16,30 +15,6 @@ import { until } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 
 const hourMs = 3_600_000;
-
-/** Does something right before the first lock of a key. */
-function beforeLock(doors: Doors, key: string, act: () => Promise<unknown>): Doors {
-  let isDone = false;
-  return {
-    ...doors,
-    lock: async (keys, waitMs) => {
-      if (keys.includes(key) && !isDone) {
-        isDone = true;
-        await act();
-      }
-      return doors.lock(keys, waitMs);
-    },
-  };
-}
-
-/** The front doors as if they had begun long ago. */
-function asIfServingForLong(doors: Doors): Doors {
-  return {
-    ...doors,
-    check: async () => ({ ...(await doors.check()), leasesSince: 0 }),
-    evidence: async (question) => ({ ...(await doors.evidence(question)), leasesSince: 0 }),
-  };
-}
 
 /** The manifest to which a front door moves a tag before it deletes it. */
 function findTombstone(): string {
@@ -53,11 +28,6 @@ describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }
   let registry: CleanedRegistry;
   before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));
   after(() => registry.stop());
-  const retag = (repository: string, tag: string, body: string) =>
-    registry.client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
-      headers: { 'Content-Type': imageType },
-      body,
-    });
   const rulesOf = (keep: object) => ({
     rules: [{ repositories: ['**'], tags: ['*'], keep }],
     ...{ grace: 0, untagged: 0, pace: 100, quarantine: 24 * hourMs },
@@ -94,7 +64,9 @@ describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }
   test('keeps a manifest that lost its tag between plan and lock for clean.untagged', async () => {
     const old = await registry.push('moved', 'v1', ['config m1', 'layer m1']);
     const other = await registry.push('moved', 'v2', ['config m2', 'layer m2']);
-    const doors = beforeLock(registry.cleaner.doors, 'moved', () => retag('moved', 'v1', other.body));
+    const doors = beforeLock(registry.cleaner.doors, 'moved', () =>
+      registry.retag('moved', 'v1', other.body),
+    );
     // By then all of it is old enough.
     const nowMs = () => Date.now() + 2 * hourMs;
     const { taken } = await registry.run({
@@ -168,12 +140,7 @@ describe(
       const old = await registry.push('app', 'v1', ['config 1', 'layer 1']);
       await registry.push('app', 'v2', ['config 2', 'layer 2']);
       assert.equal(await registry.pull('app', old.digest), null);
-      const agoS = (Date.now() - 2 * hourMs) / 1000;
-      const folder = path.join(registry.root, 'docker');
-      for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-        const mtimeS = name.includes('/tags/v2/') ? agoS + 1 : agoS;
-        utimesSync(path.join(folder, name), mtimeS, mtimeS);
-      }
+      ageStorage(registry.root, 2 * hourMs);
     });
     after(() => registry.stop());
 
@@ -182,7 +149,7 @@ describe(
         const { doors } = registry.cleaner;
         const asked = () =>
           registry.client.ask(ask, '/v2/app/manifests/v1', { headers: { Accept: imageType } });
-        await registry.run({ doors: beforeLock(asIfServingForLong(doors), 'app', asked) });
+        await registry.run({ doors: beforeLock(tellOther(doors), 'app', asked) });
         assert.equal((await asked()).status, 200);
       });
   },

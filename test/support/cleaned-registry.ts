@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import pino from 'pino';
 import { runClean, type RunSummary } from '../../src/clean/run/run.ts';
@@ -26,10 +26,15 @@ export type CleanedRegistry = {
   readonly door: FrontDoor;
   readonly client: CacheClient;
   readonly folder: CleanFolder;
-  run(options?: Partial<RunOptions> & { readonly newest?: number }): Promise<RunSummary>;
+  /** @param options by: another program's `runClean` */
+  run(
+    options?: Partial<RunOptions> & { readonly newest?: number; readonly by?: typeof runClean },
+  ): Promise<RunSummary>;
   undo(run: string): Promise<UndoSummary>;
   /** Pushes an image of these layers, and returns its manifest. */
   push(repository: string, tag: string, layers: readonly string[]): Promise<PushedImage>;
+  /** Pushes a manifest whose layers are there, under another tag or its digest. */
+  retag(repository: string, reference: string, body: string): Promise<Answer>;
   /** Pulls all of an image, and checks its bytes. Returns null, or what was not there. */
   pull(repository: string, reference: string): Promise<string | null>;
   hasData(digest: string): boolean;
@@ -49,6 +54,7 @@ export async function startCleanedRegistry({
   graceMs = 0,
   workers = 2,
   set = [],
+  within = [],
   registry: given,
 }: {
   registry?: Registry;
@@ -56,6 +62,8 @@ export async function startCleanedRegistry({
   graceMs?: number;
   workers?: number;
   set?: readonly string[];
+  /** A command prefix to start the front door with. */
+  within?: readonly string[];
 } = {}): Promise<CleanedRegistry> {
   const registry = given ?? (await startRegistry({ remembersBlobs }));
   const root = registry.storageDir;
@@ -63,13 +71,18 @@ export async function startCleanedRegistry({
   mkdirSync(path.join(root, 'docker/registry/v2/blobs/sha256'), { recursive: true });
   const folder = await openCleanFolder(root, disk);
   const cleaner = await startTestCleaner({ graceMs, storage: root, taken: await readTakenDigests(folder) });
-  const door = await cleaner.startDoor(registry.url, [`workers=${workers}`, ...set]);
+  const door = await cleaner.startDoor(registry.url, [`workers=${workers}`, ...set], within);
   await cleaner.untilConnected();
   const client = createCacheClient(door);
   const { doors } = cleaner;
   const { version } = (await doors.check()).doors[0] ?? { version: '' };
   const ask = (method: string, target: string, accept: string) =>
     client.ask(method, target, { headers: { Accept: accept } });
+  const retag = (repository: string, reference: string, body: string) =>
+    client.ask('PUT', `/v2/${repository}/manifests/${reference}`, {
+      headers: { 'Content-Type': imageType },
+      body,
+    });
   const pull = async (repository: string, reference: string): Promise<string | null> => {
     const answer = await ask(
       'GET',
@@ -101,9 +114,9 @@ export async function startCleanedRegistry({
     return null;
   };
   return {
-    ...{ registry, root, cleaner, door, client, folder, pull },
-    run: ({ newest = 1, ...options } = {}) =>
-      runClean({
+    ...{ registry, root, cleaner, door, client, folder, pull, retag },
+    run: ({ newest = 1, by = runClean, ...options } = {}) =>
+      by({
         ...{ folder, doors, version, immutableTags: [] },
         clean: {
           rules: [{ repositories: ['**'], tags: ['*'], keep: { newest } }],
@@ -134,10 +147,7 @@ export async function startCleanedRegistry({
     push: async (repository, tag, texts) => {
       const layers = await Promise.all(texts.map((text) => pushBlob(client, repository, text)));
       const body = imageOf(texts);
-      const { status } = await client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
-        headers: { 'Content-Type': imageType },
-        body,
-      });
+      const { status } = await retag(repository, tag, body);
       if (status !== 201) throw new Error(`the manifest was not taken: ${status}`);
       return { digest: digestOf(body), body, layers };
     },
@@ -154,6 +164,16 @@ export async function startCleanedRegistry({
       await registry.stop();
     },
   };
+}
+
+/** Makes everything so old, and the tags `v2` a second younger. */
+export function ageStorage(root: string, ageMs: number): void {
+  const agoS = (Date.now() - ageMs) / 1000;
+  const folder = path.join(root, 'docker');
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    const mtimeS = name.includes('/tags/v2/') ? agoS + 1 : agoS;
+    utimesSync(path.join(folder, name), mtimeS, mtimeS);
+  }
 }
 
 /** A manifest of these layers, the first of them its configuration. */

@@ -19,7 +19,7 @@ export type TestCleaner = {
   readonly socketPath: string;
   readonly log: readonly (object & { readonly message: string })[];
   /** Starts a front door that knows it, whose registry is at this URL. */
-  startDoor(upstreamUrl: string, set?: readonly string[]): Promise<FrontDoor>;
+  startDoor(upstreamUrl: string, set?: readonly string[], within?: readonly string[]): Promise<FrontDoor>;
   /** Waits until so many front doors are connected. */
   untilConnected(count?: number): Promise<void>;
   /** As if it were killed. */
@@ -67,9 +67,9 @@ export async function startTestCleaner(
   };
   return {
     ...{ doors: opened.doors, socketPath, log, dir },
-    startDoor: (upstreamUrl, set = []) =>
+    startDoor: (upstreamUrl, set = [], within = []) =>
       startFrontDoor({
-        upstreamUrl,
+        ...{ upstreamUrl, within },
         set: [
           `clean.socket=${socketPath}`,
           `clean.grace=${graceMs / 1000}s`,
