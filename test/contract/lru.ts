@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createRandom } from '../support/random.ts';
 import type { CacheStore, Slot } from '../../src/cache/stores/store.ts';
 
 /** One request of a trace: which entry, and how large it is. */
@@ -64,15 +65,4 @@ export async function playTrace(
     await afterStep(step);
   }
   return { hitRatio: hits / trace.length };
-}
-
-/** Mulberry32: small, and the same everywhere. Gives numbers from 0 to 1. */
-export function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -1,9 +1,14 @@
-import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
-import { setImmediate as nextLoopIteration } from 'node:timers/promises';
-import type { Answer, CacheClient } from './cache-client.ts';
-import { imageType, indexType, makeManifest, type Manifest } from './manifest-registry.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { CacheClient } from './cache-client.ts';
+import {
+  createHistoryPushes,
+  describeAnswer,
+  digestOf,
+  type Content,
+  type PushCounts,
+} from './history-pushes.ts';
+import { imageType, indexType, type Manifest } from './manifest-registry.ts';
+import { createRandom } from './random.ts';
 
 /*
  * A history of pushes, mounts, moves, pulls and deletes in a registry that is cleaned at the same time, and a model of
@@ -15,9 +20,6 @@ export const retiringRepository = 'ci/app';
 const keepingRepositories = ['team/app', 'team/base', 'library/tools'] as const;
 export const newest = 5;
 
-/** What a tag leads to: every manifest below it, with the blobs of each. */
-type Content = { readonly root: Manifest; readonly below: readonly Manifest[] };
-
 type TagState = {
   /** Null: deleted. */
   readonly content: Content | null;
@@ -28,180 +30,87 @@ type TagState = {
   readonly isWriting: boolean;
 };
 
-export type HistoryCounts = {
+export type HistoryCounts = PushCounts & {
   pushes: number;
-  mounts: number;
-  existing: number;
   moves: number;
   deletes: number;
   pulls: number;
-  /** Pushes that had to send a layer again. */
-  resent: number;
-  /** Writes that were refused for now (503), and done later. */
+  /** Requests that were refused for now (503), and made again. */
   refused: number;
+  /** Requests whose connection a front door cut, and made again. */
+  broken: number;
 };
 
 export type History = {
   readonly counts: HistoryCounts;
   /** What was found wrong, in words. */
   readonly losses: readonly string[];
-  /** Acts until so many pushes are acknowledged. */
-  run(options: { pushes: number; writers: number; readers: number; signal: AbortSignal }): Promise<void>;
+  /** Acts until it is enough, which is asked for time and again. */
+  run(options: { writers: number; readers: number; isEnough: () => Promise<boolean> }): Promise<void>;
+  /** Lets everybody rest more between two steps. */
+  ease(): void;
   /** Pulls everything that must be there, whole. Call it when nothing writes. */
   check(): Promise<void>;
   /** The digests of all that tags lead to now, as the registry has them. */
   reachable(): Promise<Set<string>>;
 };
 
-/** Loses a push when a layer vanishes again and again: it is no client's fault then. */
-const maxTries = 12;
-const layerPool = 40;
+/** So often a request is made again, 50 ms apart. */
+const maxAgain = 400;
+const maxRestMs = 2000;
+/** How many tags are checked at a time. */
+const checkedAtOnce = 8;
 
-export function createHistory(clients: readonly CacheClient[], seed: number): History {
+/**
+ * @param options clients: through those that are in it at the time. mayBreak: a front door may cut connections, and what became
+ * of a request is then unknown.
+ */
+export function createHistory(options: {
+  readonly clients: readonly CacheClient[];
+  readonly seed: number;
+  readonly mayBreak?: boolean;
+}): History {
+  const { clients, seed, mayBreak = false } = options;
   const random = createRandom(seed);
   const pick = <T>(from: readonly T[]): T => {
     const found = from[Math.floor(random() * from.length)];
     if (found === undefined) throw new Error('nothing to pick from');
     return found;
   };
-  const client = () => pick(clients);
   const counts: HistoryCounts = {
-    ...{ pushes: 0, mounts: 0, existing: 0, moves: 0, deletes: 0, pulls: 0, resent: 0, refused: 0 },
+    ...{ pushes: 0, mounts: 0, existing: 0, resent: 0 },
+    ...{ moves: 0, deletes: 0, pulls: 0, refused: 0, broken: 0 },
   };
   const losses: string[] = [];
+  let restMs = 0;
   /** By `repository:tag`. */
   const tags = new Map<string, TagState>();
-  let unique = 0;
 
   const lose = (what: string) => {
     if (losses.length < 50) losses.push(`${new Date().toISOString()} ${what}`);
   };
 
-  /** Asks again while the front door refuses for now. */
-  const ask: CacheClient['ask'] = async (method, target, options) => {
+  /** Asks again while a front door refuses for now, or cuts the connection. */
+  const ask: CacheClient['ask'] = async (method, target, asked) => {
     for (let tries = 0; ; tries += 1) {
-      const answer = await client().ask(method, target, options);
-      if (answer.status !== 503 || tries === 200) return answer;
-      counts.refused += 1;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
-
-  const upload = async (repository: string, content: string): Promise<void> => {
-    const started = await ask('POST', `/v2/${repository}/blobs/uploads/`);
-    if (started.status !== 202) throw new Error(`an upload did not begin: ${describe(started)}`);
-    const { pathname, search } = new URL(started.header('Location'), 'https://localhost');
-    const done = await ask('PUT', `${pathname}${search}&digest=${digestOf(content)}`, {
-      headers: { 'Content-Type': 'application/octet-stream' },
-      body: content,
-    });
-    if (done.status !== 201) throw new Error(`a blob was not taken: ${describe(done)}`);
-  };
-
-  /** Puts a blob there as clients do: finds it, mounts it, or sends it. */
-  const provide = async (repository: string, content: string): Promise<void> => {
-    const digest = digestOf(content);
-    const way = random();
-    if (way < 0.15) return; // from the client's memory of an earlier push: it may be wrong
-    if (way < 0.6) {
-      const head = await ask('HEAD', `/v2/${repository}/blobs/${digest}`);
-      if (head.status === 200) {
-        counts.existing += 1;
-        return;
+      const answer = await pick(clients)
+        .ask(method, target, asked)
+        .catch((error: unknown) => {
+          if (!mayBreak || tries === maxAgain) throw error;
+          counts.broken += 1;
+          return null;
+        });
+      if (answer !== null) {
+        if (answer.status !== 503 || tries === maxAgain) return answer;
+        counts.refused += 1;
       }
-    }
-    if (way > 0.7) {
-      const from = pick([...keepingRepositories, retiringRepository]);
-      const mounted = await ask('POST', `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${from}`);
-      if (mounted.status === 201) {
-        counts.mounts += 1;
-        return;
-      }
-    }
-    await upload(repository, content);
-  };
-
-  const putManifest = (repository: string, reference: string, { body, type }: Manifest) =>
-    ask('PUT', `/v2/${repository}/manifests/${reference}`, { headers: { 'Content-Type': type }, body });
-
-  /** Pushes a manifest whose parts `sendAgain` provides, until it is taken. */
-  const pushUntilTaken = async (
-    repository: string,
-    reference: string,
-    manifest: Manifest,
-    sendAgain: () => Promise<void>,
-  ): Promise<void> => {
-    for (let tries = 1; ; tries += 1) {
-      const answer = await putManifest(repository, reference, manifest);
-      if (answer.status === 201) return;
-      if (answer.status !== 400 && answer.status !== 404) throw new Error(`not taken: ${describe(answer)}`);
-      if (tries === maxTries) throw new Error(`not taken ${tries} times: ${describe(answer)}`);
-      counts.resent += 1;
-      await sendAgain();
+      await pause(50);
     }
   };
-
-  const makeImage = (): { manifest: Manifest; blobs: readonly string[] } => {
-    const layers = Array.from({ length: 1 + Math.floor(random() * 3) }, () =>
-      random() < 0.6 ? `layer ${Math.floor(random() * layerPool)} of ${seed}` : `layer ${seed}/${++unique}`,
-    );
-    const config = JSON.stringify({ architecture: 'amd64', os: 'linux', of: `${seed}/${++unique}` });
-    const describeBlob = (mediaType: string, content: string) => ({
-      ...{ mediaType, digest: digestOf(content), size: Buffer.byteLength(content) },
-    });
-    const manifest = makeManifest(imageType, {
-      mediaType: imageType,
-      config: describeBlob('application/vnd.oci.image.config.v1+json', config),
-      layers: layers.map((each) => describeBlob('application/vnd.oci.image.layer.v1.tar', each)),
-    });
-    return { manifest, blobs: [config, ...layers] };
-  };
-
-  const pushImage = async (
-    repository: string,
-    reference: string | null,
-    image = makeImage(),
-  ): Promise<Manifest> => {
-    const sendAll = async () => {
-      for (const blob of image.blobs) await upload(repository, blob);
-    };
-    for (const blob of image.blobs) await provide(repository, blob);
-    await pushUntilTaken(repository, reference ?? image.manifest.digest, image.manifest, sendAll);
-    return image.manifest;
-  };
-
-  const pushIndex = async (repository: string, tag: string): Promise<Content> => {
-    const images = [makeImage(), makeImage()];
-    const children: Manifest[] = [];
-    for (const image of images) children.push(await pushImage(repository, null, image));
-    const root = makeManifest(indexType, {
-      mediaType: indexType,
-      manifests: children.map(({ type, digest, body }) => ({ mediaType: type, digest, size: body.length })),
-    });
-    await pushUntilTaken(repository, tag, root, async () => {
-      for (const image of images) {
-        for (const blob of image.blobs) await upload(repository, blob);
-        await pushImage(repository, null, image);
-      }
-    });
-    return { root, below: children };
-  };
-
-  /** An image, and a signature that names it as its subject. */
-  const pushSigned = async (repository: string, tag: string): Promise<Content> => {
-    const root = await pushImage(repository, tag);
-    const config = '{}';
-    const payload = `signature of ${root.digest}`;
-    const signature = makeManifest(imageType, {
-      mediaType: imageType,
-      artifactType: 'application/example.signature',
-      config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: digestOf(config), size: 2 },
-      layers: [{ mediaType: 'text/plain', digest: digestOf(payload), size: payload.length }],
-      subject: { mediaType: imageType, digest: root.digest, size: root.body.length },
-    });
-    await pushImage(repository, null, { manifest: signature, blobs: [config, payload] });
-    return { root, below: [signature] };
-  };
+  const mountsFrom = [...keepingRepositories, retiringRepository];
+  const push = createHistoryPushes({
+    ...{ ask, seed, random, mountsFrom, counts, mayBreak },
+  });
 
   const write = async (key: string, act: () => Promise<Content | null>): Promise<void> => {
     const before = tags.get(key);
@@ -223,7 +132,7 @@ export function createHistory(clients: readonly CacheClient[], seed: number): Hi
       counts.deletes += 1;
       await write(key, async () => {
         const { status } = await ask('DELETE', `/v2/${repository}/manifests/${tag}`);
-        if (status !== 202 && !(status === 404 && repository === retiringRepository))
+        if (status !== 202 && !(status === 404 && (repository === retiringRepository || mayBreak)))
           lose(`DELETE of ${key} answered ${status}`);
         return null;
       });
@@ -236,22 +145,22 @@ export function createHistory(clients: readonly CacheClient[], seed: number): Hi
       const isWhole = content.below.length === 0;
       if (!isWhole) return;
       await write(`${repository}:${twin}`, async () => {
-        const answer = await putManifest(repository, twin, content.root);
+        const answer = await push.putManifest(repository, twin, content.root);
         if (answer.status === 201) {
           counts.moves += 1;
           return content;
         }
         if (repository !== retiringRepository)
-          lose(`${key} could not be tagged ${twin}: ${describe(answer)}`);
+          lose(`${key} could not be tagged ${twin}: ${describeAnswer(answer)}`);
         await ask('DELETE', `/v2/${repository}/manifests/${twin}`);
         return null;
       });
       return;
     }
     await write(key, async () => {
-      if (kind < 0.4) return pushIndex(repository, tag);
-      if (kind < 0.5) return pushSigned(repository, tag);
-      return { root: await pushImage(repository, tag), below: [] };
+      if (kind < 0.4) return push.pushIndex(repository, tag);
+      if (kind < 0.5) return push.pushSigned(repository, tag);
+      return push.pushImage(repository, tag);
     });
     counts.pushes += 1;
   };
@@ -292,7 +201,7 @@ export function createHistory(clients: readonly CacheClient[], seed: number): Hi
   const read = async (): Promise<void> => {
     const keys = [...tags.keys()].filter((key) => !key.startsWith(`${retiringRepository}:`));
     if (keys.length === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
       return;
     }
     const key = pick(keys);
@@ -303,38 +212,49 @@ export function createHistory(clients: readonly CacheClient[], seed: number): Hi
     if (fault !== null && tags.get(key)?.version === before.version) lose(fault);
   };
 
+  const checkTag = async (key: string, state: TagState): Promise<void> => {
+    const fault = await pullTag(key, state);
+    const isRetired = key.startsWith(`${retiringRepository}:`) && mayBeRetired(tags, key, state);
+    if (fault !== null && !(isRetired && fault.endsWith(' answered 404'))) lose(`afterwards: ${fault}`);
+    if (state.content !== null || state.isWriting) return;
+    const [repository = '', tag = ''] = key.split(':');
+    const { status } = await ask('GET', `/v2/${repository}/manifests/${tag}`, {
+      headers: { Accept: [imageType, indexType] },
+    });
+    if (status !== 404) lose(`afterwards: ${key} was deleted, and answers ${status}`);
+  };
+
   return {
     counts,
     losses,
-    run: async ({ pushes, writers, readers, signal }) => {
+    run: async ({ writers, readers, isEnough }) => {
       let isOver = false;
       const repeat = async (act: () => Promise<void>) => {
-        while (!isOver && !signal.aborted) {
+        while (!isOver) {
           await act();
-          await nextLoopIteration(); // a step may have found nothing to do
+          await pause(restMs * random()); // at least the event loop's next turn: a step may have found nothing to do
         }
       };
-      const writing = Array.from({ length: writers }, (_, writer) =>
-        repeat(async () => {
-          await step(writer);
-          if (counts.pushes >= pushes) isOver = true;
-        }),
-      );
-      const reading = Array.from({ length: readers }, () => repeat(read));
-      await Promise.all([...writing, ...reading]).finally(() => (isOver = true));
+      const ask = async () => {
+        while (!isOver && !(await isEnough())) await pause(200);
+      };
+      const working = [
+        ...Array.from({ length: writers }, (_, writer) => repeat(() => step(writer))),
+        ...Array.from({ length: readers }, () => repeat(read)),
+        ask().finally(() => (isOver = true)),
+      ];
+      await Promise.all(working).finally(() => (isOver = true));
+      await Promise.allSettled(working);
+    },
+    ease: () => {
+      restMs = Math.min(maxRestMs, restMs + 20);
     },
     check: async () => {
-      for (const [key, state] of tags) {
-        const fault = await pullTag(key, state);
-        const isRetired = key.startsWith(`${retiringRepository}:`) && mayBeRetired(tags, key, state);
-        if (fault !== null && !(isRetired && fault.endsWith(' answered 404'))) lose(`afterwards: ${fault}`);
-        if (state.content !== null || state.isWriting) continue;
-        const [repository = '', tag = ''] = key.split(':');
-        const { status } = await ask('GET', `/v2/${repository}/manifests/${tag}`, {
-          headers: { Accept: [imageType, indexType] },
-        });
-        if (status !== 404) lose(`afterwards: ${key} was deleted, and answers ${status}`);
-      }
+      const left = [...tags];
+      const work = async () => {
+        for (let next; (next = left.pop()) !== undefined;) await checkTag(...next);
+      };
+      await Promise.all(Array.from({ length: checkedAtOnce }, work));
     },
     reachable: async () => {
       const digests = new Set<string>();
@@ -370,30 +290,4 @@ function blobsOf({ body }: Manifest): { digest: string; size: number }[] {
     layers?: { digest: string; size: number }[];
   };
   return [...(config ? [config] : []), ...(layers ?? [])];
-}
-
-/** The digests of all blobs on the disk of a registry. */
-export async function readStoredDigests(storageDir: string): Promise<Set<string>> {
-  const dir = path.join(storageDir, 'docker/registry/v2/blobs/sha256');
-  const found = new Set<string>();
-  for (const first of await readdir(dir).catch(() => []))
-    for (const hex of await readdir(path.join(dir, first))) {
-      const files = await readdir(path.join(dir, first, hex));
-      if (files.includes('data')) found.add(`sha256:${hex}`);
-    }
-  return found;
-}
-
-const digestOf = (content: string | Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`;
-const describe = ({ status, body }: Answer) => `${status} ${body.toString().slice(0, 200)}`;
-
-/** Mulberry32: the same numbers for the same seed. */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { createRandom } from '../../test/contract/lru.ts';
+import { createRandom } from '../../test/support/random.ts';
 import { findAdmin } from '../../test/support/admin.ts';
 import { basic, startFrontDoor } from '../../test/support/front-door.ts';
 import { startRedis, until } from '../../test/support/redis.ts';

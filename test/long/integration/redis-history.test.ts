@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CacheStore } from '../../../src/cache/stores/store.ts';
-import { createRandom } from '../../contract/lru.ts';
+import { createRandom } from '../../support/random.ts';
 import { openTestStore, type TestStore } from '../../support/redis-store.ts';
 import { startRedis, startRelay, type RedisServer, type Relay } from '../../support/redis.ts';
 import { unlessInstalled } from '../../support/requirement.ts';

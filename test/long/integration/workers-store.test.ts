@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CacheStore, CacheWrite, Slot, StoreLimits } from '../../../src/cache/stores/store.ts';
-import { createRandom } from '../../contract/lru.ts';
+import { createRandom } from '../../support/random.ts';
 import { describeCacheStore } from '../../contract/cache-store.ts';
 import { recordHistory, type History } from '../../support/store-history.ts';
 import { startStoreProcesses, type Omission, type StoreProcesses } from '../../support/store-processes.ts';

@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { cleanFolderName } from '../../src/clean/quarantine/clean-folder.ts';
+import { disk } from '../../src/clean/quarantine/disk.ts';
+import { readRuns } from '../../src/clean/quarantine/run-record.ts';
+import { createCacheClient, type CacheClient } from './cache-client.ts';
+import { createHistory, newest, retiringRepository } from './clean-history.ts';
+import { startCleaner, type Cleaner } from './cleaner.ts';
+import { startFrontDoor, type FrontDoor } from './front-door.ts';
+import { mainPath, stop } from './processes.ts';
+import { createRandom } from './random.ts';
+import { startRedis } from './redis.ts';
+import { startRegistry, type Registry } from './registry.ts';
+
+/*
+ * The real programs: a registry that is cleaned again and again while it is used. The long form:
+ * PUSHES=100000 LIMIT_MS=… SEED=… (test/README.md).
+ */
+const pushes = Number(process.env['PUSHES'] ?? '300');
+const limitMs = Number(process.env['LIMIT_MS'] ?? '15000');
+const maxLastRuns = 5;
+const maxFailures = 60;
+const nothingToTake = 'There was nothing to take.';
+const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+
+type Mode = {
+  readonly remembersBlobs: boolean;
+  /** More than one share a Redis. */
+  readonly frontDoors?: number;
+  /** What is done again and again meanwhile; requests and runs may fail by it. */
+  readonly trouble?: (programs: Programs, signal: AbortSignal) => Promise<void>;
+};
+
+type Programs = {
+  readonly registry: Registry;
+  /** Those that serve now. */
+  readonly frontDoors: FrontDoor[];
+  /** Of each front door two. */
+  readonly clients: CacheClient[];
+  cleaner: Cleaner;
+  /** Where the cleaner and its commands run; `tidegate.yml` is there. */
+  readonly dir: string;
+  readonly random: () => number;
+  startFrontDoor(): Promise<void>;
+  /** Ends the one that has served longest; nobody asks it any more. */
+  endFrontDoor(signal: 'SIGINT' | 'SIGKILL'): Promise<void>;
+  startCleaner(): Promise<void>;
+};
+
+/** Lets clients use a registry while it is cleaned, until there were enough pushes or the time is over; then checks everything. */
+export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<void> {
+  const beganMs = performance.now();
+  const tell = (what: string) =>
+    t.diagnostic(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${what}`);
+  const programs = await startPrograms(t, mode);
+  const { registry, clients } = programs;
+  const history = createHistory({ clients, seed, mayBreak: mode.trouble !== undefined });
+  tell(`SEED=${seed}, ${pushes} pushes or ${limitMs / 1000} s`);
+
+  const written = new AbortController();
+  const cleaning = cleanUntil(programs, mode, { signal: written.signal, tell });
+  let troubles = 0;
+  const troubling = (async () => {
+    for (; mode.trouble && !written.signal.aborted; troubles += 1)
+      await mode.trouble(programs, written.signal);
+  })();
+  const untilMs = performance.now() + limitMs;
+  const isEnough = async () => {
+    const isOver = performance.now() > untilMs;
+    if (!isOver && history.counts.pushes < pushes) return false;
+    if ((await hasTaken(registry)) && (troubles > 0 || !mode.trouble)) return true;
+    // On a slow machine there is always something under way, and no lock is had: nothing is tried unless a run takes something.
+    if (isOver) history.ease();
+    return false;
+  };
+  try {
+    await history.run({ writers: 10, readers: 4, isEnough });
+  } finally {
+    written.abort();
+  }
+  tell(`written: ${JSON.stringify(history.counts)}${mode.trouble ? `, ${troubles} times trouble` : ''}`);
+  await troubling;
+  await cleaning;
+  await cleanUp(programs, mode, tell);
+  await history.check();
+  tell('everything is pulled');
+  assert.deepEqual(history.losses, []);
+  await checkDisk(registry, await history.reachable());
+  tell('the disk holds what it should');
+}
+
+async function startPrograms(t: TestContext, mode: Mode): Promise<Programs> {
+  const registry = await startRegistry({ remembersBlobs: mode.remembersBlobs });
+  t.after(() => registry.stop());
+  const { frontDoors: count = 1 } = mode;
+  const redis = count > 1 ? await startRedis() : null;
+  if (redis !== null) t.after(() => redis.stop());
+  const dir = path.join(registry.storageDir, '..');
+  const config = `
+upstream: { url: ${registry.url}, storage: ${registry.storageDir} }
+workers: 2
+${redis === null ? '' : `cache: { driver: redis, redis: { url: "redis://${redis.address}/0" } }`}
+clean:
+  grace: 0s
+  untagged: 0s
+  quarantine: 10s
+  socket: ${path.join(dir, 'clean.sock')}
+  rules:
+    - { repositories: ["${retiringRepository}"], tags: ["*"], keep: { newest: ${newest} } }
+`;
+  await writeFile(path.join(dir, 'tidegate.yml'), config);
+  const [frontDoors, clients]: [FrontDoor[], CacheClient[]] = [[], []];
+  const startCleanerThere = () => startCleaner(['--config', 'tidegate.yml'], dir);
+  const programs: Programs = {
+    ...{ registry, frontDoors, clients, dir, random: createRandom(seed) },
+    cleaner: await startCleanerThere(),
+    startFrontDoor: async () => {
+      const frontDoor = await startFrontDoor({ upstreamUrl: null, config, set: ['workers=2'] });
+      frontDoors.push(frontDoor);
+      clients.push(createCacheClient(frontDoor), createCacheClient(frontDoor));
+    },
+    endFrontDoor: async (signal) => {
+      const frontDoor = frontDoors.shift();
+      const unused = clients.splice(0, 2);
+      if (frontDoor === undefined) return;
+      if (signal === 'SIGKILL') await stop(frontDoor.process, signal);
+      await frontDoor.stop();
+      for (const client of unused) client.close();
+    },
+    startCleaner: async () => {
+      programs.cleaner = await startCleanerThere();
+    },
+  };
+  t.after(() => programs.cleaner.stop());
+  t.after(async () => {
+    while (frontDoors.length > 0) await programs.endFrontDoor('SIGINT');
+  });
+  for (let i = 0; i < count; i += 1) await programs.startFrontDoor();
+  return programs;
+}
+
+type Cleaned = { readonly isDone: boolean; readonly output: string };
+
+/** Cleans again and again; the last run is told to stop. */
+async function cleanUntil(
+  programs: Programs,
+  mode: Mode,
+  { signal, tell }: { signal: AbortSignal; tell: (what: string) => void },
+): Promise<void> {
+  while (!signal.aborted) {
+    const { isDone, output } = await clean(programs, signal);
+    tell(summarize(output));
+    // Told to stop while it reads the storage, it fails.
+    assert.ok(isDone || signal.aborted || mode.trouble, output);
+  }
+}
+
+/** Cleans when nothing is used any more: what is free is free. After trouble, the cleaner may have to wait for what it misses. */
+async function cleanUp(programs: Programs, mode: Mode, tell: (what: string) => void): Promise<void> {
+  for (let [runs, failed] = [0, 0]; runs < maxLastRuns; runs += 1) {
+    const { isDone, output } = await clean(programs);
+    tell(`then ${summarize(output)}`);
+    if (output.includes(nothingToTake)) return;
+    if (isDone) continue;
+    failed += 1;
+    assert.ok(mode.trouble && failed < maxFailures, output);
+    runs -= 1;
+    await pause(1000);
+  }
+}
+
+/** Whether a run, also one that goes on, has taken a manifest. */
+async function hasTaken({ storageDir }: Registry): Promise<boolean> {
+  const runs = await readRuns({ root: storageDir, path: path.join(storageDir, cleanFolderName), disk });
+  return runs.some(({ taken }) => taken.manifests > 0);
+}
+
+/** `tidegate clean run`, which ends at its next safe point when the signal comes. */
+async function clean({ dir }: Programs, signal?: AbortSignal): Promise<Cleaned> {
+  const args = [mainPath, 'clean', 'run', '--yes', '--config', 'tidegate.yml'];
+  const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  let isInterrupted = false;
+  // Once it has shown progress it listens to a SIGINT. A second one would leave the run to the cleaner.
+  const interrupt = () => {
+    if (stderr === '' || isInterrupted) return;
+    isInterrupted = true;
+    child.kill('SIGINT');
+  };
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+    if (signal?.aborted) interrupt();
+  });
+  signal?.addEventListener('abort', interrupt);
+  const [code] = (await once(child, 'close')) as [number | null];
+  signal?.removeEventListener('abort', interrupt);
+  return { isDone: code === 0, output: `${stdout}${stderr}` };
+}
+
+const summarize = (output: string) => output.split('\n').slice(0, 3).join(' | ');
+
+async function checkDisk(registry: Registry, reachable: ReadonlySet<string>): Promise<void> {
+  const stored = await readStoredDigests(registry.storageDir);
+  const lost = [...reachable].filter((digest) => !stored.has(digest));
+  const left = [...stored].filter((digest) => !reachable.has(digest));
+  assert.deepEqual({ lost, left }, { lost: [], left: [] });
+}
+
+/** The digests of all blobs on the disk of a registry. */
+async function readStoredDigests(storageDir: string): Promise<Set<string>> {
+  const dir = path.join(storageDir, 'docker/registry/v2/blobs/sha256');
+  const found = new Set<string>();
+  for (const first of await readdir(dir).catch(() => []))
+    for (const hex of await readdir(path.join(dir, first))) {
+      const files = await readdir(path.join(dir, first, hex));
+      if (files.includes('data')) found.add(`sha256:${hex}`);
+    }
+  return found;
+}
