@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto';
 import { DigestMemory } from './digest-memory.ts';
 
 /** No storage has more: 2^28 digests alone take 8 GiB. */
@@ -7,6 +8,11 @@ const keyWords = keyBytes / 4;
 /** Keys lie in pieces of so many, so that a table that grows is not copied. */
 const pieceBits = 15;
 const pieceKeys = 2 ** pieceBits;
+/*
+ * Multiply-shift hashing (Dietzfelbinger 1996) of each byte by a random factor. Whoever may push can have any digests
+ * named: by their own bytes, all of them could belong into one slot.
+ */
+const factors = randomFillSync(new Int32Array(keyBytes));
 /** What one that is not sha256 takes beside its characters, in two maps. */
 const otherBytes = 150;
 const noDigit = 256;
@@ -22,7 +28,7 @@ export class DigestTable {
   readonly #memory: DigestMemory;
   /** The keys of sha256 digests, by number; the words of others are unused. */
   readonly #keys: Uint32Array[] = [];
-  /** Number + 1, in the slot that the key's first word says or in the next free one; 0: free. */
+  /** Number + 1, in the slot that the key's hash says or in the next free one; 0: free. */
   #slots = new Uint32Array(2048);
   readonly #others = new Map<string, number>();
   readonly #othersByNumber = new Map<number, string>();
@@ -109,7 +115,7 @@ export class DigestTable {
   #find(): number {
     const mask = this.#slots.length - 1;
     const key = this.#key;
-    let slot = (key[0] ?? 0) & mask;
+    let slot = hash(key, 0) >>> shiftOf(this.#slots);
     for (let found = this.#slots[slot] ?? 0; found !== 0; found = this.#slots[slot] ?? 0) {
       const piece = this.#keys[(found - 1) >>> pieceBits] ?? key;
       const at = ((found - 1) % pieceKeys) * keyWords;
@@ -128,11 +134,30 @@ export class DigestTable {
     const mask = slots.length - 1;
     for (let number = 0; number < this.#size; number++) {
       if (this.#othersByNumber.has(number)) continue;
-      const word = this.#keys[number >>> pieceBits]?.[(number % pieceKeys) * keyWords] ?? 0;
-      let slot = word & mask;
+      const piece = this.#keys[number >>> pieceBits] ?? this.#key;
+      let slot = hash(piece, (number % pieceKeys) * keyWords) >>> shiftOf(slots);
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = number + 1;
     }
     this.#slots = slots;
   }
+}
+
+function hash(words: Uint32Array, at: number): number {
+  let sum = 0;
+  for (let index = 0; index < keyWords; index++) {
+    const word = words[at + index] ?? 0;
+    const byte = index * 4;
+    sum +=
+      Math.imul(word & 255, factors[byte] ?? 0) +
+      Math.imul((word >>> 8) & 255, factors[byte + 1] ?? 0) +
+      Math.imul((word >>> 16) & 255, factors[byte + 2] ?? 0) +
+      Math.imul(word >>> 24, factors[byte + 3] ?? 0);
+  }
+  return sum | 0;
+}
+
+/** The highest bits of a hash are the best ones: as many as tell the slots apart. */
+function shiftOf({ length }: Uint32Array): number {
+  return Math.clz32(length) + 1;
 }
