@@ -1,54 +1,20 @@
-import type { TagPattern } from '../../policy/tag-pattern.ts';
-import type { RuleText } from '../rules/rule-text.ts';
 import { DigestMemory } from '../scan/digest-memory.ts';
 import { DigestTable } from '../scan/digest-table.ts';
 import { ManifestReader } from '../scan/manifest-reader.ts';
 import { scanRepositories } from '../scan/scan-repositories.ts';
-import type { ScanProgress } from '../scan/scan-types.ts';
 import { listBlobs } from '../scan/stored-blobs.ts';
 import { BlobCensus } from './blob-census.ts';
 import { decideRepositories } from './decide-repositories.ts';
 import { readSettings } from './decision-settings.ts';
 import { otherDigests, type Exemptions } from './exemptions.ts';
-import type { PlanUsage } from './plan-usage.ts';
 import { createPlanTally, isRepository } from './plan-tally.ts';
 import { findPlanWarnings } from './plan-warnings.ts';
+import type { PlanOptions } from './plan-options.ts';
 import type { Plan } from './plan.ts';
 import { goesSomething, isWaiting, type RepositoryDecision } from './repository-decision.ts';
 import { RepositoryDrafts } from './repository-drafts.ts';
 import type { DecisionSettings } from './decision-settings.ts';
-import { untaggedKey, type UntaggedRecord } from './untagged-record.ts';
-
-export type PlanOptions = {
-  /** The registry's root directory. */
-  readonly root: string;
-  /** `clean` of the configuration. */
-  readonly clean: {
-    readonly rules: readonly RuleText[];
-    readonly grace: number;
-    readonly untagged: number | null;
-    readonly pace: number;
-    /** The most memory for digests, in bytes. */
-    readonly digestMemory?: number;
-  };
-  readonly immutableTags: readonly TagPattern[];
-  /** Null: what is pulled is not recorded. */
-  readonly usage: PlanUsage | null;
-  /** What earlier runs saw without a tag. */
-  readonly untagged: UntaggedRecord;
-  readonly exemptions: Exemptions;
-  /** What else is to be known. */
-  readonly notes?: readonly string[];
-  readonly nowMs: number;
-  /** Gives the place of a part of `clean.rules`, such as `config/tidegate.yml:12`. */
-  readonly placeOf: (path: readonly (string | number)[]) => string;
-  /** Whether the plan has each tag that stays. */
-  readonly all?: boolean;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: ScanProgress) => void;
-  /** Called at first, with how much data was found so far. */
-  readonly onListed?: (blobs: number) => void;
-};
+import { untaggedKey } from './untagged-record.ts';
 
 /** Plans a run. Reads the storage and the record of usage, and changes nothing. */
 export async function createPlan(options: PlanOptions): Promise<Plan> {

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { Doors } from '../channel/doors.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
-import { createPlan, type PlanOptions } from './create-plan.ts';
+import { createPlan } from './create-plan.ts';
+import type { PlanOptions } from './plan-options.ts';
 import { readExemptions } from './exemptions.ts';
 import type { PlanUsage } from './plan-usage.ts';
 import type { Plan } from './plan.ts';

@@ -1,5 +1,5 @@
 import { lintRules, type RuleWarning } from '../rules/rule-lint.ts';
-import type { PlanOptions } from './create-plan.ts';
+import type { PlanOptions } from './plan-options.ts';
 import type { PlanTotals } from './plan.ts';
 
 /** Finds what whoever reads the plan should know. */

@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { untracedKey } from '../../leases/untraced-key.ts';
+import { untracedKey } from '../../registry/untraced-key.ts';
 import type { MergedEvidence } from '../channel/doors.ts';
-import { otherDigests } from '../plan/plan.ts';
+import { otherDigests } from '../plan/exemptions.ts';
 import { tagsPath } from '../quarantine/item.ts';
 import { DirectoryWatch } from '../scan/directory-watch.ts';
 import { readStatus } from '../scan/file-status.ts';

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { TagPattern } from '../../policy/tag-pattern.ts';
 import type { Doors } from '../channel/doors.ts';
 import type { PlanUsage } from '../plan/plan-usage.ts';
-import type { PlanOptions } from '../plan/create-plan.ts';
+import type { PlanOptions } from '../plan/plan-options.ts';
 import type { UntaggedRecord } from '../plan/untagged-record.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import type { Protection } from '../quarantine/protected-runs.ts';

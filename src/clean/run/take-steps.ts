@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { DoorLock, MergedEvidence } from '../channel/doors.ts';
-import { otherDigests } from '../plan/plan.ts';
+import { otherDigests } from '../plan/exemptions.ts';
 import { tagPath, type Item } from '../quarantine/item.ts';
 import { readStoredLink } from '../scan/stored-links.ts';
 import { askEvidence, ensureHeld, type IsOver } from './holds.ts';

@@ -1,5 +1,5 @@
 import type { Leases } from '../../leases/leases.ts';
-import { untracedKey } from '../../leases/untraced-key.ts';
+import { untracedKey } from '../../registry/untraced-key.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 export type DeleteLock = {
