@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -14,7 +14,7 @@ import { startCleaner, type Cleaner } from './cleaner.ts';
 import { startFrontDoor, type FrontDoor } from './front-door.ts';
 import { mainPath, stop } from './processes.ts';
 import { createRandom } from './random.ts';
-import { startRedis } from './redis.ts';
+import { startRedis, until } from './redis.ts';
 import { startRegistry, type Registry } from './registry.ts';
 
 /*
@@ -28,7 +28,7 @@ const maxFailures = 60;
 const nothingToTake = 'There was nothing to take.';
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
-type Mode = {
+export type Mode = {
   readonly remembersBlobs: boolean;
   /** More than one share a Redis. */
   readonly frontDoors?: number;
@@ -36,13 +36,15 @@ type Mode = {
   readonly trouble?: (programs: Programs, signal: AbortSignal) => Promise<void>;
 };
 
-type Programs = {
+export type Programs = {
   readonly registry: Registry;
   /** Those that serve now. */
   readonly frontDoors: FrontDoor[];
   /** Of each front door two. */
   readonly clients: CacheClient[];
   cleaner: Cleaner;
+  /** How many runs ended well. */
+  runs: number;
   /** Where the cleaner and its commands run; `tidegate.yml` is there. */
   readonly dir: string;
   readonly random: () => number;
@@ -119,6 +121,7 @@ clean:
   const programs: Programs = {
     ...{ registry, frontDoors, clients, dir, random: createRandom(seed) },
     cleaner: await startCleanerThere(),
+    runs: 0,
     startFrontDoor: async () => {
       const frontDoor = await startFrontDoor({ upstreamUrl: null, config, set: ['workers=2'] });
       frontDoors.push(frontDoor);
@@ -155,6 +158,7 @@ async function cleanUntil(
   while (!signal.aborted) {
     const { isDone, output } = await clean(programs, signal);
     tell(summarize(output));
+    if (isDone) programs.runs += 1;
     // Told to stop while it reads the storage, it fails.
     assert.ok(isDone || signal.aborted || mode.trouble, output);
   }
@@ -178,6 +182,29 @@ async function cleanUp(programs: Programs, mode: Mode, tell: (what: string) => v
 async function hasTaken({ storageDir }: Registry): Promise<boolean> {
   const runs = await readRuns({ root: storageDir, path: path.join(storageDir, cleanFolderName), disk });
   return runs.some(({ taken }) => taken.manifests > 0);
+}
+
+/** Waits until another run has ended well, or the signal comes. */
+export async function untilCleaned(programs: Programs, signal: AbortSignal): Promise<void> {
+  const before = programs.runs;
+  await until('a run has ended', () => signal.aborted || programs.runs > before, 240_000);
+}
+
+/** Waits until a run is in the middle of its work, or the signal comes. */
+export async function untilInRun({ registry: { storageDir } }: Programs, signal: AbortSignal): Promise<void> {
+  const runs = path.join(storageDir, cleanFolderName, 'runs');
+  await until(
+    'a run has begun to take something',
+    async () => {
+      if (signal.aborted) return true;
+      for (const run of (await readdir(runs)).sort().slice(-1)) {
+        const journal = await readFile(path.join(runs, run, 'journal.jsonl'), 'utf8').catch(() => '');
+        if (journal.includes('"intent"') && !journal.includes('"kind":"end"')) return true;
+      }
+      return false;
+    },
+    240_000,
+  );
 }
 
 /** `tidegate clean run`, which ends at its next safe point when the signal comes. */
