@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -53,6 +53,7 @@ export async function startRegistry({
 } = {}): Promise<Registry> {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-registry-'));
   const storageDir = given ?? path.join(dir, 'storage');
+  await mkdir(storageDir, { recursive: true });
   const configPath = path.join(dir, 'config.yml');
   const config = {
     version: '0.1',
