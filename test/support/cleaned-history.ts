@@ -21,10 +21,12 @@ import { startRegistry, type Registry } from './registry.ts';
  * The real programs: a registry that is cleaned again and again while it is used. The long form:
  * PUSHES=100000 LIMIT_MS=… SEED=… (test/README.md).
  */
-const pushes = Number(process.env['PUSHES'] ?? '300');
-const limitMs = Number(process.env['LIMIT_MS'] ?? '15000');
+const pushes = Number(process.env['PUSHES'] ?? '150');
+const limitMs = Number(process.env['LIMIT_MS'] ?? '10000');
 const maxLastRuns = 5;
 const maxFailures = 60;
+/** Of the first lock of a run, on a machine that is too busy. */
+const noLock = 'No lock was had';
 const nothingToTake = 'There was nothing to take.';
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
@@ -66,6 +68,8 @@ export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<voi
 
   const written = new AbortController();
   const cleaning = cleanUntil(programs, mode, { signal: written.signal, tell });
+  let hasFailed = false;
+  cleaning.catch(() => (hasFailed = true));
   let troubles = 0;
   const troubling = (async () => {
     for (; mode.trouble && !written.signal.aborted; troubles += 1)
@@ -73,6 +77,7 @@ export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<voi
   })();
   const untilMs = performance.now() + limitMs;
   const isEnough = async () => {
+    if (hasFailed) return true;
     const isOver = performance.now() > untilMs;
     if (!isOver && history.counts.pushes < pushes) return false;
     if ((await hasTaken(registry)) && (troubles > 0 || !mode.trouble)) return true;
@@ -147,6 +152,8 @@ clean:
   return programs;
 }
 
+const mayFail = (mode: Mode, output: string) => mode.trouble !== undefined || output.includes(noLock);
+
 type Cleaned = { readonly isDone: boolean; readonly output: string };
 
 /** Cleans again and again; the last run is told to stop. */
@@ -159,8 +166,7 @@ async function cleanUntil(
     const { isDone, output } = await clean(programs, signal);
     tell(summarize(output));
     if (isDone) programs.runs += 1;
-    // Told to stop while it reads the storage, it fails.
-    assert.ok(isDone || signal.aborted || mode.trouble, output);
+    assert.ok(isDone || mayFail(mode, output), output);
   }
 }
 
@@ -172,16 +178,16 @@ async function cleanUp(programs: Programs, mode: Mode, tell: (what: string) => v
     if (output.includes(nothingToTake)) return;
     if (isDone) continue;
     failed += 1;
-    assert.ok(mode.trouble && failed < maxFailures, output);
+    assert.ok(mayFail(mode, output) && failed < maxFailures, output);
     runs -= 1;
     await pause(1000);
   }
 }
 
-/** Whether a run, also one that goes on, has taken a manifest. */
+/** Whether a run, also one that goes on, has taken something. */
 async function hasTaken({ storageDir }: Registry): Promise<boolean> {
   const runs = await readRuns({ root: storageDir, path: path.join(storageDir, cleanFolderName), disk });
-  return runs.some(({ taken }) => taken.manifests > 0);
+  return runs.some(({ taken }) => taken.tags + taken.manifests > 0);
 }
 
 /** Waits until another run has ended well, or the signal comes. */

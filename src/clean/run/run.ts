@@ -55,7 +55,7 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
   const usage = await openPlanUsage(doors);
   const untagged = await readUntaggedRecord(join(folder.path, untaggedName));
   const exemptions = await readExemptions(folder, { doors, graceMs: clean.grace, nowMs: nowMs() });
-  const plan = await planRun(options, { usage, untagged, exemptions });
+  const plan = await unlessStopped(options, planRun(options, { usage, untagged, exemptions }));
   const left: LeftBehind[] = [];
   let leftCount = 0;
   const end = async (run: string | null, taken: Counts): Promise<RunSummary> => ({
@@ -63,6 +63,7 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
     result: isStopped(options) ? 'stopped' : 'done',
     purged: await purgeOld(options),
   });
+  if (plan === null) return end(null, nothing);
   if (!plan.goes || isStopped(options)) {
     await writeUntaggedRecord(join(folder.path, untaggedName), plan.untagged);
     return end(null, nothing);
@@ -78,7 +79,7 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
     },
   };
   try {
-    await takeAll(context, plan);
+    await unlessStopped(options, takeAll(context, plan));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     // On a full disk this fails as well; then the next run finds out.
@@ -92,6 +93,16 @@ export async function runClean(options: RunOptions): Promise<RunSummary> {
 
 function isStopped({ signal }: RunOptions): boolean {
   return signal.aborted;
+}
+
+/** Null: it was told to stop while it read the storage, which breaks off at once. */
+async function unlessStopped<Result>(options: RunOptions, work: Promise<Result>): Promise<Result | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isStopped(options) && error instanceof Error && error.name === 'AbortError') return null;
+    throw error;
+  }
 }
 
 /** In the cleaner's folder. */
