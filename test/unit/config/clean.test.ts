@@ -21,6 +21,7 @@ describe('loadConfig: clean', () => {
       untagged: 7 * day,
       socket: path.join(folder, 'var/clean/clean.sock'),
       pace: 100,
+      digestMemory: 512 * 1024 ** 2,
       collector: [],
       restart: [],
       maxPause: 1_800_000,
