@@ -208,29 +208,6 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await assertWhole(kept);
       });
 
-      it('retires what the rules say, and frees its space', async () => {
-        const old = await mustPush('rule-1');
-        const twin = await mustPush('rule-2');
-        const manifest = await ask('GET', '/v2/app/manifests/rule-2');
-        const { status } = await ask('PUT', '/v2/app/manifests/twin', manifest.body, ociManifest);
-        assert.equal(status, 201);
-        const newest = await mustPush('rule-3');
-        const before = await storage.bytes(dir);
-        const rules = [{ repositories: ['app'], tags: ['rule-*'], keep: { newest: 1 } }];
-        const run = await clean({ clean: { rules, grace: testGraceMs, untagged: 0 } });
-        // The twin's manifest stays, and its blobs.
-        assert.deepEqual([run.tags, run.manifests, run.left], [2, 1, []]);
-        // Also the manifest by which a tag is taken from docker-registry 2.8.
-        assert.ok(run.blobs >= 3, `${run.blobs} blobs`);
-        assert.ok((await storage.bytes(dir)) < before - layerBytes);
-        for (const tag of ['rule-1', 'rule-2'])
-          assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404, tag);
-        for (const blob of old.blobs)
-          assert.equal((await ask('GET', `/v2/app/blobs/${blob}`)).status, 404, blob);
-        await assertWhole(newest);
-        await assertWhole({ ...twin, tag: 'twin' });
-      });
-
       it('loses nothing that is pushed meanwhile', async () => {
         const kept = [await mustPush('kept-1'), await mustPush('kept-2')];
         const layers = Array.from({ length: 4 }, () => randomBytes(layerBytes));
