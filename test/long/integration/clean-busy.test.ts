@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Doors } from '../../src/clean/channel/doors.ts';
-import { dataPath, layerPath, revisionPath, tagPath } from '../../src/clean/quarantine/item.ts';
+import type { Doors } from '../../../src/clean/channel/doors.ts';
+import { dataPath, layerPath, revisionPath, tagPath } from '../../../src/clean/quarantine/item.ts';
 import {
   digestOf,
   imageOf,
@@ -12,8 +12,8 @@ import {
   indexType,
   startCleanedRegistry,
   type CleanedRegistry,
-} from '../support/cleaned-registry.ts';
-import { unlessInstalled } from '../support/requirement.ts';
+} from '../../support/cleaned-registry.ts';
+import { unlessInstalled } from '../../support/requirement.ts';
 
 /** Does something right before the first lock of a key. */
 function beforeLock(doors: Doors, key: string, act: () => Promise<unknown>): Doors {
