@@ -239,14 +239,16 @@ test('lists that several networks wait for are not shared between them', { timeo
       const { repositories } = JSON.parse(response.body.toString()) as { repositories: string[] };
       assert.deepEqual(repositories, seen, from);
     });
-    // One walk of each of the three that differ, one after another.
-    for (let walks = 0; walks < 4; walks += 1) {
-      await until('another list is walked', () => held.length === 1);
+    let isOver = false;
+    const all = Promise.all([first, ...waiting]).finally(() => (isOver = true));
+    await until('all are answered', () => {
       for (const request of held.splice(0))
         request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${list.length}`), list);
-    }
-    await Promise.all([first, ...waiting]);
-    assert.equal(upstream.requests.length, 4);
+      return isOver;
+    });
+    await all;
+    // The first, and one of each of the three that differ; the last client has one of its own if it came late.
+    assert.ok([4, 5].includes(upstream.requests.length), `${upstream.requests.length} walks`);
   } finally {
     await door.stop();
     await upstream.close();

@@ -300,11 +300,11 @@ export async function startRelay(targetPort: number): Promise<Relay> {
   };
 }
 
-/** Waits until a condition is true; fails if that takes too long. */
+/** Waits until a condition is true; fails if that takes too long, also on a machine that is several times slower than most. */
 export async function until(
   what: string,
   isTrue: () => boolean | Promise<boolean>,
-  timeoutMs = 15_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const giveUpAtMs = performance.now() + timeoutMs;
   while (!(await isTrue())) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
@@ -39,6 +39,7 @@ describe(
     /** A repository with a tag and its twin, and Tidegates before it that share a folder for their state. */
     const open = async (t: TestContext, set: readonly string[] = []) => {
       const stateDir = await mkdtemp(path.join(tmpdir(), 'tidegate-state-'));
+      const removals = path.join(stateDir, 'removals');
       const stepped = await startSteppedRegistry(registry.url);
       const repository = `team/r${++repositories}`;
       const pathOf = (reference: string) => `/v2/${repository}/manifests/${reference}`;
@@ -69,6 +70,10 @@ describe(
         client.close();
         return status;
       };
+      /** Dates what is noted. */
+      const dateNotes = async (date: Date) => {
+        for (const name of await readdir(removals)) await utimes(path.join(removals, name), date, date);
+      };
       /** That the tag is as it was, or gone, as expected; with what the front door and the registry say of it. */
       const assertEnded = async (door: FrontDoor, isGone: boolean) => {
         const client = createCacheClient(door);
@@ -82,7 +87,7 @@ describe(
         assert.deepEqual(await read(client, 'gone'), expected);
         assert.deepEqual(await read(client, 'twin'), [200, image.body]);
         await until('nothing is noted', async () => {
-          const noted = await readdir(path.join(stateDir, 'removals')).catch(() => []);
+          const noted = await readdir(removals).catch(() => []);
           return noted.length === 0;
         });
         for (const asking of [client, direct]) {
@@ -94,7 +99,7 @@ describe(
         const { tags } = JSON.parse(body.toString()) as { tags: string[] };
         assert.deepEqual([...tags].sort(), isGone ? ['twin'] : ['gone', 'twin']);
       };
-      return { repository, stepped, start, remove, assertEnded };
+      return { repository, stepped, start, remove, dateNotes, assertEnded };
     };
 
     /** Calls back at a step of the removal, once. */
@@ -176,7 +181,7 @@ describe(
     });
 
     test('what the program sent last reaches the registry when the next one serves already', async (t) => {
-      const { repository, stepped, start, remove, assertEnded } = await open(t);
+      const { repository, stepped, start, remove, dateNotes, assertEnded } = await open(t);
       const door = await start();
       let release = () => {};
       const released = new Promise<void>((resolve) => (release = resolve));
@@ -185,12 +190,15 @@ describe(
         return released;
       });
       assert.equal(await remove(door), null);
+      // However long the start takes here, to the next program the request is one that was just sent.
+      await dateNotes(new Date(Date.now() + 600_000));
       const again = await start();
       release();
       await until('the registry has moved the tag', async () => {
         const { status } = await direct.ask('GET', `/v2/${repository}/manifests/gone`, accepting);
         return status !== 200;
       });
+      await dateNotes(new Date());
       await assertEnded(again, true);
     });
   },
