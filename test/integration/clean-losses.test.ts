@@ -128,6 +128,24 @@ describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }
     assert.equal((await registry.undo(first)).impossibleCount, 0);
     assert.equal(await registry.pull('twice', 'v1'), null);
   });
+
+  test('is undone without a tag whose bytes a later run took with the last link of another repository', async () => {
+    await registry.push('here', 'v1', ['config h1', 'shared h']);
+    await registry.push('there', 'v1', ['config h2', 'shared h']);
+    await registry.push('here', 'v2', ['config h3', 'layer h3']);
+    const first = (await registry.run()).run ?? '';
+    await registry.push('there', 'v2', ['config h4', 'layer h4']);
+    const second = (await registry.run()).run ?? '';
+    const { impossible } = await registry.undo(first);
+    assert.deepEqual(
+      impossible.map(({ item }) => item),
+      [`here@${digestOf('shared h')}`, 'here:v1'],
+    );
+    assert.equal(await registry.pull('here', 'v1'), 'manifest v1: 404');
+    assert.equal((await registry.undo(second)).impossibleCount, 0);
+    assert.equal((await registry.undo(first)).impossibleCount, 0);
+    assert.equal(await registry.pull('here', 'v1'), null);
+  });
 });
 
 describe(

@@ -98,7 +98,7 @@ async function restoreAll(options: UndoOptions, fates: Fates, journal: Journal):
   const path = journalPath(runFolder(folder, run));
   const damagedLines = countDamage(path);
   const summary = { run, restored, there: 0, impossible, impossibleCount: 0, damagedLines };
-  const context: Context = { folder, run, elsewhere: await readOtherLinks(folder, run) };
+  const context: Context = { folder, run, takenLinks: await readTakenLinks(folder, run, fates) };
   let done = 0;
   for (const wave of [['data'], ['manifest', 'layer'], ['tag']] as const) {
     for (const batch of batches(path, fates, wave)) {
@@ -160,15 +160,12 @@ type Result = { outcome: Restoration; why?: string };
 type Context = {
   readonly folder: CleanFolder;
   readonly run: string;
-  /** Links that other runs have taken, and which run has. */
-  readonly elsewhere: ReadonlyMap<string, string>;
+  /** Links that were taken when this began, and which run has them. */
+  readonly takenLinks: ReadonlyMap<string, string>;
 };
 
-async function restore(
-  { folder, run, elsewhere }: Context,
-  item: Item,
-  changed: Set<string>,
-): Promise<Result> {
+async function restore(context: Context, item: Item, changed: Set<string>): Promise<Result> {
+  const { folder, run } = context;
   try {
     switch (item.what) {
       case 'data':
@@ -176,7 +173,7 @@ async function restore(
       case 'tag': {
         if (!(await exists(join(folder.root, revisionPath(item.repository, item.digest)))))
           return { outcome: 'impossible', why: 'its manifest is not there' };
-        const missing = await findMissing(folder, item, elsewhere);
+        const missing = await findMissing(context, item);
         if (missing !== null) return { outcome: 'impossible', why: missing };
         return await moveBack(folder, run, item, 'current/link', changed);
       }
@@ -189,21 +186,27 @@ async function restore(
   }
 }
 
-/** Reads which links of repositories whose tags this run took are in the quarantine of others. */
-async function readOtherLinks(folder: CleanFolder, run: string): Promise<ReadonlyMap<string, string>> {
+/** Reads which links of repositories whose tags this run took are in quarantine, in this run's or in others'. */
+async function readTakenLinks(
+  folder: CleanFolder,
+  run: string,
+  ownFates: Fates,
+): Promise<ReadonlyMap<string, string>> {
   const links = new Map<string, string>();
   const repositories = new Set<string>();
   for (const line of readRecords(journalPath(runFolder(folder, run))))
     if (line.kind === 'intent' && line.item.what === 'tag') repositories.add(line.item.repository);
-  for (const other of await listRuns(folder)) {
-    const path = journalPath(runFolder(folder, other));
-    if (other === run || !(await exists(path))) continue;
-    const fates = readFates(path);
+  const others = (await listRuns(folder)).filter((other) => other !== run);
+  // Whoever took a link last has it.
+  for (const each of [run, ...others]) {
+    const path = journalPath(runFolder(folder, each));
+    if (!(await exists(path))) continue;
+    const fates = each === run ? ownFates : readFates(path);
     for (const line of readRecords(path)) {
       if (line.kind !== 'intent' || !fates.isTaken(line.number)) continue;
       const { item } = line;
       const isLink = item.what === 'manifest' || item.what === 'layer';
-      if (isLink && repositories.has(item.repository)) links.set(linkKey(item), other);
+      if (isLink && repositories.has(item.repository)) links.set(linkKey(item), each);
     }
   }
   return links;
@@ -213,13 +216,12 @@ function linkKey({ repository, digest }: { readonly repository: string; readonly
   return `${repository}@${digest}`;
 }
 
-/** Looks for a part of an image that another run has taken. A tag without it would lead to a broken image. */
+/** Looks for a part of an image that was taken and is not back. A tag without it would lead to a broken image. */
 async function findMissing(
-  folder: CleanFolder,
+  { folder, run, takenLinks }: Context,
   { repository, digest }: { readonly repository: string; readonly digest: string },
-  elsewhere: ReadonlyMap<string, string>,
 ): Promise<string | null> {
-  if (elsewhere.size === 0) return null;
+  if (takenLinks.size === 0) return null;
   const manifests = new ManifestReader(folder.root);
   const waiting = [digest];
   const seen = new Set(waiting);
@@ -229,11 +231,14 @@ async function findMissing(
       if (seen.has(named)) continue;
       seen.add(named);
       if (content?.manifests.includes(named)) waiting.push(named);
-      const run = elsewhere.get(linkKey({ repository, digest: named }));
-      if (run === undefined) continue;
+      const by = takenLinks.get(linkKey({ repository, digest: named }));
+      if (by === undefined) continue;
       const paths = [layerPath(repository, named), revisionPath(repository, named)];
       const found = await Promise.all(paths.map((path) => exists(join(folder.root, path))));
-      if (!found.includes(true)) return `${named} in it was taken by ${run}: undo that run first`;
+      if (!found.includes(true))
+        return by === run
+          ? `${named} in it cannot be brought back`
+          : `${named} in it was taken by ${by}: undo that run first`;
     }
   }
   return null;
