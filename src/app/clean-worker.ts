@@ -12,7 +12,7 @@ import type {
   TagWish,
 } from '../clean/channel/messages.ts';
 import type { Evidence } from '../leases/leases.ts';
-import { untracedKey } from '../registry/untraced-key.ts';
+import { untracedKey } from '../registry/write-counts.ts';
 import { parseOperation } from '../registry/operation.ts';
 import { parseTarget } from '../registry/target.ts';
 import { buildFetchHeaders } from '../upstream/request.ts';

@@ -34,7 +34,8 @@ export type PlannedRepository = PausedDecision & {
   readonly writes: WriteMark;
 };
 
-type WriteMark = { readonly epoch: string; readonly count: number };
+/** How much was written to a repository, by then. */
+export type WriteMark = { readonly epoch: string; readonly count: number };
 
 export type PausedPlan = {
   /** When the record begins; null: there is none, and everything is kept. */
@@ -88,7 +89,7 @@ async function planOne(
 /** How much was written to a repository through the front doors. */
 export async function readWrites(doors: Pick<Doors, 'evidence'>, repository: string): Promise<WriteMark> {
   const { epoch, writes } = await doors.evidence({ repositories: [repository] });
-  return { epoch, count: writes[0] ?? 0 };
+  return { epoch, count: writes[0] ?? NaN };
 }
 
 async function readRepository(

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
+import { countsOfWrite } from '../../registry/write-counts.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { Doors } from '../channel/doors.ts';
-import { readWrites, type PlannedRepository } from './plan-paused.ts';
+import { readWrites, type PlannedRepository, type WriteMark } from './plan-paused.ts';
 
 export type RetireOptions = {
   readonly doors: Pick<Doors, 'lock' | 'evidence' | 'removeTag'>;
@@ -24,7 +25,7 @@ const lockTries = 40;
 
 /**
  * Retires what a plan says of one repository: manifests by digest, each under a lock, and the tags whose manifest stays.
- * Nothing, once something was written there since the plan.
+ * Nothing, once somebody else has written there since the plan.
  */
 export async function retireRepository(plan: PlannedRepository, options: RetireOptions): Promise<Retired> {
   const { doors, logger, signal } = options;
@@ -51,10 +52,12 @@ export async function retireRepository(plan: PlannedRepository, options: RetireO
     return { tags: countTags(), manifests: gone.size, left };
   }
 
+  // Each removal is a write as well.
+  let { writes } = plan;
   for (const { tag, digest, goes } of plan.tags) {
     if (!goes || gone.has(digest)) continue;
     signal.throwIfAborted();
-    if (await wasWritten(plan, doors)) {
+    if (!isSame(await readWrites(doors, repository), writes)) {
       leave(sentences.written);
       break;
     }
@@ -63,6 +66,7 @@ export async function retireRepository(plan: PlannedRepository, options: RetireO
       tags += 1;
       logger.info({ what: 'tag', repository, tag, digest }, 'taken');
     } else if (outcome !== 'absent') leave(`the tag ${tag} stays: ${why}`);
+    if (outcome !== 'immutable') writes = { ...writes, count: writes.count + countsOfWrite };
   }
   return { tags: countTags(), manifests: gone.size, left };
 
@@ -97,7 +101,7 @@ async function deleteManifest(
         lock,
       });
       if (!evidence.held) continue;
-      if (evidence.epoch !== writes.epoch || evidence.writes[0] !== writes.count) return 'written';
+      if (!isSame({ epoch: evidence.epoch, count: evidence.writes[0] ?? NaN }, writes)) return 'written';
       if (evidence.leases.some((lease) => now() - lease < graceMs)) return 'in use';
       const status = await lock.deleteManifest(repository, digest);
       if (status === 202 || status === 404) return 'deleted';
@@ -112,7 +116,6 @@ async function deleteManifest(
   return 'busy';
 }
 
-async function wasWritten({ name, writes }: PlannedRepository, doors: Pick<Doors, 'evidence'>) {
-  const now = await readWrites(doors, name);
-  return now.epoch !== writes.epoch || now.count !== writes.count;
+function isSame(one: WriteMark, other: WriteMark): boolean {
+  return one.epoch === other.epoch && one.count === other.count;
 }

@@ -1,3 +1,5 @@
+import { countsOfWrite } from '../../registry/write-counts.ts';
+
 /** Rests between two locks of a repository, the longer the more others write there: each of them may have to wait. */
 export type Courtesy = {
   /** Tells how often others have written by now: a counter. */
@@ -10,8 +12,6 @@ export type Courtesy = {
 const maxShare = 1 / 25;
 /** What a write takes, about, in milliseconds. */
 const writeMs = 10;
-/** A write counts when it begins, and when it is over. */
-const countsEach = 2;
 
 /** @param now a clock that only goes forward, in milliseconds */
 export function createCourtesy(now: () => number): Courtesy {
@@ -22,7 +22,10 @@ export function createCourtesy(now: () => number): Courtesy {
     noteWrites: (writes) => {
       const atMs = now();
       if (last !== null)
-        busy = Math.min(1, (((writes - last.writes) / countsEach) * writeMs) / Math.max(1, atMs - last.atMs));
+        busy = Math.min(
+          1,
+          (((writes - last.writes) / countsOfWrite) * writeMs) / Math.max(1, atMs - last.atMs),
+        );
       last = { writes, atMs };
     },
     restMs: (heldMs) => heldMs * busy * (1 / maxShare - 1),

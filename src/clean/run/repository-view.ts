@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { untracedKey } from '../../registry/untraced-key.ts';
+import { untracedKey } from '../../registry/write-counts.ts';
 import type { MergedEvidence } from '../channel/doors.ts';
 import { otherDigests } from '../plan/exemptions.ts';
 import { tagsPath } from '../quarantine/item.ts';

@@ -2,7 +2,7 @@ import { OciError } from '../../registry/error.ts';
 import { parseOperation, type Operation } from '../../registry/operation.ts';
 import { deleteConflictOf, digestKey, type DeleteConflict } from '../../registry/delete-conflict.ts';
 import type { Leases } from '../../leases/leases.ts';
-import { untracedKey } from '../../registry/untraced-key.ts';
+import { untracedKey } from '../../registry/write-counts.ts';
 import { parseTarget } from '../../registry/target.ts';
 import { hasFormType } from '../../upstream/request-headers.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';

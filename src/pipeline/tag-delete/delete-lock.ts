@@ -1,5 +1,5 @@
 import type { Leases } from '../../leases/leases.ts';
-import { untracedKey } from '../../registry/untraced-key.ts';
+import { untracedKey } from '../../registry/write-counts.ts';
 import { unsettledMs, type LockRefusal, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 export type DeleteLock = {

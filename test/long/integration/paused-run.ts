@@ -332,6 +332,17 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await assertWhole(await mustPush('restarted-again', layer));
       });
 
+      it('removes each tag that goes, also where its manifest waits', async () => {
+        const pushed = [await mustPush('old-1'), await mustPush('old-2'), await mustPush('old-3')];
+        const rules = [{ repositories: ['app'], tags: ['old-*'], keep: { pushedWithin: 1000 } }];
+        const { tags, left } = await clean({ clean: { rules, grace: testGraceMs, untagged: null } });
+        assert.deepEqual([tags, left], [pushed.length, []]);
+        for (const { tag, digest } of pushed) {
+          assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404);
+          assert.equal((await ask('GET', `/v2/app/manifests/${digest}`)).status, 200);
+        }
+      });
+
       it('goes on after the cleaner was killed in the pause', async () => {
         const layer = randomBytes(layerBytes);
         await remove(await mustPush('killed-gone', layer));
