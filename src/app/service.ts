@@ -4,6 +4,7 @@ import { createPolicy } from '../policy/policy.ts';
 import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
 import { createCors } from '../pipeline/cors.ts';
 import { createAuthStages } from './auth-stages.ts';
+import { openConsole } from './open-console.ts';
 import { openJobs } from './jobs.ts';
 import { openInUse, type InUse } from './open-in-use.ts';
 import { openRegistry, type OpenRegistry } from './open-registry.ts';
@@ -80,6 +81,9 @@ export async function openService(
       listedRegistries: routed?.listed ?? null,
       editsFor: upstream.editsFor,
     }),
+    answerConsole: openConsole({
+      ...{ state, users, jobs, policy, sessionSecret, wholeAnswers, logger, now },
+    }),
     serve: upstream.serve,
     routes: routed?.routes ?? null,
     usage: shared.usage,
@@ -115,8 +119,15 @@ export async function openService(
 export function servesAlike(one: ServedState, other: ServedState): boolean {
   const read = ({ config, pem }: ServedState) => [
     [config.listen, config.upstream, config.routes, config.auth, config.cors, config.cache, config.limits],
-    [config.groups, config.policy, config.immutableTags],
-    [pem.upstreamCa, pem.routeCas, pem.issuerCas, pem.tokenSecrets, pem.names],
+    [config.groups, config.policy, config.immutableTags, config.console],
+    [
+      config.console.enabled && pem.cert,
+      pem.upstreamCa,
+      pem.routeCas,
+      pem.issuerCas,
+      pem.tokenSecrets,
+      pem.names,
+    ],
   ];
   return isDeepStrictEqual(read(one), read(other));
 }

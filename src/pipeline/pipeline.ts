@@ -7,8 +7,9 @@ import { OciError } from '../registry/error.ts';
 import { nameFaultError } from '../registry/names/name-fault.ts';
 import { routeLabelOf } from '../registry/route-label.ts';
 import { parseOperation, type Operation } from '../registry/operation.ts';
-import { parseTarget } from '../registry/target.ts';
+import { parseTarget, type CanonicalTarget } from '../registry/target.ts';
 import type { Authentication, Authenticate } from './authenticate/authenticate.ts';
+import type { AnswerAs, AnswerConsole } from './answer-console.ts';
 import { draining } from './error-response.ts';
 import type { Authorize, AuthorizedRequest } from './authorize/authorize.ts';
 import { credentialsNeeded, type Challenge } from './authenticate/challenge.ts';
@@ -25,8 +26,9 @@ import { checkFraming, checkMethod } from './framing.ts';
 import type { RefusedBodies } from './refused-bodies.ts';
 import type { AnswerToken } from './authenticate/token-endpoint.ts';
 import { createErrorBoundary } from './error-boundary.ts';
+import type { NamedTarget } from './routes/route-table.ts';
 import type { Routes } from './routes/routes.ts';
-import type { Serve } from './serve/serve.ts';
+import type { Serve, ServedRequest } from './serve/serve.ts';
 import { createUpstreamHeaders } from './serve/request-for-upstream.ts';
 import { createUpstreamWarnings } from './upstream-warnings.ts';
 import type { UsageNotes } from '../usage/usage-notes.ts';
@@ -37,6 +39,8 @@ export type PipelineOptions = {
   readonly challenge: Challenge;
   /** Null: no tokens are issued. */
   readonly answerToken: AnswerToken | null;
+  /** Null: there is no console, and its paths are like any others. */
+  readonly answerConsole: AnswerConsole | null;
   /** Answers what no route does. */
   readonly serve: Serve;
   /** Null: there are none, and `serve` answers everything. */
@@ -81,9 +85,17 @@ export type Pipeline = {
 /** Passes each request through the stages, in this order. Only here does an error become an answer. */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { authenticate, authorize, challenge, serve, routes, addresses, logger, metrics, now } = options;
+  const { answerConsole } = options;
   const warnings = createUpstreamWarnings(logger, options.upstreamAuthorization !== null);
   const upstreamHeaders = createUpstreamHeaders(options.upstreamAuthorization, true);
   const refuse = createErrorBoundary(options);
+
+  const parse = (method: string, target: CanonicalTarget): Operation => {
+    const operation = parseOperation(method, target, options.openPaths);
+    return operation.kind === 'console' && answerConsole === null
+      ? { ...operation, kind: 'outside' }
+      : operation;
+  };
 
   const handle: Pipeline['handle'] = (req, res, { ready, isDraining, ...received }) => {
     const exchange = openExchange(req, res, { ...received, addresses, nowMs: now() });
@@ -108,34 +120,52 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.cors) exchange.answerHeaders = options.cors.fieldsFor(exchange.req.rawHeaders);
       if (isDraining) throw draining();
       const asked = parseTarget(exchange.rawTarget);
-      const sent = parseOperation(exchange.method, asked, options.openPaths);
+      const sent = parse(exchange.method, asked);
       recordOperation(exchange, sent);
       if (sent.kind === 'version-check') addVersionCheckHeaders(exchange);
       checkFraming(exchange.req, sent);
       const named = routes === null ? null : routes.name(exchange, asked);
       const target = named === null ? asked : named.target;
-      const operation = target === asked ? sent : parseOperation(exchange.method, target, options.openPaths);
+      const operation = target === asked ? sent : parse(exchange.method, target);
       recordOperation(exchange, operation);
       checkExpectation(exchange);
+      if (answerConsole !== null && (operation.kind === 'console' || operation.kind === 'root'))
+        if (await answerConsole(exchange, { operation, target }, answerAs)) return;
       if (options.cors && answerPreflight(exchange, options.cors, options.refusedBodies)) return;
       if (await options.answerToken?.(exchange, target)) return;
       const authentication = await authenticate(exchange, operation);
       const { principal } = authentication;
       if (principal.kind !== 'anonymous') recordPrincipal(exchange, principal);
-      checkExists(exchange, operation, authentication, challenge);
-      const authorized: AuthorizedRequest = authorize(exchange, operation, target, authentication);
-      if (authorized.list) {
-        await answerList(exchange, authorized.list, { ...authentication, ...authorized });
-        return;
-      }
-      const request = { operation, target, authentication, authorized };
-      if (routes === null) await serve(exchange, request);
-      else await routes.serve(exchange, request, named);
+      await answerAuthenticated(exchange, { operation, target, named, authentication });
     } catch (error) {
       // A small body comes with the head, but Node parses it in the next iteration of the loop. Then req.complete is right.
       await nextLoopIteration();
       refuse(exchange, error);
     }
+  };
+
+  const answerAs: AnswerAs = async (exchange, authentication) => {
+    try {
+      const target = parseTarget(exchange.rawTarget);
+      const operation = parse(exchange.method, target);
+      recordOperation(exchange, operation);
+      exchange.principal = authentication.principal;
+      await answerAuthenticated(exchange, { operation, target, named: null, authentication });
+    } catch (error) {
+      refuse(exchange, error);
+    }
+  };
+
+  const answerAuthenticated = async (
+    exchange: Exchange,
+    { named, ...request }: Omit<ServedRequest, 'authorized'> & { readonly named: NamedTarget | null },
+  ): Promise<void> => {
+    const { operation, target, authentication } = request;
+    checkExists(exchange, operation, authentication, challenge);
+    const authorized = authorize(exchange, operation, target, authentication);
+    if (authorized.list) await answerList(exchange, authorized.list, { ...authentication, ...authorized });
+    else if (routes === null) await serve(exchange, { ...request, authorized });
+    else await routes.serve(exchange, { ...request, authorized }, named);
   };
 
   /** Answers with the part of a list that the client may see. */

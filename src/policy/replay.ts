@@ -157,7 +157,7 @@ function readAccess({ method, path }: LoggedRequest, openPaths: ReadonlySet<stri
   }
   if (path === tokenPath) return 'it asked for a token';
   const operation = parseOperation(method, target, openPaths);
-  if (operation.kind === 'outside') return 'it was not a path of a registry';
+  if (operation.kind === 'outside' || operation.kind === 'console') return 'it was not a path of a registry';
   const access = accessOf(operation);
   if (access === null)
     return { kind: 'unknown', action: method, repository: '(a request of no known kind)', tag: null };

@@ -83,6 +83,7 @@ export function accessOf(operation: Operation): Access | null {
     }
     case 'misnamed':
     case 'unknown':
+    case 'console':
     case 'outside':
       return null;
   }

@@ -90,6 +90,12 @@ export type OperationSubject =
   | { readonly kind: 'v1-search' }
   /** `/`. */
   | { readonly kind: 'root' }
+  /** `/ui` or below it. */
+  | {
+      readonly kind: 'console';
+      /** What follows `/ui/`, decoded; null: the path is `/ui`. */
+      readonly page: string | null;
+    }
   /** It has an invalid name: refused once the client is authenticated. */
   | { readonly kind: 'misnamed'; readonly fault: NameFault; readonly space: RegistrySpace }
   /** An unknown request within the registry's URL space. */
@@ -151,6 +157,8 @@ function parseSubject(method: string, reads: boolean, target: CanonicalTarget): 
   const { path } = target;
   if (path === '/v2' || path.startsWith('/v2/')) return parseV2(method, reads, target);
   if (path === '/v1' || path.startsWith('/v1/')) return parseV1(path, reads ? [] : readAll(target, 'tag'));
+  if (path === '/ui' || path.startsWith('/ui/'))
+    return { kind: 'console', page: path === '/ui' ? null : path.slice('/ui/'.length) };
   return { kind: path === '/' ? 'root' : 'outside' };
 }
 

@@ -2,7 +2,7 @@ import type { Operation } from './operation.ts';
 
 /** The kind of a request in log and metrics. */
 export type RouteLabel =
-  'open' | 'version-check' | 'manifest' | 'blob' | 'misnamed' | 'registry' | 'outside' | 'token';
+  'open' | 'version-check' | 'manifest' | 'blob' | 'misnamed' | 'registry' | 'outside' | 'token' | 'console';
 
 /** `blob` is a read of a blob; `registry` is any request without a kind of its own. */
 export function routeLabelOf(operation: Operation): RouteLabel {
@@ -11,6 +11,7 @@ export function routeLabelOf(operation: Operation): RouteLabel {
     case 'version-check':
     case 'manifest':
     case 'misnamed':
+    case 'console':
     case 'outside':
       return operation.kind;
     case 'blob':

@@ -57,6 +57,7 @@ function isBelowRepositories(operation: Operation): boolean {
       return operation.space !== 'other';
     case 'open':
     case 'root':
+    case 'console':
     case 'outside':
     case 'v1-login':
     case 'v1-search':

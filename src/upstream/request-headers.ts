@@ -1,3 +1,4 @@
+import { withoutOwnCookies } from '../http/cookies.ts';
 import { headerPairs, headerValues, type RawHeaders } from '../http/raw-headers.ts';
 import { hopByHop, namedByConnection } from './hop-by-hop.ts';
 
@@ -59,13 +60,14 @@ export function buildUpstreamHeaders(
   const dropped = namedByConnection(rawHeaders);
   const values = new Map<string, { readonly name: string; readonly values: string[] }>();
   let framedByChunks = false;
-  for (const [name, value] of headerPairs(rawHeaders)) {
+  for (const [name, sent] of headerPairs(rawHeaders)) {
     const key = name.toLowerCase();
+    const value = key === 'cookie' ? withoutOwnCookies(sent) : sent;
     if (key === 'transfer-encoding') framedByChunks = true;
     if (hopByHop.has(key) || dropped.has(key) || key === 'expect' || key === 'trailer' || name.includes('_'))
       continue;
     if (key === 'authorization' && !request.keepAuthorization) continue;
-    if (key === 'cookie' && !request.keepsCookies) continue;
+    if (key === 'cookie' && (value === '' || !request.keepsCookies)) continue;
     if (key === 'content-type' && request.hidesForm && formType.test(value)) continue;
     if (alwaysSetAnew.has(key)) continue;
     if (key.startsWith('x-forwarded-') && !request.peerIsTrusted) continue;

@@ -16,6 +16,7 @@ import {
 import { acme } from './keys/acme-keys.ts';
 import { cache } from './keys/cache-keys.ts';
 import { clean } from './keys/clean-keys.ts';
+import { console } from './keys/console-keys.ts';
 import { cors } from './keys/cors-keys.ts';
 import { limits } from './keys/limits-keys.ts';
 import { loginThrottle } from './keys/login-throttle-keys.ts';
@@ -217,6 +218,7 @@ export const configSchema = z
     immutableTags,
     cache,
     clean,
+    console,
     workers,
     limits,
     shutdown,

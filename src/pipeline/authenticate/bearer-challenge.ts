@@ -31,6 +31,7 @@ function isOfV2(operation: Operation): boolean {
       return operation.space === 'v2';
     case 'open':
     case 'root':
+    case 'console':
     case 'outside':
     case 'v1-login':
     case 'v1-search':

@@ -5,7 +5,7 @@ import type { CanonicalTarget } from '../../registry/target.ts';
 import { parseScopes, type Scope } from '../../registry/token-scope.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Authentication, Authenticate } from './authenticate.ts';
-import { readForm } from './form.ts';
+import { readForm } from '../form.ts';
 
 export type TokenOrderOptions = {
   readonly tokens: Pick<RegistryTokens, 'verifyRefresh'>;
@@ -64,7 +64,7 @@ export function createTokenOrders(options: TokenOrderOptions): ReadTokenOrder {
 
   const readPosted = async (exchange: Exchange): Promise<TokenOrder> => {
     const { maxFormBytes: maxBytes, formTimeoutMs: timeoutMs } = options;
-    const form = await readForm(exchange, { maxBytes, timeoutMs });
+    const form = await readForm(exchange, { maxBytes, key: 'limits.tokenFormBytes', timeoutMs });
     const refuse: Refuse = (error, sentence) => oauthError(error, sentence);
     checkService(form, service, refuse);
     const scopes = readScopes(form, refuse);

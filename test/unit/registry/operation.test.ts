@@ -186,6 +186,8 @@ const table: readonly Row[] = [
   ['GET /v1/repositories/a/b/c', 'unknown', 'refused', '-', '-', '-', 'registry'],
   ['GET /v2/A/manifests/v1', 'misnamed', 'refused', '-', '-', '-', 'misnamed'],
   ['GET /elsewhere', 'outside', 'refused', '-', '-', '-', 'outside'],
+  ['POST /ui/v2/a/b/manifests/v1', 'console', 'refused', '-', '-', '-', 'console'],
+  ['DELETE /ui', 'console', 'refused', '-', '-', '-', 'console'],
 ];
 
 function read(request: string): { operation: Operation; path: string } {
@@ -331,6 +333,8 @@ describe('the names in a path', () => {
     ['GET', '/v2x/', { kind: 'outside' }],
     ['GET', '/V2/', { kind: 'outside' }],
     ['GET', '/metrics', { kind: 'outside' }],
+    ['GET', '/uix', { kind: 'outside' }],
+    ['GET', '/ui%2e/', { kind: 'outside' }],
   ] as const) {
     test(`${method} ${target.slice(0, 100)}`, () => {
       const operation = parseOperation(method, parseTarget(target), openPaths);

@@ -169,6 +169,26 @@ export const limits = z.strictObject({
     '32KiB',
     'Largest body of a token request. It must arrive within limits.headerTimeout.',
   ),
+  consoleRequests: key(
+    integer(1, 10_000),
+    32,
+    'How many requests to the registry the pages of the console make at the same time, per worker. Further ones wait, for at most limits.consoleTimeout.',
+  ),
+  consoleBytes: key(
+    size('16MiB', '16GiB'),
+    '64MiB',
+    'Bytes of answers of the registry that the pages of the console hold at the same time, per worker. A page holds 16 MiB at most, until it is sent. Beyond it pages get 503.',
+  ),
+  consoleTimeout: key(
+    duration('100ms', '10m'),
+    '15s',
+    'How long a page of the console may take to read what it shows; then it says that the registry does not answer.',
+  ),
+  consoleFormBytes: key(
+    size('1KiB', '1MiB'),
+    '16KiB',
+    'Largest form that the console reads. It must arrive within limits.headerTimeout.',
+  ),
   oidcTimeout: key(
     duration('1ms', '1m'),
     '5s',

@@ -1,35 +1,38 @@
 import type { IncomingMessage } from 'node:http';
-import { OciError } from '../../registry/error.ts';
-import { headerValues } from '../../http/raw-headers.ts';
-import { createCollectedBytes } from '../../system/collected-bytes.ts';
-import type { Exchange } from '../exchange.ts';
+import { OciError } from '../registry/error.ts';
+import { headerValues } from '../http/raw-headers.ts';
+import { createCollectedBytes } from '../system/collected-bytes.ts';
+import type { Exchange } from './exchange.ts';
+
+export type FormLimits = {
+  readonly maxBytes: number;
+  readonly key: `limits.${string}`;
+  readonly timeoutMs: number;
+};
 
 /**
  * Reads a body of the type application/x-www-form-urlencoded (WHATWG URL section 5.1).
- * @param limits how large it may be, and how long it may take to come, in milliseconds
+ * @param limits how large it may be, by which key, and how long it may take to come, in milliseconds
  * @throws OciError BAD_REQUEST, SIZE_INVALID or REQUEST_TIMEOUT
  */
 export async function readForm(
   { req, res, connection, expectation }: Pick<Exchange, 'req' | 'res' | 'connection' | 'expectation'>,
-  limits: { readonly maxBytes: number; readonly timeoutMs: number },
+  limits: FormLimits,
 ): Promise<URLSearchParams> {
   const [type = ''] = headerValues(req.rawHeaders, 'content-type');
   if (!/^application\/x-www-form-urlencoded *(?:;|$)/i.test(type))
     throw new OciError(
       'BAD_REQUEST',
-      'A request for a token needs a body of the type application/x-www-form-urlencoded.',
+      'This request needs a body of the type application/x-www-form-urlencoded.',
     );
-  if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits.maxBytes);
+  if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits);
   if (expectation === 'continue') res.writeContinue();
   connection.readBody();
   const body = await readBody(req, limits);
   return new URLSearchParams(body.toString());
 }
 
-function readBody(
-  req: IncomingMessage,
-  { maxBytes, timeoutMs }: { readonly maxBytes: number; readonly timeoutMs: number },
-): Promise<Buffer> {
+function readBody(req: IncomingMessage, { maxBytes, key, timeoutMs }: FormLimits): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const body = createCollectedBytes(); // not a list, in which each byte of a slow body would be a buffer
     const finish = (error: OciError | null) => {
@@ -39,7 +42,7 @@ function readBody(
       else reject(error);
     };
     const take = (part: Buffer) => {
-      if (body.length + part.length > maxBytes) finish(tooLarge(maxBytes));
+      if (body.length + part.length > maxBytes) finish(tooLarge({ maxBytes, key }));
       else body.add(part);
     };
     const end = () => finish(null);
@@ -51,9 +54,6 @@ function readBody(
   });
 }
 
-function tooLarge(maxBytes: number): OciError {
-  return new OciError(
-    'SIZE_INVALID',
-    `The body is larger than the ${maxBytes} bytes of limits.tokenFormBytes.`,
-  );
+function tooLarge({ maxBytes, key }: Pick<FormLimits, 'maxBytes' | 'key'>): OciError {
+  return new OciError('SIZE_INVALID', `The body is larger than the ${maxBytes} bytes of ${key}.`);
 }
