@@ -48,6 +48,7 @@ const mayImport = {
     'system',
     'telemetry',
     'tls',
+    'tls',
     'usage',
   ],
   listener: ['http', 'pipeline', 'registry', 'system', 'telemetry'],

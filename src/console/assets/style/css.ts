@@ -1,0 +1,2 @@
+/** Marks a style sheet, for editors and the formatter. */
+export const css = String.raw;
