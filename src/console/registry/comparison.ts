@@ -1,0 +1,87 @@
+import { shorten, toForeignText } from './foreign-text.ts';
+import { parseForeignObject, readObject, readPairs, readText, readTexts } from './foreign-json.ts';
+import { showLayer } from './layer-steps.ts';
+import { sumBytes, type Descriptor } from './manifest.ts';
+import type { ChangedSetting, CompareModel, SettingName, ShortList } from './models.ts';
+
+/** One of the two that are compared. */
+export type ComparedImage = { readonly layers: readonly Descriptor[]; readonly config: Buffer | null };
+
+const maxLayers = 60;
+const maxChanges = 60;
+
+type Setting = { readonly kind: SettingName; readonly name: string | null; readonly value: string };
+
+/** Says which layers and settings of two images differ. */
+export function compareImages(
+  a: ComparedImage,
+  b: ComparedImage,
+): Pick<
+  CompareModel,
+  'shared' | 'onlyA' | 'onlyB' | 'sharedBytes' | 'onlyABytes' | 'onlyBBytes' | 'settings'
+> {
+  const inA = new Set(a.layers.map(({ digest }) => digest));
+  const inB = new Set(b.layers.map(({ digest }) => digest));
+  const shared = a.layers.filter(({ digest }) => inB.has(digest));
+  const onlyA = a.layers.filter(({ digest }) => !inB.has(digest));
+  const onlyB = b.layers.filter(({ digest }) => !inA.has(digest));
+  const show = (layers: readonly Descriptor[]) =>
+    shorten(layers, maxLayers, (layer) => showLayer(layer, null));
+  return {
+    shared: show(shared),
+    onlyA: show(onlyA),
+    onlyB: show(onlyB),
+    sharedBytes: sumBytes(shared),
+    onlyABytes: sumBytes(onlyA),
+    onlyBBytes: sumBytes(onlyB),
+    settings: compareSettings(readSettings(a.config), readSettings(b.config)),
+  };
+}
+
+function compareSettings(a: readonly Setting[], b: readonly Setting[]): ShortList<ChangedSetting> {
+  const pairs = new Map<string, { setting: Setting; a: string | null; b: string | null }>();
+  for (const setting of a) pairs.set(keyOf(setting), { setting, a: setting.value, b: null });
+  for (const setting of b) {
+    const key = keyOf(setting);
+    pairs.set(key, { setting, a: pairs.get(key)?.a ?? null, b: setting.value });
+  }
+  const changed = [...pairs.values()].filter((pair) => pair.a !== pair.b);
+  return shorten(changed, maxChanges, (pair): ChangedSetting => {
+    const { kind, name } = pair.setting;
+    return { kind, name: showText(name), a: showText(pair.a), b: showText(pair.b) };
+  });
+}
+
+function showText(text: string | null) {
+  return text === null ? null : toForeignText(text);
+}
+
+function keyOf({ kind, name }: Setting): string {
+  return `${kind} ${name ?? ''}`;
+}
+
+/** The settings of a configuration, whole: two that differ behind their first KB differ. */
+function readSettings(config: Buffer | null): readonly Setting[] {
+  const settings = readObject(config === null ? null : parseForeignObject(config)?.['config']);
+  const one = (kind: SettingName, value: unknown): readonly Setting[] => {
+    const text = readText(value) ?? (Array.isArray(value) ? JSON.stringify(readTexts(value)) : null);
+    return text === null ? [] : [{ kind, name: null, value: text }];
+  };
+  const names = (kind: SettingName, value: unknown): readonly Setting[] =>
+    Object.keys(readObject(value)).map((name) => ({ kind, name, value: name }));
+  return [
+    ...one('entrypoint', settings['Entrypoint']),
+    ...one('command', settings['Cmd']),
+    ...one('user', settings['User']),
+    ...one('workingDir', settings['WorkingDir']),
+    ...names('port', settings['ExposedPorts']),
+    ...names('volume', settings['Volumes']),
+    ...readTexts(settings['Env']).map(parseVariable),
+    ...readPairs(settings['Labels']).map(([name, value]): Setting => ({ kind: 'label', name, value })),
+  ];
+}
+
+function parseVariable(text: string): Setting {
+  const [name = ''] = text.split('=', 1);
+  return { kind: 'environment', name, value: text.slice(name.length + 1) };
+}

@@ -1,0 +1,54 @@
+import { tagForm } from '../../registry/names/tag.ts';
+import { parseForeignObject, readTexts } from './foreign-json.ts';
+import { isAttachedTag } from './referrers.ts';
+import type { RegistryClient } from './registry-client.ts';
+import { isFound } from './registry-fault.ts';
+
+/** Some 100,000 tags. */
+const maxListBytes = 4 * 1024 * 1024;
+/** Registries that give a list in parts have it read up to here. */
+const maxParts = 20;
+
+/** Reads the tags of a repository, sorted as people count: v2 before v10. Null: there is no such repository. @throws RegistryFault */
+export async function readTagNames(
+  client: RegistryClient,
+  repository: string,
+): Promise<readonly string[] | null> {
+  const list = `/v2/${repository}/tags/list`;
+  const tags = new Set<string>();
+  let query: string | null = '';
+  for (let part = 0; query !== null && part < maxParts; part++) {
+    const answer = await client.ask('GET', list + query, { maxBytes: maxListBytes });
+    if (!isFound(answer)) return part === 0 ? null : sortTags([...tags]);
+    for (const tag of readTexts(parseForeignObject(answer.body)?.['tags']))
+      if (tagForm.test(tag)) tags.add(tag);
+    query = nextQuery(answer.headers['link']);
+  }
+  return sortTags([...tags]);
+}
+
+/** The query of a Link field that leads on (RFC 8288); null: there is none. */
+function nextQuery(link = ''): string | null {
+  const [, query] = /^<[^?>]*(\?[^>\s]+)>;\s*rel="?next"?/.exec(link) ?? [];
+  return query ?? null;
+}
+
+const collator = new Intl.Collator('en', { numeric: true });
+
+function sortTags(tags: readonly string[]): readonly string[] {
+  return tags.toSorted((one, other) => collator.compare(one, other) || (one < other ? -1 : 1));
+}
+
+/** The tags that a search finds. Those that hold what is about others are found by their beginning only. */
+export function searchTags(
+  tags: readonly string[],
+  search: string,
+): { found: readonly string[]; attached: number } {
+  const wanted = search.toLowerCase();
+  const showsAttached = wanted.startsWith('sha256-') || wanted.startsWith('sha512-');
+  const listed = showsAttached ? tags : tags.filter((tag) => !isAttachedTag(tag));
+  return {
+    found: wanted === '' ? listed : listed.filter((tag) => tag.toLowerCase().includes(wanted)),
+    attached: showsAttached ? 0 : tags.length - listed.length,
+  };
+}

@@ -1,0 +1,114 @@
+import { bytesOf, sumBytes, type Manifest } from './manifest.ts';
+import type { RepositoryPageModel, TagRow } from './models.ts';
+import { readManifest, type ReadManifest } from './read-manifest.ts';
+import { readSeveral } from './read-several.ts';
+import type { RegistryClient } from './registry-client.ts';
+import type { KnownTag, TagRecord } from './tag-record.ts';
+import { readTagNames, searchTags } from './tag-names.ts';
+
+export const tagsPerPage = 50;
+/** Manifests that a page reads to sum up the platforms of its indexes, beside one for each row. */
+const maxPlatformReads = 50;
+/** A larger manifest is named in the list without its size. */
+const maxManifestBytes = 256 * 1024;
+
+/** Reads a page of the tags of a repository; null: there is no such repository. @throws RegistryFault */
+export async function readRepositoryPage(
+  client: RegistryClient,
+  record: TagRecord | null,
+  { repository, search, page: wanted }: { repository: string; search: string; page: number },
+): Promise<RepositoryPageModel | null> {
+  const tags = await readTagNames(client, repository);
+  if (tags === null) return null;
+  const { found, attached } = searchTags(tags, search);
+  const pages = Math.max(1, Math.ceil(found.length / tagsPerPage));
+  const page = Math.min(Math.max(1, wanted), pages);
+  const shown = found.slice((page - 1) * tagsPerPage, page * tagsPerPage);
+  const known = new Map((await record?.tags(repository, shown))?.map((each) => [each.tag, each]));
+  const rows = await readRows(client, repository, shown, known);
+  return { repository, rows, total: found.length, page, pages, search, attached };
+}
+
+async function readRows(
+  client: RegistryClient,
+  repository: string,
+  tags: readonly string[],
+  known: ReadonlyMap<string, KnownTag>,
+): Promise<readonly TagRow[]> {
+  const read = (reference: string) => readOrNull(client, repository, reference);
+  const manifests = await readSeveral(tags, read);
+  const tagsByDigest = new Map<string, string[]>();
+  for (const [index, tag] of tags.entries()) {
+    const digest = manifests[index]?.digest;
+    if (digest !== undefined) tagsByDigest.set(digest, [...(tagsByDigest.get(digest) ?? []), tag]);
+  }
+  const platformBytes = await readPlatformBytes(manifests, known, tags, read);
+  return tags.map((tag, index): TagRow => {
+    const found = manifests[index] ?? null;
+    const record = known.get(tag);
+    // What the record says of another digest was true of an earlier image.
+    const fits = record !== undefined && (record.digest === null || record.digest === found?.digest);
+    const twins = tagsByDigest.get(found?.digest ?? '')?.filter((other) => other !== tag) ?? [];
+    return {
+      tag,
+      digest: found?.digest ?? null,
+      bytes: bytesOfRow(found, platformBytes) ?? (fits ? record.bytes : null),
+      platforms: platformsOf(found?.manifest),
+      kind: found?.manifest.kind ?? 'unknown',
+      pushedMs: fits ? record.pushedMs : null,
+      pushedBy: fits ? record.pushedBy : null,
+      pulledMs: record?.pulledMs ?? null,
+      twins,
+    };
+  });
+}
+
+/** Null: it went meanwhile, or is more than a list reads. */
+async function readOrNull(
+  client: RegistryClient,
+  repository: string,
+  reference: string,
+): Promise<ReadManifest | null> {
+  try {
+    return await readManifest(client, repository, reference, maxManifestBytes);
+  } catch {
+    return null; // the page shows what it could read; the list of tags itself was read
+  }
+}
+
+/** The sizes of platforms by digest, where the record does not know those of their index. */
+async function readPlatformBytes(
+  manifests: readonly (ReadManifest | null)[],
+  known: ReadonlyMap<string, KnownTag>,
+  tags: readonly string[],
+  read: (reference: string) => Promise<ReadManifest | null>,
+): Promise<ReadonlyMap<string, number | null>> {
+  const wanted = new Set<string>();
+  for (const [index, found] of manifests.entries()) {
+    const record = known.get(tags[index] ?? '');
+    if (found?.manifest.kind !== 'index') continue;
+    if (record?.digest === found.digest && record.bytes !== null) continue;
+    const digests = found.manifest.platforms.map(({ digest }) => digest);
+    if (wanted.size + digests.length <= maxPlatformReads) for (const digest of digests) wanted.add(digest);
+  }
+  const sizes = await readSeveral([...wanted], async (digest) => {
+    const platform = await read(digest);
+    return [digest, platform === null ? null : bytesOf(platform.manifest)] as const;
+  });
+  return new Map(sizes);
+}
+
+function bytesOfRow(
+  found: ReadManifest | null,
+  platformBytes: ReadonlyMap<string, number | null>,
+): number | null {
+  if (found === null) return null;
+  if (found.manifest.kind !== 'index') return bytesOf(found.manifest);
+  const { platforms } = found.manifest;
+  if (platforms.length === 0) return null;
+  return sumBytes(platforms.map(({ digest }) => ({ bytes: platformBytes.get(digest) ?? null })));
+}
+
+function platformsOf(manifest: Manifest | undefined): readonly string[] {
+  return [...new Set(manifest?.platforms.flatMap(({ platform }) => platform ?? []))];
+}
