@@ -31,6 +31,7 @@ import type { RepositoryLocks } from '../locks/repository-locks.ts';
 import { createWritePause } from '../locks/write-pause.ts';
 import type { ListenerTls } from '../listener/tls-context.ts';
 import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
+import { personalTokensPath } from '../auth/machine-tokens/personal-tokens.ts';
 import { meansSameUsers, openUsers } from './users.ts';
 
 /** Where it listens; `httpPort` null: not for plain HTTP. */
@@ -228,7 +229,11 @@ async function openShared(options: AppOptions, onFree: OnFree) {
       ...{ store, counters, locks, deletes, writePause, metrics, logger, sessionSecret, throttle },
       ...{ issuerKeys, usage },
     },
-    usersOptions: { logger, throttle, metrics, tokens: ipc && createWorkerIpcFan(ipc.tokens) },
+    usersOptions: {
+      ...{ logger, throttle, metrics },
+      tokens: ipc && createWorkerIpcFan(ipc.tokens),
+      personalTokens: personalTokensPath(config.state.dir),
+    },
   };
 }
 

@@ -5,6 +5,7 @@ import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-f
 import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
 import { createMachineLogins, type MachineLogins } from '../auth/machine-tokens/machine-logins.ts';
+import { joinTokenLists, sweepPersonalTokens } from '../auth/machine-tokens/personal-tokens.ts';
 import { openTokenListFile } from '../auth/machine-tokens/token-list-file.ts';
 import { createTokenUseRecorder, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
 import { checkGrantPattern } from '../policy/token-grants.ts';
@@ -18,8 +19,8 @@ export type Users = {
   readonly htpasswd: HtpasswdFile;
   readonly machines: MachineLogins;
   readonly authenticator: Authenticator;
-  readonly pool: Pick<PasswordPool, 'load'>;
-  /** Reads both files at once. @throws OperatorError when one cannot be used; nothing has changed then. */
+  readonly pool: Pick<PasswordPool, 'load' | 'hash'>;
+  /** Reads all files at once. @throws OperatorError when one cannot be used; nothing has changed then. */
   reread(): Promise<RereadUsers>;
   /** Shares it with one more. */
   share(): Users;
@@ -60,12 +61,14 @@ export type UsersOptions = {
   readonly throttle: LoginThrottle;
   readonly metrics: Pick<Metrics, 'passwordWaited' | 'passwordRejected'>;
   readonly tokens: WorkerIpcFan<V1TokenNotice> | undefined;
+  /** The file of the tokens that users make for themselves. */
+  readonly personalTokens: string;
 };
 
 /** Opens the users, held once. @throws OperatorError when the htpasswd file, or that of machine tokens, cannot be used. */
 export async function openUsers(
   auth: Config['auth'],
-  { logger, throttle, metrics, tokens }: UsersOptions,
+  { logger, throttle, metrics, tokens, personalTokens }: UsersOptions,
 ): Promise<Users> {
   const htpasswd = await openHtpasswdFile({
     path: auth.htpasswd,
@@ -73,8 +76,8 @@ export async function openUsers(
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
-  const { tokenList, uses, machines } = await openMachines(auth.machineTokens, {
-    ...{ htpasswd, throttle, logger },
+  const { files, uses, machines, close } = await openMachines(auth.machineTokens, {
+    ...{ htpasswd, throttle, logger, personalTokens },
   }).catch((error: unknown) => {
     htpasswd.close();
     throw error;
@@ -101,7 +104,7 @@ export async function openUsers(
     machines,
     authenticator,
     pool,
-    reread: () => rereadFiles({ 'auth.htpasswd': htpasswd, 'auth.machineTokens': tokenList }),
+    reread: () => rereadFiles({ 'auth.htpasswd': htpasswd, ...files }),
     share: () => {
       holders += 1;
       return users;
@@ -110,7 +113,7 @@ export async function openUsers(
       holders -= 1;
       if (holders > 0) return;
       ipc?.leave();
-      tokenList.close();
+      close();
       await Promise.all([uses.close(), authenticator.close()]);
     },
   };
@@ -124,21 +127,41 @@ async function openMachines(
     htpasswd,
     throttle,
     logger,
-  }: Pick<UsersOptions, 'throttle' | 'logger'> & { htpasswd: Pick<HtpasswdFile, 'lookup'> },
+    personalTokens,
+  }: Pick<UsersOptions, 'throttle' | 'logger' | 'personalTokens'> & {
+    htpasswd: Pick<HtpasswdFile, 'lookup'>;
+  },
 ) {
-  const tokenList = await openTokenListFile({ path, checkPattern: checkGrantPattern, logger });
+  const checkPattern = checkGrantPattern;
+  const operators = await openTokenListFile({ path, checkPattern, logger });
+  const personal = await openTokenListFile({
+    ...{ path: personalTokens, checkPattern, isPersonal: true, logger },
+  }).catch((error: unknown) => {
+    operators.close();
+    throw error;
+  });
+  const tokens = joinTokenLists(operators, personal);
+  const hasUser = (name: string) => htpasswd.lookup(name) !== undefined;
+  const endSweep = sweepPersonalTokens({
+    edited: { file: personalTokens, model: personalTokens, checkPattern },
+    ...{ tokens: personal, hasUser, logger },
+  });
   const uses = createTokenUseRecorder({
     path: usesPathOf(path),
-    isToken: (name) => tokenList.find(name) !== undefined,
+    isToken: (name) => tokens.find(name) !== undefined,
     logger,
     now: Date.now,
   });
   const machines = createMachineLogins({
-    tokens: tokenList,
-    hasUser: (name) => htpasswd.lookup(name) !== undefined,
-    ...{ throttle, uses, logger, now: Date.now },
+    ...{ tokens, hasUser, throttle, uses, logger, now: Date.now },
   });
-  return { tokenList, uses, machines };
+  const close = () => {
+    endSweep();
+    operators.close();
+    personal.close();
+  };
+  const files = { 'auth.machineTokens': operators, 'state.dir': personal };
+  return { files, uses, machines, close };
 }
 
 /** Reads all files by key before any takes effect. @throws OperatorError when one cannot be used. */

@@ -4,7 +4,8 @@ import { parseRepositoryPattern, type RepositoryPattern } from './repository-pat
 
 /**
  * Bounds machine tokens, whom rules name, by their grants: a token may do what the policy allows to its name, its grant covers, and, with
- * an owner, the policy allows to the owner. Everyone else gets the policy's own answers.
+ * an owner, the policy allows to the owner. A personal one may do what its grant covers of what the policy allows to its owner. Everyone
+ * else gets the policy's own answers.
  */
 export function boundTokens(policy: Policy): Policy {
   const compiled = new WeakMap<TokenGrant, readonly RepositoryPattern[]>();
@@ -15,14 +16,15 @@ export function boundTokens(policy: Policy): Policy {
   };
 
   const bound = (
-    { grant }: MachineToken,
-    decision: Decision,
+    token: MachineToken,
     isCovered: (pattern: RepositoryPattern) => boolean,
-    decideForOwner: (owner: Principal) => Decision,
+    decideFor: (principal: Principal) => Decision,
   ): Decision => {
+    const { grant } = token;
+    const decision = decideFor(namedByRules(token));
     if (decision.actions.size === 0) return decision;
     const granted = patternsOf(grant).some(isCovered) ? grant.actions : [];
-    const ofOwner = grant.owner === null ? null : decideForOwner({ kind: 'user', name: grant.owner }).actions;
+    const ofOwner = grant.owner === null ? null : decideFor({ kind: 'user', name: grant.owner }).actions;
     const actions = new Set<PolicyAction>();
     const withheld = new Map<PolicyAction, TokenBound>();
     for (const action of decision.actions) {
@@ -35,19 +37,18 @@ export function boundTokens(policy: Policy): Policy {
 
   return {
     decide: (principal, repository) => {
-      const decision = policy.decide(principal, repository);
-      if (principal.kind !== 'token') return decision;
+      if (principal.kind !== 'token') return policy.decide(principal, repository);
       const isCovered = (pattern: RepositoryPattern) => pattern.matches(repository, principal);
-      return bound(principal, decision, isCovered, (owner) => policy.decide(owner, repository));
+      return bound(principal, isCovered, (each) => policy.decide(each, repository));
     },
     decideForAll: (principal) => {
-      const decision = policy.decideForAll(principal);
-      if (principal.kind !== 'token') return decision;
+      if (principal.kind !== 'token') return policy.decideForAll(principal);
       const isCovered = ({ matchesAll }: RepositoryPattern) => matchesAll;
-      return bound(principal, decision, isCovered, (owner) => policy.decideForAll(owner));
+      return bound(principal, isCovered, (each) => policy.decideForAll(each));
     },
     mayAnywhere: (principal, action) => {
-      if (!policy.mayAnywhere(principal, action)) return false;
+      const named = principal.kind === 'token' ? namedByRules(principal) : principal;
+      if (!policy.mayAnywhere(named, action)) return false;
       if (principal.kind !== 'token') return true;
       const { actions, owner } = principal.grant;
       if (!covers(actions, action)) return false;
@@ -56,6 +57,12 @@ export function boundTokens(policy: Policy): Policy {
     anonymousAt: policy.anonymousAt,
     hasAnonymous: policy.hasAnonymous,
   };
+}
+
+/** Whom the rules are asked about. */
+function namedByRules(token: MachineToken): Principal {
+  const { isPersonal, owner } = token.grant;
+  return isPersonal === true && owner !== null ? { kind: 'user', name: owner } : token;
 }
 
 /** To overwrite is no action of its own in a grant: it adds to a push or a delete, each of which has to be granted. */

@@ -18,6 +18,8 @@ export type TokenGrant = {
   readonly actions: readonly Action[];
   /** The user beyond whose rights it may do nothing; null: it has none. */
   readonly owner: string | null;
+  /** Made by its owner: its rights are the owner's, and no rule is asked about its own name. */
+  readonly isPersonal?: true;
 };
 
 export type Job = {

@@ -24,12 +24,40 @@ export async function addUser(options: {
   const { file, name, password } = options;
   checkUserName(name);
   checkNewPassword(password);
-  const line = `${name}:${hashPassword(password)}`;
+  return writeUser(file, name, hashPassword(password), true);
+}
+
+/**
+ * Gives a user another hash, as {@link addUser} does.
+ *
+ * @param isStill whether the hash that is there may be replaced
+ * @throws OperatorError when the user is gone, has got another hash, or the file can't be changed
+ */
+export async function changeHash(options: {
+  file: string;
+  name: string;
+  hash: string;
+  isStill: (hash: string) => boolean;
+}): Promise<void> {
+  const { file, name, hash, isStill } = options;
+  await writeUser(file, name, hash, false, isStill);
+}
+
+async function writeUser(
+  file: string,
+  name: string,
+  hash: string,
+  mayAdd: boolean,
+  isStill: (hash: string) => boolean = () => true,
+): Promise<'added' | 'changed'> {
+  const line = `${name}:${hash}`;
   let outcome: 'added' | 'changed' = 'added';
   await replaceFile(file, (old) => {
     const lines = splitLines(decodeFile(file, old));
     const index = lines.findIndex((other) => isLineOf(other, name));
     const replaced = lines[index];
+    if (!mayAdd && !isStill(hashIn(replaced)))
+      throw new OperatorError(`The user ${name} has been changed meanwhile in ${file}.`);
     outcome = replaced === undefined ? 'added' : 'changed';
     if (replaced !== undefined) {
       const bom = replaced.startsWith('\uFEFF') ? '\uFEFF' : '';
@@ -86,8 +114,12 @@ export function checkUserName(name: string): void {
   if (wrong !== undefined) throw new OperatorError(`The user name ${wrong}: choose another.`);
 }
 
+function hashIn(line = ''): string {
+  return parseHtpasswdLine(line.slice(0, line.length - ending(line).length))?.hash ?? '';
+}
+
 /** @throws OperatorError when the password is empty, longer than 72 bytes, or can't be sent in a header (RFC 7617) */
-function checkNewPassword(password: string): void {
+export function checkNewPassword(password: string): void {
   if (password === '') throw new OperatorError('The password is empty: choose another.');
   if (password.startsWith(tokenPrefix))
     throw new OperatorError(`The password starts with ${tokenPrefix}, as machine tokens do: choose another.`);

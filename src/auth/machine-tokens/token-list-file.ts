@@ -23,6 +23,8 @@ export type TokenListFile = Pick<FollowedFile<TokenList>, 'reread' | 'close'> & 
   findByHash(sha256: string): TokenEntry | undefined;
   /** Whether the file has the name, if only in an entry that never matches, or had it not long ago. */
   hasHeardOf(name: string): boolean;
+  /** All tokens in effect. */
+  all(): readonly TokenEntry[];
 };
 
 const maxProblemsNamed = 20;
@@ -51,9 +53,11 @@ export async function loadTokenList(
 export async function openTokenListFile(options: {
   path: string;
   checkPattern: CheckPattern;
+  /** Whether its tokens are those that users made for themselves: one without an owner never matches. */
+  isPersonal?: boolean;
   logger: FollowLogger;
 }): Promise<TokenListFile> {
-  const { path, checkPattern, logger } = options;
+  const { path, checkPattern, isPersonal = false, logger } = options;
   const names = new LRUCache<string, true>({ max: maxNames });
   const file = await followFile({
     path,
@@ -61,7 +65,8 @@ export async function openTokenListFile(options: {
     lastGood: 'the machine tokens that were read last stay in effect',
     read,
     parse: (content) => {
-      const list = parse(content, checkPattern);
+      const read = parse(content, checkPattern);
+      const list = isPersonal ? toPersonal(read) : read;
       const byHash = new Map([...list.entries.values()].map((entry) => [entry.sha256, entry]));
       return { list, byHash, mode: content.mode };
     },
@@ -78,6 +83,7 @@ export async function openTokenListFile(options: {
     find: (name) => file.value().list.entries.get(name),
     findByHash: (sha256) => file.value().byHash.get(sha256),
     hasHeardOf: (name) => names.has(name),
+    all: () => [...file.value().list.entries.values()],
     reread: file.reread,
     close: file.close,
   };
@@ -109,6 +115,16 @@ async function read(path: string): Promise<FileContent> {
 
 function parse({ bytes }: FileContent, checkPattern: CheckPattern): TokenList {
   return bytes.length === 0 ? emptyTokenList : parseTokenList(bytes, checkPattern);
+}
+
+function toPersonal({ entries, problems }: TokenList): TokenList {
+  const personal = [...entries].flatMap(([name, entry]) => {
+    const { principal } = entry;
+    if (principal.grant.owner === null) return [];
+    const grant = { ...principal.grant, isPersonal: true } as const;
+    return [[name, { ...entry, principal: { ...principal, grant } }] as const];
+  });
+  return { entries: new Map(personal), problems };
 }
 
 function explain(path: string, error: unknown): OperatorError {

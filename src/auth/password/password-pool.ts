@@ -9,6 +9,11 @@ export type PasswordPool = {
    * @throws OciError UNAVAILABLE when the queue is full, when a thread crashed, or after close
    */
   verify(password: string, hash: string, order?: CheckOrder): Promise<boolean | undefined>;
+  /**
+   * Hashes a new password with bcrypt, in the queue of the checks.
+   * @throws OciError UNAVAILABLE as {@link verify}
+   */
+  hash(password: string, cost: number): Promise<string>;
   /** How many checks wait, and how many run. */
   readonly load: { readonly queued: number; readonly running: number };
   /** Ends the threads; running checks fail with UNAVAILABLE. */
@@ -33,12 +38,14 @@ type PasswordPoolOptions = {
   onRejected?: () => void;
 };
 
-type Job = PasswordRequest &
-  CheckOrder & {
-    readonly queuedAtMs: number;
-    readonly resolve: (matches: boolean | undefined) => void;
-    readonly reject: (error: OciError) => void;
-  };
+type Job = CheckOrder & {
+  readonly request: PasswordRequest;
+  readonly queuedAtMs: number;
+  readonly resolve: (result: boolean | string | undefined) => void;
+  readonly reject: (error: OciError) => void;
+};
+
+const anyOrder: CheckOrder = { isWanted: () => true, isFirst: false };
 
 const maxBackOffMs = 5000;
 
@@ -59,6 +66,16 @@ export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
     if (threads.count() === 0) rejectAll(queue, 'no password thread could be started');
   }
 
+  function perform(
+    request: PasswordRequest,
+    order: CheckOrder,
+  ): Promise<boolean | string | undefined> {
+    return new Promise((resolve, reject) => {
+      if (isClosed) reject(unavailable('the password pool is closed'));
+      else enqueue({ request, ...order, queuedAtMs: performance.now(), resolve, reject });
+    });
+  }
+
   function enqueue(job: Job): void {
     insert(queue, job);
     dispatch();
@@ -68,12 +85,11 @@ export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
   }
 
   return {
-    verify(password, hash, order = { isWanted: () => true, isFirst: false }) {
-      return new Promise<boolean | undefined>((resolve, reject) => {
-        if (isClosed) reject(unavailable('the password pool is closed'));
-        else enqueue({ password, hash, ...order, queuedAtMs: performance.now(), resolve, reject });
-      });
+    verify: async (password, hash, order = anyOrder) => {
+      const result = await perform({ password, hash }, order);
+      return result === undefined ? undefined : result === true;
     },
+    hash: async (password, cost) => String(await perform({ password, cost }, anyOrder)),
     get load() {
       return { queued: queue.length, running: threads.countRunning() };
     },
@@ -124,7 +140,7 @@ function createThreads(max: number, onChange: () => void): Threads {
       const job = workers.get(worker);
       workers.set(worker, undefined);
       backOff.worked();
-      if ('matches' in reply) job?.resolve(reply.matches);
+      if ('result' in reply) job?.resolve(reply.result);
       else job?.reject(unavailable(reply.failure));
       onChange();
     });
@@ -150,7 +166,7 @@ function createThreads(max: number, onChange: () => void): Threads {
       const worker = findOrStartIdle();
       if (worker === undefined) return false;
       workers.set(worker, job);
-      worker.postMessage({ password: job.password, hash: job.hash } satisfies PasswordRequest);
+      worker.postMessage(job.request);
       return true;
     },
     count: () => workers.size,

@@ -1,20 +1,25 @@
 import { parentPort } from 'node:worker_threads';
 import { lowerThreadPriority } from '../../system/thread-priority.ts';
-import { verifyPassword } from './password-hash.ts';
+import { hashPassword, verifyPassword } from './password-hash.ts';
 
-/** The request to a worker thread. */
-export type PasswordRequest = { readonly password: string; readonly hash: string };
-/** The answer of a worker thread; `failure` when the check could not be made. */
-export type PasswordReply = { readonly matches: boolean } | { readonly failure: string };
+/** The request to a worker thread: to check a password, or to hash a new one at this cost. */
+export type PasswordRequest = { readonly password: string } & (
+  { readonly hash: string } | { readonly cost: number }
+);
+/** The answer of a worker thread: whether it matches, or the hash; `failure` when it could not be made. */
+export type PasswordReply = { readonly result: boolean | string } | { readonly failure: string };
 
 lowerThreadPriority();
-parentPort?.on('message', ({ password, hash }: PasswordRequest) => {
-  parentPort?.postMessage(check(password, hash));
+parentPort?.on('message', (request: PasswordRequest) => {
+  parentPort?.postMessage(answer(request));
 });
 
-function check(password: string, hash: string): PasswordReply {
+function answer(request: PasswordRequest): PasswordReply {
+  const { password } = request;
   try {
-    return { matches: verifyPassword(password, hash) };
+    return {
+      result: 'hash' in request ? verifyPassword(password, request.hash) : hashPassword(password, request.cost),
+    };
   } catch (error) {
     return { failure: String(error) };
   }

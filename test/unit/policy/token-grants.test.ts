@@ -42,6 +42,18 @@ describe('a machine token under a policy', () => {
     );
   });
 
+  test('that its owner made has the owner’s rights within its scopes, whatever rules say of its name', () => {
+    const mine = machineToken('robot', { owner: 'alice', isPersonal: true, actions: ['pull', 'push'] });
+    assert.deepEqual(actionsOf(mine, 'team/app'), ['pull', 'push', 'overwrite']);
+    assert.deepEqual(actionsOf(mine, 'base/x'), ['pull']);
+    assert.deepEqual(actionsOf(mine, 'alice'), ['pull']);
+    assert.equal(policy.mayAnywhere(mine, 'push'), true);
+    assert.equal(policy.mayAnywhere(mine, 'delete'), false);
+    assert.deepEqual([...policy.decideForAll(mine).actions], ['pull']);
+    const nobodys = machineToken('robot', { owner: 'mallory', isPersonal: true });
+    assert.equal(policy.mayAnywhere(nobodys, 'push'), false);
+  });
+
   test('may no more than its owner', () => {
     const owned = machineToken('ci', { owner: 'bob' });
     assert.deepEqual(actionsOf(owned, 'team/app'), ['pull']);

@@ -1,0 +1,168 @@
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { createMachineToken, hashMachineToken } from '../../auth/machine-tokens/machine-token.ts';
+import { addToken, removeToken } from '../../auth/machine-tokens/token-list-editor.ts';
+import { loadTokenList } from '../../auth/machine-tokens/token-list-file.ts';
+import { readTokenUses, usesPathOf, type TokenUse } from '../../auth/machine-tokens/token-uses.ts';
+import { tokenActions, type TokenEntry, type TokenList } from '../../auth/machine-tokens/token-list.ts';
+import type { Policy } from '../../policy/decision.ts';
+import { checkGrantPattern } from '../../policy/token-grants.ts';
+import type { Action } from '../../registry/access.ts';
+import { tokenNameForm } from '../../registry/names/token-name.ts';
+import type { User } from '../../registry/principal.ts';
+
+/** A machine token of a user, as its owner sees it. */
+export type OwnToken = {
+  readonly name: string;
+  readonly repositories: readonly string[];
+  readonly actions: readonly Action[];
+  readonly createdMs: number | null;
+  readonly expiresMs: number | null;
+  readonly lastUse: TokenUse | null;
+  /** Those that operators made can be revoked by operators only. */
+  readonly isOwn: boolean;
+};
+
+/** What a token is to be, as a form has it. */
+export type TokenDraft = {
+  readonly name: string;
+  /** Patterns, with commas, spaces or line ends between them; empty: everywhere. */
+  readonly repositories: string;
+  readonly actions: readonly string[];
+  /** 0: it never expires. */
+  readonly days: number;
+};
+
+export type TokenFault = 'name' | 'taken' | 'repositories' | 'actions' | 'tooMany';
+
+/** The machine tokens that users make for themselves. */
+export type OwnTokens = {
+  /** Whether the file of them can be written. */
+  canChange(): Promise<boolean>;
+  list(owner: string): Promise<readonly OwnToken[]>;
+  /** Gives the token, which is shown this once. @throws OperatorError when it cannot be written */
+  make(owner: User, draft: TokenDraft): Promise<{ token: string; entry: TokenEntry } | { fault: TokenFault }>;
+  /** Whether there was such a token of this owner. @throws OperatorError when it cannot be written */
+  revoke(owner: string, name: string): Promise<boolean>;
+};
+
+/** So many tokens a user may have made. */
+const maxTokens = 20;
+const maxPatterns = 20;
+const maxPatternLength = 255;
+const maxDays = 3650;
+/** Tokens of all users together that the file may have. */
+const maxAllTokens = 20_000;
+const dayMs = 24 * 60 * 60 * 1000;
+
+/**
+ * @param options file: where they are kept; operators: the file of those that operators made; policy: null where every user may do
+ *   everything
+ */
+export function createOwnTokens(options: {
+  file: string;
+  operators: string;
+  hasUser: (name: string) => boolean;
+  policy: Pick<Policy, 'mayAnywhere'> | null;
+  now: () => number;
+}): OwnTokens {
+  const { file, operators, hasUser, policy, now } = options;
+  const edited = { file, model: file, checkPattern: checkGrantPattern };
+  const load = async (path: string): Promise<TokenList> =>
+    (await loadTokenList(path, checkGrantPattern)).list;
+
+  const findFault = async (
+    owner: User,
+    name: string,
+    actions: readonly Action[],
+  ): Promise<TokenFault | null> => {
+    if (!tokenNameForm.test(name)) return 'name';
+    if (actions.length === 0) return 'actions';
+    if (actions.some((action) => policy?.mayAnywhere(owner, action) === false)) return 'actions';
+    const [own, others] = await Promise.all([load(file), load(operators)]);
+    if (hasUser(name) || own.entries.has(name) || others.entries.has(name)) return 'taken';
+    const isFull = own.entries.size >= maxAllTokens || ownedBy(own, owner.name).length >= maxTokens;
+    return isFull ? 'tooMany' : null;
+  };
+
+  return {
+    canChange: () => canWrite(dirname(file)),
+    list: async (owner) => {
+      const [own, others] = await Promise.all([load(file), load(operators)]);
+      const uses = await readTokenUses(usesPathOf(operators)).catch(() => null);
+      const show = (isOwn: boolean) => (entry: TokenEntry) =>
+        showToken(entry, isOwn, uses?.used.get(entry.principal.name) ?? null);
+      return [...ownedBy(own, owner).map(show(true)), ...ownedBy(others, owner).map(show(false))];
+    },
+    make: async (owner, draft) => {
+      const actions = tokenActions.filter((action) => draft.actions.includes(action));
+      const repositories = parsePatterns(draft.repositories);
+      const fault = await findFault(owner, draft.name, actions);
+      if (fault !== null) return { fault };
+      if (repositories === null) return { fault: 'repositories' };
+      const days = Number.isInteger(draft.days) ? Math.min(Math.max(draft.days, 0), maxDays) : 90;
+      const token = createMachineToken();
+      const createdMs = now();
+      const grant = { repositories, actions, owner: owner.name };
+      const entry: TokenEntry = {
+        principal: { kind: 'token', name: draft.name, grant },
+        sha256: hashMachineToken(token),
+        createdMs,
+        expiresMs: days === 0 ? null : createdMs + days * dayMs,
+      };
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      await addToken(edited, entry);
+      return { token, entry };
+    },
+    revoke: async (owner, name) => {
+      const entry = (await load(file)).entries.get(name);
+      if (entry?.principal.grant.owner !== owner) return false;
+      await removeToken(edited, name);
+      return true;
+    },
+  };
+}
+
+function ownedBy({ entries }: TokenList, owner: string): readonly TokenEntry[] {
+  return [...entries.values()].filter(({ principal }) => principal.grant.owner === owner);
+}
+
+function showToken({ principal, ...entry }: TokenEntry, isOwn: boolean, lastUse: TokenUse | null): OwnToken {
+  const { name, grant } = principal;
+  const { createdMs, expiresMs } = entry;
+  return {
+    name,
+    repositories: grant.repositories,
+    actions: grant.actions,
+    createdMs,
+    expiresMs,
+    lastUse,
+    isOwn,
+  };
+}
+
+/** Null: one of them is none. */
+function parsePatterns(text: string): readonly string[] | null {
+  const patterns = [...new Set(text.split(/[\s,]+/).filter((pattern) => pattern !== ''))];
+  if (patterns.length === 0) return ['**'];
+  if (patterns.length > maxPatterns || patterns.some(({ length }) => length > maxPatternLength)) return null;
+  try {
+    patterns.forEach(checkGrantPattern);
+    return patterns;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return null;
+  }
+}
+
+/** A folder that is missing counts as what it would be made in. */
+async function canWrite(folder: string): Promise<boolean> {
+  try {
+    await access(folder, constants.W_OK);
+    return true;
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    return isMissing && dirname(folder) !== folder && canWrite(dirname(folder));
+  }
+}
