@@ -42,6 +42,8 @@ export type MonitorOptions = MonitoredState & {
   };
   /** The metrics of the record of usage; null: there is none. */
   readonly usage?: { families(): MetricFamily[] } | null;
+  /** Those of the lists of repositories and tags; null: there are none. */
+  readonly inventory?: { families(): MetricFamily[] } | null;
   readonly reload?: () => Promise<ReloadOutcome>;
 };
 
@@ -59,7 +61,7 @@ type Parts = {
 
 /** @throws OperatorError when the admin listener can't be opened. */
 export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
-  const { config, pem, logger, door, usage, reload } = options;
+  const { config, pem, logger, door, usage, inventory, reload } = options;
   const counts = createMonitorMetrics();
   // With one worker this process is the worker, and reports for itself.
   const ofProcess = config.workers > 1 ? openProcessMetrics() : null;
@@ -109,6 +111,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
       ...(await door.reports()).map(({ families }) => families),
       counts.families(door.status(), upstream, parts.routes.states()),
       ...(usage ? [usage.families()] : []),
+      ...(inventory ? [inventory.families()] : []),
       ...(ofProcess ? [ofProcess.families()] : []),
     ]);
   };

@@ -11,6 +11,7 @@ import type { Config } from '../config/schema/schema.ts';
 import { watchDescriptors } from '../system/descriptor-watch.ts';
 import { createMetrics, type ProcessReport } from '../telemetry/metrics/metrics.ts';
 import type { ChallengeAnswers } from '../acme/challenges.ts';
+import type { RepositoryLists } from '../inventory/repository-lists.ts';
 import { openListener, type ListenerLimits } from '../listener/listener.ts';
 import { openPlainListener, type PlainListener } from '../listener/plain-listener.ts';
 import type { RedirectPlace } from '../listener/redirect-target.ts';
@@ -87,6 +88,8 @@ export type AppOptions = ServedState & {
   readonly deletes?: Deletes;
   /** Takes what is pulled and pushed; left out or null: nobody does. */
   readonly usage?: UsageSink | null;
+  /** The lists of repositories and tags; left out or null: there are none. */
+  readonly lists?: RepositoryLists | null;
 };
 
 /**
@@ -227,7 +230,7 @@ async function openShared(options: AppOptions, onFree: OnFree) {
   return {
     shared: {
       ...{ store, counters, locks, deletes, writePause, metrics, logger, sessionSecret, throttle },
-      ...{ issuerKeys, usage },
+      ...{ issuerKeys, usage, lists: options.lists ?? null },
     },
     usersOptions: {
       ...{ logger, throttle, metrics },

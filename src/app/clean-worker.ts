@@ -11,6 +11,7 @@ import type {
   TagAnswer,
   TagWish,
 } from '../clean/channel/messages.ts';
+import type { InventoryAnswers, InventoryRead } from '../inventory/reading/registry-reader.ts';
 import type { Evidence } from '../leases/leases.ts';
 import { untracedKey } from '../registry/write-counts.ts';
 import { parseOperation } from '../registry/operation.ts';
@@ -19,7 +20,7 @@ import { buildFetchHeaders } from '../upstream/request.ts';
 import type { Service } from './service.ts';
 import type { Shared } from './shared.ts';
 
-/** What the clean-up has a serving process do. */
+/** What the clean-up, or the inventory, has a serving process do. */
 export type CleanTask =
   /** Ends the cached answers of repositories, in all processes; cached ones begin with the end of the same id. */
   | { readonly kind: 'begin-write'; readonly id: string; readonly repositories: readonly string[] }
@@ -33,7 +34,8 @@ export type CleanTask =
   | { readonly kind: 'pause'; readonly maxPauseMs: number }
   | { readonly kind: 'resume' }
   /** No cleaner runs: see WritePause. */
-  | { readonly kind: 'end-start' };
+  | { readonly kind: 'end-start' }
+  | { readonly kind: 'read-inventory'; readonly read: InventoryRead };
 
 export type CleanResults = {
   /** Whether all know of it. */
@@ -48,6 +50,7 @@ export type CleanResults = {
   pause: PauseAnswer;
   resume: null;
   'end-start': null;
+  'read-inventory': InventoryAnswers[InventoryRead['read']];
 };
 
 /** Does a task. Aborting the signal ends it: then what it asked of the registry may have been done or not. */
@@ -62,9 +65,12 @@ const noOpenPaths: ReadonlySet<string> = new Set();
 
 /** @param current what serves now */
 export function createCleanWorker(
-  { store, writePause }: Pick<Shared, 'store' | 'writePause'>,
+  { store, writePause, usage }: Pick<Shared, 'store' | 'writePause' | 'usage'>,
   current: () => Service,
 ): PerformCleanTask {
+  /** Has the inventory look again, whatever became of the task. */
+  const noteChange = <Result>(repositories: readonly string[], task: Promise<Result>): Promise<Result> =>
+    task.finally(() => usage?.changed(repositories));
   const changeCache = async (
     phase: 'beginWrite' | 'endWrite',
     { id, repositories }: { readonly id: string; readonly repositories: readonly string[] },
@@ -83,13 +89,13 @@ export function createCleanWorker(
       case 'begin-write':
         return changeCache('beginWrite', task);
       case 'end-write':
-        return changeCache('endWrite', task);
+        return noteChange(task.repositories, changeCache('endWrite', task));
       case 'evidence':
         return tellEvidence(store, current(), task);
       case 'delete':
-        return deleteAtRegistry(current(), task, signal);
+        return noteChange([task.repository], deleteAtRegistry(current(), task, signal));
       case 'remove-tag':
-        return current().removeTag(task);
+        return noteChange([task.repository], current().removeTag(task));
       case 'request':
         return sendRequest(store, current(), task, signal);
       case 'taken':
@@ -103,6 +109,8 @@ export function createCleanWorker(
       case 'end-start':
         writePause.endStart();
         return Promise.resolve(null);
+      case 'read-inventory':
+        return current().readInventory(task.read, signal);
     }
   };
   return perform as PerformCleanTask;

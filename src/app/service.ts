@@ -6,6 +6,8 @@ import { createCors } from '../pipeline/cors.ts';
 import { createAuthStages } from './auth-stages.ts';
 import { openConsole } from './open-console.ts';
 import { openJobs } from './jobs.ts';
+import type { ReadInventory } from '../inventory/reading/registry-reader.ts';
+import { readRegistries } from './inventory-registries.ts';
 import { openInUse, type InUse } from './open-in-use.ts';
 import { openRegistry, type OpenRegistry } from './open-registry.ts';
 import { openRoutes } from './open-routes.ts';
@@ -28,6 +30,8 @@ export type Service = {
   /** Null: its registry is not cleaned up. */
   readonly inUse: InUse | null;
   readonly removeTag: OpenRegistry['removeTag'];
+  /** Reads what the registries have, for the inventory. */
+  readonly readInventory: ReadInventory;
   /** Marks it as replaced by another. */
   retire(): void;
   /** Call it once, when it has no request in progress. */
@@ -83,6 +87,7 @@ export async function openService(
     }),
     answerConsole: openConsole({
       ...{ state, users, jobs, policy, sessionSecret, wholeAnswers, logger, now },
+      lists: shared.lists,
     }),
     serve: upstream.serve,
     routes: routed?.routes ?? null,
@@ -104,6 +109,7 @@ export async function openService(
     upstream,
     inUse,
     removeTag: upstream.removeTag,
+    readInventory: readRegistries(upstream, routed?.listed ?? null),
     retire: () => {
       for (const registry of registries) registry.retire();
     },

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { IssuerKeysPool } from '../auth/oidc/issuer-keys-pool.ts';
+import type { RepositoryLists } from '../inventory/repository-lists.ts';
 import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
 import type { CacheCounters } from '../cache/answer-cache.ts';
 import type { CacheStore } from '../cache/stores/store.ts';
@@ -22,4 +23,6 @@ export type Shared = {
   readonly throttle: LoginThrottle;
   readonly issuerKeys: IssuerKeysPool;
   readonly usage: UsageNotes | null;
+  /** Null: nothing is known but what the registry says. */
+  readonly lists: RepositoryLists | null;
 };

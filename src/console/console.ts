@@ -12,6 +12,7 @@ import { sendAnswer, type ConsoleAnswer, type SendOptions } from './console-answ
 import { ConsoleError, failures, type FailureKind } from './console-error.ts';
 import { createInnerRegistry, type InnerRegistryOptions } from './registry/inner-registry.ts';
 import { readCheckedForm, type FormOptions } from './requests/checked-form.ts';
+import { languageCookies } from './requests/language.ts';
 import { createLoginPlaces, type LoginOptions } from './session/login.ts';
 import { homePath } from './session/return-to.ts';
 import { createSessions, type Session, type SessionsOptions } from './session/sessions.ts';
@@ -129,11 +130,15 @@ async function answerVisit(
   if (isRead && place.get !== undefined)
     return mustLogIn
       ? { redirectTo: `/ui/login?to=${encodeURIComponent(target.raw)}` }
-      : await place.get(visit);
+      : withCookies(await place.get(visit), languageCookies(visit));
   if (method !== 'POST' || place.post === undefined) throw new NotAllowed(place);
   const sent = await readCheckedForm(exchange, session, form);
   if (mustLogIn) throw new ConsoleError('staleForm', 'no-session');
   return await place.post({ ...visit, form: sent });
+}
+
+function withCookies(answer: ConsoleAnswer, cookies: readonly string[]): ConsoleAnswer {
+  return cookies.length === 0 ? answer : { ...answer, cookies: [...(answer.cookies ?? []), ...cookies] };
 }
 
 /** The method is not for this page. */

@@ -45,6 +45,7 @@ export function formatReadyMessage(message: ReadyMessage): string {
   return [
     '',
     `Tidegate is ready at https://${registry} and runs until Ctrl-C.`,
+    `console   https://${registry}/ui/`,
     `upstream  ${upstream.url}, ${upstream.description}`,
     ...mirrors.map(({ source, registry: { url, description } }) => {
       const { namespace, route } = source;

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { ServedState } from '../app/served-state.ts';
 import type { Config } from '../config/schema/schema.ts';
+import type { RepositoryLists } from '../inventory/repository-lists.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import type { UsageSink } from '../usage/usage-buffer.ts';
 import type { Serving } from './serving.ts';
@@ -21,14 +22,16 @@ export async function openWorkers({
   logger,
   passOn,
   usage,
+  lists,
 }: ServedState & {
   logger: Logger;
   passOn: LogSink['passOn'];
   usage: UsageSink | null;
+  lists: RepositoryLists | null;
 }): Promise<Serving> {
   warnOfSmallShare(config, logger);
   setUpWorkers();
-  const services = await openSharedServices({ config, pem, logger, usage });
+  const services = await openSharedServices({ config, pem, logger, usage, lists });
   const pool = createWorkerPool({ size: config.workers, services, passOn, logger });
   // Each process reopens its own log files.
   process.on('SIGUSR1', () => pool.reopenLogs());

@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import type { ServedState } from '../app/served-state.ts';
+import type { Config } from '../config/schema/schema.ts';
 import type { LoadedConfig } from '../config/load/load.ts';
 import type { LogSink } from '../telemetry/log/logger.ts';
 import { loadPemFiles } from '../app/pem-files.ts';
+import { keepsInventory } from '../config/schema/keeps-inventory.ts';
 import { findAcmeFolder } from '../config/schema/acme-folder.ts';
 import type { ServerStatus } from '../admin/server-status.ts';
 import type { Acme } from './acme.ts';
@@ -14,6 +16,9 @@ import type { ReloadOutcome } from '../admin/admin.ts';
 import { createReloader, type ReloaderOptions } from './reloader.ts';
 import type { Serving } from './serving.ts';
 import type { Monitor } from '../admin/monitor.ts';
+import type { InventoryRead, ReadInventory } from '../inventory/reading/registry-reader.ts';
+import type { RepositoryLists } from '../inventory/repository-lists.ts';
+import { createInventory, type Inventory } from '../inventory/inventory.ts';
 import { openUsageRecord, type UsageRecord } from '../usage/usage-record.ts';
 
 /** A running Tidegate, of one process or several. */
@@ -47,10 +52,17 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   for (const warning of warnings) logger.warn(warning);
   const initial = { config, pem };
   const usage = await openUsage(config, logger);
-  const serving = await openServing(initial, { logger, passOn, usage }).catch(async (error: unknown) => {
-    await usage?.close();
-    throw error;
-  });
+  const inventory = openInventory(config, usage, logger);
+  const lists = inventory?.lists ?? null;
+  const serving = await openServing(initial, { logger, passOn, usage, lists }).catch(
+    async (error: unknown) => {
+      await usage?.close();
+      throw error;
+    },
+  );
+  const read = (asked: InventoryRead, signal: AbortSignal) =>
+    serving.clean.processes.perform({ kind: 'read-inventory', read: asked }, signal);
+  inventory?.start(read as ReadInventory);
   const clean = createCleanDoor({ ...serving.clean, usage, logger, now: () => Date.now() });
   let monitor: Monitor | null = null;
   const certificate = createAcmeSwitch(serving, logger);
@@ -64,6 +76,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       if (result === 'refused') return;
       void certificate.use(reloader.state(), trigger === 'request');
       clean.use(reloader.state().config);
+      inventory?.use(reloader.state().config);
     },
     logger,
   });
@@ -90,6 +103,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       await certificate.close();
       const closed = serving.close({ graceMs });
       const drainLog = graceMs > 0 ? createDrainLog(logger, () => serving.waiting()) : null;
+      await inventory?.close();
       await closed;
       await clean.close();
       await usage?.close();
@@ -108,6 +122,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       logger,
       door: { status, reports: () => serving.reports() },
       usage,
+      inventory,
       reload,
     });
     return server;
@@ -117,10 +132,26 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   }
 }
 
-function openUsage({ state }: ServedState['config'], logger: Logger): Promise<UsageRecord> | null {
+function openUsage(config: Config, logger: Logger): Promise<UsageRecord> | null {
+  const { state } = config;
   if (!state.usage) return null;
   const limits = { maxRows: state.usageRows, maxBytes: state.usageBytes };
-  return openUsageRecord({ stateDir: state.dir, limits, logger, now: () => Date.now() });
+  const inventory = keepsInventory(config)
+    ? { maxRows: state.inventoryRows, maxBytes: state.inventoryBytes }
+    : null;
+  return openUsageRecord({ stateDir: state.dir, limits, inventory, logger, now: () => Date.now() });
+}
+
+function openInventory(config: Config, usage: UsageRecord | null, logger: Logger): Inventory | null {
+  if (usage === null || !keepsInventory(config)) return null;
+  const inventory = createInventory({
+    call: usage.callInventory,
+    delayMs: config.state.inventoryDelay,
+    logger,
+    now: () => Date.now(),
+  });
+  inventory.use(config);
+  return inventory;
 }
 
 /** Orders certificates while the configuration says so. */
@@ -144,7 +175,12 @@ function createAcmeSwitch(serving: Serving, logger: Logger) {
 
 async function openServing(
   initial: ServedState,
-  parts: { logger: Logger; passOn: LogSink['passOn']; usage: UsageRecord | null },
+  parts: {
+    logger: Logger;
+    passOn: LogSink['passOn'];
+    usage: UsageRecord | null;
+    lists: RepositoryLists | null;
+  },
 ): Promise<Serving> {
   // Loaded when needed: the primary process does not use the modules that serve clients.
   if (initial.config.workers > 1) {
@@ -152,7 +188,8 @@ async function openServing(
     return openWorkers({ ...initial, ...parts });
   }
   const { createApp } = await import('../app/app.ts');
-  const app = await createApp({ ...initial, logger: parts.logger, usage: parts.usage });
+  const { logger, usage, lists } = parts;
+  const app = await createApp({ ...initial, logger, usage, lists });
   return {
     address: app.address,
     workers: () => ({ wanted: 1, serving: 1, restarts: 0, crashLoop: false }),

@@ -8,7 +8,9 @@ import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts
 import { createRepositoryLocks } from '../locks/repository-locks.ts';
 import { createSharedRedis } from '../redis/open.ts';
 import { createCleanWorkers } from './clean/clean-processes.ts';
+import type { RepositoryLists } from '../inventory/repository-lists.ts';
 import { divideLimits } from './divided-limits.ts';
+import { answerInventory } from './inventory-channel.ts';
 import { createLockServer } from './lock-server.ts';
 import type { FromWorker } from './workers/messages.ts';
 import { createMetricsCollector } from './metrics-collector.ts';
@@ -50,7 +52,12 @@ export async function openSharedServices({
   pem,
   logger,
   usage,
-}: ServedState & { logger: Logger; usage: UsageSink | null }): Promise<SharedServices> {
+  lists,
+}: ServedState & {
+  logger: Logger;
+  usage: UsageSink | null;
+  lists: RepositoryLists | null;
+}): Promise<SharedServices> {
   const broadcast = createWorkerBroadcast({ limitMs: actLimitMs, now: () => performance.now() });
   const freezer = createFreezer();
   const redis = createSharedRedis(config.cache.redis, pem.redisCa);
@@ -111,6 +118,9 @@ export async function openSharedServices({
           break;
         case 'usage':
           void usage?.add(message.batch).then(() => member.send({ kind: 'usage-taken' }));
+          break;
+        case 'inventory-ask':
+          void answerInventory(lists, message).then((answer) => member.send(answer));
           break;
         case 'clean-answer':
           cleanWorkers.heard(member, message);

@@ -1,3 +1,5 @@
+import type { InventoryChange } from '../inventory/inventory-change.ts';
+
 /** Uses of one manifest under one reference, added up. Times in milliseconds since the epoch; null: never. */
 export type ManifestUse = {
   readonly repository: string;
@@ -26,6 +28,8 @@ export type UserUse = {
 export type UsageBatch = {
   readonly manifests: readonly ManifestUse[];
   readonly users: readonly UserUse[];
+  /** What else changed which tags there are. */
+  readonly changes: readonly InventoryChange[];
   /** How many uses were lost since the last batch, for want of room. */
   readonly dropped: number;
 };
@@ -39,6 +43,8 @@ export type UsageBuffer = {
   manifest(repository: string, reference: string, digest: string | null): ManifestUse | null;
   /** The same for a user. */
   user(user: string, family: string): UserUse | null;
+  /** Keeps a change; without room it is counted as dropped. */
+  change(change: InventoryChange): void;
   addBatch(batch: UsageBatch): void;
   /** Removes and returns the oldest part, of at most `maxEntries` entries; null: there is nothing. */
   take(maxEntries: number): UsageBatch | null;
@@ -55,6 +61,7 @@ export function createUsageBuffer({ maxEntries, maxBytes }: UsageBufferLimits): 
   // Two short keys are found faster than one that has the digest in it.
   const repositories = new Map<string, Map<string, ManifestUse[]>>();
   const users = new Map<string, UserUse>();
+  const changes = new Map<string, InventoryChange>();
   let entries = 0;
   let bytes = 0;
   let dropped = 0;
@@ -116,9 +123,26 @@ export function createUsageBuffer({ maxEntries, maxBytes }: UsageBufferLimits): 
     return taken;
   };
 
+  const change: UsageBuffer['change'] = (each) => {
+    const key = `${each.repository}\n${each.reference ?? ''}`;
+    if (!changes.has(key) && !hasRoom(entryBytes + 2 * key.length)) return;
+    changes.set(key, each);
+  };
+  const takeChanges = (max: number): InventoryChange[] => {
+    const taken: InventoryChange[] = [];
+    for (const [key, each] of changes) {
+      if (taken.length >= max) break;
+      changes.delete(key);
+      removed(entryBytes + 2 * key.length);
+      taken.push(each);
+    }
+    return taken;
+  };
+
   return {
     manifest,
     user,
+    change,
     addBatch: (batch) => {
       dropped += batch.dropped;
       for (const use of batch.manifests) {
@@ -129,11 +153,14 @@ export function createUsageBuffer({ maxEntries, maxBytes }: UsageBufferLimits): 
         const known = user(use.user, use.family);
         if (known !== null) mergeUser(known, use);
       }
+      for (const each of batch.changes) change(each);
     },
     take: (max) => {
       if (entries + dropped === 0) return null;
       const manifests = takeManifests(max);
-      const batch = { manifests, users: takeUsers(max - manifests.length), dropped };
+      const taken = takeUsers(max - manifests.length);
+      const others = takeChanges(max - manifests.length - taken.length);
+      const batch = { manifests, users: taken, changes: others, dropped };
       dropped = 0;
       return batch;
     },

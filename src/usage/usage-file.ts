@@ -1,5 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
-import { closeQuietly, openSqlite, type SqliteDatabase, type SqliteRow } from './sqlite.ts';
+import { closeQuietly, openSqlite, type SqliteDatabase, type SqliteRow } from '../system/sqlite.ts';
+import {
+  countInventoryPages,
+  createInventoryTables,
+  dropInventoryTables,
+} from '../inventory/inventory-schema.ts';
+import type { InventoryLimits } from '../inventory/inventory-space.ts';
+import { openInventoryTables, type InventoryTables } from '../inventory/inventory-tables.ts';
 import { createUsageWriter, type UsageFill, type UsageLimits } from './usage-writer.ts';
 import type { UsageBatch } from './usage-buffer.ts';
 
@@ -44,6 +51,8 @@ export type UsageFile = {
     lostMs?: number | null,
   ): void;
   fill(): UsageFill;
+  /** The repositories and tags that there are; null: they are not kept. */
+  readonly inventory: InventoryTables | null;
   /** Pages in order: what comes after `after`. */
   repositories(after: string, limit: number): UsageRow[];
   /** `after` null: from the row of the repository itself on, whose name is empty. */
@@ -61,7 +70,8 @@ export class BrokenRecordError extends Error {}
 
 /** "TGus": marks the file as a record of usage. */
 const applicationId = 0x54477573;
-const version = 1;
+/** Of a file without, and with, the tables of the inventory. */
+const versions = { plain: 1, withInventory: 2 } as const;
 
 const schema = `
 CREATE TABLE record (since INTEGER NOT NULL);
@@ -83,27 +93,38 @@ CREATE TABLE user_addresses (
 ) WITHOUT ROWID;
 CREATE INDEX user_addresses_day ON user_addresses (day);
 PRAGMA application_id = ${applicationId};
-PRAGMA user_version = ${version};
+PRAGMA user_version = ${versions.plain};
 `;
 
 const columns = 'digest, pulled, pulled_by, pulls, pushed, pushed_by, pushes';
 
+export type UsageFileOptions = {
+  readonly breaksLock: boolean;
+  readonly limits: UsageLimits;
+  /** When a record begins that is not there yet, in milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** Null: the inventory is not kept, and its tables go. Left out: what is there of it stays as it is. */
+  readonly inventory?: InventoryLimits | null;
+};
+
 /**
- * Opens the record, or creates one that begins at `sinceMs`.
+ * Opens the record, or creates one that begins at `sinceMs`. The tables of the inventory come and go with its setting;
+ * the record stays.
  *
  * @throws BrokenRecordError when the file is something else, or damaged
  * @throws Error with SQLite's message when it cannot be opened now
  */
 export function openUsageFile(
   path: string,
-  { breaksLock, limits, sinceMs }: { breaksLock: boolean; limits: UsageLimits; sinceMs: number },
+  { breaksLock, limits, sinceMs, inventory }: UsageFileOptions,
 ): UsageFile {
   createFile(path);
   let database: SqliteDatabase | undefined;
   try {
     database = openSqlite(path, { breaksLock });
     prepare(database, sinceMs);
-    return createUsageFile(path, database, limits);
+    if (inventory !== undefined) useVersion(database, inventory === null ? 'plain' : 'withInventory');
+    return createUsageFile(path, database, limits, inventory ?? null);
   } catch (error) {
     if (database) closeQuietly(database);
     throw isDamage(error) ? new BrokenRecordError((error as Error).message) : error;
@@ -131,30 +152,60 @@ export function isDamage(error: unknown): boolean {
 }
 
 function prepare(database: SqliteDatabase, sinceMs: number): void {
-  const read = (pragma: string) => Number(Object.values(database.get(`PRAGMA ${pragma}`) ?? {})[0]);
+  const read = (pragma: string) => readPragma(database, pragma);
   if (read('page_count') === 0 || isEmpty(database)) {
     database.exec(`BEGIN IMMEDIATE; ${schema}`);
     database.run('INSERT INTO record VALUES (?)', [sinceMs]);
     database.exec('COMMIT');
     return;
   }
-  if (read('application_id') !== applicationId || read('user_version') !== version)
+  const isKnown = Object.values<number>(versions).includes(read('user_version'));
+  if (read('application_id') !== applicationId || !isKnown)
     throw new BrokenRecordError('it has another form than this version writes');
   const [verdict] = Object.values(database.get('PRAGMA quick_check(1)') ?? {});
   if (verdict !== 'ok') throw new BrokenRecordError(`its check says: ${verdict}`);
+}
+
+/** Adds the tables of the inventory to a file without them, or removes them, in one transaction. */
+function useVersion(database: SqliteDatabase, wanted: keyof typeof versions): void {
+  if (readPragma(database, 'user_version') === versions[wanted]) return;
+  database.exec('BEGIN IMMEDIATE');
+  if (wanted === 'withInventory') createInventoryTables(database);
+  else dropInventoryTables(database);
+  database.exec(`PRAGMA user_version = ${versions[wanted]}; COMMIT`);
+}
+
+function readPragma(database: SqliteDatabase, pragma: string): number {
+  return Number(Object.values(database.get(`PRAGMA ${pragma}`) ?? {})[0]);
 }
 
 function isEmpty(database: SqliteDatabase): boolean {
   return database.get('SELECT name FROM sqlite_schema LIMIT 1') === null;
 }
 
-function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLimits): UsageFile {
+function createUsageFile(
+  path: string,
+  database: SqliteDatabase,
+  limits: UsageLimits,
+  inventoryLimits: InventoryLimits | null,
+): UsageFile {
   const readSince = () => Number(database.get('SELECT since FROM record')?.['since']);
   if (!isCount(readSince())) throw new BrokenRecordError('it does not say when it began');
   const inode = statSync(path).ino;
-  const writer = createUsageWriter(database, limits);
+  const hasTables = readPragma(database, 'user_version') === versions.withInventory;
+  let inventory: InventoryTables | null = null;
+  let tableBytes = hasTables ? countInventoryPages(database) * readPragma(database, 'page_size') : 0;
+  const otherBytes = () => inventory?.fill().bytes ?? tableBytes;
+  const writer = createUsageWriter(database, { ...limits, otherBytes });
+  if (inventoryLimits !== null && tableBytes > inventoryLimits.maxBytes) {
+    useVersion(database, 'plain');
+    useVersion(database, 'withInventory');
+    tableBytes = 0;
+  }
   writer.shrink();
+  inventory = inventoryLimits && openInventoryTables(database, inventoryLimits, Date.now());
   return {
+    inventory,
     get since() {
       return readSince();
     },
@@ -203,6 +254,7 @@ function createUsageFile(path: string, database: SqliteDatabase, limits: UsageLi
       }
     },
     close: () => {
+      inventory?.close();
       writer.close();
       database.close();
     },

@@ -1,3 +1,4 @@
+import { inventoryChangesOf } from '../inventory/inventory-change.ts';
 import type { Operation } from '../registry/operation.ts';
 import { principalText, type Principal } from '../registry/principal.ts';
 import { createFamilyReader } from './client-family.ts';
@@ -20,6 +21,8 @@ export type UsedExchange = {
 export type UsageNotes = {
   /** Call it once for each request, when it is over. Costs next to nothing; it writes nothing itself. */
   finished(exchange: UsedExchange): void;
+  /** Notes that something else may have changed what is in these repositories. */
+  changed(repositories: readonly string[]): void;
   /** Sends on what is noted. */
   close(): Promise<void>;
 };
@@ -56,9 +59,21 @@ export function createUsageNotes({ sink, now }: { sink: UsageSink; now: () => nu
     }, sendEveryMs).unref();
   };
 
+  const noteChanges = ({ operation, principal, res }: UsedExchange): void => {
+    if (operation === null) return;
+    const answer = {
+      ...{ isWhole: res.writableFinished, status: res.statusCode },
+      ...{ by: nameOf(principal), atMs: now() },
+    };
+    const changes = inventoryChangesOf(operation, answer);
+    for (const change of changes) buffer.change(change);
+    if (changes.length > 0) schedule();
+  };
+
   return {
     finished: (exchange) => {
       const { res, method, operation, principal } = exchange;
+      if (method === 'PUT' || method === 'DELETE') noteChanges(exchange);
       if (res.statusCode < 200 || res.statusCode > 299 || !res.writableFinished) return;
       const isUse = operation?.kind === 'manifest' && (method === 'GET' || method === 'PUT');
       if (isUse) noteManifest(buffer, exchange, operation, now());
@@ -71,6 +86,11 @@ export function createUsageNotes({ sink, now }: { sink: UsageSink; now: () => nu
           addAddress(use, exchange.clientAddress);
         }
       }
+      schedule();
+    },
+    changed: (repositories) => {
+      for (const repository of repositories)
+        buffer.change({ repository, reference: null, what: 'unknown', by: null, atMs: now() });
       schedule();
     },
     close: async () => {

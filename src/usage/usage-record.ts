@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { counter, gauge, type MetricFamily } from '../telemetry/metrics/metric-family.ts';
+import type { CallInventory } from '../inventory/inventory.ts';
+import type { InventoryCall } from '../inventory/inventory-desk.ts';
+import type { InventoryLimits } from '../inventory/inventory-space.ts';
 import { createDayAddresses } from './day-addresses.ts';
 import { createUsageBuffer, type UsageBatch, type UsageSink } from './usage-buffer.ts';
 import type { UsageFill, UsageLimits } from './usage-writer.ts';
@@ -14,6 +17,8 @@ import type { OpenedRecord } from './usage-thread.ts';
 export type UsageRecord = UsageSink & {
   /** Reads a page; `next` asks for the one after it, null: there is none. Everything noted so far is in it. */
   page(question: UsageQuestion): Promise<UsagePage>;
+  /** Asks about the inventory in the same file. @throws Error when the record is not open */
+  readonly callInventory: CallInventory;
   families(): MetricFamily[];
   /** Writes what has not been written yet. */
   close(): Promise<void>;
@@ -27,6 +32,8 @@ export type UsagePage = UsageTimes & {
 export type UsageRecordOptions = {
   readonly stateDir: string;
   readonly limits: UsageLimits;
+  /** Null: the inventory is not kept. */
+  readonly inventory: InventoryLimits | null;
   readonly logger: Record<'info' | 'warn', (fields: object, message: string) => void>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -45,7 +52,7 @@ const batchEntries = 5000;
 
 /** Opens the record. When its folder cannot be used, that is logged once and tried again: serving does not depend on it. */
 export async function openUsageRecord(options: UsageRecordOptions): Promise<UsageRecord> {
-  const { stateDir, limits, logger, now } = options;
+  const { stateDir, limits, inventory, logger, now } = options;
   const paths = usagePaths(stateDir);
   const buffer = createUsageBuffer(bufferLimits);
   const dayAddresses = createDayAddresses(now);
@@ -110,7 +117,7 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
     await takePlace();
     // The lock of the file is left over if there is one: whoever had it open listened in the folder.
     if (opened === null)
-      use(await store.open({ path: paths.file, breaksLock: true, limits, sinceMs: wholeSinceMs }));
+      use(await store.open({ path: paths.file, breaksLock: true, limits, inventory, sinceMs: wholeSinceMs }));
   };
   const writeAll = async (): Promise<void> => {
     for (let batch = buffer.take(batchEntries); batch !== null; batch = buffer.take(batchEntries)) {
@@ -159,6 +166,34 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
     }
   };
 
+  /** What concerns the file is done one after the other. */
+  const inTurn = <Result>(act: () => Promise<Result>): Promise<Result> => {
+    const acting = running.then(act);
+    running = acting.then(
+      () => {},
+      () => {},
+    );
+    return acting;
+  };
+  const callInventory: CallInventory = async <Call extends InventoryCall>(call: Call) => {
+    if (isClosed) throw new Error('the record is closed');
+    if (opened === null || !store.isRunning()) {
+      opened = null;
+      await inTurn(async () => {
+        try {
+          await ensureOpen();
+        } catch (error) {
+          failed(error);
+          schedule();
+          throw error;
+        }
+      });
+    }
+    const { reply, begun } = await store.inventory(call);
+    if (begun !== null) use(begun);
+    return reply;
+  };
+
   const readOnePage = async (question: UsageQuestion): Promise<UsagePage> => {
     const times = await about();
     const rows = await store.read(question);
@@ -175,6 +210,7 @@ export async function openUsageRecord(options: UsageRecordOptions): Promise<Usag
       return Promise.resolve();
     },
     page: readOnePage,
+    callInventory,
     families: () => [
       gauge(
         'tidegate_usage_recording',

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { InventoryCall, InventoryReplies } from '../inventory/inventory-desk.ts';
 import type { UsageBatch } from './usage-buffer.ts';
 import type { UsageFill } from './usage-writer.ts';
 import type { UsageAnswer, UsageQuestion } from './usage-question.ts';
@@ -14,6 +15,9 @@ export type UsageStore = {
     lostMs: number | null,
   ): Promise<{ readonly fill: UsageFill; readonly since: number; readonly begun: OpenedRecord | null }>;
   read(question: UsageQuestion): Promise<readonly UsageAnswer[]>;
+  inventory<Call extends InventoryCall>(
+    call: Call,
+  ): Promise<{ readonly reply: InventoryReplies[Call['ask']]; readonly begun: OpenedRecord | null }>;
   /** Whether its thread lives; without one nothing is open. */
   isRunning(): boolean;
   /** Closes the file and ends the thread. */
@@ -64,6 +68,11 @@ export function createUsageStore(): UsageStore {
       call({ act: 'write', batch, addresses, lostMs }) as ReturnType<UsageStore['write']>,
     isRunning: () => thread !== undefined,
     read: (question) => call({ act: 'read', question }) as Promise<readonly UsageAnswer[]>,
+    inventory: <Call extends InventoryCall>(asked: Call) =>
+      call({ act: 'inventory', call: asked }) as Promise<{
+        reply: InventoryReplies[Call['ask']];
+        begun: OpenedRecord | null;
+      }>,
     close: async () => {
       const ending = thread;
       if (ending === undefined) return;

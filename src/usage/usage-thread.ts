@@ -1,6 +1,12 @@
 import { readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { parentPort } from 'node:worker_threads';
+import {
+  createInventoryDesk,
+  type InventoryCall,
+  type InventoryReplies,
+} from '../inventory/inventory-desk.ts';
+import type { InventoryLimits } from '../inventory/inventory-space.ts';
 import { lowerThreadPriority } from '../system/thread-priority.ts';
 import type { UsageBatch } from './usage-buffer.ts';
 import { BrokenRecordError, isDamage, openUsageFile, type UsageFile } from './usage-file.ts';
@@ -18,6 +24,8 @@ export type OpenOptions = {
   readonly limits: UsageLimits;
   /** When a record begins that is not there yet, in milliseconds since the epoch. */
   readonly sinceMs: number;
+  /** Null: the inventory is not kept. */
+  readonly inventory: InventoryLimits | null;
 };
 
 /** What the thread is asked for; one thing at a time. */
@@ -31,6 +39,7 @@ export type ThreadCall =
       readonly lostMs: number | null;
     }
   | { readonly act: 'read'; readonly question: UsageQuestion }
+  | { readonly act: 'inventory'; readonly call: InventoryCall }
   | { readonly act: 'close' };
 
 export type OpenedRecord = {
@@ -48,9 +57,12 @@ const maxSetAside = 2;
 
 lowerThreadPriority();
 
+const desk = createInventoryDesk();
 let open: { file: UsageFile; options: OpenOptions } | undefined;
 /** Those of the last open, also if it failed. */
 let lastOptions: OpenOptions | undefined;
+/** Whether something happened that the inventory could not be told. */
+let isInventoryBehind = false;
 
 parentPort?.on('message', (call: ThreadCall) => {
   parentPort?.postMessage(reply(call));
@@ -72,6 +84,8 @@ function act(call: ThreadCall): unknown {
       return write(call);
     case 'read':
       return readPage(opened().file, call.question);
+    case 'inventory':
+      return askInventory(call.call);
     case 'close':
       close();
       return null;
@@ -102,26 +116,56 @@ function write({ batch, addresses, lostMs }: Extract<ThreadCall, { act: 'write' 
 } {
   let begun: OpenedRecord | null = null;
   if (open === undefined && lastOptions !== undefined) begun = openRecord(lastOptions);
-  let { file } = opened();
-  if (!file.isInPlace()) {
-    begun = openRecord({ ...opened().options, sinceMs: Date.now() });
-    ({ file } = opened());
-  }
+  if (!opened().file.isInPlace()) begun = openRecord({ ...opened().options, sinceMs: Date.now() });
+  const done = actOnWhole((file) => file.write(batch, addresses, Date.now(), lostMs));
+  const { file } = opened();
+  const told = tellInventory(batch);
+  return { fill: file.fill(), since: file.since, begun: told ?? done.begun ?? begun };
+}
+
+/** The record has the batch already: whatever happens here must not have it sent again. */
+function tellInventory(batch: UsageBatch): OpenedRecord | null {
+  const happened = {
+    uses: batch.manifests,
+    changes: batch.changes,
+    isLossy: batch.dropped > 0 || isInventoryBehind,
+  };
   try {
-    file.write(batch, addresses, Date.now(), lostMs);
+    const { begun } = actOnWhole((file) => file.inventory?.write(happened, Date.now()));
+    isInventoryBehind = false;
+    return begun;
+  } catch {
+    isInventoryBehind = true; // it says itself what is wrong when it is asked
+    return null;
+  }
+}
+
+function askInventory(call: InventoryCall): {
+  reply: InventoryReplies[InventoryCall['ask']];
+  begun: OpenedRecord | null;
+} {
+  const { result, begun } = actOnWhole((file) => desk.perform(call, file.inventory, Date.now()));
+  return { reply: result, begun };
+}
+
+/** Acts on the file; one that turns out to be damaged is set aside, and the next begins in its place. */
+function actOnWhole<Result>(act: (file: UsageFile) => Result): {
+  result: Result;
+  begun: OpenedRecord | null;
+} {
+  const { file, options } = opened();
+  try {
+    return { result: act(file), begun: null };
   } catch (error) {
     if (!isDamage(error)) throw error;
-    const { options } = opened();
     close();
     const path = putAside(options.path);
-    begun = {
+    const begun = {
       ...openRecord({ ...options, sinceMs: Date.now() }),
       setAside: { path, reason: (error as Error).message },
     };
-    ({ file } = opened());
-    file.write(batch, addresses, Date.now(), lostMs);
+    return { result: act(opened().file), begun };
   }
-  return { fill: file.fill(), since: file.since, begun };
 }
 
 function opened(): NonNullable<typeof open> {

@@ -1,4 +1,4 @@
-import type { SqliteDatabase, SqliteValue } from './sqlite.ts';
+import type { SqliteDatabase, SqliteValue } from '../system/sqlite.ts';
 import { mergeManifest, type ManifestUse, type UsageBatch } from './usage-buffer.ts';
 
 export type UsageLimits = { readonly maxRows: number; readonly maxBytes: number };
@@ -53,7 +53,11 @@ const upsertAddresses = `
 INSERT INTO user_addresses VALUES (?, ?, ?)
 ON CONFLICT (user, day) DO UPDATE SET addresses = max(addresses, excluded.addresses)`;
 
-export function createUsageWriter(database: SqliteDatabase, { maxRows, maxBytes }: UsageLimits): UsageWriter {
+/** @param options otherBytes: of the file what is not the record's */
+export function createUsageWriter(
+  database: SqliteDatabase,
+  { maxRows, maxBytes, otherBytes }: UsageLimits & { readonly otherBytes: () => number },
+): UsageWriter {
   database.exec(`PRAGMA journal_size_limit = ${journalBytes}`);
   const number = (sql: string, values: readonly SqliteValue[] = []) =>
     Number(Object.values(database.get(sql, values) ?? {})[0] ?? 0);
@@ -65,7 +69,8 @@ export function createUsageWriter(database: SqliteDatabase, { maxRows, maxBytes 
     number(
       'SELECT (SELECT count(*) FROM manifests) + (SELECT count(*) FROM user_days) + (SELECT count(*) FROM user_addresses)',
     );
-  const usedBytes = () => pageBytes * (number('PRAGMA page_count') - number('PRAGMA freelist_count'));
+  const usedBytes = () =>
+    pageBytes * (number('PRAGMA page_count') - number('PRAGMA freelist_count')) - otherBytes();
 
   const writeRow = (repository: string, name: string, digest: string | null, use: ManifestUse): void => {
     const { pulls, pulledMs, pulledBy, pushes, pushedMs, pushedBy } = use;
@@ -148,9 +153,9 @@ export function createUsageWriter(database: SqliteDatabase, { maxRows, maxBytes 
         dropOldDays(nowMs);
         makeRoom();
       }),
-    fill: () => ({ rows: countRows(), bytes: pageBytes * number('PRAGMA page_count') }),
+    fill: () => ({ rows: countRows(), bytes: pageBytes * number('PRAGMA page_count') - otherBytes() }),
     shrink: () => {
-      if (pageBytes * number('PRAGMA page_count') <= maxBytes) return;
+      if (pageBytes * number('PRAGMA page_count') - otherBytes() <= maxBytes) return;
       inTransaction(makeRoom);
       database.exec('VACUUM');
     },

@@ -52,7 +52,10 @@ describe(
         push.blob(randomBytes(50), 'application/vnd.in-toto+json', {
           annotations: { 'in-toto.io/predicate-type': predicate },
         });
-      const layers = [await statement('https://spdx.dev/Document'), await statement('https://slsa.dev/provenance/v0.2')];
+      const layers = [
+        await statement('https://spdx.dev/Document'),
+        await statement('https://slsa.dev/provenance/v0.2'),
+      ];
       const attestation = await push.image(null, { architecture: 'unknown', layers });
       const platform = (architecture: string, os = 'linux') => ({ platform: { os, architecture } });
       await push.manifest('latest', {
@@ -77,7 +80,10 @@ describe(
         ['linux/arm64', 'linux/amd64'],
       );
       assert.equal(model.shown?.digest, amd.digest);
-      assert.equal(model.bytes, model.platforms.items.reduce((sum, each) => sum + (each.bytes ?? 0), 0));
+      assert.equal(
+        model.bytes,
+        model.platforms.items.reduce((sum, each) => sum + (each.bytes ?? 0), 0),
+      );
       assert.deepEqual(
         model.referrers?.items.map(({ kind, artifactType }) => [kind, artifactType.text]),
         [
@@ -113,7 +119,10 @@ describe(
         Buffer.from(JSON.stringify(chart)),
         'application/vnd.cncf.helm.config.v1+json',
       );
-      const content = await push.blob(randomBytes(300), 'application/vnd.cncf.helm.chart.content.v1.tar+gzip');
+      const content = await push.blob(
+        randomBytes(300),
+        'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
+      );
       await push.manifest('1.2.3', { config, layers: [content] });
       const model = await read('charts/web', '1.2.3');
       assert.equal(model.kind, 'chart');
@@ -127,34 +136,40 @@ describe(
       const tag = image.digest.replace(':', '-');
       const simple = await push.blob(randomBytes(200), 'application/vnd.dev.cosign.simplesigning.v1+json');
       await push.image(`${tag}.sig`, { layers: [simple] });
-      const sbom = await push.image(null, { manifest: { artifactType: 'application/spdx+json', subject: image } });
+      const sbom = await push.image(null, {
+        manifest: { artifactType: 'application/spdx+json', subject: image },
+      });
       await push.manifest(tag, {
         mediaType: indexType,
         manifests: [{ ...sbom, artifactType: 'application/spdx+json', annotations: { note: hostile } }],
       });
       const { referrers } = await read('signed', 'v1');
-      assert.deepEqual(
-        referrers?.items.map(({ kind }) => kind).sort(),
-        ['sbom', 'signature'],
-      );
+      assert.deepEqual(referrers?.items.map(({ kind }) => kind).sort(), ['sbom', 'signature']);
       const page = await readRepositoryPage(client, null, { repository: 'signed', search: '', page: 1 });
       assert.deepEqual([page?.rows.map(({ tag: each }) => each), page?.attached], [['v1'], 2]);
-      const found = await readRepositoryPage(client, null, { repository: 'signed', search: 'sha256-', page: 1 });
+      const found = await readRepositoryPage(client, null, {
+        repository: 'signed',
+        search: 'sha256-',
+        page: 1,
+      });
       assert.deepEqual(found?.rows.map(({ kind }) => kind).sort(), ['index', 'signature']);
     });
 
     it('an image whose labels and history are hostile, within the bounds of a page', async () => {
       const push = createPusher(registry.url, 'hostile');
       const Labels = Object.fromEntries(
-        Array.from({ length: 10_000 }, (_, at) => [`${hostile}-${at}`, hostile.repeat(20)]),
+        Array.from({ length: 1000 }, (_, at) => [`${hostile}-${at}`, hostile.repeat(20)]),
       );
-      const history = Array.from({ length: 20_000 }, () => ({ created_by: 'x'.repeat(50), created: '999999' }));
+      const history = Array.from({ length: 5000 }, () => ({ created_by: 'x'.repeat(50), created: '999999' }));
       const annotations = Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`a${at}`, hostile]));
-      await push.image('v1', { config: { config: { Labels, Cmd: ['x'.repeat(100_000)] }, history }, manifest: { annotations } });
+      await push.image('v1', {
+        config: { config: { Labels, Cmd: ['x'.repeat(100_000)] }, history },
+        manifest: { annotations },
+      });
       const model = await read('hostile', 'v1');
       const labels = model.shown?.config?.labels;
       assert.equal(labels?.items.length, 50);
-      assert.equal(labels.more, 9950);
+      assert.equal(labels.more, 950);
       assert.ok(Buffer.byteLength(JSON.stringify(model)) < 40_000);
       assert.doesNotMatch(JSON.stringify(model), /\\u0000|\u202e/u);
     });
@@ -179,13 +194,16 @@ describe(
         page?.rows.slice(0, 4).map(({ tag }) => tag),
         ['latest', 'v9', 'v10', 'w0'],
       );
-      assert.deepEqual(page.rows[0]?.twins, ['v9', 'v10']);
+      assert.deepEqual(page.rows[0]?.twins.items, ['v9', 'v10']);
       assert.deepEqual([page.total, page.pages, page.rows.length], [53, 2, 50]);
       assert.ok(page.rows.every(({ bytes }) => bytes !== null));
       const last = await readRepositoryPage(client, null, { repository: 'many', search: '', page: 99 });
       assert.deepEqual([last?.page, last?.rows.length], [2, 3]);
       const found = await readRepositoryPage(client, null, { repository: 'many', search: 'V1', page: 1 });
-      assert.deepEqual(found?.rows.map(({ tag }) => tag), ['v10']);
+      assert.deepEqual(
+        found?.rows.map(({ tag }) => tag),
+        ['v10'],
+      );
       assert.equal(await readRepositoryPage(client, null, { repository: 'none', search: '', page: 1 }), null);
     });
 
@@ -200,8 +218,15 @@ describe(
         layers: [shared, await own()],
         config: config(['A=1']),
       });
-      await push.manifest('a', { mediaType: indexType, manifests: [{ ...(await push.image(null)) }, { ...inner, ...arm }] });
-      await push.image('b', { architecture: 'arm64', layers: [shared, await own()], config: config(['A=2']) });
+      await push.manifest('a', {
+        mediaType: indexType,
+        manifests: [{ ...(await push.image(null)) }, { ...inner, ...arm }],
+      });
+      await push.image('b', {
+        architecture: 'arm64',
+        layers: [shared, await own()],
+        config: config(['A=2']),
+      });
       const model = await readComparison(client, { repository: 'compared', a: 'a', b: 'b', platform: null });
       assert.equal(model?.platform, 'linux/arm64');
       assert.deepEqual([model.sharedBytes, model.onlyABytes, model.onlyBBytes], [1000, 10, 10]);
@@ -229,7 +254,10 @@ describe(
       await push.image('other');
       const tags = await readTagDeletion(client, null, 'deleted', ['v1', 'none', '<b>']);
       assert.ok(tags?.kind === 'tags');
-      assert.deepEqual(tags.tags.map(({ tag, digest }) => [tag, digest]), [['v1', image.digest]]);
+      assert.deepEqual(
+        tags.tags.map(({ tag, digest }) => [tag, digest]),
+        [['v1', image.digest]],
+      );
       const whole = await readImageDeletion(client, null, 'deleted', image.digest);
       assert.ok(whole?.kind === 'image');
       assert.deepEqual(whole.tags, ['v1', 'v2']);
@@ -237,7 +265,10 @@ describe(
       assert.equal(await deleteReference(client, 'deleted', image.digest), 'gone');
       assert.equal(await deleteReference(client, 'deleted', '../x'), 'failed');
       const page = await readRepositoryPage(client, null, { repository: 'deleted', search: '', page: 1 });
-      assert.deepEqual(page?.rows.map(({ tag }) => tag), ['other']);
+      assert.deepEqual(
+        page?.rows.map(({ tag }) => tag),
+        ['other'],
+      );
     });
 
     /** Gives an image further tags. */

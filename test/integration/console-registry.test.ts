@@ -12,7 +12,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
   let browser: Browser;
   before(async () => {
     upstream = await startUpstream({});
-    frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['console.enabled=true'] });
+    frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['state.usage=false'] });
     browser = createBrowser(frontDoor);
     await browser.logIn();
   });
@@ -23,7 +23,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
 
   test('is forwarded as from a client, and has no line of its own', async () => {
     const lines = frontDoor.log.length;
-    const page = browser.get('/ui/', 'X-Forwarded-For: 192.0.2.7', 'X-Mine: x');
+    const page = browser.get('/ui/r/app', 'X-Forwarded-For: 192.0.2.7', 'X-Mine: x');
     const request = await upstream.next();
     assert.deepEqual(values(request, 'cookie'), []);
     assert.deepEqual(values(request, 'x-mine'), []);
@@ -31,7 +31,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
     request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), '{}');
     assert.equal((await page).status, 200);
     const line = await frontDoor.logged(
-      (entry) => frontDoor.log.indexOf(entry) >= lines && entry['path'] === '/ui/',
+      (entry) => frontDoor.log.indexOf(entry) >= lines && entry['path'] === '/ui/r/app',
     );
     assert.deepEqual([line['user'], line['route'], line['status']], [user, 'console', 200]);
     const isInner = (entry: LogLine) => String(entry['path']).startsWith('/v2/');
@@ -41,7 +41,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
   test('100 MiB of an answer are not read, whether it says its length or not', async () => {
     const part = Buffer.alloc(1024 * 1024);
     for (const framing of ['Content-Length: 104857600', 'Connection: close']) {
-      const page = browser.get('/ui/');
+      const page = browser.get('/ui/r/app');
       const request = await upstream.next();
       request.socket.on('error', () => {});
       request.answer(head('HTTP/1.1 200 OK', framing));
@@ -60,7 +60,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
   test('ends when its visitor leaves', async () => {
     const client = await connectClient(frontDoor);
     client.send(
-      anonymous('GET /ui/', `Cookie: ${sessionCookie}=${browser.cookies.get(sessionCookie) ?? ''}`),
+      anonymous('GET /ui/r/app', `Cookie: ${sessionCookie}=${browser.cookies.get(sessionCookie) ?? ''}`),
     );
     const request = await upstream.next();
     client.leave();
@@ -68,7 +68,7 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
   });
 
   test('a page says so when the registry breaks off', async () => {
-    const page = browser.get('/ui/');
+    const page = browser.get('/ui/r/app');
     const request = await upstream.next();
     request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 10'), 'half');
     request.socket.destroy();

@@ -61,7 +61,7 @@ describe('a session of the console', { timeout: 180_000 }, () => {
       assert.ok(Number(seconds) <= 60, seconds);
       const browser = createBrowser(frontDoor);
       await browser.logIn(...logins.ci);
-      assert.match((await browser.get('/ui/')).body.toString(), /<h1>ci</);
+      assert.match((await browser.get('/ui/')).body.toString(), /<\/span>ci<\/a>/);
       await tokenCommand(frontDoor, 'revoke', 'ci');
       await until('the session has ended', async () => (await browser.get('/ui/')).status === mustLogIn);
     } finally {

@@ -12,7 +12,10 @@ const types = {
 export type Pusher = {
   blob(content: Buffer, mediaType: string, more?: object): Promise<Descriptor>;
   /** @param tag null: by digest alone */
-  manifest(tag: string | null, content: object & { mediaType?: string }): Promise<Descriptor>;
+  manifest(
+    tag: string | null,
+    content: { readonly mediaType?: string; readonly [field: string]: unknown },
+  ): Promise<Descriptor>;
   /** An image whose configuration has what `config` says. */
   image(tag: string | null, options?: ImageOptions): Promise<Descriptor>;
 };
@@ -43,7 +46,10 @@ export function createPusher(url: string, repository: string): Pusher {
     if (put.status !== 201) throw new Error(`the registry answered ${put.status}: ${await put.text()}`);
     return { mediaType, digest, size: body.length };
   };
-  const image: Pusher['image'] = async (tag, { config = {}, layers = 2, architecture = 'amd64', manifest: more } = {}) => {
+  const image: Pusher['image'] = async (
+    tag,
+    { config = {}, layers = 2, architecture = 'amd64', manifest: more } = {},
+  ) => {
     const content = { os: 'linux', architecture, id: randomBytes(8).toString('hex'), ...config };
     const descriptor = await blob(Buffer.from(JSON.stringify(content)), types.config);
     const pushed: Descriptor[] = [];

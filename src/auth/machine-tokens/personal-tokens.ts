@@ -51,10 +51,14 @@ export function sweepPersonalTokens(options: {
         const names = await removeTokensOf(edited, owner);
         isFailing = false;
         if (names.length > 0)
-          logger.info({ owner, tokens: names }, `Revoked the machine tokens of ${owner}, who is no user any more.`);
+          logger.info(
+            { owner, tokens: names },
+            `Revoked the machine tokens of ${owner}, who is no user any more.`,
+          );
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error;
-        if (!isFailing) logger.warn({ owner }, `The machine tokens of ${owner} stay listed: ${error.message}`);
+        if (!isFailing)
+          logger.warn({ owner }, `The machine tokens of ${owner} stay listed: ${error.message}`);
         isFailing = true;
       }
     }

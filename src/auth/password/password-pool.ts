@@ -66,10 +66,7 @@ export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
     if (threads.count() === 0) rejectAll(queue, 'no password thread could be started');
   }
 
-  function perform(
-    request: PasswordRequest,
-    order: CheckOrder,
-  ): Promise<boolean | string | undefined> {
+  function perform(request: PasswordRequest, order: CheckOrder): Promise<boolean | string | undefined> {
     return new Promise((resolve, reject) => {
       if (isClosed) reject(unavailable('the password pool is closed'));
       else enqueue({ request, ...order, queuedAtMs: performance.now(), resolve, reject });

@@ -18,7 +18,8 @@ function answer(request: PasswordRequest): PasswordReply {
   const { password } = request;
   try {
     return {
-      result: 'hash' in request ? verifyPassword(password, request.hash) : hashPassword(password, request.cost),
+      result:
+        'hash' in request ? verifyPassword(password, request.hash) : hashPassword(password, request.cost),
     };
   } catch (error) {
     return { failure: String(error) };

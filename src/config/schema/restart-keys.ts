@@ -19,6 +19,7 @@ export const restartKeys: readonly string[] = [
   'auth.throttle',
   'clean.socket',
   'clean.collector',
+  'console.enabled',
   'admin',
   'log',
   'state',

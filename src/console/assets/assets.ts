@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { icon } from './icon.ts';
 import { script } from './script.ts';
 import { base } from './style/base.ts';
 import { boxes } from './style/boxes.ts';
@@ -16,11 +17,12 @@ export const styleAsset = createAsset(
   'text/css; charset=utf-8',
   base + frame + forms + boxes + tables + narrow,
 );
+export const iconAsset = createAsset('icon', 'svg', 'image/svg+xml', icon);
 export const scriptAsset = createAsset('script', 'js', 'text/javascript; charset=utf-8', script);
 
 /** By path. */
 export const assets: ReadonlyMap<string, Asset> = new Map(
-  [styleAsset, scriptAsset].map((asset) => [asset.path, asset]),
+  [styleAsset, iconAsset, scriptAsset].map((asset) => [asset.path, asset]),
 );
 
 function createAsset(name: string, ending: string, type: string, text: string): Asset {

@@ -87,17 +87,15 @@ export async function readImageDeletion(
   };
 }
 
-/** The tags that lead to a digest: those that the record knows, and of few tags all. */
+/** The tags that lead to a digest: of few tags all, of more those that the record knows. */
 async function readTagsOf(
   client: RegistryClient,
   record: TagRecord | null,
   repository: string,
   digest: string,
 ): Promise<readonly string[]> {
-  const known = await record?.tagsOf(repository, digest);
-  if (known != null) return known;
   const names = (await readTagNames(client, repository)) ?? [];
-  if (names.length > maxTwinReads) return [];
+  if (names.length > maxTwinReads) return (await record?.tagsOf(repository, digest)) ?? [];
   const digests = await readSeveral(names, (tag) => readDigestOf(client, repository, tag));
   return names.filter((_, index) => digests[index] === digest);
 }

@@ -51,7 +51,7 @@ export function explainRights(
     if (!isRepositoryName(repository)) return null;
     const { actions } = policy.decide(principal, repository);
     const deciding = explainRules(rules ?? [], groups, asked, repository).at(-1);
-    const decides = deciding !== undefined && deciding.word !== null && deciding.pattern !== null;
+    const decides = deciding?.word != null && deciding.pattern !== null;
     return {
       repository,
       actions: policyActions.filter((action) => actions.has(action)),

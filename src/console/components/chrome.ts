@@ -18,10 +18,7 @@ export type Chrome = {
   /** Path and query of this page, below /ui/, for the links to other languages. */
   readonly path: string;
   readonly nowMs: number;
-  readonly assets: { readonly style: string; readonly script: string };
+  readonly assets: { readonly icon: string; readonly style: string; readonly script: string };
   /** What the request before this page did. */
   readonly notice: Notice | null;
 };
-
-/** For pages that need nothing else. */
-export type ChromeProps = { readonly chrome: Chrome };

@@ -30,6 +30,7 @@ export function Layout({ chrome, title, section, isNarrow = false, children }: L
         <meta name="color-scheme" content="light dark" />
         <meta name="referrer" content="same-origin" />
         <title>{`${visibleText(title)} · ${host}`}</title>
+        <link rel="icon" type="image/svg+xml" href={assets.icon} />
         <link rel="stylesheet" href={assets.style} />
         <script src={assets.script} defer />
       </head>

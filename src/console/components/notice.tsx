@@ -6,7 +6,7 @@ import { DoneSign, InfoSign, WarningSign } from './icons.tsx';
 /** What a change did, said on the page that follows. */
 export type Notice =
   | { readonly kind: 'deleted'; readonly references: readonly string[] }
-  | { readonly kind: 'passwordChanged' }
+  | { readonly kind: 'loggedOut' | 'passwordChanged' }
   | { readonly kind: 'tokenRevoked'; readonly name: string }
   | { readonly kind: 'undone'; readonly run: string };
 
@@ -29,8 +29,9 @@ export function noticeText(t: Messages, notice: Notice): string {
   switch (notice.kind) {
     case 'deleted':
       return t.done.deleted(notice.references.map(visibleText).join(', '));
+    case 'loggedOut':
     case 'passwordChanged':
-      return t.done.passwordChanged;
+      return t.done[notice.kind];
     case 'tokenRevoked':
       return t.done.tokenRevoked(visibleText(notice.name));
     case 'undone':

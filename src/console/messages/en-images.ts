@@ -89,7 +89,7 @@ export const enImages = {
     referrersStay: (value: number, shown: string) =>
       `${count(value, shown, 'attachment', 'attachments')} (signatures, SBOMs) will have nothing to belong to.`,
     referrersUnknown: 'Signatures and SBOMs of it will have nothing to belong to.',
-    dataStays: 'Nobody can pull it by what you delete. Its layers stay on disk until the next clean-up.',
+    dataStays: 'The layers stay on disk until the next clean-up.',
     noUndo: 'This cannot be undone here. To have it back, push it again.',
     confirm: 'Delete',
   },

@@ -39,7 +39,8 @@ export const en = {
   },
   done: {
     deleted: (names: string) => `Deleted: ${names}.`,
-    passwordChanged: 'Your password is changed. All other sessions have ended.',
+    loggedOut: 'You are logged out. This browser has no access to the registry any more.',
+    passwordChanged: 'Your password is changed, and all sessions have ended. Log in with the new one.',
     tokenRevoked: (name: string) => `Token ${name} is revoked.`,
     undone: (run: string) => `Everything that run ${run} took is back.`,
   },
@@ -118,11 +119,6 @@ export const en = {
     expired: 'Your session has ended. Log in again to go on.',
     connectHint: 'Does your browser or client distrust this site? See {0}.',
   },
-  loggedOut: {
-    title: 'You are logged out',
-    sentence: 'This browser has no access to the registry any more.',
-    again: 'Log in again',
-  },
   account: {
     title: 'Account',
     asUser: 'You are logged in as {0}.',
@@ -140,6 +136,7 @@ export const en = {
       wrong: 'The current password is wrong.',
       differ: 'The two new passwords differ.',
       long: 'The new password is too long.',
+      unfit: 'The new password may not begin as a machine token does, or hold control characters.',
       busy: 'Too much is going on at this moment. Try again in a few seconds.',
     },
     whyNot: {

@@ -85,7 +85,7 @@ export const zhImages: typeof enImages = {
     tagsGo: (value, shown) => (value === 1 ? '它的标签：{0}' : `它的全部 ${shown} 个标签：{0}`),
     referrersStay: (_, shown) => `${shown} 项附属内容（签名、SBOM）将失去归属。`,
     referrersUnknown: '它的签名和 SBOM 将失去归属。',
-    dataStays: '删除后无法再以此拉取。各层在下次清理之前仍留在磁盘上。',
+    dataStays: '各层在下次清理之前仍留在磁盘上。',
     noUndo: '此操作无法在这里撤销。如需恢复，请重新推送。',
     confirm: '删除',
   },

@@ -39,7 +39,8 @@ export const zh: Messages = {
   },
   done: {
     deleted: (names) => `已删除：${names}。`,
-    passwordChanged: '密码已修改，其他会话均已失效。',
+    loggedOut: '您已退出，此浏览器已无法再访问 registry。',
+    passwordChanged: '密码已修改，所有会话均已结束。请使用新密码登录。',
     tokenRevoked: (name) => `令牌 ${name} 已吊销。`,
     undone: (run) => `清理任务 ${run} 取走的内容已全部恢复。`,
   },
@@ -115,11 +116,6 @@ export const zh: Messages = {
     expired: '会话已结束，请重新登录以继续。',
     connectHint: '浏览器或客户端不信任此站点？请参阅{0}。',
   },
-  loggedOut: {
-    title: '您已退出',
-    sentence: '此浏览器已无法再访问 registry。',
-    again: '重新登录',
-  },
   account: {
     title: '账户',
     asUser: '您以 {0} 的身份登录。',
@@ -137,6 +133,7 @@ export const zh: Messages = {
       wrong: '当前密码错误。',
       differ: '两次输入的新密码不一致。',
       long: '新密码过长。',
+      unfit: '新密码不能以机器令牌的前缀开头，也不能包含控制字符。',
       busy: '当前请求过多，请几秒后重试。',
     },
     whyNot: {

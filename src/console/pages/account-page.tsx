@@ -14,7 +14,7 @@ export type AccountPageProps = {
   readonly password: {
     /** Null: it can be changed here. */
     readonly whyNot: 'token' | 'readOnly' | null;
-    readonly failure: 'wrong' | 'differ' | 'short' | 'long' | 'busy' | null;
+    readonly failure: 'wrong' | 'differ' | 'short' | 'long' | 'unfit' | 'busy' | null;
     readonly minLength: number;
   };
   readonly tokens: Tokens;

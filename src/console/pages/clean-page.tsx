@@ -1,3 +1,4 @@
+import type { CleanModel, CleanRun, PlannedTag } from '../changes/clean-up.ts';
 import type { Chrome } from '../components/chrome.ts';
 import { Fill } from '../components/fill.tsx';
 import { Foreign } from '../components/foreign.tsx';
@@ -13,51 +14,6 @@ export type CleanPageProps = {
   readonly mayUndo: boolean;
   /** What the cleaner said when undo was asked for; in English. */
   readonly undoFailure: string | null;
-};
-
-export type CleanModel =
-  | { readonly kind: 'off' | 'unreachable' }
-  /** The cleaner works on something else; in English. */
-  | { readonly kind: 'busy'; readonly why: string; readonly runs: readonly CleanRun[] }
-  | {
-      readonly kind: 'plan';
-      readonly asOfMs: number;
-      /** Null: by command only. */
-      readonly nextRunMs: number | null;
-      readonly hasRules: boolean;
-      readonly goes: {
-        readonly tags: number;
-        readonly manifests: number;
-        readonly blobs: number;
-        readonly bytes: number;
-      };
-      /** Of many the first. */
-      readonly tags: readonly PlannedTag[];
-      /** What the cleaner warns of; in English. */
-      readonly warnings: readonly string[];
-      readonly runs: readonly CleanRun[];
-    };
-
-export type PlannedTag = {
-  readonly repository: string;
-  readonly tag: string;
-  /** The rule, in the words of the configuration. */
-  readonly why: string;
-  readonly pushedMs: number | null;
-  readonly pulledMs: number | null;
-  /** Of what nothing else holds. */
-  readonly bytes: number;
-};
-
-export type CleanRun = {
-  readonly run: string;
-  readonly beganMs: number | null;
-  readonly state: 'half-done' | 'in quarantine' | 'half-undone' | 'undone' | 'purged';
-  readonly tags: number;
-  readonly manifests: number;
-  /** In quarantine now. */
-  readonly bytes: number;
-  readonly canUndo: boolean;
 };
 
 /** What the clean-up would take, and what it took and can bring back. */

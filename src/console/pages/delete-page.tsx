@@ -1,3 +1,4 @@
+import type { DeletionTarget } from '../changes/deletion.ts';
 import type { Chrome } from '../components/chrome.ts';
 import { Fill } from '../components/fill.tsx';
 import { Foreign } from '../components/foreign.tsx';
@@ -12,33 +13,14 @@ import { Bytes, shortDigest } from '../components/values.tsx';
 export type DeletePageProps = {
   readonly chrome: Chrome;
   readonly repository: string;
-  readonly target:
-    | {
-        readonly kind: 'tags';
-        readonly tags: readonly {
-          readonly tag: string;
-          readonly digest: string | null;
-          readonly bytes: number | null;
-          /** Tags of the same image, which stay. */
-          readonly twins: readonly string[];
-        }[];
-      }
-    | {
-        readonly kind: 'image';
-        readonly digest: string;
-        readonly bytes: number | null;
-        /** All of them go. */
-        readonly tags: readonly string[];
-        /** Signatures, SBOMs and the like; null: the registry does not say. */
-        readonly referrers: number | null;
-      };
-  /** Whether the clean-up holds what is deleted in quarantine. */
-  readonly canUndo: boolean;
+  readonly target: DeletionTarget;
+  /** Whether a clean-up takes the layers some time. */
+  readonly isCleaned: boolean;
 };
 
 /** Asks before anything is deleted, and says what else goes and what stays. */
 export function DeletePage(props: DeletePageProps) {
-  const { chrome, repository, target, canUndo } = props;
+  const { chrome, repository, target, isCleaned } = props;
   const { t } = chrome;
   const title =
     target.kind === 'image'
@@ -55,7 +37,9 @@ export function DeletePage(props: DeletePageProps) {
       ) : (
         <Image chrome={chrome} image={target} />
       )}
-      <NoticeBox kind="warning">{canUndo ? t.delete.dataStays : t.delete.noUndo}</NoticeBox>
+      <NoticeBox kind="warning">
+        {t.delete.noUndo} {isCleaned ? t.delete.dataStays : null}
+      </NoticeBox>
       <form method="post" action={links.delete(repository)} class="buttons">
         <CsrfField chrome={chrome} />
         {target.kind === 'image' ? (

@@ -2,25 +2,7 @@ import type { Chrome } from '../components/chrome.ts';
 import { Foreign } from '../components/foreign.tsx';
 import { Layout } from '../components/layout.tsx';
 import { links } from '../components/links.ts';
-
-/** Why a page cannot be shown. */
-export type FailureKind =
-  | 'badRequest'
-  | 'forbidden'
-  | 'notFound'
-  | 'notAllowed'
-  /** The form is from another session, or from elsewhere. */
-  | 'staleForm'
-  /** The browser came without TLS, and would keep no session. */
-  | 'plainHttp'
-  /** Others ask too much now. */
-  | 'busy'
-  /** The page would have to ask the registry for more than a page may. */
-  | 'tooMuch'
-  /** The registry refused, or answered what cannot be read. */
-  | 'registryFailed'
-  | 'registryDown'
-  | 'internal';
+import type { FailureKind } from '../console-error.ts';
 
 export type FailurePageProps = {
   readonly chrome: Chrome;

@@ -4,22 +4,9 @@ import { Field } from '../components/forms.tsx';
 import { Layout } from '../components/layout.tsx';
 import { links } from '../components/links.ts';
 import { NoticeBox } from '../components/notice.tsx';
+import type { LoginFailure, ShownLogin } from '../visit.ts';
 
-export type LoginPageProps = {
-  readonly chrome: Chrome;
-  /** A path below /ui/ to go to afterwards. */
-  readonly returnTo: string;
-  /** The name that was tried. */
-  readonly name: string;
-  readonly failure: LoginFailure | null;
-};
-
-export type LoginFailure =
-  | { readonly kind: 'wrong' }
-  | { readonly kind: 'lockedOut'; readonly seconds: number }
-  | { readonly kind: 'busy' }
-  /** The session is over. */
-  | { readonly kind: 'expired' };
+export type LoginPageProps = { readonly chrome: Chrome } & ShownLogin;
 
 export function LoginPage({ chrome, returnTo, name, failure }: LoginPageProps) {
   const { t, host } = chrome;

@@ -38,7 +38,8 @@ export type RepositoriesPageProps = {
     readonly isComplete: boolean;
     /** Whether pushes, pulls and sizes are recorded. Without a record only names are known, in their order. */
     readonly isRecorded: boolean;
-    readonly hasNext: boolean;
+    /** Where the next page is: its number, and the name before its first one where they have no numbers; null: this is the last. */
+    readonly next: { readonly page: number; readonly last?: string } | null;
   };
   readonly mayPush: boolean;
 };
@@ -74,6 +75,7 @@ function Results({ chrome, question, list }: RepositoriesPageProps) {
       q: question.search,
       sort: sortValue(question) === 'name' ? null : sortValue(question),
       page: page === 1 ? null : page,
+      last: page === list.next?.page ? (list.next.last ?? null) : null,
     });
   return (
     <div id="results">
@@ -86,7 +88,7 @@ function Results({ chrome, question, list }: RepositoriesPageProps) {
           </>
         )}
       </p>
-      {list.isRecorded ? null : <p class="muted">{t.repositories.notRecorded}</p>}
+      {list.isRecorded || !list.isComplete ? null : <p class="muted">{t.repositories.notRecorded}</p>}
       {list.rows.length === 0 ? (
         <p>
           <Fill text={t.repositories.noMatch} parts={[<Foreign text={question.search} max={200} />]} />{' '}
@@ -99,7 +101,7 @@ function Results({ chrome, question, list }: RepositoriesPageProps) {
         chrome={chrome}
         page={question.page}
         pages={list.pages}
-        hasNext={list.hasNext}
+        hasNext={list.next !== null}
         hrefOf={hrefOf}
       />
     </div>

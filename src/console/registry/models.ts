@@ -24,13 +24,13 @@ export type TagRow = {
   readonly digest: string | null;
   /** Bytes of all that it leads to, compressed; null: not known. */
   readonly bytes: number | null;
-  readonly platforms: readonly Platform[];
+  readonly platforms: ShortList<Platform>;
   readonly kind: ManifestKind;
   readonly pushedMs: number | null;
   readonly pushedBy: string | null;
   readonly pulledMs: number | null;
   /** Other tags of the same digest, on this page or known otherwise. */
-  readonly twins: readonly string[];
+  readonly twins: ShortList<string>;
 };
 
 export type RepositoryPageModel = {

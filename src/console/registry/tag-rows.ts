@@ -1,3 +1,4 @@
+import { shorten } from './foreign-text.ts';
 import { bytesOf, sumBytes, type Manifest } from './manifest.ts';
 import type { RepositoryPageModel, TagRow } from './models.ts';
 import { readManifest, type ReadManifest } from './read-manifest.ts';
@@ -7,6 +8,9 @@ import type { KnownTag, TagRecord } from './tag-record.ts';
 import { readTagNames, searchTags } from './tag-names.ts';
 
 export const tagsPerPage = 50;
+/** Of a row. */
+const maxPlatforms = 20;
+const maxTwins = 20;
 /** Manifests that a page reads to sum up the platforms of its indexes, beside one for each row. */
 const maxPlatformReads = 50;
 /** A larger manifest is named in the list without its size. */
@@ -48,17 +52,19 @@ async function readRows(
     const record = known.get(tag);
     // What the record says of another digest was true of an earlier image.
     const fits = record !== undefined && (record.digest === null || record.digest === found?.digest);
-    const twins = tagsByDigest.get(found?.digest ?? '')?.filter((other) => other !== tag) ?? [];
+    const onPage = tagsByDigest.get(found?.digest ?? '') ?? [];
+    const recorded = fits && record.digest === found?.digest ? record.twins : [];
+    const twins = [...new Set([...onPage, ...recorded])].filter((other) => other !== tag);
     return {
       tag,
       digest: found?.digest ?? null,
       bytes: bytesOfRow(found, platformBytes) ?? (fits ? record.bytes : null),
-      platforms: platformsOf(found?.manifest),
+      platforms: shorten(platformsOf(found?.manifest), maxPlatforms, (platform) => platform),
       kind: found?.manifest.kind ?? 'unknown',
       pushedMs: fits ? record.pushedMs : null,
       pushedBy: fits ? record.pushedBy : null,
       pulledMs: record?.pulledMs ?? null,
-      twins,
+      twins: shorten(twins, maxTwins, (twin) => twin),
     };
   });
 }

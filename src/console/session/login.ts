@@ -69,7 +69,7 @@ export function createLoginPlaces(options: LoginOptions): readonly Place[] {
     {
       pattern: /^logout$/,
       isPublic: true,
-      post: () => ({ redirectTo: '/ui/login', cookies: [endedSession] }),
+      post: () => ({ redirectTo: '/ui/login?done=loggedOut', cookies: [endedSession] }),
     },
   ];
 }

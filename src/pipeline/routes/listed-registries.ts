@@ -10,6 +10,8 @@ export type ListedRegistry = {
   readonly requestUpstream: RequestUpstream;
   /** A whole Authorization value for it; null for none. */
   readonly authorization: string | null;
+  /** Whether it holds what was pulled through it, and asks another registry about the rest. */
+  readonly isMirror: boolean;
   /** Whether it answers for a repository, by its outer name. */
   owns(outer: string): boolean;
   outerName(inner: string): string;
@@ -34,6 +36,7 @@ export function createListedRegistry(
   return {
     route: route?.name ?? null,
     ...{ requestUpstream, authorization },
+    isMirror: route?.readOnly ?? false,
     owns: (outer) => table.find(outer) === route,
     outerName: (inner) => names.outerRepository(inner),
     firstFrom: (place) => {

@@ -43,7 +43,7 @@ export function parseCatalogPage(rawHeaders: RawHeaders, body: Buffer): CatalogP
   const names: unknown = repositories === null ? [] : repositories;
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
     throw new RangeError('its list of repositories is not a list of names');
-  return { names, next: parseNext(headerValues(rawHeaders, 'link')) };
+  return { names, next: readNextQuery(rawHeaders) };
 }
 
 /** Reads a JSON object. @throws RangeError when it is none. */
@@ -59,9 +59,12 @@ export function readJsonObject(body: Buffer): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** A Link as registries use it (RFC 8288 section 3): only the target's query counts, whatever its host and path. */
-function parseNext(links: readonly string[]): string | null {
-  for (const link of links) {
+/**
+ * Reads the query of the next page from a Link as registries use it (RFC 8288 section 3), whatever its host and path.
+ * Null: there is none.
+ */
+export function readNextQuery(rawHeaders: RawHeaders): string | null {
+  for (const link of headerValues(rawHeaders, 'link')) {
     const [, target] = /<([^<>]*)>[^<>]*;\s*rel="?next"?\s*(?:[;,]|$)/i.exec(link) ?? [];
     if (target === undefined) continue;
     const [, query = ''] = /\?([^#]*)/.exec(target) ?? [];

@@ -9,6 +9,7 @@ import type { ProcessReport } from '../../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../../telemetry/metrics/waiting-requests.ts';
 import type { UsageBatch } from '../../usage/usage-buffer.ts';
 import type { CleanReply, CleanRequest } from '../clean/clean-processes.ts';
+import type { InventoryAnswer, InventoryAsk } from '../inventory-channel.ts';
 import type { LockAnswer, LockLoss, LockRequest } from '../lock-server.ts';
 
 /** A message of one worker to all others. */
@@ -51,6 +52,7 @@ export type ToWorker =
   | LockAnswer
   | LockLoss
   | CleanRequest
+  | InventoryAnswer
   /** The worker may send its next `usage`. */
   | { readonly kind: 'usage-taken' }
   /** Lets nothing new through to a repository, until the `thaw` of the same id; answered with `quiet`. */
@@ -78,4 +80,5 @@ export type FromWorker =
   /** What was pulled and pushed; answered with `usage-taken`. */
   | { readonly kind: 'usage'; readonly batch: UsageBatch }
   | CleanReply
+  | InventoryAsk
   | LockRequest;

@@ -1,11 +1,13 @@
 import cluster from 'node:cluster';
 import { createApp, type App } from '../../app/app.ts';
 import { type PreparedState } from '../../app/served-state.ts';
+import { keepsInventory } from '../../config/schema/keeps-inventory.ts';
 import { createLogger, type LogSink } from '../../telemetry/log/logger.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { createRepositoryActivity } from '../../locks/repository-activity.ts';
 import { createLockClient } from '../lock-client.ts';
 import { createCleanTasks } from '../clean/clean-tasks.ts';
+import { createInventoryChannel } from '../inventory-channel.ts';
 import { createUsageChannel } from '../usage-channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { createWorkerChannel } from './worker-channel.ts';
@@ -29,6 +31,7 @@ const lockChannels = {
   deletes: createLockClient('deletes', send),
 };
 const usage = createUsageChannel(send);
+const inventory = createInventoryChannel(send);
 const activity = createRepositoryActivity();
 const cleanTasks = createCleanTasks(send, async (task, signal) => {
   await started;
@@ -92,6 +95,9 @@ process.on('message', (message: ToWorker) => {
     case 'usage-taken':
       usage.taken();
       break;
+    case 'inventory-answer':
+      inventory.receive(message);
+      break;
     case 'notice':
     case 'delivered':
       ipc.receive(message);
@@ -116,6 +122,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
       locks: lockChannels.tags.locks,
       deletes: { activity, locks: lockChannels.deletes.locks, peers: () => null },
       usage: state.config.state.usage ? usage : null,
+      lists: keepsInventory(state.config) ? inventory.lists : null,
     });
     app.answerChallenges(message.challenges);
     running = { app, exit };

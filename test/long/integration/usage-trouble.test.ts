@@ -154,6 +154,7 @@ describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, (
             { user, family: 'containerd', logins: 1, addresses: [] },
             { user: 'gone', family: 'kaniko', logins: 1, addresses: [] },
           ],
+          changes: [],
           dropped: 0,
         },
         new Map([[user, 3]]),

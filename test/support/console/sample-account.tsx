@@ -3,7 +3,8 @@ import type { Chrome } from '../../../src/console/components/chrome.ts';
 import type { Notice } from '../../../src/console/components/notice.tsx';
 import { AccountPage, type AccountPageProps } from '../../../src/console/pages/account-page.tsx';
 import type { Tokens } from '../../../src/console/pages/account-tokens.tsx';
-import { CleanPage, type CleanModel, type CleanRun } from '../../../src/console/pages/clean-page.tsx';
+import type { CleanModel, CleanRun } from '../../../src/console/changes/clean-up.ts';
+import { CleanPage } from '../../../src/console/pages/clean-page.tsx';
 import { ago, nowMs, type Word } from './sample-models.ts';
 
 /** The pages of what belongs to the visitor, and of the clean-up. */
@@ -40,7 +41,7 @@ function accountPages(chrome: Chrome, word: Word): Record<string, VNode> {
   const withPassword = (failure: AccountPageProps['password']['failure']) => (
     <AccountPage {...props} password={{ whyNot: null, failure, minLength: 12 }} />
   );
-  const passwords = ['wrong', 'differ', 'short', 'long', 'busy'] as const;
+  const passwords = ['wrong', 'differ', 'short', 'long', 'unfit', 'busy'] as const;
   return {
     account: <AccountPage {...props} />,
     'account-token-made': withTokens({
@@ -155,6 +156,7 @@ function cleanPages(chrome: Chrome, word: Word): Record<string, VNode> {
     ),
     'notice-deleted': after({ kind: 'deleted', references: ['rc-1', 'rc-2'].map(word) }),
     'notice-password': after({ kind: 'passwordChanged' }),
+    'notice-logged-out': after({ kind: 'loggedOut' }),
     'notice-revoked': after({ kind: 'tokenRevoked', name: word('ci') }),
     'notice-undone': after({ kind: 'undone', run: word('20261129-033000-a1b2c3') }),
   };

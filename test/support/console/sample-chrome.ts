@@ -1,12 +1,11 @@
 import type { Chrome } from '../../../src/console/components/chrome.ts';
-import { assets } from '../../../src/console/assets/assets.ts';
+import { iconAsset, scriptAsset, styleAsset } from '../../../src/console/assets/assets.ts';
 import type { Messages } from '../../../src/console/messages/en.ts';
 import { catalogues, formats, type Locale } from '../../../src/console/messages/locale.ts';
 import { nowMs } from './sample-models.ts';
 
 /** What a page has around it when alice looks at it. */
 export function sampleChrome(locale: Locale, name = 'alice', t: Messages = catalogues[locale]): Chrome {
-  const [style = '', script = ''] = assets.keys();
   return {
     t,
     f: formats[locale],
@@ -17,7 +16,7 @@ export function sampleChrome(locale: Locale, name = 'alice', t: Messages = catal
     host: 'registry.example.com',
     path: '/ui/?q=web',
     nowMs,
-    assets: { style, script },
+    assets: { icon: iconAsset.path, style: styleAsset.path, script: scriptAsset.path },
     notice: null,
   };
 }

@@ -3,10 +3,11 @@ import type { Chrome } from '../../../src/console/components/chrome.ts';
 import { ComparePage } from '../../../src/console/pages/compare-page.tsx';
 import { ConnectPage } from '../../../src/console/pages/connect-page.tsx';
 import { DeletePage } from '../../../src/console/pages/delete-page.tsx';
-import { FailurePage, type FailureKind } from '../../../src/console/pages/failure-page.tsx';
+import type { FailureKind } from '../../../src/console/console-error.ts';
+import { FailurePage } from '../../../src/console/pages/failure-page.tsx';
 import { ImagePage } from '../../../src/console/pages/image-page.tsx';
-import { LoggedOutPage } from '../../../src/console/pages/logged-out-page.tsx';
-import { LoginPage, type LoginFailure } from '../../../src/console/pages/login-page.tsx';
+import { LoginPage } from '../../../src/console/pages/login-page.tsx';
+import type { LoginFailure } from '../../../src/console/visit.ts';
 import { RawPage } from '../../../src/console/pages/raw-page.tsx';
 import {
   RepositoriesPage,
@@ -52,9 +53,9 @@ function listPages(chrome: Chrome, word: Word): Record<string, VNode> {
     asOfMs: nowMs - 2 * ago.minuteMs,
     isComplete: true,
     isRecorded: true,
-    hasNext: true,
+    next: { page: 2 },
   };
-  const none = { ...list, rows: [], total: 0, pages: 1, hasNext: false };
+  const none = { ...list, rows: [], total: 0, pages: 1, next: null };
   const page = (change: Partial<RepositoriesPageProps>) => (
     <RepositoriesPage chrome={chrome} question={question} list={list} mayPush {...change} />
   );
@@ -172,14 +173,14 @@ function deletePages(chrome: Chrome, word: Word): Record<string, VNode> {
     bytes: 192_400_000,
     twins: twins.map(word),
   });
-  const ask = { chrome, repository, canUndo: false };
+  const ask = { chrome, repository, isCleaned: false };
   const image = { kind: 'image', digest: digestOf(1), bytes: 192_400_000 } as const;
   return {
     'delete-tag': (
       <DeletePage
         {...ask}
         target={{ kind: 'tags', tags: [tag('1.27.3', ['latest', '1.27', '1'])] }}
-        canUndo
+        isCleaned
       />
     ),
     'delete-tags': (
@@ -191,10 +192,12 @@ function deletePages(chrome: Chrome, word: Word): Record<string, VNode> {
     'delete-image': (
       <DeletePage
         {...ask}
-        target={{ ...image, tags: ['1.27.3', 'latest', '1.27'].map(word), referrers: 3 }}
+        target={{ ...image, tags: ['1.27.3', 'latest', '1.27'].map(word), platforms: [], referrers: 3 }}
       />
     ),
-    'delete-untagged': <DeletePage {...ask} target={{ ...image, tags: [], referrers: null }} />,
+    'delete-untagged': (
+      <DeletePage {...ask} target={{ ...image, tags: [], platforms: [], referrers: null }} />
+    ),
   };
 }
 
@@ -244,7 +247,6 @@ function smallPages(chrome: Chrome, word: Word): Record<string, VNode> {
   return {
     login: login(null),
     ...Object.fromEntries(loginFailures.map((failure) => [`login-${failure.kind}`, login(failure)])),
-    'logged-out': <LoggedOutPage chrome={outside} />,
     connect: <ConnectPage chrome={outside} authority={authority} />,
     'connect-public': <ConnectPage chrome={chrome} authority={null} />,
     ...Object.fromEntries(

@@ -44,6 +44,7 @@ function setUp(
       if (failure) throw failure;
       return verifyPassword(password, hash);
     },
+    hash: () => Promise.reject(new Error('nobody asks for one')),
     load: { queued: 0, running: 0 },
     close: () => Promise.resolve(),
   };

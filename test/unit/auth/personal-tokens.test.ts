@@ -52,7 +52,13 @@ describe('personal tokens', () => {
         edited: { file, model: file, checkPattern: checkGrantPattern },
         tokens,
         hasUser: (name) => users.has(name),
-        logger: { info: () => resolve(stop()), warn: (_, message) => assert.fail(message) },
+        logger: {
+          info: () => {
+            stop();
+            resolve();
+          },
+          warn: (_, message) => assert.fail(message),
+        },
       });
     });
     mock.timers.tick(60_000);

@@ -23,7 +23,7 @@ describe('loadConfig: problems', () => {
       'x.yml:2: listen.prot: there is no such key, did you mean listen.port?; allowed: host, port, httpPort, publicPort, trustedProxies, proxyProtocol',
       'x.yml:3: listen.port: "443" is text: write the number without quotes; allowed: a whole number from 0 to 65535',
       'x.yml:5: tls.minVersion: "TLSv1.1" is not allowed; allowed: TLSv1.2, TLSv1.3',
-      'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, routes, auth, cors, groups, policy, immutableTags, cache, clean, workers, limits, shutdown, admin, alerts, log, state',
+      'x.yml:6: statistics: there is no such section; allowed: listen, tls, upstream, routes, auth, cors, groups, policy, immutableTags, cache, clean, console, workers, limits, shutdown, admin, alerts, log, state',
       'x.yml:8: upstream.password: the value is not text: quote it; allowed: text without control characters, or null',
       'x.yml:9: upstream.readTimeout: 900 has no unit; allowed: a duration from 1ms to 24d (units ms, s, m, h, d)',
       'x.yml:10: readTimeout is written twice, first in line 9',

@@ -39,7 +39,7 @@ describe('one’s own password', () => {
         const [name = '', password = ''] = Buffer.from(credentials.slice(6), 'base64').toString().split(':');
         const lines = (await readFile(file, 'utf8')).split('\n');
         const hash = lines.find((line) => line.startsWith(`${name}:`))?.slice(name.length + 1) ?? '';
-        if (!verifyPassword(password, hash)) return { kind: 'refused', reason: 'wrong-password' };
+        if (!verifyPassword(password, hash)) return { kind: 'refused', reason: 'wrong-credentials' };
         const principal = user(name);
         hashes.set(principal, hash);
         return { kind: 'verified', principal, scheme: 'basic' };
@@ -92,7 +92,8 @@ describe('one’s own password', () => {
       const own = createOwnPassword({
         file,
         authenticator: {
-          authenticate: () => Promise.resolve({ kind: 'verified', principal: user('alice'), scheme: 'basic' }),
+          authenticate: () =>
+            Promise.resolve({ kind: 'verified', principal: user('alice'), scheme: 'basic' }),
           hashOf: () => hashPassword(old, 4),
         },
         pool: { hash: () => writeFile(file, meanwhile).then(() => hashPassword(next, 4)) },

@@ -78,7 +78,13 @@ describe('tokens of one’s own', () => {
     const tokens = open();
     assert.ok('token' in (await tokens.make(alice, draft)));
     assert.deepEqual(await tokens.make(user('carol'), draft), { fault: 'taken' });
-    const line = { name: 'robot', sha256: 'a'.repeat(64), repositories: ['**'], actions: ['pull'], owner: 'alice' };
+    const line = {
+      name: 'robot',
+      sha256: 'a'.repeat(64),
+      repositories: ['**'],
+      actions: ['pull'],
+      owner: 'alice',
+    };
     await writeFile(operators, `- ${JSON.stringify(line)}\n`);
     assert.deepEqual(await tokens.make(alice, { ...draft, name: 'robot' }), { fault: 'taken' });
     assert.equal(await tokens.revoke('alice', 'robot'), false);

@@ -35,7 +35,12 @@ describe('formatTrustSteps', () => {
   });
 
   it('covers whole systems', () => {
-    for (const command of ['update-ca-certificates', 'update-ca-trust', 'security add-trusted-cert', 'certutil -addstore']) {
+    for (const command of [
+      'update-ca-certificates',
+      'update-ca-trust',
+      'security add-trusted-cert',
+      'certutil -addstore',
+    ]) {
       assert.ok(steps(443).includes(command), command);
     }
   });

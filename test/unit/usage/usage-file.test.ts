@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { OperatorError } from '../../../src/system/operator-error.ts';
 import type { ManifestUse, UsageBatch, UserUse } from '../../../src/usage/usage-buffer.ts';
 import { askUsage } from '../../../src/usage/usage-client.ts';
-import { openSqlite } from '../../../src/usage/sqlite.ts';
+import { openSqlite } from '../../../src/system/sqlite.ts';
 import { BrokenRecordError, openUsageFile, type UsageFile } from '../../../src/usage/usage-file.ts';
 
 const noon = Date.parse('2026-11-29T12:00:00Z');
@@ -19,6 +19,7 @@ const pull = (repository: string, reference: string, atMs = noon, by = 'alice'):
 const batchOf = (manifests: readonly ManifestUse[], users: readonly UserUse[] = []): UsageBatch => ({
   manifests,
   users,
+  changes: [],
   dropped: 0,
 });
 const login = (user: string): UserUse => ({ user, family: 'docker', logins: 1, addresses: [] });

@@ -38,7 +38,7 @@ async function note(...exchanges: readonly UsedExchange[]): Promise<UsageBatch> 
   });
   for (const exchange of exchanges) notes.finished(exchange);
   await notes.close();
-  return taken[0] ?? { manifests: [], users: [], dropped: 0 };
+  return taken[0] ?? { manifests: [], users: [], changes: [], dropped: 0 };
 }
 
 describe('what of a request is noted', () => {

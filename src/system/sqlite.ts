@@ -13,7 +13,12 @@ export type SqliteDatabase = {
   readonly inTransaction: boolean;
   close(): void;
 };
-export type SqliteStatement = { run(values: readonly SqliteValue[]): unknown; finalize(): void };
+export type SqliteStatement = {
+  run(values: readonly SqliteValue[]): { readonly changes: number };
+  get(values: readonly SqliteValue[]): SqliteRow | null;
+  all(values: readonly SqliteValue[]): SqliteRow[];
+  finalize(): void;
+};
 export type SqliteValue = string | number | null;
 export type SqliteRow = Readonly<Record<string, SqliteValue>>;
 
