@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -256,6 +256,23 @@ describe('hostile files in the storage', { timeout: 120_000, concurrency: 2 }, (
       assert.match(stderr, /tidegate-clean\S* is not a folder but a file or a symbolic link/);
       assert.ok(existsSync(precious));
     });
+
+  const isApart = existsSync('/dev/shm') && statSync('/dev/shm').dev !== statSync(tmpdir()).dev;
+  for (const name of ['blobs', 'repositories'])
+    test(
+      `${name} on another file system are refused: a run would take half of what goes`,
+      { skip: isApart ? false : 'needs two file systems' },
+      async (t) => {
+        const { dir, storage } = await makePlace(t);
+        const apart = await mkdtemp('/dev/shm/tidegate-clean-');
+        t.after(() => rm(apart, { recursive: true }));
+        await rm(path.join(storage, 'docker/registry/v2', name), { recursive: true, force: true });
+        await symlink(apart, path.join(storage, 'docker/registry/v2', name));
+        const { code, stderr } = await cleanCommand(['clean', 'serve'], dir);
+        assert.equal(code, 1);
+        assert.match(stderr, new RegExp(`is on another file system than \\S+/v2/${name}: .*clean.collector`));
+      },
+    );
 
   for (const name of [
     'doors.json',

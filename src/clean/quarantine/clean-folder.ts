@@ -2,6 +2,7 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperatorError } from '../../system/operator-error.ts';
 import { exists, type Disk } from './disk.ts';
+import { registryPath } from './item.ts';
 
 /** The folder of the cleaner's state, beside `docker/` on the same file system. */
 export type CleanFolder = {
@@ -25,13 +26,7 @@ export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFo
     for (const name of ['runs', 'purging'])
       if (await disk.makeFolder(join(path, name))) await disk.syncFolder(path);
     await refuseLinks(path);
-    const own = await stat(join(path, 'runs'));
-    // A registry that has never got anything has no folder yet.
-    const images = (await exists(join(root, 'docker'))) ? await stat(join(root, 'docker')) : own;
-    if (images.dev !== own.dev)
-      throw new OperatorError(
-        `${path} is on another file system than ${root}/docker: nothing can be moved there in one step. Unmount it.`,
-      );
+    await refuseOtherFileSystem(root, path);
   } catch (error) {
     if (error instanceof OperatorError) throw error;
     throw new OperatorError(
@@ -40,6 +35,19 @@ export async function openCleanFolder(root: string, disk: Disk): Promise<CleanFo
     );
   }
   return { root, path, disk };
+}
+
+/** A run that finds out only in the end would have taken the links, and no data. @throws OperatorError */
+async function refuseOtherFileSystem(root: string, path: string): Promise<void> {
+  const { dev } = await stat(join(path, 'runs'));
+  for (const name of ['docker', `${registryPath}/repositories`, `${registryPath}/blobs`]) {
+    const images = join(root, name);
+    // A registry that has never got anything has no folder yet.
+    if ((await exists(images)) && (await stat(images)).dev !== dev)
+      throw new OperatorError(
+        `${path} is on another file system than ${images}: nothing can be moved there in one step. Put both on one, or use clean.collector.`,
+      );
+  }
 }
 
 /** What is deleted or moved there must not be elsewhere. @throws OperatorError */
