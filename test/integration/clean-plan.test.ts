@@ -291,6 +291,16 @@ describe('a plan for a real docker-registry', { skip: unlessInstalled('docker-re
     const { untagged } = await plan({ seen });
     assert.equal(untagged.get(untaggedKey('app', first.digest)), nowMs);
     assert.equal(untagged.has(untaggedKey('app', alone.digest)), false);
+    // It was pushed after that, so the tag that was removed could have led to it.
+    await setTimes(
+      path.join(
+        root,
+        `docker/registry/v2/repositories/app/_manifests/revisions/sha256/${alone.digest.slice(7)}`,
+      ),
+      daysAgo(7.5),
+    );
+    assert.deepEqual(await lines({ seen }), []);
+    assert.equal((await plan({ seen })).untagged.get(untaggedKey('app', alone.digest)), nowMs);
   });
 
   test('frees data that nothing links, and links that no manifest names', async () => {

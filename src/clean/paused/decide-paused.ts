@@ -11,8 +11,8 @@ export type KnownRepository = {
   readonly manifests: ReadonlyMap<string, ReadManifest>;
   /** By tag and by digest. */
   readonly usage: ReadonlyMap<string, UsageRow>;
-  /** When it was first seen that no tag leads to a digest, in milliseconds since the epoch; null: not yet. */
-  readonly firstUntaggedMs: (digest: string) => number | null;
+  /** When it was first seen that no tag leads to a digest, if it was not pushed since, in milliseconds since the epoch; null: not yet. */
+  readonly firstUntaggedMs: (digest: string, pushedMs: number | null) => number | null;
 };
 
 export type PausedTag = {
@@ -33,7 +33,7 @@ export type PausedDecision = {
   /** Manifests that go, those that others name last. */
   readonly manifests: readonly { readonly digest: string; readonly isOfTag: boolean }[];
   /** Known manifests to which no tag leads, and none that stays. */
-  readonly untagged: readonly string[];
+  readonly untagged: readonly { readonly digest: string; readonly sinceMs: number }[];
 };
 
 export type PausedSettings = {
@@ -62,10 +62,16 @@ export function decidePaused(known: KnownRepository, settings: PausedSettings): 
   const stays = mark(edges, roots);
   const loose = [...known.manifests.keys()].filter((digest) => !stays.has(digest));
   const ofRetired = mark(edges, retired);
+  const untagged = new Map(
+    loose.map((digest) => [
+      digest,
+      known.firstUntaggedMs(digest, lastUse(known, digest, ['pushes'])) ?? nowMs,
+    ]),
+  );
   const waiting = loose.filter((digest) => {
     if (limitMs === null) return true;
     const usedMs = lastUse(known, digest) ?? recordSinceMs;
-    const untaggedMs = ofRetired.has(digest) ? 0 : (known.firstUntaggedMs(digest) ?? nowMs);
+    const untaggedMs = ofRetired.has(digest) ? 0 : (untagged.get(digest) ?? nowMs);
     const sinceMs = Math.max(usedMs, recordSinceMs, untaggedMs);
     return nowMs - usedMs < graceMs || nowMs - sinceMs < limitMs;
   });
@@ -80,7 +86,7 @@ export function decidePaused(known: KnownRepository, settings: PausedSettings): 
         : each,
     ),
     manifests: order(known, going).map((digest) => ({ digest, isOfTag: ofRetired.has(digest) })),
-    untagged: loose,
+    untagged: [...untagged].map(([digest, sinceMs]) => ({ digest, sinceMs })),
   };
 }
 
@@ -153,11 +159,15 @@ function order({ manifests }: KnownRepository, digests: readonly string[]): stri
   return ordered;
 }
 
-function lastUse({ usage }: KnownRepository, digest: string): number | null {
-  const row = usage.get(digest);
-  let last = latest(row?.pushes.at, row?.pulls.at);
-  for (const { digest: of, pushes, pulls } of usage.values())
-    if (of === digest) last = latest(last, latest(pushes.at, pulls.at));
+function lastUse(
+  { usage }: KnownRepository,
+  digest: string,
+  kinds: readonly ('pushes' | 'pulls')[] = ['pushes', 'pulls'],
+): number | null {
+  let last: number | null = null;
+  for (const row of usage.values())
+    if (row.name === digest || row.digest === digest)
+      for (const kind of kinds) last = latest(last, row[kind].at);
   return last;
 }
 

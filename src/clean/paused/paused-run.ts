@@ -51,22 +51,19 @@ export async function runPaused(options: PausedRunOptions): Promise<PausedRun> {
 }
 
 async function retireAll(options: PausedRunOptions, graceMs: number) {
-  const { untagged, now, onProgress } = options;
+  const { now, onProgress } = options;
   const startedMs = now();
   const plan = await planPaused({
     ...options,
     nowMs: startedMs,
-    firstUntaggedMs: (repository, digest) => untagged.get(untaggedKey(repository, digest)) ?? null,
     onProgress: (repositories) => onProgress('repositories', repositories),
   });
   const totals = { tags: 0, manifests: 0 };
   const left: string[] = [];
   const seen = new Map<string, number>();
   for await (const repository of plan.repositories) {
-    for (const digest of repository.untagged) {
-      const key = untaggedKey(repository.name, digest);
-      seen.set(key, untagged.get(key) ?? startedMs);
-    }
+    for (const { digest, sinceMs } of repository.untagged)
+      seen.set(untaggedKey(repository.name, digest), sinceMs);
     const retired = await retireRepository(repository, { ...options, graceMs });
     totals.tags += retired.tags;
     totals.manifests += retired.manifests;

@@ -2,6 +2,7 @@ import type { TagPattern } from '../../policy/tag-pattern.ts';
 import type { UsageRow } from '../../usage/usage-file.ts';
 import type { Doors } from '../channel/doors.ts';
 import { compileRules } from '../rules/decide.ts';
+import { findFirstUntagged, type UntaggedRecord } from '../plan/untagged-record.ts';
 import type { RuleText } from '../rules/rule-text.ts';
 import {
   decidePaused,
@@ -20,8 +21,7 @@ export type PausedPlanOptions = {
     readonly untagged: number | null;
   };
   readonly immutableTags: readonly TagPattern[];
-  /** When runs first saw that no tag leads to a manifest. */
-  readonly firstUntaggedMs: (repository: string, digest: string) => number | null;
+  readonly untagged: UntaggedRecord;
   readonly nowMs: number;
   readonly signal: AbortSignal;
   readonly onProgress: (repositories: number) => void;
@@ -76,13 +76,15 @@ async function* planEach(
 }
 
 async function planOne(
-  { doors, firstUntaggedMs }: PausedPlanOptions,
+  { doors, untagged }: PausedPlanOptions,
   settings: PausedSettings,
   reader: RegistryReader,
   name: string,
 ): Promise<PlannedRepository> {
   const writes = await readWrites(doors, name);
-  const known = await readRepository(doors, reader, name, (digest) => firstUntaggedMs(name, digest));
+  const known = await readRepository(doors, reader, name, (digest, pushedMs) =>
+    findFirstUntagged(untagged, { repository: name, digest }, pushedMs),
+  );
   return { ...decidePaused(known, settings), manifestsKnown: known.manifests, writes };
 }
 

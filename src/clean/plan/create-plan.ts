@@ -85,8 +85,7 @@ function noteUntagged(
   if (keepsAll) return;
   for (const each of manifests) {
     if (!isWaiting(each)) continue;
-    const { digest } = each.manifest;
-    const firstMs = each.isOfTag ? nowMs : Math.min(firstUntaggedMs(repository, digest) ?? nowMs, nowMs);
-    untagged.set(untaggedKey(repository, digest), firstMs);
+    const firstMs = each.isOfTag ? nowMs : (firstUntaggedMs(repository, each.manifest) ?? nowMs);
+    untagged.set(untaggedKey(repository, each.manifest.digest), Math.min(firstMs, nowMs));
   }
 }

@@ -1,7 +1,7 @@
 import type { TagPattern } from '../../policy/tag-pattern.ts';
 import { compileRules, type Rules } from '../rules/decide.ts';
 import type { RuleText } from '../rules/rule-text.ts';
-import { untaggedKey, type UntaggedRecord } from './untagged-record.ts';
+import { findFirstUntagged, type UntaggedRecord } from './untagged-record.ts';
 
 /** What decides, beside what is in the repository. Durations and times in milliseconds. */
 export type DecisionSettings = {
@@ -10,9 +10,11 @@ export type DecisionSettings = {
   /** Null: manifests without a tag are kept for ever. */
   readonly untaggedMs: number | null;
   readonly nowMs: number;
-  /** When an earlier run first saw a manifest without a tag; null: not known. */
-  readonly firstUntaggedMs: (repository: string, digest: string) => number | null;
+  /** When an earlier run first saw a manifest without a tag, and it was not pushed since; null: not known. */
+  readonly firstUntaggedMs: (repository: string, manifest: PushedManifest) => number | null;
 };
+
+type PushedManifest = { readonly digest: string; readonly linkMtimeMs: number };
 
 /** Reads them from the configuration, and from what earlier runs saw. */
 export function readSettings({
@@ -35,6 +37,7 @@ export function readSettings({
     graceMs: clean.grace,
     untaggedMs: clean.untagged,
     nowMs,
-    firstUntaggedMs: (repository, digest) => untagged.get(untaggedKey(repository, digest)) ?? null,
+    firstUntaggedMs: (repository, { digest, linkMtimeMs }) =>
+      findFirstUntagged(untagged, { repository, digest }, linkMtimeMs),
   };
 }

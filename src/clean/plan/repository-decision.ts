@@ -242,19 +242,20 @@ function settleTag(
 
 /** How long a manifest has been without a tag, and whether that is long enough. */
 function findAge(
-  { digest, linkedAs, linkMtimeMs, dataMtimeMs, lostTagMs, isReadable }: ManifestScan,
+  manifest: ManifestScan,
   { name, tagsFolderMtimeMs }: RepositoryScan,
   usage: RepositoryUsage | null,
   { graceMs, untaggedMs: limitMs, nowMs, firstUntaggedMs }: DecisionSettings,
   isTagged: boolean,
   ofRetired: RepositoryMark,
 ) {
+  const { digest, linkedAs, linkMtimeMs, dataMtimeMs, lostTagMs, isReadable } = manifest;
   const pulledMs = latest(usage?.pulls.get(digest), usage?.pulls.get(linkedAs));
   if (isTagged) return { pulledMs, untaggedMs: null, isRipe: true };
   const isOfTag = ofRetired.keepsManifest({ digest, linkedAs });
   const writtenMs = Math.max(linkMtimeMs, dataMtimeMs ?? 0);
   // A tag that was removed left nothing but its folder's time, and that of the run which first saw it gone.
-  const removedMs = Math.min(tagsFolderMtimeMs ?? 0, firstUntaggedMs(name, digest) ?? Infinity);
+  const removedMs = Math.min(tagsFolderMtimeMs ?? 0, firstUntaggedMs(name, manifest) ?? Infinity);
   const untaggedMs = isOfTag ? nowMs : Math.max(writtenMs, lostTagMs ?? 0, removedMs);
   if (!isReadable || limitMs === null) return { pulledMs, untaggedMs, isRipe: false };
   const usedMs = Math.max(writtenMs, pulledMs ?? 0);

@@ -15,6 +15,16 @@ export function untaggedKey(repository: string, digest: string): string {
   return `${repository}@${digest}`;
 }
 
+/** Null: not known, or it was pushed since, and may have had a tag until now. @param pushedMs its last push; null: not known */
+export function findFirstUntagged(
+  record: UntaggedRecord,
+  { repository, digest }: { readonly repository: string; readonly digest: string },
+  pushedMs: number | null,
+): number | null {
+  const firstMs = record.get(untaggedKey(repository, digest)) ?? null;
+  return firstMs === null || firstMs < (pushedMs ?? 0) ? null : firstMs;
+}
+
 /** Reads the record. One that is missing or damaged is empty: counting begins anew. */
 export async function readUntaggedRecord(path: string): Promise<UntaggedRecord> {
   const text = (await readStateFile(path, maxBytes)) ?? '';

@@ -14,7 +14,7 @@ import {
   pausedPlanJson,
   renderPausedPlan,
 } from '../paused/render-paused.ts';
-import { readUntaggedRecord, untaggedKey, writeUntaggedRecord } from '../plan/untagged-record.ts';
+import { readUntaggedRecord, writeUntaggedRecord } from '../plan/untagged-record.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import type { CleanWork } from './cleaner.ts';
 import { noteLastRun, readLastRun } from './last-run.ts';
@@ -75,8 +75,7 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
       const untagged = await readUntaggedRecord(untaggedPath);
       const asOfMs = Date.now();
       const plan = await planPaused({
-        ...{ doors, clean, immutableTags, signal, nowMs: asOfMs },
-        firstUntaggedMs: (repository, digest) => untagged.get(untaggedKey(repository, digest)) ?? null,
+        ...{ doors, clean, immutableTags, signal, untagged, nowMs: asOfMs },
         onProgress: (done) => onProgress({ phase: 'repositories read', done, total: null }),
       });
       const repositories: PausedDecision[] = [];

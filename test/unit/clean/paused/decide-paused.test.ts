@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decidePaused, type KnownRepository } from '../../../../src/clean/paused/decide-paused.ts';
 import type { ReadManifest } from '../../../../src/clean/paused/registry-reader.ts';
+import { findFirstUntagged, untaggedKey } from '../../../../src/clean/plan/untagged-record.ts';
 import { compileRules } from '../../../../src/clean/rules/decide.ts';
 import type { RuleText } from '../../../../src/clean/rules/rule-text.ts';
 import type { UsageRow } from '../../../../src/usage/usage-file.ts';
@@ -26,6 +27,9 @@ type Given = {
 
 function decide({ tags, manifests, usage = {}, firstUntagged = {}, ...more }: Given) {
   const use = (at: number | null) => ({ at: at === null ? null : ago(at), by: null, count: 1 });
+  const untagged = new Map(
+    Object.entries(firstUntagged).map(([name, days]) => [untaggedKey('app', d(name)), ago(days)]),
+  );
   const known: KnownRepository = {
     name: 'app',
     tags: Object.entries(tags).map(([name, digest]) => ({ name, digest: d(digest) })),
@@ -46,10 +50,8 @@ function decide({ tags, manifests, usage = {}, firstUntagged = {}, ...more }: Gi
         return [row, { name: row, digest: null, pushes: use(pushed), pulls: use(pulled) }];
       }),
     ),
-    firstUntaggedMs: (digest) => {
-      const [, days] = Object.entries(firstUntagged).find(([name]) => d(name) === digest) ?? [];
-      return days === undefined ? null : ago(days);
-    },
+    firstUntaggedMs: (digest, pushedMs) =>
+      findFirstUntagged(untagged, { repository: 'app', digest }, pushedMs),
   };
   const decision = decidePaused(known, {
     rules: compileRules(more.rules ?? [], []),
@@ -116,6 +118,9 @@ test('a manifest without a tag goes when it was seen so for long enough, and not
   assert.equal(decide({ ...given, usage, firstUntagged: { b: 8 } }).manifests, 'b');
   assert.equal(decide({ ...given, usage: { b: [40, 3] }, firstUntagged: { b: 8 } }).manifests, '');
   assert.equal(decide({ ...given, usage, firstUntagged: { b: 8 }, sinceDays: 5 }).manifests, '');
+  const again: Given['usage'] = { now: [2, null], b: [10, null] };
+  assert.equal(decide({ ...given, usage: again, firstUntagged: { b: 9 } }).manifests, 'b');
+  assert.equal(decide({ ...given, usage: again, firstUntagged: { b: 11 } }).manifests, '', 'pushed since');
 });
 
 test('referrers and tags of a subject stay and go with it', () => {
