@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import type { BrowserWindow } from '../chromium.ts';
+import { root } from '../processes.ts';
+
+/** What a page may have, in bytes; raw manifests apart. */
+const maxPageBytes = 30 * 1024;
+const widths = [360, 1440] as const;
+
+/** Checks a page as it stands: accessible and not too wide on narrow and wide screens, light and dark. */
+export async function checkPage(
+  { page }: Pick<BrowserWindow, 'page'>,
+  { at = widths }: { readonly at?: readonly number[] } = {},
+): Promise<void> {
+  const before = page.viewportSize();
+  const where = new URL(page.url()).pathname;
+  for (const width of at) {
+    await page.setViewportSize({ width, height: 900 });
+    await checkWidth(page, `${where} at ${width}`);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      assert.deepEqual(await findFaults(page), [], `${where} at ${width}, ${colorScheme}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  if (before !== null) await page.setViewportSize(before);
+}
+
+/** Nothing reaches beyond the screen, but for what scrolls by itself. */
+export async function checkWidth(page: Page, where: string): Promise<void> {
+  const [content = 0, screen = 0] = await page.evaluate<number[]>(
+    '[document.documentElement.scrollWidth, document.documentElement.clientWidth]',
+  );
+  assert.ok(content <= screen, `${where}: ${content} px on a screen of ${screen}; ${await widest(page)}`);
+}
+
+/** The element that reaches farthest. */
+const widest = (page: Page): Promise<string> =>
+  page.evaluate<string>(`[...document.querySelectorAll('body *')]
+    .map((element) => [element.getBoundingClientRect().right, element.outerHTML.slice(0, 200)])
+    .sort(([one], [other]) => other - one)[0].join(' ')`);
+
+/** What axe finds, each in a line. */
+async function findFaults(page: Page): Promise<string[]> {
+  if (!(await page.evaluate<boolean>(`'axe' in window`))) await page.evaluate(await readAxe());
+  return page.evaluate<string[]>(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations.flatMap(({ id, nodes }) => nodes.slice(0, 5).map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
+}
+
+let axe: Promise<string> | undefined;
+const readAxe = () => (axe ??= readFile(`${root}node_modules/axe-core/axe.min.js`, 'utf8'));
+
+/** Nothing ran that must not, and every page was small enough. */
+export function checkWindow({ faults, sizes }: Pick<BrowserWindow, 'faults' | 'sizes'>): void {
+  assert.deepEqual(faults, []);
+  const large = [...sizes].filter(([url, bytes]) => bytes > maxPageBytes && !url.includes('/-/raw/'));
+  assert.deepEqual(large, []);
+}
