@@ -258,6 +258,7 @@ describe(
         tags.tags.map(({ tag, digest }) => [tag, digest]),
         [['v1', image.digest]],
       );
+      assert.deepEqual(tags.tags[0]?.twins, ['v2']);
       const whole = await readImageDeletion(client, null, 'deleted', image.digest);
       assert.ok(whole?.kind === 'image');
       assert.deepEqual(whole.tags, ['v1', 'v2']);

@@ -16,8 +16,8 @@ export type DeletionTarget =
         readonly tag: string;
         readonly digest: string | null;
         readonly bytes: number | null;
-        /** Tags of the same image, which stay. */
-        readonly twins: readonly string[];
+        /** Tags of the same image, which stay; null: not known. */
+        readonly twins: readonly string[] | null;
       }[];
     }
   | {
@@ -47,15 +47,16 @@ export async function readTagDeletion(
   wanted: readonly string[],
 ): Promise<DeletionTarget | null> {
   const names = [...new Set(wanted)].filter((tag) => tagForm.test(tag)).slice(0, maxTagsAtOnce);
+  const readTwins = await createTagFinder(client, record, repository);
   const read = await readSeveral(names, async (tag) => {
     const found = await readManifest(client, repository, tag);
     if (found === null) return null;
-    const twins = (await record?.tagsOf(repository, found.digest)) ?? [];
+    const twins = await readTwins(found.digest);
     return {
       tag,
       digest: found.digest,
       bytes: bytesOf(found.manifest),
-      twins: twins.filter((twin) => !names.includes(twin)),
+      twins: twins?.filter((twin) => !names.includes(twin)) ?? null,
     };
   });
   const tags = read.filter((each) => each !== null);
@@ -74,30 +75,30 @@ export async function readImageDeletion(
   if (found === null) return null;
   const [referrers, tags] = await Promise.all([
     readReferrers(client, repository, found, null),
-    readTagsOf(client, record, repository, digest),
+    createTagFinder(client, record, repository).then((readTags) => readTags(digest)),
   ]);
   const { manifest } = found;
   return {
     kind: 'image',
     digest,
     bytes: manifest.kind === 'index' ? null : sumBytes([manifest.config, ...manifest.layers]),
-    tags,
+    tags: tags ?? [],
     platforms: manifest.platforms.flatMap(({ platform }) => platform ?? []),
     referrers: referrers === null ? null : referrers.items.length + referrers.more,
   };
 }
 
-/** The tags that lead to a digest: of few tags all, of more those that the record knows. */
-async function readTagsOf(
+/** Finds the tags that lead to a digest: of few tags all, of more those that the record knows; null: nothing is known. */
+async function createTagFinder(
   client: RegistryClient,
   record: TagRecord | null,
   repository: string,
-  digest: string,
-): Promise<readonly string[]> {
+): Promise<(digest: string) => Promise<readonly string[] | null>> {
   const names = (await readTagNames(client, repository)) ?? [];
-  if (names.length > maxTwinReads) return (await record?.tagsOf(repository, digest)) ?? [];
+  if (names.length > maxTwinReads)
+    return async (digest) => (await record?.tagsOf(repository, digest)) ?? null;
   const digests = await readSeveral(names, (tag) => readDigestOf(client, repository, tag));
-  return names.filter((_, index) => digests[index] === digest);
+  return (digest) => Promise.resolve(names.filter((_, index) => digests[index] === digest));
 }
 
 /** Deletes a tag, and no twin of it, or a digest with all its tags. */

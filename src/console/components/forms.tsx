@@ -92,9 +92,18 @@ export function SearchForm({ action, label, value, submit, hidden = {} }: Search
 }
 
 /** A value and what it is, in a list of them. */
-export function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
+export function Fact({
+  name,
+  isWide = false,
+  children,
+}: {
+  readonly name: string;
+  /** Takes a line of its own. */
+  readonly isWide?: boolean;
+  readonly children: ComponentChildren;
+}) {
   return (
-    <div>
+    <div class={isWide ? 'wide' : undefined}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>

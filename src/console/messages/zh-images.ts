@@ -79,6 +79,7 @@ export const zhImages: typeof enImages = {
     tagsTitle: (value, shown) => (value === 1 ? '删除此标签？' : `删除 ${shown} 个标签？`),
     imageTitle: '删除此镜像？',
     twinsStay: '同一镜像仍以 {0} 保留。',
+    twinsUnknown: '不清楚是否有其他标签指向此镜像。',
     lastTag: '没有其他标签指向此镜像：之后只能按摘要拉取。',
     alsoGoes: '将一并删除',
     noTags: '没有标签指向它。',

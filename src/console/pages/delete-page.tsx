@@ -76,10 +76,12 @@ function Tags({ chrome, tags }: TagsProps) {
             </strong>{' '}
             <span class="muted">
               {digest === null ? null : <code>{shortDigest(digest)}</code>}{' '}
-              <Bytes chrome={chrome} value={bytes} />
+              {bytes === null ? null : <Bytes chrome={chrome} value={bytes} />}
             </span>
             <br />
-            {twins.length === 0 ? (
+            {twins === null ? (
+              t.delete.twinsUnknown
+            ) : twins.length === 0 ? (
               t.delete.lastTag
             ) : (
               <Fill text={t.delete.twinsStay} parts={[<Strong chrome={chrome} names={twins} />]} />
@@ -104,9 +106,11 @@ function Image({ chrome, image: { digest, bytes, tags, referrers } }: ImageProps
         <code>
           <Foreign text={digest} />
         </code>{' '}
-        <span class="muted">
-          <Bytes chrome={chrome} value={bytes} />
-        </span>
+        {bytes === null ? null : (
+          <span class="muted">
+            <Bytes chrome={chrome} value={bytes} />
+          </span>
+        )}
       </p>
       <h2>{t.delete.alsoGoes}</h2>
       <ul>

@@ -8,7 +8,7 @@ import { links, withQuery } from '../components/links.ts';
 import { Names } from '../components/names.tsx';
 import { Breadcrumbs } from '../components/place.tsx';
 import { lengthOf } from '../components/short-list.ts';
-import { Bytes, WhenBy, shortDigest } from '../components/values.tsx';
+import { Bytes, Unknown, WhenBy, shortDigest } from '../components/values.tsx';
 import type { ImageModel, ImageOfPlatform } from '../registry/models.ts';
 import { ImageLayers } from './image-layers.tsx';
 import { ChartFacts, ImageSettings, PairTable } from './image-settings.tsx';
@@ -53,7 +53,7 @@ function Summary({ chrome, model }: ImagePageProps) {
   const { repository, twins } = model;
   return (
     <dl class="facts">
-      <Fact name={t.common.digest}>
+      <Fact name={t.common.digest} isWide>
         <Copyable text={model.digest} />
       </Fact>
       <Fact name={t.common.size}>
@@ -66,7 +66,9 @@ function Summary({ chrome, model }: ImagePageProps) {
         <WhenBy chrome={chrome} ms={model.pulledMs} by={null} isExact />
       </Fact>
       <Fact name={t.image.twins}>
-        {twins.items.length === 0 ? (
+        {twins === null ? (
+          <Unknown chrome={chrome} />
+        ) : twins.items.length === 0 ? (
           t.image.noTwins
         ) : (
           <Names
@@ -77,7 +79,7 @@ function Summary({ chrome, model }: ImagePageProps) {
           />
         )}
       </Fact>
-      <Fact name={t.image.mediaType}>
+      <Fact name={t.image.mediaType} isWide>
         <Foreign text={model.mediaType} max={200} />
       </Fact>
     </dl>

@@ -1,8 +1,9 @@
 import { shorten, toForeignText } from './foreign-text.ts';
 import { parseForeignObject, readObject, readPairs, readText, readTexts } from './foreign-json.ts';
-import { showLayer } from './layer-steps.ts';
+import { parseImageConfig } from './image-config.ts';
+import { findMakers, showLayer } from './layer-steps.ts';
 import { sumBytes, type Descriptor } from './manifest.ts';
-import type { ChangedSetting, CompareModel, SettingName, ShortList } from './models.ts';
+import type { ChangedSetting, CompareModel, Layer, SettingName, ShortList } from './models.ts';
 
 /** One of the two that are compared. */
 export type ComparedImage = { readonly layers: readonly Descriptor[]; readonly config: Buffer | null };
@@ -25,17 +26,22 @@ export function compareImages(
   const shared = a.layers.filter(({ digest }) => inB.has(digest));
   const onlyA = a.layers.filter(({ digest }) => !inB.has(digest));
   const onlyB = b.layers.filter(({ digest }) => !inA.has(digest));
-  const show = (layers: readonly Descriptor[]) =>
-    shorten(layers, maxLayers, (layer) => showLayer(layer, null));
   return {
-    shared: show(shared),
-    onlyA: show(onlyA),
-    onlyB: show(onlyB),
+    shared: showLayers(shared, a),
+    onlyA: showLayers(onlyA, a),
+    onlyB: showLayers(onlyB, b),
     sharedBytes: sumBytes(shared),
     onlyABytes: sumBytes(onlyA),
     onlyBBytes: sumBytes(onlyB),
     settings: compareSettings(readSettings(a.config), readSettings(b.config)),
   };
+}
+
+/** Some layers of an image, with the steps that made them. */
+function showLayers(some: readonly Descriptor[], { layers, config }: ComparedImage): ShortList<Layer> {
+  const history = config === null ? [] : (parseImageConfig(config)?.history ?? []);
+  const makers = findMakers(layers, history);
+  return shorten(some, maxLayers, (layer) => showLayer(layer, makers[layers.indexOf(layer)] ?? null));
 }
 
 function compareSettings(a: readonly Setting[], b: readonly Setting[]): ShortList<ChangedSetting> {

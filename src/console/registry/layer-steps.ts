@@ -13,16 +13,24 @@ export function pairLayers(
   layers: readonly Descriptor[],
   history: readonly ConfigStep[],
 ): { layers: ShortList<Layer>; steps: ShortList<HistoryStep> } {
-  const makers = history.filter(({ hasLayer }) => hasLayer);
+  const makers = findMakers(layers, history);
   const fits = makers.length === layers.length;
-  const stepOf = (index: number) => (fits ? (makers[index] ?? null) : null);
-  const shown = layers.slice(0, maxLayers).map((layer, index) => showLayer(layer, stepOf(index)));
+  const shown = layers.slice(0, maxLayers).map((layer, index) => showLayer(layer, makers[index] ?? null));
   let next = 0;
   const steps = shorten(history, maxLayers, (step): HistoryStep => {
     const layer = fits && step.hasLayer ? (shown[next++] ?? null) : null;
     return { text: toForeignText(step.text), layer, createdMs: step.createdMs };
   });
   return { layers: { items: shown, more: layers.length - shown.length }, steps };
+}
+
+/** The step that made each layer; empty where the two do not fit. */
+export function findMakers(
+  layers: readonly Descriptor[],
+  history: readonly ConfigStep[],
+): readonly ConfigStep[] {
+  const makers = history.filter(({ hasLayer }) => hasLayer);
+  return makers.length === layers.length ? makers : [];
 }
 
 export function showLayer({ digest, mediaType, bytes }: Descriptor, step: ConfigStep | null): Layer {

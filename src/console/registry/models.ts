@@ -126,7 +126,8 @@ export type ImageModel = {
   readonly shown: ImageOfPlatform | null;
   /** Null: not known. */
   readonly referrers: ShortList<Referrer> | null;
-  readonly twins: ShortList<string>;
+  /** Other tags of it; null: not known. */
+  readonly twins: ShortList<string> | null;
   readonly pushedMs: number | null;
   readonly pushedBy: string | null;
   readonly pulledMs: number | null;

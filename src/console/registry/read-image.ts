@@ -49,11 +49,13 @@ export async function readImage(
       bytes: manifest.kind === 'index' ? sumIndex(manifest, entries) : bytesOf(manifest),
       annotations: showPairs(manifest.annotations),
       platforms: { items: entries, more: manifest.platforms.length - entries.length },
-      twins: shorten(
-        (twins ?? []).filter((tag) => tag !== reference),
-        maxTwins,
-        (tag) => tag,
-      ),
+      twins: twins
+        ? shorten(
+            twins.filter((tag) => tag !== reference),
+            maxTwins,
+            (tag) => tag,
+          )
+        : null,
       pushedMs: isKnown ? known.pushedMs : null,
       pushedBy: isKnown ? known.pushedBy : null,
       pulledMs: known?.pulledMs ?? null,

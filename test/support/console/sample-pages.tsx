@@ -167,11 +167,11 @@ function imagePages(chrome: Chrome, word: Word): Record<string, VNode> {
 
 function deletePages(chrome: Chrome, word: Word): Record<string, VNode> {
   const repository = 'platform/web';
-  const tag = (name: string, twins: string[]) => ({
+  const tag = (name: string, twins: string[] | null) => ({
     tag: word(name),
     digest: digestOf(1),
     bytes: 192_400_000,
-    twins: twins.map(word),
+    twins: twins?.map(word) ?? null,
   });
   const ask = { chrome, repository, isCleaned: false };
   const image = { kind: 'image', digest: digestOf(1), bytes: 192_400_000 } as const;
@@ -186,7 +186,7 @@ function deletePages(chrome: Chrome, word: Word): Record<string, VNode> {
     'delete-tags': (
       <DeletePage
         {...ask}
-        target={{ kind: 'tags', tags: [tag('rc-1', []), tag('rc-2', ['rc']), tag('rc-3', [])] }}
+        target={{ kind: 'tags', tags: [tag('rc-1', []), tag('rc-2', ['rc']), tag('rc-3', null)] }}
       />
     ),
     'delete-image': (

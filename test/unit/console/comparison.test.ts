@@ -24,6 +24,22 @@ test('layers that both have, and those that one has', () => {
   assert.deepEqual(found.settings, { items: [], more: 0 });
 });
 
+test('each layer with the step that made it, of the image that has it', () => {
+  const config = Buffer.from(
+    JSON.stringify({
+      history: ['ADD base', 'COPY a', 'RUN b'].map((created_by, at) => ({
+        created_by,
+        empty_layer: at === 1,
+      })),
+    }),
+  );
+  const found = compareImages({ layers: layersOf('ab'), config }, { layers: layersOf('a'), config });
+  const steps = (list: typeof found.shared) => list.items.map(({ step }) => step?.text ?? null);
+  assert.deepEqual([steps(found.shared), steps(found.onlyA)], [['ADD base'], ['RUN b']]);
+  const { shared } = compareImages({ layers: layersOf('a'), config }, { layers: layersOf('a'), config });
+  assert.deepEqual(steps(shared), [null]);
+});
+
 test('settings that differ, by name where they have one', () => {
   const a = configOf({ Cmd: ['a'], Env: ['PATH=/bin', 'GONE=1'], Labels: { same: 'x' }, User: 'root' });
   const b = configOf({

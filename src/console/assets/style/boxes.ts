@@ -89,8 +89,7 @@ export const boxes = css`
     grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr));
     gap: var(--s3) var(--s5);
   }
-  .facts > .wide,
-  .facts > :first-child:has(.copyable) {
+  .facts > .wide {
     grid-column: 1 / -1;
   }
   dt {

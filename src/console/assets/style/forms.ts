@@ -97,6 +97,7 @@ export const forms = css`
   }
   legend {
     margin-bottom: var(--s1);
+    padding: 0;
   }
   fieldset label {
     display: inline-flex;

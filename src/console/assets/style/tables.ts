@@ -74,6 +74,8 @@ export const tables = css`
     min-width: 9rem;
   }
   .tags code,
+  td:nth-child(2) > code:only-child,
+  td > a > code:only-child,
   time {
     white-space: nowrap;
   }
@@ -97,10 +99,10 @@ export const tables = css`
   }
   .bar {
     width: 8rem;
-    vertical-align: middle;
   }
   .bar svg {
     display: block;
+    margin-top: 0.4rem;
     width: 100%;
     height: 0.5rem;
   }
