@@ -31,6 +31,7 @@ const programs = [
   { program: 'python3', package: 'python3' },
   { program: 'systemd-notify', package: 'systemd' },
   { program: 'skopeo', package: 'skopeo' },
+  { program: 'chromium', package: 'chromium' },
   { program: 'podman', package: 'podman' },
   { program: 'buildah', package: 'buildah' },
   { program: 'dockerd', package: 'docker.io' },

@@ -22,7 +22,10 @@ export async function pushPlausible(url: string): Promise<void> {
 const steps = [
   ['/bin/sh -c #(nop) ADD file:6d1c0f3e in / ', false],
   ['/bin/sh -c #(nop)  CMD ["bash"]', true],
-  ['RUN /bin/sh -c apt-get update && apt-get install -y --no-install-recommends ca-certificates curl tini && rm -rf /var/lib/apt/lists/* # buildkit', false],
+  [
+    'RUN /bin/sh -c apt-get update && apt-get install -y --no-install-recommends ca-certificates curl tini && rm -rf /var/lib/apt/lists/* # buildkit',
+    false,
+  ],
   ['WORKDIR /app', true],
   ['COPY package.json package-lock.json ./ # buildkit', false],
   ['RUN /bin/sh -c npm ci --omit=dev # buildkit', false],
@@ -70,7 +73,11 @@ function configOf(version: string): object {
     config: {
       User: 'node',
       ExposedPorts: { '8080/tcp': {} },
-      Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'NODE_ENV=production', `SHOP_VERSION=${version}`],
+      Env: [
+        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        'NODE_ENV=production',
+        `SHOP_VERSION=${version}`,
+      ],
       Entrypoint: ['tini', '--'],
       Cmd: ['node', 'dist/server.js'],
       WorkingDir: '/app',
@@ -97,14 +104,22 @@ async function layersOf(push: Pusher, sizes: readonly number[]): Promise<Descrip
   return layers;
 }
 
-async function pushApplication(push: Pusher, tags: readonly string[], sizes: readonly number[]): Promise<void> {
-  for (const tag of tags) await push.image(tag, { layers: await layersOf(push, sizes), config: { config: {} } });
+async function pushApplication(
+  push: Pusher,
+  tags: readonly string[],
+  sizes: readonly number[],
+): Promise<void> {
+  for (const tag of tags)
+    await push.image(tag, { layers: await layersOf(push, sizes), config: { config: {} } });
 }
 
 async function pushSignature(push: Pusher, subject: Descriptor): Promise<void> {
   const artifactType = 'application/vnd.dev.cosign.artifact.sig.v1+json';
   const layer = await push.blob(randomBytes(60), 'application/vnd.dev.cosign.simplesigning.v1+json');
-  await push.image(`${subject.digest.replace(':', '-')}.sig`, { layers: [layer], manifest: { artifactType, subject } });
+  await push.image(`${subject.digest.replace(':', '-')}.sig`, {
+    layers: [layer],
+    manifest: { artifactType, subject },
+  });
 }
 
 /** Listed under the tag of the referrers' fallback, as clients do before registries without that API. */
@@ -114,15 +129,26 @@ async function pushSbom(push: Pusher, subject: Descriptor): Promise<void> {
   const sbom = await push.image(null, { layers: [layer], manifest: { artifactType, subject } });
   await push.manifest(subject.digest.replace(':', '-'), {
     mediaType: indexType,
-    manifests: [{ ...sbom, artifactType, annotations: { 'org.opencontainers.image.created': '2026-11-27T08:42:03Z' } }],
+    manifests: [
+      { ...sbom, artifactType, annotations: { 'org.opencontainers.image.created': '2026-11-27T08:42:03Z' } },
+    ],
   });
 }
 
 async function pushChart(url: string): Promise<void> {
   const push = createPusher(url, 'charts/shop');
   for (const version of ['1.6.0', '1.5.2']) {
-    const about = { name: 'shop', version, appVersion: '2.4.1', description: 'The shop and what it needs', apiVersion: 'v2' };
-    const config = await push.blob(Buffer.from(JSON.stringify(about)), 'application/vnd.cncf.helm.config.v1+json');
+    const about = {
+      name: 'shop',
+      version,
+      appVersion: '2.4.1',
+      description: 'The shop and what it needs',
+      apiVersion: 'v2',
+    };
+    const config = await push.blob(
+      Buffer.from(JSON.stringify(about)),
+      'application/vnd.cncf.helm.config.v1+json',
+    );
     const chart = await push.blob(randomBytes(60), 'application/vnd.cncf.helm.chart.content.v1.tar+gzip');
     await push.manifest(version, { config, layers: [{ ...chart, size: 18_400 }] });
   }
