@@ -54,16 +54,19 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   const usage = await openUsage(config, logger);
   const inventory = openInventory(config, usage, logger);
   const lists = inventory?.lists ?? null;
+  const clean = createCleanDoor({ usage, logger, now: () => Date.now() });
+  await clean.announce(config);
   const serving = await openServing(initial, { logger, passOn, usage, lists }).catch(
     async (error: unknown) => {
+      await clean.close();
       await usage?.close();
       throw error;
     },
   );
+  clean.serve(serving.clean);
   const read = (asked: InventoryRead, signal: AbortSignal) =>
     serving.clean.processes.perform({ kind: 'read-inventory', read: asked }, signal);
   inventory?.start(read as ReadInventory);
-  const clean = createCleanDoor({ ...serving.clean, usage, logger, now: () => Date.now() });
   let monitor: Monitor | null = null;
   const certificate = createAcmeSwitch(serving, logger);
   const reloader = createReloader({
@@ -81,7 +84,6 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     logger,
   });
   await certificate.use(initial, false);
-  clean.use(config);
   let draining = false;
   const server: Server = {
     address: serving.address,

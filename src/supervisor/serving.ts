@@ -4,7 +4,7 @@ import type { ProcessReport } from '../telemetry/metrics/metrics.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import type { WorkersStatus } from '../admin/server-status.ts';
 import type { ListenAddress } from '../app/app.ts';
-import type { CleanParts } from './clean/clean-door.ts';
+import type { CleanParts } from './clean/clean-answers.ts';
 
 /** The processes that serve clients: this one, or several. */
 export type Serving = {

@@ -157,8 +157,7 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
     const hello = {
       kind: 'hello',
       door: { id: 'a', pid: 1, host: 'h', version: '1' },
-      leasesSince: 0,
-      redis: null,
+      serves: true,
     };
     let evidence: object = {};
     let isWelcome = false;

@@ -7,6 +7,10 @@ import { openPeer, PeerError, type Peer, type PeerLimits } from './peer.ts';
 /** A front door's connection to the cleaner, which it keeps open. Without a cleaner nothing else changes. */
 export type DoorConnection = {
   isConnected(): boolean;
+  /** Call it right away. Resolves when the cleaner has noted this front door, there is none, or it is late. */
+  untilNoted(): Promise<void>;
+  /** Tells that this front door serves from now on: so does its hello. */
+  serves(): void;
   /** How long the cleaner has said nothing, in milliseconds; Infinity: it is not connected. */
   silentMs(): number;
   /** Connects anew: what the hello says has changed. */
@@ -30,6 +34,8 @@ export type DoorConnectionOptions = {
 /** How long it waits before it connects again: longer each time, in milliseconds. */
 const retryMs = { first: 250, most: 5000 };
 const signOffMs = 2000;
+/** How long a start waits until it is noted, in milliseconds. */
+const notedMs = 2000;
 
 export function openDoorConnection(options: DoorConnectionOptions): DoorConnection {
   const { path, logger } = options;
@@ -44,6 +50,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
   let isMissed = false;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
+  let note = () => {};
 
   /** Each trouble once. */
   const complain = (reason: string): void => {
@@ -70,6 +77,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     const wasWelcome = isWelcome;
     peer = null;
     isWelcome = false;
+    note();
     options.onGone();
     if (!isClosed && !isRenewing) {
       if (wasWelcome) {
@@ -84,6 +92,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     peer = openPeer(connected, {
       ...(options.limits && { limits: options.limits }),
       onTold: ({ kind }) => {
+        if (kind === 'noted') note();
         if (kind === 'welcome') welcome();
       },
       onAsked: (message) => {
@@ -99,15 +108,18 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     peer.tell(options.hello());
   };
   const open = async (): Promise<void> => {
+    timer = undefined;
     try {
       // Null: there is no cleaner, or it is about to start.
       socket = await connectTo(path);
       if (isClosed) socket?.destroy();
       else if (socket === null) {
+        note();
         options.onAbsent();
         retry();
       } else speak(socket);
     } catch (error) {
+      note();
       complain((error as Error).message);
       retry();
     }
@@ -116,6 +128,28 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
 
   return {
     isConnected: () => isWelcome,
+    untilNoted: () =>
+      new Promise((resolve) => {
+        const end = () => {
+          clearTimeout(late);
+          resolve();
+        };
+        const late = setTimeout(() => {
+          logger.warn(
+            { socket: path, ms: notedMs },
+            'the cleaner is late to note this start: not waited for',
+          );
+          end();
+        }, notedMs);
+        note = end;
+      }),
+    serves: () => {
+      if (peer !== null) peer.tell({ kind: 'serving' });
+      else if (timer !== undefined) {
+        clearTimeout(timer);
+        void open();
+      }
+    },
     silentMs: () => peer?.silentMs() ?? Infinity,
     renew: () => {
       isRenewing = peer !== null;
@@ -124,7 +158,7 @@ export function openDoorConnection(options: DoorConnectionOptions): DoorConnecti
     close: async () => {
       isClosed = true;
       clearTimeout(timer);
-      if (isWelcome) await peer?.ask({ kind: 'bye' }, signOffMs).catch(() => {}); // it learns by itself that it is gone
+      await peer?.ask({ kind: 'bye' }, signOffMs).catch(() => {}); // it learns by itself that it is gone
       socket?.destroy();
     },
   };

@@ -11,11 +11,15 @@ export type HeldLock = {
   readonly lock: DoorLock;
   /** Notes what evidence asked for at `askedMs` says of it. */
   note(held: boolean, askedMs: number): void;
+  /** Resolves when it is released, with all that was done under it. */
+  readonly released: Promise<void>;
 };
 
 export type DoorLocks = {
   readonly lock: Doors['lock'];
   find(lock: DoorLock): HeldLock | undefined;
+  /** Resolves when those that are held now are released, with all that was done under them. */
+  untilReleased(): Promise<void>;
 };
 
 /** How long after evidence a lock is sure: a front door that loses it lets nothing through for longer. */
@@ -25,8 +29,12 @@ const defaultWaitMs = 50;
 /** Locks repositories and digests at the first front door: the others hold them through Redis. */
 export function createDoorLocks(present: Pick<PresentDoors, 'all' | 'changes'>): DoorLocks {
   const held = new WeakMap<DoorLock, HeldLock>();
+  const unreleased = new Set<HeldLock>();
   return {
     find: (lock) => held.get(lock),
+    untilReleased: async () => {
+      await Promise.all([...unreleased].map(({ released }) => released));
+    },
     lock: async (keys, waitMs = defaultWaitMs) => {
       if (keys.length === 0 || keys.length > maxLockKeys)
         throw new DoorsError(`A lock has 1 to ${maxLockKeys} keys, not ${keys.length}.`);
@@ -36,6 +44,8 @@ export function createDoorLocks(present: Pick<PresentDoors, 'all' | 'changes'>):
       if (!locked) return null;
       const one = createHeldLock(door, id, () => present.changes());
       held.set(one.lock, one);
+      unreleased.add(one);
+      void one.released.then(() => unreleased.delete(one));
       return one.lock;
     },
   };
@@ -46,12 +56,14 @@ function createHeldLock(door: Door, id: string, changes: () => number): HeldLock
   let isReleased = false;
   let sureUntilMs = -Infinity;
   let sureAtChange = -1;
+  let end = () => {};
+  const released = new Promise<void>((resolve) => (end = resolve));
   const remove = async (wish: DeleteWish): Promise<number | null> => {
     const answer = (await askDoor(door, { kind: 'delete', lockId: id, ...wish })) as DeleteAnswer;
     return answer.status;
   };
   return {
-    ...{ door, id },
+    ...{ door, id, released },
     note: (held, askedMs) => {
       sureUntilMs = held ? askedMs + sureMs : -Infinity;
       sureAtChange = changes();
@@ -67,8 +79,12 @@ function createHeldLock(door: Door, id: string, changes: () => number): HeldLock
       release: async () => {
         if (isReleased) return;
         isReleased = true;
-        // A front door that is gone has released it.
-        if (!door.peer.closed.aborted) await askDoor(door, { kind: 'unlock', id });
+        try {
+          // A front door that is gone has released it.
+          if (!door.peer.closed.aborted) await askDoor(door, { kind: 'unlock', id });
+        } finally {
+          end();
+        }
       },
     },
   };

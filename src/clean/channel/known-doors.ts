@@ -30,6 +30,8 @@ export type KnownDoors = {
   list(): readonly KnownDoor[];
   /** Resolves when it is written. */
   note(door: KnownDoor): Promise<void>;
+  /** The same: it has never served. */
+  forget(id: string): Promise<void>;
 };
 
 /**
@@ -46,15 +48,22 @@ export async function openKnownDoors(file: string, now: () => number): Promise<K
       if ((leftAt ?? heardAt) + graceMs < now()) doors.delete(id);
     return [...doors.values()];
   };
+  const write = (): Promise<void> => {
+    const written = writing.then(() => save(file, list()));
+    writing = written.catch(() => {});
+    return written;
+  };
   return {
     list,
     note: (door) => {
       if (!doors.has(door.id) && list().length >= maxDoors)
         return Promise.reject(new Error(`more than ${maxDoors} have come within clean.grace`));
       doors.set(door.id, door);
-      const written = writing.then(() => save(file, list()));
-      writing = written.catch(() => {});
-      return written;
+      return write();
+    },
+    forget: (id) => {
+      doors.delete(id);
+      return write();
     },
   };
 }

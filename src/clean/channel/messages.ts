@@ -1,7 +1,7 @@
 import type { RawHeaders } from '../../http/raw-headers.ts';
 import type { UsageQuestion } from '../../usage/usage-question.ts';
 
-/** A front door says first who it is. */
+/** A front door says first who it is. One that does not serve yet tells `serving` as soon as it does. */
 export type Hello = {
   readonly kind: 'hello';
   readonly door: {
@@ -11,12 +11,10 @@ export type Hello = {
     readonly host: string;
     readonly version: string;
   };
-  /** Since when it knows what it answered, in milliseconds since the epoch. */
-  readonly leasesSince: number;
+  /** False: it is starting, and does not serve before it is `noted`, or waited for that in vain. */
+  readonly serves: boolean;
   /** `clean.grace`, in milliseconds. */
   readonly graceMs: number;
-  /** The instances that its Redis knows; null: it shares none. */
-  readonly redis: RedisPeers | null;
 };
 
 /** The name of a front door in its Redis, and those of the others there. */
@@ -75,6 +73,7 @@ export type Evidence = {
   /** A count for each repository, and for each digest: equal to an earlier one if nothing was written since. */
   readonly writes: readonly number[];
   readonly digestWrites: readonly number[];
+  /** The instances that its Redis knows; null: it shares none. */
   readonly redis: RedisPeers | null;
 };
 

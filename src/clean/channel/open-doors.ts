@@ -36,6 +36,11 @@ export type DoorsOptions = {
 /** How long a connection may take to say hello, in milliseconds. */
 const helloMs = 5000;
 const takenPerMessage = 5000;
+/**
+ * One that vanishes before it serves has answered nobody. Should it live, it says hello again, and at the latest after
+ * the longest wait between two tries.
+ */
+const startMs = 15_000;
 
 /** @throws OperatorError when the file cannot be read */
 export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
@@ -45,9 +50,9 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
   const peers = new Set<Peer>();
   let lastStatus: CleanStatusNumbers | null = null;
 
-  const all = () => present.all();
+  const { all } = present;
   const locks = createDoorLocks(present);
-  const pauses = createDoorPauses({ doors: all, ask: askDoor });
+  const pauses = createDoorPauses({ doors: present.serving, ask: askDoor });
   const { check, evidence } = createDoorEvidence({ ...options, all, known, locks });
 
   const doors: Doors = {
@@ -69,33 +74,51 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     },
   };
 
-  const enter = async (door: Door): Promise<void> => {
+  /** It does not serve yet, and waits until nothing is under way that does not know of it. */
+  const expect = async ({ hello, peer }: Door): Promise<void> => {
+    await known.note({ ...toKnown(hello, now(), null), graceMs: startMs });
+    await locks.untilReleased();
+    peer.tell({ kind: 'noted' });
+    logger.info({ door: hello.door }, 'a front door is starting');
+  };
+  const receive = async (door: Door): Promise<void> => {
     const { hello, peer } = door;
+    await known.note(toKnown(hello, now(), null));
+    await tellTaken(door, await options.readTaken(), true);
+    if (lastStatus !== null) await askDoor(door, { kind: 'status', status: lastStatus });
+    await pauses.greet(door);
+    peer.tell({ kind: 'welcome' });
+    logger.info({ door: hello.door }, 'a front door is connected');
+    present.welcome(door);
+  };
+  const take = (door: Door, work: (door: Door) => Promise<void>): void => {
+    work(door).catch((error: unknown) => {
+      const reason = (error as Error).message;
+      logger.warn({ door: door.hello.door, reason }, 'a front door cannot be taken');
+      door.peer.end();
+    });
+  };
+  const enter = (door: Door): void => {
     present.enter(door);
-    try {
-      await known.note(toKnown(hello, now(), null));
-      await tellTaken(door, await options.readTaken(), true);
-      if (lastStatus !== null) await askDoor(door, { kind: 'status', status: lastStatus });
-      await pauses.greet(door);
-      peer.tell({ kind: 'welcome' });
-      logger.info({ door: hello.door }, 'a front door is connected');
-      present.welcome(door);
-    } catch (error) {
-      logger.warn({ door: hello.door, reason: (error as Error).message }, 'a front door cannot be taken');
-      peer.end();
-    }
+    take(door, door.hello.serves ? receive : expect);
+  };
+  const serve = (door: Door): void => {
+    present.serve(door);
+    take(door, receive);
   };
   const signOff = async (door: Door): Promise<void> => {
     const { hello } = door;
-    present.leave(door);
-    await known.note(toKnown(hello, now(), now()));
+    if (present.leave(door) === 'starting') await known.forget(hello.door.id);
+    else await known.note(toKnown(hello, now(), now()));
     logger.info({ door: hello.door }, 'a front door has signed off');
   };
   /** Its connection has ended. */
   const lose = (door: Door, why: string): void => {
-    if (!present.leave(door)) return;
+    const stage = present.leave(door);
+    if (stage === null) return;
     const { hello } = door;
-    known.note(toKnown(hello, now(), null)).catch((error: unknown) => {
+    const grace = stage === 'starting' ? { graceMs: startMs } : {};
+    known.note({ ...toKnown(hello, now(), null), ...grace }).catch((error: unknown) => {
       const reason = (error as Error).message;
       logger.warn({ reason }, 'what is known of the front doors cannot be written');
     });
@@ -108,7 +131,10 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
     const peer = openPeer(socket, {
       ...(options.limits && { limits: options.limits }),
       onTold: (message) => {
-        if (door !== null) return;
+        if (door !== null) {
+          if (message.kind === 'serving' && !door.hello.serves) serve(door);
+          return;
+        }
         const hello = parseHello(message);
         clearTimeout(late);
         if (hello === null) {
@@ -117,7 +143,7 @@ export async function openDoors(options: DoorsOptions): Promise<OpenDoors> {
           return;
         }
         door = { hello, peer };
-        void enter(door);
+        enter(door);
       },
       onAsked: async ({ kind }) => {
         if (kind !== 'bye' || door === null)

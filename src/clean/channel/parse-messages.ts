@@ -17,9 +17,8 @@ const redis = z.object({ me: name, others: names }).nullable();
 const hello: z.ZodType<Hello> = z.object({
   kind: z.literal('hello'),
   door: z.object({ id, pid: z.int(), host: name, version: name }),
-  leasesSince: count,
+  serves: z.boolean(),
   graceMs: count.max(maxGraceMs),
-  redis,
 });
 
 const status: z.ZodType<CleanStatusNumbers> = z.object({

@@ -3,21 +3,31 @@ import { DoorsError } from './doors.ts';
 import { formatMinute, minuteMs } from './minute.ts';
 import type { KnownDoor, KnownDoors } from './known-doors.ts';
 
+/** Some of them. @throws DoorsError when one is missing or silent, or there is none */
+type ReadDoors = () => readonly [Door, ...Door[]];
+
 /** The front doors that are connected now, beside those that ought to be. */
 export type PresentDoors = {
-  /** All of them. @throws DoorsError when one is missing or silent, or there is none */
-  all(): readonly [Door, ...Door[]];
-  /** Resolves when all are here; for some seconds at most. */
+  /** All of them. Throws as well while one is starting: nobody knows when its first request comes. */
+  readonly all: ReadDoors;
+  /** Those that serve. */
+  readonly serving: ReadDoors;
+  /** The same, whether others are missing or not. */
+  list(): readonly Door[];
+  /** Resolves when all are here and welcome; for some seconds at most. */
   arrive(): Promise<void>;
   /** How often one has come or gone. */
   changes(): number;
-  list(): Iterable<Door>;
   enter(door: Door): void;
+  /** Serves from now on. */
+  serve(door: Door): void;
   /** Has been told all that it must know. */
   welcome(door: Door): void;
-  /** Returns whether it was here: it may have come anew meanwhile. */
-  leave(door: Door): boolean;
+  /** Returns what it was; null: it was not here, and may have come anew meanwhile. */
+  leave(door: Door): Stage | null;
 };
+
+type Stage = 'starting' | 'serving' | 'welcome';
 
 /** How long they may take to connect, in milliseconds: longer than they wait between two tries. */
 const arrivalMs = 8000;
@@ -25,13 +35,14 @@ const arrivalMs = 8000;
 const maxSilentMs = 3000;
 
 export function createPresentDoors(known: Pick<KnownDoors, 'list'>): PresentDoors {
-  const present = new Map<string, Door>();
+  const present = new Map<string, { readonly door: Door; stage: Stage }>();
   /** Called when one has come. */
   const arrivals = new Set<() => void>();
   let changes = 0;
 
-  const all: PresentDoors['all'] = () => {
-    const [first, ...others] = present.values();
+  const list = () => [...present.values()].flatMap(({ door, stage }) => (stage === 'starting' ? [] : [door]));
+  const serving: ReadDoors = () => {
+    const [first, ...others] = list();
     const vanished = known.list().find(({ id, leftAt }) => leftAt === null && !present.has(id));
     if (vanished !== undefined) throw vanishedError(vanished, first !== undefined);
     if (first === undefined)
@@ -43,16 +54,27 @@ export function createPresentDoors(known: Pick<KnownDoors, 'list'>): PresentDoor
       throw new DoorsError(`${nameOf(silent.hello.door)} hangs: it has said nothing for 3 seconds.`);
     return [first, ...others];
   };
+  const all: ReadDoors = () => {
+    const starting = [...present.values()].find(({ stage }) => stage === 'starting');
+    if (starting === undefined) return serving();
+    throw new DoorsError(
+      `${nameOf(starting.door.hello.door)} is starting: nothing is taken until it serves. Try again.`,
+    );
+  };
   const isWhole = (): boolean => {
     try {
-      return all().length > 0;
+      return all().length > 0 && [...present.values()].every(({ stage }) => stage === 'welcome');
     } catch {
       return false;
     }
   };
+  const find = ({ hello, peer }: Door) => {
+    const one = present.get(hello.door.id);
+    return one?.door.peer === peer ? one : undefined;
+  };
 
   return {
-    all,
+    ...{ all, serving, list },
     arrive: () =>
       new Promise((resolve) => {
         const end = () => {
@@ -68,22 +90,29 @@ export function createPresentDoors(known: Pick<KnownDoors, 'list'>): PresentDoor
         look();
       }),
     changes: () => changes,
-    list: () => present.values(),
     enter: (door) => {
       const { id } = door.hello.door;
-      present.get(id)?.peer.end();
-      present.set(id, door);
+      present.get(id)?.door.peer.end();
+      present.set(id, { door, stage: door.hello.serves ? 'serving' : 'starting' });
       changes += 1;
     },
-    welcome: () => {
+    serve: (door) => {
+      const one = find(door);
+      if (one === undefined) return;
+      one.stage = 'serving';
+      changes += 1;
+    },
+    welcome: (door) => {
+      const one = find(door);
+      if (one !== undefined) one.stage = 'welcome';
       for (const look of arrivals) look();
     },
-    leave: ({ hello, peer }) => {
-      const { id } = hello.door;
-      if (present.get(id)?.peer !== peer) return false;
-      present.delete(id);
+    leave: (door) => {
+      const one = find(door);
+      if (one === undefined) return null;
+      present.delete(door.hello.door.id);
       changes += 1;
-      return true;
+      return one.stage;
     },
   };
 }
