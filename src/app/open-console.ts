@@ -86,11 +86,13 @@ function openPages({
       file: auth.htpasswd,
       authenticator: users.authenticator,
       pool: users.pool,
+      presentHash: (name) => users.htpasswd.lookup(name)?.hash,
     }),
     tokens: createOwnTokens({
       file: personalTokensPath(state.dir),
       operators: auth.machineTokens,
       hasUser: (name) => users.htpasswd.lookup(name) !== undefined,
+      isInEffect: (name) => users.machines.find(name) !== undefined,
       ...{ policy, now },
     }),
     cleanUp: createCleanUp({ socket: clean.socket, isCleaned, now }),

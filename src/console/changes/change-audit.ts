@@ -30,7 +30,7 @@ export function createChangeAudit(logger: Logger): AuditChange {
         result,
         client: exchange.clientAddress,
       },
-      'console',
+      'console change',
     );
   };
 }

@@ -8,6 +8,7 @@ import type { PasswordPool } from '../../auth/password/password-pool.ts';
 import { OciError } from '../../registry/error.ts';
 import type { User } from '../../registry/principal.ts';
 import { OperatorError } from '../../system/operator-error.ts';
+import { untilInEffect } from './in-effect.ts';
 
 export const minPasswordLength = 10;
 const minCost = 10;
@@ -34,8 +35,10 @@ export function createOwnPassword(options: {
   file: string;
   authenticator: Pick<Authenticator, 'authenticate' | 'hashOf'>;
   pool: Pick<PasswordPool, 'hash'>;
+  /** The hash of a user that is in effect in this process. */
+  presentHash: (name: string) => string | undefined;
 }): OwnPassword {
-  const { file, authenticator, pool } = options;
+  const { file, authenticator, pool, presentHash } = options;
 
   /** The hash that the present password was verified against. */
   const verify = async (
@@ -60,6 +63,7 @@ export function createOwnPassword(options: {
         if (typeof verified === 'string') return verified;
         const hash = await pool.hash(form.next, costOf(verified.hash));
         await changeHash({ file, name: user.name, hash, isStill: (present) => present === verified.hash });
+        await untilInEffect(() => presentHash(user.name) === hash);
         return null;
       } catch (error) {
         if (error instanceof OciError && error.status === 503) return 'busy';

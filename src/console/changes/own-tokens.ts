@@ -11,6 +11,7 @@ import { checkGrantPattern } from '../../policy/token-grants.ts';
 import type { Action } from '../../registry/access.ts';
 import { tokenNameForm } from '../../registry/names/token-name.ts';
 import type { User } from '../../registry/principal.ts';
+import { untilInEffect } from './in-effect.ts';
 
 /** A machine token of a user, as its owner sees it. */
 export type OwnToken = {
@@ -64,10 +65,12 @@ export function createOwnTokens(options: {
   file: string;
   operators: string;
   hasUser: (name: string) => boolean;
+  /** Whether a token is in effect in this process. */
+  isInEffect: (name: string) => boolean;
   policy: Pick<Policy, 'mayAnywhere'> | null;
   now: () => number;
 }): OwnTokens {
-  const { file, operators, hasUser, policy, now } = options;
+  const { file, operators, hasUser, isInEffect, policy, now } = options;
   const edited = { file, model: file, checkPattern: checkGrantPattern };
   const load = async (path: string): Promise<TokenList> =>
     (await loadTokenList(path, checkGrantPattern)).list;
@@ -113,12 +116,14 @@ export function createOwnTokens(options: {
       };
       await mkdir(dirname(file), { recursive: true, mode: 0o700 });
       await addToken(edited, entry);
+      await untilInEffect(() => isInEffect(draft.name));
       return { token, entry };
     },
     revoke: async (owner, name) => {
       const entry = (await load(file)).entries.get(name);
       if (entry?.principal.grant.owner !== owner) return false;
       await removeToken(edited, name);
+      await untilInEffect(() => !isInEffect(name));
       return true;
     },
   };

@@ -31,9 +31,14 @@ export function createChromeOf(options: {
         clean: isCleaned && principal !== undefined && mayCleanUp(policy, principal),
       },
       host: exchange.publicName.authority ?? 'localhost',
-      path: `/ui/${page}${search}`,
+      path: `/ui/${exchange.method === 'POST' ? pageOfForm(page) : page}${search}`,
       assets: { icon: iconAsset.path, style: styleAsset.path, script: scriptAsset.path },
       notice: readNotice(query),
     };
   };
+}
+
+/** Where the form was that was sent to this path, which cannot be read. */
+function pageOfForm(page: string): string {
+  return page.replace(/^(account|clean)\/.*/, '$1');
 }

@@ -1,4 +1,4 @@
-/** The kind of a line: a client's request, a change in the registry, or anything else. */
+/** The kind of a line: a client's request, a change that somebody made, or anything else. */
 export type LogKind = 'access' | 'audit' | 'error';
 
 /** Every other message is of kind `error`, whatever its level. */
@@ -7,6 +7,7 @@ const kindByMessage: ReadonlyMap<unknown, LogKind> = new Map([
   ['bad request', 'access'],
   ['push', 'audit'],
   ['delete', 'audit'],
+  ['console change', 'audit'],
 ]);
 
 /** Decides the file of a line, by its message alone. */

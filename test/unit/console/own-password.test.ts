@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -30,6 +31,8 @@ describe('one’s own password', () => {
     await rm(dir, { recursive: true });
   });
 
+  const presentHash = (name: string) =>
+    new RegExp(`^${name}:(.*)$`, 'm').exec(readFileSync(file, 'utf8'))?.[1];
   /** Verifies against the file as it is now. */
   const open = (lockedForMs = 0) => {
     const hashes = new WeakMap<object, string>();
@@ -46,7 +49,7 @@ describe('one’s own password', () => {
       },
       hashOf: (principal) => hashes.get(principal),
     };
-    return createOwnPassword({ file, authenticator, pool });
+    return createOwnPassword({ file, authenticator, pool, presentHash });
   };
 
   const write = (hash = hashPassword(old, 4)) => writeFile(file, `# users\nalice:${hash}\nbob:{SHA}x\n`);
@@ -97,6 +100,7 @@ describe('one’s own password', () => {
           hashOf: () => hashPassword(old, 4),
         },
         pool: { hash: () => writeFile(file, meanwhile).then(() => hashPassword(next, 4)) },
+        presentHash,
       });
       await assert.rejects(own.change(user('alice'), form), /has been changed meanwhile/);
       assert.equal(await readFile(file, 'utf8'), meanwhile);

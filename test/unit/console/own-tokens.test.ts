@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -31,7 +32,12 @@ describe('tokens of one’s own', () => {
     await rm(operators, { force: true });
   });
   const open = () =>
-    createOwnTokens({ file, operators, hasUser: (name) => name === 'bob', policy, now: () => nowMs });
+    createOwnTokens({
+      ...{ file, operators, policy },
+      hasUser: (name) => name === 'bob',
+      isInEffect: (name) => readFileSync(file, 'utf8').includes(name),
+      now: () => nowMs,
+    });
 
   test('are made, listed and revoked, and the file has no token', async () => {
     const tokens = open();

@@ -29,6 +29,14 @@ function eventOf(fields: object, message: string): Record<string, unknown> {
 
 const requestId = '0123456789abcdef0123456789abcdef';
 
+test('a change in the console is one of the audit', () => {
+  const { 'event.dataset': dataset, 'event.action': action } = eventOf(
+    { change: 'password' },
+    'console change',
+  );
+  assert.deepEqual([dataset, action], ['tidegate.audit', 'console change']);
+});
+
 test('the line of a request', () => {
   assert.deepEqual(
     eventOf(
