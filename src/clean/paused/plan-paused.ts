@@ -1,6 +1,6 @@
 import type { TagPattern } from '../../policy/tag-pattern.ts';
 import type { UsageRow } from '../../usage/usage-file.ts';
-import type { Doors } from '../channel/doors.ts';
+import type { Doors, MergedEvidence } from '../channel/doors.ts';
 import { compileRules } from '../rules/decide.ts';
 import { findFirstUntagged, type UntaggedRecord } from '../plan/untagged-record.ts';
 import type { RuleText } from '../rules/rule-text.ts';
@@ -89,8 +89,12 @@ async function planOne(
 }
 
 /** How much was written to a repository through the front doors. */
-export async function readWrites(doors: Pick<Doors, 'evidence'>, repository: string): Promise<WriteMark> {
-  const { epoch, writes } = await doors.evidence({ repositories: [repository] });
+async function readWrites(doors: Pick<Doors, 'evidence'>, repository: string): Promise<WriteMark> {
+  return readMark(await doors.evidence({ repositories: [repository] }));
+}
+
+/** Of evidence about one repository. */
+export function readMark({ epoch, writes }: MergedEvidence): WriteMark {
   return { epoch, count: writes[0] ?? NaN };
 }
 

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { countsOfWrite } from '../../registry/write-counts.ts';
 import { OperatorError } from '../../system/operator-error.ts';
-import type { Doors } from '../channel/doors.ts';
-import { readWrites, type PlannedRepository, type WriteMark } from './plan-paused.ts';
+import type { Doors, MergedEvidence } from '../channel/doors.ts';
+import { readMark, type PlannedRepository, type WriteMark } from './plan-paused.ts';
 
 export type RetireOptions = {
   readonly doors: Pick<Doors, 'lock' | 'evidence' | 'removeTag'>;
@@ -57,10 +57,12 @@ export async function retireRepository(plan: PlannedRepository, options: RetireO
   for (const { tag, digest, goes } of plan.tags) {
     if (!goes || gone.has(digest)) continue;
     signal.throwIfAborted();
-    if (!isSame(await readWrites(doors, repository), writes)) {
+    const evidence = await doors.evidence(questionAbout(plan, digest));
+    if (!isSame(readMark(evidence), writes)) {
       leave(sentences.written);
       break;
     }
+    if (isInUse(evidence, options)) continue;
     const { outcome, why } = await doors.removeTag({ repository, tag, digest });
     if (outcome === 'removed') {
       tags += 1;
@@ -86,23 +88,19 @@ const sentences = {
 async function deleteManifest(
   plan: PlannedRepository,
   digest: string,
-  { doors, graceMs, signal, now }: RetireOptions,
+  options: RetireOptions,
 ): Promise<Outcome> {
-  const { name: repository, manifestsKnown, writes } = plan;
-  const named = manifestsKnown.get(digest)?.manifests ?? [];
+  const { doors, signal } = options;
+  const { name: repository, writes } = plan;
   for (let tries = 0; tries < lockTries; tries++) {
     signal.throwIfAborted();
     const lock = await doors.lock([repository], lockWaitMs);
     if (lock === null) continue;
     try {
-      const evidence = await doors.evidence({
-        repositories: [repository],
-        digests: [digest, ...named],
-        lock,
-      });
+      const evidence = await doors.evidence({ ...questionAbout(plan, digest), lock });
       if (!evidence.held) continue;
-      if (!isSame({ epoch: evidence.epoch, count: evidence.writes[0] ?? NaN }, writes)) return 'written';
-      if (evidence.leases.some((lease) => now() - lease < graceMs)) return 'in use';
+      if (!isSame(readMark(evidence), writes)) return 'written';
+      if (isInUse(evidence, options)) return 'in use';
       const status = await lock.deleteManifest(repository, digest);
       if (status === 202 || status === 404) return 'deleted';
       if (status === null) return 'unknown';
@@ -114,6 +112,15 @@ async function deleteManifest(
     }
   }
   return 'busy';
+}
+
+/** A client that takes no index was told of a manifest in it. */
+function questionAbout({ name, manifestsKnown }: PlannedRepository, digest: string) {
+  return { repositories: [name], digests: [digest, ...(manifestsKnown.get(digest)?.manifests ?? [])] };
+}
+
+function isInUse({ leases }: MergedEvidence, { graceMs, now }: RetireOptions): boolean {
+  return leases.some((lease) => now() - lease < graceMs);
 }
 
 function isSame(one: WriteMark, other: WriteMark): boolean {

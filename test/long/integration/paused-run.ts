@@ -334,9 +334,24 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
 
       it('removes each tag that goes, also where its manifest waits', async () => {
         const pushed = [await mustPush('old-1'), await mustPush('old-2'), await mustPush('old-3')];
+        const asked = await mustPush('old-asked');
         const rules = [{ repositories: ['app'], tags: ['old-*'], keep: { pushedWithin: 1000 } }];
-        const { tags, left } = await clean({ clean: { rules, grace: testGraceMs, untagged: null } });
+        const { tags, left } = await clean({
+          clean: { rules, grace: testGraceMs, untagged: null },
+          // As if only this one had been asked for.
+          doors: {
+            ...cleaner.doors,
+            evidence: async (question) => {
+              const evidence = await cleaner.doors.evidence(question);
+              const leases = (question.digests ?? []).map((digest) =>
+                digest === asked.digest ? Date.now() + 2 * testGraceMs : 0,
+              );
+              return { ...evidence, leases };
+            },
+          },
+        });
         assert.deepEqual([tags, left], [pushed.length, []]);
+        await assertWhole(asked);
         for (const { tag, digest } of pushed) {
           assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404);
           assert.equal((await ask('GET', `/v2/app/manifests/${digest}`)).status, 200);
