@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Doors } from '../../src/clean/channel/doors.ts';
+import type { DoorLock, Doors } from '../../src/clean/channel/doors.ts';
 import { openCleanFolder } from '../../src/clean/quarantine/clean-folder.ts';
 import { disk } from '../../src/clean/quarantine/disk.ts';
 import { dataPath, layerPath } from '../../src/clean/quarantine/item.ts';
@@ -79,6 +79,33 @@ describe('the guards of a run', { skip: unlessInstalled('docker-registry'), time
     });
     assert.ok(registry.hasData(layer));
     assert.equal(await registry.pull('link-b', 'v1'), null);
+  });
+
+  test('guard 5: what was pushed since the lock was lost, while the cleaner was stopped, is put back', async () => {
+    await registry.push('stopped', 'v1', ['config p1', 'layer p1']);
+    await registry.push('stopped', 'v2', ['config p2', 'layer p2']);
+    const { cleaner, folder } = registry;
+    const data = path.join(registry.root, dataPath(digestOf('layer p1')));
+    let lock: DoorLock | null = null;
+    const rename = async (from: string, to: string) => {
+      // As if the process went on only when the front door had released it.
+      if (from === data) {
+        await lock?.release();
+        await registry.push('stopped', 'v3', ['config p3', 'layer p1']);
+      }
+      await disk.rename(from, to);
+    };
+    await assert.rejects(
+      registry.run({
+        doors: {
+          ...cleaner.doors,
+          lock: async (keys, waitMs) => (lock = await cleaner.doors.lock(keys, waitMs)),
+        },
+        folder: { ...folder, disk: { ...disk, rename } },
+      }),
+      /A lock was lost/,
+    );
+    assert.equal(await registry.pull('stopped', 'v3'), null);
   });
 
   test('guard 3: a link that no front door told of ends the run before its data is taken', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { makeFolders, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
+import { isErrno } from './disk.ts';
 import { movedPath, type Item, type MovedItem } from './item.ts';
 import { createJournal, journalPath, type Counts, type JournalRecord, type Outcome } from './journal.ts';
 
@@ -15,6 +16,8 @@ export type Quarantine = {
   intend(items: readonly Item[]): Promise<number[]>;
   /** Moves the folder of an item here. On disk for certain after the next intents, or {@link end}. */
   move(item: MovedItem): Promise<void>;
+  /** Moves it back at once. False: there is another one in its place by now. */
+  moveBack(item: MovedItem): Promise<boolean>;
   /** Tells how it ended. Written with the next intents, or by {@link end}, when all moves are on disk. */
   tell(number: number, item: Item, outcome: Outcome, why?: string): void;
   /** Ends the journal. */
@@ -69,6 +72,15 @@ export async function openQuarantine(
       // Never replaces anything: the folder at the other end would have to be empty.
       await disk.rename(from, to);
       unsettled.add(dirname(to)).add(dirname(from));
+    },
+    moveBack: async (item) => {
+      try {
+        await disk.rename(place(item), `${root}/${movedPath(item)}`);
+        return true;
+      } catch (error) {
+        if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return false;
+        throw error;
+      }
     },
     tell: (number, item, outcome, why) => {
       told.push({ kind: 'outcome', number, outcome, ...(why === undefined ? {} : { why }) });

@@ -13,6 +13,7 @@ import { scanRepositories } from '../scan/scan-repositories.ts';
 import { statBlob } from '../scan/stored-blobs.ts';
 import { createBatchSize, type BatchSize } from './batch-size.ts';
 import { askEvidence, ensureHeld, type IsOver } from './holds.ts';
+import { moveHeld } from './move-held.ts';
 import { createRareCheck, maxLockedPaths, type RareCheck } from './rare-check.ts';
 import { changed } from './repository-targets.ts';
 import { isRecent, type RunContext } from './run-context.ts';
@@ -217,16 +218,14 @@ async function move(
   const { folder, quarantine, logger } = context;
   for (const [index, each] of all.entries()) {
     if (index > 0 && isOver(0)) return all.slice(index);
-    const { item, number } = each;
-    const { digest, bytes } = item;
+    const { digest, bytes } = each.item;
     await ensureHeld(context, lock);
     const status = statBlob(folder.root, digest);
     if (status?.bytes !== bytes || isRecent(context, status.mtimeMs)) {
       stay(context, each, changed);
       continue;
     }
-    await quarantine.move(item);
-    quarantine.tell(number, item, 'taken');
+    await moveHeld(context, lock, each);
     logger.info({ run: quarantine.run, what: 'data', digest, bytes }, 'taken');
   }
   return [];

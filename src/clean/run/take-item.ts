@@ -4,6 +4,7 @@ import type { DoorLock } from '../channel/doors.ts';
 import { repositoryPath, tagPath, type Item, type LinkItem } from '../quarantine/item.ts';
 import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findOutcome } from '../quarantine/recovery.ts';
+import { moveHeld } from './move-held.ts';
 import type { RepositoryView } from './repository-view.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -18,7 +19,7 @@ export async function takeItem(
     case 'data':
       throw new Error('data is no link');
     case 'tag':
-      await moveTag(context, number, item, view);
+      await moveTag(context, lock, { item, number }, view);
       return 'taken';
     default:
       return deleteLink(context, lock, { item, number }, view);
@@ -26,14 +27,14 @@ export async function takeItem(
 }
 
 async function moveTag(
-  { quarantine, folder, logger }: RunContext,
-  number: number,
-  item: Extract<Item, { what: 'tag' }>,
+  context: RunContext,
+  lock: DoorLock,
+  numbered: { readonly item: Extract<Item, { what: 'tag' }>; readonly number: number },
   view: RepositoryView,
 ): Promise<void> {
-  const { repository, tag, digest } = item;
-  await quarantine.move(item);
-  quarantine.tell(number, item, 'taken');
+  const { quarantine, folder, logger } = context;
+  const { repository, tag, digest } = numbered.item;
+  await moveHeld(context, lock, numbered);
   const path = join(folder.root, tagPath(repository, tag));
   for (const own of [dirname(path), path, join(path, 'current'), join(path, 'current/link')])
     view.own.add(own);

@@ -4,6 +4,7 @@ import type { Doors } from '../channel/doors.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import { tagPath } from '../quarantine/item.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
+import { moveHeld } from '../run/move-held.ts';
 import { readStoredLink } from '../scan/stored-links.ts';
 import { withLock } from './with-lock.ts';
 
@@ -35,10 +36,7 @@ export async function removeTag(
     await withLock(doors, [repository], signal, async (lock) => {
       if (readTag(folder, repository, tag) !== digest)
         throw new OperatorError(`${repository}:${tag} was pushed just now: it stays. Try again.`);
-      if (!lock.isSure() && !(await doors.evidence({ lock })).held)
-        throw new OperatorError(`${repository} could not be held: the tag stays. Try again.`);
-      await quarantine.move(item);
-      quarantine.tell(number, item, 'taken');
+      await moveHeld({ quarantine, doors }, lock, { item, number });
     });
   } catch (error) {
     await quarantine.end('failed', (error as Error).message, Date.now());
