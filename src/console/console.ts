@@ -127,14 +127,24 @@ async function answerVisit(
   if (place === undefined) throw new ConsoleError('notFound');
   const isRead = method === 'GET' || method === 'HEAD';
   const mustLogIn = place.isPublic !== true && authentication === null;
-  if (isRead && place.get !== undefined)
-    return mustLogIn
-      ? { redirectTo: `/ui/login?to=${encodeURIComponent(target.raw)}` }
-      : withCookies(await place.get(visit), languageCookies(visit));
+  if (isRead && place.get !== undefined) {
+    const login = { redirectTo: `/ui/login?to=${encodeURIComponent(target.raw)}` };
+    if (mustLogIn) return login;
+    try {
+      return withCookies(await place.get(visit), languageCookies(visit));
+    } catch (error) {
+      if (authentication?.isAnonymous === true && isForbidden(error)) return login;
+      throw error;
+    }
+  }
   if (method !== 'POST' || place.post === undefined) throw new NotAllowed(place);
   const sent = await readCheckedForm(exchange, session, form);
   if (mustLogIn) throw new ConsoleError('staleForm', 'no-session');
   return await place.post({ ...visit, form: sent });
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof ConsoleError && error.kind === 'forbidden';
 }
 
 function withCookies(answer: ConsoleAnswer, cookies: readonly string[]): ConsoleAnswer {

@@ -67,6 +67,58 @@ describe('what pages of the console ask of the registry', { timeout: 60_000 }, (
     await request.closed;
   });
 
+  test('a page says what the registry refuses', async () => {
+    for (const [answer, status] of [
+      ['500 Internal Server Error', 502],
+      ['503 Service Unavailable', 503],
+      ['429 Too Many Requests', 503],
+      ['403 Forbidden', 403],
+      ['404 Not Found', 404],
+    ] as const) {
+      const page = browser.get('/ui/r/app');
+      const request = await upstream.next();
+      request.answer(head(`HTTP/1.1 ${answer}`, 'Content-Length: 2'), '{}');
+      assert.equal((await page).status, status, answer);
+    }
+  });
+
+  test('a page says so when the registry is away', async () => {
+    const away = await startFrontDoor({ upstreamUrl: 'http://127.0.0.1:9', set: ['state.usage=false'] });
+    try {
+      const there = createBrowser(away);
+      await there.logIn();
+      for (const path of ['/ui/', '/ui/r/app', '/ui/r/app/-/i/1', '/ui/r/app/-/compare?a=1&b=2']) {
+        const { status, body } = await there.get(path);
+        assert.equal(status, 504, path);
+        assert.match(body.toString(), /The registry does not answer/);
+      }
+      assert.equal((await there.get('/ui/account')).status, 200);
+    } finally {
+      await away.stop();
+    }
+  });
+
+  test('who has not logged in is asked to where the policy lets others in', async () => {
+    const config = `policy:
+  - { who: [anonymous], repositories: ['open/**'], actions: [pull] }
+  - { who: [authenticated], repositories: ['**'], actions: [pull] }
+`;
+    const open = await startFrontDoor({ upstreamUrl: upstream.url, config, set: ['state.usage=false'] });
+    try {
+      const there = createBrowser(open);
+      for (const path of ['/ui/r/closed/app', '/ui/account']) {
+        const { status, headers } = await there.get(path);
+        assert.equal(status, 303, path);
+        assert.match(String(headers), /\/ui\/login\?to=/);
+      }
+      const page = there.get('/ui/r/open/app');
+      (await upstream.next()).answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), '{}');
+      assert.equal((await page).status, 200);
+    } finally {
+      await open.stop();
+    }
+  });
+
   test('a page says so when the registry breaks off', async () => {
     const page = browser.get('/ui/r/app');
     const request = await upstream.next();

@@ -39,7 +39,7 @@ export const maxTagsAtOnce = 50;
 /** Tags that are looked at for those of an image. */
 const maxTwinReads = 100;
 
-/** Says what a delete of these tags takes and leaves; null: there is none of them. @throws RegistryFault */
+/** Says what a delete of these tags takes and leaves; null: there is none of them. @throws ConsoleError */
 export async function readTagDeletion(
   client: RegistryClient,
   record: TagRecord | null,
@@ -63,7 +63,7 @@ export async function readTagDeletion(
   return tags.length === 0 ? null : { kind: 'tags', tags };
 }
 
-/** Says what a delete of this digest takes; null: there is none. @throws RegistryFault */
+/** Says what a delete of this digest takes; null: there is none. @throws ConsoleError */
 export async function readImageDeletion(
   client: RegistryClient,
   record: TagRecord | null,

@@ -8,7 +8,7 @@ import {
   type RepositorySort,
 } from '../pages/repositories-page.tsx';
 import { parseForeignObject, readTexts } from '../registry/foreign-json.ts';
-import { isFound } from '../registry/registry-fault.ts';
+import { isFound } from '../registry/found.ts';
 import type { Place, Visit } from '../visit.ts';
 import type { ChromeOf } from './chrome-of.ts';
 
@@ -81,7 +81,7 @@ function isStillEmpty({ total, isComplete }: List, { search }: Question): boolea
   return total === 0 && !isComplete && search === '';
 }
 
-/** The names in order, from the one that the page before ended with. @throws ConsoleError, RegistryFault */
+/** The names in order, from the one that the page before ended with. @throws ConsoleError */
 async function readCatalog(
   { registry, query }: Visit,
   { page }: Question,

@@ -6,7 +6,7 @@ import type { RegistryClient } from './registry-client.ts';
 /** What is shown of a manifest's text. */
 const maxShownBytes = 128 * 1024;
 
-/** Reads a manifest as the registry has it; null: there is none. @throws RegistryFault */
+/** Reads a manifest as the registry has it; null: there is none. @throws ConsoleError */
 export async function readRawManifest(
   client: RegistryClient,
   repository: string,

@@ -19,7 +19,7 @@ export type CompareQuestion = {
   readonly platform: string | null;
 };
 
-/** Compares two tags or digests of a repository, by one platform that both have. Null: there is not one of them. @throws RegistryFault */
+/** Compares two tags or digests of a repository, by one platform that both have. Null: there is not one of them. @throws ConsoleError */
 export async function readComparison(
   client: RegistryClient,
   { repository, a, b, platform: wanted }: CompareQuestion,

@@ -24,7 +24,7 @@ export type ImageQuestion = {
   readonly platform: string | null;
 };
 
-/** Reads what the page of an image shows; null: there is none. @throws RegistryFault */
+/** Reads what the page of an image shows; null: there is none. @throws ConsoleError */
 export async function readImage(
   client: RegistryClient,
   record: TagRecord | null,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { digestForm } from '../../registry/names/digest.ts';
 import { manifestTypes, parseManifest, type Manifest } from './manifest.ts';
 import type { RegistryAnswer, RegistryClient } from './registry-client.ts';
-import { isFound } from './registry-fault.ts';
+import { isFound } from './found.ts';
 
 /** A manifest that was read. */
 export type ReadManifest = {
@@ -15,7 +15,7 @@ export type ReadManifest = {
 /** Registries take manifests of up to 4 MiB. */
 const maxManifestBytes = 4 * 1024 * 1024;
 
-/** Reads a manifest by tag or digest; null: there is none. @throws RegistryFault */
+/** Reads a manifest by tag or digest; null: there is none. @throws ConsoleError */
 export async function readManifest(
   client: RegistryClient,
   repository: string,
@@ -34,7 +34,7 @@ export async function readManifest(
   };
 }
 
-/** The digest that a tag or digest leads to; null: there is none. @throws RegistryFault */
+/** The digest that a tag or digest leads to; null: there is none. @throws ConsoleError */
 export async function readDigestOf(
   client: RegistryClient,
   repository: string,

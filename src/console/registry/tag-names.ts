@@ -2,14 +2,14 @@ import { tagForm } from '../../registry/names/tag.ts';
 import { parseForeignObject, readTexts } from './foreign-json.ts';
 import { isAttachedTag } from './referrers.ts';
 import type { RegistryClient } from './registry-client.ts';
-import { isFound } from './registry-fault.ts';
+import { isFound } from './found.ts';
 
 /** Some 100,000 tags. */
 const maxListBytes = 4 * 1024 * 1024;
 /** Registries that give a list in parts have it read up to here. */
 const maxParts = 20;
 
-/** Reads the tags of a repository, sorted as people count: v2 before v10. Null: there is no such repository. @throws RegistryFault */
+/** Reads the tags of a repository, sorted as people count: v2 before v10. Null: there is no such repository. @throws ConsoleError */
 export async function readTagNames(
   client: RegistryClient,
   repository: string,

@@ -16,7 +16,7 @@ const maxPlatformReads = 50;
 /** A larger manifest is named in the list without its size. */
 const maxManifestBytes = 256 * 1024;
 
-/** Reads a page of the tags of a repository; null: there is no such repository. @throws RegistryFault */
+/** Reads a page of the tags of a repository; null: there is no such repository. @throws ConsoleError */
 export async function readRepositoryPage(
   client: RegistryClient,
   record: TagRecord | null,
