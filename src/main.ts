@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { OperatorError } from './system/operator-error.ts';
+import { wrapLine } from './telemetry/log/wrap.ts';
 import { version } from './config/version.ts';
 
 type AddCommand = (program: Command) => void;
@@ -38,9 +39,22 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof OperatorError)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${forTerminal(error.message)}\n`);
     return 1;
   }
+}
+
+const minWidth = 80;
+
+/** Breaks long lines between words where a terminal would break within them. */
+function forTerminal(text: string): string {
+  const { isTTY, columns } = process.stderr;
+  return isTTY
+    ? text
+        .split('\n')
+        .flatMap((line) => wrapLine(line, Math.max(minWidth, columns)))
+        .join('\n')
+    : text;
 }
 
 process.exitCode = await run(process.argv.slice(2));

@@ -6,6 +6,8 @@ import { askUsage, type UsageReport } from '../usage/usage-client.ts';
 import type { LastUse, UsageRow } from '../usage/usage-file.ts';
 import type { UsageQuestion } from '../usage/usage-question.ts';
 import { addConfigOptions, readConfigOptions } from './config.ts';
+import { printable } from '../telemetry/log/printable.ts';
+import { wrapLine } from '../telemetry/log/wrap.ts';
 import { formatTable } from './table.ts';
 
 type RowQuestion = Extract<UsageQuestion, { ask: 'repositories' | 'references' }>;
@@ -36,9 +38,14 @@ export function addUsageCommand(program: Command): void {
       throw new OperatorError(
         `No pull or push of ${repository} is recorded since ${formatTime(report.since)}: tidegate usage lists what is.`,
       );
-    process.stdout.write(json ? formatJson(report, repository) : formatText(report, repository));
+    const { isTTY, columns } = process.stdout;
+    const width = isTTY ? Math.max(minWidth, columns) : Infinity;
+    process.stdout.write(json ? formatJson(report, repository) : formatText(report, repository, width));
   });
 }
+
+/** Narrower terminals break lines, in columns. */
+const minWidth = 80;
 
 function parseName(name: string): string {
   try {
@@ -49,7 +56,12 @@ function parseName(name: string): string {
   }
 }
 
-function formatText({ asOf, since, isRunning, rows }: Report, repository: string | undefined): string {
+/** @param width of the terminal: a table that is wider becomes a paragraph for each row */
+function formatText(
+  { asOf, since, isRunning, rows }: Report,
+  repository: string | undefined,
+  width: number,
+): string {
   const heads = ['last pull', 'by', 'pulls', 'last push', 'by', 'pushes'];
   const cells = (row: UsageRow) => [row.pulls, row.pushes].flatMap(describeUse);
   const name = repository === undefined ? 'repository' : 'tag or digest';
@@ -61,11 +73,17 @@ function formatText({ asOf, since, isRunning, rows }: Report, repository: string
           [name, 'digest', ...heads],
           ...named.map((row) => [shorten(row.name) || '(all)', shorten(row.digest ?? '-'), ...cells(row)]),
         ];
+  const lines = formatTable(table);
+  const isWide = lines.some(({ length }) => length > width);
   const source = isRunning ? '' : ', from the file: no Tidegate is running';
   return [
     `As of ${formatTime(asOf)}${source}.`,
     `Complete since ${formatTime(since)}; earlier uses may be missing.`,
-    ...(rows.length === 0 ? ['Nothing was pulled or pushed since.'] : formatTable(table)),
+    ...(rows.length === 0
+      ? ['Nothing was pulled or pushed since.']
+      : isWide
+        ? named.flatMap((row) => describeRow(row).flatMap((line) => wrapLine(line, width)))
+        : lines),
     '',
   ].join('\n');
 }
@@ -75,6 +93,15 @@ function sortReferences(rows: readonly UsageRow[]): UsageRow[] {
   const rank = ({ name }: UsageRow) => (name === '' ? 0 : name.includes(':') ? 2 : 1);
   const latest = ({ pulls, pushes }: UsageRow) => Math.max(pulls.at ?? 0, pushes.at ?? 0);
   return rows.toSorted((one, other) => rank(one) - rank(other) || latest(other) - latest(one));
+}
+
+function describeRow({ name, digest, pulls, pushes }: UsageRow): string[] {
+  const say = (what: string, { at, by, count }: LastUse) =>
+    `  ${count} ${what}${count === 1 ? '' : what.endsWith('h') ? 'es' : 's'}${
+      at === null ? '' : `, the last ${formatTime(at)}${by === null ? '' : ` by ${printable(by)}`}`
+    }`;
+  const head = [shorten(name) || '(all)', ...(digest ? [shorten(digest)] : [])];
+  return [head.map(printable).join('  '), say('pull', pulls), say('push', pushes)];
 }
 
 function describeUse({ at, by, count }: LastUse): string[] {

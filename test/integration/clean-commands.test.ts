@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { createCacheClient, type CacheClient } from '../support/cache-client.ts';
+import { startCleanedPlace, type CleanedPlace } from '../support/cleaned-place.ts';
 import { digestOf, imageOf, imageType } from '../support/cleaned-registry.ts';
-import { cleanCommand, startCleaner, type Cleaner } from '../support/cleaner.ts';
-import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { until } from '../support/redis.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
@@ -17,61 +13,39 @@ describe(
   'the commands of the clean-up, before a registry',
   { timeout: 120_000, skip: unlessInstalled('docker-registry') },
   () => {
-    let dir: string;
     let registry: Registry;
-    let door: FrontDoor;
-    let cleaner: Cleaner;
-    let client: CacheClient;
+    let place: CleanedPlace;
     before(async () => {
-      dir = await mkdtemp(path.join(tmpdir(), 'tidegate-clean-'));
       registry = await startRegistry();
-      const config = JSON.stringify({
-        upstream: { storage: registry.storageDir },
+      // The storage is there once something was pushed.
+      const upload = () => fetch(`${registry.url}/v2/ci/app/blobs/uploads/`, { method: 'POST' });
+      await until('the registry has a folder', async () => (await upload()).status === 202);
+      place = await startCleanedPlace(registry, {
         clean: {
-          socket: path.join(dir, 'clean.sock'),
-          grace: '0',
-          untagged: '0',
+          ...{ grace: '0', untagged: '0' },
           rules: [{ repositories: ['ci/**'], tags: ['*'], keep: { newest: 1 } }],
         },
         immutableTags: ['ci/**:v*'],
       });
-      await writeFile(path.join(dir, 'tidegate.yml'), config);
-      // The storage is there once something was pushed.
-      cleaner = await startUntilThere();
-      door = await startFrontDoor({ upstreamUrl: registry.url, config });
-      client = createCacheClient(door);
-      await cleaner.logged(({ msg }) => msg === 'a front door is connected');
     });
-    after(async () => {
-      client.close();
-      await cleaner.stop();
-      await door.stop();
-      await registry.stop();
-      await rm(dir, { recursive: true });
-    });
+    after(() => place.stop());
 
-    const startUntilThere = async () => {
-      const upload = () => fetch(`${registry.url}/v2/ci/app/blobs/uploads/`, { method: 'POST' });
-      await until('the registry has a folder', async () => (await upload()).status === 202);
-      return startCleaner(['--config', path.join(dir, 'tidegate.yml')], dir);
-    };
-    const command = (...args: string[]) =>
-      cleanCommand([...args, '--config', path.join(dir, 'tidegate.yml')], dir);
+    const command = (...args: string[]) => place.command(...args);
     const done = async (...args: string[]) => {
       const { code, stdout, stderr } = await command(...args);
       assert.equal(code, 0, stderr);
       return stdout;
     };
     const push = async (repository: string, text: string, ...tags: string[]) => {
-      const begun = await client.ask('POST', `/v2/${repository}/blobs/uploads/`);
+      const begun = await place.client.ask('POST', `/v2/${repository}/blobs/uploads/`);
       const { pathname, search } = new URL(begun.header('location'));
-      const blob = await client.ask('PUT', `${pathname}${search}&digest=${digestOf(text)}`, {
+      const blob = await place.client.ask('PUT', `${pathname}${search}&digest=${digestOf(text)}`, {
         headers: { 'Content-Type': 'application/octet-stream' },
         body: text,
       });
       assert.equal(blob.status, 201);
       for (const tag of tags) {
-        const { status } = await client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
+        const { status } = await place.client.ask('PUT', `/v2/${repository}/manifests/${tag}`, {
           headers: { 'Content-Type': imageType },
           body: imageOf([text]),
         });
@@ -79,7 +53,7 @@ describe(
       }
     };
     const listTags = async (repository: string) => {
-      const { body } = await client.ask('GET', `/v2/${repository}/tags/list`);
+      const { body } = await place.client.ask('GET', `/v2/${repository}/tags/list`);
       return (JSON.parse(body.toString()) as { tags: string[] | null }).tags?.toSorted() ?? [];
     };
     const hasData = (text: string) => {
@@ -122,7 +96,7 @@ describe(
       assert.deepEqual([lastRun.result, lastRun.tags], ['done', 2]);
       assert.deepEqual(
         doors.map(({ pid }) => pid),
-        [door.pid],
+        [place.door.pid],
       );
       assert.match(await done('clean', 'undo'), new RegExp(`^Brought back from ${run}: 2 tags, 1 manifest`));
       assert.deepEqual(await listTags('ci/app'), ['one', 'twin', 'two']);
@@ -160,8 +134,8 @@ describe(
     });
 
     it('each thing that is taken has a line in the log', () => {
-      const taken = cleaner.log.filter(({ msg }) => msg === 'taken');
-      assert.ok(taken.length >= 2, JSON.stringify(cleaner.log));
+      const taken = place.cleaner.log.filter(({ msg }) => msg === 'taken');
+      assert.ok(taken.length >= 2, JSON.stringify(place.cleaner.log));
     });
   },
 );

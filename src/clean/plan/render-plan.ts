@@ -1,4 +1,5 @@
 import { printable } from '../../telemetry/log/printable.ts';
+import { wrapLine } from '../../telemetry/log/wrap.ts';
 import { describeDuration } from '../rules/rule-text.ts';
 import type { Plan, PlannedManifest, PlannedTag, RepositoryPlan } from './plan.ts';
 import { sayMinute } from './repository-decision.ts';
@@ -81,7 +82,7 @@ function sayRepository(
         )
       : []),
   ];
-  return [...wrap(`${printable(name)}: ${what}; ${kept}`, width), ...groups.flat()];
+  return [...wrapLine(`${printable(name)}: ${what}; ${kept}`, width), ...groups.flat()];
 }
 
 function sayUntagged({ untaggedMs }: Plan): string {
@@ -118,7 +119,7 @@ function sayGroup(title: string, rows: readonly Row[], width: number): string[] 
   const lineOf = (name: string, cells: readonly string[]) =>
     `    ${name.padEnd(nameWidth)}${cells.map((cell) => cell.padStart(cellWidth)).join('')}`;
   return [
-    ...wrap(`  ${printable(title)}`, width),
+    ...wrapLine(`  ${printable(title)}`, width),
     lineOf('', heads),
     ...rows.flatMap(({ name, cells }) => {
       const shown = printable(name);
@@ -132,7 +133,7 @@ function sayStays(plan: Plan, width: number): string[] {
   const { repositories, tags, manifests, bytes } = totals;
   const { waiting } = manifests;
   return [
-    ...wrap(
+    ...wrapLine(
       `Stays: ${count(tags.stays, 'tag')} and ${count(manifests.stays, 'manifest')} in ${count(repositories, 'repository', 'repositories')}, ${formatBytes(bytes.stays)}.`,
       width,
     ),
@@ -141,11 +142,11 @@ function sayStays(plan: Plan, width: number): string[] {
         waitsUntilMs === null
           ? ''
           : `; retires nothing before ${sayTime(waitsUntilMs)}, since the record of pulls is younger than pulledWithin`;
-      return wrap(`  rule ${rule} (${words}): keeps ${kept}, retires ${retired}${young}`, width);
+      return wrapLine(`  rule ${rule} (${words}): keeps ${kept}, retires ${retired}${young}`, width);
     }),
     ...(unruled.kept > 0 ? [`  no rule decides: ${unruled.kept}`] : []),
     ...(waiting > 0
-      ? wrap(
+      ? wrapLine(
           `  ${count(waiting, 'manifest')} ${isOne(waiting) ? 'waits' : 'wait'} for the end of clean.untagged or clean.grace: no tag that stays leads there`,
           width,
         )
@@ -171,7 +172,7 @@ function sayExempt({ exempt: { restored, askedFor, leftAlone } }: Plan, width: n
         `  ${printable(name)}: a delete had an unknown outcome there: left alone until ${sayTime(untilMs)}`,
     ),
   ];
-  return lines.flatMap((line) => wrap(line, width));
+  return lines.flatMap((line) => wrapLine(line, width));
 }
 
 function sayGoes({ goes, totals }: Plan, width: number): string[] {
@@ -183,16 +184,16 @@ function sayGoes({ goes, totals }: Plan, width: number): string[] {
     ...countOf(links.goes, 'link to a blob', 'links to blobs'),
     ...countOf(blobs.goes, 'blob'),
   ];
-  return wrap(`Goes: ${listOf(parts)}. ${formatBytes(bytes.goes)} come free.`, width);
+  return wrapLine(`Goes: ${listOf(parts)}. ${formatBytes(bytes.goes)} come free.`, width);
 }
 
 function sayProblems({ warnings, faults, moreFaults }: Plan, width: number): string[] {
   const listed = faults.slice(0, maxListedFaults);
   const more = faults.length - listed.length + moreFaults;
   return [
-    ...warnings.flatMap((warning) => wrap(`Warning: ${printable(warning)}`, width)),
+    ...warnings.flatMap((warning) => wrapLine(`Warning: ${printable(warning)}`, width)),
     ...(listed.length === 0 ? [] : ['Not as a registry leaves it; what it may name stays:']),
-    ...listed.flatMap(({ path, why }) => wrap(`  ${printable(path)}: ${printable(why)}`, width)),
+    ...listed.flatMap(({ path, why }) => wrapLine(`  ${printable(path)}: ${printable(why)}`, width)),
     ...(more > 0 ? [`  and ${more} more`] : []),
   ];
 }
@@ -206,7 +207,7 @@ function sayNext({ goes, rules }: Plan, takesFromMs: number | null, width: numbe
     ];
   if (takesFromMs === null)
     return ['Next: tidegate clean run takes this, and tidegate clean undo brings it back.'];
-  return wrap(
+  return wrapLine(
     `Next: tidegate clean run takes this after ${sayTime(takesFromMs)}, once clean.grace has passed since the start of Tidegate. tidegate clean undo brings it back.`,
     width,
   );
@@ -249,18 +250,4 @@ function countOf(number: number, one: string, several?: string): string[] {
 
 function listOf(parts: readonly string[]): string {
   return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
-}
-
-/** Breaks a line at spaces; the lines that follow are indented two more. */
-function wrap(line: string, width: number): string[] {
-  const indent = `${/^ */.exec(line)?.[0] ?? ''}  `;
-  const lines: string[] = [];
-  let current = '';
-  for (const word of line.split(/(?<=\S) /)) {
-    if (current !== '' && current.length + 1 + word.length > width) {
-      lines.push(current);
-      current = indent + word;
-    } else current = current === '' ? word : `${current} ${word}`;
-  }
-  return [...lines, current];
 }

@@ -1,18 +1,22 @@
 import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { OperatorError } from '../../system/operator-error.ts';
-import { printable } from '../../telemetry/log/printable.ts';
 import { connectTo } from '../../system/unix-socket.ts';
+import { printable } from '../../telemetry/log/printable.ts';
+import { createLineReader } from '../channel/line-reader.ts';
 import type { CleanCommand, CleanReply, CommandEnd, Progress } from './messages.ts';
 
 export type CleanListener = {
-  onText(text: string): void;
+  /** A promise that it returns is waited for: meanwhile the cleaner waits, too. */
+  onText(text: string): unknown;
   onProgress?(progress: Progress): void;
   /** Gets a function that asks the cleaner to end the job at its next safe point. */
   onBegin?(stop: () => void): void;
   /** Breaks off. A job that changes something goes on. */
   readonly signal?: AbortSignal;
 };
+
+/** The longest line of the cleaner: its texts come in pieces. */
+const maxLineBytes = 1024 * 1024;
 
 /**
  * Has the running cleaner do a command. Null: none is running.
@@ -30,13 +34,10 @@ export async function askCleaner(
   listener.signal?.addEventListener('abort', () => socket.destroy());
   listener.onBegin?.(() => socket.write('{"stop":true}\n'));
   try {
-    const lines = createInterface({ input: socket });
-    socket.on('close', () => lines.close());
-    for await (const line of lines) {
-      const reply = parseReply(line);
+    for await (const reply of readReplies(socket)) {
       if ('end' in reply) return reply.end;
       if ('error' in reply) throw new OperatorError(reply.error.split('\n').map(printable).join('\n'));
-      if ('text' in reply) listener.onText(reply.text);
+      if ('text' in reply) await listener.onText(reply.text);
       else listener.onProgress?.(reply.progress);
     }
   } finally {
@@ -64,10 +65,23 @@ async function connect(path: string): Promise<Socket | null> {
   }
 }
 
-function parseReply(line: string): CleanReply {
+/** Reads no further than it is asked to. Ends when the connection does, however. */
+async function* readReplies(socket: Socket): AsyncGenerator<CleanReply> {
+  const lines = createLineReader(maxLineBytes);
   try {
-    return JSON.parse(line) as CleanReply;
-  } catch {
-    throw new OperatorError('Another program than the cleaner answered: check clean.socket.');
+    for await (const piece of socket as AsyncIterable<Buffer>)
+      for (const line of lines.read(piece)) yield parseReply(line);
+  } catch (error) {
+    if (error instanceof OperatorError) throw error;
   }
+}
+
+/** @param line null: it is too long */
+function parseReply(line: string | null): CleanReply {
+  try {
+    if (line !== null) return JSON.parse(line) as CleanReply;
+  } catch {
+    // said below
+  }
+  throw new OperatorError('Another program than the cleaner answered: check clean.socket.');
 }

@@ -3,6 +3,7 @@ import type { CleanCommand, CommandEnd } from '../../clean/server/messages.ts';
 import { isCleaned } from '../../config/schema/is-cleaned.ts';
 import type { Config } from '../../config/schema/schema.ts';
 import { OperatorError } from '../../system/operator-error.ts';
+import { createPrinter } from './printer.ts';
 import { createProgressLine } from './progress-line.ts';
 
 /**
@@ -17,11 +18,12 @@ export async function performAtCleaner(
   command: CleanCommand,
 ): Promise<CommandEnd | null> {
   const line = createProgressLine(process.stderr);
+  const printer = createPrinter(process.stdout, !('json' in command && command.json));
   let onInterrupt: (() => void) | undefined;
   const listener: CleanListener = {
     onText: (text) => {
       line.clear();
-      process.stdout.write(text);
+      return printer.print(text);
     },
     onProgress: line.show,
     onBegin: (stop) => {
@@ -30,7 +32,7 @@ export async function performAtCleaner(
         line.clear();
         stop();
         process.stderr.write(
-          'Stopping at the next safe point. A second Ctrl-C leaves that to the cleaner: tidegate clean status shows it.\n',
+          'Stopping at the next safe point. A second Ctrl-C leaves that to the cleaner:\ntidegate clean status shows it.\n',
         );
         process.once('SIGINT', () => process.exit(130));
       };
@@ -41,6 +43,7 @@ export async function performAtCleaner(
     return await askCleaner(socket, command, listener);
   } finally {
     line.clear();
+    await printer.end();
     if (onInterrupt) process.off('SIGINT', onInterrupt);
   }
 }
