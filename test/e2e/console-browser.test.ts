@@ -9,7 +9,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 /** One short path; all that a visitor can do is in test/long/e2e/console-*.test.ts. */
 describe(
   'the console in Chromium',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') || unlessChromium() },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry') || unlessChromium() },
   () => {
     let place: ConsolePlace;
     before(async () => {

@@ -18,7 +18,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 
 const skip = unlessInstalled('pebble', 'pebble-challtestsrv');
 
-describe('a certificate by ACME', { skip, timeout: 120_000 }, () => {
+describe('a certificate by ACME', { skip, timeout: 360_000 }, () => {
   let pebble: Pebble;
   let root: string;
   before(async () => {

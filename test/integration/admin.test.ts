@@ -24,7 +24,7 @@ const failing = ({ checks }: Readiness) =>
   Object.entries(checks).flatMap(([name, { ok }]) => (ok ? [] : [name]));
 
 for (const workers of [1, 2]) {
-  describe(`the admin listener, workers: ${workers}`, { timeout: 120_000 }, () => {
+  describe(`the admin listener, workers: ${workers}`, { timeout: 360_000 }, () => {
     let upstream: ScriptedUpstream;
     let frontDoor: FrontDoor;
     let admin: Admin;
@@ -175,7 +175,7 @@ for (const workers of [1, 2]) {
   });
 }
 
-describe('readiness follows the registry', { timeout: 60_000 }, () => {
+describe('readiness follows the registry', { timeout: 240_000 }, () => {
   test('503 while it is away, with the reason, and 200 when it is back', async () => {
     const upstream = await startUpstream({ script: answerOk });
     const { port } = upstream;
@@ -277,7 +277,7 @@ describe('readiness follows the registry', { timeout: 60_000 }, () => {
   });
 });
 
-describe('an admin listener that cannot be', { timeout: 60_000 }, () => {
+describe('an admin listener that cannot be', { timeout: 240_000 }, () => {
   test('a port that is taken: one warning, and the front door serves', async () => {
     const upstream = await startUpstream({ script: answerOk });
     const taken = createServer();
@@ -311,7 +311,7 @@ describe('an admin listener that cannot be', { timeout: 60_000 }, () => {
   });
 });
 
-describe('POST /reload', { timeout: 60_000 }, () => {
+describe('POST /reload', { timeout: 240_000 }, () => {
   const open = (reload: () => Promise<ReloadOutcome>) =>
     openAdminListener({
       host: '127.0.0.1',

@@ -19,7 +19,7 @@ const written = (socket: Duplex, bytes: Buffer): Promise<boolean> =>
     });
   });
 
-describe('requests refused with a body on its way', { timeout: 60_000 }, () => {
+describe('requests refused with a body on its way', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

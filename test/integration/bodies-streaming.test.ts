@@ -32,7 +32,7 @@ async function stalls(bytesWritten: () => number): Promise<void> {
 
 const skip = unlessPossible(process.platform === 'linux', 'reads /proc');
 
-describe('memory does not grow with bodies', { timeout: 120_000, skip }, () => {
+describe('memory does not grow with bodies', { timeout: 360_000, skip }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

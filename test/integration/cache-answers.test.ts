@@ -33,7 +33,7 @@ const manifestHead = (...lines: string[]) => [
 const ok = (...lines: string[]) => head(...manifestHead(`Content-Length: ${bytes.length}`, ...lines));
 const cacheOf = (response: Pick<Response, 'headers'>) => values(response, 'X-Cache').join();
 
-describe('answers from the cache', { timeout: 120_000 }, () => {
+describe('answers from the cache', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let answer: (request: UpstreamRequest) => unknown;

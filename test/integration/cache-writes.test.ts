@@ -16,7 +16,7 @@ const body = '{"schemaVersion":2}';
 const created = head('HTTP/1.1 201 Created', 'Content-Length: 0', 'X-Case: Kept');
 
 /** A write is told to the cache before and after; whatever goes wrong meanwhile, its client is answered or cut, and nothing is left. */
-describe('writes, with a cache in Redis', { skip: unlessInstalled('redis-server'), timeout: 120_000 }, () => {
+describe('writes, with a cache in Redis', { skip: unlessInstalled('redis-server'), timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let redis: RedisServer;
   let toRedis: CacheRelay;
@@ -257,13 +257,15 @@ describe('writes, with a cache in Redis', { skip: unlessInstalled('redis-server'
             body,
           );
       })();
-      const startMs = performance.now();
+      let waits = 0;
       for (let i = 0; i < 20; i++) {
+        const startMs = performance.now();
         const { status, header } = await client.ask('GET', target, { headers: { Accept: type } });
         assert.deepEqual([status, header('X-Cache')], [200, 'BYPASS']);
+        if (performance.now() - startMs >= 100) waits += 1;
       }
-      // Twenty waits of 100 ms each would be 2 s.
-      assert.ok(performance.now() - startMs < 2000);
+      // Each would wait for 100 ms.
+      assert.ok(waits < 15, `${waits} waits`);
       await script;
     } finally {
       toRedis.release();

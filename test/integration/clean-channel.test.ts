@@ -19,7 +19,7 @@ const image = makeImage('one');
 const manifestPath = (repository: string) => `/v2/${repository}/manifests/v1`;
 
 for (const workers of [1, 2])
-  describe(`a cleaner and a front door of ${workers}`, { timeout: 120_000 }, () => {
+  describe(`a cleaner and a front door of ${workers}`, { timeout: 360_000 }, () => {
     let upstream: Registry;
     let cleaner: TestCleaner;
     let door: FrontDoor;
@@ -190,7 +190,7 @@ for (const workers of [1, 2])
     });
   });
 
-describe('a front door of two workers', { timeout: 120_000 }, () => {
+describe('a front door of two workers', { timeout: 360_000 }, () => {
   test('begins its leases anew when a worker dies', async () => {
     const upstream = await startRegistry();
     const cleaner = await startTestCleaner();
@@ -211,7 +211,7 @@ describe('a front door of two workers', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a cleaner that goes', { timeout: 120_000 }, () => {
+describe('a cleaner that goes', { timeout: 360_000 }, () => {
   let upstream: Registry;
   before(async () => {
     upstream = await startRegistry();
@@ -307,7 +307,7 @@ describe('a cleaner that goes', { timeout: 120_000 }, () => {
   });
 });
 
-describe('two front doors', { timeout: 120_000, skip: unlessInstalled('redis-server') }, () => {
+describe('two front doors', { timeout: 360_000, skip: unlessInstalled('redis-server') }, () => {
   let upstream: Registry;
   let redis: RedisServer;
   before(async () => {

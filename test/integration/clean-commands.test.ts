@@ -11,7 +11,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 /** In a row: each test goes on where the one before has left the registry. */
 describe(
   'the commands of the clean-up, before a registry',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry') },
   () => {
     let registry: Registry;
     let place: CleanedPlace;

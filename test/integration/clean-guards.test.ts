@@ -25,7 +25,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 
 const hourMs = 3_600_000;
 
-describe('the guards of a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }, () => {
+describe('the guards of a run', { skip: unlessInstalled('docker-registry'), timeout: 480_000 }, () => {
   let registry: CleanedRegistry;
   before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));
   after(() => registry.stop());
@@ -145,7 +145,7 @@ describe('the guards of a run', { skip: unlessInstalled('docker-registry'), time
   });
 });
 
-describe('leases', { skip: unlessInstalled('docker-registry'), timeout: 120_000 }, () => {
+describe('leases', { skip: unlessInstalled('docker-registry'), timeout: 360_000 }, () => {
   let registry: CleanedRegistry;
   let old: { layers: readonly string[] };
   beforeEach(async () => {
@@ -200,7 +200,7 @@ describe('leases', { skip: unlessInstalled('docker-registry'), timeout: 120_000 
   });
 });
 
-describe('guard 6', { skip: unlessInstalled('docker-registry'), timeout: 120_000 }, () => {
+describe('guard 6', { skip: unlessInstalled('docker-registry'), timeout: 360_000 }, () => {
   let registry: CleanedRegistry;
   before(async () => (registry = await startCleanedRegistry()));
   after(() => registry.stop());

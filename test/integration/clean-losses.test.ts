@@ -24,7 +24,7 @@ function findTombstone(): string {
   }
 }
 
-describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }, () => {
+describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 480_000 }, () => {
   let registry: CleanedRegistry;
   before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));
   after(() => registry.stop());
@@ -150,7 +150,7 @@ describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 240_000 }
 
 describe(
   'a tag that a client was told of',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: CleanedRegistry;
     before(async () => {

@@ -24,7 +24,7 @@ type PlanJson = Readonly<Record<string, unknown>> & {
 /** In a row: each test goes on where the one before has left. */
 describe(
   'clean plan without a cleaner',
-  { timeout: 240_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 480_000, skip: unlessInstalled('docker-registry') },
   () => {
     let root: string;
     let place: CleanedPlace;

@@ -37,7 +37,7 @@ const sinceEver = (doors: Doors): Doors => ({
 
 describe(
   'a run takes what its plan names',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: CleanedRegistry;
     before(async () => (registry = await startCleanedRegistry({ graceMs: hourMs })));

@@ -10,7 +10,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 for (const remembersBlobs of [false, true])
   describe(
     `a run before docker-registry ${remembersBlobs ? 'that remembers blobs' : 'without a cache of blobs'}`,
-    { skip: unlessInstalled('docker-registry'), timeout: 240_000 },
+    { skip: unlessInstalled('docker-registry'), timeout: 480_000 },
     () => {
       let registry: CleanedRegistry;
       before(async () => (registry = await startCleanedRegistry({ remembersBlobs })));

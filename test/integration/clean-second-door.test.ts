@@ -12,7 +12,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { startTestCleaner, type TestCleaner } from '../support/test-cleaner.ts';
 
-describe('a second front door without a Redis', { timeout: 180_000 }, () => {
+describe('a second front door without a Redis', { timeout: 480_000 }, () => {
   let upstream: ScriptedUpstream;
   let cleaner: TestCleaner;
   let first: FrontDoor;
@@ -75,7 +75,7 @@ describe('a second front door without a Redis', { timeout: 180_000 }, () => {
 
 test(
   'a front door waits for its cleaner, but not for one that says nothing',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async () => {
     const cleaner = await startTestCleaner();
     const socketPath = `${cleaner.socketPath}2`;
@@ -90,7 +90,7 @@ test(
   },
 );
 
-describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 180_000 }, () => {
+describe('a run', { skip: unlessInstalled('docker-registry'), timeout: 480_000 }, () => {
   test('ends when a second front door starts, which serves only then', async (t) => {
     const registry = await startCleanedRegistry();
     let starting: Promise<FrontDoor> | undefined;

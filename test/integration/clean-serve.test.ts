@@ -27,7 +27,7 @@ async function open(t: TestContext, dir: string): Promise<Cleaner> {
   return cleaner;
 }
 
-describe('tidegate clean serve', { timeout: 120_000, concurrency: 4 }, () => {
+describe('tidegate clean serve', { timeout: 360_000, concurrency: 4 }, () => {
   test('refuses a registry whose files are elsewhere and that has no collector', async (t) => {
     const dir = await makeFolder(t);
     await configure(dir, {}, null);
@@ -155,7 +155,7 @@ describe('tidegate clean serve', { timeout: 120_000, concurrency: 4 }, () => {
   });
 });
 
-describe('the commands of the clean-up', { timeout: 120_000, concurrency: 4 }, () => {
+describe('the commands of the clean-up', { timeout: 360_000, concurrency: 4 }, () => {
   test('without a cleaner they say how to start it', async (t) => {
     const dir = await makeFolder(t);
     await configure(dir, {});

@@ -12,7 +12,7 @@ import type { Finished } from '../support/processes.ts';
 
 describe(
   'upstream.storage that is another folder than that of the registry',
-  { timeout: 300_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 550_000, skip: unlessInstalled('docker-registry') },
   () => {
     let dir: string;
     let registry: Registry;

@@ -17,7 +17,7 @@ async function statusAs(frontDoor: FrontDoor, name: string, word: string): Promi
   return (await exchange(frontDoor, request)).status;
 }
 
-describe('the account page of the console', { timeout: 180_000 }, () => {
+describe('the account page of the console', { timeout: 480_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let browser: Browser;

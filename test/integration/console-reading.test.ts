@@ -15,7 +15,7 @@ const hostile = '<script>alert(1)</script>"\'&\u202e\u0000\n';
 
 describe(
   'what the console reads of a registry',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry') },
   () => {
     let registry: Registry;
     let asked: string[] = [];

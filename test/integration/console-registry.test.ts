@@ -6,7 +6,7 @@ import { head, values } from '../support/http-message.ts';
 import { anonymous, connectClient } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('what pages of the console ask of the registry', { timeout: 60_000 }, () => {
+describe('what pages of the console ask of the registry', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let browser: Browser;

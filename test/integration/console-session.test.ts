@@ -17,7 +17,7 @@ const otherLine = `${user}:$2b$04$FuEylWli37OTeB820a9yzuk/GjIj0fJW8WMBLcku14bwBo
 const signedIn = 200;
 const mustLogIn = 303;
 
-describe('a session of the console', { timeout: 180_000 }, () => {
+describe('a session of the console', { timeout: 480_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream({ script: answerOk });

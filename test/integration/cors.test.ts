@@ -45,7 +45,7 @@ const script: UpstreamScript = async (request) => {
   );
 };
 
-describe('with cors.origins, a page of a listed origin', { timeout: 120_000 }, () => {
+describe('with cors.origins, a page of a listed origin', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
@@ -135,7 +135,7 @@ describe('with cors.origins, a page of a listed origin', { timeout: 120_000 }, (
   });
 });
 
-describe('cors.origins', { timeout: 120_000 }, () => {
+describe('cors.origins', { timeout: 360_000 }, () => {
   test('is empty by default: a preflight is 401, and upstream’s own fields come through', async () => {
     const upstream = await startUpstream({ script });
     const door = await startFrontDoor({ upstreamUrl: upstream.url });

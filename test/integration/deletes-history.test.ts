@@ -18,7 +18,7 @@ const rounds = Number(process.env['ROUNDS'] ?? '12');
 
 describe(
   'nothing is lost to a delete in a real registry',
-  { skip: unlessInstalled('docker-registry'), timeout: 300_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 550_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;

@@ -21,7 +21,7 @@ const rounds = Number(process.env['ROUNDS'] ?? '8');
 
 describe(
   'deletes have their repository for themselves, in all instances that share a Redis',
-  { skip: unlessInstalled('redis-server'), timeout: 300_000 },
+  { skip: unlessInstalled('redis-server'), timeout: 550_000 },
   () => {
     let pair: DeletingPair;
     beforeEach(async () => {
@@ -78,7 +78,7 @@ describe(
 
 describe(
   'nothing is lost to a delete through another instance, in a real registry',
-  { skip: unlessInstalled('docker-registry', 'redis-server'), timeout: 300_000 },
+  { skip: unlessInstalled('docker-registry', 'redis-server'), timeout: 550_000 },
   () => {
     let registry: Registry;
     let redis: RedisServer;

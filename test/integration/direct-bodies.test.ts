@@ -13,7 +13,7 @@ const MiB = 1024 * 1024;
 const get = authorized('GET /v2/app/blobs/x');
 
 /** Bodies of 1 MiB or more whose length is known go from socket to socket; upstream's connection ends with them. */
-describe('bodies that do not pass the parser', { timeout: 120_000 }, () => {
+describe('bodies that do not pass the parser', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {
@@ -157,7 +157,7 @@ describe('bodies that do not pass the parser', { timeout: 120_000 }, () => {
 
 test(
   '100 clients that do not read: little memory each',
-  { timeout: 120_000, skip: unlessPossible(process.platform === 'linux', 'reads /proc') },
+  { timeout: 360_000, skip: unlessPossible(process.platform === 'linux', 'reads /proc') },
   async (t) => {
     const piece = Buffer.alloc(MiB);
     let sentBytes = 0;

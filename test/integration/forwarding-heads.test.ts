@@ -5,7 +5,7 @@ import { head, values } from '../support/http-message.ts';
 import { authorized, connectClient } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('a head whose body is not here yet', { timeout: 60_000 }, () => {
+describe('a head whose body is not here yet', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -7,7 +7,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 import { anonymous, authorized, clientHost, connectClient, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('what upstream receives', { timeout: 60_000 }, () => {
+describe('what upstream receives', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -5,7 +5,7 @@ import { chunked, fields, head, values } from '../support/http-message.ts';
 import { authorized, clientHost, connectClient, exchange, type Response } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('what the client receives', { timeout: 60_000 }, () => {
+describe('what the client receives', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let answer: readonly (string | Buffer)[] = [];

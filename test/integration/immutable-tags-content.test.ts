@@ -50,7 +50,7 @@ describe(
   'what the content of an immutable tag reaches',
   {
     skip: unlessInstalled('docker-registry'),
-    timeout: 120_000,
+    timeout: 360_000,
   },
   () => {
     let registry: Registry;

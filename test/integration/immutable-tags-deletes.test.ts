@@ -26,7 +26,7 @@ const answer =
 const tagsOf = (...tags: string[]) => answer(JSON.stringify({ name: 'app', tags }));
 const holding = ({ body, digest }: Manifest) => answer(body, `Docker-Content-Digest: ${digest}`);
 
-describe('deletes beside immutable tags', { timeout: 120_000 }, () => {
+describe('deletes beside immutable tags', { timeout: 360_000 }, () => {
   let tagged: TaggedUpstream;
   let frontDoor: FrontDoor;
   let client: CacheClient;

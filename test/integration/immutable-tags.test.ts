@@ -48,7 +48,7 @@ function sentence({ body }: Answer): string {
   return errors[0].message;
 }
 
-describe('immutable tags', { skip, timeout: 120_000 }, () => {
+describe('immutable tags', { skip, timeout: 360_000 }, () => {
   let registry: Registry;
   let frontDoor: FrontDoor;
   let client: CacheClient;
@@ -194,7 +194,7 @@ describe('immutable tags', { skip, timeout: 120_000 }, () => {
   });
 });
 
-describe('many who push one new tag', { skip, timeout: 120_000 }, () => {
+describe('many who push one new tag', { skip, timeout: 360_000 }, () => {
   let registry: Registry;
   let redis: RedisServer;
   before(async () => {

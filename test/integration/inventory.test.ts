@@ -45,7 +45,7 @@ async function remove(door: FrontDoor, repository: string, reference: string): P
   assert.equal(status, 202, reference);
 }
 
-describe('the lists of repositories and tags', { timeout: 300_000, concurrency: 3 }, () => {
+describe('the lists of repositories and tags', { timeout: 550_000, concurrency: 3 }, () => {
   for (const workers of [1, 2])
     test(`${workers} worker(s): what was there, what is pushed, moved and deleted, a kill, and a start`, async (t) => {
       const registry = await startRegistry();

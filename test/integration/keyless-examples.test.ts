@@ -90,7 +90,7 @@ const jobs: Readonly<Record<System, { text: string; jobs: readonly Job[] }>> = {
 
 const read = (file: string) => readFileSync(`${root}deploy/keyless/${file}`, 'utf8');
 
-describe('examples of keyless CI', { timeout: 60_000 }, () => {
+describe('examples of keyless CI', { timeout: 240_000 }, () => {
   const key = signingKey('one');
   let upstream: ScriptedUpstream;
   let issuer: Issuer;

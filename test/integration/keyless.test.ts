@@ -37,7 +37,7 @@ const askAs = (door: FrontDoor, token: string, request: string) =>
 const payloadOf = (token: string) =>
   JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Json;
 
-describe('jobs of a real issuer', { timeout: 60_000 }, () => {
+describe('jobs of a real issuer', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let issuer: RealIssuer;
   let door: FrontDoor;
@@ -278,7 +278,7 @@ ${rules}`;
   });
 });
 
-describe('tokens that are wrong', { timeout: 60_000 }, () => {
+describe('tokens that are wrong', { timeout: 240_000 }, () => {
   const key = signingKey('one');
   const foreign = signingKey('two');
   let upstream: ScriptedUpstream;

@@ -24,7 +24,7 @@ type Pushed = {
 
 describe(
   'what clients are told is there, and what they write, is evidence for the clean-up',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     const activity = createRepositoryActivity();
     let registry: Registry;

@@ -8,7 +8,7 @@ import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../s
 const answer = (request: UpstreamRequest, body: string) =>
   request.answer(head('HTTP/1.1 200 OK', `Content-Length: ${body.length}`), body);
 
-describe('pipelined requests', { timeout: 60_000 }, () => {
+describe('pipelined requests', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { startFrontDoor } from '../support/front-door.ts';
 import { anonymous, connectClient } from '../support/raw-client.ts';
 
-test('a log that nobody reads stops neither the service nor its end', { timeout: 60_000 }, async () => {
+test('a log that nobody reads stops neither the service nor its end', { timeout: 240_000 }, async () => {
   const frontDoor = await startFrontDoor({ upstreamUrl: 'http://127.0.0.1:9' });
   frontDoor.process.stdout?.pause();
   const client = await connectClient(frontDoor);

@@ -20,7 +20,7 @@ const secrets = {
 };
 const wrong = `Basic ${Buffer.from(`${user}:${secrets.wrongPassword}`).toString('base64')}`;
 
-describe('the log', { timeout: 60_000 }, () => {
+describe('the log', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let arrived: (startLine: string) => void = () => {};
   let frontDoor: FrontDoor;

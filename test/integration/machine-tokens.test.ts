@@ -62,7 +62,7 @@ const startListingUpstream = () =>
           : answerOk(request),
   });
 
-describe('machine tokens without a policy', { timeout: 120_000 }, () => {
+describe('machine tokens without a policy', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   let logins: Awaited<ReturnType<typeof makeTokens>>;
@@ -240,7 +240,7 @@ describe('machine tokens without a policy', { timeout: 120_000 }, () => {
 
 describe(
   'machine tokens of two instances that share their file, one with two workers',
-  { timeout: 240_000 },
+  { timeout: 480_000 },
   () => {
     let upstream: ScriptedUpstream;
     let door: FrontDoor;
@@ -339,7 +339,7 @@ describe(
   },
 );
 
-describe('machine tokens that are wrong', { timeout: 60_000 }, () => {
+describe('machine tokens that are wrong', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
@@ -406,7 +406,7 @@ describe('machine tokens that are wrong', { timeout: 60_000 }, () => {
   });
 });
 
-describe('machine tokens under a policy, and with tokens from /token', { timeout: 60_000 }, () => {
+describe('machine tokens under a policy, and with tokens from /token', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   let logins: Awaited<ReturnType<typeof makeTokens>>;

@@ -36,7 +36,7 @@ function cleanName(name: string): string {
   return `tidegate_clean_${name}`;
 }
 
-describe('metrics of several workers before a real registry', { timeout: 120_000 }, () => {
+describe('metrics of several workers before a real registry', { timeout: 360_000 }, () => {
   let registry: Registry;
   let frontDoor: FrontDoor;
   let admin: Admin;
@@ -235,7 +235,7 @@ describe('metrics of several workers before a real registry', { timeout: 120_000
   });
 });
 
-describe('metrics of one process', { timeout: 60_000 }, () => {
+describe('metrics of one process', { timeout: 240_000 }, () => {
   test('bytes are counted while they pass', async () => {
     const upstream = await startUpstream();
     const frontDoor = await startFrontDoor({

@@ -12,7 +12,7 @@ const well: HubMood = { away: false, silent: false, refusal: null, refuses: 'all
 const accept = `Accept: ${types.manifest}, ${types.list}`;
 
 /** A real registry in proxy mode, before one that plays Docker Hub, behind a route. */
-describe('a mirror and its source', { skip: unlessInstalled('docker-registry'), timeout: 180_000 }, () => {
+describe('a mirror and its source', { skip: unlessInstalled('docker-registry'), timeout: 480_000 }, () => {
   let hub: Hub;
   let mirror: Registry;
   let own: Registry;

@@ -46,7 +46,7 @@ for (const [what, config] of [
   ['without a policy', undefined],
   ['with a policy that lets anybody pull', policy],
 ] as const) {
-  describe(`what is no name, ${what}`, { timeout: 60_000 }, () => {
+  describe(`what is no name, ${what}`, { timeout: 240_000 }, () => {
     let upstream: ScriptedUpstream;
     let frontDoor: FrontDoor;
     before(async () => {
@@ -82,7 +82,7 @@ for (const [what, config] of [
   });
 }
 
-describe('the source of a mount that is no name', { timeout: 60_000 }, () => {
+describe('the source of a mount that is no name', { timeout: 240_000 }, () => {
   test('is left out, as registries ignore it', async (t) => {
     const upstream = await startUpstream({ script: answerOk });
     const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });

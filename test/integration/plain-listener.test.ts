@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 
 /** Plain HTTP leads to https, and does nothing else. */
-describe('listen.httpPort', { timeout: 60_000 }, () => {
+describe('listen.httpPort', { timeout: 240_000 }, () => {
   let frontDoor: FrontDoor;
   let port: number;
   before(async () => {

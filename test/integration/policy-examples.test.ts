@@ -85,7 +85,7 @@ test('each policy has a table and requests, and is published', async () => {
 });
 
 for (const [name, rows] of Object.entries(requests)) {
-  describe(`config/policies/${name}.yml`, { timeout: 60_000 }, () => {
+  describe(`config/policies/${name}.yml`, { timeout: 240_000 }, () => {
     const config = ['--config', `${folder}${name}.yml`];
     test('is valid, without a warning, and begins with the line for editors', async () => {
       const { code, stdout, stderr } = await tidegate(

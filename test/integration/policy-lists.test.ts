@@ -41,7 +41,7 @@ const next = (response: Response): string | null => {
 
 describe(
   'the list of a real registry',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;
@@ -137,7 +137,7 @@ describe(
 
 type Reply = { readonly lines?: readonly string[]; readonly status?: string; readonly body: string };
 
-describe('a list', { timeout: 60_000 }, () => {
+describe('a list', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   /** What upstream says to a target; none: it says nothing. */

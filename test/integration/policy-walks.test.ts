@@ -16,7 +16,7 @@ import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../s
 
 const repositories = JSON.stringify({ repositories: ['hidden', 'public/a', 'team/a'] });
 
-describe('lists that have to be put together', { timeout: 60_000 }, () => {
+describe('lists that have to be put together', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   /** Requests for lists that upstream has not answered. */
@@ -125,7 +125,7 @@ describe('lists that have to be put together', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a list for those who may pull nothing', { timeout: 60_000 }, () => {
+describe('a list for those who may pull nothing', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

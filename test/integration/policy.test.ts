@@ -56,7 +56,7 @@ const requests: readonly (readonly [who: Who, request: string, status: number, c
   [null, 'GET /elsewhere', 401, 'UNAUTHORIZED'],
 ];
 
-describe('a policy', { timeout: 60_000 }, () => {
+describe('a policy', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -26,7 +26,7 @@ type Manifest = ReturnType<typeof createManifest>;
 
 describe(
   'a manifest whose file was taken is there again after a push, before a registry that remembers it',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: Registry;
     before(async () => {
@@ -117,7 +117,7 @@ describe(
   },
 );
 
-describe('a push of a manifest that may have been taken', { timeout: 60_000 }, () => {
+describe('a push of a manifest that may have been taken', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let storage: string;
   before(async () => {

@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { tidegate } from '../support/processes.ts';
 import { freePort } from '../support/redis.ts';
 
-describe('tidegate reload', { timeout: 60_000 }, () => {
+describe('tidegate reload', { timeout: 240_000 }, () => {
   let dir: string;
   let server: Server;
   let port: number;

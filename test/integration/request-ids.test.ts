@@ -8,7 +8,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scrip
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 const traceparent = `00-${traceId}-00f067aa0ba902b7-00`;
 
-describe('ids of requests', { timeout: 60_000 }, () => {
+describe('ids of requests', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

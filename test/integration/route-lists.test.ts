@@ -56,7 +56,7 @@ const own = ['app', 'hub-tools/x', 'hub/shadowed', 'web'];
 const hubNames = ['library/nginx', 'library/alpine', 'grafana/grafana'];
 const teamNames = ['team/a', 'team/b/c', 'other/hidden'];
 
-describe('the list of several registries', { timeout: 60_000 }, () => {
+describe('the list of several registries', { timeout: 240_000 }, () => {
   const registries = new Map<string, ScriptedUpstream>();
   const scripts = new Map<string, Script>();
   let asked: (UpstreamRequest & { readonly registry: string })[] = [];
@@ -243,7 +243,7 @@ policy:
   });
 });
 
-describe('the list beside a registry that gives none', { timeout: 60_000 }, () => {
+describe('the list beside a registry that gives none', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let mirror: ScriptedUpstream;
   let reply: Script = () => null;
@@ -375,7 +375,7 @@ policy:
 
 describe(
   'the list of two real registries',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registries: Registry[] = [];
     let frontDoor: FrontDoor;

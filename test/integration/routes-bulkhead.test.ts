@@ -8,7 +8,7 @@ import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstre
 const digest = `sha256:${'a'.repeat(64)}`;
 
 /** What one client's requests at a route's registry take from those of others. */
-describe('a route and its slow requests', { timeout: 60_000 }, () => {
+describe('a route and its slow requests', { timeout: 240_000 }, () => {
   let own: ScriptedUpstream;
   let team: ScriptedUpstream;
   let mirror: ScriptedUpstream;
@@ -69,7 +69,7 @@ routes:
 
 test(
   'what finds no room to be held whole is 503, and no fault of its registry',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async () => {
     const tags = JSON.stringify({
       name: 'app',

@@ -11,7 +11,7 @@ import { unlessInstalled } from '../support/requirement.ts';
 
 describe(
   'tidegate doctor with routes',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry') },
   () => {
     let folder = '';
     let own: Registry;

@@ -31,7 +31,7 @@ const manifest = JSON.stringify({
 });
 
 /** What a client sees of a registry whose repositories have other names: nothing of these. */
-describe('names behind a prefix', { skip: unlessInstalled('docker-registry'), timeout: 120_000 }, () => {
+describe('names behind a prefix', { skip: unlessInstalled('docker-registry'), timeout: 360_000 }, () => {
   let own: Registry;
   let behind: Registry;
   let frontDoor: FrontDoor;

@@ -57,7 +57,7 @@ const push = async (frontDoor: FrontDoor, repository: string, text: string) => {
 const routeTo = (url: string, name = 'hub') =>
   `routes: [{ name: ${name}, repositories: ["hub/**"], stripPrefix: hub, upstream: { url: "${url}" } }]\n`;
 
-describe('reloads of routes', { timeout: 120_000 }, () => {
+describe('reloads of routes', { timeout: 360_000 }, () => {
   test('lose no request, and no answer of a former registry is served after them', async (t) => {
     const own = await startNamed('own', t);
     const one = await startNamed('one', t);

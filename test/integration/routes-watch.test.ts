@@ -29,7 +29,7 @@ async function answerByTag(request: UpstreamRequest): Promise<void> {
   );
 }
 
-describe('routes, watched', { timeout: 60_000 }, () => {
+describe('routes, watched', { timeout: 240_000 }, () => {
   let own: ScriptedUpstream;
   let hub: ScriptedUpstream;
   let frontDoor: FrontDoor;

@@ -109,7 +109,7 @@ const ownAnswers: Answers = {
   'POST /v2/app/blobs/uploads/': { status: 202, headers: ['Location: /v2/app/blobs/uploads/5678'] },
 };
 
-describe('several registries under one name', { timeout: 60_000 }, () => {
+describe('several registries under one name', { timeout: 240_000 }, () => {
   let own: ScriptedUpstream;
   let hub: ScriptedUpstream;
   let team: ScriptedUpstream;

@@ -13,7 +13,7 @@ import { answerOk, startUpstream } from '../support/scripted-upstream.ts';
 for (const workers of [1, 2]) {
   test(
     `the service manager is told of start, reload, end and life, workers: ${workers}`,
-    { timeout: 60_000, skip: unlessInstalled('systemd-notify', 'python3') },
+    { timeout: 240_000, skip: unlessInstalled('systemd-notify', 'python3') },
     async () => {
       const upstream = await startUpstream({ script: answerOk });
       const socket = await openNotifySocket();
@@ -43,7 +43,7 @@ for (const workers of [1, 2]) {
   );
 }
 
-test('a service manager that cannot be told is no reason not to serve', { timeout: 60_000 }, async () => {
+test('a service manager that cannot be told is no reason not to serve', { timeout: 240_000 }, async () => {
   const upstream = await startUpstream({ script: answerOk });
   const frontDoor = await startFrontDoor({
     upstreamUrl: upstream.url,
@@ -62,7 +62,7 @@ const broken: readonly (readonly [string, (file: string) => Promise<void>, RegEx
   ['hangs and does not heed SIGTERM', hangingProgram, /SIGKILL/],
 ];
 for (const [what, make, reason] of broken) {
-  test(`a systemd-notify that ${what} holds nothing up`, { timeout: 60_000 }, async () => {
+  test(`a systemd-notify that ${what} holds nothing up`, { timeout: 240_000 }, async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'tidegate-notify-'));
     await make(path.join(folder, 'systemd-notify'));
     const upstream = await startUpstream({ script: answerOk });

@@ -34,7 +34,7 @@ async function age({ admin }: RedisServer, ms: number): Promise<void> {
       if (Number(await admin.hget(key, field)) > 0) await admin.hincrby(key, field, -ms);
 }
 
-describe('lock-outs in Redis', { timeout: 120_000, skip: unlessInstalled('redis-server') }, () => {
+describe('lock-outs in Redis', { timeout: 360_000, skip: unlessInstalled('redis-server') }, () => {
   test('are those in memory, whatever comes when', async () => {
     const redis = await startRedis();
     const shared = open(`redis://${redis.address}`);

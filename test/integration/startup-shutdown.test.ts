@@ -15,7 +15,7 @@ import {
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 import { connectToWorker, workerPids } from '../support/workers.ts';
 
-describe('the end of a running front door', { timeout: 60_000 }, () => {
+describe('the end of a running front door', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream();
@@ -144,7 +144,7 @@ describe('the end of a running front door', { timeout: 60_000 }, () => {
       const startedAtMs = performance.now();
       await signal(frontDoor, name);
       assert.equal(await exitCode(frontDoor), 0);
-      assert.ok(performance.now() - startedAtMs < 5000);
+      assert.ok(performance.now() - startedAtMs < 25_000);
       const cut = frontDoor.log.filter(({ msg }) => msg.startsWith('shutdown.timeout is over'));
       assert.deepEqual(
         cut.map(({ count }) => count),

@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { copyCertificate } from '../support/certificate-files.ts';
 import { tidegate } from '../support/processes.ts';
 
-describe('a start that must fail', { timeout: 120_000 }, () => {
+describe('a start that must fail', { timeout: 360_000 }, () => {
   let dir: string;
   const file = (name: string) => path.join(dir, name);
   before(async () => {
@@ -35,7 +35,7 @@ describe('a start that must fail', { timeout: 120_000 }, () => {
           ...settings,
         ].flatMap((setting) => ['--set', setting]),
       ],
-      { cwd: dir, timeoutMs: 20_000 },
+      { cwd: dir, timeoutMs: 90_000 },
     );
   /** Fails with exit code 1 and these on stderr, in plain sentences: no stack, no names of classes. */
   const fails = async (settings: readonly string[], ...expected: RegExp[]) => {

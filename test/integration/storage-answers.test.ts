@@ -20,7 +20,7 @@ type Sender = 'storage' | 'registry';
 
 describe(
   'a blob from the files is answered as the registry answers it',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;

@@ -46,7 +46,7 @@ const listTags = async (client: CacheClient, repository: string): Promise<readon
 
 describe(
   'a tag deleted at a registry that deletes only digests',
-  { skip: unlessInstalled('docker-registry'), timeout: 300_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 550_000 },
   () => {
     let registry: Registry;
     let direct: CacheClient;

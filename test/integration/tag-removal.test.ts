@@ -21,7 +21,7 @@ const pathOf = (tag: string) => `/v2/${repository}/manifests/${tag}`;
 for (const deletes of [true, false])
   test(
     `the clean-up removes a tag, where the registry ${deletes ? 'deletes digests' : 'deletes nothing'}`,
-    { skip: unlessInstalled('docker-registry'), timeout: 60_000 },
+    { skip: unlessInstalled('docker-registry'), timeout: 240_000 },
     async (t) => {
       const registry = await startRegistry({ deletes });
       const client = createDirectClient(registry.url);

@@ -9,7 +9,7 @@ import { until } from '../support/redis.ts';
 
 const needsProc = existsSync('/proc/self/stat') ? false : 'needs /proc';
 
-describe('the run of the test files', { skip: needsProc, timeout: 120_000 }, () => {
+describe('the run of the test files', { skip: needsProc, timeout: 360_000 }, () => {
   let dir: string;
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-'));

@@ -25,7 +25,7 @@ const realm = `realm="https://${clientHost}/token",service="Registry"`;
 const manifest = (repository: string) => `GET /v2/${repository}/manifests/1`;
 const secret = 'a secret of one test, with some forty bytes';
 
-describe('tokens', { timeout: 60_000 }, () => {
+describe('tokens', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
@@ -301,7 +301,7 @@ describe('tokens', { timeout: 60_000 }, () => {
   });
 });
 
-describe('tokens without a policy, with keys in files, of two workers', { timeout: 60_000 }, () => {
+describe('tokens without a policy, with keys in files, of two workers', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   let keyPath: string;

@@ -116,7 +116,7 @@ const configs = {
 for (const [where, policy] of Object.entries(configs)) {
   describe(
     `an upload that outlasts its token, ${where}`,
-    { skip: unlessInstalled('docker-registry'), timeout: 180_000 },
+    { skip: unlessInstalled('docker-registry'), timeout: 480_000 },
     () => {
       let registry: Registry;
       let door: FrontDoor;
@@ -424,7 +424,7 @@ for (const [where, policy] of Object.entries(configs)) {
   );
 }
 
-describe('an upload without a policy, as the registry sees it', { timeout: 60_000 }, () => {
+describe('an upload without a policy, as the registry sees it', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   let dir: string;

@@ -51,7 +51,7 @@ const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 describe(
   'an upload to a real registry',
-  { skip: unlessInstalled('docker-registry'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 360_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;
@@ -171,7 +171,7 @@ describe(
   },
 );
 
-describe('an upload, as the registry sees it', { timeout: 60_000 }, () => {
+describe('an upload, as the registry sees it', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let location = '';

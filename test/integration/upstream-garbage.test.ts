@@ -7,7 +7,7 @@ import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstre
 
 const get = authorized('GET /v2/app/blobs/x');
 
-describe('an upstream that answers with what is no valid HTTP', { timeout: 60_000 }, () => {
+describe('an upstream that answers with what is no valid HTTP', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let answer: readonly string[] = [];

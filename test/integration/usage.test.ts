@@ -24,7 +24,7 @@ const alice = [user, password] as const;
 const anonymousPulls =
   'policy=[{who: [anonymous], repositories: ["public/*"], actions: [pull]}, {who: [authenticated], repositories: ["**"], actions: [pull, push]}]';
 
-describe('the record of usage', { timeout: 120_000, concurrency: 4 }, () => {
+describe('the record of usage', { timeout: 360_000, concurrency: 4 }, () => {
   for (const workers of [1, 2])
     test(`${workers} worker(s): last pull and push of each tag and digest, by whom, with counts`, async (t) => {
       const { start, stateDir } = await openUsage(t, [`workers=${workers}`, anonymousPulls]);

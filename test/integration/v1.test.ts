@@ -13,7 +13,7 @@ const openSession = authorized(
   'User-Agent: docker/1.5.0',
 );
 
-describe('the first registry protocol', { timeout: 60_000 }, () => {
+describe('the first registry protocol', { timeout: 240_000 }, () => {
   let registry: V1Registry;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -47,7 +47,7 @@ function createDoor() {
 }
 const logger = pino({ level: 'silent' });
 
-describe('openWatch', { timeout: 60_000 }, () => {
+describe('openWatch', { timeout: 240_000 }, () => {
   test('follows a configuration that was taken over, and counts reloads', async () => {
     const upstream = await startUpstream({ script: answerOk });
     const first = await startWebhook();

@@ -9,7 +9,7 @@ const rounds = 30;
 /** Half of what limits.pipelinedRequests allows: an answer that has arrived may still count. */
 const requestsAtOnce = 8;
 
-test('no line of several busy workers is torn or lost, to the last', { timeout: 120_000 }, async () => {
+test('no line of several busy workers is torn or lost, to the last', { timeout: 360_000 }, async () => {
   const frontDoor = await startFrontDoor({ upstreamUrl: 'http://127.0.0.1:9', set: ['workers=3'] });
   const paths = new Set<string>();
   const isClosed = once(frontDoor.process, 'close');

@@ -7,7 +7,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scrip
 
 const encode = (text: string | Buffer) => Buffer.from(text).toString('base64');
 
-describe('who may pass', { timeout: 60_000 }, () => {
+describe('who may pass', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -11,7 +11,7 @@ const type = 'application/vnd.oci.image.manifest.v1+json';
 const accept = `Accept: ${type}`;
 
 /** Whatever is asked, the answer names the very request that it was given for. */
-describe('the cache gives nobody what is not theirs', { timeout: 60_000 }, () => {
+describe('the cache gives nobody what is not theirs', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let client: CacheClient;

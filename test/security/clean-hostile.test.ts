@@ -66,7 +66,7 @@ async function say(t: TestContext, socket: string, line: object): Promise<string
   return heard;
 }
 
-describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2 }, () => {
+describe("a stranger at the cleaner's socket", { timeout: 240_000, concurrency: 2 }, () => {
   test('who sends a line without an end during a run is cut off, and the run goes on', async (t) => {
     const { dir } = await makePlace(t);
     const socket = path.join(dir, 'clean.sock');
@@ -240,7 +240,7 @@ describe("a stranger at the cleaner's socket", { timeout: 60_000, concurrency: 2
   });
 });
 
-describe('hostile files in the storage', { timeout: 120_000, concurrency: 2 }, () => {
+describe('hostile files in the storage', { timeout: 360_000, concurrency: 2 }, () => {
   for (const name of ['', 'runs', 'purging'])
     test(`tidegate-clean/${name} that leads elsewhere is refused, and nothing there is deleted`, async (t) => {
       const { dir, own } = await makePlace(t);

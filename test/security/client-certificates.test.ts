@@ -15,7 +15,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scrip
 const get = authorized('GET /v2/app/blobs/x');
 const dayMs = 86_400_000;
 
-describe('client certificates of `cert client`', { timeout: 120_000 }, () => {
+describe('client certificates of `cert client`', { timeout: 360_000 }, () => {
   let dir: string;
   let upstream: ScriptedUpstream;
   /** With the CA that `cert client` makes, as it says; and with the server's own CA, as one might think. */

@@ -6,7 +6,7 @@ import { head, values } from '../support/http-message.ts';
 import { anonymous, clientHost, errorCode, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('the login of the console', { timeout: 60_000 }, () => {
+describe('the login of the console', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -23,7 +23,7 @@ const protection = {
   'x-frame-options': 'DENY',
 };
 
-describe('requests to the console', { timeout: 60_000 }, () => {
+describe('requests to the console', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let browser: Browser;
@@ -238,7 +238,7 @@ describe('requests to the console', { timeout: 60_000 }, () => {
   });
 });
 
-describe('without the console', { timeout: 60_000 }, () => {
+describe('without the console', { timeout: 240_000 }, () => {
   test('its paths are as any others, and / is', async () => {
     const upstream = await startUpstream({ script: answerOk });
     const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['console.enabled=false'] });

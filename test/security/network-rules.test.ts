@@ -61,7 +61,7 @@ async function ask(
   }
 }
 
-describe('rules for networks', { timeout: 60_000 }, () => {
+describe('rules for networks', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
@@ -219,7 +219,7 @@ describe('rules for networks', { timeout: 60_000 }, () => {
   });
 });
 
-test('lists that several networks wait for are not shared between them', { timeout: 60_000 }, async () => {
+test('lists that several networks wait for are not shared between them', { timeout: 240_000 }, async () => {
   const names = ['drop/a', 'hub/a', 'quay/a', 'team/a'];
   const list = JSON.stringify({ repositories: names });
   const held: UpstreamRequest[] = [];
@@ -281,7 +281,7 @@ test('a rule ends with the next request after a reload, and one for a trusted pr
   }
 });
 
-test('with the PROXY protocol the client is whom the header names', { timeout: 60_000 }, async () => {
+test('with the PROXY protocol the client is whom the header names', { timeout: 240_000 }, async () => {
   const upstream = await startUpstream({ script });
   const door = await startFrontDoor({
     upstreamUrl: upstream.url,

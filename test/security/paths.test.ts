@@ -6,7 +6,7 @@ import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
 import { authorized, connectClient, errorCode, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('request targets', { timeout: 120_000 }, () => {
+describe('request targets', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -9,7 +9,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scrip
 /** What an attacker would like to see arrive as a request of its own. */
 const smuggled = authorized('GET /v2/smuggled');
 
-describe('smuggling in chunked bodies, on raw sockets', { timeout: 60_000 }, () => {
+describe('smuggling in chunked bodies, on raw sockets', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

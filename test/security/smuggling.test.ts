@@ -10,7 +10,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scrip
 const smuggled = smuggledBelow('/v2/app/');
 const host = 'Host: registry.example';
 
-describe('request smuggling, on raw sockets', { timeout: 60_000 }, () => {
+describe('request smuggling, on raw sockets', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let seenBefore = 0;

@@ -30,7 +30,7 @@ const blobHead = (digest: string, { status = '200 OK', length = size, lines = []
     ...lines,
   );
 
-describe('the storage', { timeout: 120_000 }, () => {
+describe('the storage', { timeout: 360_000 }, () => {
   let root: string;
   let linkedRoot: string;
   let upstream: ScriptedUpstream;
@@ -356,7 +356,7 @@ describe('the storage', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a storage that cannot be read', { timeout: 60_000 }, () => {
+describe('a storage that cannot be read', { timeout: 240_000 }, () => {
   /** The superuser reads everything, unless that capability is taken away. */
   const within =
     process.getuid?.() === 0

@@ -5,7 +5,7 @@ import { values } from '../support/http-message.ts';
 import { authorized, clientHost, exchange } from '../support/raw-client.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-describe('who is believed about the client', { timeout: 60_000 }, () => {
+describe('who is believed about the client', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let trusting: FrontDoor;
   let distrusting: FrontDoor;

@@ -121,7 +121,7 @@ const others: readonly [client: string, userAgent: string | null][] = [
 const challenge = ['Basic realm="Registry"'];
 const withAgent = (userAgent: string | null) => (userAgent === null ? [] : [`User-Agent: ${userAgent}`]);
 
-describe('the version check', { timeout: 60_000 }, () => {
+describe('the version check', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   const frontDoors = new Map<string, FrontDoor>();
   const at = (mode: string): FrontDoor => frontDoors.get(mode) ?? assert.fail();

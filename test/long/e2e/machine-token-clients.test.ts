@@ -20,7 +20,7 @@ const everything = { loggedIn: true, trusting: true };
 
 /** What a machine token must be to each client: a password that pushes and pulls where its scopes say, and nowhere else. */
 for (const tokens of ['off', 'on'])
-  describe(`real clients with a machine token, auth.tokens ${tokens}`, { skip, timeout: 300_000 }, () => {
+  describe(`real clients with a machine token, auth.tokens ${tokens}`, { skip, timeout: 550_000 }, () => {
     let place: EnginePlace;
     let registry: Registry;
     let frontDoor: FrontDoor;

@@ -51,7 +51,7 @@ const well: HubMood = { away: false, silent: false, refusal: null, refuses: 'all
  * Real clients, set up by the commands that `tidegate mirror steps` prints: they push to one registry and pull through
  * the other, a mirror of what plays Docker Hub.
  */
-describe('clients with a mirror of Docker Hub', { skip, timeout: 300_000 }, () => {
+describe('clients with a mirror of Docker Hub', { skip, timeout: 550_000 }, () => {
   let namespace: EngineNamespace;
   let dir: string;
   let hub: Hub;

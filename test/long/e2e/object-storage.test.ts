@@ -35,7 +35,7 @@ const opened = skip === false ? await openObjectStore() : skip;
 
 describe(
   'images in an object store',
-  { skip: typeof opened === 'string' && opened, timeout: 500_000 },
+  { skip: typeof opened === 'string' && opened, timeout: 900_000 },
   () => {
     const store = opened as ObjectStore;
     after(() => store.stop());
@@ -201,7 +201,7 @@ const noEngine =
   unlessInstalled('docker-registry', 'docker', 'dockerd', 'ip', 'unshare', 'nsenter', 'curl', 'tar') ||
   unlessNamespaces();
 
-describe('Docker, with images in Swift', { skip: noEngine, timeout: 300_000 }, () => {
+describe('Docker, with images in Swift', { skip: noEngine, timeout: 550_000 }, () => {
   for (const cli of clis)
     for (const redirects of [false, true])
       it(`docker ${cli.version} pushes and pulls, redirects ${redirects ? 'on' : 'off'}`, async (t) => {

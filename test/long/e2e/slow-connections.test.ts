@@ -41,7 +41,7 @@ async function pushAndPull(
   }
 }
 
-describe('2,000 slow connections do not keep a push or a pull out', { timeout: 280_000 }, () => {
+describe('2,000 slow connections do not keep a push or a pull out', { timeout: 550_000 }, () => {
   let image: Image;
   before(async () => {
     image = await createImage({ layerCount: 3, layerBytes: 200_000 });

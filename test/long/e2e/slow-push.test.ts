@@ -66,7 +66,7 @@ const skip = unlessInstalled('docker-registry', 'skopeo', 'tar', 'curl');
 const tokenTtl = '60s';
 const longestMs = 100_000;
 
-describe('a push that takes longer than its token', { skip, timeout: 180_000 }, () => {
+describe('a push that takes longer than its token', { skip, timeout: 480_000 }, () => {
   let registry: Registry;
   let slow: SlowRegistry;
   let frontDoor: FrontDoor;

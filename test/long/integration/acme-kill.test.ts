@@ -13,7 +13,7 @@ import { unlessInstalled } from '../../support/requirement.ts';
 
 describe(
   'kill -9 between any two steps of an order',
-  { skip: unlessInstalled('pebble', 'pebble-challtestsrv'), timeout: 400_000 },
+  { skip: unlessInstalled('pebble', 'pebble-challtestsrv'), timeout: 550_000 },
   () => {
     let pebble: Pebble;
     let proxy: AcmeProxy;

@@ -24,7 +24,7 @@ const skip = unlessInstalled('pebble', 'pebble-challtestsrv');
 const renewals = 20;
 const blob = `/v2/a/blobs/sha256:${'0'.repeat(64)}`;
 
-describe('20 renewals under load', { skip, timeout: 400_000 }, () => {
+describe('20 renewals under load', { skip, timeout: 550_000 }, () => {
   let pebble: Pebble;
   before(async () => {
     pebble = await startPebble({ validitySeconds: 12 });
@@ -112,7 +112,7 @@ describe('20 renewals under load', { skip, timeout: 400_000 }, () => {
   });
 });
 
-describe('renewal information of the CA (RFC 9773)', { skip, timeout: 60_000 }, () => {
+describe('renewal information of the CA (RFC 9773)', { skip, timeout: 240_000 }, () => {
   let pebble: Pebble;
   before(async () => {
     pebble = await startPebble({ validitySeconds: 864_000 });

@@ -25,7 +25,7 @@ import { unlessInstalled } from '../../support/requirement.ts';
 
 const skip = unlessInstalled('pebble', 'pebble-challtestsrv');
 
-describe('a certificate by ACME', { skip, timeout: 120_000 }, () => {
+describe('a certificate by ACME', { skip, timeout: 360_000 }, () => {
   let pebble: Pebble;
   let root: string;
   before(async () => {
@@ -169,7 +169,7 @@ describe('a certificate by ACME', { skip, timeout: 120_000 }, () => {
   });
 });
 
-describe('an account at a CA that wants one bound', { skip, timeout: 60_000 }, () => {
+describe('an account at a CA that wants one bound', { skip, timeout: 240_000 }, () => {
   const secret = createHmac('sha256', 'a').update('b').digest('base64url');
   let pebble: Pebble;
   before(async () => {

@@ -29,7 +29,7 @@ const answerAt = async (port: number) => {
   return server;
 };
 
-describe('alerts', { timeout: 120_000 }, () => {
+describe('alerts', { timeout: 360_000 }, () => {
   for (const workers of [1, 2]) {
     test(`a registry that is away: one message, and one when it is back, workers: ${workers}`, async () => {
       const hook = await startWebhook();
@@ -163,7 +163,7 @@ describe('alerts', { timeout: 120_000 }, () => {
   });
 });
 
-describe('alert test', { timeout: 120_000 }, () => {
+describe('alert test', { timeout: 360_000 }, () => {
   let dir: string;
   let caPath: string;
   let tls: { key: string; cert: string };

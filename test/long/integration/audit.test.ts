@@ -33,7 +33,7 @@ const push = { ...common, msg: 'push' };
 
 describe(
   'the audit of what a real client does',
-  { skip: unlessInstalled('docker-registry', 'skopeo', 'tar'), timeout: 120_000 },
+  { skip: unlessInstalled('docker-registry', 'skopeo', 'tar'), timeout: 360_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;
@@ -126,7 +126,7 @@ describe(
   },
 );
 
-describe('the audit', { timeout: 60_000 }, () => {
+describe('the audit', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let onHead: UpstreamScript;
@@ -389,7 +389,7 @@ describe('the audit', { timeout: 60_000 }, () => {
   });
 });
 
-describe('the audit and log.level', { timeout: 60_000 }, () => {
+describe('the audit and log.level', { timeout: 240_000 }, () => {
   for (const [set, expected] of [
     ['log.level=error', ['push']],
     ['log.audit=false', ['request']],
@@ -418,7 +418,7 @@ describe('the audit and log.level', { timeout: 60_000 }, () => {
   }
 });
 
-describe('what the audit keeps of manifests under way', { timeout: 120_000 }, () => {
+describe('what the audit keeps of manifests under way', { timeout: 360_000 }, () => {
   const pushers = 100;
   const body = Buffer.from(`{"config":{"size":1},"layers":[],"annotations":{"a":"${'x'.repeat(900_000)}"}}`);
 

@@ -37,7 +37,7 @@ const skip = unlessInstalled('docker-registry', 'redis-server');
 for (const driver of ['memory', 'redis', 'off']) {
   describe(
     `each client gets what the registry would give it, cache.driver ${driver}`,
-    { skip, timeout: 120_000 },
+    { skip, timeout: 360_000 },
     () => {
       let registry: Registry;
       let redis: RedisServer;

@@ -13,7 +13,7 @@ import { startUpstream, type ScriptedUpstream } from '../../support/scripted-ups
 const type = 'application/vnd.oci.image.manifest.v1+json';
 const body = JSON.stringify({ schemaVersion: 2, note: 'x'.repeat(300) });
 
-describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server'), timeout: 120_000 }, () => {
+describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server'), timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let redis: RedisServer;
   let toRedis: CacheRelay;

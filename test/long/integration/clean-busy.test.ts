@@ -32,7 +32,7 @@ function beforeLock(doors: Doors, key: string, act: () => Promise<unknown>): Doo
 
 describe(
   'a run in a repository that others write to',
-  { skip: unlessInstalled('docker-registry'), timeout: 240_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 480_000 },
   () => {
     let registry: CleanedRegistry;
     before(async () => (registry = await startCleanedRegistry({ remembersBlobs: true })));

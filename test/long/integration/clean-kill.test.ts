@@ -92,7 +92,7 @@ const canMount =
   spawnSync('unshare', ['--mount', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt'], { stdio: 'ignore' })
     .status === 0;
 
-describe('a full disk', { skip: unlessPossible(canMount, 'mounting a tmpfs'), timeout: 300_000 }, () => {
+describe('a full disk', { skip: unlessPossible(canMount, 'mounting a tmpfs'), timeout: 550_000 }, () => {
   test('wherever it ends a run, everything comes back, and a purge frees it', async () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'tidegate-clean-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dir]);

@@ -20,7 +20,7 @@ const rare = '0 0 29 2 *';
 /** In a row: each test goes on where the one before has left the registry. */
 describe(
   'the schedule of the clean-up, before a registry',
-  { timeout: 300_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 550_000, skip: unlessInstalled('docker-registry') },
   () => {
     let dir: string;
     let registry: Registry;

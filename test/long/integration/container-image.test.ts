@@ -31,7 +31,7 @@ const skip =
   );
 
 /** Really built and run, but for its base: no image can be had here, so this machine's Node stands in for it. */
-describe('the image of deploy/Dockerfile', { skip, timeout: 290_000 }, () => {
+describe('the image of deploy/Dockerfile', { skip, timeout: 550_000 }, () => {
   let dir: string;
   let rootFolder: string;
   let config: Inspected['Docker']['config'];

@@ -7,7 +7,7 @@ import { unlessInstalled } from '../../support/requirement.ts';
 
 describe(
   'a delete, with an instance that is lost to the others',
-  { skip: unlessInstalled('redis-server'), timeout: 300_000 },
+  { skip: unlessInstalled('redis-server'), timeout: 550_000 },
   () => {
     let pair: DeletingPair;
     beforeEach(async () => {

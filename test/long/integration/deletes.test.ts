@@ -27,7 +27,7 @@ const push = (tag: string, repository = 'app') =>
 const deleted = authorized(`DELETE /v2/app/manifests/${digest}`);
 const headOf = (repository: string) => authorized(`HEAD /v2/${repository}/blobs/${digest}`);
 
-describe('deletes have their repository for themselves', { timeout: 180_000 }, () => {
+describe('deletes have their repository for themselves', { timeout: 480_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let clients: RawClient[];

@@ -22,7 +22,7 @@ const push = (tag: string) =>
   authorized(`PUT /v2/app/manifests/${tag}`, `Content-Type: ${imageType}`, `Content-Length: ${body.length}`) +
   body;
 
-describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () => {
+describe('immutable tags, when something goes wrong', { timeout: 360_000 }, () => {
   let tagged: TaggedUpstream;
   let frontDoor: FrontDoor;
   let client: CacheClient;
@@ -261,7 +261,7 @@ describe('immutable tags, when something goes wrong', { timeout: 120_000 }, () =
   });
 });
 
-test('a worker that dies with a lock gives it back', { timeout: 60_000 }, async () => {
+test('a worker that dies with a lock gives it back', { timeout: 240_000 }, async () => {
   const tagged = await startTaggedUpstream();
   const frontDoor = await startFrontDoor({
     upstreamUrl: tagged.upstream.url,
@@ -285,7 +285,7 @@ test('a worker that dies with a lock gives it back', { timeout: 60_000 }, async 
   }
 });
 
-describe('immutable tags with a Redis', { timeout: 120_000, skip: unlessInstalled('redis-server') }, () => {
+describe('immutable tags with a Redis', { timeout: 360_000, skip: unlessInstalled('redis-server') }, () => {
   let tagged: TaggedUpstream;
   let redis: RedisServer;
   let frontDoor: FrontDoor;

@@ -60,7 +60,7 @@ describe('deploy/kubernetes', () => {
     assert.deepEqual(present.sort(), [...kustomization.resources, 'kustomization.yaml'].sort());
   });
 
-  it("the manifests have the types of Kubernetes' API", { timeout: 120_000 }, async () => {
+  it("the manifests have the types of Kubernetes' API", { timeout: 360_000 }, async () => {
     assert.deepEqual(await typeErrors(manifests), '');
     const [first] = deployments();
     const misspelt = JSON.parse(
@@ -170,7 +170,7 @@ describe('deploy/kubernetes', () => {
 
   it(
     'with clean/, registry, Tidegate and cleaner share a pod, and the cleaner alone writes beside the registry',
-    { skip: unlessInstalled('kubectl'), timeout: 120_000 },
+    { skip: unlessInstalled('kubectl'), timeout: 360_000 },
     async (t) => {
       const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-kustomize-'));
       t.after(() => rm(dir, { recursive: true }));

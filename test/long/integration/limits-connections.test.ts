@@ -15,7 +15,7 @@ const htpasswd = [
   .join('');
 const bob = (requestLine: string) => anonymous(requestLine, `Authorization: Basic ${btoa('bob:bob')}`);
 
-describe('limits of connections', { timeout: 60_000 }, () => {
+describe('limits of connections', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream({

@@ -16,7 +16,7 @@ const wrong = (number: number | string) => `Authorization: Basic ${btoa(`${user}
 const padded = anonymous('GET /v2/app/blobs/x', `X-Padding: ${kilobytes(30)}`);
 const locked = (requestLine: string, ...lines: string[]) => anonymous(requestLine, wrong('again'), ...lines);
 
-describe('what clients without a right password make the process hold', { timeout: 300_000 }, () => {
+describe('what clients without a right password make the process hold', { timeout: 550_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream({ script: answerOk });

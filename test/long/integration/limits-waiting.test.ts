@@ -28,7 +28,7 @@ const heads = authorized('GET /v2/app/blobs/x', `X-Padding: ${kilobytes(3.5)}`).
 /** The first has its turn and waits for upstream to say whether the tag is there; the others wait for it. */
 const push = (...lines: string[]) => authorized('PUT /v2/app/manifests/held', ...lines);
 
-describe('what requests of a user that wait make the process hold', { timeout: 300_000 }, () => {
+describe('what requests of a user that wait make the process hold', { timeout: 550_000 }, () => {
   let upstream: ScriptedUpstream;
   let waiting: UpstreamRequest[];
   before(async () => {

@@ -11,7 +11,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../../support/sc
 /** Whether by an end or by a reset. */
 const closeOf = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
 
-describe('limits of size', { timeout: 60_000 }, () => {
+describe('limits of size', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {
@@ -58,7 +58,7 @@ describe('limits of size', { timeout: 60_000 }, () => {
   });
 });
 
-describe('limits of time and number', { timeout: 60_000 }, () => {
+describe('limits of time and number', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream();

@@ -16,7 +16,7 @@ const canMount =
 
 describe(
   'a disk that is full',
-  { skip: unlessPossible(canMount, 'mounting a tmpfs'), timeout: 120_000 },
+  { skip: unlessPossible(canMount, 'mounting a tmpfs'), timeout: 360_000 },
   () => {
     /** Starts it with its log file on a small disk; `within` is where that disk is from outside. */
     const startOnDisk = async (size: string, ...set: string[]) => {

@@ -15,7 +15,7 @@ import { workerPids } from '../../support/workers.ts';
 
 const reopenedMsg = 'log files opened again';
 
-describe('log files', { timeout: 120_000 }, () => {
+describe('log files', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let folder: string;
   before(async () => {
@@ -183,7 +183,7 @@ describe('log files', { timeout: 120_000 }, () => {
         if (file === 'fifo') assert.equal((await run('mkfifo', [path.join(dir, file)])).code, 0);
         const { code, stdout, stderr } = await tidegate(
           ['serve', '--set', `log.errorFile=${path.join(dir, file)}`],
-          { cwd: dir, timeoutMs: 20_000 },
+          { cwd: dir, timeoutMs: 90_000 },
         );
         assert.deepEqual([code, stdout], [1, '']);
         assert.match(stderr, /^Cannot open the log file /);
@@ -194,7 +194,7 @@ describe('log files', { timeout: 120_000 }, () => {
   });
 });
 
-describe('the form of the log', { timeout: 60_000 }, () => {
+describe('the form of the log', { timeout: 240_000 }, () => {
   let other: FrontDoor;
   before(async () => {
     other = await startFrontDoor({ upstreamUrl: 'http://127.0.0.1:9' });

@@ -21,7 +21,7 @@ const guess = (number: number, from = '127.0.0.1', name = `somebody at ${from}`)
   from,
 });
 
-describe('guessing passwords at several workers', { timeout: 120_000 }, () => {
+describe('guessing passwords at several workers', { timeout: 360_000 }, () => {
   let frontDoor: FrontDoor;
   const clients: RawClient[] = [];
   before(async () => {
@@ -66,7 +66,7 @@ describe('guessing passwords at several workers', { timeout: 120_000 }, () => {
   });
 });
 
-describe('guessing passwords at several instances', { timeout: 120_000 }, () => {
+describe('guessing passwords at several instances', { timeout: 360_000 }, () => {
   let redis: RedisServer;
   let instances: FrontDoor[] = [];
   const keyPrefix = 'test:';

@@ -9,7 +9,7 @@ import { until } from '../../support/redis.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../../support/scripted-upstream.ts';
 import { head } from '../../support/http-message.ts';
 
-describe('guessing passwords', { timeout: 120_000 }, () => {
+describe('guessing passwords', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream({ script: answerOk });

@@ -70,7 +70,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
   if (storage === undefined) throw new Error(`there is no storage ${name}`);
   describe(
     `the paused mode, with images in ${storage.name}`,
-    { skip: storage.skip, timeout: 300_000 },
+    { skip: storage.skip, timeout: 550_000 },
     () => {
       let dir: string;
       let registry: DriverRegistry;

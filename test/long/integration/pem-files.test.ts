@@ -18,7 +18,7 @@ const get = authorized('GET /v2/app/blobs/x');
 const bom = '\uFEFF';
 
 /** Whoever joins files with `cat` gets these; OpenSSL alone reads one certificate of them, or none, and says nothing. */
-describe('PEM files that were put together', { timeout: 120_000 }, () => {
+describe('PEM files that were put together', { timeout: 360_000 }, () => {
   let dir: string;
   let upstream: ScriptedUpstream;
   let secure: ScriptedUpstream;

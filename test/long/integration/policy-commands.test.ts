@@ -192,7 +192,7 @@ describe('policy test', () => {
   });
 });
 
-describe('policy replay', { timeout: 60_000 }, () => {
+describe('policy replay', { timeout: 240_000 }, () => {
   test('reads what a front door has logged, in both forms, and says what the rules would change', async (t) => {
     const upstream = await startUpstream({ script: answerOk });
     t.after(() => upstream.close());
@@ -273,7 +273,7 @@ describe('policy replay', { timeout: 60_000 }, () => {
   });
 });
 
-describe('what is hardly meant', { timeout: 60_000 }, () => {
+describe('what is hardly meant', { timeout: 240_000 }, () => {
   const warnings = [
     'config/tidegate.yml:1: groups: names "gone", whom the htpasswd file does not have.',
     'config/tidegate.yml:7: policy: rule 3 can never decide: rule 2 comes first for all that it could match.',

@@ -25,7 +25,7 @@ const packet = (command: number, family: number, ...payload: number[]) =>
 const packet4 = (source: readonly number[], ...more: number[]) =>
   packet(0x21, 0x11, ...source, 192, 0, 2, 99, 0x12, 0x67, 1, 0xbb, ...more);
 
-describe('the PROXY protocol', { timeout: 120_000 }, () => {
+describe('the PROXY protocol', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream({
@@ -222,7 +222,7 @@ describe('the PROXY protocol', { timeout: 120_000 }, () => {
     }));
 });
 
-describe('behind a real HAProxy', { timeout: 60_000, skip: unlessInstalled('haproxy') }, () => {
+describe('behind a real HAProxy', { timeout: 240_000, skip: unlessInstalled('haproxy') }, () => {
   for (const option of ['send-proxy', 'send-proxy-v2', 'send-proxy-v2 proxy-v2-options unique-id']) {
     test(option, async () => {
       const upstream = await startUpstream({

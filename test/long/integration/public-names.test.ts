@@ -76,7 +76,7 @@ const ways = [
 
 describe(
   'by whatever name a client comes, a real registry',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry') },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry') },
   () => {
     const bytes = 'a small layer';
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
@@ -118,7 +118,7 @@ describe(
   },
 );
 
-describe('the name by which a client comes', { timeout: 60_000 }, () => {
+describe('the name by which a client comes', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   let distrusting: FrontDoor;
@@ -205,7 +205,7 @@ describe('the name by which a client comes', { timeout: 60_000 }, () => {
   });
 });
 
-describe('an empty Host, as load balancers send it', { timeout: 60_000 }, () => {
+describe('an empty Host, as load balancers send it', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let door: FrontDoor;
   before(async () => {
@@ -241,7 +241,7 @@ describe('an empty Host, as load balancers send it', { timeout: 60_000 }, () => 
 
 describe(
   'skopeo pushes and pulls under a policy through HAProxy, on another name and port',
-  { timeout: 120_000, skip: unlessInstalled('docker-registry', 'haproxy', 'skopeo', 'tar') },
+  { timeout: 360_000, skip: unlessInstalled('docker-registry', 'haproxy', 'skopeo', 'tar') },
   () => {
     let image: Image;
     before(async () => {

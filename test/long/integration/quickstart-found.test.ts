@@ -32,7 +32,7 @@ require('node:http')
 /** In a network of its own, in which port 5000 is the test's. */
 describe(
   'npm start where something answers at the default of upstream.url',
-  { skip: skipFound, timeout: 240_000 },
+  { skip: skipFound, timeout: 480_000 },
   () => {
     let checkout = '';
     let namespace: EngineNamespace;

@@ -12,7 +12,7 @@ import { unlessInstalled } from '../../support/requirement.ts';
 
 const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { version: string };
 
-describe('a release', { skip: unlessInstalled('npm', 'curl'), timeout: 270_000 }, () => {
+describe('a release', { skip: unlessInstalled('npm', 'curl'), timeout: 550_000 }, () => {
   let dir: string;
   let elsewhere: string;
   const tidegate = (...args: string[]) =>

@@ -95,7 +95,7 @@ async function beginHandshake(
 for (const workers of [1, 2]) {
   describe(
     `a reload, workers: ${workers}`,
-    { timeout: 240_000, skip: unlessInstalled('docker-registry') },
+    { timeout: 480_000, skip: unlessInstalled('docker-registry') },
     () => {
       let registry: Registry;
       before(async () => {
@@ -284,7 +284,7 @@ for (const workers of [1, 2]) {
   );
 }
 
-describe('a reload of the part that answers', { timeout: 120_000 }, () => {
+describe('a reload of the part that answers', { timeout: 360_000 }, () => {
   let one: ScriptedUpstream;
   let other: ScriptedUpstream;
   before(async () => {

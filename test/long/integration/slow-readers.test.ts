@@ -75,7 +75,7 @@ const sentBytes = async ({ admin }: RedisServer) =>
 const cacheOf = ({ headers }: { headers: RawHeadersOf }) => values({ headers }, 'x-cache').join();
 type RawHeadersOf = Parameters<typeof values>[0]['headers'];
 
-describe('clients that do not read', { timeout: 240_000 }, () => {
+describe('clients that do not read', { timeout: 480_000 }, () => {
   for (const driver of ['memory', 'redis'] as const) {
     const skip = driver === 'redis' && unlessInstalled('redis-server');
     test(`a cached manifest is held once for all of them (${driver})`, { skip }, async () => {

@@ -11,7 +11,7 @@ import { linkPath, pushBlob, sha256 } from '../../support/stored-blobs.ts';
 
 describe(
   'blobs in the files while they are pushed, deleted and collected',
-  { skip: unlessInstalled('docker-registry'), timeout: 240_000 },
+  { skip: unlessInstalled('docker-registry'), timeout: 480_000 },
   () => {
     let registry: Registry;
     let frontDoor: FrontDoor;

@@ -15,7 +15,7 @@ import { countOpenFiles, dataPath, sha256, storeBlob } from '../../support/store
 const repository = 'team/app';
 const mebibyte = 1024 * 1024;
 
-describe('a blob on its way from the files', { timeout: 240_000 }, () => {
+describe('a blob on its way from the files', { timeout: 480_000 }, () => {
   let root: string;
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;

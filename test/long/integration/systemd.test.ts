@@ -38,7 +38,7 @@ request.on('error', (error) => {
 process.stdin.pipe(request);`;
 
 /** In a row: each test goes on where the one before has left the machine. */
-describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeout: 580_000 }, () => {
+describe('deploy/install.sh on a Debian that systemd has booted', { skip, timeout: 950_000 }, () => {
   const machine = opened as Debian;
   let image: Image;
   let untouched: Map<string, string>;

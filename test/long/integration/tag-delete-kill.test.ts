@@ -22,7 +22,7 @@ const decisive = 3;
 
 describe(
   'the removal of a tag that is interrupted between any two steps leaves it untouched, or ends it',
-  { skip: unlessInstalled('docker-registry'), timeout: 400_000, concurrency: 4 },
+  { skip: unlessInstalled('docker-registry'), timeout: 550_000, concurrency: 4 },
   () => {
     let registry: Registry;
     let direct: CacheClient;

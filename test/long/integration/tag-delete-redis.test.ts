@@ -21,7 +21,7 @@ const patientMs = 60_000;
 
 describe(
   'tags that two instances with one Redis delete',
-  { skip: unlessInstalled('docker-registry', 'redis-server'), timeout: 400_000 },
+  { skip: unlessInstalled('docker-registry', 'redis-server'), timeout: 550_000 },
   () => {
     let registry: Registry;
     let stepped: SteppedRegistry;

@@ -8,7 +8,7 @@ import { startUpstream, type ScriptedUpstream } from '../../support/scripted-ups
 
 const get = authorized('GET /v2/app/blobs/x');
 
-describe('connections to upstream', { timeout: 60_000 }, () => {
+describe('connections to upstream', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -13,7 +13,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../../support/sc
 
 const get = authorized('GET /v2/app/blobs/x');
 
-describe('an upstream over https', { timeout: 60_000 }, () => {
+describe('an upstream over https', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let dir: string;
   let ca: string;
@@ -106,7 +106,7 @@ describe('an upstream over https', { timeout: 60_000 }, () => {
   });
 });
 
-describe('an upstream with a password of its own', { timeout: 60_000 }, () => {
+describe('an upstream with a password of its own', { timeout: 240_000 }, () => {
   const encode = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
 
   test('gets its own credentials in place of the client’s, also where the client sent none', async () => {

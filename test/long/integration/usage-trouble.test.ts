@@ -27,7 +27,7 @@ const canMount =
   spawnSync('unshare', ['--mount', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt'], { stdio: 'ignore' })
     .status === 0;
 
-describe('a record of usage in trouble', { timeout: 180_000, concurrency: 3 }, () => {
+describe('a record of usage in trouble', { timeout: 480_000, concurrency: 3 }, () => {
   for (const [what, spoil] of [
     ['garbage', (file: string) => writeFile(file, Buffer.alloc(20_000, 'garbage'))],
     ['truncated', async (file: string) => writeFile(file, (await readFile(file)).subarray(0, 5000))],

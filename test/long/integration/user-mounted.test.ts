@@ -18,7 +18,7 @@ const canMount = spawnSync('unshare', ['-m', 'true']).status === 0;
 /** As `docker run -v ./htpasswd:/etc/tidegate/htpasswd` does it, in a mount namespace that ends with the command. */
 describe(
   'an htpasswd file that is mounted by itself',
-  { timeout: 120_000, skip: unlessPossible(canMount, 'a mount namespace of its own, as root') },
+  { timeout: 360_000, skip: unlessPossible(canMount, 'a mount namespace of its own, as root') },
   () => {
     let dir: string;
     let source: string;

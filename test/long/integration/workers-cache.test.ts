@@ -15,7 +15,7 @@ import { connectToWorker, isAlive, workerPids } from '../../support/workers.ts';
 const target = '/v2/app/manifests/latest';
 const mediaType = 'application/vnd.oci.image.manifest.v1+json';
 
-describe('one cache of several workers', { timeout: 120_000 }, () => {
+describe('one cache of several workers', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let pids: number[];

@@ -33,7 +33,7 @@ describeCacheStore({
   },
 });
 
-describe('memory stores of several processes', { timeout: 120_000 }, () => {
+describe('memory stores of several processes', { timeout: 360_000 }, () => {
   const withStores = async (
     count: number,
     test: (processes: StoreProcesses, ...stores: [CacheStore, CacheStore]) => Promise<void>,
@@ -122,7 +122,7 @@ describe('memory stores of several processes', { timeout: 120_000 }, () => {
     }));
 });
 
-describe('no process gives an older version than one that was acknowledged', { timeout: 120_000 }, () => {
+describe('no process gives an older version than one that was acknowledged', { timeout: 360_000 }, () => {
   const troubles: Readonly<
     Record<string, (processes: StoreProcesses, random: () => number) => Promise<void>>
   > = {

@@ -33,7 +33,7 @@ const beginDownload = async (frontDoor: FrontDoor, upstream: ScriptedUpstream, p
   return { client, request };
 };
 
-describe('several workers', { timeout: 120_000 }, () => {
+describe('several workers', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {
@@ -178,7 +178,7 @@ describe('several workers', { timeout: 120_000 }, () => {
   });
 });
 
-describe('the end of several workers', { timeout: 120_000 }, () => {
+describe('the end of several workers', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   before(async () => {
     upstream = await startUpstream();
@@ -260,7 +260,7 @@ describe('the end of several workers', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a start of several workers that must fail', { timeout: 120_000 }, () => {
+describe('a start of several workers that must fail', { timeout: 360_000 }, () => {
   let dir: string;
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-test-'));
@@ -276,7 +276,7 @@ describe('a start of several workers that must fail', { timeout: 120_000 }, () =
           (setting) => ['--set', setting],
         ),
       ],
-      { cwd: dir, timeoutMs: 30_000 },
+      { cwd: dir, timeoutMs: 90_000 },
     );
 
   test('a port that is taken: one sentence, exit code 1', async () => {
@@ -302,7 +302,7 @@ describe('a start of several workers that must fail', { timeout: 120_000 }, () =
 
 test(
   'lines of several workers in one pipe are whole, however slowly it is read',
-  { timeout: 120_000 },
+  { timeout: 360_000 },
   async () => {
     const upstream = await startUpstream({ script: answerOk });
     const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url, set: ['workers=2'] });

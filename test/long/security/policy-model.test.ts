@@ -72,7 +72,7 @@ const script: UpstreamScript = async (request) => {
   );
 };
 
-describe('any policy, whoever asks for whatever', { timeout: 120_000 }, () => {
+describe('any policy, whoever asks for whatever', { timeout: 360_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   before(async () => {

@@ -11,7 +11,7 @@ import { answerOk, startUpstream, type ScriptedUpstream } from '../../support/sc
 
 const get = authorized('GET /v2/app/blobs/x');
 
-describe('TLS', { timeout: 60_000, skip: unlessInstalled('openssl') }, () => {
+describe('TLS', { timeout: 240_000, skip: unlessInstalled('openssl') }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
   let strict: FrontDoor;

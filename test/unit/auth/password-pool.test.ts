@@ -184,7 +184,7 @@ describe('createPasswordPool', () => {
     })`;
     const child = spawnSync(process.execPath, ['-e', script], {
       encoding: 'utf8',
-      timeout: 60_000,
+      timeout: 240_000,
     });
     assert.equal(child.stdout, 'true\n', child.stderr);
     assert.equal(child.status, 0);

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { until } from '../../support/redis.ts';
 import { openTestStore } from '../../support/redis-store.ts';
 
-describe('the store in Redis', { timeout: 60_000 }, () => {
+describe('the store in Redis', { timeout: 240_000 }, () => {
   test('believes nothing of what answers every command with OK', async () => {
     const server = createServer((socket) => {
       socket.on('error', () => {});

@@ -59,7 +59,7 @@ describe('parseRedisUrl', () => {
   }
 });
 
-describe('connectRedis', { timeout: 60_000 }, () => {
+describe('connectRedis', { timeout: 240_000 }, () => {
   for (const [what, beginning] of [
     ['a line', '+'],
     ['a text that is said to be longer than any', '$99999999\r\n'],

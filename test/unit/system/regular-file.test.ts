@@ -8,7 +8,7 @@ import { readRegularFile } from '../../../src/system/regular-file.ts';
 
 const mebibyte = 1024 * 1024;
 
-describe('readRegularFile', { timeout: 60_000 }, () => {
+describe('readRegularFile', { timeout: 240_000 }, () => {
   let folder: string;
   before(() => {
     folder = mkdtempSync(path.join(tmpdir(), 'tidegate-regular-'));

@@ -25,7 +25,7 @@ const many = 200_000;
 const nothingGoes = { keepsAll: false, leftAloneUntilMs: null, tags: [], manifests: [], links: [] };
 
 // Whoever may push can make a repository so.
-describe('a repository in which very much leads to one manifest', { timeout: 60_000 }, () => {
+describe('a repository in which very much leads to one manifest', { timeout: 240_000 }, () => {
   test('tags', () => {
     const tags = Array.from({ length: many }, (_, i) => ({
       name: `t${i}`,

@@ -75,7 +75,7 @@ function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   return { opened, open };
 }
 
-describe("the cleaner's socket", { timeout: 60_000 }, () => {
+describe("the cleaner's socket", { timeout: 240_000 }, () => {
   test('each command is done, and its text arrives whole', async (t) => {
     const long = `${'ä€😀'.repeat(200_000)}\n`;
     const { ask } = await open(t, { plan: () => Promise.resolve({ pieces: [long], goes: true }) });
@@ -160,7 +160,7 @@ describe("the cleaner's socket", { timeout: 60_000 }, () => {
     });
 });
 
-describe('jobs of the cleaner', { timeout: 60_000 }, () => {
+describe('jobs of the cleaner', { timeout: 240_000 }, () => {
   test('one at a time: a second one is told what goes on, and status shows it', async (t) => {
     const begun = gate();
     const end = gate();

@@ -72,7 +72,7 @@ function open(
   return { schedule, runs: () => runs, reads: () => reads, end: () => end(), record, said };
 }
 
-describe('the schedule of the clean-up', { timeout: 60_000, concurrency: true }, () => {
+describe('the schedule of the clean-up', { timeout: 240_000, concurrency: true }, () => {
   test('begins a run each time, and notes it', async (t) => {
     const tried = open(t);
     await until('two runs', () => tried.runs() === 2);
