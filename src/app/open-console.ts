@@ -1,102 +1,12 @@
-import type { Logger } from 'pino';
-import { personalTokensPath } from '../auth/machine-tokens/personal-tokens.ts';
-import { isCleaned as readIsCleaned } from '../config/schema/is-cleaned.ts';
-import { findAuthority } from '../console/changes/authority.ts';
-import { createChangeAudit } from '../console/changes/change-audit.ts';
-import { createCleanUp } from '../console/changes/clean-up.ts';
-import { createOwnPassword } from '../console/changes/own-password.ts';
-import { createOwnTokens } from '../console/changes/own-tokens.ts';
-import { createConsole } from '../console/console.ts';
-import { createChromeOf } from '../console/places/chrome-of.ts';
-import { createConsolePages } from '../console/places/console-pages.tsx';
-import type { ConsolePages } from '../console/visit.ts';
-import type { RepositoryLists } from '../inventory/repository-lists.ts';
 import type { AnswerConsole } from '../pipeline/answer-console.ts';
-import type { WholeAnswers } from '../pipeline/whole-answers.ts';
-import type { Policy } from '../policy/decision.ts';
-import { createOpenPolicy } from '../policy/token-grants.ts';
-import { isPubliclyTrusted } from '../tls/public-trust.ts';
-import type { Jobs } from './jobs.ts';
-import type { ServedState } from './served-state.ts';
-import { createTokenHolders } from './token-holders.ts';
-import type { Users } from './users.ts';
+import type { ConsoleParts } from './build-console.ts';
 
-type OpenConsoleOptions = {
-  readonly state: ServedState;
-  readonly users: Users;
-  readonly jobs: Jobs | null;
-  readonly policy: Policy | null;
-  /** Null: nothing is known but what the registry says. */
-  readonly lists: RepositoryLists | null;
-  readonly sessionSecret: Buffer;
-  readonly wholeAnswers: WholeAnswers;
-  readonly logger: Logger;
-  readonly now: () => number;
-};
-
-/** Opens the console; null: there is to be none. */
-export function openConsole(options: OpenConsoleOptions): AnswerConsole | null {
-  const { users, policy, wholeAnswers, logger } = options;
-  const { config, pem } = options.state;
-  const { auth, limits } = config;
-  if (!config.console.enabled) return null;
-  const holders = createTokenHolders(users, options.jobs);
-  const [first = options.sessionSecret, ...others] = pem.tokenSecrets;
-  let isPublic: boolean | undefined;
-  return createConsole({
-    session: {
-      secrets: [first, ...others],
-      ttlMs: config.console.sessionTtl,
-      findHolder: holders.find,
-      now: Date.now,
-    },
-    authenticator: users.authenticator,
-    holderOf: holders.ofVerified,
-    lockedOutDelayMs: auth.throttle.answerDelay,
-    anonymousAt: policy?.hasAnonymous === true ? policy.anonymousAt : null,
-    form: { maxBytes: limits.consoleFormBytes, timeoutMs: limits.headerTimeout },
-    registry: {
-      maxAtOnce: limits.consoleRequests,
-      maxBytes: limits.consoleBytes,
-      timeoutMs: limits.consoleTimeout,
-      now: options.now,
-    },
-    pages: openPages(options),
-    isPublic: () => (isPublic ??= isPubliclyTrusted(pem.cert)),
-    ...{ wholeAnswers, logger },
-  });
-}
-
-function openPages({
-  state: { config, pem },
-  users,
-  lists,
-  logger,
-  ...options
-}: OpenConsoleOptions): ConsolePages {
-  const { auth, clean, groups, state } = config;
-  const policy = options.policy ?? createOpenPolicy();
-  const isCleaned = readIsCleaned(config);
-  const now = Date.now;
-  return createConsolePages({
-    ...{ policy, lists, isCleaned },
-    chromeOf: createChromeOf({ policy, isCleaned, now }),
-    texts: { policy: config.policy, groups },
-    password: createOwnPassword({
-      file: auth.htpasswd,
-      authenticator: users.authenticator,
-      pool: users.pool,
-      presentHash: (name) => users.htpasswd.lookup(name)?.hash,
-    }),
-    tokens: createOwnTokens({
-      file: personalTokensPath(state.dir),
-      operators: auth.machineTokens,
-      hasUser: (name) => users.htpasswd.lookup(name) !== undefined,
-      isInEffect: (name) => users.machines.find(name) !== undefined,
-      ...{ policy, now },
-    }),
-    cleanUp: createCleanUp({ socket: clean.socket, isCleaned, now }),
-    audit: config.log.audit ? createChangeAudit(logger) : null,
-    readAuthority: () => findAuthority(pem.cert, pem.origin === 'files' ? config.tls.cert : null),
-  });
+/** Opens the console; null: there is to be none. Its code is loaded by the first request for it: most processes never see one. */
+export function openConsole(parts: ConsoleParts): AnswerConsole | null {
+  if (!parts.state.config.console.enabled) return null;
+  let building: Promise<AnswerConsole> | null = null;
+  return async (...request) => {
+    building ??= import('./build-console.ts').then(({ buildConsole }) => buildConsole(parts));
+    return (await building)(...request);
+  };
 }
