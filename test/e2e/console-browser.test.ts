@@ -14,7 +14,7 @@ describe(
     let place: ConsolePlace;
     before(async () => {
       place = await openConsole({
-        content: async (url) => void (await createPusher(url, 'team/app').image('1.0', { layers: 3 })),
+        content: (url) => createPusher(url, 'team/app').image('1.0', { layers: 3 }),
       });
     });
     after(() => place.stop());

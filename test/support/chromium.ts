@@ -35,7 +35,7 @@ export type BrowserWindow = {
   /** Sizes of the pages that were loaded, in bytes, by address. */
   readonly sizes: ReadonlyMap<string, number>;
   /** Logs in by the form, and waits for the page after it. */
-  logIn(name: string, password: string): Promise<void>;
+  readonly logIn: (name: string, password: string) => Promise<void>;
   close(): Promise<void>;
 };
 

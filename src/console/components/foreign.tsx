@@ -4,7 +4,7 @@ import type { ForeignText } from '../registry/models.ts';
 type ForeignProps = {
   /** What others wrote. */
   readonly text: string | ForeignText;
-  /** More characters are cut off. */
+  /** What takes more bytes in the page is cut off. */
   readonly max?: number;
 };
 
@@ -55,7 +55,23 @@ function codeOf(character: string): string {
 
 /** Never between the halves of a surrogate pair. */
 function cut(text: string, max: number): string {
-  if (text.length <= max) return text;
-  const end = /[\ud800-\udbff]/.test(text.charAt(max - 1)) ? max - 1 : max;
-  return text.slice(0, end);
+  if (text.length * maxBytesOfUnit <= max) return text;
+  let bytes = 0;
+  let end = 0;
+  for (const character of text) {
+    bytes += bytesOf(character);
+    if (bytes > max) return text.slice(0, end);
+    end += character.length;
+  }
+  return text;
+}
+
+/** Of an UTF-16 unit: one that is written out. */
+const maxBytesOfUnit = 48;
+
+/** What a character takes in a page. */
+function bytesOf(character: string): number {
+  if (deceptive.test(character)) return maxBytesOfUnit;
+  if (/["&<>]/.test(character)) return '&quot;'.length;
+  return Buffer.byteLength(character);
 }

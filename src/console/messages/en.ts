@@ -101,7 +101,7 @@ export const en = {
     wholeSystem: 'For the whole system, curl and Go programs included.',
     desktop: 'Docker Desktop sees it after its restart.',
     administrator: 'In a prompt of the administrator. Docker Desktop sees it after its restart.',
-    curlHint: 'An answer of 401 means that the certificate is trusted.',
+    curlHint: 'Any answer means that the certificate is trusted.',
     login: 'Log in',
     loginWhy: 'Programs should log in with a machine token instead of your password.',
   },

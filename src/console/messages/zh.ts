@@ -99,7 +99,7 @@ export const zh: Messages = {
     wholeSystem: '对整个系统生效，包括 curl 和 Go 程序。',
     desktop: 'Docker Desktop 重启后生效。',
     administrator: '在管理员命令提示符中执行。Docker Desktop 重启后生效。',
-    curlHint: '返回 401 即表示证书已受信任。',
+    curlHint: '只要有应答，即表示证书已受信任。',
     login: '登录',
     loginWhy: '程序应使用机器令牌登录，而不是您的密码。',
   },

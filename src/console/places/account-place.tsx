@@ -10,6 +10,7 @@ import { links, withQuery } from '../components/links.ts';
 import type { ConsoleAnswer } from '../console-answer.ts';
 import { ConsoleError } from '../console-error.ts';
 import { AccountPage } from '../pages/account-page.tsx';
+import { endedSession } from '../session/sessions.ts';
 import type { FormVisit, Place, Visit } from '../visit.ts';
 import type { ChromeOf } from './chrome-of.ts';
 
@@ -106,8 +107,8 @@ async function changePassword(visit: FormVisit, options: AccountPlaceOptions): P
   );
   options.audit?.(exchange, user, 'password', fault === null ? 'success' : 'failure');
   if (fault !== null) return show(visit, options, { passwordFault: fault });
-  // The session ends with the password that it was begun with.
-  return { redirectTo: withQuery(links.login, { done: 'passwordChanged' }) };
+  // The session ends with the password that it was begun with, but not before each worker knows of that.
+  return { redirectTo: withQuery(links.login, { done: 'passwordChanged' }), cookies: [endedSession] };
 }
 
 async function makeToken(visit: FormVisit, options: AccountPlaceOptions): Promise<ConsoleAnswer> {

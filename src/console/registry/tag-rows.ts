@@ -7,7 +7,11 @@ import type { RegistryClient } from './registry-client.ts';
 import type { KnownTag, TagRecord } from './tag-record.ts';
 import { readTagNames, searchTags } from './tag-names.ts';
 
-export const tagsPerPage = 50;
+/** Fewer where names are long: a page has at most 30 KB. */
+const maxTagsPerPage = 40;
+const maxRowsBytes = 26_500;
+/** Of a row beside its names. */
+const rowBytes = 560;
 /** Of a row. */
 const maxPlatforms = 20;
 const maxTwins = 20;
@@ -25,12 +29,20 @@ export async function readRepositoryPage(
   const tags = await readTagNames(client, repository);
   if (tags === null) return null;
   const { found, attached } = searchTags(tags, search);
+  const tagsPerPage = countPerPage(repository, found);
   const pages = Math.max(1, Math.ceil(found.length / tagsPerPage));
   const page = Math.min(Math.max(1, wanted), pages);
   const shown = found.slice((page - 1) * tagsPerPage, page * tagsPerPage);
   const known = new Map((await record?.tags(repository, shown))?.map((each) => [each.tag, each]));
   const rows = await readRows(client, repository, shown, known);
   return { repository, rows, total: found.length, page, pages, search, attached };
+}
+
+/** A row has the name of its tag three times, and those of three twins; what stands around the rows the repository's ten times. */
+function countPerPage(repository: string, tags: readonly string[]): number {
+  const longest = tags.reduce((length, tag) => Math.max(length, tag.length), 0);
+  const bytes = maxRowsBytes - 10 * repository.length;
+  return Math.min(maxTagsPerPage, Math.floor(bytes / (rowBytes + repository.length + 6 * longest)));
 }
 
 async function readRows(

@@ -28,7 +28,7 @@ export const recorded = ['state.dir=state', 'state.inventoryDelay=0'];
 export async function openConsole(
   options: Partial<FrontDoorOptions> & {
     /** Fills the registry first. */
-    readonly content?: (url: string) => Promise<void>;
+    readonly content?: (url: string) => Promise<unknown>;
     readonly registry?: Registry;
   } = {},
 ): Promise<ConsolePlace> {

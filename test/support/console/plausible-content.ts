@@ -13,7 +13,7 @@ export async function pushPlausible(url: string): Promise<void> {
     ['data/postgres', ['17.2', '16.6'], [28.2, 132]],
     ['shop/payments', ['1.18.0', '1.17.3', 'latest'], [28.2, 47.6, 19.4]],
     ['shop/search', ['0.9.2', '0.9.1'], [28.2, 96.1]],
-    ['tools/ci-runner', ['2026-11', '2026-10'], [28.2, 388]],
+    ['tools/ci-runner', ['2026-11', '2026-10'], [28.2, 1388]],
   ] as const)
     await pushApplication(createPusher(url, name), tags, sizes);
   await pushChart(url);
@@ -39,12 +39,12 @@ const steps = [
 /** An application for two platforms, with twins, a signature, an SBOM, and versions before it. */
 async function pushShop(url: string): Promise<void> {
   const push = createPusher(url, 'shop/web');
-  const base = await layersOf(push, [28.2, 41.3]);
+  const bases = { amd64: await layersOf(push, [28.2, 41.3]), arm64: await layersOf(push, [27.8, 40.6]) };
   const dependencies = await layersOf(push, [0.24, 96.8]);
-  const old = await pushVersion(push, '2.3.7', [...base, ...(await layersOf(push, [0.24, 94.1, 3.9]))]);
+  const old = await pushVersion(push, '2.3.7', bases, await layersOf(push, [0.24, 94.1, 3.9]));
   for (const tag of ['2.4.0', '2.4.1']) {
     const application = await layersOf(push, [tag === '2.4.1' ? 4.16 : 4.11]);
-    const pushed = await pushVersion(push, tag, [...base, ...dependencies, ...application]);
+    const pushed = await pushVersion(push, tag, bases, [...dependencies, ...application]);
     if (tag === '2.4.1') for (const twin of ['2.4', '2', 'latest']) await push.manifest(twin, pushed.content);
     await pushSignature(push, pushed.index);
     await pushSbom(push, pushed.index);
@@ -52,9 +52,18 @@ async function pushShop(url: string): Promise<void> {
   await push.manifest('2.3', old.content);
 }
 
-async function pushVersion(push: Pusher, version: string, layers: readonly Descriptor[]) {
-  const image = (architecture: string) =>
-    push.image(null, { architecture, layers, config: configOf(version) });
+async function pushVersion(
+  push: Pusher,
+  version: string,
+  bases: Readonly<Record<'amd64' | 'arm64', readonly Descriptor[]>>,
+  layers: readonly Descriptor[],
+) {
+  const image = (architecture: 'amd64' | 'arm64') =>
+    push.image(null, {
+      architecture,
+      layers: [...bases[architecture], ...layers],
+      config: configOf(version),
+    });
   const [amd64, arm64] = [await image('amd64'), await image('arm64')];
   const content = {
     mediaType: indexType,
