@@ -13,7 +13,7 @@ export async function compileTests() {
   removeStale();
   // The compiler skips what it remembers to have written, even when somebody has deleted it since.
   if (outputIsMissing()) fs.rmSync(path.join(outDir, '.tsbuildinfo'), { force: true });
-  return node('node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json');
+  return node('node_modules/typescript7/bin/tsc', '-p', 'test/tsconfig.json');
 }
 
 /** Runs Node in the checkout; gives its exit code. */

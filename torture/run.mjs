@@ -93,7 +93,7 @@ function choose(texts) {
 
 async function compileTests() {
   console.log('Trials …');
-  const compiler = ['node_modules/typescript/bin/tsc', '-p', 'test/tsconfig.json'];
+  const compiler = ['node_modules/typescript7/bin/tsc', '-p', 'test/tsconfig.json'];
   const child = spawn(process.execPath, compiler, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
   return new Promise((resolve) => child.once('close', (code) => resolve(code === 0)));
 }
