@@ -351,7 +351,7 @@ describe('hostile files in the storage', { timeout: 360_000, concurrency: 2 }, (
     const [record] = await readRuns(folder);
     assert.equal(record?.state, 'half-done');
     const { restored, impossible, impossibleCount } = await undoRun({
-      ...{ folder, run, keepMs: 1000, nowMs: Date.now, signal: new AbortController().signal },
+      ...{ folder, run, keepMs: 1000, graceMs: 0, nowMs: Date.now, signal: new AbortController().signal },
       locked: (_, work) => work(),
       onProgress: () => {},
     });

@@ -131,7 +131,7 @@ export async function startCleanedRegistry({
       }),
     undo: (run) =>
       undoRun({
-        ...{ folder, run, keepMs: 3_600_000, nowMs: Date.now },
+        ...{ folder, run, keepMs: 3_600_000, graceMs, nowMs: Date.now },
         signal: new AbortController().signal,
         onProgress: () => {},
         locked: async (keys, work) => {

@@ -18,7 +18,7 @@ import { undoRun, type UndoSummary } from '../../src/clean/quarantine/undo.ts';
 /** Takes everything that a storage has, in the order of a run. Deletes links as a registry does. */
 export async function takeEverything(root: string, disk: Disk): Promise<string> {
   const folder = await openCleanFolder(root, disk);
-  await recoverAll(folder, Date.now());
+  await recoverAll(folder, { nowMs: Date.now(), graceMs: 0 });
   const quarantine = await openQuarantine(folder, { version: 'test', nowMs: Date.now() });
   try {
     for (const items of listItems(root)) {
@@ -39,7 +39,7 @@ export async function takeEverything(root: string, disk: Disk): Promise<string> 
 
 export async function undoEverything(root: string, disk: Disk): Promise<UndoSummary[]> {
   const folder = await openCleanFolder(root, disk);
-  await recoverAll(folder, Date.now());
+  await recoverAll(folder, { nowMs: Date.now(), graceMs: 0 });
   const summaries: UndoSummary[] = [];
   for (const run of readdirSync(path.join(folder.path, 'runs')))
     summaries.push(
@@ -47,6 +47,7 @@ export async function undoEverything(root: string, disk: Disk): Promise<UndoSumm
         folder,
         run,
         keepMs: 60_000,
+        graceMs: 0,
         nowMs: Date.now,
         signal: new AbortController().signal,
         locked: (_keys, work) => work(),
@@ -58,7 +59,7 @@ export async function undoEverything(root: string, disk: Disk): Promise<UndoSumm
 
 export async function purgeEverything(root: string, disk: Disk): Promise<void> {
   const folder = await openCleanFolder(root, disk);
-  await recoverAll(folder, Date.now());
+  await recoverAll(folder, { nowMs: Date.now(), graceMs: 0 });
   const nowMs = Date.now() + 120_000; // nothing is safe any more
   await purgeRuns(folder, await findPurgeable(folder, { endedBeforeMs: nowMs, nowMs }));
 }
@@ -116,6 +117,7 @@ export function watchDisk(disk: Disk, onStep: (name: string) => void): Disk {
       await disk.append(file, text.slice(half));
     },
     create: before('create', disk.create),
+    createUnsynced: before('createUnsynced', disk.createUnsynced),
     rename: before('rename', disk.rename),
     link: before('link', disk.link),
     unlink: before('unlink', disk.unlink),

@@ -1,4 +1,4 @@
-import { link, lstat, mkdir, open, rename, rm, unlink, type FileHandle } from 'node:fs/promises';
+import { link, lstat, mkdir, open, rename, rm, unlink, writeFile, type FileHandle } from 'node:fs/promises';
 
 /** What changes files here. Tests end the process at each of these steps. */
 export type Disk = {
@@ -8,6 +8,8 @@ export type Disk = {
   readonly append: (file: FileHandle, text: string) => Promise<void>;
   /** Creates a file with this content, mode and mtime, and waits until its content is on disk. */
   readonly create: (path: string, file: NewFile) => Promise<void>;
+  /** Creates a file with this content, which a power cut may lose. */
+  readonly createUnsynced: (path: string, content: string) => Promise<void>;
   readonly rename: (from: string, to: string) => Promise<void>;
   /** Gives a file a second name, which must be free. */
   readonly link: (from: string, to: string) => Promise<void>;
@@ -44,6 +46,7 @@ export const disk: Disk = {
       await file.close();
     }
   },
+  createUnsynced: (path, content) => writeFile(path, content, { flag: 'wx', mode: 0o640 }),
   rename,
   link,
   unlink,

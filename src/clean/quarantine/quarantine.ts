@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { makeFolders, runFolder, takenPath, type CleanFolder } from './clean-folder.ts';
-import { isErrno } from './disk.ts';
+import { isErrno, type Disk } from './disk.ts';
 import { movedPath, type Item, type MovedItem } from './item.ts';
 import { createJournal, journalPath, type Counts, type JournalRecord, type Outcome } from './journal.ts';
 
@@ -34,6 +34,7 @@ export async function openQuarantine(
   const path = runFolder(folder, run);
   if (!(await disk.makeFolder(path))) throw new Error(`${path} is there already`);
   await disk.syncFolder(dirname(path));
+  await createReserve(disk, path);
   const journal = await createJournal(disk, journalPath(path), { kind: 'begin', run, at: nowMs, version });
   const counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 };
   const told: JournalRecord[] = [];
@@ -87,6 +88,7 @@ export async function openQuarantine(
       if (outcome === 'taken') addTo(counts, item);
     },
     end: async (result, why, atMs) => {
+      await freeReserve(disk, path);
       try {
         await flush([{ kind: 'end', at: atMs, result, why, counts: { ...counts } }]);
       } finally {
@@ -94,6 +96,21 @@ export async function openQuarantine(
       }
     },
   };
+}
+
+/** More than the last lines of a journal take, and what is noted with them. */
+const reserveBytes = 131_072;
+const reservePath = (path: string) => join(path, 'reserve');
+
+/** Takes some space on the disk, so that a run that fills it can still be ended, and then purged. */
+function createReserve(disk: Disk, path: string): Promise<void> {
+  // Some file systems keep no zeros.
+  return disk.createUnsynced(reservePath(path), randomBytes(reserveBytes / 2).toString('hex'));
+}
+
+/** @param path the folder of a run */
+export async function freeReserve(disk: Disk, path: string): Promise<void> {
+  await disk.unlink(reservePath(path)).catch(() => {}); // it was freed before, or the journal says what is wrong
 }
 
 export function addTo(counts: Counts, item: Item): void {

@@ -11,8 +11,9 @@ import {
   type JournalRecord,
   type Outcome,
 } from './journal.ts';
+import { leaveAlone } from './left-alone.ts';
 import { readStateFile } from './state-file.ts';
-import { addTo } from './quarantine.ts';
+import { addTo, freeReserve } from './quarantine.ts';
 
 /** How the items of a journal ended, by number. */
 export type Fates = {
@@ -30,22 +31,23 @@ export function readFates(path: string): Fates {
   return { taken: taken.size, isTaken: (number) => taken.has(number) };
 }
 
-/** What a run that was ended by a crash has left open. */
-export type Recovery = {
-  /** Those where a delete may have been under way. */
-  readonly unsettledRepositories: readonly string[];
-};
+/** In milliseconds; `graceMs`: how long repositories are left alone where a delete may have been under way. */
+export type RecoveryTimes = { readonly nowMs: number; readonly graceMs: number };
 
 /**
  * Ends the journal of a run that did not: looks on disk for what became of each intent without an outcome. Does nothing if
  * the run ended by itself, and everything is known.
  */
-export async function recoverRun(folder: CleanFolder, run: string, nowMs: number): Promise<Recovery> {
+export async function recoverRun(
+  folder: CleanFolder,
+  run: string,
+  { nowMs, graceMs }: RecoveryTimes,
+): Promise<void> {
   const path = journalPath(runFolder(folder, run));
   if (!(await exists(path))) {
     // It was killed before the first line: nothing was taken.
     await folder.disk.removeTree(runFolder(folder, run));
-    return { unsettledRepositories: [] };
+    return;
   }
   const open = new Map<number, Item>();
   const counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 };
@@ -63,9 +65,9 @@ export async function recoverRun(folder: CleanFolder, run: string, nowMs: number
   }
   if (!hasBegun) {
     await folder.disk.removeTree(runFolder(folder, run));
-    return { unsettledRepositories: [] };
+    return;
   }
-  if (end !== null && open.size === 0) return { unsettledRepositories: [] };
+  if (end !== null && open.size === 0) return;
   const lines: JournalRecord[] = [];
   const unsettled = new Set<string>();
   for (const [number, item] of open) {
@@ -81,13 +83,15 @@ export async function recoverRun(folder: CleanFolder, run: string, nowMs: number
     why: 'the cleaner was ended in the middle of it',
   } as const;
   lines.push({ ...(end ?? cutOff), counts });
+  await freeReserve(folder.disk, runFolder(folder, run));
+  // First: once the journal has ended nobody asks again.
+  await leaveAlone(folder, [...unsettled], { untilMs: nowMs + graceMs, nowMs });
   const journal = await reopenJournal(folder.disk, path);
   try {
     await journal.write(lines);
   } finally {
     await journal.close();
   }
-  return { unsettledRepositories: [...unsettled] };
 }
 
 /** Looks on disk whether an item was taken. */
@@ -111,18 +115,13 @@ async function hasContent(path: string, content: string): Promise<boolean> {
   }
 }
 
-/** Finishes what crashes have left half done. Returns the repositories where a delete may have been under way. */
-export async function recoverAll(folder: CleanFolder, nowMs: number): Promise<string[]> {
+/** Finishes what crashes have left half done. */
+export async function recoverAll(folder: CleanFolder, times: RecoveryTimes): Promise<void> {
   const runs = await listRuns(folder);
   for (const name of await readdir(join(folder.path, 'purging')))
     await folder.disk.removeTree(join(folder.path, 'purging', name));
-  const unsettled = new Set<string>();
-  for (const run of runs) {
-    if (await hasEnded(journalPath(runFolder(folder, run)))) continue;
-    const { unsettledRepositories } = await recoverRun(folder, run, nowMs);
-    for (const repository of unsettledRepositories) unsettled.add(repository);
-  }
-  return [...unsettled];
+  for (const run of runs)
+    if (!(await hasEnded(journalPath(runFolder(folder, run))))) await recoverRun(folder, run, times);
 }
 
 async function hasEnded(path: string): Promise<boolean> {

@@ -46,6 +46,8 @@ export type UndoOptions = {
   readonly run: string;
   /** How long what is restored stays. */
   readonly keepMs: number;
+  /** How long repositories are left alone where the run was killed in the middle of a delete. */
+  readonly graceMs: number;
   readonly nowMs: () => number;
   readonly signal: AbortSignal;
   /** Does it while nothing reaches these repositories and digests. */
@@ -62,13 +64,13 @@ const maxBatch = 100;
  * Can be repeated after a crash.
  */
 export async function undoRun(options: UndoOptions): Promise<UndoSummary> {
-  const { folder, run, nowMs, keepMs } = options;
+  const { folder, run, nowMs, keepMs, graceMs } = options;
   const path = journalPath(runFolder(folder, run));
   if (!(await listRuns(folder)).includes(run) || !(await exists(path)))
     throw new OperatorError(
       `The run ${run} is not in quarantine: tidegate clean status lists those that can be undone.`,
     );
-  await recoverRun(folder, run, nowMs());
+  await recoverRun(folder, run, { nowMs: nowMs(), graceMs });
   const fates = readFates(path);
   await protectRun(folder, run, nowMs() + keepMs);
   const journal = await reopenJournal(folder.disk, path);

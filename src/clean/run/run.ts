@@ -7,7 +7,6 @@ import { createPlan } from '../plan/create-plan.ts';
 import type { Plan } from '../plan/plan.ts';
 import { readUntaggedRecord, writeUntaggedRecord, type UntaggedRecord } from '../plan/untagged-record.ts';
 import type { Counts } from '../quarantine/journal.ts';
-import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findPurgeable, purgeRuns, type PurgeSummary } from '../quarantine/purge.ts';
 import { openQuarantine } from '../quarantine/quarantine.ts';
 import { recoverAll } from '../quarantine/recovery.ts';
@@ -47,8 +46,7 @@ const nothing: Counts = { tags: 0, manifests: 0, layers: 0, blobs: 0, bytes: 0 }
  */
 export async function runClean(options: RunOptions): Promise<RunSummary> {
   const { folder, doors, clean, nowMs } = options;
-  const unsettled = await recoverAll(folder, nowMs());
-  await leaveAlone(folder, unsettled, { untilMs: nowMs() + clean.grace, nowMs: nowMs() });
+  await recoverAll(folder, { nowMs: nowMs(), graceMs: clean.grace });
   const holds = createHolds(doors);
   await checkPreconditions(options);
   await probeRegistry(options, holds);

@@ -14,6 +14,7 @@ import type { CleanStatusNumbers } from '../channel/messages.ts';
 import type { CleanFolder } from '../quarantine/clean-folder.ts';
 import type { Counts } from '../quarantine/journal.ts';
 import { findPurgeable, purgeRuns } from '../quarantine/purge.ts';
+import { recoverAll } from '../quarantine/recovery.ts';
 import { readRuns, type RunRecord } from '../quarantine/run-record.ts';
 import { undoRun, type UndoSummary } from '../quarantine/undo.ts';
 import { runClean, type RunSummary } from '../run/run.ts';
@@ -88,6 +89,8 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     };
   };
   const purge = async (endedBeforeMs: number): Promise<string> => {
+    // A run that was cut off is in quarantine from then on, and can be purged.
+    await recoverAll(folder, { nowMs: Date.now(), graceMs: clean.grace });
     const purgeable = await findPurgeable(folder, { endedBeforeMs, nowMs: Date.now() });
     const { runs, bytes } = await purgeRuns(folder, purgeable);
     for (const run of runs) logger.info({ run }, 'quarantine purged');
@@ -124,7 +127,7 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
     undo: async (named, { signal, onProgress }) => {
       const run = named ?? findUndoable(await readRuns(folder));
       const summary = await undoRun({
-        ...{ folder, run, signal, nowMs: Date.now, keepMs: clean.quarantine },
+        ...{ folder, run, signal, nowMs: Date.now, keepMs: clean.quarantine, graceMs: clean.grace },
         locked: (keys, work) => withLock(doors, keys, signal, work),
         onProgress: (done, total) => onProgress({ phase: 'bringing back', done, total }),
       });

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { openCleanFolder } from '../../../src/clean/quarantine/clean-folder.ts';
-import { disk } from '../../../src/clean/quarantine/disk.ts';
+import { disk, type Disk } from '../../../src/clean/quarantine/disk.ts';
+import { tagPath } from '../../../src/clean/quarantine/item.ts';
 import { readRuns } from '../../../src/clean/quarantine/run-record.ts';
 import { purgeEverything, takeEverything, undoEverything } from '../../support/quarantine-steps.ts';
 import { unlessPossible } from '../../support/requirement.ts';
@@ -93,6 +94,47 @@ const canMount =
     .status === 0;
 
 describe('a full disk', { skip: unlessPossible(canMount, 'mounting a tmpfs'), timeout: 550_000 }, () => {
+  const killed: Disk = {
+    ...disk,
+    unlink: (file) => (path.basename(file) === 'reserve' ? Promise.reject(new Error()) : disk.unlink(file)),
+  };
+  for (const [how, runDisk] of [
+    ['fails', disk],
+    ['was killed', killed],
+  ] as const)
+    test(`holds up no purge of a run that ${how} on it`, async () => {
+      const dir = mkdtempSync(path.join(tmpdir(), 'tidegate-clean-'));
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir]);
+      const filler = path.join(dir, 'filler');
+      const fillUp = () => {
+        const { bavail, bsize } = statfsSync(dir);
+        appendFileSync(filler, Buffer.alloc(bavail * bsize));
+      };
+      try {
+        const root = path.join(dir, 'storage');
+        const tree = createImageTree(root, 24 * 60 * 60 * 1000);
+        for (let i = 0; i < 60; i += 1) tree.image('app', `v${i}`, [`config ${i}`, `layer ${i}`]);
+        // The disk is full once the first link is gone.
+        const filling: Disk = {
+          ...runDisk,
+          append: (file, text) => {
+            if (readStorage(root)[`${tagPath('app', 'v1')}/current/link`] === undefined) fillUp();
+            return runDisk.append(file, text);
+          },
+        };
+        await assert.rejects(takeEverything(root, filling), /ENOSPC/);
+        fillUp();
+        await purgeEverything(root, disk);
+        assert.deepEqual(
+          (await readRuns(await openCleanFolder(root, disk))).filter(({ state }) => state !== 'purged'),
+          [],
+        );
+      } finally {
+        execFileSync('umount', [dir]);
+        rmSync(dir, { recursive: true });
+      }
+    });
+
   test('wherever it ends a run, everything comes back, and a purge frees it', async () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'tidegate-clean-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', dir]);

@@ -12,9 +12,13 @@ import { countDamage, readRecords, reopenJournal } from '../../../src/clean/quar
 import { leaveAlone, readLeftAlone } from '../../../src/clean/quarantine/left-alone.ts';
 import { readProtection } from '../../../src/clean/quarantine/protected-runs.ts';
 import { findPurgeable } from '../../../src/clean/quarantine/purge.ts';
+import { openQuarantine } from '../../../src/clean/quarantine/quarantine.ts';
+import { recoverAll } from '../../../src/clean/quarantine/recovery.ts';
 import { readRuns } from '../../../src/clean/quarantine/run-record.ts';
 import { addTakenDigests, readTakenDigests } from '../../../src/clean/quarantine/taken-digests.ts';
+import { undoRun } from '../../../src/clean/quarantine/undo.ts';
 import {
+  listItems,
   purgeEverything,
   takeEverything,
   undoEverything,
@@ -268,6 +272,29 @@ describe('the quarantine', () => {
     await addTakenDigests(folder, [digest('d')]);
     assert.deepEqual(await readTakenDigests(folder), [digest('a'), digest('b'), digest('d')]);
   });
+
+  for (const how of ['recovered', 'undone'] as const)
+    test(`a run that was cut off in a delete is ${how}, and its repository left alone`, async () => {
+      fill();
+      const folder = await openCleanFolder(root, fast);
+      const quarantine = await openQuarantine(folder, { version: 'test', nowMs: 1 });
+      const [, links = []] = listItems(root);
+      await quarantine.intend(links.slice(0, 1));
+      const times = { nowMs: 1000, graceMs: 500 };
+      if (how === 'recovered') await recoverAll(folder, times);
+      else
+        await undoRun({
+          ...{ folder, run: quarantine.run, keepMs: 1, graceMs: times.graceMs, nowMs: () => times.nowMs },
+          signal: new AbortController().signal,
+          locked: (_, work) => work(),
+          onProgress: () => {},
+        });
+      assert.deepEqual([...(await readLeftAlone(folder)).values()], [1500]);
+      assert.deepEqual(
+        (await readRuns(folder)).map(({ result }) => result),
+        ['interrupted'],
+      );
+    });
 
   test('a repository that is left alone is so until its time', async () => {
     const folder = await openCleanFolder(root, fast);
