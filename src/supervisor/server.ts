@@ -54,7 +54,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   const usage = await openUsage(config, logger);
   const inventory = openInventory(config, usage, logger);
   const lists = inventory?.lists ?? null;
-  const clean = createCleanDoor({ usage, logger, now: () => Date.now() });
+  const clean = createCleanDoor({ usage, logger });
   await clean.announce(config);
   const serving = await openServing(initial, { logger, passOn, usage, lists }).catch(
     async (error: unknown) => {

@@ -8,12 +8,14 @@ export async function* readUsage<Question extends UsageQuestion>(
   question: Question,
 ): AsyncGenerator<UsageTimes & { readonly rows: readonly UsageAnswer<Question>[] }> {
   const read = async (door: Door, next: UsageQuestion) =>
-    (await askDoor(door, { kind: 'usage', question: next })) as UsagePage;
-  const first = await Promise.all(doors.map((door) => read(door, question)));
+    (await askDoor(door, { kind: 'usage', question: next })) as UsagePage | null;
+  const pages = await Promise.all(doors.map((door) => read(door, question)));
+  const first = pages.filter((page) => page !== null);
+  if (first.length < pages.length) return;
   const asOf = Math.min(...first.map((page) => page.asOf));
   const since = Math.max(...first.map((page) => page.since));
   for (const [i, door] of doors.entries())
-    for (let page = first[i]; page !== undefined; page = page.next ? await read(door, page.next) : undefined)
+    for (let page = first[i] ?? null; page !== null; page = page.next ? await read(door, page.next) : null)
       // The beginning may have moved on between two pages.
       yield {
         ...{ asOf, since: Math.max(since, page.since) },

@@ -47,7 +47,7 @@ export type Doors = {
   request(request: DoorRequest): Promise<DoorResponse>;
   /**
    * Reads the records of usage of all front doors, page by page: the same name may come more than once. Every pull since
-   * `since` is in them.
+   * `since` is in them. No page: one of them records nothing.
    */
   usage<Question extends UsageQuestion>(
     question: Question,

@@ -43,7 +43,7 @@ export type DoorAsk =
   | ({ readonly kind: 'request' } & DoorRequest)
   /** Adds manifests that were ever taken; `isAll`: with those told so far these are all. */
   | { readonly kind: 'taken'; readonly digests: readonly string[]; readonly isAll: boolean }
-  /** A page of the record of usage. Answered with a UsagePage. */
+  /** A page of the record of usage. Answered with a UsagePage; null: nothing is recorded. */
   | { readonly kind: 'usage'; readonly question: UsageQuestion }
   /**
    * Holds writes; after `maxPauseMs` they get 503. Ends by itself unless it is asked again within 10 s. Answered with

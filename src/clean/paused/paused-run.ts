@@ -1,6 +1,5 @@
-import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
+import { checkGrace } from '../channel/grace-wait.ts';
 import { formatMinute, minuteMs } from '../channel/minute.ts';
-import { OperatorError } from '../../system/operator-error.ts';
 import { untaggedKey, type UntaggedRecord } from '../plan/untagged-record.ts';
 import { collectPaused, type CollectOptions, type CollectResult } from './collect-paused.ts';
 import { planPaused, type PausedPlanOptions } from './plan-paused.ts';
@@ -36,9 +35,7 @@ export type PausedRun = {
  */
 export async function runPaused(options: PausedRunOptions): Promise<PausedRun> {
   const { doors, signal, now } = options;
-  const facts = await doors.check();
-  const graceEndMs = findGraceEnd(facts, now());
-  if (graceEndMs !== null) throw new OperatorError(describeGraceEnd(graceEndMs, facts.graceMs));
+  const facts = await checkGrace(doors, now);
   const retired = await retireAll(options, facts.graceMs);
   signal.throwIfAborted();
   const collected = await collectPaused(options);

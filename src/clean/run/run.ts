@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { OperatorError } from '../../system/operator-error.ts';
-import { describeGraceEnd, findGraceEnd } from '../channel/grace-wait.ts';
+import { checkGrace } from '../channel/grace-wait.ts';
 import { readExemptions, type Exemptions } from '../plan/exemptions.ts';
 import { openPlanUsage } from '../plan/plan-usage.ts';
 import { createPlan } from '../plan/create-plan.ts';
@@ -107,13 +106,11 @@ async function unlessStopped<Result>(options: RunOptions, work: Promise<Result>)
 const untaggedName = 'untagged';
 
 /** @throws OperatorError or DoorsError unless all is as a run needs it */
-async function checkPreconditions({ folder, doors, clean, nowMs }: RunOptions): Promise<void> {
+async function checkPreconditions({ folder, doors, nowMs }: RunOptions): Promise<void> {
   await checkLocal(folder.root);
   await checkSingleRegistry(folder.root);
   await doors.arrive();
-  const { leasesSince } = await doors.check();
-  const graceEndMs = findGraceEnd({ leasesSince, graceMs: clean.grace }, nowMs());
-  if (graceEndMs !== null) throw new OperatorError(describeGraceEnd(graceEndMs, clean.grace));
+  await checkGrace(doors, nowMs);
 }
 
 function planRun(

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { RepositoryPlan } from '../plan/plan.ts';
 import type { RepositoryScan } from '../scan/scan-types.ts';
 import { createCourtesy, type Courtesy } from './courtesy.ts';
+import { rest } from './rest.ts';
 import { askEvidence } from './holds.ts';
 import { findSteps, type Step } from './repository-steps.ts';
 import { findTargets, reviseTargets, type RepositoryTargets } from './repository-targets.ts';
@@ -25,7 +25,7 @@ const maxIntended = 64;
  */
 export async function takeLinks(context: RunContext, plan: RepositoryPlan): Promise<void> {
   const targets = await findTargets(context, plan);
-  const patience = createPatience();
+  const patience = createPatience(context.signal);
   const courtesy = createCourtesy(() => performance.now());
   let expected = expectDigests(targets, [], []);
   while (!isStopped(context)) {
@@ -80,7 +80,7 @@ async function takeChunk(
       if (done.taken > 0) patience.noteTaken();
       if (done.result !== 'progress') return done.result;
       const restMs = courtesy.restMs(holds.lastMs);
-      if (restMs >= 1) await sleep(restMs);
+      if (restMs >= 1) await rest(restMs, context.signal);
     }
     return 'progress';
   } finally {
@@ -102,7 +102,7 @@ type Patience = {
   isOver(): boolean;
 };
 
-function createPatience(): Patience {
+function createPatience(signal: AbortSignal): Patience {
   let takenMs = performance.now();
   let tries = 0;
   return {
@@ -111,7 +111,7 @@ function createPatience(): Patience {
       tries = 0;
     },
     pause: async () => {
-      if (tries > 0) await sleep(Math.min(maxPauseMs, minPauseMs * 2 ** tries));
+      if (tries > 0) await rest(Math.min(maxPauseMs, minPauseMs * 2 ** tries), signal);
       tries += 1;
     },
     waitMs: () => (tries > maxShortTries ? longWaitMs : undefined),

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { OperatorError } from '../../system/operator-error.ts';
 import { DoorsError } from '../channel/doors.ts';
-import type { GraceWait } from '../channel/grace-wait.ts';
+import { PutOffError, type GraceWait } from '../channel/grace-wait.ts';
 import { takeCleanSocket } from './clean-socket.ts';
 import { openCommandConnection, type CommandConnection } from './command-connection.ts';
 import { peekFirstLine } from './first-line.ts';
@@ -39,6 +39,8 @@ export type EndedJob = Pick<Job, 'name' | 'by' | 'since'> & {
   readonly until: number;
   /** Why it failed; null: it did not. */
   readonly error: string | null;
+  /** Whether it was only too early for a command: that is no failure. */
+  readonly isPutOff: boolean;
 };
 
 /** What the cleaner itself says in its status. */
@@ -87,12 +89,15 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
   ): Promise<Result> => {
     const { name, by } = job;
     let since = 0;
-    const tell = async (error: string | null) => {
+    const tell = async (failure: Error | null) => {
       if (since === 0) return; // it was refused, since another runs
       const until = Date.now();
+      const isPutOff = by === 'command' && failure instanceof PutOffError;
+      const error = failure?.message ?? null;
       if (error === null) logger.info({ job: name, by, ms: until - since }, 'job done');
+      else if (isPutOff) logger.info({ job: name, by, reason: error }, 'job put off');
       else logger.error({ job: name, by, ms: until - since, reason: error }, 'job failed');
-      await work.ended({ name, by, since, until, error }).catch((reason: unknown) => {
+      await work.ended({ name, by, since, until, error, isPutOff }).catch((reason: unknown) => {
         logger.error({ err: reason }, 'the end of a job could not be noted');
       });
     };
@@ -108,7 +113,7 @@ export async function openCleaner(options: CleanerOptions): Promise<Cleaner> {
       await tell(null);
       return result;
     } catch (error) {
-      await tell((error as Error).message);
+      await tell(error as Error);
       throw error;
     } finally {
       schedule.look();

@@ -158,9 +158,9 @@ export function createOnlineWork(options: OnlineWorkOptions): CleanWork {
       };
       return json ? statusJson(status) : formatStatus(status);
     },
-    ended: async ({ name, since, until, error }) => {
+    ended: async ({ name, since, until, error, isPutOff }) => {
       if (name === 'plan') return;
-      if (name === 'run') {
+      if (name === 'run' && !isPutOff) {
         await noteLastRun(folder, {
           ...{ endedAt: until, why: error },
           ...(error === null ? { result: 'done', ...memory.taken } : await findFailure(folder, since)),

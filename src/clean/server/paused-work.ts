@@ -126,15 +126,17 @@ export function createPausedWork(options: PausedWorkOptions): CleanWork {
       };
       return json ? statusJson(status) : formatStatus(status);
     },
-    ended: async ({ name, until, error }) => {
+    ended: async ({ name, until, error, isPutOff }) => {
       if (name !== 'run') return;
-      const { tags, manifests, blobs, bytes } = memory.taken;
-      const taken =
-        error === null ? { tags, manifests, blobs, bytes } : { tags: 0, manifests: 0, blobs: 0, bytes: 0 };
-      await noteLastRun(folder, {
-        ...{ endedAt: until, why: error, result: error === null ? 'done' : 'failed', ...taken },
-      });
-      if (error !== null) memory.failures += 1;
+      if (!isPutOff) {
+        const { tags, manifests, blobs, bytes } = memory.taken;
+        const taken =
+          error === null ? { tags, manifests, blobs, bytes } : { tags: 0, manifests: 0, blobs: 0, bytes: 0 };
+        await noteLastRun(folder, {
+          ...{ endedAt: until, why: error, result: error === null ? 'done' : 'failed', ...taken },
+        });
+        if (error !== null) memory.failures += 1;
+      }
       const { running, lastRun, quarantinedBytes, freeBytes, failures } = await readStatus();
       doors.publishStatus({ running, lastRun, quarantinedBytes, freeBytes, failures });
     },

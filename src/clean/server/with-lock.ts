@@ -28,7 +28,7 @@ export async function withLock<Result>(
         await lock.release();
       }
     }
-    await wait(pauseMs);
+    await wait(pauseMs, undefined, { signal });
   }
   throw new OperatorError(
     `${printable(keys[0] ?? '')} has been in use without a break for ${limitMs / 1000} seconds. Try again.`,

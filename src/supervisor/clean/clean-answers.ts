@@ -23,8 +23,6 @@ export type CleanAnswers = {
 export type CleanAnswersOptions = CleanParts & {
   readonly usage: Pick<UsageRecord, 'page'> | null;
   readonly logger: Logger;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
   /** The registry's address. */
   readonly upstream: () => string;
   /** How long the cleaner has said nothing, in milliseconds. */
@@ -37,7 +35,7 @@ const requestMs = 60_000;
 const pauseMs = 2000;
 
 export function createCleanAnswers(options: CleanAnswersOptions): CleanAnswers {
-  const { processes, peers, now } = options;
+  const { processes, peers } = options;
   const locks = createCleanLocks(options);
 
   const tellEvidence = async ({
@@ -81,7 +79,7 @@ export function createCleanAnswers(options: CleanAnswersOptions): CleanAnswers {
           await processes.performAll(ask, evidenceMs);
           return null;
         case 'usage':
-          return options.usage?.page(ask.question) ?? { asOf: now(), since: now(), rows: [], next: null };
+          return options.usage?.page(ask.question) ?? null;
         case 'pause': {
           const answers = await processes.performAll(ask, pauseMs);
           return { quiet: answers.every(({ quiet }) => quiet) };

@@ -26,7 +26,7 @@ export type CleanDoor = {
   close(): Promise<void>;
 };
 
-export type CleanDoorOptions = Pick<CleanAnswersOptions, 'usage' | 'logger' | 'now'>;
+export type CleanDoorOptions = Pick<CleanAnswersOptions, 'usage' | 'logger'>;
 
 export function createCleanDoor(options: CleanDoorOptions): CleanDoor {
   const { logger } = options;
