@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { collectPaused, type CollectResult } from '../../../src/clean/paused/collect-paused.ts';
 import { digestOf } from '../../support/cache-load.ts';
+import { startRestarter, writeCollector, type Restarter } from '../../support/collectors.ts';
 import { createDirectDoors, type DirectDoors } from '../../support/direct-doors.ts';
 import { startDriverRegistry, type DriverRegistry } from '../../support/driver-registry.ts';
 import { until } from '../../support/redis.ts';
@@ -22,31 +20,22 @@ const ociManifest = 'application/vnd.oci.image.manifest.v1+json';
 describe("the registry's own collector, under a pause", { skip: unlessInstalled('docker-registry') }, () => {
   let dir: string;
   let registry: DriverRegistry;
-  let restarter: Server;
-  let restart: string[];
-  let restarts = 0;
+  let restarter: Restarter;
   let doors: DirectDoors;
   const logged: string[] = [];
   before(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'tidegate-paused-'));
-    restarter = createServer((_, res) => {
-      restarts += 1;
-      void registry.restart().then(() => res.end());
-    }).listen(0, '127.0.0.1');
-    await once(restarter, 'listening');
-    const { port } = restarter.address() as AddressInfo;
-    restart = ['curl', '--silent', '--fail', `http://127.0.0.1:${port}/`];
+    restarter = await startRestarter(() => registry.restart());
   });
   after(async () => {
     restarter.close();
-    restarter.closeAllConnections();
     await rm(dir, { recursive: true, force: true });
   });
   beforeEach(async () => {
     const rootdirectory = await mkdtemp(path.join(dir, 'storage-'));
     registry = await startDriverRegistry({ driver: { filesystem: { rootdirectory } } });
     doors = createDirectDoors(registry.url, hour);
-    restarts = 0;
+    restarter.count = 0;
     logged.length = 0;
   });
   afterEach(() => registry.stop());
@@ -84,7 +73,7 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
 
   const collect = (more: Partial<Parameters<typeof collectPaused>[0]> = {}): Promise<CollectResult> =>
     collectPaused({
-      ...{ doors, restart, maxPauseMs: 60_000 },
+      ...{ doors, restart: restarter.command, maxPauseMs: 60_000 },
       collector: ['docker-registry', 'garbage-collect', registry.configPath],
       logger: {
         info: () => {},
@@ -96,16 +85,7 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
       now: () => Date.now(),
       ...more,
     });
-  /** A collector that looks as the real one does, and then runs this script. */
-  const misbehaving = async (script: string): Promise<string[]> => {
-    const file = path.join(dir, `collector-${randomBytes(4).toString('hex')}`);
-    await writeFile(
-      file,
-      `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\n${script}\n`,
-    );
-    await chmod(file, 0o755);
-    return [file, 'garbage-collect', registry.configPath];
-  };
+  const misbehaving = (script: string) => writeCollector(dir, registry.configPath, script);
 
   it('takes what no manifest names, and nothing else', async () => {
     const image = await pushImage('1');
@@ -113,7 +93,7 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
     const result = await collect();
     assert.deepEqual({ ...result, pausedMs: 0 }, { kind: 'collected', blobs: 1, pausedMs: 0 });
     assert.deepEqual(doors.said, ['paused', 'resumed']);
-    assert.equal(restarts, 1);
+    assert.equal(restarter.count, 1);
     assert.equal(await blobStatus(orphan), 404);
     assert.equal(await blobStatus(image.config), 200);
     assert.equal(await blobStatus(image.layer), 200);
@@ -173,7 +153,7 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
       const collector = await misbehaving(script);
       await assert.rejects(collect({ collector, maxPauseMs: 4000 }), says);
       assert.deepEqual(doors.said, ['paused', 'resumed']);
-      assert.equal(restarts, 1);
+      assert.equal(restarter.count, 1);
       assert.equal(await blobStatus(orphan), 200);
     });
 
@@ -192,7 +172,7 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
     doors.lose();
     await assert.rejects(collecting, /a front door is silent/);
     await until('the collector is gone', () => Promise.resolve(!running.some(isAlive)));
-    assert.equal(restarts, 1);
+    assert.equal(restarter.count, 1);
   });
 
   it('kills the collector and restarts the registry when the cleaner is killed', async () => {
@@ -200,13 +180,14 @@ describe("the registry's own collector, under a pause", { skip: unlessInstalled(
     await pushBlob();
     const collector = await misbehaving(`sleep 1000 & echo $$ $! >${pids}; wait`);
     const program = fileURLToPath(new URL('../../support/paused-cleaner.js', import.meta.url));
+    const { command: restart } = restarter;
     const options = JSON.stringify({ dir: null, url: registry.url, collector, restart, maxPauseMs: 60_000 });
     const cleaner = spawn(process.execPath, [program, options], { stdio: 'inherit' });
     const running = await readPids(pids);
     assert.deepEqual(running.filter(isAlive), running);
     cleaner.kill('SIGKILL');
     await until('the collector is gone', () => Promise.resolve(!running.some(isAlive)));
-    await until('the registry was restarted', () => Promise.resolve(restarts === 1));
+    await until('the registry was restarted', () => Promise.resolve(restarter.count === 1));
   });
 
   it('holds writes while a registry that was not restarted remembers what is gone', async () => {

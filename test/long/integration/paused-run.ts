@@ -1,10 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -13,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { runPaused, type PausedRun } from '../../../src/clean/paused/paused-run.ts';
 import { createCacheClient, type CacheClient } from '../../support/cache-client.ts';
 import { digestOf, ociManifest } from '../../support/cache-load.ts';
+import { startRestarter, untilWritten, writeCollector, type Restarter } from '../../support/collectors.ts';
 import {
   s3Driver,
   startDriverRegistry,
@@ -74,9 +72,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
     () => {
       let dir: string;
       let registry: DriverRegistry;
-      let restarter: Server;
-      let restart: string[];
-      let restarts = 0;
+      let restarter: Restarter;
       let cleaner: TestCleaner & { readonly dir: string };
       let isDead = false;
       let door: FrontDoor;
@@ -85,13 +81,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         dir = await mkdtemp(path.join(tmpdir(), 'tidegate-paused-'));
         if (storage.name === 'S3') await store.createContainer('run-s3');
         registry = await startDriverRegistry({ driver: storage.driver(dir) });
-        restarter = createServer((_, res) => {
-          restarts += 1;
-          void registry.restart().then(() => res.end());
-        }).listen(0, '127.0.0.1');
-        await once(restarter, 'listening');
-        const { port } = restarter.address() as AddressInfo;
-        restart = ['curl', '--silent', '--fail', `http://127.0.0.1:${port}/`];
+        restarter = await startRestarter(() => registry.restart());
         cleaner = await startTestCleaner();
         await startDoor();
         await cleaner.untilConnected();
@@ -102,7 +92,6 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         if (!isDead) await cleaner.close();
         await rm(cleaner.dir, { recursive: true, force: true });
         restarter.close();
-        restarter.closeAllConnections();
         await registry.stop();
         await rm(dir, { recursive: true, force: true });
       });
@@ -175,7 +164,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
       const clean = (more: Partial<Parameters<typeof runPaused>[0]> = {}): Promise<PausedRun> =>
         runPaused({
           doors: cleaner.doors,
-          ...{ collector: collector(), restart, maxPauseMs: 60_000 },
+          ...{ collector: collector(), restart: restarter.command, maxPauseMs: 60_000 },
           clean: { rules: [], grace: testGraceMs, untagged: 0 },
           immutableTags: [],
           untagged: new Map(),
@@ -187,6 +176,14 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
           now: () => Date.now() + 2 * testGraceMs,
           ...more,
         });
+
+      const listPushes = async (start: string): Promise<number[]> => {
+        const found: number[] = [];
+        for await (const { rows } of cleaner.doors.usage({ ask: 'references', repository: 'app' }))
+          for (const { name, pushes } of rows)
+            if (name.startsWith(start) && pushes.at !== null) found.push(pushes.at);
+        return found;
+      };
 
       it('takes nothing that was lately used', async () => {
         await assert.rejects(clean({ now: () => Date.now() }), /Nothing is taken before /);
@@ -245,7 +242,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         for (let tries = 0; tries < 3; tries++) blobs += (await clean()).blobs;
         isOver = true;
         await Promise.all(works);
-        assert.ok(restarts > 0);
+        assert.ok(restarter.count > 0);
         assert.ok(pushed.length > kept.length + 4, `${pushed.length} pushes`);
         const reread = createCacheClient(door);
         for (const each of pushed) await assertWhole(each);
@@ -258,23 +255,12 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         const image = await mustPush('waits');
         await remove(await mustPush('waits-gone'));
         const go = path.join(dir, 'go');
-        const file = path.join(dir, 'slow-collector');
-        await writeFile(
-          file,
-          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\necho >${go}; sleep 1000\n`,
-        );
-        await chmod(file, 0o755);
         const cleaning = clean({
-          collector: [file, 'garbage-collect', registry.configPath],
+          collector: await writeCollector(dir, registry.configPath, `echo $$ >${go}; sleep 1000`),
           maxPauseMs: 20_000, // a look alone takes seconds where much else runs
         });
         const refused = assert.rejects(cleaning, /did not end within .* and was killed/);
-        await until('the collector runs', () =>
-          readFile(go).then(
-            () => true,
-            () => false,
-          ),
-        );
+        await untilWritten(go);
         let isHeld = true;
         const held = ask('POST', '/v2/app/blobs/uploads/').finally(() => (isHeld = false));
         await assertWhole(image);
@@ -285,51 +271,6 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         await refused;
         await mustPush('waits-after');
         await assertWhole(image);
-      });
-
-      it('holds writes of a front door that is started again in the pause, until the collector has ended', async () => {
-        const layer = randomBytes(layerBytes);
-        await remove(await mustPush('restarted-gone', layer));
-        const [go, release] = [path.join(dir, 'restarted-go'), path.join(dir, 'restarted-release')];
-        const file = path.join(dir, 'waiting-collector');
-        await writeFile(
-          file,
-          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\ndocker-registry "$@"; echo $$ >${go}\nwhile [ ! -e ${release} ]; do sleep 0.1; done\n`,
-        );
-        await chmod(file, 0o755);
-        // It ends as it should, or is killed since no front door was there for too long.
-        const cleaning = clean({ collector: [file, 'garbage-collect', registry.configPath] }).catch(
-          (error: unknown) => error,
-        );
-        const isThere = () =>
-          readFile(go, 'utf8').then(
-            (text) => text.endsWith('\n'),
-            () => false,
-          );
-        await until('the collector has taken what goes', isThere, 90_000);
-        const pid = Number(await readFile(go, 'utf8'));
-        const isAlive = () => {
-          try {
-            return process.kill(pid, 0);
-          } catch {
-            return false;
-          }
-        };
-        const isBack = () =>
-          cleaner.log.filter(({ message }) => message === 'a front door is connected').length > before;
-        const before = cleaner.log.filter(({ message }) => message === 'a front door is connected').length;
-        http.close();
-        await door.stop();
-        await startDoor();
-        const held = ask('POST', '/v2/app/blobs/uploads/').then(({ status }) => ({
-          status,
-          whileCollecting: isAlive(),
-        }));
-        await until('the cleaner knows it', isBack, 30_000);
-        await writeFile(release, '');
-        assert.deepEqual(await held, { status: 202, whileCollecting: false });
-        await cleaning;
-        await assertWhole(await mustPush('restarted-again', layer));
       });
 
       it('removes each tag that goes, also where its manifest waits', async () => {
@@ -358,41 +299,98 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         }
       });
 
+      // The rest does not depend on the storage.
+      if (storage.name !== 'a folder') return;
+
+      it('retires what the rules say, and frees its space', async () => {
+        const old = await mustPush('rule-1');
+        const twin = await mustPush('rule-2');
+        const manifest = await ask('GET', '/v2/app/manifests/rule-2');
+        const { status } = await ask('PUT', '/v2/app/manifests/twin', manifest.body, ociManifest);
+        assert.equal(status, 201);
+        const newest = await mustPush('rule-3');
+        // Those that are not in the record yet are equally new.
+        await until('their pushes are recorded', async () => (await listPushes('rule-')).length === 3);
+        const before = await storage.bytes(dir);
+        const rules = [{ repositories: ['app'], tags: ['rule-*'], keep: { newest: 1 } }];
+        const run = await clean({ clean: { rules, grace: testGraceMs, untagged: 0 } });
+        assert.deepEqual([run.tags, run.left], [2, []]);
+        // Also the manifest by which a tag is taken from docker-registry 2.8.
+        assert.ok(run.blobs >= 3, `${run.blobs} blobs`);
+        assert.ok((await storage.bytes(dir)) < before - layerBytes);
+        for (const tag of ['rule-1', 'rule-2'])
+          assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404, tag);
+        assert.equal((await ask('GET', `/v2/app/manifests/${old.digest}`)).status, 404);
+        for (const blob of old.blobs)
+          assert.equal((await ask('GET', `/v2/app/blobs/${blob}`)).status, 404, blob);
+        await assertWhole(newest);
+        // The twin's manifest stays, and its blobs.
+        await assertWhole({ ...twin, tag: 'twin' });
+      });
+
+      it('holds writes of a front door that is started again in the pause, until the collector has ended', async () => {
+        const layer = randomBytes(layerBytes);
+        await remove(await mustPush('restarted-gone', layer));
+        const [go, release] = [path.join(dir, 'restarted-go'), path.join(dir, 'restarted-release')];
+        const waiting = await writeCollector(
+          dir,
+          registry.configPath,
+          `docker-registry "$@"; echo $$ >${go}\nwhile [ ! -e ${release} ]; do sleep 0.1; done`,
+        );
+        // It ends as it should, or is killed since no front door was there for too long.
+        const cleaning = clean({ collector: waiting }).catch((error: unknown) => error);
+        const pid = await untilWritten(go);
+        const isAlive = () => {
+          try {
+            return process.kill(pid, 0);
+          } catch {
+            return false;
+          }
+        };
+        const isBack = () =>
+          cleaner.log.filter(({ message }) => message === 'a front door is connected').length > before;
+        const before = cleaner.log.filter(({ message }) => message === 'a front door is connected').length;
+        http.close();
+        await door.stop();
+        await startDoor();
+        const held = ask('POST', '/v2/app/blobs/uploads/').then(({ status }) => ({
+          status,
+          whileCollecting: isAlive(),
+        }));
+        await until('the cleaner knows it', isBack, 30_000);
+        await writeFile(release, '');
+        assert.deepEqual(await held, { status: 202, whileCollecting: false });
+        await cleaning;
+        await assertWhole(await mustPush('restarted-again', layer));
+      });
+
       it('goes on after the cleaner was killed in the pause', async () => {
         const layer = randomBytes(layerBytes);
         await remove(await mustPush('killed-gone', layer));
         cleaner.die();
         isDead = true;
         const go = path.join(dir, 'killed-go');
-        const file = path.join(dir, 'hanging-collector');
-        await writeFile(
-          file,
-          `#!/bin/sh\ncase "$*" in *--dry-run*) exec docker-registry "$@";; esac\ndocker-registry "$@"; echo $$ >${go}; sleep 1000\n`,
+        const hanging = await writeCollector(
+          dir,
+          registry.configPath,
+          `docker-registry "$@"; echo $$ >${go}; sleep 1000`,
         );
-        await chmod(file, 0o755);
         const program = fileURLToPath(new URL('../../support/paused-cleaner.js', import.meta.url));
-        const words = [file, 'garbage-collect', registry.configPath];
         const options = {
           dir: cleaner.dir,
           url: registry.url,
-          collector: words,
-          restart,
+          collector: hanging,
+          restart: restarter.command,
           maxPauseMs: 60_000,
         };
-        const before = restarts;
+        const before = restarter.count;
         const child = spawn(process.execPath, [program, JSON.stringify(options)], { stdio: 'inherit' });
-        await until('the collector has taken what goes', () =>
-          readFile(go, 'utf8').then(
-            (text) => text.endsWith('\n'),
-            () => false,
-          ),
-        );
-        const pid = Number(await readFile(go, 'utf8'));
+        const pid = await untilWritten(go);
         // What it took is still remembered: without a restart this would be a push without data.
         const pushing = push('killed-again', layer);
         child.kill('SIGKILL');
         const pushed = (await pushing) ?? (await mustPush('killed-again', layer));
-        assert.equal(restarts, before + 1);
+        assert.equal(restarter.count, before + 1);
         assert.throws(() => process.kill(pid, 0));
         await assertWhole(pushed);
       });
