@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -104,7 +104,7 @@ describe('a full disk', { skip: unlessPossible(canMount, 'mounting a tmpfs'), ti
   ] as const)
     test(`holds up no purge of a run that ${how} on it`, async () => {
       const dir = mkdtempSync(path.join(tmpdir(), 'tidegate-clean-'));
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir]);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', dir]);
       const filler = path.join(dir, 'filler');
       const fillUp = () => {
         const { bavail, bsize } = statfsSync(dir);
@@ -113,12 +113,12 @@ describe('a full disk', { skip: unlessPossible(canMount, 'mounting a tmpfs'), ti
       try {
         const root = path.join(dir, 'storage');
         const tree = createImageTree(root, 24 * 60 * 60 * 1000);
-        for (let i = 0; i < 60; i += 1) tree.image('app', `v${i}`, [`config ${i}`, `layer ${i}`]);
-        // The disk is full once the first link is gone.
+        for (let i = 0; i < 400; i += 1) tree.image('app', `v${i}`, [`config ${i}`, `layer ${i}`]);
+        // Others fill the disk once tags are gone.
         const filling: Disk = {
           ...runDisk,
           append: (file, text) => {
-            if (readStorage(root)[`${tagPath('app', 'v1')}/current/link`] === undefined) fillUp();
+            if (!existsSync(filler) && !existsSync(path.join(root, tagPath('app', 'v1')))) fillUp();
             return runDisk.append(file, text);
           },
         };
