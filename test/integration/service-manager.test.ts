@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
-import { startFrontDoor } from '../support/front-door.ts';
+import { test, type TestContext } from 'node:test';
+import { startFrontDoor, type FrontDoor, type FrontDoorOptions } from '../support/front-door.ts';
 import { openNotifySocket } from '../support/notify-socket.ts';
 import { until } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
@@ -14,11 +14,10 @@ for (const workers of [1, 2]) {
   test(
     `the service manager is told of start, reload, end and life, workers: ${workers}`,
     { timeout: 240_000, skip: unlessInstalled('systemd-notify', 'python3') },
-    async () => {
-      const upstream = await startUpstream({ script: answerOk });
+    async (t) => {
       const socket = await openNotifySocket();
-      const frontDoor = await startFrontDoor({
-        upstreamUrl: upstream.url,
+      t.after(() => socket.close());
+      const frontDoor = await start(t, {
         set: [`workers=${workers}`],
         env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '400000' },
       });
@@ -36,24 +35,17 @@ for (const workers of [1, 2]) {
       assert.deepEqual((await socket.told(4)).slice(3), ['STOPPING=1']);
       if (frontDoor.process.exitCode === null) await once(frontDoor.process, 'exit');
       assert.equal(frontDoor.process.exitCode, 0);
-      await socket.close();
-      await frontDoor.stop();
-      await upstream.close();
     },
   );
 }
 
-test('a service manager that cannot be told is no reason not to serve', { timeout: 240_000 }, async () => {
-  const upstream = await startUpstream({ script: answerOk });
-  const frontDoor = await startFrontDoor({
-    upstreamUrl: upstream.url,
+test('a service manager that cannot be told is no reason not to serve', { timeout: 240_000 }, async (t) => {
+  const frontDoor = await start(t, {
     set: ['log.level=debug'],
     env: { NOTIFY_SOCKET: '/nonexistent/notify' },
   });
   const line = await frontDoor.logged(({ msg }) => msg === 'the service manager could not be notified');
   assert.equal(line['level'], 20);
-  await frontDoor.stop();
-  await upstream.close();
 });
 
 /** Programs in systemd-notify's place: what makes them, and what is said of them. */
@@ -62,12 +54,11 @@ const broken: readonly (readonly [string, (file: string) => Promise<void>, RegEx
   ['hangs and does not heed SIGTERM', hangingProgram, /SIGKILL/],
 ];
 for (const [what, make, reason] of broken) {
-  test(`a systemd-notify that ${what} holds nothing up`, { timeout: 240_000 }, async () => {
+  test(`a systemd-notify that ${what} holds nothing up`, { timeout: 240_000 }, async (t) => {
     const folder = await mkdtemp(path.join(tmpdir(), 'tidegate-notify-'));
+    t.after(() => rm(folder, { recursive: true }));
     await make(path.join(folder, 'systemd-notify'));
-    const upstream = await startUpstream({ script: answerOk });
-    const frontDoor = await startFrontDoor({
-      upstreamUrl: upstream.url,
+    const frontDoor = await start(t, {
       set: ['log.level=debug', 'workers=2'],
       env: { NOTIFY_SOCKET: '/nonexistent/notify', WATCHDOG_USEC: '400000', PATH: folder },
     });
@@ -79,10 +70,19 @@ for (const [what, make, reason] of broken) {
       seen.add(line);
       assert.match(String(line['reason']), reason);
     }
-    await frontDoor.stop();
-    await upstream.close();
-    await rm(folder, { recursive: true });
   });
+}
+
+/** Starts a front door that ends with the test, also where that fails: else the file would wait for it. */
+async function start(t: TestContext, options: Pick<FrontDoorOptions, 'set' | 'env'>): Promise<FrontDoor> {
+  const upstream = await startUpstream({ script: answerOk });
+  const starting = startFrontDoor({ upstreamUrl: upstream.url, ...options });
+  t.after(async () => {
+    const started = await starting.catch(() => null);
+    await started?.stop();
+    await upstream.close();
+  });
+  return starting;
 }
 
 /** The last one is left behind by Tidegate's end, and ends then. */
