@@ -7,6 +7,8 @@ import { maxGraceMs } from './parse-messages.ts';
 
 /** Far more than there are: a front door that starts again and again is a new one each time. */
 const maxDoors = 1000;
+/** What one that vanished sent last, the registry may still execute. */
+const vanishedMs = 3000;
 /** A time that can be written, also with the grace added. */
 const latestMs = 8e15;
 const maxBytes = 16 * 1024 * 1024;
@@ -45,7 +47,7 @@ export async function openKnownDoors(file: string, now: () => number): Promise<K
 
   const list = () => {
     for (const [id, { heardAt, leftAt, graceMs }] of doors)
-      if ((leftAt ?? heardAt) + graceMs < now()) doors.delete(id);
+      if ((leftAt ?? heardAt + vanishedMs) + graceMs < now()) doors.delete(id);
     return [...doors.values()];
   };
   const write = (): Promise<void> => {
