@@ -199,9 +199,12 @@ describe('the quarantine', () => {
   });
 
   test('a full disk: nothing is taken without a line in the journal', async () => {
-    tree.image('app', 'v1', ['config 1']);
-    const before = readStorage(root);
     for (let full = 1; ; full += 1) {
+      // Anew each time: undo looks at all runs that there were.
+      rmSync(root, { recursive: true, force: true });
+      tree = createImageTree(root, dayMs);
+      tree.image('app', 'v1', ['config 1']);
+      const before = readStorage(root);
       let step = 0;
       const filling = watchDisk(fast, (name) => {
         step += 1;
