@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import type { BrowserWindow } from '../chromium.ts';
-import { root } from '../processes.ts';
 
 /** What a page may have, in bytes; raw manifests apart. */
 const maxPageBytes = 30 * 1024;
@@ -42,14 +41,11 @@ const widest = (page: Page): Promise<string> =>
 
 /** What axe finds, each in a line. @param rules empty: all */
 export async function findFaults(page: Page, rules: readonly string[] = []): Promise<string[]> {
-  if (!(await page.evaluate<boolean>(`'axe' in window`))) await page.evaluate(await readAxe());
+  if (!(await page.evaluate<boolean>(`'axe' in window`))) await page.evaluate(axe.source);
   const options = { resultTypes: ['violations'], ...(rules.length > 0 && { runOnly: rules }) };
   return page.evaluate<string[]>(`axe.run(document, ${JSON.stringify(options)}).then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.slice(0, 5).map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
 }
-
-let axe: Promise<string> | undefined;
-const readAxe = () => (axe ??= readFile(`${root}node_modules/axe-core/axe.min.js`, 'utf8'));
 
 /** Nothing ran that must not, and every page was small enough. */
 export function checkWindow({ faults, sizes }: Pick<BrowserWindow, 'faults' | 'sizes'>): void {
