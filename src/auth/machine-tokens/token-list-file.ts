@@ -108,7 +108,9 @@ async function read(path: string): Promise<FileContent> {
   try {
     return await readFileContent(path, maxTokenListBytes);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // ENOTDIR: state.dir is no folder. Then nothing is kept there, tokens neither.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
     return { digest: 'none', bytes: Buffer.alloc(0), mode: 0, signature: describeReadError(error) };
   }
 }
