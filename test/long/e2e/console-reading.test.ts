@@ -6,6 +6,7 @@ import { openConsole, recorded, type ConsolePlace } from '../../support/console/
 import { pushPlausible } from '../../support/console/plausible-content.ts';
 import { createPusher } from '../../support/console-images.ts';
 import { password, user } from '../../support/front-door.ts';
+import { until } from '../../support/redis.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 
 /** The first of plausible repositories, beside some 60 others. */
@@ -35,6 +36,10 @@ describe(
         assert.match(page.url(), /\?q=paym$/);
         // What a screen reader is told.
         assert.match(await page.locator('body > .sr[role=status]').innerText(), /^1 repository/);
+        await until('the sizes are read', async () => {
+          await page.goto('/ui/?sort=-size');
+          return (await names(page))[0] === 'tools/ci-runner';
+        });
         await page.goto('/ui/');
         await page.getByRole('link', { name: 'Size' }).click();
         assert.equal((await names(page))[0], 'tools/ci-runner');
