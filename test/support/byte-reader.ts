@@ -45,6 +45,18 @@ export function createByteReader(stream: Duplex): ByteReader {
     return taken;
   };
 
+  // Parts are joined once: else each of a large body would be copied for every one that follows.
+  const take: ByteReader['take'] = async (length) => {
+    const parts = [cut(length)];
+    let left = length - (parts[0]?.length ?? 0);
+    while (left > 0 && (await more())) {
+      const part = cut(left);
+      parts.push(part);
+      left -= part.length;
+    }
+    return Buffer.concat(parts);
+  };
+
   return {
     until: async (delimiter) => {
       for (;;) {
@@ -53,10 +65,7 @@ export function createByteReader(stream: Duplex): ByteReader {
         if (!(await more())) return null;
       }
     },
-    take: async (length) => {
-      while (buffered.length < length && (await more()));
-      return cut(length);
-    },
+    take,
     discard: async (length) => {
       let left = length;
       while (left > 0 && (buffered.length > 0 || (await more()))) left -= cut(left).length;
@@ -66,9 +75,6 @@ export function createByteReader(stream: Duplex): ByteReader {
       if (buffered.length === 0 && !(await more())) return null;
       return cut(buffered.length);
     },
-    rest: async () => {
-      while (await more());
-      return cut(buffered.length);
-    },
+    rest: () => take(Infinity),
   };
 }
