@@ -257,7 +257,8 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         const go = path.join(dir, 'go');
         const cleaning = clean({
           collector: await writeCollector(dir, registry.configPath, `echo $$ >${go}; sleep 1000`),
-          maxPauseMs: 20_000, // a look alone takes seconds where much else runs
+          // A look alone takes seconds where much else runs, and a run that would take longer than half a pause is refused.
+          maxPauseMs: storage.name === 'a folder' ? 20_000 : 90_000,
         });
         const refused = assert.rejects(cleaning, /did not end within .* and was killed/);
         await untilWritten(go);
@@ -277,21 +278,25 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
         const pushed = [await mustPush('old-1'), await mustPush('old-2'), await mustPush('old-3')];
         const asked = await mustPush('old-asked');
         const rules = [{ repositories: ['app'], tags: ['old-*'], keep: { pushedWithin: 1000 } }];
-        const { tags, left } = await clean({
-          clean: { rules, grace: testGraceMs, untagged: null },
-          // As if only this one had been asked for.
-          doors: {
-            ...cleaner.doors,
-            evidence: async (question) => {
-              const evidence = await cleaner.doors.evidence(question);
-              const leases = (question.digests ?? []).map((digest) =>
-                digest === asked.digest ? Date.now() + 2 * testGraceMs : 0,
-              );
-              return { ...evidence, leases };
+        const run = () =>
+          clean({
+            clean: { rules, grace: testGraceMs, untagged: null },
+            // As if only this one had been asked for.
+            doors: {
+              ...cleaner.doors,
+              evidence: async (question) => {
+                const evidence = await cleaner.doors.evidence(question);
+                const leases = (question.digests ?? []).map((digest) =>
+                  digest === asked.digest ? Date.now() + 2 * testGraceMs : 0,
+                );
+                return { ...evidence, leases };
+              },
             },
-          },
-        });
-        assert.deepEqual([tags, left], [pushed.length, []]);
+          });
+        // Not one in each run; the second is for what a slow storage wrote late.
+        const first = await run();
+        const tags = first.left.length === 0 ? first.tags : first.tags + (await run()).tags;
+        assert.equal(tags, pushed.length);
         await assertWhole(asked);
         for (const { tag, digest } of pushed) {
           assert.equal((await ask('GET', `/v2/app/manifests/${tag}`)).status, 404);
