@@ -49,8 +49,9 @@ const commandLines = '/run/command-lines';
 /** A user that may do anything but be root, as everyone's shell is. */
 const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 
-/** What Tidegate goes on writing: what was used, and what there is. */
-const isRecord = /^var\/lib\/tidegate\/(?:usage|tokens\.used)/;
+/** What Tidegate and its cleaner go on writing: what was used, what there is, and which front doors there are. */
+const isRecord =
+  /^var\/lib\/(?:tidegate\/(?:usage|tokens\.used)|tidegate-registry\/tidegate-clean\/doors\.json)/;
 
 describe('deploy/install.sh', { skip }, () => {
   let machine: Machine;
