@@ -480,6 +480,7 @@ stage_program() {
     ) >"$stage/build.log" 2>&1 || fail "The program could not be built, see $stage/build.log; where there is no network, build elsewhere and use --prebuilt."
     rm -rf "$stage/src" "$stage/tsconfig.json" "$stage/build.log"
   fi
+  rm -rf "$stage/node_modules/.cache"
   rm -f "$stage/dist/.tsbuildinfo" "$stage/dist/.built-from" "$stage/node_modules/.package-lock.json"
   : >"$stage/.installed"
   chown -R root:root "$stage"
