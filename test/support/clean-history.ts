@@ -1,13 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { CacheClient } from './cache-client.ts';
-import {
-  createHistoryPushes,
-  describeAnswer,
-  digestOf,
-  type Content,
-  type PushCounts,
-} from './history-pushes.ts';
-import { imageType, indexType, type Manifest } from './manifest-registry.ts';
+import { accepting, blobsOf, pullContent } from './history-pulls.ts';
+import { createHistoryPushes, describeAnswer, type Content, type PushCounts } from './history-pushes.ts';
 import { createRandom } from './random.ts';
 
 /*
@@ -15,10 +9,14 @@ import { createRandom } from './random.ts';
  * what must be there afterwards. Each tag has one writer, so the last acknowledged write of it is known.
  */
 
-/** Tags in this repository are retired beyond the newest {@link newest}; those of the others never. */
-export const retiringRepository = 'ci/app';
-const keepingRepositories = ['team/app', 'team/base', 'library/tools'] as const;
+/** Tags in these repositories are retired beyond the newest {@link newest} of each; those of the others never. */
+export const retiringRepositories: readonly string[] = ['ci/app', 'ci/web', 'ci/jobs'];
+const keepingRepositories = ['team/app', 'team/base', 'team/site', 'library/tools', 'library/run'] as const;
 export const newest = 5;
+/** How many tags one writer has in a repository, beside as many twins as {@link twins}. */
+const [retiringTags, keepingTags, twins] = [12, 2, 2];
+/** One image is pulled whole for so many pushes. In the end each is. */
+const pushesPerPull = 8;
 
 type TagState = {
   /** Null: deleted. */
@@ -32,6 +30,7 @@ type TagState = {
 
 export type HistoryCounts = PushCounts & {
   pushes: number;
+  /** Those of them that gave another tag to an image. */
   moves: number;
   deletes: number;
   pulls: number;
@@ -47,8 +46,10 @@ export type History = {
   readonly losses: readonly string[];
   /** Acts until it is enough, which is asked for time and again. */
   run(options: { writers: number; readers: number; isEnough: () => Promise<boolean> }): Promise<void>;
-  /** Lets everybody rest more between two steps. */
-  ease(): void;
+  /** Lets everybody rest more between two steps, up to so long. */
+  ease(maxMs: number): void;
+  /** Lets everybody rest less. */
+  hurry(): void;
   /** Pulls everything that must be there, whole. Call it when nothing writes. */
   check(): Promise<void>;
   /** The digests of all that tags lead to now, as the registry has them. */
@@ -57,7 +58,7 @@ export type History = {
 
 /** So often a request is made again, 50 ms apart. */
 const maxAgain = 400;
-const maxRestMs = 2000;
+const restStepMs = 20;
 /** How many tags are checked at a time. */
 const checkedAtOnce = 8;
 
@@ -107,7 +108,7 @@ export function createHistory(options: {
       await pause(50);
     }
   };
-  const mountsFrom = [...keepingRepositories, retiringRepository];
+  const mountsFrom = [...keepingRepositories, ...retiringRepositories];
   const push = createHistoryPushes({
     ...{ ask, seed, random, mountsFrom, counts, mayBreak },
   });
@@ -123,104 +124,69 @@ export function createHistory(options: {
 
   /** One step of a writer, which has tags of its own. */
   const step = async (writer: number): Promise<void> => {
-    const repository = random() < 0.35 ? retiringRepository : pick(keepingRepositories);
-    const tag = `w${writer}-${Math.floor(random() * (repository === retiringRepository ? 40 : 3))}`;
+    const repository = random() < 0.35 ? pick(retiringRepositories) : pick(keepingRepositories);
+    const isRetiring = retiringRepositories.includes(repository);
+    const tag = `w${writer}-${Math.floor(random() * (isRetiring ? retiringTags : keepingTags))}`;
     const key = `${repository}:${tag}`;
     const known = tags.get(key);
     const kind = random();
-    if (kind < 0.12 && known?.content) {
+    if (kind < 0.1 && known?.content) {
       counts.deletes += 1;
       await write(key, async () => {
         const { status } = await ask('DELETE', `/v2/${repository}/manifests/${tag}`);
-        if (status !== 202 && !(status === 404 && (repository === retiringRepository || mayBreak)))
+        if (status !== 202 && !(status === 404 && (isRetiring || mayBreak)))
           lose(`DELETE of ${key} answered ${status}`);
         return null;
       });
       return;
     }
-    if (kind < 0.24 && known?.content) {
+    if (kind < 0.35 && known?.content?.below.length === 0) {
       // The same manifest under another tag, as `docker tag` and `docker push` do: its blobs are there already.
       const { content } = known;
-      const twin = `w${writer}-twin${Math.floor(random() * 6)}`;
-      const isWhole = content.below.length === 0;
-      if (!isWhole) return;
+      const twin = `w${writer}-twin${Math.floor(random() * twins)}`;
       await write(`${repository}:${twin}`, async () => {
         const answer = await push.putManifest(repository, twin, content.root);
         if (answer.status === 201) {
+          counts.pushes += 1;
           counts.moves += 1;
           return content;
         }
-        if (repository !== retiringRepository)
-          lose(`${key} could not be tagged ${twin}: ${describeAnswer(answer)}`);
+        if (!isRetiring) lose(`${key} could not be tagged ${twin}: ${describeAnswer(answer)}`);
         await ask('DELETE', `/v2/${repository}/manifests/${twin}`);
         return null;
       });
       return;
     }
     await write(key, async () => {
-      if (kind < 0.4) return push.pushIndex(repository, tag);
-      if (kind < 0.5) return push.pushSigned(repository, tag);
+      if (kind > 0.92) return push.pushIndex(repository, tag);
+      if (kind > 0.86) return push.pushSigned(repository, tag);
       return push.pushImage(repository, tag);
     });
     counts.pushes += 1;
   };
 
-  /** Pulls a manifest and its blobs; null: whole. */
-  const pullManifest = async (
-    repository: string,
-    reference: string,
-    wanted: Manifest,
-  ): Promise<string | null> => {
-    const got = await ask('GET', `/v2/${repository}/manifests/${reference}`, {
-      headers: { Accept: [imageType, indexType] },
-    });
-    const name = `${repository} ${reference}`;
-    if (got.status !== 200) return `${name} answered ${got.status}`;
-    if (got.body.toString() !== wanted.body) return `${name} is another manifest`;
-    for (const { digest, size } of blobsOf(wanted)) {
-      const blob = await ask('GET', `/v2/${repository}/blobs/${digest}`);
-      if (blob.status !== 200) return `${name}: blob ${digest} answered ${blob.status}`;
-      if (blob.body.length !== size || digestOf(blob.body) !== digest)
-        return `${name}: blob ${digest} is broken`;
-    }
-    return null;
-  };
-
   const pullTag = async (key: string, { content }: TagState): Promise<string | null> => {
-    if (content === null) return null;
     const [repository = '', tag = ''] = key.split(':');
-    const fault = await pullManifest(repository, tag, content.root);
-    if (fault !== null) return fault;
-    for (const manifest of content.below) {
-      const below = await pullManifest(repository, manifest.digest, manifest);
-      if (below !== null) return `${key}: ${below}`;
-    }
-    return null;
+    return content === null ? null : pullContent(ask, repository, tag, content);
   };
 
   const read = async (): Promise<void> => {
-    const keys = [...tags.keys()].filter((key) => !key.startsWith(`${retiringRepository}:`));
-    if (keys.length === 0) {
-      await pause(20);
-      return;
-    }
-    const key = pick(keys);
+    if (counts.pulls * pushesPerPull > counts.pushes) return pause(20);
+    const key = pick([...tags.keys()]);
     const before = tags.get(key);
-    if (before === undefined || before.isWriting) return;
-    const fault = await pullTag(key, before);
+    if (before === undefined || before.isWriting || isRetiringKey(key)) return;
     counts.pulls += 1;
+    const fault = await pullTag(key, before);
     if (fault !== null && tags.get(key)?.version === before.version) lose(fault);
   };
 
   const checkTag = async (key: string, state: TagState): Promise<void> => {
     const fault = await pullTag(key, state);
-    const isRetired = key.startsWith(`${retiringRepository}:`) && mayBeRetired(tags, key, state);
+    const isRetired = isRetiringKey(key) && mayBeRetired(tags, key, state);
     if (fault !== null && !(isRetired && fault.endsWith(' answered 404'))) lose(`afterwards: ${fault}`);
     if (state.content !== null || state.isWriting) return;
     const [repository = '', tag = ''] = key.split(':');
-    const { status } = await ask('GET', `/v2/${repository}/manifests/${tag}`, {
-      headers: { Accept: [imageType, indexType] },
-    });
+    const { status } = await ask('GET', `/v2/${repository}/manifests/${tag}`, accepting);
     if (status !== 404) lose(`afterwards: ${key} was deleted, and answers ${status}`);
   };
 
@@ -246,8 +212,11 @@ export function createHistory(options: {
       await Promise.all(working).finally(() => (isOver = true));
       await Promise.allSettled(working);
     },
-    ease: () => {
-      restMs = Math.min(maxRestMs, restMs + 20);
+    ease: (maxMs) => {
+      restMs = Math.min(maxMs, restMs + restStepMs);
+    },
+    hurry: () => {
+      restMs = Math.max(0, restMs - restStepMs);
     },
     check: async () => {
       const left = [...tags];
@@ -261,9 +230,7 @@ export function createHistory(options: {
       for (const [key, { content }] of tags) {
         if (content === null) continue;
         const [repository = '', tag = ''] = key.split(':');
-        const { status } = await ask('HEAD', `/v2/${repository}/manifests/${tag}`, {
-          headers: { Accept: [imageType, indexType] },
-        });
+        const { status } = await ask('HEAD', `/v2/${repository}/manifests/${tag}`, accepting);
         if (status !== 200) continue;
         for (const manifest of [content.root, ...content.below]) {
           digests.add(manifest.digest);
@@ -279,15 +246,10 @@ export function createHistory(options: {
 function mayBeRetired(tags: ReadonlyMap<string, TagState>, key: string, state: TagState): boolean {
   const others = [...tags].filter(
     ([other, { endedAt }]) =>
-      other !== key && other.startsWith(`${retiringRepository}:`) && endedAt > state.startedAt,
+      other !== key && repositoryOf(other) === repositoryOf(key) && endedAt > state.startedAt,
   );
   return others.length >= newest;
 }
 
-function blobsOf({ body }: Manifest): { digest: string; size: number }[] {
-  const { config, layers } = JSON.parse(body) as {
-    config?: { digest: string; size: number };
-    layers?: { digest: string; size: number }[];
-  };
-  return [...(config ? [config] : []), ...(layers ?? [])];
-}
+const repositoryOf = (key: string) => key.slice(0, key.indexOf(':'));
+const isRetiringKey = (key: string) => retiringRepositories.includes(repositoryOf(key));

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
@@ -8,11 +6,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { cleanFolderName } from '../../src/clean/quarantine/clean-folder.ts';
 import { disk } from '../../src/clean/quarantine/disk.ts';
 import { readRuns } from '../../src/clean/quarantine/run-record.ts';
+import { askCleaner } from '../../src/clean/server/clean-client.ts';
+import { OperatorError } from '../../src/system/operator-error.ts';
 import { createCacheClient, type CacheClient } from './cache-client.ts';
-import { createHistory, newest, retiringRepository } from './clean-history.ts';
+import { createHistory, newest, retiringRepositories } from './clean-history.ts';
 import { startCleaner, type Cleaner } from './cleaner.ts';
 import { startFrontDoor, type FrontDoor } from './front-door.ts';
-import { mainPath, stop } from './processes.ts';
+import { stop } from './processes.ts';
 import { createRandom } from './random.ts';
 import { startRedis, until } from './redis.ts';
 import { startRegistry, type Registry } from './registry.ts';
@@ -23,6 +23,12 @@ import { startRegistry, type Registry } from './registry.ts';
  */
 const pushes = Number(process.env['PUSHES'] ?? '150');
 const limitMs = Number(process.env['LIMIT_MS'] ?? '10000');
+/** The long form says so often, at once, how far it is. */
+const tellMs = 30_000;
+/** Pushes become slower where so many come and no run has taken anything, which it cannot while the machine is too busy. */
+const pushesUntaken = 1500;
+/** How long one rests between two pushes: then, and when only a first run is waited for. */
+const [someRestMs, maxRestMs] = [400, 2000];
 const maxLastRuns = 5;
 const maxFailures = 60;
 /** Of the first lock of a run, on a machine that is too busy. */
@@ -47,6 +53,8 @@ export type Programs = {
   cleaner: Cleaner;
   /** How many runs ended well. */
   runs: number;
+  /** What runs took, by {@link tally}. */
+  readonly taken: { tags: number; manifests: number; layers: number; blobs: number };
   /** Where the cleaner and its commands run; `tidegate.yml` is there. */
   readonly dir: string;
   readonly random: () => number;
@@ -59,8 +67,11 @@ export type Programs = {
 /** Lets clients use a registry while it is cleaned, until there were enough pushes or the time is over; then checks everything. */
 export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<void> {
   const beganMs = performance.now();
-  const tell = (what: string) =>
-    t.diagnostic(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${what}`);
+  const tell = (what: string) => {
+    const line = `${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${what}`;
+    t.diagnostic(line);
+    if (limitMs > tellMs) process.stderr.write(`${line}\n`); // the runner shows a diagnostic when the test has ended
+  };
   const programs = await startPrograms(t, mode);
   const { registry, clients } = programs;
   const history = createHistory({ clients, seed, mayBreak: mode.trouble !== undefined });
@@ -76,21 +87,32 @@ export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<voi
       await mode.trouble(programs, written.signal);
   })();
   const untilMs = performance.now() + limitMs;
+  const describe = () =>
+    `${JSON.stringify(history.counts)}, ${programs.runs} runs took ${JSON.stringify(programs.taken)}`;
+  let tellAtMs = performance.now() + tellMs;
+  let last = { taken: 0, pushes: 0 };
   const isEnough = async () => {
-    if (hasFailed) return true;
+    if (hasFailed || history.losses.length > 0) return true;
+    if (performance.now() > tellAtMs) {
+      tellAtMs += tellMs;
+      tell(`so far: ${describe()}`);
+    }
+    const taken = programs.taken.tags + programs.taken.manifests;
+    if (taken !== last.taken) last = { taken, pushes: history.counts.pushes };
     const isOver = performance.now() > untilMs;
-    if (!isOver && history.counts.pushes < pushes) return false;
-    if ((await hasTaken(registry)) && (troubles > 0 || !mode.trouble)) return true;
     // On a slow machine there is always something under way, and no lock is had: nothing is tried unless a run takes something.
-    if (isOver) history.ease();
-    return false;
+    if (isOver) history.ease(maxRestMs);
+    else if (history.counts.pushes - last.pushes > pushesUntaken) history.ease(someRestMs);
+    else history.hurry();
+    if (!isOver && history.counts.pushes < pushes) return false;
+    return (await hasTaken(registry)) && (troubles > 0 || !mode.trouble);
   };
   try {
-    await history.run({ writers: 10, readers: 4, isEnough });
+    await history.run({ writers: 5, readers: 2, isEnough });
   } finally {
     written.abort();
   }
-  tell(`written: ${JSON.stringify(history.counts)}${mode.trouble ? `, ${troubles} times trouble` : ''}`);
+  tell(`written: ${describe()}${mode.trouble ? `, ${troubles} times trouble` : ''}`);
   await troubling;
   await cleaning;
   await cleanUp(programs, mode, tell);
@@ -111,6 +133,7 @@ async function startPrograms(t: TestContext, mode: Mode): Promise<Programs> {
   const config = `
 upstream: { url: ${registry.url}, storage: ${registry.storageDir} }
 workers: 2
+log: { accessFile: /dev/null, audit: false }
 ${redis === null ? '' : `cache: { driver: redis, redis: { url: "redis://${redis.address}/0" } }`}
 clean:
   grace: 0s
@@ -118,7 +141,7 @@ clean:
   quarantine: 10s
   socket: ${path.join(dir, 'clean.sock')}
   rules:
-    - { repositories: ["${retiringRepository}"], tags: ["*"], keep: { newest: ${newest} } }
+    - { repositories: ${JSON.stringify(retiringRepositories)}, tags: ["*"], keep: { newest: ${newest} } }
 `;
   await writeFile(path.join(dir, 'tidegate.yml'), config);
   const [frontDoors, clients]: [FrontDoor[], CacheClient[]] = [[], []];
@@ -127,6 +150,7 @@ clean:
     ...{ registry, frontDoors, clients, dir, random: createRandom(seed) },
     cleaner: await startCleanerThere(),
     runs: 0,
+    taken: { tags: 0, manifests: 0, layers: 0, blobs: 0 },
     startFrontDoor: async () => {
       const frontDoor = await startFrontDoor({ upstreamUrl: null, config, set: ['workers=2'] });
       frontDoors.push(frontDoor);
@@ -164,9 +188,11 @@ async function cleanUntil(
 ): Promise<void> {
   while (!signal.aborted) {
     const { isDone, output } = await clean(programs, signal);
-    tell(summarize(output));
     if (isDone) programs.runs += 1;
+    tally(programs);
+    if (!isDone || limitMs < tellMs) tell(summarize(output));
     assert.ok(isDone || mayFail(mode, output), output);
+    if (!isDone) await pause(100);
   }
 }
 
@@ -213,28 +239,40 @@ export async function untilInRun({ registry: { storageDir } }: Programs, signal:
   );
 }
 
-/** `tidegate clean run`, which ends at its next safe point when the signal comes. */
+/** What `tidegate clean run` asks for, which ends at its next safe point when the signal comes. */
 async function clean({ dir }: Programs, signal?: AbortSignal): Promise<Cleaned> {
-  const args = [mainPath, 'clean', 'run', '--yes', '--config', 'tidegate.yml'];
-  const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  let isInterrupted = false;
-  // Once it has shown progress it listens to a SIGINT. A second one would leave the run to the cleaner.
-  const interrupt = () => {
-    if (stderr === '' || isInterrupted) return;
-    isInterrupted = true;
-    child.kill('SIGINT');
-  };
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString();
-    if (signal?.aborted) interrupt();
-  });
-  signal?.addEventListener('abort', interrupt);
-  const [code] = (await once(child, 'close')) as [number | null];
-  signal?.removeEventListener('abort', interrupt);
-  return { isDone: code === 0, output: `${stdout}${stderr}` };
+  let output = '';
+  let stopRun = () => {};
+  const onAbort = () => stopRun();
+  signal?.addEventListener('abort', onAbort);
+  try {
+    const end = await askCleaner(
+      path.join(dir, 'clean.sock'),
+      { command: 'run' },
+      {
+        onText: (text) => void (output += text),
+        onBegin: (ask) => {
+          stopRun = ask;
+          if (signal?.aborted) ask();
+        },
+      },
+    );
+    return end === null ? { isDone: false, output: 'No cleaner is running.' } : { isDone: true, output };
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return { isDone: false, output: `${output}${error.message}` };
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Adds up what runs took, and forgets the log, which has a line for each thing. */
+function tally({ cleaner, taken }: Programs): void {
+  for (const line of cleaner.log.splice(0)) {
+    if (line.msg !== 'run ended') continue;
+    for (const what of ['tags', 'manifests', 'layers', 'blobs'] as const)
+      taken[what] += Number(line[what] ?? 0);
+  }
 }
 
 const summarize = (output: string) => output.split('\n').slice(0, 3).join(' | ');

@@ -7,7 +7,8 @@ import { mainPath, stop, tidegate, type Finished } from './processes.ts';
 /** `tidegate clean serve`, the real program. */
 export type Cleaner = {
   readonly process: ChildProcess;
-  readonly log: readonly LogLine[];
+  /** Who has read enough may empty it. */
+  readonly log: LogLine[];
   /** Waits for a log line; earlier lines count. */
   logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
   stop(): Promise<void>;

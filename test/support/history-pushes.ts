@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Answer, CacheClient } from './cache-client.ts';
 import { imageType, indexType, makeManifest, type Manifest } from './manifest-registry.ts';
+import { createRandom } from './random.ts';
 
 /** What a tag leads to: every manifest below it, with the blobs of each. */
 export type Content = { readonly root: Manifest; readonly below: readonly Manifest[] };
@@ -22,7 +23,17 @@ export type HistoryPushes = {
 
 /** Loses a push when a layer vanishes again and again: it is no client's fault then. */
 const maxTries = 12;
-const layerPool = 40;
+/**
+ * How many images, configurations and layers there are, beside those of {@link newShare}. They are built again and again: what was
+ * taken comes back, while it may be about to be taken elsewhere. Far more than tags lead to at a time.
+ */
+const builds = 400;
+const configs = 80;
+const layerPool = 300;
+/** The share of images that nobody has ever pushed, nor their configuration and a layer. */
+const newShare = 0.03;
+
+type Image = { readonly manifest: Manifest; readonly blobs: readonly string[] };
 
 /**
  * @param ask asks again while a front door refuses for now, or is away
@@ -56,7 +67,7 @@ export function createHistoryPushes(options: {
   const provide = async (repository: string, content: string): Promise<void> => {
     const digest = digestOf(content);
     const way = random();
-    if (way < 0.15) return; // from the client's memory of an earlier push: it may be wrong
+    if (way < 0.05) return; // from the client's memory of an earlier push: it may be wrong
     if (way < 0.6) {
       const head = await ask('HEAD', `/v2/${repository}/blobs/${digest}`);
       if (head.status === 200) {
@@ -96,11 +107,15 @@ export function createHistoryPushes(options: {
     }
   };
 
-  const makeImage = (): { manifest: Manifest; blobs: readonly string[] } => {
-    const layers = Array.from({ length: 1 + Math.floor(random() * 3) }, () =>
-      random() < 0.6 ? `layer ${Math.floor(random() * layerPool)} of ${seed}` : `layer ${seed}/${++unique}`,
+  const known = new Map<number, Image>();
+  const buildImage = (build: number): Image => {
+    const isNew = build >= builds;
+    const choose = createRandom(seed + build);
+    const layers = Array.from({ length: choose() < 0.7 ? 1 : 2 }, () => Math.floor(choose() * layerPool)).map(
+      (layer) => `layer ${layer} of ${seed}`,
     );
-    const config = JSON.stringify({ architecture: 'amd64', os: 'linux', of: `${seed}/${++unique}` });
+    if (isNew) layers.push(`layer of ${seed}/${build}`);
+    const config = `{"architecture":"amd64","os":"linux","of":"${seed}/${isNew ? build : build % configs}"}`;
     const describeBlob = (mediaType: string, content: string) => ({
       ...{ mediaType, digest: digestOf(content), size: Buffer.byteLength(content) },
     });
@@ -108,8 +123,17 @@ export function createHistoryPushes(options: {
       mediaType: imageType,
       config: describeBlob('application/vnd.oci.image.config.v1+json', config),
       layers: layers.map((each) => describeBlob('application/vnd.oci.image.layer.v1.tar', each)),
+      annotations: { build: `${build}` },
     });
     return { manifest, blobs: [config, ...layers] };
+  };
+  /** Some images are built much more often than others. */
+  const makeImage = (): Image => {
+    if (random() < newShare) return buildImage(builds + ++unique);
+    const build = Math.floor(builds * random() ** 3);
+    const image = known.get(build) ?? buildImage(build);
+    known.set(build, image);
+    return image;
   };
 
   const pushImage = async (

@@ -70,9 +70,12 @@ export async function startRegistry({
   const [file, ...args] = [...within, 'docker-registry', 'serve', configPath];
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
+  let isListening = false; // from then on nobody reads its log, which has a line for each request
   const listening = new Promise<string>((resolve) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
+      if (isListening) return;
       const address = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
+      isListening = address !== undefined;
       if (address !== undefined) resolve(address);
       else log += `${line}\n`;
     });
