@@ -127,9 +127,10 @@ export function createHistoryPushes(options: {
     });
     return { manifest, blobs: [config, ...layers] };
   };
+  const makeNewImage = () => buildImage(builds + ++unique);
   /** Some images are built much more often than others. */
   const makeImage = (): Image => {
-    if (random() < newShare) return buildImage(builds + ++unique);
+    if (random() < newShare) return makeNewImage();
     const build = Math.floor(builds * random() ** 3);
     const image = known.get(build) ?? buildImage(build);
     known.set(build, image);
@@ -166,9 +167,9 @@ export function createHistoryPushes(options: {
     return { root, below: children };
   };
 
-  /** An image, and a signature that names it as its subject. */
+  /** A new image, whose signature no other tag keeps, and that signature, which names it as its subject. */
   const pushSigned = async (repository: string, tag: string): Promise<Content> => {
-    const root = await pushImage(repository, tag);
+    const root = await pushImage(repository, tag, makeNewImage());
     const config = '{}';
     const payload = `signature of ${root.digest}`;
     const signature = makeManifest(imageType, {
