@@ -6,11 +6,14 @@ const ownPrefix = '__Host-tidegate';
 /** Where the session of a visitor of the console is. */
 export const sessionCookie = ownPrefix;
 
+/** No other kind of space: with one in front of its name, browsers let any host of the same domain set such a cookie. */
+const spaceBefore = /^[ \t]+/;
+
 /** The value of a cookie (RFC 6265 section 4.2); null: there is none, or it was sent twice. */
 export function readCookie(rawHeaders: RawHeaders, name: string): string | null {
   const values = headerValues(rawHeaders, 'cookie')
     .flatMap((field) => field.split(';'))
-    .map((pair) => pair.trim())
+    .map((pair) => pair.replace(spaceBefore, ''))
     .filter((pair) => pair.startsWith(`${name}=`));
   return values.length === 1 ? (values[0]?.slice(name.length + 1) ?? null) : null;
 }

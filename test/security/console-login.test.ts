@@ -65,6 +65,29 @@ describe('the login of the console', { timeout: 240_000 }, () => {
     }
   });
 
+  test('a cookie counts by its exact name: hosts of the same domain can set others', async () => {
+    const browser = createBrowser(frontDoor);
+    await browser.logIn();
+    const session = browser.cookies.get('__Host-tidegate') ?? '';
+    for (const [cookie, status] of [
+      [`__Host-tidegate=${session}`, 200],
+      [`a=1;  __Host-tidegate=${session}`, 200],
+      [`a=1;\t__Host-tidegate=${session}; b=2`, 200],
+      // Browsers keep a name with the prefix for this host alone, but not one that only looks so once it was trimmed.
+      [`\xa0__Host-tidegate=${session}`, 303],
+      [`\x85__Host-tidegate=${session}`, 303],
+      [`__host-tidegate=${session}`, 303],
+      [`__Host-tidegate =${session}`, 303],
+      [`__Host-tidegate="${session}"`, 303],
+      [`$Version=1; $Path=/; __Host-tidegate=${session}`, 200],
+      [`\xa0__Host-tidegate=${'x'.repeat(100)}; __Host-tidegate=${session}`, 200],
+      [`__Host-tidegate=${session}; __Host-tidegate=${session}`, 303],
+    ] as const) {
+      const response = await exchange(frontDoor, anonymous('GET /ui/', `Cookie: ${cookie}`));
+      assert.equal(response.status, status, cookie);
+    }
+  });
+
   test('wrong ones count as they do at the registry, and lock out', async () => {
     const browser = createBrowser(frontDoor);
     for (let tries = 0; ; tries += 1) {
