@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { personalTokensPath } from '../auth/machine-tokens/personal-tokens.ts';
 import { isCleaned as readIsCleaned } from '../config/schema/is-cleaned.ts';
-import { findAuthority } from '../console/changes/authority.ts';
+import { createAuthorityReader } from '../console/changes/authority.ts';
 import { createChangeAudit } from '../console/changes/change-audit.ts';
 import { createCleanUp } from '../console/changes/clean-up.ts';
 import { createOwnPassword } from '../console/changes/own-password.ts';
@@ -91,6 +91,6 @@ function openPages({ state: { config, pem }, users, lists, logger, ...options }:
     }),
     cleanUp: createCleanUp({ socket: clean.socket, isCleaned, now }),
     audit: config.log.audit ? createChangeAudit(logger) : null,
-    readAuthority: () => findAuthority(pem.cert, pem.origin === 'files' ? config.tls.cert : null),
+    readAuthority: createAuthorityReader(pem.cert, pem.origin === 'files' ? config.tls.cert : null),
   });
 }

@@ -14,20 +14,31 @@ export type Authority = {
 const pemForm = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 const maxCertificates = 10;
 
+/** The CA that clients have to be given; null: they know it already, or it is not on this machine. */
+export type ReadAuthority = () => Promise<Authority | null>;
+
 /**
- * Finds the CA that clients have to be given: the last of the served chain that signed itself, or `ca.crt` beside the certificate if it
- * has signed the chain. Null: clients know it already, or it is not on this machine.
+ * Finds the last certificate of the served chain if it signed itself, or `ca.crt` beside the certificate if it has signed the chain. The
+ * file is read each time, but looked into only when it has changed: to compare a CA with all that are public takes a tenth of a second,
+ * and anybody may ask.
  *
  * @param path the file of the certificate; null: there is none
  */
-export async function findAuthority(chain: string, path: string | null): Promise<Authority | null> {
-  const certificates = parse(chain);
-  const last = certificates.at(-1);
+export function createAuthorityReader(chain: string, path: string | null): ReadAuthority {
+  let known: { readonly beside: string; readonly authority: Authority | null } | null = null;
+  return async () => {
+    const beside = path === null ? '' : await readFile(join(dirname(path), 'ca.crt'), 'utf8').catch(() => '');
+    if (known?.beside !== beside) known = { beside, authority: findAuthority(chain, beside) };
+    return known.authority;
+  };
+}
+
+function findAuthority(chain: string, beside: string): Authority | null {
+  const last = parse(chain).at(-1);
   if (last === undefined) return null;
-  if (isSelfSigned(last)) return isPublic(last) ? null : describe(last);
-  if (path === null) return null;
-  const beside = await readFile(join(dirname(path), 'ca.crt'), 'utf8').catch(() => '');
-  const authority = parse(beside).find((one) => last.checkIssued(one) && last.verify(one.publicKey));
+  const authority = isSelfSigned(last)
+    ? last
+    : parse(beside).find((one) => last.checkIssued(one) && last.verify(one.publicKey));
   return authority === undefined || isPublic(authority) ? null : describe(authority);
 }
 
