@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { AnswerAs } from '../../pipeline/answer-console.ts';
@@ -86,14 +87,18 @@ export function createInnerRegistry(options: InnerRegistryOptions): InnerRegistr
     open: (page) => {
       const ending = new AbortController();
       const { signal } = ending;
+      setMaxListeners(0, signal); // one for each request that waits
       const timer = setTimeout(() => ending.abort(new ConsoleError('registryDown', 'timeout')), timeoutMs);
-      page.exchange.res.once('close', () => {
+      let asked = 0;
+      let readBytes = 0;
+      const end = () => {
         clearTimeout(timer);
         heldBytes -= readBytes;
         ending.abort(new ConsoleError('internal', 'client-left'));
-      });
-      let asked = 0;
-      let readBytes = 0;
+      };
+      // One who left before the page asked anything does not leave again.
+      if (page.exchange.res.closed) end();
+      else page.exchange.res.once('close', end);
       const take = (bytes: number) => {
         if (readBytes + bytes > bytesOfPage) throw new ConsoleError('tooMuch', 'page-bytes');
         if (heldBytes + bytes > options.maxBytes) throw new ConsoleError('busy', 'console-bytes');

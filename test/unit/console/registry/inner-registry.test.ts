@@ -15,14 +15,18 @@ const authentication = {
 
 /** A page of a visitor who can leave. */
 function visit() {
-  const res = new EventEmitter();
+  const res = Object.assign(new EventEmitter(), { closed: false });
   const exchange = {
     res,
     id: 'page',
     clientAddress: '192.0.2.1',
     publicName: { scheme: 'https', authority: 'registry.example', isTold: false },
   } as unknown as Exchange;
-  return { exchange, authentication, leave: () => res.emit('close') };
+  const leave = () => {
+    res.closed = true;
+    res.emit('close');
+  };
+  return { exchange, authentication, leave };
 }
 
 const open = (options: Partial<Parameters<typeof createInnerRegistry>[0]> = {}) =>
@@ -138,6 +142,22 @@ describe('the inner registry', () => {
       await assert.rejects(client.ask('GET', '/v2/app/tags/list'), { kind });
       if (timeoutMs > 1) await closed;
     }
+  });
+
+  it('asks nothing for a visitor who left before', async () => {
+    const page = visit();
+    page.leave();
+    let asked = 0;
+    const client = open().open({
+      ...page,
+      answerAs: ({ res }) => {
+        asked += 1;
+        res.end();
+        return Promise.resolve();
+      },
+    });
+    await assert.rejects(client.ask('DELETE', '/v2/app/manifests/1'), { reason: 'client-left' });
+    assert.equal(asked, 0);
   });
 
   it('bounds the requests at once, those that wait, and those of a page', async () => {
