@@ -1,12 +1,15 @@
 import { shorten, toForeignText } from './foreign-text.ts';
-import { parseForeignObject, readObject, readPairs, readText, readTexts } from './foreign-json.ts';
-import { parseImageConfig } from './image-config.ts';
+import { readObject, readPairs, readText, readTexts, type ForeignObject } from './foreign-json.ts';
+import { readHistory, type ConfigStep } from './image-config.ts';
 import { findMakers, showLayer } from './layer-steps.ts';
 import { sumBytes, type Descriptor } from './manifest.ts';
 import type { ChangedSetting, CompareModel, Layer, SettingName, ShortList } from './models.ts';
 
-/** One of the two that are compared. */
-export type ComparedImage = { readonly layers: readonly Descriptor[]; readonly config: Buffer | null };
+/** One of the two that are compared; `config`: as others wrote it, null where it was not read. */
+export type ComparedImage = {
+  readonly layers: readonly Descriptor[];
+  readonly config: ForeignObject | null;
+};
 
 const maxLayers = 60;
 const maxChanges = 60;
@@ -26,10 +29,11 @@ export function compareImages(
   const shared = a.layers.filter(({ digest }) => inB.has(digest));
   const onlyA = a.layers.filter(({ digest }) => !inB.has(digest));
   const onlyB = b.layers.filter(({ digest }) => !inA.has(digest));
+  const [makersA, makersB] = [makersOf(a), makersOf(b)];
   return {
-    shared: showLayers(shared, a),
-    onlyA: showLayers(onlyA, a),
-    onlyB: showLayers(onlyB, b),
+    shared: showLayers(shared, makersA),
+    onlyA: showLayers(onlyA, makersA),
+    onlyB: showLayers(onlyB, makersB),
     sharedBytes: sumBytes(shared),
     onlyABytes: sumBytes(onlyA),
     onlyBBytes: sumBytes(onlyB),
@@ -37,11 +41,18 @@ export function compareImages(
   };
 }
 
+/** The step that made each layer; empty where the two do not fit. */
+function makersOf({ layers, config }: ComparedImage): ReadonlyMap<Descriptor, ConfigStep | undefined> {
+  const makers = findMakers(layers, readHistory(config?.['history']));
+  return new Map(layers.map((layer, index) => [layer, makers[index]]));
+}
+
 /** Some layers of an image, with the steps that made them. */
-function showLayers(some: readonly Descriptor[], { layers, config }: ComparedImage): ShortList<Layer> {
-  const history = config === null ? [] : (parseImageConfig(config)?.history ?? []);
-  const makers = findMakers(layers, history);
-  return shorten(some, maxLayers, (layer) => showLayer(layer, makers[layers.indexOf(layer)] ?? null));
+function showLayers(
+  some: readonly Descriptor[],
+  makers: ReadonlyMap<Descriptor, ConfigStep | undefined>,
+): ShortList<Layer> {
+  return shorten(some, maxLayers, (layer) => showLayer(layer, makers.get(layer) ?? null));
 }
 
 function compareSettings(a: readonly Setting[], b: readonly Setting[]): ShortList<ChangedSetting> {
@@ -67,8 +78,8 @@ function keyOf({ kind, name }: Setting): string {
 }
 
 /** The settings of a configuration, whole: two that differ behind their first KB differ. */
-function readSettings(config: Buffer | null): readonly Setting[] {
-  const settings = readObject(config === null ? null : parseForeignObject(config)?.['config']);
+function readSettings(config: ForeignObject | null): readonly Setting[] {
+  const settings = readObject(config?.['config']);
   const one = (kind: SettingName, value: unknown): readonly Setting[] => {
     const text = readText(value) ?? (Array.isArray(value) ? JSON.stringify(readTexts(value)) : null);
     return text === null ? [] : [{ kind, name: null, value: text }];

@@ -93,7 +93,8 @@ function showWords(value: unknown): ForeignText | null {
 /** So many steps are looked at; no image has as many layers. */
 const maxSteps = 1000;
 
-function readHistory(value: unknown): readonly ConfigStep[] {
+/** The steps of an image's history, as its configuration has them. */
+export function readHistory(value: unknown): readonly ConfigStep[] {
   return readList(value)
     .slice(0, maxSteps)
     .filter(isObject)

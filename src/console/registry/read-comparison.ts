@@ -1,8 +1,8 @@
 import { compareImages, type ComparedImage } from './comparison.ts';
+import { parseForeignObject } from './foreign-json.ts';
 import { fitForeignTexts, shorten } from './foreign-text.ts';
-import { parseImageConfig } from './image-config.ts';
 import type { CompareModel, Platform } from './models.ts';
-import { choosePlatform } from './manifest.ts';
+import { choosePlatform, readPlatform } from './manifest.ts';
 import { readConfigBlob } from './read-image.ts';
 import { readManifest, type ReadManifest } from './read-manifest.ts';
 import type { RegistryClient } from './registry-client.ts';
@@ -51,8 +51,8 @@ function findShared(a: ReadManifest, b: ReadManifest): readonly Platform[] {
   const [ofA, ofB] = [a, b].map(({ manifest }) =>
     manifest.kind === 'index' ? manifest.platforms.flatMap(({ platform }) => platform ?? []) : null,
   );
-  const list = ofA ?? ofB ?? [];
-  return [...new Set(list)].filter((platform) => ofB?.includes(platform) !== false);
+  const inB = ofB && new Set(ofB);
+  return [...new Set(ofA ?? ofB)].filter((platform) => inB?.has(platform) !== false);
 }
 
 function choose(platforms: readonly Platform[], wanted: string | null): Platform | null {
@@ -69,9 +69,9 @@ async function readImageOf(
   const image = await findImage(client, repository, found, platform);
   if (image === null) return { layers: [], config: null, platform };
   const { manifest } = image;
-  const config = manifest.kind === 'image' ? await readConfigBlob(client, repository, manifest) : null;
-  const parsed = config === null ? null : parseImageConfig(config);
-  return { layers: manifest.layers, config, platform: platform ?? parsed?.platform ?? null };
+  const body = manifest.kind === 'image' ? await readConfigBlob(client, repository, manifest) : null;
+  const config = body && parseForeignObject(body);
+  return { layers: manifest.layers, config, platform: platform ?? readPlatform(config) };
 }
 
 async function findImage(

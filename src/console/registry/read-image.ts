@@ -10,7 +10,7 @@ import type { RegistryClient } from './registry-client.ts';
 import type { TagRecord } from './tag-record.ts';
 
 /** A larger configuration is not shown. */
-const maxConfigBytes = 2 * 1024 * 1024;
+const maxConfigBytes = 1024 * 1024;
 /** Platforms of an index that are read for their sizes. */
 const maxPlatforms = 30;
 const maxTwins = 20;

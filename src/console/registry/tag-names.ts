@@ -1,11 +1,13 @@
 import { tagForm } from '../../registry/names/tag.ts';
+import { ConsoleError } from '../console-error.ts';
 import { parseForeignObject, readTexts } from './foreign-json.ts';
 import { isAttachedTag } from './referrers.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { isFound } from './found.ts';
 
-/** Some 100,000 tags. */
 const maxListBytes = 4 * 1024 * 1024;
+/** To sort more would hold up other requests. */
+const maxTags = 50_000;
 /** Registries that give a list in parts have it read up to here. */
 const maxParts = 20;
 
@@ -22,6 +24,7 @@ export async function readTagNames(
     if (!isFound(answer)) return part === 0 ? null : sortTags([...tags]);
     for (const tag of readTexts(parseForeignObject(answer.body)?.['tags']))
       if (tagForm.test(tag)) tags.add(tag);
+    if (tags.size > maxTags) throw new ConsoleError('tooMuch', 'tags');
     query = nextQuery(answer.headers['link']);
   }
   return sortTags([...tags]);
@@ -33,10 +36,24 @@ function nextQuery(link = ''): string | null {
   return query ?? null;
 }
 
-const collator = new Intl.Collator('en', { numeric: true });
-
+/** By keys that are compared as they are: a collator takes ten times as long. */
 function sortTags(tags: readonly string[]): readonly string[] {
-  return tags.toSorted((one, other) => collator.compare(one, other) || (one < other ? -1 : 1));
+  return tags
+    .map((tag) => ({ tag, key: sortKey(tag) }))
+    .sort((one, other) => compare(one.key, other.key) || compare(one.tag, other.tag))
+    .map(({ tag }) => tag);
+}
+
+/** In lower case, and before each number its length: so 9 comes before 10. */
+function sortKey(tag: string): string {
+  return tag.toLowerCase().replace(/\d+/g, (digits) => {
+    const number = digits.replace(/^0+(?=\d)/, '');
+    return `0${String(number.length).padStart(3, '0')}${number}`;
+  });
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : Number(one > other);
 }
 
 /** The tags that a search finds. Those that hold what is about others are found by their beginning only. */
