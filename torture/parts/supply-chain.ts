@@ -30,6 +30,7 @@ const packageFolders: readonly RegExp[] = [
   /^dist\/(?!quickstart\/)([a-z-]+\/)*[a-z0-9-]+\.js$/,
   /^config\/(clean|policies)\/[a-z-]+(\.test)?\.yml$/,
   /^docs\/([a-z]+\/)?(README|[a-z-]+)\.(md|svg)$/,
+  /^docs\/pictures\/[a-z-]+\.webp$/,
   /^deploy\/(Dockerfile|(install|mirror)\.sh|[a-z-]+@?\.(yml|conf|service|logrotate)|compose\.acme\.yml)$/,
   /^deploy\/(grafana|kubernetes(\/clean)?|prometheus|registry|keyless\/[a-z]+)\/[a-z0-9-]+\.(json|ya?ml)$/,
 ];
@@ -81,7 +82,7 @@ export const supplyChain: Part = {
 async function lookAtPins(packages: readonly LockedPackage[]): Promise<number> {
   const { dependencies, devDependencies } = readManifest(root);
   for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies }))
-    assert.match(version, /^\d+\.\d+\.\d+$/, name);
+    assert.match(version, /^(npm:[a-z-]+@)?\d+\.\d+\.\d+$/, name); // `npm:`: a second version of a package
   for (const { folder, integrity = '', resolved } of packages) {
     assert.match(integrity, /^sha512-[\w+/]{86}==$/, folder);
     assert.ok(resolved === undefined || resolved.startsWith('https://registry.npmjs.org/'), resolved);

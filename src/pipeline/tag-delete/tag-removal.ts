@@ -131,12 +131,16 @@ export function createTagRemoval(options: TagRemovalOptions): TagRemoval {
     },
     finish: async ({ repository, tombstone }, headers, signal) => {
       const manifests = openManifests(repository, headers, signal);
-      // A registry that stopped halfway has the tag and no manifest, and then a delete does not find the tag.
+      const deleted = await manifests('DELETE', tombstone.digest);
+      if (deleted === 202) return;
+      if (deleted !== 404) throw unexpected('to delete a manifest', deleted);
+      // A registry that stopped halfway has the tag and no manifest, and then a delete does not find the tag. Written only
+      // then: the registry answers 500 to those who read the tag meanwhile.
       const put = await manifests('PUT', tombstone.digest, tombstone.body);
       if (put !== 201) throw unexpected('to take a manifest', put);
-      const deleted = await manifests('DELETE', tombstone.digest);
+      const again = await manifests('DELETE', tombstone.digest);
       // 404: it only remembers the manifest, whose file is gone.
-      if (deleted !== 202 && deleted !== 404) throw unexpected('to delete a manifest', deleted);
+      if (again !== 202 && again !== 404) throw unexpected('to delete a manifest', again);
     },
   };
 }

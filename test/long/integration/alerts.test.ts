@@ -31,9 +31,10 @@ const answerAt = async (port: number) => {
 
 describe('alerts', { timeout: 360_000 }, () => {
   for (const workers of [1, 2]) {
-    test(`a registry that is away: one message, and one when it is back, workers: ${workers}`, async () => {
+    test(`a registry that is away: one message, and one when it is back, workers: ${workers}`, async (t) => {
       const hook = await startWebhook();
       const mail = await startMailServer({});
+      t.after(() => Promise.all([hook.close(), mail.close()]));
       const upstream = await startUpstream({ script: answerOk });
       const frontDoor = await startFrontDoor({
         upstreamUrl: upstream.url,
@@ -64,13 +65,11 @@ describe('alerts', { timeout: 360_000 }, () => {
       assert.match(down.text, /^Subject: \[Tidegate .*\] the registry does not answer\r$/m);
       assert.match(down.text, /^Auto-Submitted: auto-generated\r$/m);
       assert.match(back?.text ?? '', /^Subject: \[Tidegate .*\] over: the registry does not answer\r$/m);
+      await frontDoor.stop(); // before the registry goes away again
       server.close();
-      await frontDoor.stop();
       assert.equal(hook.alerts.length, 2, 'once, and not once for each worker');
       assert.equal(hook.attempts[0], 'POST /hooks/s3cr3t?token=t0k3n application/json');
       assert.doesNotMatch(JSON.stringify(frontDoor.log), /s3cr3t|t0k3n/);
-      await hook.close();
-      await mail.close();
     });
   }
 

@@ -298,7 +298,9 @@ describe('deploy/install.sh', { skip }, () => {
     // Redis is not used before it has been seen to work for a while.
     await until('a manifest comes from Redis', async () => (await curl(...cached, manifest)) === 'HIT');
     const log = await machine.run('cat', ['/run/units/tidegate.log']);
-    assert.doesNotMatch(log.stdout, /Redis cannot be used/);
+    // A busy machine may answer late, and be back.
+    const said = (text: string) => log.stdout.split(text).length - 1;
+    assert.equal(said('Redis cannot be used'), said('Redis is back'));
     assert.match(log.stdout, /"route":"blob"[^\n]*"source":"storage"/);
     // Past Tidegate there is a password as well, or the address of this machine alone.
     const redis = await machine.run('redis-cli', ['-p', '6390', 'keys', '*']);

@@ -261,9 +261,11 @@ describe('clients that do not read', { timeout: 480_000 }, () => {
         await askMany(20); // what the process takes once
         const before = await readMemory(frontDoor.pid);
         await askMany(200);
-        const { nowBytes } = await readMemory(frontDoor.pid);
-        const kib = Math.round((nowBytes - before.nowBytes) / 200 / 1024);
-        assert.ok(kib < mostKiB, `each of 200 clients that read nothing takes ${kib} KiB`);
+        // A busy machine collects garbage late.
+        await until('each of 200 clients that read nothing takes little', async () => {
+          const { nowBytes } = await readMemory(frontDoor.pid);
+          return nowBytes - before.nowBytes < 200 * mostKiB * 1024;
+        });
       } finally {
         for (const socket of sockets) socket.destroy();
         await frontDoor.stop();
