@@ -1,4 +1,5 @@
 import type { SqliteDatabase, SqliteStatement, SqliteValue } from '../system/sqlite.ts';
+import { attachedTagGlobs } from '../registry/names/attached-tag.ts';
 import type { InventorySpace } from './inventory-space.ts';
 import { due } from './due-times.ts';
 
@@ -33,6 +34,9 @@ export type InventoryRows = {
   close(): void;
 };
 
+/** Signatures and the like are no tags to those who count them. */
+const isAttached = attachedTagGlobs.map((glob) => `name GLOB '${glob}'`).join(' OR ');
+
 const statements = {
   findRepository: 'SELECT id FROM repositories WHERE name = ?',
   seeRepository: 'UPDATE repositories SET seen = max(seen, ?) WHERE id = ?',
@@ -46,7 +50,7 @@ const statements = {
     SELECT ?1, ?2, ?3, ?4, pushed, pushed_by, pulled
     FROM (SELECT 1) LEFT JOIN manifests ON repository = ?5 AND manifests.name = ?2`,
   sum: `UPDATE repositories SET
-    tags = (SELECT count(*) FROM tags WHERE repository = ?1),
+    tags = (SELECT count(*) FROM tags WHERE repository = ?1 AND NOT (${isAttached})),
     bytes = (SELECT sum(bytes) FROM (SELECT max(bytes) AS bytes FROM tags WHERE repository = ?1 AND bytes IS NOT NULL GROUP BY digest))
     WHERE id = ?1`,
 } as const;

@@ -29,7 +29,7 @@ type Dates = {
 
 export type RepositoryRow = Dates & {
   readonly name: string;
-  /** Null: its list of tags was not read yet. */
+  /** Without those that hold signatures and the like of others. Null: its list of tags was not read yet. */
   readonly tags: number | null;
   /** Of all manifests that its tags lead to, each once; a layer counts for each of them. Null: none was read yet. */
   readonly bytes: number | null;
@@ -69,8 +69,12 @@ export type RepositoryLists = {
   tags(question: TagQuestion): Promise<readonly InventoryTag[] | null>;
 };
 
-/** Rows of a page, and tags of a question: with their markup they fit into 30 KB. */
+/** Rows of a page, and tags of a question. */
 export const pageRows = 50;
+/** A page has at most 30 KB, so it has fewer rows where names are long: what its rows take, in bytes. */
+const maxRowsBytes = 24_000;
+/** Of a row beside its name, which stands in it twice. */
+const rowBytes = 430;
 /** No name of a repository is longer. */
 const maxSearchLength = 255;
 
@@ -79,9 +83,29 @@ export function searchText(search: string): string {
   return search.slice(0, maxSearchLength).toLowerCase();
 }
 
-/** The numbers of a page. */
-export function placePage(total: number, page: number): { pages: number; page: number; first: number } {
-  const pages = Math.max(1, Math.ceil(total / pageRows));
-  const shown = Number.isSafeInteger(page) ? Math.min(Math.max(page, 1), pages) : 1;
-  return { pages, page: shown, first: (shown - 1) * pageRows };
+/** How many rows a page has that begins with this one; at least one, if there is one. */
+export function countOnPage(rows: readonly { readonly name: string }[], first = 0): number {
+  let bytes = 0;
+  let count = 0;
+  for (const { name } of rows.slice(first, first + pageRows)) {
+    bytes += rowBytes + 2 * name.length;
+    if (bytes > maxRowsBytes && count > 0) break;
+    count += 1;
+  }
+  return count;
+}
+
+/** The rows of a page, and how many pages there are. A page beyond the last is the last. */
+export function placePage<Row extends { readonly name: string }>(
+  rows: readonly Row[],
+  page: number,
+): { readonly pages: number; readonly page: number; readonly shown: readonly Row[] } {
+  const starts = [0];
+  for (let next = countOnPage(rows); next < rows.length; next += countOnPage(rows, next)) starts.push(next);
+  const shown = Number.isSafeInteger(page) ? Math.min(Math.max(page, 1), starts.length) : 1;
+  return {
+    pages: starts.length,
+    page: shown,
+    shown: rows.slice(starts[shown - 1], starts[shown] ?? rows.length),
+  };
 }

@@ -2,7 +2,6 @@ import { LRUCache } from 'lru-cache';
 import type { Policy } from '../policy/decision.ts';
 import type { Principal } from '../registry/principal.ts';
 import {
-  pageRows,
   placePage,
   searchText,
   type ListSort,
@@ -55,12 +54,11 @@ export function readRepositoryPage(
   const text = searchText(search);
   const found = text === '' ? visible : visible.filter(({ name }) => name.includes(text));
   const sorted = sortRepositories(found, sort, descending);
-  const place = placePage(sorted.length, page);
+  const { shown, ...place } = placePage(sorted, page);
   const isWhole = ({ listedMs }: IndexedRepository) =>
     listedMs !== null && (refusedMs === null || refusedMs < listedMs);
   return {
-    rows: sorted.slice(place.first, place.first + pageRows).map(toRow),
-    ...{ total: sorted.length, pages: place.pages, page: place.page },
+    ...{ rows: shown.map(toRow), total: sorted.length, ...place },
     asOfMs: walkedMs,
     isComplete: walkedMs !== null && (refusedMs === null || refusedMs < walkedMs) && visible.every(isWhole),
   };

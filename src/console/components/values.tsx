@@ -14,6 +14,9 @@ export function Time({ chrome: { f, nowMs }, ms, isExact = false }: TimeProps) {
   return <time dateTime={minute}>{isExact ? f.dateTime(ms) : f.relative(ms, nowMs)}</time>;
 }
 
+/** Of the name of who did something: jobs have long ones. */
+const maxByBytes = 100;
+
 /** When something happened and who did it, as far as that is known. */
 export function WhenBy({
   chrome,
@@ -28,7 +31,11 @@ export function WhenBy({
 }) {
   if (ms === null) return <Unknown chrome={chrome} />;
   const time = <Time chrome={chrome} ms={ms} isExact={isExact} />;
-  return by === null ? time : <Fill text={chrome.t.common.whenBy} parts={[time, <Foreign text={by} />]} />;
+  return by === null ? (
+    time
+  ) : (
+    <Fill text={chrome.t.common.whenBy} parts={[time, <Foreign text={by} max={maxByBytes} />]} />
+  );
 }
 
 /** A size; null is not known yet. */

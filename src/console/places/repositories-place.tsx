@@ -1,4 +1,4 @@
-import type { RepositoryLists } from '../../inventory/repository-lists.ts';
+import { countOnPage, pageRows, type RepositoryLists } from '../../inventory/repository-lists.ts';
 import type { Policy } from '../../policy/decision.ts';
 import { isRepositoryName } from '../../registry/names/repository-name.ts';
 import { ConsoleError } from '../console-error.ts';
@@ -16,7 +16,6 @@ type List = RepositoriesPageProps['list'] & { readonly page: number };
 type Question = RepositoriesPageProps['question'];
 
 const sorts: readonly RepositorySort[] = ['name', 'pushed', 'pulled', 'size'];
-const namesPerPage = 50;
 const maxSearchLength = 255;
 
 /** The first page: the repositories that one may pull. @param lists null: there is no record, and names come from the registry */
@@ -90,14 +89,16 @@ async function readCatalog(
   const last = query.get('last') ?? '';
   if (last !== '' && !isRepositoryName(last)) throw new ConsoleError('badRequest');
   const from = last === '' ? '' : `&last=${encodeURIComponent(last)}`;
-  const answer = await registry.ask('GET', `/v2/_catalog?n=${namesPerPage}${from}`);
+  const answer = await registry.ask('GET', `/v2/_catalog?n=${pageRows}${from}`);
   const names = isFound(answer) ? readTexts(parseForeignObject(answer.body)?.['repositories']) : [];
   const unknown = { tags: null, bytes: null, pushedMs: null, pushedBy: null, pulledMs: null };
-  const rows = names.filter(isRepositoryName).slice(0, namesPerPage);
-  const lastShown = rows.at(-1);
-  const hasNext = answer.headers['link'] !== undefined && lastShown !== undefined;
+  const found = names.filter(isRepositoryName).map((name) => ({ name, ...unknown }));
+  const rows = found.slice(0, countOnPage(found));
+  const lastShown = rows.at(-1)?.name;
+  const hasMore = answer.headers['link'] !== undefined || rows.length < found.length;
+  const hasNext = hasMore && lastShown !== undefined;
   return {
-    rows: rows.map((name) => ({ name, ...unknown })),
+    rows,
     ...{ total: null, pages: null, page, asOfMs: null, isComplete, isRecorded: false },
     next: hasNext ? { page: page + 1, last: lastShown } : null,
   };

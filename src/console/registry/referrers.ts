@@ -6,14 +6,6 @@ import type { ManifestKind, Referrer, ShortList } from './models.ts';
 
 const maxReferrers = 30;
 
-/** A digest as it stands in the tags that hold what is about it: of cosign, and of the distribution-spec's "Referrers Tag Schema". */
-const attachedForm = /^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:\.[a-z]{1,16})?$/;
-
-/** Whether a tag holds what is about another manifest. */
-export function isAttachedTag(tag: string): boolean {
-  return attachedForm.test(tag);
-}
-
 /** The beginning of the tags that hold what is about a digest. */
 export function attachedTagOf(digest: string): string {
   return digest.replace(':', '-');

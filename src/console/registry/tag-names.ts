@@ -1,7 +1,7 @@
 import { tagForm } from '../../registry/names/tag.ts';
 import { ConsoleError } from '../console-error.ts';
 import { parseForeignObject, readTexts } from './foreign-json.ts';
-import { isAttachedTag } from './referrers.ts';
+import { isAttachedTag } from '../../registry/names/attached-tag.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { isFound } from './found.ts';
 

@@ -13,6 +13,7 @@ import {
   RepositoriesPage,
   type RepositoriesPageProps,
 } from '../../../src/console/pages/repositories-page.tsx';
+import { countOnPage } from '../../../src/inventory/repository-lists.ts';
 import { RepositoryPage } from '../../../src/console/pages/repository-page.tsx';
 import { sampleAccountPages } from './sample-account.tsx';
 import { ago, digestOf, nowMs, sampleModels, whole, type Word } from './sample-models.ts';
@@ -45,6 +46,7 @@ function listPages(chrome: Chrome, word: Word): Record<string, VNode> {
     pushedBy: index === 4 ? null : word(index % 3 === 0 ? 'alice' : 'token:ci'),
     pulledMs: index % 6 === 5 ? null : nowMs - index * 47 * ago.minuteMs,
   }));
+  const long = rows.map((row, index) => ({ ...row, name: `${'n'.repeat(250)}/${index + 100}` }));
   const question = { search: '', sort: 'name', descending: false, page: 1 } as const;
   const list = {
     rows,
@@ -66,6 +68,10 @@ function listPages(chrome: Chrome, word: Word): Record<string, VNode> {
     'repositories-sorted': page({
       question: { search: 'web', sort: 'size', descending: true, page: 3 },
       list: { ...list, rows: rows.slice(0, 4), total: 4, isComplete: false },
+    }),
+    'repositories-long-names': page({
+      question: { search: 'n'.repeat(200), sort: 'size', descending: true, page: 3 },
+      list: { ...list, rows: long.slice(0, countOnPage(long)) },
     }),
     'repositories-none': page({ list: none }),
     'repositories-nothing-allowed': page({ list: none, mayPush: false }),

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, test, type TestContext } from 'node:test';
 import { createVisibleRepositories } from '../../../src/inventory/repository-page.ts';
 import { createOpenPolicy } from '../../../src/policy/token-grants.ts';
+import { isAttachedTag } from '../../../src/registry/names/attached-tag.ts';
 import { openSqlite } from '../../../src/system/sqlite.ts';
 import type { UsageFile } from '../../../src/usage/usage-file.ts';
 import {
@@ -74,6 +75,24 @@ describe('the tables of the inventory', () => {
     assert.equal(again.references('team/app', null, 10).length, 3);
     again.close();
     assert.deepEqual(versionOf(), [1, 0]);
+  });
+
+  test('tags that hold signatures and the like are not counted, and no others are left out', (t) => {
+    const record = open(t);
+    const hex = 'a0'.repeat(32);
+    const attached = ['', '.sig', '.att', '.s-2'].map((end) => `sha256-${hex}${end}`);
+    const others = [`sha256-${hex}0`, `sha256-${hex}.`, `sha256-${hex}.1`, `sha512-${hex}`, 'sha256-1'];
+    others.push(`sha256-${hex.toUpperCase()}`, `xsha256-${hex}`, `sha256-${hex}-sig`);
+    attached.push(`sha512-${hex.repeat(2)}`, `sha512-${hex.repeat(2)}.sig`);
+    find(
+      record,
+      { found: 'repositories', names: ['team/app'] },
+      { found: 'tags', repository: 'team/app', names: [...attached, ...others, 'latest'] },
+      { found: 'end-of-tags', repository: 'team/app', askedMs: 0, isComplete: true },
+    );
+    assert.equal(list(record)?.rows[0]?.tags, others.length + 1);
+    for (const tag of attached) assert.equal(isAttachedTag(tag), true, tag);
+    for (const tag of others) assert.equal(isAttachedTag(tag), false, tag);
   });
 
   test('a push shows at once, is read first, and its answer gives the size', (t) => {

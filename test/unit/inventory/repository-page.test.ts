@@ -81,6 +81,27 @@ describe('which repositories a list shows', () => {
     assert.deepEqual(names(['a', 'team/b', 'team/c'].map(rowOf)), ['team/b', 'team/c']);
   });
 
+  test('each on one page, with fewer on those with long names', () => {
+    const state = { walkedMs: 1, refusedMs: null };
+    const shorts = Array.from({ length: 101 }, (_, i) => rowOf(`app-${i + 100}`));
+    const longs = Array.from({ length: 60 }, (_, i) => rowOf(`long/${'n'.repeat(248)}${i + 10}`));
+    const all = [...shorts, ...longs];
+    const pageOf = (page: number) => readRepositoryPage(all, allOf('alice', { page }), state);
+    const { pages, total } = pageOf(1);
+    const found = Array.from({ length: pages }, (_, index) => pageOf(index + 1).rows);
+    assert.deepEqual(
+      found.flat().map(({ name }) => name),
+      all.map(({ name }) => name),
+    );
+    assert.equal(total, 161);
+    assert.deepEqual(
+      found.map(({ length }) => length),
+      [50, 50, 26, 25, 10],
+    );
+    assert.deepEqual(pageOf(99), pageOf(pages));
+    assert.deepEqual(readRepositoryPage([], allOf('alice'), state).pages, 1);
+  });
+
   test('10,000 repositories: how long it takes', (t) => {
     const all = Array.from({ length: 10_000 }, (_, i) => rowOf(`team-${i % 100}/app-${i}`)).sort((a, b) =>
       a.name < b.name ? -1 : 1,
