@@ -1,7 +1,12 @@
 import { digestForm } from '../../registry/names/digest.ts';
 import { tagForm } from '../../registry/names/tag.ts';
-import { bytesOf, sumBytes } from '../registry/manifest.ts';
-import { manifestPath, readDigestOf, readManifest } from '../registry/read-manifest.ts';
+import {
+  manifestPath,
+  readDigestOf,
+  readManifest,
+  sumManifests,
+  type ReadManifest,
+} from '../registry/read-manifest.ts';
 import { readReferrers } from '../registry/read-referrers.ts';
 import { readSeveral } from '../registry/read-several.ts';
 import type { RegistryClient } from '../registry/registry-client.ts';
@@ -55,7 +60,7 @@ export async function readTagDeletion(
     return {
       tag,
       digest: found.digest,
-      bytes: bytesOf(found.manifest),
+      bytes: bytesOf(found),
       twins: twins?.filter((twin) => !names.includes(twin)) ?? null,
     };
   });
@@ -81,11 +86,16 @@ export async function readImageDeletion(
   return {
     kind: 'image',
     digest,
-    bytes: manifest.kind === 'index' ? null : sumBytes([manifest.config, ...manifest.layers]),
+    bytes: bytesOf(found),
     tags: tags ?? [],
     platforms: manifest.platforms.flatMap(({ platform }) => platform ?? []),
     referrers: referrers === null ? null : referrers.items.length + referrers.more,
   };
+}
+
+/** Null for an index, whose platforms stay. */
+function bytesOf(found: ReadManifest): number | null {
+  return found.manifest.kind === 'index' ? null : sumManifests([found]);
 }
 
 /** Finds the tags that lead to a digest: of few tags all, of more those that the record knows; null: nothing is known. */

@@ -72,21 +72,20 @@ export function parseManifest(body: Buffer, contentType: string): Manifest {
   return { ...unknownManifest, kind, mediaType, annotations, config, layers };
 }
 
-/** Bytes of config and layers; null where one of them is not known. */
-export function sumBytes(parts: readonly (Pick<Descriptor, 'bytes'> | null)[]): number | null {
+/** Their sum; null where one of them is not known. */
+export function sumBytes(parts: readonly Pick<Descriptor, 'bytes'>[]): number | null {
   let sum = 0;
-  for (const part of parts) {
-    if (part === null) continue;
-    if (part.bytes === null) return null;
-    sum += part.bytes;
+  for (const { bytes } of parts) {
+    if (bytes === null) return null;
+    sum += bytes;
   }
   return Number.isSafeInteger(sum) ? sum : null;
 }
 
-/** Bytes that a pull of a manifest other than an index gets. */
-export function bytesOf(manifest: Manifest): number | null {
-  const { kind, config, layers } = manifest;
-  return kind === 'index' || kind === 'schema1' || kind === 'unknown' ? null : sumBytes([config, ...layers]);
+/** The digests of all manifests of an index, attestations among them; of anything else none. */
+export function manifestsOf({ platforms, attestations }: Manifest): readonly string[] {
+  const all = [...platforms, ...attestations.map(({ descriptor }) => descriptor)];
+  return [...new Set(all.map(({ digest }) => digest))];
 }
 
 export function readDescriptor(value: unknown): Descriptor | null {

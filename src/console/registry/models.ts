@@ -22,7 +22,7 @@ export type TagRow = {
   readonly tag: string;
   /** Null: it was not read, or went while the page was made. */
   readonly digest: string | null;
-  /** Bytes of all that it leads to, compressed; null: not known. */
+  /** Bytes of all that it leads to, each part once; null: not known. */
   readonly bytes: number | null;
   readonly platforms: ShortList<Platform>;
   readonly kind: ManifestKind;
@@ -108,7 +108,7 @@ export type PlatformEntry = {
   readonly digest: string;
   /** Null: nothing says which. */
   readonly platform: Platform | null;
-  /** Bytes of its layers; null: not read. */
+  /** Null: not read. */
   readonly bytes: number | null;
 };
 
@@ -118,7 +118,7 @@ export type ImageModel = {
   readonly digest: string;
   readonly mediaType: ForeignText;
   readonly kind: ManifestKind;
-  /** Of an index all its platforms together; null: not known. */
+  /** Bytes of all that it leads to, each part once, as in the list of tags; null: not known. */
   readonly bytes: number | null;
   readonly annotations: ShortList<ForeignPair>;
   /** Of an index all platforms; `shown` is the one that is looked at. */

@@ -1,9 +1,9 @@
 import { fitForeignTexts, shorten, toForeignText } from './foreign-text.ts';
 import { parseChart, parseImageConfig, showPairs } from './image-config.ts';
 import { pairLayers } from './layer-steps.ts';
-import { bytesOf, choosePlatform, sumBytes, type Manifest } from './manifest.ts';
+import { choosePlatform, manifestsOf, type Manifest } from './manifest.ts';
 import type { ImageModel, ImageOfPlatform, PlatformEntry } from './models.ts';
-import { readManifest, type ReadManifest } from './read-manifest.ts';
+import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
 import { readReferrers } from './read-referrers.ts';
 import { readSeveral } from './read-several.ts';
 import type { RegistryClient } from './registry-client.ts';
@@ -13,6 +13,8 @@ import type { TagRecord } from './tag-record.ts';
 const maxConfigBytes = 1024 * 1024;
 /** Platforms of an index that are read for their sizes. */
 const maxPlatforms = 30;
+/** Of an index with more, attestations among them, the size is not known without the record. */
+const maxManifests = 2 * maxPlatforms;
 const maxTwins = 20;
 /** Bytes of texts of others on the page of an image. */
 const maxForeignBytes = 10 * 1024;
@@ -41,12 +43,13 @@ export async function readImage(
   ]);
   const { shown, entries } = platforms;
   const isKnown = known?.digest === found.digest;
+  const recorded = isKnown ? known.bytes : null;
   const { manifest } = found;
   return fitForeignTexts(
     {
       ...{ repository, reference, digest: found.digest, kind: manifest.kind, referrers, shown },
       mediaType: toForeignText(manifest.mediaType),
-      bytes: manifest.kind === 'index' ? sumIndex(manifest, entries) : bytesOf(manifest),
+      bytes: recorded ?? (await readSize(client, repository, found, platforms.read)),
       annotations: showPairs(manifest.annotations),
       platforms: { items: entries, more: manifest.platforms.length - entries.length },
       twins: twins
@@ -64,8 +67,21 @@ export async function readImage(
   );
 }
 
-function sumIndex(manifest: Manifest, entries: readonly PlatformEntry[]): number | null {
-  return manifest.platforms.length === entries.length && entries.length > 0 ? sumBytes(entries) : null;
+/** What the lists would say. @param read manifests of an index that were read already */
+async function readSize(
+  client: RegistryClient,
+  repository: string,
+  found: ReadManifest,
+  read: readonly (ReadManifest | null)[],
+): Promise<number | null> {
+  const known = new Map(read.map((each) => [each?.digest, each]));
+  const all = manifestsOf(found.manifest);
+  if (all.length > maxManifests) return null;
+  const children = await readSeveral(
+    all,
+    async (digest) => known.get(digest) ?? (await readManifest(client, repository, digest)),
+  );
+  return sumManifests([found, ...children]);
 }
 
 async function readPlatforms(
@@ -73,33 +89,38 @@ async function readPlatforms(
   repository: string,
   found: ReadManifest,
   wanted: string | null,
-): Promise<{ shown: ImageOfPlatform | null; entries: readonly PlatformEntry[] }> {
+): Promise<{
+  shown: ImageOfPlatform | null;
+  entries: readonly PlatformEntry[];
+  read: readonly (ReadManifest | null)[];
+}> {
   const { manifest } = found;
   if (manifest.kind !== 'index')
-    return { shown: await readImageOfPlatform(client, repository, found, null), entries: [] };
+    return { shown: await readImageOfPlatform(client, repository, found, null), entries: [], read: [] };
   const chosen = choosePlatform(manifest.platforms, wanted);
   const listed = manifest.platforms.slice(0, maxPlatforms);
   const others = chosen === null || listed.includes(chosen) ? listed : [chosen, ...listed.slice(1)];
   const children = await readSeveral(others, ({ digest }) => readManifest(client, repository, digest));
   const entries = others.map(({ digest, platform }, index): PlatformEntry => {
     const child = children[index] ?? null;
-    return { digest, platform, bytes: child === null ? null : bytesOf(child.manifest) };
+    return { digest, platform, bytes: sumManifests([child]) };
   });
   const child = chosen === null ? null : (children[others.indexOf(chosen)] ?? null);
   const shown =
     child === null || chosen === null
       ? null
       : await readImageOfPlatform(client, repository, child, chosen.platform);
-  return { shown, entries };
+  return { shown, entries, read: children };
 }
 
 /** Null for an index within an index. */
 async function readImageOfPlatform(
   client: RegistryClient,
   repository: string,
-  { digest, manifest }: ReadManifest,
+  found: ReadManifest,
   platform: string | null,
 ): Promise<ImageOfPlatform | null> {
+  const { digest, manifest } = found;
   if (manifest.kind === 'index' || manifest.kind === 'unknown') return null;
   const isImage = manifest.kind === 'image';
   const body =
@@ -108,7 +129,7 @@ async function readImageOfPlatform(
   return {
     digest,
     platform: platform ?? parsed?.platform ?? null,
-    bytes: bytesOf(manifest),
+    bytes: sumManifests([found]),
     ...pairLayers(manifest.layers, parsed?.history ?? []),
     config: parsed?.config ?? null,
     chart: manifest.kind === 'chart' && body !== null ? parseChart(body) : null,

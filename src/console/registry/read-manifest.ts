@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { digestForm } from '../../registry/names/digest.ts';
-import { manifestTypes, parseManifest, type Manifest } from './manifest.ts';
+import { manifestTypes, parseManifest, sumBytes, type Manifest } from './manifest.ts';
 import type { RegistryAnswer, RegistryClient } from './registry-client.ts';
 import { isFound } from './found.ts';
 
@@ -43,6 +43,21 @@ export async function readDigestOf(
   const path = manifestPath(repository, reference);
   const answer = await client.ask('HEAD', path, { accept: manifestTypes, maxBytes: 0 });
   return isFound(answer) ? readContentDigest(answer) : null;
+}
+
+/**
+ * Bytes of these manifests, their configurations and layers, each once, as in the lists of the record. Null: one is missing, or does not
+ * say.
+ */
+export function sumManifests(all: readonly (ReadManifest | null)[]): number | null {
+  const sizes = new Map<string, { readonly bytes: number | null }>();
+  for (const each of all) {
+    if (each === null || each.manifest.kind === 'schema1' || each.manifest.kind === 'unknown') return null;
+    const { config, layers } = each.manifest;
+    sizes.set(each.digest, { bytes: each.body.length });
+    for (const part of config === null ? layers : [config, ...layers]) sizes.set(part.digest, part);
+  }
+  return sumBytes([...sizes.values()]);
 }
 
 export function manifestPath(repository: string, reference: string): string {

@@ -1,8 +1,8 @@
 import { shorten, toForeignText } from './foreign-text.ts';
 import { readText } from './foreign-json.ts';
-import { bytesOf, choosePlatform, findKind, type Manifest } from './manifest.ts';
+import { choosePlatform, findKind, type Manifest } from './manifest.ts';
 import type { Referrer, ShortList } from './models.ts';
-import { readManifest, type ReadManifest } from './read-manifest.ts';
+import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
 import { readSeveral } from './read-several.ts';
 import {
   attachedTagOf,
@@ -64,7 +64,7 @@ async function readCosign(
   const found = await readManifest(client, repository, attachedTagOf(digestAndSuffix), maxListBytes);
   if (found === null) return none;
   const { digest, manifest } = found;
-  return { items: [{ ...describeReferrer(digest, manifest, bytesOf(manifest)), kind }], more: 0 };
+  return { items: [{ ...describeReferrer(digest, manifest, sumManifests([found])), kind }], more: 0 };
 }
 
 /** One for each statement in the attestations, as each is about something else: an SBOM, how it was built. */

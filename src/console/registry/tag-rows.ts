@@ -1,7 +1,7 @@
 import { shorten } from './foreign-text.ts';
-import { bytesOf, sumBytes, type Manifest } from './manifest.ts';
+import { manifestsOf, type Manifest } from './manifest.ts';
 import type { RepositoryPageModel, TagRow } from './models.ts';
-import { readManifest, type ReadManifest } from './read-manifest.ts';
+import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
 import { readSeveral } from './read-several.ts';
 import type { RegistryClient } from './registry-client.ts';
 import type { KnownTag, TagRecord } from './tag-record.ts';
@@ -15,8 +15,8 @@ const rowBytes = 560;
 /** Of a row. */
 const maxPlatforms = 20;
 const maxTwins = 20;
-/** Manifests that a page reads to sum up the platforms of its indexes, beside one for each row. */
-const maxPlatformReads = 50;
+/** Manifests that a page reads to sum up its indexes, beside one for each row. */
+const maxManifestReads = 50;
 /** A larger manifest is named in the list without its size. */
 const maxManifestBytes = 256 * 1024;
 
@@ -58,7 +58,11 @@ async function readRows(
     const digest = manifests[index]?.digest;
     if (digest !== undefined) tagsByDigest.set(digest, [...(tagsByDigest.get(digest) ?? []), tag]);
   }
-  const platformBytes = await readPlatformBytes(manifests, known, tags, read);
+  const bytes = await readSizes(
+    manifests,
+    tags.map((tag) => known.get(tag)),
+    read,
+  );
   return tags.map((tag, index): TagRow => {
     const found = manifests[index] ?? null;
     const record = known.get(tag);
@@ -70,7 +74,7 @@ async function readRows(
     return {
       tag,
       digest: found?.digest ?? null,
-      bytes: bytesOfRow(found, platformBytes) ?? (fits ? record.bytes : null),
+      bytes: bytes[index] ?? null,
       platforms: shorten(platformsOf(found?.manifest), maxPlatforms, (platform) => platform),
       kind: found?.manifest.kind ?? 'unknown',
       pushedMs: fits ? record.pushedMs : null,
@@ -94,37 +98,28 @@ async function readOrNull(
   }
 }
 
-/** The sizes of platforms by digest, where the record does not know those of their index. */
-async function readPlatformBytes(
+/** The size of each: as the record has it, or summed up. Of an index all its manifests are read for that. */
+async function readSizes(
   manifests: readonly (ReadManifest | null)[],
-  known: ReadonlyMap<string, KnownTag>,
-  tags: readonly string[],
+  known: readonly (KnownTag | undefined)[],
   read: (reference: string) => Promise<ReadManifest | null>,
-): Promise<ReadonlyMap<string, number | null>> {
+): Promise<readonly (number | null)[]> {
+  const recorded = manifests.map((found, index) =>
+    found !== null && known[index]?.digest === found.digest ? known[index].bytes : null,
+  );
   const wanted = new Set<string>();
   for (const [index, found] of manifests.entries()) {
-    const record = known.get(tags[index] ?? '');
-    if (found?.manifest.kind !== 'index') continue;
-    if (record?.digest === found.digest && record.bytes !== null) continue;
-    const digests = found.manifest.platforms.map(({ digest }) => digest);
-    if (wanted.size + digests.length <= maxPlatformReads) for (const digest of digests) wanted.add(digest);
+    if (found === null || recorded[index] !== null) continue;
+    const digests = manifestsOf(found.manifest);
+    if (wanted.size + digests.length <= maxManifestReads) for (const digest of digests) wanted.add(digest);
   }
-  const sizes = await readSeveral([...wanted], async (digest) => {
-    const platform = await read(digest);
-    return [digest, platform === null ? null : bytesOf(platform.manifest)] as const;
+  const reading = await readSeveral([...wanted], async (digest) => [digest, await read(digest)] as const);
+  const children = new Map(reading);
+  return manifests.map((found, index) => {
+    if (found === null || recorded[index] !== null) return recorded[index] ?? null;
+    const all = manifestsOf(found.manifest).map((digest) => children.get(digest) ?? null);
+    return sumManifests([found, ...all]);
   });
-  return new Map(sizes);
-}
-
-function bytesOfRow(
-  found: ReadManifest | null,
-  platformBytes: ReadonlyMap<string, number | null>,
-): number | null {
-  if (found === null) return null;
-  if (found.manifest.kind !== 'index') return bytesOf(found.manifest);
-  const { platforms } = found.manifest;
-  if (platforms.length === 0) return null;
-  return sumBytes(platforms.map(({ digest }) => ({ bytes: platformBytes.get(digest) ?? null })));
 }
 
 function platformsOf(manifest: Manifest | undefined): readonly string[] {

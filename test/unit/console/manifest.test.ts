@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { bytesOf, parseManifest, readPlatform, sumBytes } from '../../../src/console/registry/manifest.ts';
+import {
+  parseManifest,
+  readPlatform,
+  sumBytes,
+  type Manifest,
+} from '../../../src/console/registry/manifest.ts';
+import { sumManifests } from '../../../src/console/registry/read-manifest.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string];
@@ -65,8 +71,13 @@ describe('what a manifest is', () => {
   });
 });
 
+/** As of a manifest of 9 bytes. */
+const bytesOf = (manifest: Manifest): number | null =>
+  sumManifests([{ digest: 'sha256:0', mediaType: manifest.mediaType, body: Buffer.alloc(9), manifest }]);
+
 describe('sizes', () => {
-  test('of an image are those of config and layers', () => assert.equal(bytesOf(parse(image)), 1110));
+  test('of an image are those of manifest, config and layers', () =>
+    assert.equal(bytesOf(parse(image)), 1110 + 9));
 
   for (const size of [1e300, -1, 0.5, '5', null, undefined, 2 ** 53, Number.NaN])
     test(`${String(size)} is none`, () => {
