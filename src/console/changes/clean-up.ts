@@ -62,19 +62,25 @@ const maxWarnings = 5;
 /** A plan of 50,000 tags; of a larger one nothing is shown. */
 const maxAnswerBytes = 16 * 1024 * 1024;
 const maxWaitMs = 20_000;
-/** A plan reads all of the storage: it is made at most so often, whoever asks. */
+/** A plan reads all of the storage: it is made at most so often, whoever asks, unless a run or an undo made it old. */
 const planEveryMs = 30_000;
 
 /** @param options isCleaned: whether the configuration has a cleaner at all; now: milliseconds since the epoch */
 export function createCleanUp(options: { socket: string; isCleaned: boolean; now: () => number }): CleanUp {
   const { socket, isCleaned, now } = options;
-  let plan: { readonly madeMs: number; readonly text: Promise<string | null> } | null = null;
+  let plan: {
+    readonly madeMs: number;
+    readonly after: string;
+    readonly text: Promise<string | null>;
+  } | null = null;
 
-  const readPlan = (): Promise<string | null> => {
-    if (plan !== null && now() - plan.madeMs < planEveryMs) return plan.text;
+  const readPlan = (after: string): Promise<string | null> => {
+    if (plan !== null && plan.after === after && now() - plan.madeMs < planEveryMs) return plan.text;
     const text = ask(socket, { command: 'plan', json: true, all: false, columns: 80 });
-    plan = { madeMs: now(), text };
-    text.catch(() => (plan = null));
+    plan = { madeMs: now(), after, text };
+    text.catch(() => {
+      if (plan?.text === text) plan = null;
+    });
     return text;
   };
 
@@ -83,12 +89,12 @@ export function createCleanUp(options: { socket: string; isCleaned: boolean; now
       try {
         const status = await ask(socket, { command: 'status', json: true });
         if (status === null) return { kind: isCleaned ? 'unreachable' : 'off' };
-        const { job, runs: listed, nextRun } = readObject(JSON.parse(status));
+        const { job, runs: listed, nextRun, startedAt, lastRun } = readObject(JSON.parse(status));
         const runs = readList(listed).slice(0, maxRuns).map(readRun);
         const busy = (why: string): CleanModel => ({ kind: 'busy', why, runs });
         if (isObject(job)) return busy(`tidegate clean ${readText(job['name']) ?? ''}`.trim());
         try {
-          const text = await readPlan();
+          const text = await readPlan(JSON.stringify([startedAt, lastRun, runs]));
           return text === null ? { kind: 'unreachable' } : readPlanOf(text, runs, readMs(nextRun));
         } catch (error) {
           return busy(sentenceOf(error));
@@ -178,15 +184,19 @@ function readPlannedTag(repository: string, tag: Readonly<Record<string, unknown
 function readRun(value: unknown): CleanRun {
   const { run, beganAt, state: named, taken, bytes } = readObject(value);
   const state = runStates.find((each) => each === named) ?? 'half-done';
-  const counts = readObject(taken);
+  const { tags, manifests, layers, blobs } = readObject(taken);
   return {
     run: String(run),
     beganMs: readMs(beganAt),
     state,
-    tags: readNumber(counts['tags']),
-    manifests: readNumber(counts['manifests']),
+    tags: readNumber(tags),
+    manifests: readNumber(manifests),
     bytes: readNumber(bytes),
-    canUndo: (state === 'in quarantine' || state === 'half-undone') && readNumber(bytes) > 0,
+    // A tag whose image stays takes no bytes, and can come back as well.
+    canUndo:
+      state !== 'undone' &&
+      state !== 'purged' &&
+      [tags, manifests, layers, blobs].some((count) => readNumber(count) > 0),
   };
 }
 
