@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { unlessChromium } from '../support/chromium.ts';
+import { follow, unlessChromium } from '../support/chromium.ts';
 import { openConsole, type ConsolePlace } from '../support/console/console-place.ts';
 import { createPusher } from '../support/console-images.ts';
 import { password, user } from '../support/front-door.ts';
@@ -29,7 +29,7 @@ describe(
           assert.equal(await page.getByLabel('Name').inputValue(), user);
 
           await page.getByLabel('Password').fill(password);
-          await page.getByRole('button', { name: 'Log in' }).click();
+          await follow(page.getByRole('button', { name: 'Log in' }));
           await page.getByRole('heading', { name: 'Repositories', level: 1 }).waitFor();
           const [session] = await context.cookies();
           assert.deepEqual(
@@ -38,8 +38,8 @@ describe(
           );
           assert.equal(await page.evaluate('document.cookie'), '');
 
-          await page.getByRole('link', { name: 'team/app' }).click();
-          await page.getByRole('link', { name: '1.0' }).click();
+          await follow(page.getByRole('link', { name: 'team/app' }));
+          await follow(page.getByRole('link', { name: '1.0' }));
           assert.match(await page.locator('main').innerText(), /3 layers/);
           await page.getByRole('button', { name: /^Copy: docker pull/ }).click();
           await page.getByRole('button', { name: 'Copied' }).or(page.getByText('Copied')).first().waitFor();
@@ -48,7 +48,7 @@ describe(
             `docker pull localhost:${place.door.port}/team/app:1.0`,
           );
 
-          await page.getByRole('button', { name: 'Log out' }).click();
+          await follow(page.getByRole('button', { name: 'Log out' }));
           assert.match(await page.getByRole('status').first().innerText(), /You are logged out/);
           await page.goto('/ui/r/team/app');
           assert.match(page.url(), /\/ui\/login\?to=%2Fui%2Fr%2Fteam%2Fapp$/);

@@ -1,7 +1,7 @@
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { chromium, type BrowserContext, type Page } from 'playwright-core';
+import { chromium, type BrowserContext, type Locator, type Page } from 'playwright-core';
 import type { FrontDoor } from './front-door.ts';
 import { unlessInstalled } from './requirement.ts';
 
@@ -86,13 +86,18 @@ export async function startChromium(
           await page.goto('/ui/login');
           await page.fill('#f-name', name);
           await page.fill('#f-password', password);
-          await page.click('main form button');
+          await follow(page.locator('main form button'));
         },
         close: () => context.close(),
       };
     },
     stop: () => browser.close(),
   };
+}
+
+/** Clicks on what leads to another page, and waits for that: the next step would interrupt it otherwise. */
+export async function follow(target: Locator): Promise<void> {
+  await Promise.all([target.page().waitForEvent('domcontentloaded'), target.click()]);
 }
 
 function watch(page: Page, origin: string): Pick<BrowserWindow, 'faults' | 'sizes'> {

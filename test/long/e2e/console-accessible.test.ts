@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { unlessChromium } from '../../support/chromium.ts';
+import { follow, unlessChromium } from '../../support/chromium.ts';
 import { openConsole, recorded, type ConsolePlace } from '../../support/console/console-place.ts';
 import { checkPage, findFaults } from '../../support/console/page-checks.ts';
 import { pushPlausible } from '../../support/console/plausible-content.ts';
 import { createPusher } from '../../support/console-images.ts';
-import { user } from '../../support/front-door.ts';
+import { htpasswdLine, password, user } from '../../support/front-door.ts';
+import { tokenFile } from '../../support/machine-tokens.ts';
+import { startRegistry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 
 const shop = '/ui/r/shop/web';
@@ -19,7 +21,7 @@ const pages = [
 
 describe(
   'pages of the console on narrow and wide screens, light and dark',
-  { timeout: 300_000, skip: unlessInstalled('docker-registry') || unlessChromium() },
+  { timeout: 450_000, skip: unlessInstalled('docker-registry') || unlessChromium() },
   () => {
     let place: ConsolePlace;
     before(async () => {
@@ -62,6 +64,46 @@ describe(
         },
         { as: null },
       ));
+
+    it('are so with a token just made, for those whom a policy allows little, and in an empty registry', async () => {
+      const registry = await startRegistry();
+      const elsewhere = await openConsole({
+        ...{ registry, htpasswd: htpasswdLine + htpasswdLine.replace(user, 'bob') },
+        set: [...recorded, tokenFile],
+        config: `groups: { developers: [bob] }
+policy:
+  - { who: [user:${user}], repositories: ['**'], actions: [pull, push, delete] }
+  - { who: [group:developers], repositories: ['team/**', 'base'], actions: [pull] }
+`,
+      });
+      try {
+        await elsewhere.untilListed();
+        await elsewhere.visit(async ({ page }) => {
+          await page.goto('/ui/');
+          assert.match(await page.locator('main').innerText(), /docker push/);
+          await checkPage(page);
+          await page.goto('/ui/account');
+          await page.getByLabel('Name').fill('ci');
+          await page.getByLabel('Repositories').fill('team/**');
+          await follow(page.getByRole('button', { name: 'Create a token' }));
+          await page.locator('.notice.done pre').first().waitFor();
+          await checkPage(page);
+        });
+        await elsewhere.visit(
+          async ({ page }) => {
+            await page.goto('/ui/');
+            await checkPage(page);
+            await page.goto('/ui/account?repository=team%2Fapp');
+            assert.match(await page.locator('main').innerText(), /Rule 2/);
+            await checkPage(page);
+          },
+          { as: ['bob', password] },
+        );
+      } finally {
+        await elsewhere.stop();
+        await registry.stop();
+      }
+    });
 
     it('are so when the registry is down', async () => {
       const elsewhere = await openConsole({ registry: { ...place.registry, url: 'http://127.0.0.1:9' } });

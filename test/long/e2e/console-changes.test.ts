@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Page } from 'playwright-core';
-import { unlessChromium } from '../../support/chromium.ts';
+import { follow, unlessChromium } from '../../support/chromium.ts';
 import { createContainersClient } from '../../support/clients-containers.ts';
+import { dockerLogin, findDockerClis } from '../../support/clients-docker.ts';
 import type { Client } from '../../support/clients.ts';
 import { openConsole, recorded, type ConsolePlace } from '../../support/console/console-place.ts';
 import { createPusher } from '../../support/console-images.ts';
@@ -23,7 +27,10 @@ const config = `policy:
 
 describe(
   'changes by the console',
-  { timeout: 300_000, skip: unlessInstalled('docker-registry', 'skopeo', 'tar') || unlessChromium() },
+  {
+    timeout: 300_000,
+    skip: unlessInstalled('docker-registry', 'docker', 'skopeo', 'tar') || unlessChromium(),
+  },
   () => {
     let place: ConsolePlace;
     let image: Image;
@@ -50,10 +57,10 @@ describe(
       place.visit(async ({ page }) => {
         await page.goto('/ui/r/bob/app');
         await page.locator('input[value="1.1"]').check();
-        await page.getByRole('button', { name: 'Delete' }).click();
+        await follow(page.getByRole('button', { name: 'Delete' }));
         const text = await page.locator('main').innerText();
         assert.match(text, /Delete this tag\?[\s\S]*The same image stays as latest\./);
-        await page.getByRole('button', { name: 'Delete' }).click();
+        await follow(page.getByRole('button', { name: 'Delete' }));
         assert.match(await page.getByRole('status').first().innerText(), /Deleted: 1\.1\./);
         assert.deepEqual(await tags(page), ['1.0', 'latest']);
         const line = await place.door.logged(({ msg, action }) => msg === 'delete' || action === 'delete');
@@ -64,9 +71,9 @@ describe(
     it('an image is deleted with all its tags, as the page said', () =>
       place.visit(async ({ page }) => {
         await page.goto('/ui/r/other/app/-/i/latest');
-        await page.getByRole('link', { name: 'Delete the image' }).click();
+        await follow(page.getByRole('link', { name: 'Delete the image' }));
         assert.match(await page.locator('main').innerText(), /All 2 of its tags: 1\.1, latest/);
-        await page.getByRole('button', { name: 'Delete' }).click();
+        await follow(page.getByRole('button', { name: 'Delete' }));
         assert.deepEqual(await tags(page), ['1.0']);
         assert.deepEqual(await listTags('other/app'), ['1.0']);
       }));
@@ -102,12 +109,13 @@ describe(
         await page.getByLabel('Name').fill('ci');
         await page.getByLabel('Repositories').fill('team/**');
         await page.getByLabel('push').check();
-        await page.getByRole('button', { name: 'Create a token' }).click();
+        await follow(page.getByRole('button', { name: 'Create a token' }));
         const token = await page.locator('.notice.done pre').first().innerText();
         assert.match(await page.locator('.notice.done').innerText(), /docker login -u ci localhost:\d+/);
         await page.reload().catch(() => {});
         const login = () => client.login(token, { trusting: true, name: 'ci' });
         await until('the token is known', async () => (await login()).code === 0);
+        await logInDocker(token, /Login Succeeded/, 'ci');
         assert.equal((await client.push('team/app:1', everything)).code, 0);
         assert.notEqual((await client.push('bob/app:1', everything)).code, 0);
         await page.goto('/ui/account');
@@ -116,12 +124,13 @@ describe(
           await page.locator('section[aria-labelledby=tokens] table').innerText(),
           /ci[\s\S]*team\/\*\*/,
         );
-        await page.getByRole('button', { name: 'Revoke token ci' }).click();
+        await follow(page.getByRole('button', { name: 'Revoke token ci' }));
         assert.match(await page.getByRole('status').first().innerText(), /Token ci is revoked/);
         await until(
           'the token is gone',
           async () => (await client.push('team/app:2', everything)).code !== 0,
         );
+        await logInDocker(token, /401 Unauthorized/, 'ci');
       }));
 
     it('a password is changed: the new one counts, the old one does not, and other sessions have ended', () =>
@@ -133,7 +142,7 @@ describe(
             await page.getByLabel('Current password').fill(current);
             await page.getByLabel('New password', { exact: true }).fill(next);
             await page.getByLabel('New password again').fill(repeated);
-            await page.getByRole('button', { name: 'Change the password' }).click();
+            await follow(page.getByRole('button', { name: 'Change the password' }));
           };
           await change('wrong', newPassword, newPassword);
           assert.match(await page.getByRole('alert').innerText(), /The current password is wrong/);
@@ -149,11 +158,24 @@ describe(
           const login = (word: string) => client.login(word, { trusting: true });
           await until('the new password counts', async () => (await login(newPassword)).code === 0);
           assert.notEqual((await login(password)).code, 0);
+          await logInDocker(newPassword, /Login Succeeded/);
+          await logInDocker(password, /401 Unauthorized/);
           await here.logIn(user, newPassword);
           await page.getByRole('heading', { name: 'Repositories', level: 1 }).waitFor();
         });
       }));
 
+    /** Checks what `docker login` says. It needs no engine for that; on loopback it verifies no certificate. */
+    const logInDocker = async (word: string, expected: RegExp, name = user): Promise<void> => {
+      for (const cli of await findDockerClis()) {
+        const configDir = await mkdtemp(path.join(tmpdir(), 'tidegate-docker-'));
+        const host = `127.0.0.1:${place.door.port}`;
+        const login = { ...{ host, name, password: word, configDir }, engineUrl: 'unix:///nonexistent' };
+        const { stdout, stderr } = await dockerLogin(cli, login);
+        assert.match(stdout + stderr, expected, cli.version);
+        await rm(configDir, { recursive: true });
+      }
+    };
     const listTags = async (repository: string): Promise<string[]> => {
       const answer = await fetch(`${place.registry.url}/v2/${repository}/tags/list`);
       return ((await answer.json()) as { tags: string[] }).tags.toSorted();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { canary, unlessChromium } from '../../support/chromium.ts';
+import { canary, follow, unlessChromium } from '../../support/chromium.ts';
 import { openConsole, recorded, type ConsolePlace } from '../../support/console/console-place.ts';
 import { checkWidth } from '../../support/console/page-checks.ts';
 import { createPusher, indexType, type Pusher } from '../../support/console-images.ts';
@@ -23,6 +23,7 @@ const texts = [
   'b\u0301'.repeat(2000),
 ];
 const long = `${'a'.repeat(63)}/${'b'.repeat(63)}/${'c'.repeat(63)}/${'d'.repeat(63)}`;
+const manyLong = Array.from({ length: 60 }, (_, i) => `long/${'n'.repeat(248)}${i + 10}`);
 const longTags = Array.from({ length: 45 }, (_, i) => `${'T'.repeat(120)}${i}`.padEnd(128, '_'));
 
 describe(
@@ -65,14 +66,42 @@ describe(
             await page.goto(`${path}${encodeURIComponent(text)}`);
           await page.goto('/ui/');
           await page.getByRole('searchbox').fill(text);
-          await page.getByRole('button', { name: 'Search' }).click();
+          await follow(page.getByRole('button', { name: 'Search' }));
         }
       }));
+
+    it('would be told of: text that runs, and what the content policy blocks', async () => {
+      const faultsOf = async (headers: Readonly<Record<string, string>>) => {
+        const window = await place.chromium.open();
+        const { page, faults } = window;
+        const body = `<!doctype html><script>${run}</script><img src="https://elsewhere.example/x">`;
+        await page.route('/ui/planted', (route) =>
+          route.fulfill({ contentType: 'text/html', headers, body }),
+        );
+        await page.goto('/ui/planted');
+        await window.close();
+        return faults.join('\n');
+      };
+      const free = await faultsOf({});
+      for (const fault of [/text of others ran/, /request: https:\/\/elsewhere\.example/])
+        assert.match(free, fault);
+      const guarded = await faultsOf({ 'Content-Security-Policy': "default-src 'none'" });
+      for (const fault of [/blocked: img-src/, /blocked: script-src-elem inline/])
+        assert.match(guarded, fault);
+      assert.doesNotMatch(guarded, /text of others ran/);
+    });
   },
 );
 
 const pages = [
-  ...['/ui/', `/ui/r/${long}`, `/ui/r/${long}?page=2`, `/ui/r/${long}/-/i/${longTags[0] ?? ''}`],
+  ...[
+    '/ui/',
+    '/ui/?q=long&sort=-size',
+    '/ui/?q=long&page=2',
+    `/ui/r/${long}`,
+    `/ui/r/${long}?page=2`,
+    `/ui/r/${long}/-/i/${longTags[0] ?? ''}`,
+  ],
   ...['/ui/r/hostile', ...texts.map((_, i) => `/ui/r/hostile/-/i/t${i}`), '/ui/r/hostile/-/i/all'],
   ...[
     '/ui/r/hostile/-/i/index',
@@ -113,6 +142,7 @@ async function pushHostile(url: string): Promise<void> {
   const longOne = createPusher(url, long);
   const config = await longOne.blob(Buffer.from('{}'), 'application/vnd.oci.image.config.v1+json');
   for (const tag of longTags) await longOne.manifest(tag, { config, layers: [] });
+  for (const name of manyLong) await createPusher(url, name).image('1', { layers: 1 });
 }
 
 /** An image all of whose texts are these. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Page } from 'playwright-core';
-import { unlessChromium } from '../../support/chromium.ts';
+import { follow, unlessChromium } from '../../support/chromium.ts';
 import { openConsole, recorded, type ConsolePlace } from '../../support/console/console-place.ts';
 import { pushPlausible } from '../../support/console/plausible-content.ts';
 import { createPusher } from '../../support/console-images.ts';
@@ -41,34 +41,34 @@ describe(
           return (await names(page))[0] === 'tools/ci-runner';
         });
         await page.goto('/ui/');
-        await page.getByRole('link', { name: 'Size' }).click();
+        await follow(page.getByRole('link', { name: 'Size' }));
         assert.equal((await names(page))[0], 'tools/ci-runner');
         assert.equal(
           await page.getByRole('columnheader', { name: 'Size' }).getAttribute('aria-sort'),
           'descending',
         );
-        await page.getByRole('link', { name: 'Size' }).click();
+        await follow(page.getByRole('link', { name: 'Size' }));
         assert.match((await names(page))[0] ?? '', /^small\//);
-        await page.getByRole('link', { name: 'Name' }).click();
+        await follow(page.getByRole('link', { name: 'Name' }));
         const first = await names(page);
-        await page.getByRole('link', { name: 'Next' }).click();
+        await follow(page.getByRole('link', { name: 'Next' }));
         const second = await names(page);
         assert.deepEqual([...first, ...second], [...first, ...second].toSorted());
         assert.ok(first.length === 50 && second.length > 5, `${first.length}, ${second.length}`);
-        await page.getByRole('link', { name: 'Previous' }).click();
+        await follow(page.getByRole('link', { name: 'Previous' }));
         assert.deepEqual(await names(page), first);
       }));
 
     it('shows tags with their twins, platforms of an image, and what was attached to it', () =>
       place.visit(async ({ page }) => {
         await page.goto('/ui/?q=shop%2Fweb');
-        await page.getByRole('link', { name: 'shop/web' }).click();
+        await follow(page.getByRole('link', { name: 'shop/web' }));
         const latest = page.getByRole('row', { name: /^Pick latest|latest/ }).last();
         assert.match(
           await latest.innerText(),
           /same image as 2, 2\.4, 2\.4\.1[\s\S]*linux\/amd64, linux\/arm64/,
         );
-        await page.getByRole('link', { name: 'latest', exact: true }).click();
+        await follow(page.getByRole('link', { name: 'latest', exact: true }));
         const text = () => page.locator('main').innerText();
         for (const wanted of [
           /SPDX|SBOM/,
@@ -78,9 +78,9 @@ describe(
           /skopeo copy --all/,
         ])
           assert.match(await text(), wanted);
-        await page.getByRole('link', { name: /^linux\/arm64/ }).click();
+        await follow(page.getByRole('link', { name: /^linux\/arm64/ }));
         assert.match(await text(), /40\.6 MB/);
-        await page.getByRole('link', { name: 'Raw manifest', exact: true }).click();
+        await follow(page.getByRole('link', { name: 'Raw manifest', exact: true }));
         assert.match(await text(), /"org\.opencontainers\.image\.version": "2\.4\.1"/);
       }));
 
@@ -88,7 +88,7 @@ describe(
       place.visit(async ({ page }) => {
         await page.goto(shop);
         for (const tag of ['2.3.7', '2.4.1']) await page.locator(`input[value="${tag}"]`).check();
-        await page.getByRole('button', { name: 'Compare' }).click();
+        await follow(page.getByRole('button', { name: 'Compare' }));
         const text = await page.locator('main').innerText();
         assert.match(text, /Only in 2\.3\.7\n94|Only in 2\.3\.7\s+98\.2 MB/);
         assert.match(text, /COPY dist \.\/dist/);
@@ -106,11 +106,11 @@ describe(
       );
       await place.visit(async ({ page }) => {
         await page.goto(`${shop}?q=2.4`);
-        await page.getByRole('link', { name: '简体中文' }).click();
+        await follow(page.getByRole('link', { name: '简体中文' }));
         assert.match(page.url(), /\?q=2\.4&lang=zh-CN$/);
         await page.goto('/ui/connect');
         assert.equal(await page.getAttribute('html', 'lang'), 'zh-CN');
-        await page.getByRole('link', { name: 'English' }).click();
+        await follow(page.getByRole('link', { name: 'English' }));
         assert.equal(await page.getAttribute('html', 'lang'), 'en');
       });
     });
@@ -119,17 +119,17 @@ describe(
       place.visit(
         async ({ page }) => {
           await page.getByRole('searchbox').fill('search');
-          await page.getByRole('button', { name: 'Search' }).click();
+          await follow(page.getByRole('button', { name: 'Search' }));
           assert.deepEqual(await names(page), ['shop/search']);
-          await page.getByRole('link', { name: 'shop/search' }).click();
+          await follow(page.getByRole('link', { name: 'shop/search' }));
           assert.equal(await page.getByRole('button', { name: /^Copy/ }).count(), 0);
-          await page.getByRole('link', { name: '0.9.1' }).click();
-          await page.getByRole('link', { name: 'Delete this tag' }).click();
-          await page.getByRole('link', { name: 'Cancel' }).click();
+          await follow(page.getByRole('link', { name: '0.9.1' }));
+          await follow(page.getByRole('link', { name: 'Delete this tag' }));
+          await follow(page.getByRole('link', { name: 'Cancel' }));
           await page.getByRole('heading', { name: /^0\.9\.1/ }).waitFor();
-          await page.getByRole('link', { name: '简体中文' }).click();
+          await follow(page.getByRole('link', { name: '简体中文' }));
           assert.equal(await page.getAttribute('html', 'lang'), 'zh-CN');
-          await page.getByRole('button', { name: '退出' }).click();
+          await follow(page.getByRole('button', { name: '退出' }));
           assert.match(page.url(), /\/ui\/login\?done=loggedOut$/);
         },
         { script: false },
