@@ -19,7 +19,7 @@ export function RawPage({ chrome, model }: RawPageProps) {
       <Breadcrumbs chrome={chrome} repository={repository} reference={reference} />
       <h1>{title}</h1>
       <dl class="facts">
-        <Fact name={t.common.digest}>
+        <Fact name={t.common.digest} isWide>
           <Copyable text={digest} />
         </Fact>
         <Fact name={t.common.size}>
