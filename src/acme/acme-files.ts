@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, X509Certificate, type KeyObject } from 'n
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { writeFileSet } from '../system/file-set.ts';
+import { writeFileSet } from '../system/files/file-set.ts';
 import { readCertificateList } from '../tls/certificate-list.ts';
 import { managedCertificatePath } from '../tls/managed-certificate.ts';
 import { loadPemIfAny } from '../tls/pem.ts';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { takeName } from '../system/name-lock.ts';
+import { takeName } from '../system/files/name-lock.ts';
 import { OperatorError } from '../system/operator-error.ts';
 import { loadAuthorities, type Authorities } from '../tls/authorities.ts';
 import { createAcmeClient, keyThumbprint, type AcmeClient } from './acme-client.ts';

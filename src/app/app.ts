@@ -17,23 +17,23 @@ import { openPlainListener, type PlainListener } from '../listener/plain-listene
 import type { RedirectPlace } from '../listener/redirect-target.ts';
 import type { WaitingRequests } from '../telemetry/metrics/waiting-requests.ts';
 import { createWorkerIpcFan } from './worker-ipc-fan.ts';
-import { openLoginThrottle } from './open-login-throttle.ts';
+import { openLoginThrottle } from './identity/open-login-throttle.ts';
 import { createCleanWorker, type PerformCleanTask } from './clean-worker.ts';
-import { openOwnDeletes, type Deletes } from './open-deletes.ts';
-import type { TagRemovalOutcome } from './open-tag-delete.ts';
-import { openRepositoryLocks } from './open-repository-locks.ts';
+import { openOwnDeletes, type Deletes } from './registry/open-deletes.ts';
+import type { TagRemovalOutcome } from './registry/open-tag-delete.ts';
+import { openRepositoryLocks } from './registry/open-repository-locks.ts';
 import type { WorkerIpc } from '../system/worker-ipc.ts';
 import { createSharedRedis } from '../redis/open.ts';
 import type { UsageSink } from '../usage/usage-buffer.ts';
 import { createUsageNotes } from '../usage/usage-notes.ts';
 import type { PreparedState, PrepareOptions, ServedState } from './served-state.ts';
-import { createSessionSecret } from './session-secret.ts';
+import { createSessionSecret } from './identity/session-secret.ts';
 import type { RepositoryLocks } from '../locks/repository-locks.ts';
 import { createWritePause } from '../locks/write-pause.ts';
 import type { ListenerTls } from '../listener/tls-context.ts';
 import { changesAnswers, openService, servesAlike, type Service } from './service.ts';
 import { personalTokensPath } from '../auth/machine-tokens/personal-tokens.ts';
-import { meansSameUsers, openUsers } from './users.ts';
+import { meansSameUsers, openUsers } from './identity/users.ts';
 
 /** Where it listens; `httpPort` null: not for plain HTTP. */
 export type ListenAddress = {

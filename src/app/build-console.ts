@@ -16,10 +16,10 @@ import type { WholeAnswers } from '../pipeline/whole-answers.ts';
 import type { Policy } from '../policy/decision.ts';
 import { createOpenPolicy } from '../policy/token-grants.ts';
 import { isPubliclyTrusted } from '../tls/public-trust.ts';
-import type { Jobs } from './jobs.ts';
+import type { Jobs } from './identity/jobs.ts';
 import type { ServedState } from './served-state.ts';
-import { createTokenHolders } from './token-holders.ts';
-import type { Users } from './users.ts';
+import { createTokenHolders } from './identity/token-holders.ts';
+import type { Users } from './identity/users.ts';
 
 /** What the console of a service is made from. */
 export type ConsoleParts = {

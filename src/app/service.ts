@@ -3,21 +3,21 @@ import { createRelayBudget } from '../upstream/body/relay-budget.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
 import { createCors } from '../pipeline/cors.ts';
-import { createAuthStages } from './auth-stages.ts';
+import { createAuthStages } from './identity/auth-stages.ts';
 import { openConsole } from './open-console.ts';
-import { openJobs } from './jobs.ts';
+import { openJobs } from './identity/jobs.ts';
 import type { ReadInventory } from '../inventory/reading/registry-reader.ts';
-import { readRegistries } from './inventory-registries.ts';
-import { openInUse, type InUse } from './open-in-use.ts';
-import { openRegistry, type OpenRegistry } from './open-registry.ts';
-import { openRoutes } from './open-routes.ts';
+import { readRegistries } from './registry/inventory-registries.ts';
+import { openInUse, type InUse } from './registry/open-in-use.ts';
+import { openRegistry, type OpenRegistry } from './registry/open-registry.ts';
+import { openRoutes } from './registry/open-routes.ts';
 import type { ServedState } from './served-state.ts';
 import type { Shared } from './shared.ts';
 import { createPipeline, type Pipeline } from '../pipeline/pipeline.ts';
 import { createWholeAnswers } from '../pipeline/whole-answers.ts';
 import { createUploadLimit } from '../pipeline/upload-limit.ts';
 import { createRefusedBodies } from '../pipeline/refused-bodies.ts';
-import { type Users } from './users.ts';
+import { type Users } from './identity/users.ts';
 
 /** Everything that answers requests with one state. */
 export type Service = {

@@ -8,7 +8,7 @@ import type { RepositoryLocks } from '../locks/repository-locks.ts';
 import type { WritePause } from '../locks/write-pause.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import type { UsageNotes } from '../usage/usage-notes.ts';
-import type { Deletes } from './open-deletes.ts';
+import type { Deletes } from './registry/open-deletes.ts';
 
 /** What outlives a service: a write through one must invalidate the answers of the next. */
 export type Shared = {

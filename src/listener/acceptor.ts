@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import { clientNetwork } from '../http/client-network.ts';
 import type { Metrics } from '../telemetry/metrics/metrics.ts';
 import { canonicalAddress, normalizeAddress } from '../http/client-address.ts';
-import { createByteBudget } from './byte-budget.ts';
-import { createConnectionGate, type GatedConnection, type GateLimits } from './connection-gate.ts';
-import { createConnectionWarnings } from './connection-warnings.ts';
+import { createByteBudget } from './limits/byte-budget.ts';
+import { createConnectionGate, type GatedConnection, type GateLimits } from './limits/connection-gate.ts';
+import { createConnectionWarnings } from './limits/connection-warnings.ts';
 import { readProxyHeader } from './proxied-socket.ts';
 
 /** The limits on the number of connections, and on what they hold together, in bytes. */

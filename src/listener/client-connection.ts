@@ -6,7 +6,7 @@ import type { AcceptedConnection } from './acceptor.ts';
 import type { Exchange, RequestConnection } from '../pipeline/exchange.ts';
 import { headerValues } from '../http/raw-headers.ts';
 import { announcesBody } from '../pipeline/framing.ts';
-import { followHeldBytes, headBytes } from './held-bytes.ts';
+import { followHeldBytes, headBytes } from './limits/held-bytes.ts';
 import { controlReading } from './reading.ts';
 
 export type ConnectionLimits = {

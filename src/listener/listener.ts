@@ -10,7 +10,7 @@ import type { ClientAddresses } from '../http/client-address.ts';
 import type { Exchange } from '../pipeline/exchange.ts';
 import { GatheredRequest } from './gathered-request.ts';
 import { listen } from './listen.ts';
-import { createOpenConnections } from './open-connections.ts';
+import { createOpenConnections } from './limits/open-connections.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { refuseOnSockets } from './socket-response.ts';

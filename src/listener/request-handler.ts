@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { headerValues } from '../http/raw-headers.ts';
 import type { Exchange, Expectation } from '../pipeline/exchange.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
-import type { OpenConnections } from './open-connections.ts';
+import type { OpenConnections } from './limits/open-connections.ts';
 
 /** Passes the requests of all connections to the current pipeline. */
 export type RequestHandler = {

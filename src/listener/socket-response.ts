@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { createRequestId } from '../pipeline/exchange.ts';
 import { formatErrorBody, OciError } from '../registry/error.ts';
 import type { Acceptor } from './acceptor.ts';
-import type { OpenConnections } from './open-connections.ts';
+import type { OpenConnections } from './limits/open-connections.ts';
 
 type ClientError = Error & { readonly code?: string };
 

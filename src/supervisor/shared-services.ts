@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { ChallengeAnswers } from '../acme/challenges.ts';
-import { openDeleteLocks } from '../app/open-deletes.ts';
+import { openDeleteLocks } from '../app/registry/open-deletes.ts';
 import type { ServedState } from '../app/served-state.ts';
-import { createSessionSecret } from '../app/session-secret.ts';
+import { createSessionSecret } from '../app/identity/session-secret.ts';
 import { createHashKey } from '../auth/keyed-hash.ts';
 import { createFreezer, type FreezeMember } from '../locks/repository-freezer.ts';
 import { createRepositoryLocks } from '../locks/repository-locks.ts';

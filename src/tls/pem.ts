@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { OperatorError } from '../system/operator-error.ts';
-import { readRegularFile } from '../system/regular-file.ts';
+import { readRegularFile } from '../system/files/regular-file.ts';
 import { readCertificateList } from './certificate-list.ts';
 
 /** Loads the certificates of a PEM file in order; `path` is for the error only. @throws OperatorError */

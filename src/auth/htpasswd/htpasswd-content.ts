@@ -1,5 +1,5 @@
-import { describeReadError } from '../../system/file-status.ts';
-import { readFileContent } from '../../system/followed-file.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
+import { readFileContent } from '../../system/files/followed-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd-text.ts';
 

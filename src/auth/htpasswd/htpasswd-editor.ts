@@ -2,7 +2,7 @@ import { OperatorError } from '../../system/operator-error.ts';
 import { readHtpasswdText } from './htpasswd-content.ts';
 import { decodeHtpasswd, encodeHtpasswd } from './htpasswd-text.ts';
 import { parseHtpasswdLine } from './htpasswd.ts';
-import { replaceFile } from '../../system/locked-file.ts';
+import { replaceFile } from '../../system/files/locked-file.ts';
 import { tokenPrefix } from '../machine-tokens/machine-token.ts';
 import { hashPassword } from '../password/password-hash.ts';
 

@@ -3,7 +3,7 @@ import {
   readFileContent,
   type FollowedFile,
   type FollowLogger,
-} from '../../system/followed-file.ts';
+} from '../../system/files/followed-file.ts';
 import { explainReadError } from './htpasswd-content.ts';
 import { decodeHtpasswd, maxHtpasswdBytes } from './htpasswd-text.ts';
 import { parseHtpasswd } from './htpasswd.ts';

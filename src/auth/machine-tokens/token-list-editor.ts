@@ -1,5 +1,5 @@
 import { tokenNameForm } from '../../registry/names/token-name.ts';
-import { replaceFile } from '../../system/locked-file.ts';
+import { replaceFile } from '../../system/files/locked-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import {
   emptyTokenList,

@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
-import { describeReadError } from '../../system/file-status.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
 import {
   followFile,
   readFileContent,
   type FileContent,
   type FollowedFile,
   type FollowLogger,
-} from '../../system/followed-file.ts';
+} from '../../system/files/followed-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import {
   emptyTokenList,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { describeReadError } from '../../system/file-status.ts';
-import { replaceFile } from '../../system/locked-file.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
+import { replaceFile } from '../../system/files/locked-file.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 
 /** A day on which a machine token was used, and the address that it came from that day. */

@@ -1,5 +1,5 @@
 import { hkdfSync } from 'node:crypto';
-import { describeReadError, withOpenFile } from '../../system/file-status.ts';
+import { describeReadError, withOpenFile } from '../../system/files/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 
 /** As many as an HMAC-SHA256 under them has (RFC 7518 section 3.2). */

@@ -6,7 +6,7 @@ import { readObject } from '../../auth/oidc/json-object.ts';
 import type { Config } from '../../config/schema/schema.ts';
 import { describePrincipal } from '../../policy/policy-query.ts';
 import { describeWho, parseWho } from '../../policy/who.ts';
-import { describeReadError } from '../../system/file-status.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import type { LoadedPolicy } from './loaded-policy.ts';
 

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
-import { describeReadError } from '../../system/file-status.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
 import { readLogLines } from '../../telemetry/log/log-lines.ts';
 import { parseLoggedRequest } from '../../telemetry/log/logged-request.ts';
 import { printable } from '../../telemetry/log/printable.ts';

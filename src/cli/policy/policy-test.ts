@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { isJobUser, parseExpectations, type PolicyExpectation } from './expectation.ts';
 import { readJobClaims } from './job-claims.ts';
 import { formatProblem } from '../../config/load/problem.ts';
-import { describeReadError } from '../../system/file-status.ts';
+import { describeReadError } from '../../system/files/file-status.ts';
 import { OperatorError } from '../../system/operator-error.ts';
 import { printable } from '../../telemetry/log/printable.ts';
 import { addConfigOptions } from '../config.ts';

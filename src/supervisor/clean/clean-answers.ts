@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { OpenDeleteLocks } from '../../app/open-deletes.ts';
+import type { OpenDeleteLocks } from '../../app/registry/open-deletes.ts';
 import type { DoorAsk, Evidence } from '../../clean/channel/messages.ts';
 import type { UsageRecord } from '../../usage/usage-record.ts';
 import { createCleanLocks } from './clean-locks.ts';

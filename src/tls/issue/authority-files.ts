@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { lstat, mkdir } from 'node:fs/promises';
 import { OperatorError } from '../../system/operator-error.ts';
 import { isRsaKey, type CertificateAuthority } from './certificate-authority.ts';
-import { writeFileSet, type PendingFile } from '../../system/file-set.ts';
+import { writeFileSet, type PendingFile } from '../../system/files/file-set.ts';
 import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 

@@ -9,7 +9,7 @@ import {
   issueClientLeaf,
   type CertificateAuthority,
 } from './certificate-authority.ts';
-import type { PendingFile } from '../../system/file-set.ts';
+import type { PendingFile } from '../../system/files/file-set.ts';
 import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 

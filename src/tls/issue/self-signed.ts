@@ -9,7 +9,7 @@ import {
   issueLeaf,
   type CertificateAuthority,
 } from './certificate-authority.ts';
-import type { PendingFile } from '../../system/file-set.ts';
+import type { PendingFile } from '../../system/files/file-set.ts';
 import { loadPemIfAny, parseCertificates } from '../pem.ts';
 import { readPrivateKey } from '../private-key.ts';
 import { parseAltNames, parseServerIp, parseServerName, type ServerName } from '../server-name.ts';

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { openAcmeFiles } from '../../../src/acme/acme-files.ts';
 import { createKeeper, type KeeperOptions } from '../../../src/acme/keeper.ts';
-import { takeName } from '../../../src/system/name-lock.ts';
+import { takeName } from '../../../src/system/files/name-lock.ts';
 import { createSelfSigned } from '../../../src/tls/issue/signed-structure.ts';
 
 const host = 'registry.example.com';

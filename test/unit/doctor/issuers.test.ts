@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { runChecks } from '../../../src/doctor/check.ts';
-import { createIssuerChecks } from '../../../src/doctor/operator/issuers.ts';
+import { createIssuerChecks } from '../../../src/doctor/operator/identity/issuers.ts';
 import { audience, keySet, signingKey, startIssuer, type Issuer } from '../../support/issuer.ts';
 
 describe('the doctor on issuers of ID tokens', () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { formatToken } from '../../../src/auth/machine-tokens/token-list.ts';
-import { judgeMachineTokens } from '../../../src/doctor/operator/machine-tokens.ts';
+import { judgeMachineTokens } from '../../../src/doctor/operator/identity/machine-tokens.ts';
 import { machineToken } from '../../support/principals.ts';
 
 const now = new Date('2027-06-01T12:00:00Z');

@@ -10,7 +10,7 @@ import {
   judgeHtpasswdMode,
   judgeSecret,
 } from '../../../src/doctor/operator/file-modes.ts';
-import { judgeHtpasswd } from '../../../src/doctor/operator/htpasswd-hashes.ts';
+import { judgeHtpasswd } from '../../../src/doctor/operator/identity/htpasswd-hashes.ts';
 import {
   judgeClockService,
   judgeOpenFiles,

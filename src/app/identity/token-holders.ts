@@ -1,6 +1,6 @@
-import type { GoodToken } from '../auth/machine-tokens/machine-logins.ts';
-import type { RegistryTokensOptions, TokenHolder } from '../auth/tokens/registry-tokens.ts';
-import type { TokenEndpointOptions } from '../pipeline/authenticate/token-endpoint.ts';
+import type { GoodToken } from '../../auth/machine-tokens/machine-logins.ts';
+import type { RegistryTokensOptions, TokenHolder } from '../../auth/tokens/registry-tokens.ts';
+import type { TokenEndpointOptions } from '../../pipeline/authenticate/token-endpoint.ts';
 import type { Jobs } from './jobs.ts';
 import type { Users } from './users.ts';
 

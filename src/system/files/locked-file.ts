@@ -3,7 +3,7 @@ import { link, open, readFile, readlink, realpath, rename, stat, unlink } from '
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OperatorError } from './operator-error.ts';
+import { OperatorError } from '../operator-error.ts';
 import { editInPlace } from './in-place-file.ts';
 
 const maxWaitMs = 5000;

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { readRegularFile } from '../../../src/system/regular-file.ts';
+import { readRegularFile } from '../../../../src/system/files/regular-file.ts';
 
 const mebibyte = 1024 * 1024;
 

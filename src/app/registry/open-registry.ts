@@ -1,43 +1,47 @@
 import type { Logger } from 'pino';
-import type { Authenticator } from '../auth/authenticator.ts';
-import { createAnswerCache, type AnswerCache, type AnswerCacheOptions } from '../cache/answer-cache.ts';
-import type { Config } from '../config/schema/schema.ts';
-import { createAudit } from '../pipeline/serve/audit.ts';
-import { createDeleteGate, type DeleteGate, type DeleteGateOptions } from '../pipeline/serve/delete-gate.ts';
-import { createPushGuard, type GuardPush } from '../pipeline/serve/push-guard.ts';
-import { createPutBack, type PutBackOptions } from '../pipeline/serve/put-back.ts';
-import { createUpstreamHeaders } from '../pipeline/serve/request-for-upstream.ts';
-import { createPauseWrites } from '../pipeline/serve/pause-writes.ts';
-import { createServe, type Serve, type ServeOptions } from '../pipeline/serve/serve.ts';
+import type { Authenticator } from '../../auth/authenticator.ts';
+import { createAnswerCache, type AnswerCache, type AnswerCacheOptions } from '../../cache/answer-cache.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { createAudit } from '../../pipeline/serve/audit.ts';
+import {
+  createDeleteGate,
+  type DeleteGate,
+  type DeleteGateOptions,
+} from '../../pipeline/serve/delete-gate.ts';
+import { createPushGuard, type GuardPush } from '../../pipeline/serve/push-guard.ts';
+import { createPutBack, type PutBackOptions } from '../../pipeline/serve/put-back.ts';
+import { createUpstreamHeaders } from '../../pipeline/serve/request-for-upstream.ts';
+import { createPauseWrites } from '../../pipeline/serve/pause-writes.ts';
+import { createServe, type Serve, type ServeOptions } from '../../pipeline/serve/serve.ts';
 import {
   createImmutableTags,
   type GuardTags,
   type ImmutableTagsOptions,
-} from '../pipeline/tag-rules/immutable-tags.ts';
-import { createPublicNames } from '../pipeline/public-names.ts';
-import { createEditsFor, type EditsFor } from '../pipeline/response-edits.ts';
-import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
+} from '../../pipeline/tag-rules/immutable-tags.ts';
+import { createPublicNames } from '../../pipeline/public-names.ts';
+import { createEditsFor, type EditsFor } from '../../pipeline/response-edits.ts';
+import type { RefusedBodies } from '../../pipeline/refused-bodies.ts';
 import {
   describeRouteErrors,
   routePorts,
   type RegistryPorts,
   type RoutedParts,
-} from '../pipeline/routes/route-ports.ts';
-import { createRouteStages } from '../pipeline/routes/route-stages.ts';
-import { createDeleteTag } from '../pipeline/tag-delete/delete-tag.ts';
-import { createHiddenTombstones } from '../pipeline/tag-delete/hidden-tombstones.ts';
-import { createUpstreamWarnings } from '../pipeline/upstream-warnings.ts';
-import type { WholeAnswers } from '../pipeline/whole-answers.ts';
-import type { Policy } from '../policy/decision.ts';
-import { createBlobStorage, findStorageFault, type BlobStorage } from '../storage/blob-storage.ts';
-import type { RelayBudget } from '../upstream/body/relay-budget.ts';
-import { createUpstream } from '../upstream/connections.ts';
-import { createForwarder } from '../upstream/forward.ts';
-import { createFetch, createRequestUpstream, type RequestUpstream } from '../upstream/request.ts';
+} from '../../pipeline/routes/route-ports.ts';
+import { createRouteStages } from '../../pipeline/routes/route-stages.ts';
+import { createDeleteTag } from '../../pipeline/tag-delete/delete-tag.ts';
+import { createHiddenTombstones } from '../../pipeline/tag-delete/hidden-tombstones.ts';
+import { createUpstreamWarnings } from '../../pipeline/upstream-warnings.ts';
+import type { WholeAnswers } from '../../pipeline/whole-answers.ts';
+import type { Policy } from '../../policy/decision.ts';
+import { createBlobStorage, findStorageFault, type BlobStorage } from '../../storage/blob-storage.ts';
+import type { RelayBudget } from '../../upstream/body/relay-budget.ts';
+import { createUpstream } from '../../upstream/connections.ts';
+import { createForwarder } from '../../upstream/forward.ts';
+import { createFetch, createRequestUpstream, type RequestUpstream } from '../../upstream/request.ts';
 import type { InUse } from './open-in-use.ts';
 import { openTagDelete, type OpenTagDelete } from './open-tag-delete.ts';
-import type { ServedState } from './served-state.ts';
-import type { Shared } from './shared.ts';
+import type { ServedState } from '../served-state.ts';
+import type { Shared } from '../shared.ts';
 
 /** A registry behind Tidegate, and what answers requests from it. */
 export type OpenRegistry = {

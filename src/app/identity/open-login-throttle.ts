@@ -1,16 +1,16 @@
 import type { Logger } from 'pino';
-import { createHashKey } from '../auth/keyed-hash.ts';
+import { createHashKey } from '../../auth/keyed-hash.ts';
 import {
   createLoginThrottle,
   type LockOutKind,
   type LoginNotice,
   type LoginThrottle,
-} from '../auth/throttle/login-throttle.ts';
-import { createSharedLockOuts } from '../auth/throttle/shared-lock-outs.ts';
-import type { SharedRedis } from '../redis/open.ts';
-import type { Config } from '../config/schema/schema.ts';
-import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { WorkerIpc } from '../system/worker-ipc.ts';
+} from '../../auth/throttle/login-throttle.ts';
+import { createSharedLockOuts } from '../../auth/throttle/shared-lock-outs.ts';
+import type { SharedRedis } from '../../redis/open.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import type { Metrics } from '../../telemetry/metrics/metrics.ts';
+import type { WorkerIpc } from '../../system/worker-ipc.ts';
 
 export type LoginThrottleSettings = {
   readonly config: Config;

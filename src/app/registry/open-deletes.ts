@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
-import { openRedis, type SharedRedis } from '../redis/open.ts';
-import { createRedisFreezes, type RedisFreezes } from '../locks/redis-freezes.ts';
-import type { Config } from '../config/schema/schema.ts';
-import { createDeleteLocks } from '../locks/delete-locks.ts';
+import { openRedis, type SharedRedis } from '../../redis/open.ts';
+import { createRedisFreezes, type RedisFreezes } from '../../locks/redis-freezes.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { createDeleteLocks } from '../../locks/delete-locks.ts';
 import { openRepositoryLocks } from './open-repository-locks.ts';
-import type { PemFiles } from './pem-files.ts';
-import { createRepositoryActivity, type RepositoryActivity } from '../locks/repository-activity.ts';
-import { createFreezer, type Freezer, type FreezeMember } from '../locks/repository-freezer.ts';
-import { createRepositoryLocks, type RepositoryLocks } from '../locks/repository-locks.ts';
+import type { PemFiles } from '../pem-files.ts';
+import { createRepositoryActivity, type RepositoryActivity } from '../../locks/repository-activity.ts';
+import { createFreezer, type Freezer, type FreezeMember } from '../../locks/repository-freezer.ts';
+import { createRepositoryLocks, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 /** What a process needs to keep deletes apart from other requests. Outlives a reload. */
 export type Deletes = {

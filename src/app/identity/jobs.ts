@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
-import { createIdTokens, type ProvenJob } from '../auth/oidc/id-tokens.ts';
-import type { IssuerKeysPool } from '../auth/oidc/issuer-keys-pool.ts';
-import { createJobLogins, type JobLogins } from '../auth/oidc/job-logins.ts';
-import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
-import type { TokenHolder } from '../auth/tokens/registry-tokens.ts';
-import type { ServedState } from './served-state.ts';
+import { createIdTokens, type ProvenJob } from '../../auth/oidc/id-tokens.ts';
+import type { IssuerKeysPool } from '../../auth/oidc/issuer-keys-pool.ts';
+import { createJobLogins, type JobLogins } from '../../auth/oidc/job-logins.ts';
+import type { LoginThrottle } from '../../auth/throttle/login-throttle.ts';
+import type { TokenHolder } from '../../auth/tokens/registry-tokens.ts';
+import type { ServedState } from '../served-state.ts';
 
 type Job = ProvenJob['job'];
 

@@ -1,7 +1,7 @@
-import type { Config } from '../config/schema/schema.ts';
-import { isCleaned } from '../config/schema/is-cleaned.ts';
-import { createLeases, type Leases } from '../leases/leases.ts';
-import { createTakenManifests, type TakenManifests } from '../leases/taken-manifests.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { isCleaned } from '../../config/schema/is-cleaned.ts';
+import { createLeases, type Leases } from '../../leases/leases.ts';
+import { createTakenManifests, type TakenManifests } from '../../leases/taken-manifests.ts';
 
 /** What the clean-up of a registry's storage must know of the requests to it. */
 export type InUse = {

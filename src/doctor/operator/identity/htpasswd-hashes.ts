@@ -1,9 +1,9 @@
-import { readHtpasswdText } from '../../auth/htpasswd/htpasswd-content.ts';
-import { describeReadError } from '../../system/file-status.ts';
-import { parseHtpasswd, type Htpasswd, type HtpasswdLimits } from '../../auth/htpasswd/htpasswd.ts';
-import { parsePasswordHash } from '../../auth/password/password-hash.ts';
-import { broken, count, ok, quoteForeign, warning, type Finding } from '../finding.ts';
-import { skipAll } from '../check.ts';
+import { readHtpasswdText } from '../../../auth/htpasswd/htpasswd-content.ts';
+import { describeReadError } from '../../../system/files/file-status.ts';
+import { parseHtpasswd, type Htpasswd, type HtpasswdLimits } from '../../../auth/htpasswd/htpasswd.ts';
+import { parsePasswordHash } from '../../../auth/password/password-hash.ts';
+import { broken, count, ok, quoteForeign, warning, type Finding } from '../../finding.ts';
+import { skipAll } from '../../check.ts';
 
 export const htpasswdIds = ['htpasswd.users', 'htpasswd.hashes', 'htpasswd.lines'] as const;
 

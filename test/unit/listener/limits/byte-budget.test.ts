@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createByteBudget } from '../../../src/listener/byte-budget.ts';
+import { createByteBudget } from '../../../../src/listener/limits/byte-budget.ts';
 
 const KiB = 1024;
 

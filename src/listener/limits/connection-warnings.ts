@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import type { Metrics } from '../../telemetry/metrics/metrics.ts';
 import type { GateEvent } from './connection-gate.ts';
 
 /** Counts connections that limits refuse or close, and logs each limit at most once a minute. */

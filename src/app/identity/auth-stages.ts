@@ -1,32 +1,36 @@
 import type { Logger } from 'pino';
-import type { ServedState } from './served-state.ts';
-import { createRegistryTokens } from '../auth/tokens/registry-tokens.ts';
-import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import { mayDoAnything, type Policy } from '../policy/decision.ts';
-import type { Job } from '../registry/principal.ts';
-import { createOpenPolicy } from '../policy/token-grants.ts';
-import type { RequestUpstream } from '../upstream/request.ts';
-import { createAuthenticate, type Authenticate } from '../pipeline/authenticate/authenticate.ts';
-import { authenticateJobs } from '../pipeline/authenticate/job-stage.ts';
-import { authorizeMachines, createAuthorize } from '../pipeline/authorize/authorize.ts';
-import { createBearerChallenge } from '../pipeline/authenticate/bearer-challenge.ts';
-import { createBasicChallenge } from '../pipeline/authenticate/challenge.ts';
+import type { ServedState } from '../served-state.ts';
+import { createRegistryTokens } from '../../auth/tokens/registry-tokens.ts';
+import type { Metrics } from '../../telemetry/metrics/metrics.ts';
+import { mayDoAnything, type Policy } from '../../policy/decision.ts';
+import type { Job } from '../../registry/principal.ts';
+import { createOpenPolicy } from '../../policy/token-grants.ts';
+import type { RequestUpstream } from '../../upstream/request.ts';
+import { createAuthenticate, type Authenticate } from '../../pipeline/authenticate/authenticate.ts';
+import { authenticateJobs } from '../../pipeline/authenticate/job-stage.ts';
+import { authorizeMachines, createAuthorize } from '../../pipeline/authorize/authorize.ts';
+import { createBearerChallenge } from '../../pipeline/authenticate/bearer-challenge.ts';
+import { createBasicChallenge } from '../../pipeline/authenticate/challenge.ts';
 import {
   createListings,
   type AnswerListing,
   type ListingsOptions,
-} from '../pipeline/authorize/catalog/listings.ts';
-import { createPageCursors } from '../pipeline/authorize/catalog/page-cursors.ts';
-import { createRoutePages } from '../pipeline/authorize/catalog/route-pages.ts';
-import type { ListedRegistry } from '../pipeline/routes/listed-registries.ts';
-import type { PipelineOptions } from '../pipeline/pipeline.ts';
-import type { EditsFor } from '../pipeline/response-edits.ts';
-import type { RefusedBodies } from '../pipeline/refused-bodies.ts';
-import { createTokenEndpoint } from '../pipeline/authenticate/token-endpoint.ts';
-import { authenticateTokens, authorizeTokens, markUploads } from '../pipeline/authenticate/token-stages.ts';
-import { createUploadOwners } from '../pipeline/authorize/upload-owners.ts';
-import { createWalks } from '../pipeline/authorize/catalog/walks.ts';
-import type { WholeAnswers } from '../pipeline/whole-answers.ts';
+} from '../../pipeline/authorize/catalog/listings.ts';
+import { createPageCursors } from '../../pipeline/authorize/catalog/page-cursors.ts';
+import { createRoutePages } from '../../pipeline/authorize/catalog/route-pages.ts';
+import type { ListedRegistry } from '../../pipeline/routes/listed-registries.ts';
+import type { PipelineOptions } from '../../pipeline/pipeline.ts';
+import type { EditsFor } from '../../pipeline/response-edits.ts';
+import type { RefusedBodies } from '../../pipeline/refused-bodies.ts';
+import { createTokenEndpoint } from '../../pipeline/authenticate/token-endpoint.ts';
+import {
+  authenticateTokens,
+  authorizeTokens,
+  markUploads,
+} from '../../pipeline/authenticate/token-stages.ts';
+import { createUploadOwners } from '../../pipeline/authorize/upload-owners.ts';
+import { createWalks } from '../../pipeline/authorize/catalog/walks.ts';
+import type { WholeAnswers } from '../../pipeline/whole-answers.ts';
 import type { Jobs } from './jobs.ts';
 import { createTokenHolders } from './token-holders.ts';
 import type { Users } from './users.ts';

@@ -1,7 +1,7 @@
-import { OperatorError } from '../../system/operator-error.ts';
-import { findMachineUsers, lookBackDays, minRecordDays } from '../../usage/machine-users.ts';
-import { askUsage } from '../../usage/usage-client.ts';
-import { count, ok, quoteForeign, skipped, warning, type Finding } from '../finding.ts';
+import { OperatorError } from '../../../system/operator-error.ts';
+import { findMachineUsers, lookBackDays, minRecordDays } from '../../../usage/machine-users.ts';
+import { askUsage } from '../../../usage/usage-client.ts';
+import { count, ok, quoteForeign, skipped, warning, type Finding } from '../../finding.ts';
 
 const check = 'htpasswd.machines';
 const maxNamed = 5;

@@ -1,9 +1,9 @@
-import type { Config } from '../config/schema/schema.ts';
-import { createBulkhead } from '../pipeline/routes/bulkhead.ts';
-import { createInnerNames } from '../pipeline/routes/inner-names.ts';
-import { createListedRegistry, type ListedRegistry } from '../pipeline/routes/listed-registries.ts';
-import { createRoutes, type Routes } from '../pipeline/routes/routes.ts';
-import { createRouteTable } from '../pipeline/routes/route-table.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { createBulkhead } from '../../pipeline/routes/bulkhead.ts';
+import { createInnerNames } from '../../pipeline/routes/inner-names.ts';
+import { createListedRegistry, type ListedRegistry } from '../../pipeline/routes/listed-registries.ts';
+import { createRoutes, type Routes } from '../../pipeline/routes/routes.ts';
+import { createRouteTable } from '../../pipeline/routes/route-table.ts';
 import { openRegistry, type OpenRegistry, type RegistryOptions } from './open-registry.ts';
 
 type ConfiguredRoute = Config['routes'][number];

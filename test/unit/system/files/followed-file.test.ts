@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { followFile, readFileContent } from '../../../src/system/followed-file.ts';
-import { until } from '../../support/redis.ts';
-import { replaceFile } from '../../support/reload.ts';
+import { followFile, readFileContent } from '../../../../src/system/files/followed-file.ts';
+import { until } from '../../../support/redis.ts';
+import { replaceFile } from '../../../support/reload.ts';
 
 describe('a followed file', () => {
   let dir: string;

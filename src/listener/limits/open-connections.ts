@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import type { Exchange } from '../pipeline/exchange.ts';
-import type { ClientConnection } from './client-connection.ts';
+import type { Exchange } from '../../pipeline/exchange.ts';
+import type { ClientConnection } from '../client-connection.ts';
 
 /** The open TLS connections, and their end: idle ones at once, others after their present request. */
 export type OpenConnections = {

@@ -1,18 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { createAuthenticator, type Authenticator } from '../auth/authenticator.ts';
-import { openHtpasswdFile, type HtpasswdFile } from '../auth/htpasswd/htpasswd-file.ts';
-import type { LoginThrottle } from '../auth/throttle/login-throttle.ts';
-import { createPasswordPool, type PasswordPool } from '../auth/password/password-pool.ts';
-import { createMachineLogins, type MachineLogins } from '../auth/machine-tokens/machine-logins.ts';
-import { joinTokenLists, sweepPersonalTokens } from '../auth/machine-tokens/personal-tokens.ts';
-import { openTokenListFile } from '../auth/machine-tokens/token-list-file.ts';
-import { createTokenUseRecorder, usesPathOf } from '../auth/machine-tokens/token-uses.ts';
-import { checkGrantPattern } from '../policy/token-grants.ts';
-import type { V1TokenNotice } from '../auth/tokens/v1-tokens.ts';
-import type { Config } from '../config/schema/schema.ts';
-import type { Metrics } from '../telemetry/metrics/metrics.ts';
-import type { WorkerIpcFan } from './worker-ipc-fan.ts';
+import { createAuthenticator, type Authenticator } from '../../auth/authenticator.ts';
+import { openHtpasswdFile, type HtpasswdFile } from '../../auth/htpasswd/htpasswd-file.ts';
+import type { LoginThrottle } from '../../auth/throttle/login-throttle.ts';
+import { createPasswordPool, type PasswordPool } from '../../auth/password/password-pool.ts';
+import { createMachineLogins, type MachineLogins } from '../../auth/machine-tokens/machine-logins.ts';
+import { joinTokenLists, sweepPersonalTokens } from '../../auth/machine-tokens/personal-tokens.ts';
+import { openTokenListFile } from '../../auth/machine-tokens/token-list-file.ts';
+import { createTokenUseRecorder, usesPathOf } from '../../auth/machine-tokens/token-uses.ts';
+import { checkGrantPattern } from '../../policy/token-grants.ts';
+import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import type { Metrics } from '../../telemetry/metrics/metrics.ts';
+import type { WorkerIpcFan } from '../worker-ipc-fan.ts';
 
 /** The users and their logins; shared by successive services, and freed with the last. */
 export type Users = {

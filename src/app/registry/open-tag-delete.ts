@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import type { AnswerCache } from '../cache/answer-cache.ts';
-import type { Config } from '../config/schema/schema.ts';
-import { readContentDigest } from '../pipeline/serve/content-digest.ts';
-import { manifestTypes } from '../pipeline/serve/internal-request.ts';
-import { withDeleteLock, type DeleteLock } from '../pipeline/tag-delete/delete-lock.ts';
-import { createRemovalFinisher, type RemovalFinisher } from '../pipeline/tag-delete/removal-finisher.ts';
-import { createRemovalJournal } from '../pipeline/tag-delete/removal-journal.ts';
-import { createTagRemoval, type TagRemoval } from '../pipeline/tag-delete/tag-removal.ts';
-import { createTombstoneSource } from '../pipeline/tag-delete/tombstone-source.ts';
-import type { RegistryPorts } from '../pipeline/routes/route-ports.ts';
-import { parseTagPattern } from '../policy/tag-pattern.ts';
-import { OciError } from '../registry/error.ts';
+import type { AnswerCache } from '../../cache/answer-cache.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { readContentDigest } from '../../pipeline/serve/content-digest.ts';
+import { manifestTypes } from '../../pipeline/serve/internal-request.ts';
+import { withDeleteLock, type DeleteLock } from '../../pipeline/tag-delete/delete-lock.ts';
+import { createRemovalFinisher, type RemovalFinisher } from '../../pipeline/tag-delete/removal-finisher.ts';
+import { createRemovalJournal } from '../../pipeline/tag-delete/removal-journal.ts';
+import { createTagRemoval, type TagRemoval } from '../../pipeline/tag-delete/tag-removal.ts';
+import { createTombstoneSource } from '../../pipeline/tag-delete/tombstone-source.ts';
+import type { RegistryPorts } from '../../pipeline/routes/route-ports.ts';
+import { parseTagPattern } from '../../policy/tag-pattern.ts';
+import { OciError } from '../../registry/error.ts';
 
 /** The result of {@link OpenTagDelete.removeTag}; `why`: in a sentence, if it failed. */
 export type TagRemovalOutcome = {

@@ -1,8 +1,8 @@
-import { loadKeys } from '../../auth/oidc/issuer-keys.ts';
-import { loadIssuerCa } from '../../app/pem-files.ts';
-import type { Config } from '../../config/schema/schema.ts';
-import type { Check } from '../check.ts';
-import { broken, ok, quoteForeign, type Finding } from '../finding.ts';
+import { loadKeys } from '../../../auth/oidc/issuer-keys.ts';
+import { loadIssuerCa } from '../../../app/pem-files.ts';
+import type { Config } from '../../../config/schema/schema.ts';
+import type { Check } from '../../check.ts';
+import { broken, ok, quoteForeign, type Finding } from '../../finding.ts';
 
 const check = 'oidc.keys';
 const fix =

@@ -1,7 +1,7 @@
-import { createInventoryReader, type ReadInventory } from '../inventory/reading/registry-reader.ts';
-import { manifestTypes } from '../pipeline/serve/internal-request.ts';
-import type { ListedRegistry } from '../pipeline/routes/listed-registries.ts';
-import { buildFetchHeaders } from '../upstream/request.ts';
+import { createInventoryReader, type ReadInventory } from '../../inventory/reading/registry-reader.ts';
+import { manifestTypes } from '../../pipeline/serve/internal-request.ts';
+import type { ListedRegistry } from '../../pipeline/routes/listed-registries.ts';
+import { buildFetchHeaders } from '../../upstream/request.ts';
 import type { OpenRegistry } from './open-registry.ts';
 
 type Asked = Pick<ListedRegistry, 'requestUpstream' | 'authorization' | 'isMirror' | 'owns' | 'outerName'>;

@@ -1,6 +1,6 @@
-import { checkMachineTokens } from '../../app/configured-files.ts';
-import { OperatorError } from '../../system/operator-error.ts';
-import { broken, ok, warning, type Finding } from '../finding.ts';
+import { checkMachineTokens } from '../../../app/configured-files.ts';
+import { OperatorError } from '../../../system/operator-error.ts';
+import { broken, ok, warning, type Finding } from '../../finding.ts';
 
 /** Reads the file of machine tokens as `serve` does, and says which tokens had better go. */
 export async function judgeMachineTokens(path: string, now: Date): Promise<Finding> {

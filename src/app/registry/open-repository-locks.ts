@@ -1,7 +1,7 @@
-import type { SharedRedis } from '../redis/open.ts';
-import { createRedisLocks, type RedisLocksOptions } from '../locks/redis-locks.ts';
-import type { Config } from '../config/schema/schema.ts';
-import { createRepositoryLocks, type RepositoryLocks } from '../locks/repository-locks.ts';
+import type { SharedRedis } from '../../redis/open.ts';
+import { createRedisLocks, type RedisLocksOptions } from '../../locks/redis-locks.ts';
+import type { Config } from '../../config/schema/schema.ts';
+import { createRepositoryLocks, type RepositoryLocks } from '../../locks/repository-locks.ts';
 
 /**
  * Opens the locks of this instance's processes and, with a shared Redis, those of all instances on top.

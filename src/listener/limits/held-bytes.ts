@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Exchange } from '../pipeline/exchange.ts';
+import type { Exchange } from '../../pipeline/exchange.ts';
 
 /** What a connection holds, in bytes, as far as known. */
 export type HeldBytes = {
