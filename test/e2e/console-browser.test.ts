@@ -55,5 +55,20 @@ describe(
         },
         { as: null },
       ));
+
+    it('keeps the session of a visitor whom a link of another site leads here', async () => {
+      const window = await place.chromium.open();
+      const { page, context, logIn } = window;
+      await logIn(user, password);
+      await page.getByRole('heading', { name: 'Repositories', level: 1 }).waitFor();
+      const before = await context.cookies();
+      const { port } = place.door;
+      // To a browser it is another site than localhost.
+      await page.goto(`https://127.0.0.1:${port}/ui/connect`);
+      await page.evaluate(`location.href = 'https://localhost:${port}/ui/r/team/app'`);
+      await page.waitForURL('/ui/r/team/app');
+      assert.deepEqual(await context.cookies(), before);
+      await window.close();
+    });
   },
 );

@@ -88,6 +88,27 @@ describe('the login of the console', { timeout: 240_000 }, () => {
     }
   });
 
+  test('a link of another site ends no session', async () => {
+    for (const site of ['cross-site', 'same-site']) {
+      const browser = createBrowser(frontDoor);
+      // Whoever follows it comes without the cookie, which must not be replaced.
+      const led = await browser.get('/ui/login?to=%2Fui%2Fr%2Fapp', `Sec-Fetch-Site: ${site}`);
+      assert.equal(led.status, 200);
+      assert.deepEqual(values(led, 'set-cookie'), []);
+      const again = '/ui/login?to=%2Fui%2Fr%2Fapp&again=1';
+      assert.deepEqual(values(led, 'refresh'), [`0; url=${again}`]);
+      const still = await browser.get(again, `Sec-Fetch-Site: ${site}`);
+      assert.deepEqual([values(still, 'set-cookie'), values(still, 'refresh')], [[], []]);
+      await browser.logIn();
+      const known = await browser.get(again, 'Sec-Fetch-Site: same-origin');
+      assert.deepEqual([known.status, ...values(known, 'location')], [303, '/ui/r/app']);
+    }
+    for (const site of ['none', 'same-origin']) {
+      const typed = await createBrowser(frontDoor).get('/ui/login', `Sec-Fetch-Site: ${site}`);
+      assert.deepEqual([values(typed, 'set-cookie').length, values(typed, 'refresh')], [1, []]);
+    }
+  });
+
   test('wrong ones count as they do at the registry, and lock out', async () => {
     const browser = createBrowser(frontDoor);
     for (let tries = 0; ; tries += 1) {

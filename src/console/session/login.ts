@@ -1,9 +1,11 @@
 import type { Authenticator } from '../../auth/authenticator.ts';
 import type { TokenHolder } from '../../auth/tokens/registry-tokens.ts';
+import { headerValues } from '../../http/raw-headers.ts';
 import { refuseLockedOut } from '../../pipeline/authenticate/authenticate.ts';
 import { recordPrincipal } from '../../pipeline/exchange.ts';
 import { OciError } from '../../registry/error.ts';
 import type { MachineToken, User } from '../../registry/principal.ts';
+import { links, withQuery } from '../components/links.ts';
 import type { ConsoleAnswer } from '../console-answer.ts';
 import { ConsoleError } from '../console-error.ts';
 import type { ConsolePages, FormVisit, LoginFailure, Place, Visit } from '../visit.ts';
@@ -41,6 +43,14 @@ export function createLoginPlaces(options: LoginOptions): readonly Place[] {
     };
   };
 
+  /** Has the page ask for itself: then the browser sends its cookie. A new one would end the session of that. */
+  const askAgain = (visit: Visit, to: string): ConsoleAnswer => {
+    const headers = visit.query.has('again')
+      ? {}
+      : { Refresh: `0; url=${withQuery(links.login, { to, again: 1 })}` };
+    return { page: options.page(visit, { returnTo: to, name: '', failure: null }), headers };
+  };
+
   const logIn = async (visit: FormVisit): Promise<ConsoleAnswer> => {
     const { exchange, form } = visit;
     const returnTo = safeReturnTo(form.get('to'));
@@ -62,7 +72,8 @@ export function createLoginPlaces(options: LoginOptions): readonly Place[] {
       get: (visit) => {
         if (visit.exchange.publicName.scheme === 'http') throw new ConsoleError('plainHttp');
         const returnTo = safeReturnTo(visit.query.get('to'));
-        return visit.session?.holder ? { redirectTo: returnTo } : show(visit, returnTo);
+        if (visit.session?.holder) return { redirectTo: returnTo };
+        return hasWithheldCookies(visit) ? askAgain(visit, returnTo) : show(visit, returnTo);
       },
       post: logIn,
     },
@@ -72,6 +83,12 @@ export function createLoginPlaces(options: LoginOptions): readonly Place[] {
       post: () => ({ redirectTo: '/ui/login?done=loggedOut', cookies: [endedSession] }),
     },
   ];
+}
+
+/** Whether a link of another site led here: then browsers keep cookies with SameSite=Strict to themselves. */
+function hasWithheldCookies({ session, exchange: { req } }: Visit): boolean {
+  const sites = headerValues(req.rawHeaders, 'sec-fetch-site');
+  return session === null && sites.some((site) => site === 'cross-site' || site === 'same-site');
 }
 
 /** Checks name and password as the registry does: the same lock-outs, in the same time. */
