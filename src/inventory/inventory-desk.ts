@@ -1,6 +1,7 @@
 import { createPolicy, type RuleText } from '../policy/policy.ts';
 import { createOpenPolicy } from '../policy/token-grants.ts';
 import type { Policy } from '../policy/decision.ts';
+import type { Principal } from '../registry/principal.ts';
 import type { Finding, InventoryWork } from './findings.ts';
 import type { InventoryFill, InventoryTables } from './inventory-tables.ts';
 import { createVisibleRepositories, type VisibleRepositories } from './repository-page.ts';
@@ -60,12 +61,15 @@ export function createInventoryDesk(): InventoryDesk {
           inEffect = { policy, visible: createVisibleRepositories(policy) };
           return null;
         }
-        case 'list':
-          return tables?.list(call.question, known().visible) ?? null;
+        case 'list': {
+          const page = tables?.list(call.question, known().visible) ?? null;
+          return page && { ...page, rows: shownTo(call.question.principal, page.rows) };
+        }
         case 'tags': {
           const { principal, repository } = call.question;
           const mayPull = known().policy.decide(principal, repository).actions.has('pull');
-          return mayPull ? (tables?.tags(call.question) ?? null) : null;
+          const tags = mayPull ? (tables?.tags(call.question) ?? null) : null;
+          return tags && shownTo(principal, tags);
         }
         case 'next':
           return tables?.next(nowMs) ?? null;
@@ -77,6 +81,14 @@ export function createInventoryDesk(): InventoryDesk {
       }
     },
   };
+}
+
+/** Names of users are half of what a login takes: who has none is not told them. */
+function shownTo<Row extends { readonly pushedBy: string | null }>(
+  { kind }: Principal,
+  rows: readonly Row[],
+): readonly Row[] {
+  return kind === 'anonymous' ? rows.map((row) => ({ ...row, pushedBy: null })) : rows;
 }
 
 function compile({ policy: rules, groups }: InventoryPolicy): Policy {

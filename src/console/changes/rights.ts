@@ -67,7 +67,9 @@ function askedAs(principal: Principal): Principal {
   return isPersonal === true && owner !== null ? { kind: 'user', name: owner } : principal;
 }
 
-/** Whether a visitor may delete every image: only then the clean-up is shown. */
+/** Whether a visitor may see and delete every image: only then the clean-up is shown, which names them. */
 export function mayCleanUp(policy: Pick<Policy, 'decideForAll'>, principal: Principal): boolean {
-  return principal.kind === 'user' && policy.decideForAll(principal).actions.has('delete');
+  if (principal.kind !== 'user') return false;
+  const { actions } = policy.decideForAll(principal);
+  return actions.has('pull') && actions.has('delete');
 }

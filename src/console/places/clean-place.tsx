@@ -15,7 +15,7 @@ export type CleanPlaceOptions = {
   readonly audit: AuditChange | null;
 };
 
-/** What the clean-up would take, and undo: for those who may delete every image. */
+/** What the clean-up would take, and undo: for those who may see and delete every image. */
 export function createCleanPlaces(options: CleanPlaceOptions): readonly Place[] {
   const { chromeOf, policy, cleanUp, audit } = options;
   const principalOf = ({ authentication }: Visit) => {

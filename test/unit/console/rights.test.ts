@@ -54,9 +54,14 @@ describe('what one may do', () => {
   });
 });
 
-test('the clean-up is for users who may delete every image', () => {
+test('the clean-up is for users who may see and delete every image', () => {
   assert.equal(mayCleanUp(policy, user('olga')), true);
   assert.equal(mayCleanUp(policy, user('alice')), false);
   assert.equal(mayCleanUp(createOpenPolicy(), user('alice')), true);
   assert.equal(mayCleanUp(createOpenPolicy(), machineToken('ci')), false);
+  const janitor = createPolicy({
+    rules: [{ who: ['user:olga'], repositories: ['**'], actions: ['delete'] }],
+    groups: {},
+  });
+  assert.equal(mayCleanUp(janitor, user('olga')), false);
 });
