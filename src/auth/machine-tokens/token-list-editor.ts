@@ -21,10 +21,19 @@ export type EditedTokenFile = {
 
 const head = `# Machine tokens, one a line. \`tidegate token\` edits this file; docs/tokens.md says what stands in it.\n`;
 
-/** Writes a new token at the end; the file is made when there is none. @throws OperatorError when the name is taken, or the file can't be changed */
-export function addToken(edited: EditedTokenFile, entry: TokenEntry): Promise<void> {
+/**
+ * Writes a new token at the end; the file is made when there is none.
+ * @param check is called with what the file has while nobody else changes it; what it throws leaves the file as it is
+ * @throws OperatorError when the name is taken, or the file can't be changed
+ */
+export function addToken(
+  edited: EditedTokenFile,
+  entry: TokenEntry,
+  check: (list: TokenList) => void = () => {},
+): Promise<void> {
   const { name } = entry.principal;
   return edit(edited, (text, list) => {
+    check(list);
     if (hasTokenName(list, name))
       throw new OperatorError(
         `There is a machine token ${name} in ${edited.file}: choose another name, or \`tidegate token rotate ${name}\`.`,

@@ -11,6 +11,7 @@ import { checkGrantPattern } from '../../policy/token-grants.ts';
 import type { Action } from '../../registry/access.ts';
 import { tokenNameForm } from '../../registry/names/token-name.ts';
 import type { User } from '../../registry/principal.ts';
+import { OperatorError } from '../../system/operator-error.ts';
 import { untilInEffect } from './in-effect.ts';
 
 /** A machine token of a user, as its owner sees it. */
@@ -83,10 +84,7 @@ export function createOwnTokens(options: {
     if (!tokenNameForm.test(name)) return 'name';
     if (actions.length === 0) return 'actions';
     if (actions.some((action) => policy?.mayAnywhere(owner, action) === false)) return 'actions';
-    const [own, others] = await Promise.all([load(file), load(operators)]);
-    if (hasUser(name) || own.entries.has(name) || others.entries.has(name)) return 'taken';
-    const isFull = own.entries.size >= maxAllTokens || ownedBy(own, owner.name).length >= maxTokens;
-    return isFull ? 'tooMany' : null;
+    return hasUser(name) || (await load(operators)).entries.has(name) ? 'taken' : null;
   };
 
   return {
@@ -115,7 +113,12 @@ export function createOwnTokens(options: {
         expiresMs: days === 0 ? null : createdMs + days * dayMs,
       };
       await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-      await addToken(edited, entry);
+      try {
+        await addToken(edited, entry, (list) => checkRoom(list, owner, draft.name));
+      } catch (error) {
+        if (error instanceof NoRoomError) return { fault: error.fault };
+        throw error;
+      }
       await untilInEffect(() => isInEffect(draft.name));
       return { token, entry };
     },
@@ -127,6 +130,23 @@ export function createOwnTokens(options: {
       return true;
     },
   };
+}
+
+/** The file has such a token already, or as many as it may have. */
+class NoRoomError extends OperatorError {
+  readonly fault: TokenFault;
+
+  constructor(fault: TokenFault) {
+    super(`No further token is written: ${fault}.`);
+    this.fault = fault;
+  }
+}
+
+/** @throws NoRoomError */
+function checkRoom(list: TokenList, owner: User, name: string): void {
+  if (list.entries.has(name)) throw new NoRoomError('taken');
+  if (list.entries.size >= maxAllTokens || ownedBy(list, owner.name).length >= maxTokens)
+    throw new NoRoomError('tooMany');
 }
 
 function ownedBy({ entries }: TokenList, owner: string): readonly TokenEntry[] {

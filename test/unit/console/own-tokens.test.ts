@@ -111,6 +111,16 @@ describe('tokens of one’s own', () => {
     assert.ok('token' in (await tokens.make(user('carol'), draft)));
   });
 
+  test('are at most twenty, and each has a name of its own, also when all are made at once', async () => {
+    const tokens = open();
+    const make = (name: string) => tokens.make(alice, { ...draft, name });
+    const made = await Promise.all(['t0', ...Array.from({ length: 22 }, (_, at) => `t${at}`)].map(make));
+    const faults = made.map((one) => ('fault' in one ? one.fault : 'made'));
+    assert.equal(faults.filter((fault) => fault === 'made').length, 20);
+    assert.deepEqual(new Set(faults), new Set(['made', 'taken', 'tooMany']));
+    assert.equal((await tokens.list('alice')).length, 20);
+  });
+
   test('act everywhere, and never expire, where that is said', async () => {
     const made = await open().make(alice, { ...draft, repositories: ' ', days: 0 });
     assert.ok('entry' in made);
