@@ -5,8 +5,9 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createBrowser, sessionCookie, type Browser } from '../support/browser.ts';
 import { htpasswdLine, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
+import { head } from '../support/http-message.ts';
 import { addTokens, tokenCommand, tokenFile } from '../support/machine-tokens.ts';
-import { anonymous, type RawClient } from '../support/raw-client.ts';
+import { anonymous, exchange, type RawClient } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { replaceConfig, replaceFile, sighup } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -108,6 +109,27 @@ describe('a session of the console', { timeout: 480_000 }, () => {
     await Promise.all([first, kept, other].map((door) => door.stop()));
     await rm(dir, { recursive: true });
   });
+});
+
+test('pages name the registry as clients must: a single word with its port', async () => {
+  const upstream = await startUpstream({ script: answerOk });
+  const frontDoor = await startFrontDoor({ upstreamUrl: upstream.url });
+  try {
+    for (const [host, registry] of [
+      ['myhost', 'myhost:443'],
+      ['myhost:8443', 'myhost:8443'],
+      ['registry.example.com', 'registry.example.com'],
+      ['localhost', 'localhost'],
+      ['[::1]', '[::1]'],
+    ] as const) {
+      const { body } = await exchange(frontDoor, head('GET /ui/connect HTTP/1.1', `Host: ${host}`));
+      assert.ok(body.includes(`docker login ${registry}<`), host);
+      assert.ok(body.includes(`/etc/docker/certs.d/${registry}/ca.crt`), host);
+    }
+  } finally {
+    await frontDoor.stop();
+    await upstream.close();
+  }
 });
 
 /** The status of the first page, on this connection. */

@@ -25,7 +25,7 @@ export function RawPage({ chrome, model }: RawPageProps) {
         <Fact name={t.common.size}>
           <Bytes chrome={chrome} value={bytes} />
         </Fact>
-        <Fact name={t.image.mediaType}>
+        <Fact name={t.image.mediaType} isWide>
           <Foreign text={mediaType} max={200} />
         </Fact>
       </dl>

@@ -1,4 +1,5 @@
 import type { Policy } from '../../policy/decision.ts';
+import { formatRegistry } from '../../tls/trust.ts';
 import { iconAsset, scriptAsset, styleAsset } from '../assets/assets.ts';
 import { mayCleanUp } from '../changes/rights.ts';
 import type { Chrome } from '../components/chrome.ts';
@@ -6,6 +7,9 @@ import { catalogues, formats } from '../messages/locale.ts';
 import type { Visit } from '../visit.ts';
 import { localeOf } from '../requests/language.ts';
 import { readNotice } from './notice-of.ts';
+
+/** Which a browser leaves out. */
+const httpsPort = 443;
 
 /** What every page knows beside its own subject. */
 export type ChromeOf = (visit: Visit) => Chrome;
@@ -30,7 +34,7 @@ export function createChromeOf(options: {
         repositories: principal !== undefined,
         clean: isCleaned && principal !== undefined && mayCleanUp(policy, principal),
       },
-      host: exchange.publicName.authority ?? 'localhost',
+      host: formatRegistry(exchange.publicName.authority ?? 'localhost', httpsPort),
       path: `/ui/${exchange.method === 'POST' ? pageOfForm(page) : page}${search}`,
       assets: { icon: iconAsset.path, style: styleAsset.path, script: scriptAsset.path },
       notice: readNotice(query),

@@ -82,6 +82,20 @@ export const narrow = css`
     .tags td:nth-child(3) {
       min-width: 0;
     }
+    .tags tbody tr {
+      position: relative;
+      padding-inline-start: 1.75rem;
+    }
+    .tags .pick {
+      position: absolute;
+      inset-inline-start: 0;
+    }
+    .tags .pick + a + small {
+      padding-inline-start: 0;
+    }
+    .cards .end {
+      margin-inline-start: auto;
+    }
     .cards td:empty {
       display: none;
     }
