@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { layerPath } from '../../src/clean/quarantine/item.ts';
 import { readRuns } from '../../src/clean/quarantine/run-record.ts';
 import { digestOf, startCleanedRegistry, type CleanedRegistry } from '../support/cleaned-registry.ts';
@@ -57,6 +58,41 @@ for (const remembersBlobs of [false, true])
         assert.ok(!registry.hasData(digest));
         assert.deepEqual((await registry.push('again', 'v3', layers)).body, body);
         assert.equal(await registry.pull('again', 'v3'), null);
+      });
+
+      test('a manifest that is a blob of an image too: a registry may delete one of its links, and keep the other', async () => {
+        await registry.run();
+        const old = await registry.push('both', 'v1', ['config b1', 'layer b1']);
+        await registry.push('both', 'v2', ['config b2', 'layer b2']);
+        await registry.push('both', 'v3', ['config b3', 'layer b3']);
+        const link = path.join(registry.root, layerPath('both', old.digest));
+        const linkAsBlob = () => {
+          mkdirSync(path.dirname(link), { recursive: true });
+          writeFileSync(link, old.digest);
+        };
+        linkAsBlob();
+        // As distribution 3 does: 2.8 deletes both.
+        const { doors } = registry.cleaner;
+        const keeping: typeof doors = {
+          ...doors,
+          lock: async (keys, waitMs) => {
+            const lock = await doors.lock(keys, waitMs);
+            const deleteAtRegistry = lock?.deleteManifest;
+            if (lock === null || deleteAtRegistry === undefined) return null;
+            return Object.assign(lock, {
+              deleteManifest: async (repository: string, digest: string) => {
+                const status = await deleteAtRegistry(repository, digest);
+                if (digest === old.digest) linkAsBlob();
+                await setTimeout(100); // so slow that each has a lock of its own, and a look at what was written
+                return status;
+              },
+            });
+          },
+        };
+        const { result, taken } = await registry.run({ doors: keeping });
+        assert.deepEqual([result, taken.tags, taken.manifests, taken.layers], ['done', 2, 2, 5]);
+        assert.ok(!registry.hasData(old.digest));
+        assert.equal(await registry.pull('both', 'v3'), null);
       });
 
       test('a write around the front doors ends the run', async () => {

@@ -4,6 +4,7 @@ import type { DoorLock } from '../channel/doors.ts';
 import { repositoryPath, tagPath, type Item, type LinkItem } from '../quarantine/item.ts';
 import { leaveAlone } from '../quarantine/left-alone.ts';
 import { findOutcome } from '../quarantine/recovery.ts';
+import { readStatus } from '../scan/file-status.ts';
 import { moveHeld } from './move-held.ts';
 import type { RepositoryView } from './repository-view.ts';
 import type { RunContext } from './run-context.ts';
@@ -63,8 +64,10 @@ async function deleteLink(
   const outcome = await findOutcome(folder, quarantine.run, item);
   quarantine.tell(number, item, outcome, `the registry answered ${status}`);
   for (const file of item.files) {
-    view.own.add(dirname(join(root, file.path)));
-    if (outcome === 'taken') view.gone.add(join(root, file.path));
+    const path = join(root, file.path);
+    view.own.add(dirname(path));
+    // Of a manifest, distribution 3 deletes the one link, and 2.8 that of a blob of the same digest too.
+    if (readStatus(path) === null) view.gone.add(path);
   }
   if (outcome === 'taken') {
     logger.info({ run: quarantine.run, what, repository, digest }, 'taken');
