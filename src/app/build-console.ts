@@ -85,6 +85,7 @@ function openPages({ state: { config, pem }, users, lists, logger, ...options }:
     tokens: createOwnTokens({
       file: personalTokensPath(state.dir),
       operators: auth.machineTokens,
+      inEffect: users.tokenFiles,
       hasUser: (name) => users.htpasswd.lookup(name) !== undefined,
       isInEffect: (name) => users.machines.find(name) !== undefined,
       ...{ policy, now },

@@ -6,7 +6,7 @@ import type { LoginThrottle } from '../../auth/throttle/login-throttle.ts';
 import { createPasswordPool, type PasswordPool } from '../../auth/password/password-pool.ts';
 import { createMachineLogins, type MachineLogins } from '../../auth/machine-tokens/machine-logins.ts';
 import { joinTokenLists, sweepPersonalTokens } from '../../auth/machine-tokens/personal-tokens.ts';
-import { openTokenListFile } from '../../auth/machine-tokens/token-list-file.ts';
+import { openTokenListFile, type TokenListFile } from '../../auth/machine-tokens/token-list-file.ts';
 import { createTokenUseRecorder, usesPathOf } from '../../auth/machine-tokens/token-uses.ts';
 import { checkGrantPattern } from '../../policy/token-grants.ts';
 import type { V1TokenNotice } from '../../auth/tokens/v1-tokens.ts';
@@ -18,6 +18,8 @@ import type { WorkerIpcFan } from '../worker-ipc-fan.ts';
 export type Users = {
   readonly htpasswd: HtpasswdFile;
   readonly machines: MachineLogins;
+  /** The machine tokens in effect, by who made them. */
+  readonly tokenFiles: Readonly<Record<'personal' | 'operators', Pick<TokenListFile, 'all'>>>;
   readonly authenticator: Authenticator;
   readonly pool: Pick<PasswordPool, 'load' | 'hash'>;
   /** Reads all files at once. @throws OperatorError when one cannot be used; nothing has changed then. */
@@ -76,7 +78,7 @@ export async function openUsers(
     maxShaCryptRounds: auth.maxShaCryptRounds,
     logger,
   });
-  const { files, uses, machines, close } = await openMachines(auth.machineTokens, {
+  const { files, tokenFiles, uses, machines, close } = await openMachines(auth.machineTokens, {
     ...{ htpasswd, throttle, logger, personalTokens },
   }).catch((error: unknown) => {
     htpasswd.close();
@@ -102,6 +104,7 @@ export async function openUsers(
   const users: Users = {
     htpasswd,
     machines,
+    tokenFiles,
     authenticator,
     pool,
     reread: () => rereadFiles({ 'auth.htpasswd': htpasswd, ...files }),
@@ -161,7 +164,7 @@ async function openMachines(
     personal.close();
   };
   const files = { 'auth.machineTokens': operators, 'state.dir': personal };
-  return { files, uses, machines, close };
+  return { files, tokenFiles: { personal, operators }, uses, machines, close };
 }
 
 /** Reads all files by key before any takes effect. @throws OperatorError when one cannot be used. */

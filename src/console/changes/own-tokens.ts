@@ -65,13 +65,15 @@ const dayMs = 24 * 60 * 60 * 1000;
 export function createOwnTokens(options: {
   file: string;
   operators: string;
+  /** What this process has read of both files last. */
+  inEffect: Readonly<Record<'personal' | 'operators', { all(): readonly TokenEntry[] }>>;
   hasUser: (name: string) => boolean;
   /** Whether a token is in effect in this process. */
   isInEffect: (name: string) => boolean;
   policy: Pick<Policy, 'mayAnywhere'> | null;
   now: () => number;
 }): OwnTokens {
-  const { file, operators, hasUser, isInEffect, policy, now } = options;
+  const { file, operators, inEffect, hasUser, isInEffect, policy, now } = options;
   const edited = { file, model: file, checkPattern: checkGrantPattern };
   const load = async (path: string): Promise<TokenList> =>
     (await loadTokenList(path, checkGrantPattern)).list;
@@ -90,11 +92,14 @@ export function createOwnTokens(options: {
   return {
     canChange: () => canWrite(dirname(file)),
     list: async (owner) => {
-      const [own, others] = await Promise.all([load(file), load(operators)]);
       const uses = await readTokenUses(usesPathOf(operators)).catch(() => null);
       const show = (isOwn: boolean) => (entry: TokenEntry) =>
         showToken(entry, isOwn, uses?.used.get(entry.principal.name) ?? null);
-      return [...ownedBy(own, owner).map(show(true)), ...ownedBy(others, owner).map(show(false))];
+      const { personal, operators: others } = inEffect;
+      return [
+        ...ownedBy(personal.all(), owner).map(show(true)),
+        ...ownedBy(others.all(), owner).map(show(false)),
+      ];
     },
     make: async (owner, draft) => {
       const actions = tokenActions.filter((action) => draft.actions.includes(action));
@@ -145,12 +150,15 @@ class NoRoomError extends OperatorError {
 /** @throws NoRoomError */
 function checkRoom(list: TokenList, owner: User, name: string): void {
   if (list.entries.has(name)) throw new NoRoomError('taken');
-  if (list.entries.size >= maxAllTokens || ownedBy(list, owner.name).length >= maxTokens)
+  if (
+    list.entries.size >= maxAllTokens ||
+    ownedBy([...list.entries.values()], owner.name).length >= maxTokens
+  )
     throw new NoRoomError('tooMany');
 }
 
-function ownedBy({ entries }: TokenList, owner: string): readonly TokenEntry[] {
-  return [...entries.values()].filter(({ principal }) => principal.grant.owner === owner);
+function ownedBy(entries: readonly TokenEntry[], owner: string): readonly TokenEntry[] {
+  return entries.filter(({ principal }) => principal.grant.owner === owner);
 }
 
 function showToken({ principal, ...entry }: TokenEntry, isOwn: boolean, lastUse: TokenUse | null): OwnToken {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { hashMachineToken, isMachineToken } from '../../../src/auth/machine-tokens/machine-token.ts';
+import { parseTokenList } from '../../../src/auth/machine-tokens/token-list.ts';
 import { loadTokenList } from '../../../src/auth/machine-tokens/token-list-file.ts';
 import { createOwnTokens, type TokenDraft } from '../../../src/console/changes/own-tokens.ts';
 import { createPolicy } from '../../../src/policy/policy.ts';
@@ -31,9 +32,15 @@ describe('tokens of one’s own', () => {
     await rm(path.dirname(file), { recursive: true, force: true });
     await rm(operators, { force: true });
   });
+  /** All tokens of a file, as a process has read them that follows it. */
+  const read = (path: string) => ({
+    all: () =>
+      existsSync(path) ? [...parseTokenList(readFileSync(path), checkGrantPattern).entries.values()] : [],
+  });
   const open = () =>
     createOwnTokens({
       ...{ file, operators, policy },
+      inEffect: { personal: read(file), operators: read(operators) },
       hasUser: (name) => name === 'bob',
       isInEffect: (name) => readFileSync(file, 'utf8').includes(name),
       now: () => nowMs,
@@ -100,6 +107,21 @@ describe('tokens of one’s own', () => {
         ['ci', true],
         ['robot', false],
       ],
+    );
+  });
+
+  test('are those in effect, also where a file cannot be read just now', async () => {
+    const tokens = open();
+    const made = await tokens.make(alice, draft);
+    assert.ok('entry' in made);
+    const held = createOwnTokens({
+      ...{ file, operators, policy, now: () => nowMs, hasUser: () => false, isInEffect: () => true },
+      inEffect: { personal: { all: () => [made.entry] }, operators: { all: () => [] } },
+    });
+    await writeFile(operators, '- {');
+    assert.deepEqual(
+      (await held.list('alice')).map(({ name }) => name),
+      ['ci'],
     );
   });
 
