@@ -53,8 +53,8 @@ export type Programs = {
   cleaner: Cleaner;
   /** How many runs ended well. */
   runs: number;
-  /** What runs took, by {@link tally}. */
-  readonly taken: { tags: number; manifests: number; layers: number; blobs: number };
+  /** How many things runs took, also those that go on, by {@link tally}. */
+  readonly taken: { tag: number; manifest: number; layer: number; data: number };
   /** Where the cleaner and its commands run; `tidegate.yml` is there. */
   readonly dir: string;
   readonly random: () => number;
@@ -97,7 +97,8 @@ export async function tryCleanedHistory(t: TestContext, mode: Mode): Promise<voi
       tellAtMs += tellMs;
       tell(`so far: ${describe()}`);
     }
-    const taken = programs.taken.tags + programs.taken.manifests;
+    tally(programs);
+    const taken = programs.taken.tag + programs.taken.manifest;
     if (taken !== last.taken) last = { taken, pushes: history.counts.pushes };
     const isOver = performance.now() > untilMs;
     // On a slow machine there is always something under way, and no lock is had: nothing is tried unless a run takes something.
@@ -150,7 +151,7 @@ clean:
     ...{ registry, frontDoors, clients, dir, random: createRandom(seed) },
     cleaner: await startCleanerThere(),
     runs: 0,
-    taken: { tags: 0, manifests: 0, layers: 0, blobs: 0 },
+    taken: { tag: 0, manifest: 0, layer: 0, data: 0 },
     startFrontDoor: async () => {
       const frontDoor = await startFrontDoor({ upstreamUrl: null, config, set: ['workers=2'] });
       frontDoors.push(frontDoor);
@@ -189,7 +190,6 @@ async function cleanUntil(
   while (!signal.aborted) {
     const { isDone, output } = await clean(programs, signal);
     if (isDone) programs.runs += 1;
-    tally(programs);
     if (!isDone || limitMs < tellMs) tell(summarize(output));
     assert.ok(isDone || mayFail(mode, output), output);
     if (!isDone) await pause(100);
@@ -268,11 +268,8 @@ async function clean({ dir }: Programs, signal?: AbortSignal): Promise<Cleaned> 
 
 /** Adds up what runs took, and forgets the log, which has a line for each thing. */
 function tally({ cleaner, taken }: Programs): void {
-  for (const line of cleaner.log.splice(0)) {
-    if (line.msg !== 'run ended') continue;
-    for (const what of ['tags', 'manifests', 'layers', 'blobs'] as const)
-      taken[what] += Number(line[what] ?? 0);
-  }
+  for (const { msg, what } of cleaner.log.splice(0))
+    if (msg === 'taken' && typeof what === 'string') taken[what as keyof typeof taken] += 1;
 }
 
 const summarize = (output: string) => output.split('\n').slice(0, 3).join(' | ');
