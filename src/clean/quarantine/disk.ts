@@ -1,4 +1,5 @@
-import { link, lstat, mkdir, open, rename, rm, unlink, writeFile, type FileHandle } from 'node:fs/promises';
+import { link, lstat, mkdir, open, rename, unlink, writeFile, type FileHandle } from 'node:fs/promises';
+import { removeTree } from './remove-tree.ts';
 
 /** What changes files here. Tests end the process at each of these steps. */
 export type Disk = {
@@ -50,7 +51,7 @@ export const disk: Disk = {
   rename,
   link,
   unlink,
-  removeTree: (path) => rm(path, { recursive: true, force: true }),
+  removeTree,
   syncFolder: async (path) => {
     const folder = await open(path, 'r');
     try {
