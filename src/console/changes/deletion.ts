@@ -6,8 +6,8 @@ import {
   readManifest,
   sumManifests,
   type ReadManifest,
-} from '../registry/read-manifest.ts';
-import { readReferrers } from '../registry/read-referrers.ts';
+} from '../registry/image/read-manifest.ts';
+import { readReferrers } from '../registry/image/read-referrers.ts';
 import { readSeveral } from '../registry/read-several.ts';
 import type { RegistryClient } from '../registry/registry-client.ts';
 import { readTagNames } from '../registry/tag-names.ts';

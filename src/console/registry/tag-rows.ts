@@ -1,7 +1,7 @@
 import { shorten } from './foreign-text.ts';
-import { manifestsOf, type Manifest } from './manifest.ts';
+import { manifestsOf, type Manifest } from './image/manifest.ts';
 import type { RepositoryPageModel, TagRow } from './models.ts';
-import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
+import { readManifest, sumManifests, type ReadManifest } from './image/read-manifest.ts';
 import { readSeveral } from './read-several.ts';
 import type { RegistryClient } from './registry-client.ts';
 import type { KnownTag, TagRecord } from './tag-record.ts';

@@ -1,13 +1,13 @@
-import { fitForeignTexts, shorten, toForeignText } from './foreign-text.ts';
+import { fitForeignTexts, shorten, toForeignText } from '../foreign-text.ts';
 import { parseChart, parseImageConfig, showPairs } from './image-config.ts';
 import { pairLayers } from './layer-steps.ts';
 import { choosePlatform, manifestsOf, type Manifest } from './manifest.ts';
-import type { ImageModel, ImageOfPlatform, PlatformEntry } from './models.ts';
+import type { ImageModel, ImageOfPlatform, PlatformEntry } from '../models.ts';
 import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
 import { readReferrers } from './read-referrers.ts';
-import { readSeveral } from './read-several.ts';
-import type { RegistryClient } from './registry-client.ts';
-import type { TagRecord } from './tag-record.ts';
+import { readSeveral } from '../read-several.ts';
+import type { RegistryClient } from '../registry-client.ts';
+import type { TagRecord } from '../tag-record.ts';
 
 /** A larger configuration is not shown. */
 const maxConfigBytes = 1024 * 1024;

@@ -1,7 +1,7 @@
-import { shorten, toForeignText } from './foreign-text.ts';
+import { shorten, toForeignText } from '../foreign-text.ts';
 import type { ConfigStep } from './image-config.ts';
 import type { Descriptor } from './manifest.ts';
-import type { HistoryStep, Layer, ShortList } from './models.ts';
+import type { HistoryStep, Layer, ShortList } from '../models.ts';
 
 const maxLayers = 100;
 

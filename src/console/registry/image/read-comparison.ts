@@ -1,11 +1,11 @@
 import { compareImages, type ComparedImage } from './comparison.ts';
-import { parseForeignObject } from './foreign-json.ts';
-import { fitForeignTexts, shorten } from './foreign-text.ts';
-import type { CompareModel, Platform } from './models.ts';
+import { parseForeignObject } from '../foreign-json.ts';
+import { fitForeignTexts, shorten } from '../foreign-text.ts';
+import type { CompareModel, Platform } from '../models.ts';
 import { choosePlatform, readPlatform } from './manifest.ts';
 import { readConfigBlob } from './read-image.ts';
 import { readManifest, type ReadManifest } from './read-manifest.ts';
-import type { RegistryClient } from './registry-client.ts';
+import type { RegistryClient } from '../registry-client.ts';
 
 const maxPlatforms = 30;
 /** Bytes of texts of others on the page. */

@@ -1,9 +1,9 @@
-import { shorten, toForeignText } from './foreign-text.ts';
-import { readText } from './foreign-json.ts';
+import { shorten, toForeignText } from '../foreign-text.ts';
+import { readText } from '../foreign-json.ts';
 import { choosePlatform, findKind, type Manifest } from './manifest.ts';
-import type { Referrer, ShortList } from './models.ts';
+import type { Referrer, ShortList } from '../models.ts';
 import { readManifest, sumManifests, type ReadManifest } from './read-manifest.ts';
-import { readSeveral } from './read-several.ts';
+import { readSeveral } from '../read-several.ts';
 import {
   attachedTagOf,
   cosignTags,
@@ -12,7 +12,7 @@ import {
   parseReferrers,
   toReferrerKind,
 } from './referrers.ts';
-import type { RegistryClient } from './registry-client.ts';
+import type { RegistryClient } from '../registry-client.ts';
 
 /** A list of referrers, and each manifest about another one. */
 const maxListBytes = 1024 * 1024;

@@ -1,7 +1,7 @@
-import { toForeignText } from './foreign-text.ts';
-import type { RawManifestModel } from './models.ts';
+import { toForeignText } from '../foreign-text.ts';
+import type { RawManifestModel } from '../models.ts';
 import { readManifest } from './read-manifest.ts';
-import type { RegistryClient } from './registry-client.ts';
+import type { RegistryClient } from '../registry-client.ts';
 
 /** What is shown of a manifest's text. */
 const maxShownBytes = 128 * 1024;

@@ -1,9 +1,9 @@
-import { shorten, toForeignText } from './foreign-text.ts';
-import { readObject, readPairs, readText, readTexts, type ForeignObject } from './foreign-json.ts';
+import { shorten, toForeignText } from '../foreign-text.ts';
+import { readObject, readPairs, readText, readTexts, type ForeignObject } from '../foreign-json.ts';
 import { readHistory, type ConfigStep } from './image-config.ts';
 import { findMakers, showLayer } from './layer-steps.ts';
 import { sumBytes, type Descriptor } from './manifest.ts';
-import type { ChangedSetting, CompareModel, Layer, SettingName, ShortList } from './models.ts';
+import type { ChangedSetting, CompareModel, Layer, SettingName, ShortList } from '../models.ts';
 
 /** One of the two that are compared; `config`: as others wrote it, null where it was not read. */
 export type ComparedImage = {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { digestForm } from '../../registry/names/digest.ts';
+import { digestForm } from '../../../registry/names/digest.ts';
 import { manifestTypes, parseManifest, sumBytes, type Manifest } from './manifest.ts';
-import type { RegistryAnswer, RegistryClient } from './registry-client.ts';
-import { isFound } from './found.ts';
+import type { RegistryAnswer, RegistryClient } from '../registry-client.ts';
+import { isFound } from '../found.ts';
 
 /** A manifest that was read. */
 export type ReadManifest = {

@@ -1,8 +1,8 @@
-import { toForeignText, shorten } from './foreign-text.ts';
-import { parseForeignObject, readList, readText } from './foreign-json.ts';
+import { toForeignText, shorten } from '../foreign-text.ts';
+import { parseForeignObject, readList, readText } from '../foreign-json.ts';
 import { showPairs } from './image-config.ts';
 import { findKind, readDescriptor, type Descriptor, type Manifest } from './manifest.ts';
-import type { ManifestKind, Referrer, ShortList } from './models.ts';
+import type { ManifestKind, Referrer, ShortList } from '../models.ts';
 
 const maxReferrers = 30;
 

@@ -7,8 +7,8 @@ import {
   readObject,
   readText,
   type ForeignObject,
-} from './foreign-json.ts';
-import type { ManifestKind, Platform } from './models.ts';
+} from '../foreign-json.ts';
+import type { ManifestKind, Platform } from '../models.ts';
 
 /** What a manifest says of other content (image-spec, "Content Descriptors"). */
 export type Descriptor = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { fitForeignTexts, shorten, toForeignText } from '../../../src/console/registry/foreign-text.ts';
+import { fitForeignTexts, shorten, toForeignText } from '../../../../src/console/registry/foreign-text.ts';
 
 describe('text of others', () => {
   for (const [what, text, shown, isCut = false] of [

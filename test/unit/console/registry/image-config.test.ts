@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { describeStep, parseChart, parseImageConfig } from '../../../src/console/registry/image-config.ts';
-import { pairLayers } from '../../../src/console/registry/layer-steps.ts';
-import { parseManifest } from '../../../src/console/registry/manifest.ts';
+import {
+  describeStep,
+  parseChart,
+  parseImageConfig,
+} from '../../../../src/console/registry/image/image-config.ts';
+import { pairLayers } from '../../../../src/console/registry/image/layer-steps.ts';
+import { parseManifest } from '../../../../src/console/registry/image/manifest.ts';
 
 const parse = (content: unknown) => parseImageConfig(Buffer.from(JSON.stringify(content)));
 const digestOf = (index: number) => `sha256:${index.toString(16).padStart(64, '0')}`;

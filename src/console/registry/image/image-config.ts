@@ -1,4 +1,4 @@
-import { shorten, toForeignText } from './foreign-text.ts';
+import { shorten, toForeignText } from '../foreign-text.ts';
 import {
   isObject,
   parseForeignObject,
@@ -8,9 +8,9 @@ import {
   readText,
   readTexts,
   readTimeMs,
-} from './foreign-json.ts';
+} from '../foreign-json.ts';
 import { readPlatform } from './manifest.ts';
-import type { Chart, ForeignPair, ForeignText, ImageConfig, Platform, ShortList } from './models.ts';
+import type { Chart, ForeignPair, ForeignText, ImageConfig, Platform, ShortList } from '../models.ts';
 
 /** A step of an image's history (image-spec, "Image Configuration"). */
 export type ConfigStep = {

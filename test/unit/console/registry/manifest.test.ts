@@ -6,8 +6,8 @@ import {
   readPlatform,
   sumBytes,
   type Manifest,
-} from '../../../src/console/registry/manifest.ts';
-import { sumManifests } from '../../../src/console/registry/read-manifest.ts';
+} from '../../../../src/console/registry/image/manifest.ts';
+import { sumManifests } from '../../../../src/console/registry/image/read-manifest.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compareImages } from '../../../src/console/registry/comparison.ts';
-import { parseManifest } from '../../../src/console/registry/manifest.ts';
+import { compareImages } from '../../../../src/console/registry/image/comparison.ts';
+import { parseManifest } from '../../../../src/console/registry/image/manifest.ts';
 
 const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
 const layersOf = (digits: string) =>
