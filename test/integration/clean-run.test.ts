@@ -77,8 +77,8 @@ for (const remembersBlobs of [false, true])
           ...doors,
           lock: async (keys, waitMs) => {
             const lock = await doors.lock(keys, waitMs);
-            const deleteAtRegistry = lock?.deleteManifest;
-            if (lock === null || deleteAtRegistry === undefined) return null;
+            if (lock === null) return null;
+            const deleteAtRegistry = lock.deleteManifest.bind(lock);
             return Object.assign(lock, {
               deleteManifest: async (repository: string, digest: string) => {
                 const status = await deleteAtRegistry(repository, digest);
