@@ -2,6 +2,16 @@ import { css } from './css.ts';
 
 /** Narrow screens, motion and print. */
 export const narrow = css`
+  @media (max-width: 56rem) {
+    body > header {
+      column-gap: var(--s3);
+    }
+    header nav a,
+    .visitor a,
+    .visitor button.link {
+      padding-inline: var(--s1);
+    }
+  }
   @media (max-width: 46rem) {
     body > header,
     main,
