@@ -59,7 +59,7 @@ function Password({ chrome, password, name }: PasswordProps) {
       {whyNot !== null ? (
         <p class="muted">{t.password.whyNot[whyNot]}</p>
       ) : (
-        <form method="post" action={links.password} class="stack narrow">
+        <form method="post" action={`${links.password}#password`} class="stack narrow">
           <CsrfField chrome={chrome} />
           {failure === null ? null : (
             <NoticeBox kind="failed">
