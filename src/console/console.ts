@@ -147,8 +147,10 @@ function isForbidden(error: unknown): boolean {
   return error instanceof ConsoleError && error.kind === 'forbidden';
 }
 
+/** None with a file: a shared cache may keep that. */
 function withCookies(answer: ConsoleAnswer, cookies: readonly string[]): ConsoleAnswer {
-  return cookies.length === 0 ? answer : { ...answer, cookies: [...(answer.cookies ?? []), ...cookies] };
+  if (cookies.length === 0 || 'file' in answer) return answer;
+  return { ...answer, cookies: [...(answer.cookies ?? []), ...cookies] };
 }
 
 /** The method is not for this page. */

@@ -69,6 +69,16 @@ describe('requests to the console', { timeout: 240_000 }, () => {
     }
   });
 
+  test('a file that shared caches may keep sets no cookie', async () => {
+    const visitor = createBrowser(frontDoor);
+    const login = await visitor.get('/ui/login?lang=zh-CN');
+    assert.equal(values(login, 'set-cookie').filter((each) => each.startsWith('tidegate-lang=')).length, 1);
+    const [style = ''] = /\/ui\/assets\/style-[^"]*/.exec(login.body.toString()) ?? [];
+    const file = await createBrowser(frontDoor).get(`${style}?lang=zh-CN`);
+    assert.match(values(file, 'cache-control').join(), /^public, .*immutable$/);
+    assert.deepEqual(values(file, 'set-cookie'), []);
+  });
+
   test('/ leads a browser there, and is as before for everyone else', async () => {
     const led = await browser.get('/');
     assert.deepEqual([led.status, ...values(led, 'location')], [303, '/ui/']);
