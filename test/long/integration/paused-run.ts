@@ -164,7 +164,7 @@ export function testPausedRun(name: 'a folder' | 'Swift' | 'S3'): void {
       const clean = (more: Partial<Parameters<typeof runPaused>[0]> = {}): Promise<PausedRun> =>
         runPaused({
           doors: cleaner.doors,
-          ...{ collector: collector(), restart: restarter.command, maxPauseMs: 60_000 },
+          ...{ collector: collector(), restart: restarter.command, maxPauseMs: 180_000 },
           clean: { rules: [], grace: testGraceMs, untagged: 0 },
           immutableTags: [],
           untagged: new Map(),

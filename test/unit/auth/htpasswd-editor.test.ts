@@ -186,7 +186,7 @@ describe('addUser and removeUser', () => {
 
   /** Runs an edit in a process that is killed, as by kill -9, in the middle of it. */
   function crashDuringEdit(): void {
-    const module = new URL('../../../src/system/locked-file.js', import.meta.url).href;
+    const module = new URL('../../../src/system/files/locked-file.js', import.meta.url).href;
     const script = `import(${JSON.stringify(module)}).then(({ replaceFile }) =>
       replaceFile(${JSON.stringify(file)}, () => process.kill(process.pid, 'SIGKILL') && Buffer.from('new')))`;
     const child = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
