@@ -57,7 +57,9 @@ describe('a second front door without a Redis', { timeout: 480_000 }, () => {
     const { leasesSince } = await cleaner.doors.check();
     await assert.rejects(cleaner.startDoor(upstream.url, [`listen.port=${first.port}`]));
     assert.ok(cleaner.log.some(({ message }) => message === 'a front door has signed off'));
-    assert.equal((await cleaner.doors.check()).leasesSince, leasesSince);
+    // Two clocks make it: the last millisecond may differ.
+    const after = (await cleaner.doors.check()).leasesSince;
+    assert.ok(Math.abs(after - leasesSince) <= 1, `${leasesSince}, then ${after}`);
   });
 
   test('that is killed before it serves is missed for some seconds only', async () => {

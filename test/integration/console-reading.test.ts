@@ -154,7 +154,7 @@ describe(
     it('an image whose labels and history are hostile, within the bounds of a page', async () => {
       const push = createPusher(registry.url, 'hostile');
       const Labels = Object.fromEntries(
-        Array.from({ length: 1000 }, (_, at) => [`${hostile}-${at}`, hostile.repeat(20)]),
+        Array.from({ length: 1000 }, (_, at) => [`${hostile}-${at}`, hostile.repeat(4)]),
       );
       const history = Array.from({ length: 5000 }, () => ({ created_by: 'x'.repeat(50), created: '999999' }));
       const annotations = Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`a${at}`, hostile]));

@@ -12,6 +12,7 @@ import {
   exchange,
   type RawClient,
 } from '../support/raw-client.ts';
+import { until } from '../support/redis.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 import { connectToWorker, workerPids } from '../support/workers.ts';
 
@@ -63,8 +64,7 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
     assert.deepEqual(values(created, 'connection'), ['close']);
     assert.equal(await exitCode(frontDoor), 0);
     assert.equal((await download.rest()).length + (await upload.rest()).length, 0);
-    const last = frontDoor.log.at(-1);
-    assert.equal(last?.msg, 'stopped');
+    await until('its last line has been read', () => frontDoor.log.at(-1)?.msg === 'stopped');
     await frontDoor.stop();
   });
 
