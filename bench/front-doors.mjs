@@ -12,9 +12,9 @@ const folder = path.join(root, 'bench');
  *
  * @typedef {{ port: number, dir: string, log: string, cert: string, key: string, pem: string, storage: string,
  *   registryPort: number, redisUrl: string | undefined, credentials: import('./credentials.mjs').Credentials,
- *   fill: (template: string, values: Record<string, string>) => string, set: Record<string, string> }} Place
+ *   fill: (template: string, values: Record<string, string>) => string, set: Record<string, string>, checkout: string }} Place
  *   dir: its own; pem: certificate and key in one file; fill: a copy of a configuration with values in it; set: further
- *   settings of Tidegate
+ *   settings of Tidegate; checkout: whose Tidegate
  */
 export const frontDoors = {
   tidegate: { name: 'Tidegate', passwords: 'hashed', launch: (place) => tidegate(place, 'memory') },
@@ -87,9 +87,9 @@ function tidegate(place, flavor) {
   return {
     command: [
       process.execPath,
-      path.join(root, 'dist/main.js'),
+      path.join(place.checkout, 'dist/main.js'),
       'serve',
-      ...['--config', path.join(folder, 'tidegate.yml'), '--flavor', flavor],
+      ...['--config', path.join(place.checkout, 'bench/tidegate.yml'), '--flavor', flavor],
       ...Object.entries(place.set).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
     ],
     env: {

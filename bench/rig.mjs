@@ -70,14 +70,14 @@ export async function openRig(dir) {
       const server = await launch({ name: 'docker-registry', port, command, log: path.join(own, 'log') });
       return { port, url: `http://127.0.0.1:${port}`, storage, pid: server.pid };
     });
-  const redisUrl = () =>
-    once('redis', async () => {
+  const redis = (of) =>
+    once(`redis ${of}`, async () => {
       const [port] = await freePorts(1);
-      const own = ownFolder('redis');
+      const own = ownFolder(`redis-of-${of}`);
       const config = path.join(root, 'deploy/redis.conf');
       const command = ['redis-server', config, '--port', String(port), '--dir', own];
-      await launch({ name: 'redis-server', port, command, log: path.join(own, 'log') });
-      return `redis://127.0.0.1:${port}/0`;
+      const server = await launch({ name: 'redis-server', port, command, log: path.join(own, 'log') });
+      return { url: `redis://127.0.0.1:${port}/0`, pid: server.pid };
     });
   const knows = (setting) =>
     once(`knows ${setting}`, () =>
@@ -87,14 +87,15 @@ export async function openRig(dir) {
       ),
     );
 
-  const place = async (name, door, { credentials: users = credentials, set = {} } = {}) => {
+  const place = async (name, door, options = {}) => {
+    const { credentials: users = credentials, set = {}, checkout = root } = options;
     const own = ownFolder(name);
     const [port] = await freePorts(1);
     const log = path.join(own, 'log');
     const registryPort = (await registry()).port;
-    const redis = door === 'tidegate-redis' ? await redisUrl() : undefined;
+    const redisUrl = door === 'tidegate-redis' ? (await redis(name)).url : undefined;
     const files = { cert, key, pem, storage, fill: fillInto(own) };
-    const where = { port, dir: own, log, registryPort, redisUrl: redis, credentials: users, set };
+    const where = { port, dir: own, log, registryPort, redisUrl, credentials: users, set, checkout };
     return { ...where, ...frontDoors[door].launch({ ...files, ...where }) };
   };
 
@@ -105,6 +106,8 @@ export async function openRig(dir) {
     certs,
     credentials,
     registry,
+    /** The Redis of the front door with that name. */
+    redis,
     /** Starts a Docker engine; check first whether one can run. */
     engine: () =>
       once('engine', async () => {

@@ -9,24 +9,12 @@ import {
   ensureNode,
   root,
 } from '../src/quickstart/prepare.mjs';
+import { buildOther } from './other-checkout.mjs';
 import { parseArguments } from './arguments.mjs';
 import { describeMachine } from './machine.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
 import { describeRounds } from './statistics.mjs';
-import { measureCleanRunning } from './scenarios/clean-running.mjs';
-import { measureCleanScan } from './scenarios/clean-scan.mjs';
-import { measureCopies } from './scenarios/copies.mjs';
-import { measureDownloads } from './scenarios/downloads.mjs';
-import { measureFlood } from './scenarios/flood.mjs';
-import { measureGrowth } from './scenarios/growth.mjs';
-import { measureHandshakes } from './scenarios/handshakes.mjs';
-import { measureMachineTokens } from './scenarios/machine-tokens.mjs';
-import { measureManifests } from './scenarios/manifests.mjs';
-import { measureMemory } from './scenarios/memory.mjs';
-import { measurePolicy } from './scenarios/policy.mjs';
-import { measureStartup } from './scenarios/startup.mjs';
-import { measureUploads } from './scenarios/uploads.mjs';
 
 /** Real programs that are measured or measure, and the Debian packages they come from. */
 const programs = [
@@ -43,25 +31,25 @@ const programs = [
 ];
 
 /**
- * In the order in which they are measured.
- * @type {Record<string, Scenario>}
+ * In the order in which they are measured. Loaded when Tidegate is built, which some of them import.
+ * @type {Record<string, () => Promise<Scenario>>}
  *
  * @typedef {(rig: import('./rig.mjs').Rig, settings: { quick: boolean, rounds: number }) => Promise<import('./report.mjs').Section>} Scenario
  */
 const scenarios = {
-  downloads: measureDownloads,
-  uploads: measureUploads,
-  manifests: measureManifests,
-  handshakes: measureHandshakes,
-  copies: measureCopies,
-  memory: measureMemory,
-  flood: measureFlood,
-  policy: measurePolicy,
-  'machine-tokens': measureMachineTokens,
-  startup: measureStartup,
-  'clean-scan': measureCleanScan,
-  'clean-running': measureCleanRunning,
-  growth: measureGrowth,
+  downloads: async () => (await import('./scenarios/downloads.mjs')).measureDownloads,
+  uploads: async () => (await import('./scenarios/uploads.mjs')).measureUploads,
+  manifests: async () => (await import('./scenarios/manifests.mjs')).measureManifests,
+  handshakes: async () => (await import('./scenarios/handshakes.mjs')).measureHandshakes,
+  copies: async () => (await import('./scenarios/copies.mjs')).measureCopies,
+  memory: async () => (await import('./scenarios/memory.mjs')).measureMemory,
+  flood: async () => (await import('./scenarios/flood.mjs')).measureFlood,
+  policy: async () => (await import('./scenarios/policy.mjs')).measurePolicy,
+  'machine-tokens': async () => (await import('./scenarios/machine-tokens.mjs')).measureMachineTokens,
+  startup: async () => (await import('./scenarios/startup.mjs')).measureStartup,
+  'clean-scan': async () => (await import('./scenarios/clean-scan.mjs')).measureCleanScan,
+  'clean-running': async () => (await import('./scenarios/clean-running.mjs')).measureCleanRunning,
+  growth: async () => (await import('./scenarios/growth.mjs')).measureGrowth,
 };
 /** Skipped in a quick run, unless named with --only. */
 const longScenarios = ['clean-scan', 'clean-running', 'growth'];
@@ -100,6 +88,7 @@ async function bench(settings) {
   const load = os.loadavg()[0];
   let rig;
   try {
+    if (settings.against !== undefined) await buildOther(settings.against);
     rig = await openRig(dir);
     const sections = await Promise.race([measureAll(rig, settings), interrupted]);
     const text = renderReport({
@@ -122,14 +111,19 @@ async function bench(settings) {
   }
 }
 
-async function measureAll(rig, { quick, rounds, only, plots }) {
+async function measureAll(rig, { quick, rounds, only, plots, against }) {
+  if (against !== undefined) {
+    const { measureAgainst } = await import('./against.mjs');
+    return [{ name: 'against', ...(await measureAgainst(rig, { against, quick, rounds })) }];
+  }
   const names = Object.keys(scenarios).filter((name) =>
     only.length > 0 ? only.includes(name) : !quick || plots || !longScenarios.includes(name),
   );
   const sections = [];
   for (const name of names) {
     console.log(`${name} (${new Date().toLocaleTimeString('en-GB')})`);
-    sections.push({ name, ...(await scenarios[name](rig, { quick, rounds })) });
+    const measure = await scenarios[name]();
+    sections.push({ name, ...(await measure(rig, { quick, rounds })) });
   }
   return sections;
 }

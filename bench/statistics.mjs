@@ -5,6 +5,16 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The first and the ninth tenth and the median between them; neighbours count in proportion. */
+export function middleRange(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return [0.1, 0.5, 0.9].map((part) => {
+    const at = part * (sorted.length - 1);
+    const low = Math.floor(at);
+    return sorted[low] + (sorted[Math.ceil(at)] - sorted[low]) * (at - low);
+  });
+}
+
 /** The median of the ratios of each round, so that a disturbed round does not distort it. */
 export function medianRatio(values, peers) {
   return median(values.map((value, round) => value / peers[round]));

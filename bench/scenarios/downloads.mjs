@@ -19,23 +19,12 @@ export async function measureDownloads(rig, { quick, rounds }) {
   }
   const blob = await rig.blob(mebibytes * 1024 * 1024);
   const smallBlob = await rig.blob(manyMebibytes * 1024 * 1024);
-  const download = (subject, { path, bytes }, streams) =>
-    measureTransfer(rig, subject, () =>
-      Promise.all(
-        Array.from({ length: streams }, async () => {
-          const done = await curl(rig, subject, path);
-          if (done.status !== 200 || done.bytesIn !== bytes) {
-            throw new Error(
-              `${subject.name} answered ${done.status} with ${done.bytesIn} bytes instead of ${bytes}`,
-            );
-          }
-          return { bytes, ...done };
-        }),
-      ),
-    );
   const results = await takeTurns(subjects, rounds, async (subject) => {
     await checkBlob(rig, subject, smallBlob);
-    return { one: await download(subject, blob, 1), four: await download(subject, smallBlob, 4) };
+    return {
+      one: await downloadBlob(rig, subject, blob, 1),
+      four: await downloadBlob(rig, subject, smallBlob, 4),
+    };
   });
   const of = (kind) => new Map([...results].map(([key, values]) => [key, values.map((each) => each[kind])]));
   const one = of('one');
@@ -63,6 +52,23 @@ export async function measureDownloads(rig, { quick, rounds }) {
     ],
     raw: { one: Object.fromEntries(one), four: Object.fromEntries(four) },
   };
+}
+
+/** Downloads a blob with some clients at once. */
+export function downloadBlob(rig, subject, { path, bytes }, streams) {
+  return measureTransfer(rig, subject, () =>
+    Promise.all(
+      Array.from({ length: streams }, async () => {
+        const done = await curl(rig, subject, path);
+        if (done.status !== 200 || done.bytesIn !== bytes) {
+          throw new Error(
+            `${subject.name} answered ${done.status} with ${done.bytesIn} bytes instead of ${bytes}`,
+          );
+        }
+        return { bytes, ...done };
+      }),
+    ),
+  );
 }
 
 function storageTargets(one, four) {

@@ -16,7 +16,7 @@ export async function measureUploads(rig, { quick, rounds }) {
   const subjects = [];
   for (const door of [...doors, ...(quick ? [] : ['nginx-plain'])]) subjects.push(await rig.start(door));
   const blob = await rig.blob(mebibytes * 1024 * 1024);
-  const results = await takeTurns(subjects, rounds, (subject) => upload(rig, subject, blob));
+  const results = await takeTurns(subjects, rounds, (subject) => uploadBlob(rig, subject, blob));
   const ratio = (what, peer) => transferRatio(results, what, 'tidegate', peer);
   return {
     title: `Blob upload, chunked PATCH of ${mebibytes} MiB`,
@@ -33,7 +33,8 @@ export async function measureUploads(rig, { quick, rounds }) {
   };
 }
 
-async function upload(rig, subject, blob) {
+/** Uploads a blob that the registry has already; what is measured is the PATCH. */
+export async function uploadBlob(rig, subject, blob) {
   const expect = (status, step, done) => {
     if (done.status !== status) throw new Error(`${subject.name} answered ${done.status} to the ${step}`);
     const location = new URL(done.location, `https://localhost:${subject.port}`);
