@@ -8,14 +8,29 @@ const maxBytes = 2 ** 50;
 /** RFC 3339, as Go writes it. */
 const timeForm = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/;
 
-/** Null: it is no JSON, or no object. */
+/** Lists, objects and fields that are parsed: 4 MiB of nothing but `[]` would hold up other requests for more than a second. */
+const maxParts = 250_000;
+/** What begins them. In texts it counts, too. */
+const partMarks: readonly number[] = [...Buffer.from('[{:')];
+
+/** Null: it is no JSON, or no object, or has more parts than anything that is shown. */
 export function parseForeignObject(body: Buffer): ForeignObject | null {
+  if (!hasFewParts(body)) return null;
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
     return isObject(value) ? value : null;
   } catch {
     return null;
   }
+}
+
+function hasFewParts(body: Buffer): boolean {
+  if (body.length <= maxParts) return true;
+  let parts = 0;
+  for (const mark of partMarks)
+    for (let at = body.indexOf(mark); at !== -1; at = body.indexOf(mark, at + 1))
+      if (++parts > maxParts) return false;
+  return true;
 }
 
 /** An object without fields where there is none. */
