@@ -60,13 +60,13 @@ export function createSessions({ secrets, ttlMs, findHolder, now }: SessionsOpti
   const derive = (use: string) => secrets.map((secret) => deriveKey(secret, use)) as [Buffer, ...Buffer[]];
   const sealKeys = derive('console session');
   const proofKeys = derive('console session holder');
-  const [formKey] = derive('console form');
+  const formKeys = derive('console form');
 
   const isCurrent = ({ issuedMs, expiresMs }: Sealed): boolean =>
     now() < Math.min(expiresMs, issuedMs + ttlMs);
 
-  const formToken: Sessions['formToken'] = ({ id }) =>
-    createHmac('sha256', formKey).update(id).digest('base64url');
+  const formTokenBy = (key: Buffer, { id }: Session): string =>
+    createHmac('sha256', key).update(id).digest('base64url');
 
   return {
     begin: (holder) => {
@@ -95,8 +95,8 @@ export function createSessions({ secrets, ttlMs, findHolder, now }: SessionsOpti
       }
       return null;
     },
-    formToken,
-    isFormToken: (session, token) => isEqual(token, formToken(session)),
+    formToken: (session) => formTokenBy(formKeys[0], session),
+    isFormToken: (session, token) => formKeys.some((key) => isEqual(token, formTokenBy(key, session))),
   };
 }
 
