@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { countedUpTo } from '../system/counted.ts';
 import type { User } from '../registry/principal.ts';
 import { createKeyedHash } from './keyed-hash.ts';
 
@@ -23,7 +24,7 @@ export function createCredentialCache(options: {
 }): CredentialCache {
   const { ttlMs, maxEntries, now } = options;
   const keyedHash = createKeyedHash();
-  const remembered = new LRUCache<string, { principal: User; expiresAtMs: number }>({ max: maxEntries });
+  const remembered = new LRUCache<string, { principal: User; expiresAtMs: number }>(countedUpTo(maxEntries));
   return {
     keyOf(...parts) {
       // Each part's length precedes it: otherwise ("ab", "c") and ("a", "bc") would be one key.

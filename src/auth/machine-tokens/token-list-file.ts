@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { countedUpTo } from '../../system/counted.ts';
 import { describeReadError } from '../../system/files/file-status.ts';
 import {
   followFile,
@@ -58,7 +59,7 @@ export async function openTokenListFile(options: {
   logger: FollowLogger;
 }): Promise<TokenListFile> {
   const { path, checkPattern, isPersonal = false, logger } = options;
-  const names = new LRUCache<string, true>({ max: maxNames });
+  const names = new LRUCache<string, true>(countedUpTo(maxNames));
   const file = await followFile({
     path,
     name: 'file of machine tokens',

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { countedUpTo } from '../../system/counted.ts';
 import { createKeyedHash } from '../keyed-hash.ts';
 
 /** A successful login: a hash of the name, its network, and a keyed hash of the password. */
@@ -33,8 +34,8 @@ export function createKnownLogins(options: {
   const { hashKey, ttlMs, maxEntries, now } = options;
   const keyedHash = createKeyedHash(hashKey);
   // One proof per user: whoever knows a password cannot displace those of others with spelling variants.
-  const proofs = new LRUCache<string, { proof: string; untilMs: number }>({ max: maxEntries });
-  const networks = new LRUCache<string, number>({ max: maxEntries });
+  const proofs = new LRUCache<string, { proof: string; untilMs: number }>(countedUpTo(maxEntries));
+  const networks = new LRUCache<string, number>(countedUpTo(maxEntries));
   const rememberNetwork: KnownLogins['rememberNetwork'] = (nameKey, network) => {
     networks.set(`${nameKey} ${network}`, now() + ttlMs);
   };

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { countedUpTo } from '../../system/counted.ts';
 
 export type LockOutRules = {
   /** The number of failures within the window that begins a lock-out; 0: never. */
@@ -50,7 +51,7 @@ export function createLockOuts(
   options: LockOutRules & { readonly maxEntries: number; readonly now: () => number },
 ): LockOuts {
   const { failures, windowMs, maxEntries, now } = options;
-  const counts = new LRUCache<string, Count>({ max: maxEntries });
+  const counts = new LRUCache<string, Count>(countedUpTo(maxEntries));
 
   const open = (key: string, nowMs: number): Count => {
     const known = counts.get(key);

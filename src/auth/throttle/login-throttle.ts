@@ -1,5 +1,6 @@
 import { hash as digest } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { countedUpTo } from '../../system/counted.ts';
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { clientNetwork } from '../../http/client-network.ts';
 import { createLockOuts, type LockOut, type LockOutRules } from './lock-outs.ts';
@@ -212,7 +213,7 @@ type OnceCounts = {
 
 /** Remembers which attempts, and which addresses, are not to be counted again for a while. */
 function createOnceCounts(maxEntries: number, now: () => number): OnceCounts {
-  const untilMs = new LRUCache<string, number>({ max: maxEntries });
+  const untilMs = new LRUCache<string, number>(countedUpTo(maxEntries));
   const isCounted = (key: string) => now() < (untilMs.get(key) ?? -Infinity);
   return {
     isCounted,
