@@ -6,6 +6,8 @@ import { head, values } from '../support/http-message.ts';
 import { anonymous, connectClient } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 
+const maxPageBytes = 30 * 1024;
+
 describe('what pages of the console ask of the registry', { timeout: 240_000 }, () => {
   let upstream: ScriptedUpstream;
   let frontDoor: FrontDoor;
@@ -96,6 +98,18 @@ describe('what pages of the console ask of the registry', { timeout: 240_000 }, 
     } finally {
       await away.stop();
     }
+  });
+
+  test('a page writes back little of what it cannot use', async () => {
+    const many = '"'.repeat(4000);
+    const refused = await createBrowser(frontDoor).logIn(many, 'not it at all');
+    assert.equal(refused.status, 403);
+    assert.ok(refused.body.length <= maxPageBytes, String(refused.body.length));
+    const page = browser.get(`/ui/r/app/-/compare?a=${encodeURIComponent(many)}&b=1`);
+    (await upstream.next()).answer(head('HTTP/1.1 200 OK', 'Content-Length: 12'), '{"tags":[1]}');
+    (await upstream.next()).answer(head('HTTP/1.1 404 Not Found', 'Content-Length: 2'), '{}');
+    const { body } = await page;
+    assert.ok(body.length <= maxPageBytes, String(body.length));
   });
 
   test('who has not logged in is asked to where the policy lets others in', async () => {

@@ -27,11 +27,15 @@ export async function addUser(options: {
   return writeUser(file, name, hashPassword(password), true);
 }
 
+/** Somebody else has removed a user meanwhile, or changed the password. */
+export class UserChangedError extends OperatorError {}
+
 /**
  * Gives a user another hash, as {@link addUser} does.
  *
  * @param isStill whether the hash that is there may be replaced
- * @throws OperatorError when the user is gone, has got another hash, or the file can't be changed
+ * @throws UserChangedError when the user is gone or has got another hash
+ * @throws OperatorError when the file can't be changed
  */
 export async function changeHash(options: {
   file: string;
@@ -57,7 +61,7 @@ async function writeUser(
     const index = lines.findIndex((other) => isLineOf(other, name));
     const replaced = lines[index];
     if (!mayAdd && !isStill(hashIn(replaced)))
-      throw new OperatorError(`The user ${name} has been changed meanwhile in ${file}.`);
+      throw new UserChangedError(`The user ${name} has been changed meanwhile in ${file}.`);
     outcome = replaced === undefined ? 'added' : 'changed';
     if (replaced !== undefined) {
       const bom = replaced.startsWith('\uFEFF') ? '\uFEFF' : '';

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Authenticator } from '../../auth/authenticator.ts';
-import { changeHash, checkNewPassword } from '../../auth/htpasswd/htpasswd-editor.ts';
+import { changeHash, checkNewPassword, UserChangedError } from '../../auth/htpasswd/htpasswd-editor.ts';
 import { parsePasswordHash } from '../../auth/password/password-hash.ts';
 import type { PasswordPool } from '../../auth/password/password-pool.ts';
 import { OciError } from '../../registry/error.ts';
@@ -19,7 +19,7 @@ export type PasswordFault = 'wrong' | 'differ' | 'short' | 'long' | 'unfit' | 'b
 export type OwnPassword = {
   /** Whether the htpasswd file can be written. */
   canChange(): Promise<boolean>;
-  /** Null: it is changed. @throws OperatorError when the file cannot be changed, or somebody else has changed the user */
+  /** Null: it is changed. `wrong`, too, when somebody else was faster. @throws OperatorError when the file cannot be changed */
   change(user: User, form: PasswordForm): Promise<PasswordFault | null>;
 };
 
@@ -67,6 +67,7 @@ export function createOwnPassword(options: {
         return null;
       } catch (error) {
         if (error instanceof OciError && error.status === 503) return 'busy';
+        if (error instanceof UserChangedError) return 'wrong';
         throw error;
       }
     },

@@ -31,6 +31,8 @@ export type RepositoryPlaceOptions = {
 
 const maxSearchLength = 128;
 const maxChoices = 200;
+/** Longer ones are none, and are not written back whole. */
+const maxReferenceLength = 255;
 
 /** The pages about one repository: its tags, an image, two compared, and the delete. */
 export function createRepositoryPlace(options: RepositoryPlaceOptions): Place {
@@ -135,8 +137,9 @@ async function showComparison(
   if (tags === null) throw new ConsoleError('notFound');
   // The list of tags asks with the boxes that were ticked.
   const ticked = query.getAll('tag').filter(isReference);
-  const a = query.get('a') ?? ticked[0] ?? '';
-  const b = query.get('b') ?? ticked[1] ?? '';
+  const [a, b] = ['a', 'b'].map((side, index) =>
+    (query.get(side) ?? ticked[index] ?? '').slice(0, maxReferenceLength),
+  ) as [string, string];
   const isAsked = isReference(a) && isReference(b);
   const model = isAsked
     ? await readComparison(registry, { repository, a, b, platform: query.get('platform') })

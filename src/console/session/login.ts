@@ -22,6 +22,9 @@ export type LoginOptions = {
   readonly page: ConsolePages['login'];
 };
 
+/** What is written back of a name that was refused: a page has at most 30 KB. */
+const maxShownName = 255;
+
 const statusOf: Readonly<Record<LoginFailure['kind'], number>> = {
   wrong: 403,
   lockedOut: 429,
@@ -62,7 +65,7 @@ export function createLoginPlaces(options: LoginOptions): readonly Place[] {
       return { redirectTo: returnTo, cookies: [sessions.begin(outcome).cookie] };
     }
     const headers = outcome.kind === 'lockedOut' ? { 'Retry-After': String(outcome.seconds) } : {};
-    return { ...show(visit, returnTo, name, outcome), headers };
+    return { ...show(visit, returnTo, name.slice(0, maxShownName), outcome), headers };
   };
 
   return [
