@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { createSharedLookups } from './shared-lookups.ts';
 import type { CacheStore, Lookup, Slot } from './stores/store.ts';
 
 /** Room for values being read from a store, in bytes. */
@@ -16,20 +17,16 @@ export const smallBytes = 16 * 1024;
 /** How many large slots are remembered, so that their size is not looked up first. */
 const maxKnown = 1000;
 
-/** The running lookup of a large value, and the next one if somebody waits for it. */
-type Line = { readonly running: Promise<LookedUp>; next: Promise<LookedUp> | null };
-
 /**
  * Creates the lookups of a cache. A store behind a network returns new bytes for each lookup, so many simultaneous
- * lookups of a large value would each hold a copy. A lookup that began earlier is never joined: its value could be
- * older than a write that has ended.
+ * lookups of a large value would each hold a copy.
  */
 export function createLookups(
   store: Pick<CacheStore, 'lookup'>,
   room: LookupRoom,
 ): (slot: Slot) => Promise<LookedUp> {
   const known = new LRUCache<string, number>({ max: maxKnown });
-  const lines = new Map<string, Line>();
+  const share = createSharedLookups<LookedUp>();
 
   const readLarge = async (slot: Slot, key: string, bytes: number): Promise<LookedUp> => {
     if (!room.take(bytes)) return { kind: 'crowded' };
@@ -46,25 +43,8 @@ export function createLookups(
     }
   };
 
-  const begin = (key: string, ask: () => Promise<LookedUp>): Promise<LookedUp> => {
-    const running = ask();
-    const line: Line = { running, next: null };
-    lines.set(key, line);
-    const end = () => {
-      if (lines.get(key) === line && line.next === null) lines.delete(key);
-    };
-    void running.then(end, end);
-    return running;
-  };
-
-  const join = (slot: Slot, key: string, bytes: number): Promise<LookedUp> => {
-    const ask = () => readLarge(slot, key, known.get(key) ?? bytes);
-    const line = lines.get(key);
-    if (line === undefined) return begin(key, ask);
-    const start = () => begin(key, ask);
-    line.next ??= line.running.then(start, start);
-    return line.next;
-  };
+  const join = (slot: Slot, key: string, bytes: number): Promise<LookedUp> =>
+    share(key, () => readLarge(slot, key, known.get(key) ?? bytes));
 
   return async (slot) => {
     const key = keyOf(slot);

@@ -1,22 +1,17 @@
-import { createHash, randomBytes } from 'node:crypto';
 import type { WorkerIpc } from '../../system/worker-ipc.ts';
 import { readRedisStats } from './redis-admin.ts';
-import { createRedisKeys, type RedisKeys } from '../../redis/keys.ts';
+import { createRedisKeys } from '../../redis/keys.ts';
 import { runScript, type Script } from '../../redis/run-script.ts';
-import { beginWriteScript, endWriteScript, fillScript, lookupScript, returnScript } from './redis-scripts.ts';
-import {
-  createRedisTrust,
-  ForeignAnswerError,
-  type RedisTrust,
-  type RedisTrustOptions,
-} from '../../redis/trust.ts';
+import { asList, itemWord, keysOf, nonce, scopeWords, wordsOf, type Commands } from './redis-commands.ts';
+import { createRedisLookups } from './redis-lookups.ts';
+import { beginWriteScript, endWriteScript, fillScript, returnScript } from './redis-scripts.ts';
+import { createRedisTrust, ForeignAnswerError, type RedisTrustOptions } from '../../redis/trust.ts';
 import type { WriteNotice } from './shared-memory-store.ts';
 import {
   maxWordBytes,
   wordBytes,
   type CacheStore,
   type CacheWrite,
-  type Lookup,
   type Slot,
   type StoreLimits,
   type Ticket,
@@ -30,9 +25,6 @@ export type RedisStoreOptions = StoreLimits &
     /** The other processes of this instance, which are told of a write that could not be sent to Redis. */
     readonly ipc?: WorkerIpc<WriteNotice> | undefined;
   };
-
-/** More than any value has, in bytes. */
-const anySize = 2 ** 40;
 
 /** How many ends of writes are kept while Redis is away. */
 const maxMissedEnds = 1000;
@@ -60,7 +52,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   ipc?.subscribe(() => trust.lose('another worker could not tell Redis of a write'));
 
   return {
-    lookup: (slot, largestBytes) => lookUp(commands, slot, largestBytes),
+    lookup: createRedisLookups(commands),
     fill: (slot, ticket, value, ageMs) =>
       fill(commands, slot, { ticket, value, leftMs: Math.floor(ttlMs - ageMs), maxBytes }),
     beginWrite: writes.begin,
@@ -83,19 +75,6 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   };
 }
 
-/** Runs the store's operations. */
-type Commands = {
-  readonly keys: RedisKeys;
-  readonly trust: RedisTrust;
-  /** Runs a script. A reply that `parse` refuses ends the trust, as a missing one does. @throws Error after that. */
-  readonly run: <T>(
-    script: Script,
-    names: string[],
-    args: (string | Buffer)[],
-    parse: (reply: unknown) => T,
-  ) => Promise<T>;
-};
-
 /** Checks that a Redis answers, before anything of it is trusted. @throws Error if not */
 async function proveRedis({ keys, run }: Commands): Promise<void> {
   const sent = nonce();
@@ -103,26 +82,6 @@ async function proveRedis({ keys, run }: Commands): Promise<void> {
     const [echo, one] = asList(reply);
     if (!Buffer.isBuffer(echo) || echo.toString() !== sent || one !== 1) throw new ForeignAnswerError();
   });
-}
-
-async function lookUp({ keys, trust, run }: Commands, slot: Slot, largestBytes = anySize): Promise<Lookup> {
-  if (!trust.isTrusted()) return { kind: 'unavailable' };
-  const before = trust.losses();
-  try {
-    const sent = nonce();
-    const [, ...words] = wordsOf(slot);
-    const args = [sent, ...words, String(largestBytes)];
-    const [ticket, value] = await run(lookupScript, keysOf(keys, slot), args, (reply) =>
-      parseFound(reply, sent),
-    );
-    if (trust.losses() !== before) return { kind: 'unavailable' };
-    if (typeof value === 'number') return { kind: 'large', bytes: value, ticket: ticket.toString() };
-    return value === null
-      ? { kind: 'absent', ticket: ticket.toString() }
-      : { kind: 'found', value, ticket: ticket.toString() };
-  } catch {
-    return { kind: 'unavailable' };
-  }
 }
 
 type Filling = {
@@ -199,16 +158,6 @@ function createWriteSender(
   };
 }
 
-const asList = (reply: unknown): readonly unknown[] => (Array.isArray(reply) ? reply : []);
-
-function parseFound(reply: unknown, sent: string): readonly [ticket: Buffer, value: Buffer | number | null] {
-  const [ticket, value, echo] = asList(reply);
-  const isFormed =
-    Buffer.isBuffer(ticket) && (value === null || typeof value === 'number' || Buffer.isBuffer(value));
-  if (!isFormed || !Buffer.isBuffer(echo) || echo.toString() !== sent) throw new ForeignAnswerError();
-  return [ticket, value];
-}
-
 function parseStored(reply: unknown): readonly [stored: number, evicted: number] {
   const [stored, evicted] = asList(reply);
   if (typeof stored !== 'number' || typeof evicted !== 'number') throw new ForeignAnswerError();
@@ -217,30 +166,4 @@ function parseStored(reply: unknown): readonly [stored: number, evicted: number]
 
 function parseWritten(reply: unknown): void {
   if (reply !== 1) throw new ForeignAnswerError();
-}
-
-function keysOf(keys: RedisKeys, slot: Slot): string[] {
-  return [keys.epoch, keys.words, keys.entry(slot), keys.index];
-}
-
-function nonce(): string {
-  return randomBytes(8).toString('hex');
-}
-
-/** Shortens every scope and item to 96 bits of a hash. A collision costs only an entry. */
-function shorten(...names: string[]): string {
-  return createHash('sha256').update(JSON.stringify(names)).digest('base64url').slice(0, 16);
-}
-
-function scopeWords(scope: string): readonly [scope: string, any: string, all: string] {
-  const short = shorten(scope);
-  return [short, `any:${short}`, `all:${short}`];
-}
-
-function itemWord(scope: string, item: string): string {
-  return `item:${shorten(scope, item)}`;
-}
-
-function wordsOf({ scope, item }: Slot): readonly string[] {
-  return [...scopeWords(scope), itemWord(scope, item)];
 }
