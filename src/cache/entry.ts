@@ -10,7 +10,8 @@ export type Answer = {
   readonly body: Buffer;
 };
 
-const hashBytes = 32;
+/** The hash at the beginning of a stored answer. */
+export const hashBytes = 32;
 const lengthBytes = 4;
 const maxHeadBytes = 64 * 1024;
 /** RFC 9112 section 4 (reason-phrase) and RFC 9110 section 5.5 (field-value), one character per byte as in Node. */
@@ -31,8 +32,7 @@ export function encodeEntry({ reason, rawHeaders, body }: Answer): Buffer {
  */
 export function decodeEntry(stored: Buffer): Answer | null {
   const content = stored.subarray(hashBytes);
-  if (content.length < lengthBytes) return null;
-  if (!createHash('sha256').update(content).digest().equals(stored.subarray(0, hashBytes))) return null;
+  if (content.length < lengthBytes || !hasItsHash(stored)) return null;
   const headBytes = content.readUInt32BE(0);
   const bodyStart = lengthBytes + headBytes;
   if (headBytes > maxHeadBytes || bodyStart > content.length) return null;
@@ -40,6 +40,12 @@ export function decodeEntry(stored: Buffer): Answer | null {
   if (head === null) return null;
   const [reason = '', ...rawHeaders] = head;
   return { status: 200, reason, rawHeaders, body: content.subarray(bodyStart) };
+}
+
+/** Whether it begins with the hash of the rest. */
+export function hasItsHash(stored: Buffer): boolean {
+  const hash = createHash('sha256').update(stored.subarray(hashBytes)).digest();
+  return hash.equals(stored.subarray(0, hashBytes));
 }
 
 /** Parses a list of texts: the reason, then name and value of each field; null for anything else. */

@@ -74,9 +74,13 @@ local function supersede(words)
 end
 `;
 
+/** What a lookup returns in place of a value that begins with the hash of what the instance holds. */
+export const stillSo = -1;
+
 /**
- * KEYS epoch words entry index; ARGV nonce any all item maxBytes. Returns the ticket; the value, its size if it is
- * larger, or nil; and the nonce, so that no answer is taken for that of another lookup.
+ * KEYS epoch words entry index; ARGV nonce any all item maxBytes held notesUse: the hash of what the instance holds, or
+ * '', and 1 or 0. Returns the ticket; the value, its size if it is larger, `stillSo`, or nil; and the nonce, so that no
+ * answer is taken for that of another lookup.
  */
 export const lookupScript = script(`${prelude}
 local epoch = redis.call('GET', KEYS[1])
@@ -94,22 +98,31 @@ local base = words[1]
 if not base then
   base = ARGV[1]
   redis.call('HSET', KEYS[2], 'base', base)
+  redis.call('PEXPIRE', KEYS[2], ${stateTtlMs})
 end
--- Every lookup writes something: a Redis that refuses is a replica, and may be behind. What it writes is the same for all names.
-redis.call('PEXPIRE', KEYS[2], ${stateTtlMs})
+-- A Redis that refuses to write is a replica, and may be behind. There is no such field: nothing changes.
+redis.call('HDEL', KEYS[2], '')
 local stamp = epoch .. '.' .. base .. '.' .. (words[3] or '') .. '.' .. (words[4] or '') .. '.'
 local ticket = stamp .. (words[2] or '')
+local function noteUse(length)
+  if ARGV[7] ~= '1' then return end
+  local member = memberOf(KEYS[3], length)
+  -- A full Redis cannot always note the use, which does no harm.
+  if redis.pcall('ZADD', KEYS[4], now(), member) == 1 then
+    redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
+    redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
+  end
+end
+local held = ARGV[6]
+if held ~= '' and redis.pcall('GETRANGE', KEYS[3], 0, #stamp + #held - 1) == stamp .. held then
+  noteUse(lengthOf(KEYS[3]))
+  return { ticket, ${stillSo}, ARGV[1] }
+end
 -- Somebody else's key of another type is none of ours: a miss, and a fill replaces it.
 local value = redis.pcall('GET', KEYS[3])
 if type(value) == 'table' then value = false end
 if not value or string.sub(value, 1, #stamp) ~= stamp then return { ticket, false, ARGV[1] } end
-local member = memberOf(KEYS[3], #value)
--- A full Redis cannot always note the use, which does no harm.
-local added = redis.pcall('ZADD', KEYS[4], now(), member)
-if added == 1 then
-  redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#')
-  redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
-end
+noteUse(#value)
 if #value - #stamp > tonumber(ARGV[5]) then return { ticket, #value - #stamp, ARGV[1] } end
 return { ticket, string.sub(value, #stamp + 1), ARGV[1] }
 `);
@@ -138,6 +151,7 @@ if before > 0 then
   if redis.call('ZREM', KEYS[4], old) == 1 then redis.call('ZINCRBY', KEYS[4], sizeOf(old), '#') end
 end
 redis.call('SET', KEYS[3], value, 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ${stateTtlMs})
 if redis.call('ZADD', KEYS[4], now(), member) == 1 then redis.call('ZINCRBY', KEYS[4], -sizeOf(member), '#') end
 redis.call('PEXPIRE', KEYS[4], ${stateTtlMs})
 local bytes = -tonumber(redis.call('ZSCORE', KEYS[4], '#'))

@@ -52,7 +52,7 @@ export function createRedisStore(options: RedisStoreOptions): CacheStore {
   ipc?.subscribe(() => trust.lose('another worker could not tell Redis of a write'));
 
   return {
-    lookup: createRedisLookups(commands),
+    lookup: createRedisLookups(commands, maxBytes),
     fill: (slot, ticket, value, ageMs) =>
       fill(commands, slot, { ticket, value, leftMs: Math.floor(ttlMs - ageMs), maxBytes }),
     beginWrite: writes.begin,

@@ -89,3 +89,8 @@ export const wordBytes = 128;
 export function maxWordBytes(maxBytes: number): number {
   return Math.min(1024 * 1024, Math.floor(maxBytes / 8));
 }
+
+/** The part of the store's size that a process may hold in memory of what lies in Redis. */
+export function maxHeldBytes(maxBytes: number): number {
+  return Math.min(8 * 1024 * 1024, Math.floor(maxBytes / 8));
+}
