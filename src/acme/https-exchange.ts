@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request, type Agent } from 'node:https';
-import { createCollectedBytes } from '../system/collected-bytes.ts';
+import { CollectedBytes } from '../system/collected-bytes.ts';
 import { refuseUpgrade } from '../system/unasked-upgrade.ts';
 
 /** A request to a CA. */
@@ -89,7 +89,7 @@ async function send(
     const { statusCode: status = 0, headers } = response;
     if (status >= 300 && status < 400)
       throw new Error(`it answered ${status}, and redirects are not followed`);
-    const received = createCollectedBytes();
+    const received = new CollectedBytes();
     for await (const piece of response as AsyncIterable<Buffer>) {
       if (received.length + piece.length > maxBytes)
         throw new Error(`its answer is larger than ${maxBytes} bytes`);

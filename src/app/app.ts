@@ -183,9 +183,9 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     deletes: shared.deletes,
     report: async () =>
       metrics.report({
-        connections: listener.connections,
-        underWay: listener.underWay,
-        passwords: current.users.pool.load,
+        connections: listener.connections(),
+        underWay: listener.underWay(),
+        passwords: current.users.pool.load(),
         certificateEndMs,
         cache: await reportCache(),
         routes: current.state.config.routes.map(({ name }) => name),
@@ -194,7 +194,7 @@ async function openApp(options: AppOptions, onFree: OnFree, free: () => Promise<
     removeTag: (repository, tag) => current.removeTag({ repository, tag, digest: null }),
     prepare,
     close: async ({ graceMs }) => {
-      logger.info({ activeRequests: listener.underWay.length, graceMs }, 'shutting down');
+      logger.info({ activeRequests: listener.underWay().length, graceMs }, 'shutting down');
       plain?.close();
       await listener.close(graceMs);
       if (store) logger.info({ ...counters }, 'cache counters');

@@ -125,7 +125,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     address: string,
   ): Promise<AuthenticationResult> {
     const result = await machines.check({ name, token, address });
-    return result.kind === 'verified' ? { ...result, scheme: 'basic' } : result;
+    return result.kind === 'verified'
+      ? { kind: 'verified', principal: result.principal, scheme: 'basic' }
+      : result;
   }
 
   function forgetAfterChange(): void {

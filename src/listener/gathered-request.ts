@@ -1,5 +1,5 @@
 import { IncomingMessage } from 'node:http';
-import { createCollectedBytes, type CollectedBytes } from '../system/collected-bytes.ts';
+import { CollectedBytes } from '../system/collected-bytes.ts';
 
 /** Smaller pieces of a body are joined, in bytes. */
 const smallBytes = 1024;
@@ -21,7 +21,7 @@ export class GatheredRequest extends IncomingMessage {
     }
     if (this.#gathered === null && (this.readableFlowing === true || piece.length >= smallBytes))
       return super.push(piece, encoding);
-    this.#gathered ??= createCollectedBytes();
+    this.#gathered ??= new CollectedBytes();
     this.#gathered.add(piece);
     if (this.#gathered.length >= gatheredBytes) return this.#pass();
     return this.readableLength + this.#gathered.length < this.readableHighWaterMark;

@@ -46,9 +46,9 @@ export type Listener = {
   /** Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then cuts the rest. */
   close(graceMs: number): Promise<void>;
   /** The requests in progress. */
-  readonly underWay: readonly Exchange[];
+  underWay(): readonly Exchange[];
   /** The number of open TCP connections. */
-  readonly connections: number;
+  connections(): number;
   /** Their number, with the oldest of them. */
   waiting(): WaitingRequests;
   /** @throws OperatorError when no handshake could succeed with it. */
@@ -126,12 +126,8 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const waiting = () => describeWaiting(connections.requests(), performance.now());
   return {
     address,
-    get underWay() {
-      return connections.requests();
-    },
-    get connections() {
-      return sockets.size;
-    },
+    underWay: () => connections.requests(),
+    connections: () => sockets.size,
     waiting,
     checkTls,
     useTls: (next) => {

@@ -58,8 +58,11 @@ export function createRequestHandler(connections: OpenConnections, pipeline: Pip
       });
     const { peerAddress } = client.accepted;
     const exchange = entered.pipeline.handle(req, res, {
-      ...{ connection, expectation, ready, peerAddress },
-      isDraining: connections.isClosing,
+      connection,
+      expectation,
+      ready,
+      peerAddress,
+      isDraining: connections.isClosing(),
     });
     client.begin(exchange);
     res.once('close', () => {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { headerValues } from '../http/raw-headers.ts';
-import { createCollectedBytes } from '../system/collected-bytes.ts';
+import { CollectedBytes } from '../system/collected-bytes.ts';
 import type { Exchange } from './exchange.ts';
 
 export type FormLimits = {
@@ -34,7 +34,7 @@ export async function readForm(
 
 function readBody(req: IncomingMessage, { maxBytes, key, timeoutMs }: FormLimits): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const body = createCollectedBytes(); // not a list, in which each byte of a slow body would be a buffer
+    const body = new CollectedBytes(); // not a list, in which each byte of a slow body would be a buffer
     const finish = (error: OciError | null) => {
       clearTimeout(timer);
       req.off('data', take).off('end', end).off('close', leave);

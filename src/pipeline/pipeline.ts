@@ -99,8 +99,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       : operation;
   };
 
-  const handle: Pipeline['handle'] = (req, res, { ready, isDraining, ...received }) => {
-    const exchange = openExchange(req, res, { ...received, addresses, nowMs: now() });
+  const handle: Pipeline['handle'] = (
+    req,
+    res,
+    { connection, expectation, ready, peerAddress, isDraining },
+  ) => {
+    const received = { connection, expectation, peerAddress, addresses, nowMs: now() };
+    const exchange = openExchange(req, res, received);
     res.once('close', () => {
       const log = () => {
         const nowMs = now();
@@ -191,12 +196,10 @@ function recordOperation(exchange: Exchange, operation: Operation): void {
 /** Keeps caches from storing an answer to a version check, which depends on the client. */
 function addVersionCheckHeaders(exchange: Exchange): void {
   const { answerHeaders } = exchange;
-  exchange.answerHeaders = {
-    ...answerHeaders,
-    'Docker-Distribution-Api-Version': 'registry/2.0',
-    Vary: ['User-Agent', ...(answerHeaders['Vary'] === undefined ? [] : [answerHeaders['Vary']])].join(', '),
-    'Cache-Control': 'no-store',
-  };
+  const { Vary: others } = answerHeaders;
+  answerHeaders['Docker-Distribution-Api-Version'] = 'registry/2.0';
+  answerHeaders['Vary'] = others === undefined ? 'User-Agent' : `User-Agent, ${others}`;
+  answerHeaders['Cache-Control'] = 'no-store';
 }
 
 function checkExpectation({ expectation }: Exchange): void {

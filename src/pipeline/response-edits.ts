@@ -47,7 +47,6 @@ export function createEditsFor({
     ownsCors,
     // One says its own rights: no scope and no rule would bound who holds it.
     passesV1Tokens: exchange.principal.kind === 'user',
-    mayHaveTrailers: false,
   });
 }
 
@@ -67,6 +66,5 @@ function createRouteEdits(
     outerPath: exchange.outerName === null ? outerPath : samePath,
     passes: concernsImages,
     passesV1Tokens: false,
-    mayHaveTrailers: false,
   });
 }

@@ -145,7 +145,7 @@ export function parseOperation(
   const reads = method === 'GET' || method === 'HEAD';
   const subject =
     (reads ? parseFree(target.rawPath, openPaths) : null) ?? parseSubject(method, reads, target);
-  return { ...subject, method, reads, hasQuery: target.raw !== target.rawPath };
+  return Object.assign(subject, { method, reads, hasQuery: target.raw !== target.rawPath });
 }
 
 function parseFree(rawPath: string, openPaths: ReadonlySet<string>): OperationSubject | null {
@@ -173,15 +173,15 @@ function parseV2(method: string, reads: boolean, target: CanonicalTarget): Opera
   if (reference !== undefined) {
     const isDigest = digestForm.test(reference);
     const queryTags = reads ? [] : readAll(target, 'tag');
-    return {
-      ...{ kind: 'manifest', repository, reference, queryTags },
-      ...(isDigest ? { digest: reference, tag: null } : { digest: null, tag: reference }),
-    };
+    const digest = isDigest ? reference : null;
+    const tag = isDigest ? null : reference;
+    return { kind: 'manifest', repository, reference, digest, tag, queryTags };
   }
   if (session === '') {
     const isStart = method === 'POST';
     return {
-      ...{ kind: 'upload-start', repository },
+      kind: 'upload-start',
+      repository,
       mount: isStart ? parseMount(target) : null,
       mounted: isStart ? readAll(target, 'mount') : [],
       sources: isStart ? readAll(target, 'from') : [],
@@ -190,7 +190,8 @@ function parseV2(method: string, reads: boolean, target: CanonicalTarget): Opera
   }
   if (session !== undefined)
     return {
-      ...{ kind: 'upload-session', repository },
+      kind: 'upload-session',
+      repository,
       session: sessionForm.test(session) ? session : null,
       digests: method === 'PUT' ? readAll(target, 'digest') : [],
     };
@@ -234,7 +235,10 @@ function parseV1(path: string, queryTags: readonly string[]): OperationSubject {
   const fault = findV1Fault(tag === null ? { repository: name } : { repository: name, tag });
   if (fault !== null) return { kind: 'misnamed', fault, space };
   return {
-    ...{ kind: 'v1-repository', repository: nameV1Repository(name), tag, queryTags },
+    kind: 'v1-repository',
+    repository: nameV1Repository(name),
+    tag,
+    queryTags,
     part: parseV1Part(word, rest, below),
     isAmbiguous: [...name.split('/'), tag ?? ''].some((each) => v1Words.has(each)),
   };

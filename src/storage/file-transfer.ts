@@ -43,8 +43,8 @@ export function sendFilePart(
   /** Alternates between two: one is read into while the other is written. */
   const small: Buffer[] = [];
   let turn = 0;
-  let bytesOut = 0;
   let writing = false;
+  const transfer = { waitsForClient: () => writing, bytesIn: 0 as const, bytesOut: 0 };
   /** How much the client has taken since the last wait, in bytes. */
   let keptUpBytes = buffers.hasPlenty() ? provenBytes : 0;
 
@@ -61,7 +61,7 @@ export function sendFilePart(
       };
       const onClose = () => settle(false);
       writing = true;
-      bytesOut += bytes.length;
+      transfer.bytesOut += bytes.length;
       res.once('close', onClose);
       res.write(bytes, (error) => settle(!error));
     });
@@ -87,17 +87,11 @@ export function sendFilePart(
     return (await written) ? 'relayed' : 'client-left';
   };
 
-  return {
-    ended: send()
-      .catch((): FileTransferEnd => 'storage-broke')
-      .then((how) => {
-        if (how !== 'relayed') res.destroy();
-        return how;
-      }),
-    waitsForClient: () => writing,
-    bytesIn: 0,
-    get bytesOut() {
-      return bytesOut;
-    },
-  };
+  const ended = send()
+    .catch((): FileTransferEnd => 'storage-broke')
+    .then((how) => {
+      if (how !== 'relayed') res.destroy();
+      return how;
+    });
+  return Object.assign(transfer, { ended });
 }

@@ -6,13 +6,14 @@ import { relayDirectly } from './body/direct-body.ts';
 import { relayParsed } from './body/parsed-body.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { hasForeignCoding } from './hop-by-hop.ts';
-import { buildClientHeaders, sendHead, type ResponseEdits } from './response-headers.ts';
+import { buildClientHeaders, sendHead, type AnswerEdits, type ResponseEdits } from './response-headers.ts';
 
 export type AnswerRelayOptions = {
   readonly answer: IncomingMessage;
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
+  readonly edits: ResponseEdits;
+  readonly editLocation: AnswerEdits['editLocation'];
   readonly budget: RelayBudget;
   readonly openBuffers: () => BodyBuffers;
   /** Called with the size of each forwarded piece. */
@@ -37,7 +38,7 @@ export type AnswerRelay = {
  * before anything is sent
  */
 export function relayAnswer(options: AnswerRelayOptions): AnswerRelay {
-  const { answer, req, res } = options;
+  const { answer: incoming, req, res, budget, openBuffers } = options;
   let isBegun = false;
   let isOver = false;
   const onBytes = (bytes: number): void => {
@@ -55,13 +56,13 @@ export function relayAnswer(options: AnswerRelayOptions): AnswerRelay {
   });
   const direct =
     req.method === 'GET' && req.complete
-      ? relayDirectly({ ...options, incoming: answer, onBytes, onEnd: () => end(false) })
+      ? relayDirectly({ incoming, res, openBuffers, onBytes, onEnd: () => end(false) })
       : undefined;
-  const body = direct ?? relayParsed({ ...options, incoming: answer, onBytes });
+  const body = direct ?? relayParsed({ incoming, res, budget, onBytes });
   if (direct === undefined)
-    answer.on('end', () => {
-      if (!isOver && answer.rawTrailers.length > 0 && res.chunkedEncoding)
-        res.addTrailers([...headerPairs(answer.rawTrailers)]);
+    incoming.on('end', () => {
+      if (!isOver && incoming.rawTrailers.length > 0 && res.chunkedEncoding)
+        res.addTrailers([...headerPairs(incoming.rawTrailers)]);
       end(req.complete);
     });
   return {
@@ -74,7 +75,7 @@ export function relayAnswer(options: AnswerRelayOptions): AnswerRelay {
 }
 
 /** @throws OciError BAD_GATEWAY */
-function writeHead({ answer, req, res, edits }: AnswerRelayOptions): void {
+function writeHead({ answer, req, res, edits, editLocation }: AnswerRelayOptions): void {
   try {
     if (hasForeignCoding(answer.rawHeaders)) throw new Error('its Transfer-Encoding is not "chunked"');
     const inChunks = headerValues(answer.rawHeaders, 'transfer-encoding').length > 0;
@@ -83,9 +84,9 @@ function writeHead({ answer, req, res, edits }: AnswerRelayOptions): void {
     res.writeHead(
       answer.statusCode ?? 0,
       answer.statusMessage ?? '',
-      buildClientHeaders(answer.rawHeaders, {
-        ...edits,
+      buildClientHeaders(answer.rawHeaders, edits, {
         mayHaveTrailers: inChunks && req.method !== 'HEAD' && req.httpVersion === '1.1',
+        editLocation,
       }),
     );
   } catch (cause) {

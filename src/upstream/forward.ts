@@ -1,11 +1,11 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { relayAnswer, type AnswerRelay } from './answer-relay.ts';
-import { createCollectedBytes } from '../system/collected-bytes.ts';
+import { CollectedBytes } from '../system/collected-bytes.ts';
 import { createBodyBuffers, type BodyBuffers } from './body/body-buffers.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
-import { sendHead, type ResponseEdits } from './response-headers.ts';
+import { sendHead, type AnswerEdits, type ResponseEdits } from './response-headers.ts';
 import { createProxiedRequests, type OpenProxied } from './proxied-requests.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from './upstream-request.ts';
 
@@ -28,7 +28,8 @@ export type ForwardRequest = {
   /** The request target, sent to upstream byte for byte. */
   readonly rawTarget: string;
   readonly headers: Record<string, string | string[]>;
-  readonly edits: Omit<ResponseEdits, 'mayHaveTrailers'>;
+  readonly edits: ResponseEdits;
+  readonly editLocation: AnswerEdits['editLocation'];
   /** The size limit of the body, in bytes: one that turns out larger gets 413. The caller refuses one that announces it. */
   readonly maxBodyBytes: number;
   /**
@@ -46,7 +47,7 @@ export type ForwardRequest = {
   /** Describes an error of upstream in words for the client; left out: upstream's own answer is relayed. */
   readonly describeError?: (answer: UpstreamError) => OciError;
   /** How long upstream may take until its answer begins, for a request without a body; left out: its read timeout. */
-  readonly answerLimit?: { readonly timeoutMs: number; readonly error: () => OciError };
+  readonly answerLimit?: { readonly timeoutMs: number; readonly error: () => OciError } | undefined;
 };
 
 /**
@@ -119,8 +120,8 @@ class ForwardTransfer implements Transfer {
   waitsForClient(): boolean {
     if (this.#isOver) return true;
     if (this.#answer) return this.#relay?.waitsForClient() ?? false;
-    const isOpen = this.#upstreamRequest.current !== undefined;
-    return isOpen && !this.#request.req.complete && !this.#requestBody.waitsForUpstream;
+    const isOpen = this.#upstreamRequest.current() !== undefined;
+    return isOpen && !this.#request.req.complete && !this.#requestBody.waitsForUpstream();
   }
 
   #createRequestBody(): RequestBody {
@@ -148,7 +149,7 @@ class ForwardTransfer implements Transfer {
       open: (agent, events) => this.#parts.openProxied(this.#request, this.#requestBody, agent, events),
       isRepeatable: req.method === 'GET' || req.method === 'HEAD',
       onSocket: (upstreamRequest) => this.#writeRequestHead(upstreamRequest),
-      waitsForUpstream: () => !this.waitsForClient() && !this.#requestBody.isHeld,
+      waitsForUpstream: () => !this.waitsForClient() && !this.#requestBody.isHeld(),
       onResponse: (answer) => this.#onAnswer(answer),
       onFailure: (error) => {
         if (!this.#answer) this.#fail(error);
@@ -195,7 +196,7 @@ class ForwardTransfer implements Transfer {
   #readError(answer: IncomingMessage, describe: (answer: UpstreamError) => OciError): void {
     const { req } = this.#request;
     const { statusCode: status = 0, rawHeaders } = answer;
-    const body = createCollectedBytes();
+    const body = new CollectedBytes();
     let isLong = false;
     answer.on('data', (chunk: Buffer) => {
       isLong ||= body.length + chunk.length > maxErrorBytes;
@@ -212,7 +213,7 @@ class ForwardTransfer implements Transfer {
   }
 
   #startRelay(answer: IncomingMessage): void {
-    const { req, res, edits } = this.#request;
+    const { req, res, edits, editLocation } = this.#request;
     if (this.#isOver) return;
     if (res.destroyed) {
       this.#cut('client-left');
@@ -220,7 +221,11 @@ class ForwardTransfer implements Transfer {
     }
     try {
       this.#relay = relayAnswer({
-        ...{ answer, req, res, edits },
+        answer,
+        req,
+        res,
+        edits,
+        editLocation,
         budget: this.#parts.budget,
         openBuffers: this.#openBuffers,
         onBytes: (bytes) => (this.bytesOut += bytes),
@@ -240,7 +245,7 @@ class ForwardTransfer implements Transfer {
   };
 
   readonly #onClientClose = (): void => {
-    const hasAll = this.#upstreamRequest.current?.writableEnded === true;
+    const hasAll = this.#upstreamRequest.current()?.writableEnded === true;
     const waits = !this.#answer && hasAll && this.#request.outlivesClient?.() === true;
     if (!waits) this.#cut('client-left');
   };

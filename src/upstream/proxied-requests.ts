@@ -13,6 +13,14 @@ export type OpenProxied = (
   events: RequestEvents,
 ) => void;
 
+/**
+ * Where a request has its events: http-proxy's own events name the request alone. Not in a WeakMap: V8's young
+ * collections take its values for alive, and these hold the request and its answer.
+ */
+const eventsKey = Symbol('events');
+
+type WatchedRequest = IncomingMessage & { [eventsKey]?: RequestEvents };
+
 /** http-proxy's list of steps, which its types leave out. */
 type WebPass = (...args: unknown[]) => unknown;
 
@@ -38,15 +46,15 @@ export function createProxiedRequests(url: URL): OpenProxied {
   const steps = proxy as unknown as { webPasses: WebPass[] };
   steps.webPasses = steps.webPasses.filter((pass) => pass.name === 'stream');
 
-  const listeners = new WeakMap<IncomingMessage, RequestEvents>();
-  proxy.on('proxyReq', (request, req) => listeners.get(req)?.onSocket(request));
-  proxy.on('proxyRes', (response, req) => listeners.get(req)?.onResponse(response));
+  const eventsOf = (req: WatchedRequest) => req[eventsKey];
+  proxy.on('proxyReq', (request, req) => eventsOf(req)?.onSocket(request));
+  proxy.on('proxyRes', (response, req) => eventsOf(req)?.onResponse(response));
   // Emitted instead of the callback's error if the client has left.
-  proxy.on('econnreset', (error, req) => listeners.get(req)?.onError(error));
+  proxy.on('econnreset', (error, req) => eventsOf(req)?.onError(error));
 
   return ({ req, res }, body, agent, events) => {
     req.headers = {}; // http-proxy would send these, and Node's constructor would reverse the fields of an object
-    listeners.set(req, events);
+    (req as WatchedRequest)[eventsKey] = events;
     const buffer = body as unknown as Stream; // it only calls its pipe
     proxy.web(req, res, { agent, buffer }, events.onError);
   };

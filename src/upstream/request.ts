@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { OciError } from '../registry/error.ts';
 import type { RawHeaders } from '../http/raw-headers.ts';
-import { createCollectedBytes } from '../system/collected-bytes.ts';
+import { CollectedBytes } from '../system/collected-bytes.ts';
 import { hasForeignCoding } from './hop-by-hop.ts';
 import { describeUpstreamFailure } from './upstream-failure.ts';
 import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequestOptions } from './upstream-request.ts';
@@ -60,7 +60,11 @@ export function createFetch(
 ): Fetch {
   return (request, limits) => {
     const headers = buildFetchHeaders(request, upstreamAuthorization);
-    return requestUpstream({ method: 'GET', rawTarget: request.rawTarget, headers }, { ...limits, room });
+    const { maxBytes, signal } = limits;
+    return requestUpstream(
+      { method: 'GET', rawTarget: request.rawTarget, headers },
+      { maxBytes, signal, room },
+    );
   };
 }
 
@@ -69,13 +73,16 @@ export function buildFetchHeaders(
   { host, accept }: Pick<FetchRequest, 'host' | 'accept'>,
   upstreamAuthorization: string | null,
 ): InternalRequest['headers'] {
-  return {
-    ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
-    'X-Forwarded-Proto': 'https',
-    'User-Agent': 'tidegate',
-    ...(accept.length === 0 ? {} : { Accept: [...accept] }),
-    ...(upstreamAuthorization === null ? {} : { Authorization: upstreamAuthorization }),
-  };
+  const headers: Record<string, string | string[]> = {};
+  if (host !== null) {
+    headers['Host'] = host;
+    headers['X-Forwarded-Host'] = host;
+  }
+  headers['X-Forwarded-Proto'] = 'https';
+  headers['User-Agent'] = 'tidegate';
+  if (accept.length > 0) headers['Accept'] = [...accept];
+  if (upstreamAuthorization !== null) headers['Authorization'] = upstreamAuthorization;
+  return headers;
 }
 
 /** Creates the function that requests small answers from upstream. */
@@ -139,7 +146,7 @@ function collectAnswer(
     events.onBroken(describeUpstreamFailure(new Error('its Transfer-Encoding is not "chunked"')));
     return;
   }
-  const body = createCollectedBytes();
+  const body = new CollectedBytes();
   let takenBytes = 0;
   let isOver = false;
   const end = (act: () => void): void => {

@@ -7,8 +7,6 @@ import { rewriteLocation, type LocationNames } from './location.ts';
 export type ResponseEdits = {
   /** Fields that replace upstream's own of the same name (Vary is added, not replaced). */
   readonly set: Readonly<Record<string, string>>;
-  /** Only a chunked answer can have trailers; Node refuses to announce them for any other. */
-  readonly mayHaveTrailers: boolean;
   readonly names: LocationNames;
   /** Whether Tidegate decides on other origins: upstream's own Access-Control fields are removed. */
   readonly ownsCors: boolean;
@@ -18,20 +16,32 @@ export type ResponseEdits = {
   readonly passes?: ((name: string) => boolean) | undefined;
   /** Gives the name here of a path at upstream, in Location and Link; left out: it is the same. */
   readonly outerPath?: ((path: string) => string) | undefined;
-  /** Edits a Location that points here, without scheme and authority; left out: it stays as it is. */
-  readonly editLocation?: ((location: string) => string) | undefined;
 };
+
+/** What differs from one answer to the next. */
+export type AnswerEdits = {
+  /** Only a chunked answer can have trailers; Node refuses to announce them for any other. */
+  readonly mayHaveTrailers: boolean;
+  /** Edits a Location that points here, without scheme and authority; undefined: it stays as it is. */
+  readonly editLocation: ((location: string) => string) | undefined;
+};
+
+const noAnswerEdits: AnswerEdits = { mayHaveTrailers: false, editLocation: undefined };
 
 /**
  * Builds the response headers for the client: upstream's own, byte for byte, less hop-by-hop fields; Location points
  * here.
  */
-export function buildClientHeaders(rawHeaders: RawHeaders, edits: ResponseEdits): string[] {
+export function buildClientHeaders(
+  rawHeaders: RawHeaders,
+  edits: ResponseEdits,
+  { mayHaveTrailers, editLocation }: AnswerEdits = noAnswerEdits,
+): string[] {
   const dropped = namedByConnection(rawHeaders);
   for (const name of Object.keys(edits.set)) if (name !== 'Vary') dropped.add(name.toLowerCase());
-  if (!edits.mayHaveTrailers) dropped.add('trailer');
+  if (!mayHaveTrailers) dropped.add('trailer');
   const headers: string[] = [];
-  const { names, outerPath, editLocation } = edits;
+  const { names, outerPath } = edits;
   const editHere = outerPath
     ? (location: string) => (editLocation ?? same)(outerPath(location))
     : editLocation;

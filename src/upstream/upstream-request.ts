@@ -38,8 +38,8 @@ export type UpstreamRequestOptions = {
 
 /** A request to upstream. Its opener must end it with `release` or `destroy`. */
 export type UpstreamRequest = {
-  /** The connection in use; undefined: it has none yet. */
-  readonly current: ClientRequest | undefined;
+  /** The request on its connection; undefined: it has none yet. */
+  current(): ClientRequest | undefined;
   /** Ends the timeouts and events. */
   release(): void;
   /** Releases it, and destroys its connection. */
@@ -116,9 +116,7 @@ export function openUpstreamRequest(
 
   attempt(options.isRepeatable);
   return {
-    get current() {
-      return current;
-    },
+    current: () => current,
     release,
     destroy: () => {
       release();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { refuseUpgrade } from '../../system/unasked-upgrade.ts';
-import { createCollectedBytes } from '../../system/collected-bytes.ts';
+import { CollectedBytes } from '../../system/collected-bytes.ts';
 
 export type DocumentOptions = {
   /** PEM of the CAs that verify the server, instead of the public ones; null: the public ones. */
@@ -41,7 +41,7 @@ export async function readIssuerDocument(url: URL, options: DocumentOptions): Pr
 }
 
 async function readBody(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const body = createCollectedBytes();
+  const body = new CollectedBytes();
   for await (const part of response as AsyncIterable<Buffer>) {
     if (body.length + part.length > maxBytes) throw new Error(`it is larger than ${maxBytes} bytes`);
     body.add(part);

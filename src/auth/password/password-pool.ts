@@ -15,7 +15,7 @@ export type PasswordPool = {
    */
   hash(password: string, cost: number): Promise<string>;
   /** How many checks wait, and how many run. */
-  readonly load: { readonly queued: number; readonly running: number };
+  load(): { readonly queued: number; readonly running: number };
   /** Ends the threads; running checks fail with UNAVAILABLE. */
   close(): Promise<void>;
 };
@@ -87,9 +87,7 @@ export function createPasswordPool(options: PasswordPoolOptions): PasswordPool {
       return result === undefined ? undefined : result === true;
     },
     hash: async (password, cost) => String(await perform({ password, cost }, anyOrder)),
-    get load() {
-      return { queued: queue.length, running: threads.countRunning() };
-    },
+    load: () => ({ queued: queue.length, running: threads.countRunning() }),
     async close() {
       isClosed = true;
       rejectAll(queue, 'the password pool is closed');

@@ -6,7 +6,7 @@ import type { Authentication } from '../../pipeline/authenticate/authenticate.ts
 import { openExchange, type Exchange, type RequestConnection } from '../../pipeline/exchange.ts';
 import { isRegistryPath } from '../../registry/operation.ts';
 import { parseTarget } from '../../registry/target.ts';
-import { createCollectedBytes } from '../../system/collected-bytes.ts';
+import { CollectedBytes } from '../../system/collected-bytes.ts';
 import { ConsoleError } from '../console-error.ts';
 import { createMemoryPair } from './memory-pair.ts';
 import type { RegistryAnswer, RegistryClient } from './registry-client.ts';
@@ -168,7 +168,7 @@ function ask({ method, path, headers, maxBytes, take, signal, socket }: Asked): 
         fail(tooLarge);
         return;
       }
-      const body = createCollectedBytes();
+      const body = new CollectedBytes();
       response.on('data', (bytes: Buffer) => {
         try {
           if (body.length + bytes.length > maxBytes) throw tooLarge;

@@ -8,7 +8,7 @@ export type OpenConnections = {
   add(socket: Socket, client: ClientConnection): void;
   get(socket: Socket): ClientConnection | undefined;
   /** Whether no new request begins on any of them. */
-  readonly isClosing: boolean;
+  isClosing(): boolean;
   /** Whether a connection ends after its requests in progress. */
   isEnding(socket: Socket): boolean;
   /** Ends an idle connection without a reset, which could destroy an answer in transit. */
@@ -57,9 +57,7 @@ export function createOpenConnections(): OpenConnections {
       });
     },
     get: (socket) => clients.get(socket),
-    get isClosing() {
-      return isClosing;
-    },
+    isClosing: () => isClosing,
     isEnding: (socket) => isClosing || (ending.size > 0 && ending.has(socket)),
     endIdle,
     endAll,

@@ -49,7 +49,9 @@ export function authenticateJobs(
       case 'verified': {
         const { principal } = result;
         return refuseWithoutRule(exchange, {
-          ...{ principal, isAnonymous: false, keepAuthorization: false },
+          principal,
+          isAnonymous: false,
+          keepAuthorization: false,
           scopes: null,
         });
       }

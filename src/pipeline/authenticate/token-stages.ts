@@ -138,11 +138,12 @@ export function markUploads(
     const markAs = (origin: UploadOrigin) => (location: string) =>
       uploads.mark(location, target.rawPath, principal, origin);
     if (operation.kind === 'upload-start' && marks && tokenId !== undefined)
-      return { ...authorized, editLocation: markAs(uploads.begin(tokenId)) };
+      return Object.assign({}, authorized, { editLocation: markAs(uploads.begin(tokenId)) });
     if (operation.kind !== 'upload-session' || !operation.hasQuery) return authorized;
     const unmarked = uploads.unmark(target, principal);
     if (unmarked === null) return { ...authorized, rawTarget: uploads.strip(target) };
     const { rawTarget, origin } = unmarked;
-    return { ...authorized, rawTarget, ...(marks && { editLocation: markAs(origin) }) };
+    const editLocation = marks ? markAs(origin) : undefined;
+    return Object.assign({}, authorized, { rawTarget, editLocation });
   };
 }

@@ -20,7 +20,7 @@ export type AuthorizedRequest = {
   /** Whether to hide that the body is a form, which upstream would read like the query. */
   readonly hidesForm: boolean;
   /** See ResponseEdits; left out: none is edited. */
-  readonly editLocation?: (location: string) => string;
+  readonly editLocation?: ((location: string) => string) | undefined;
   /** Answers in place of upstream, and returns the status; left out: upstream answers. */
   readonly list?: (headers: InternalRequest['headers']) => Promise<number>;
 };
@@ -97,12 +97,13 @@ export function createAuthorize({
         const markAs = (origin: UploadOrigin) => (location: string) =>
           uploads.mark(location, target.rawPath, principal, origin);
         if (operation.kind === 'upload-start') {
-          const upload = startUpload(target, operation.mount, (from) => mayPull(policy, principal, from));
-          return { ...upload, editLocation: markAs(uploads.begin(authentication.tokenId ?? null)) };
+          const started = startUpload(target, operation.mount, (from) => mayPull(policy, principal, from));
+          const editLocation = markAs(uploads.begin(authentication.tokenId ?? null));
+          return Object.assign({}, started, { editLocation });
         }
         const unmarked = uploads.unmark(target, principal);
         if (unmarked !== null)
-          return { ...whole, rawTarget: unmarked.rawTarget, editLocation: markAs(unmarked.origin) };
+          return { rawTarget: unmarked.rawTarget, hidesForm: false, editLocation: markAs(unmarked.origin) };
         exchange.reason = 'foreign-upload';
         throw unknownUpload();
       }

@@ -5,7 +5,7 @@ import { OciError } from '../../registry/error.ts';
 import { parseOperation } from '../../registry/operation.ts';
 import { parseTarget } from '../../registry/target.ts';
 import type { BlobStorage } from '../../storage/blob-storage.ts';
-import type { Forwarder, UpstreamError } from '../../upstream/forward.ts';
+import type { Forwarder, ForwardRequest, Transfer, UpstreamError } from '../../upstream/forward.ts';
 import type { RequestUpstream } from '../../upstream/request.ts';
 import { announcesBody } from '../framing.ts';
 import type { Bulkhead, Passage } from './bulkhead.ts';
@@ -89,33 +89,47 @@ function routeForwarder(forwarder: Forwarder, parts: RoutedParts): Forwarder {
     forward: (request) => {
       const rawTarget = names.target(request.rawTarget);
       const passage = bulkhead.enter({ sendsBody: announcesBody(request.req) });
-      const transfer = forwarder.forward({
-        ...request,
+      const routed: Partial<ForwardRequest> = {
         rawTarget,
-        ...(isMirror && { answerLimit }),
+        answerLimit: isMirror ? answerLimit : undefined,
         describeError: (answer) => describe(request.rawTarget, answer),
         onResponse: (status, rawHeaders) => {
           passage.answered();
           return request.onResponse(status, rawHeaders);
         },
-      });
+      };
+      const transfer = forwarder.forward(Object.assign({}, request, routed));
       const ended = transfer.ended
         .catch((error: unknown) => {
           throw noteFailure(error, passage, description);
         })
         .finally(() => passage.leave());
-      return {
-        ended,
-        waitsForClient: () => transfer.waitsForClient(),
-        get bytesIn() {
-          return transfer.bytesIn;
-        },
-        get bytesOut() {
-          return transfer.bytesOut;
-        },
-      };
+      return new RoutedTransfer(transfer, ended);
     },
   };
+}
+
+/** The transfer with another end. */
+class RoutedTransfer implements Transfer {
+  readonly #transfer: Transfer;
+  readonly ended: Transfer['ended'];
+
+  constructor(transfer: Transfer, ended: Transfer['ended']) {
+    this.#transfer = transfer;
+    this.ended = ended;
+  }
+
+  get bytesIn(): number {
+    return this.#transfer.bytesIn;
+  }
+
+  get bytesOut(): number {
+    return this.#transfer.bytesOut;
+  }
+
+  waitsForClient(): boolean {
+    return this.#transfer.waitsForClient();
+  }
 }
 
 /** Describes errors of the registry by outer names. */

@@ -142,7 +142,7 @@ function describePush(
     digest: clientText(digest),
     ...describeOld('oldDigest', old),
     ...(change.isV1 ? { imageId: image?.imageId ?? null } : {}),
-    bytes: body?.bytes ?? 0,
+    bytes: body?.bytes() ?? 0,
     imageBytes: image?.imageBytes ?? null,
   };
 }

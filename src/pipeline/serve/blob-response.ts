@@ -71,7 +71,7 @@ async function respondFromStorage(
   if (blob === null) return false;
   try {
     const head = await whileClientStays(exchange, (signal) =>
-      requestUpstream({ ...request, method: 'HEAD' }, { maxBytes: 0, signal }),
+      requestUpstream({ method: 'HEAD', ...request }, { maxBytes: 0, signal }),
     ).catch(ignoreUnreadable);
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { createCollectedBytes, type CollectedBytes } from '../../system/collected-bytes.ts';
+import { CollectedBytes } from '../../system/collected-bytes.ts';
 
 /** A request's body that is observed while it passes. */
 export type ObservedBody = {
-  readonly bytes: number;
+  bytes(): number;
   /** Call each of these two once, when all of it has passed. The sha256 digest: */
   digest(): string;
   /** Its bytes; null: it was too large to be kept, or there was no room. */
@@ -28,7 +28,7 @@ export function createBodyObserver(options: {
   return (req) => {
     const hash = createHash('sha256');
     let bytes = 0;
-    let kept: CollectedBytes | null = createCollectedBytes();
+    let kept: CollectedBytes | null = new CollectedBytes();
     const drop = () => {
       keptBytes -= kept?.heldBytes ?? 0;
       kept = null;
@@ -43,9 +43,7 @@ export function createBodyObserver(options: {
       if (bytes > options.maxBytes || keptBytes > options.maxKeptBytes) drop();
     });
     return {
-      get bytes() {
-        return bytes;
-      },
+      bytes: () => bytes,
       digest: () => `sha256:${hash.digest('hex')}`,
       read: () => {
         const body = kept?.read() ?? null;

@@ -57,7 +57,7 @@ export function createCacheStage({
       found.kind === 'BYPASS' || exchange.method === 'HEAD' || wholeAnswers.hold(res, found.answer.body);
     const result: CacheResult = hasRoom ? found : { kind: 'BYPASS' };
     exchange.cache = result.kind;
-    exchange.answerHeaders = { ...exchange.answerHeaders, 'X-Cache': result.kind };
+    exchange.answerHeaders['X-Cache'] = result.kind;
     if (result.kind === 'BYPASS') return false;
     if (res.destroyed) return true;
     exchange.manifestDigest = readContentDigest(result.answer.rawHeaders);

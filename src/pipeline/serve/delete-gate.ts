@@ -113,12 +113,15 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
   };
 
   const openPass = ({ res, method }: Exchange, keys: Keys, from: GatePass['from']): GatePass => {
-    const over = new AbortController();
     let leave: Leave | undefined;
+    let isClosed = false;
+    /** Ends a wait; a controller for each request would cost as much as parsing one. */
+    let stop = () => {};
     const hold = async ({ entered, written }: Keys, onOver: () => void): Promise<void> => {
-      const stop = () => over.abort();
+      const over = new AbortController();
+      stop = () => over.abort();
       res.once('close', stop);
-      if (res.destroyed) stop();
+      if (res.destroyed || isClosed) stop();
       const outcome = await activity.wait(entered, { ...limits, signal: over.signal });
       res.off('close', stop);
       if (typeof outcome === 'string') throw refuseHeld(outcome, entered);
@@ -138,7 +141,8 @@ export function createDeleteGate(options: DeleteGateOptions): DeleteGate {
       },
       settled: () => leave?.(),
       close: () => {
-        over.abort();
+        isClosed = true;
+        stop();
         leave?.(method === 'GET' || method === 'HEAD' ? readLingerMs : unsettledMs);
       },
     };

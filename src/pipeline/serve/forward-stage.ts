@@ -83,7 +83,7 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       try {
         const held = pass?.from === 'head' ? pass.enter() : undefined;
         if (held) await held;
-        await transfer(exchange, { ...way, pass }, announced, audited);
+        await transfer(exchange, way, { pass, announced, audited });
       } finally {
         pass?.close();
       }
@@ -94,12 +94,18 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
 
   const transfer = async (
     exchange: Exchange,
-    way: OpenWay & { readonly pass: GatePass | null },
-    announced: AnnouncedWrite | undefined,
-    audited: AuditedRequest | null,
+    way: OpenWay,
+    {
+      pass,
+      announced,
+      audited,
+    }: {
+      readonly pass: GatePass | null;
+      readonly announced: AnnouncedWrite | undefined;
+      readonly audited: AuditedRequest | null;
+    },
   ): Promise<void> => {
     const { req, res } = exchange;
-    const { pass } = way;
     if (res.destroyed) return;
     exchange.connection.readBody();
     if (exchange.expectation === 'continue') res.writeContinue();
@@ -110,7 +116,8 @@ export function createForwardStage(options: ForwardStageOptions): ForwardStage {
       res,
       rawTarget: way.rawTarget,
       headers: upstreamHeaders(exchange, way),
-      edits: { ...edits, editLocation: way.editLocation },
+      edits,
+      editLocation: way.editLocation,
       maxBodyBytes: maxBodyBytes(way.operation),
       beforeEnd: pass?.from === 'body' ? () => push?.beforeEnd(pass) ?? pass.enter() : undefined,
       outlivesClient: way.outlivesClient,

@@ -20,14 +20,17 @@ export function buildInternalHeaders(
   authorization: string | null,
 ): Record<string, string> {
   const { requestId, traceparent, tracestate } = continueTrace(id, trace);
-  return {
-    ...(host === null ? {} : { Host: host, 'X-Forwarded-Host': host }),
-    'X-Forwarded-Proto': 'https',
-    'X-Request-Id': requestId,
-    traceparent,
-    ...(tracestate === null ? {} : { tracestate }),
-    'User-Agent': 'tidegate',
-    Accept: manifestTypes,
-    ...(authorization === null ? {} : { Authorization: authorization }),
-  };
+  const headers: Record<string, string> = {};
+  if (host !== null) {
+    headers['Host'] = host;
+    headers['X-Forwarded-Host'] = host;
+  }
+  headers['X-Forwarded-Proto'] = 'https';
+  headers['X-Request-Id'] = requestId;
+  headers['traceparent'] = traceparent;
+  if (tracestate !== null) headers['tracestate'] = tracestate;
+  headers['User-Agent'] = 'tidegate';
+  headers['Accept'] = manifestTypes;
+  if (authorization !== null) headers['Authorization'] = authorization;
+  return headers;
 }

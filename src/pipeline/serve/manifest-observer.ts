@@ -3,7 +3,7 @@ import { createBodyObserver } from './body-observer.ts';
 
 /** A manifest that is observed while it is pushed. */
 export type ObservedManifest = {
-  readonly bytes: number;
+  bytes(): number;
   /** Call it once, when all of it has passed. */
   read(): PushedImage;
   /** Forgets what is kept of it. */
@@ -31,9 +31,7 @@ export function createManifestObserver({ maxKeptBytes }: { readonly maxKeptBytes
   return (req) => {
     const body = observe(req);
     return {
-      get bytes() {
-        return body.bytes;
-      },
+      bytes: () => body.bytes(),
       read: () => ({ digest: body.digest(), ...parsePushed(body.read()?.toString() ?? '') }),
       drop: () => body.drop(),
     };

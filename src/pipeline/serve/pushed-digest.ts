@@ -12,7 +12,8 @@ export function readPushedDigest(
   { algorithm, maxBytes }: { algorithm: 'sha256' | 'sha512'; maxBytes: number },
 ): { readonly digest: Promise<string | null>; readonly transfer: Exchange['transfer'] } {
   const hash = createHash(algorithm);
-  let bytes = 0;
+  // While it is read, the client is waited for, and cut off when silent.
+  const transfer = { waitsForClient: () => true, bytesIn: 0, bytesOut: 0 };
   const digest = new Promise<string | null>((resolve, reject) => {
     const end = (act: () => void) => {
       req.off('data', onData).off('end', onEnd);
@@ -20,9 +21,9 @@ export function readPushedDigest(
       act();
     };
     const onData = (chunk: Buffer) => {
-      bytes += chunk.length;
+      transfer.bytesIn += chunk.length;
       hash.update(chunk);
-      if (bytes > maxBytes) end(() => reject(tooLarge(maxBytes)));
+      if (transfer.bytesIn > maxBytes) end(() => reject(tooLarge(maxBytes)));
     };
     const onEnd = () => end(() => resolve(`${algorithm}:${hash.digest('hex')}`));
     const onClose = () => end(() => resolve(null));
@@ -35,13 +36,5 @@ export function readPushedDigest(
     res.on('close', onClose);
     connection.readBody();
   });
-  // While it is read, the client is waited for, and cut off when silent.
-  const transfer = {
-    waitsForClient: () => true,
-    get bytesIn() {
-      return bytes;
-    },
-    bytesOut: 0,
-  };
   return { digest, transfer };
 }

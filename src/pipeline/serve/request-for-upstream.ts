@@ -19,18 +19,22 @@ export function createUpstreamHeaders(
   upstreamAuthorization: string | null,
   keepsCookies: boolean,
 ): UpstreamHeaders {
-  return (exchange, { keepAuthorization, hidesForm }) =>
-    buildUpstreamHeaders(exchange.req.rawHeaders, {
+  return (exchange, { keepAuthorization, hidesForm }) => {
+    const { requestId, traceparent, tracestate } = continueTrace(exchange.id, exchange.trace);
+    return buildUpstreamHeaders(exchange.req.rawHeaders, {
       publicScheme: exchange.publicName.scheme,
       publicAuthority: exchange.publicName.authority,
       peerAddress: exchange.peerAddress,
       clientAddress: exchange.clientAddress,
       peerIsTrusted: exchange.peerIsTrusted,
       keepsForwarded: exchange.peerIsTrusted && hasReadableForwarded(exchange.req.rawHeaders),
-      ...continueTrace(exchange.id, exchange.trace),
+      requestId,
+      traceparent,
+      tracestate,
       keepAuthorization,
       keepsCookies,
       hidesForm,
       upstreamAuthorization,
     });
+  };
 }

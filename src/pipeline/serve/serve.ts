@@ -59,7 +59,7 @@ export function createServe(options: ServeOptions): Serve {
     const cacheable = cacheableOf(operation, target.path);
     if (cacheable && (await answerFromCache(exchange, cacheable, target, authentication))) return;
     // Not before the cache: joining them costs as much as several stages.
-    const request = { ...authentication, ...authorized, operation };
+    const request = Object.assign({}, authentication, authorized, { operation });
     const stored = operation.kind === 'blob' ? operation.stored : null;
     if (stored && (await answerFromStorage(exchange, stored, request))) return;
     if (answerOfRoute !== null && (await answerOfRoute(exchange, request))) return;
@@ -72,7 +72,8 @@ export function createServe(options: ServeOptions): Serve {
         : parseOperation(exchange.method, parseTarget(request.rawTarget), openPaths);
     const proceed = async (outlivesClient?: () => boolean) => {
       const audited = reads ? null : ((await audit?.begin(exchange, operation, target)) ?? null);
-      await forward(exchange, written, { ...request, outlivesClient, operation: sent }, audited);
+      const way = Object.assign({}, request, { outlivesClient, operation: sent });
+      await forward(exchange, written, way, audited);
     };
     const write = async () => {
       limitUploads(exchange, operation);

@@ -20,9 +20,9 @@ export type RequestBody = {
   /** Starts forwarding, like `Readable.pipe`: the only method of the body that http-proxy calls. */
   pipe(upstreamRequest: ClientRequest): void;
   /** Whether the client's bytes wait for upstream. */
-  readonly waitsForUpstream: boolean;
+  waitsForUpstream(): boolean;
   /** Whether `beforeEnd` holds back the last bytes. */
-  readonly isHeld: boolean;
+  isHeld(): boolean;
   /** Stops forwarding, and leaves the rest of the body unread. */
   stop(): void;
 };
@@ -45,12 +45,8 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
       passage?.stop(); // an attempt that failed
       passage = new BodyPassage(options, upstreamRequest);
     },
-    get waitsForUpstream() {
-      return passage?.waitsForUpstream === true;
-    },
-    get isHeld() {
-      return passage?.isHeld === true;
-    },
+    waitsForUpstream: () => passage?.waitsForUpstream === true,
+    isHeld: () => passage?.isHeld === true,
     stop: () => {
       passage?.stop();
       req.pause();

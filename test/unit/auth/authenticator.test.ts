@@ -45,7 +45,7 @@ function setUp(
       return verifyPassword(password, hash);
     },
     hash: () => Promise.reject(new Error('nobody asks for one')),
-    load: { queued: 0, running: 0 },
+    load: () => ({ queued: 0, running: 0 }),
     close: () => Promise.resolve(),
   };
   let nowMs = 0;

@@ -163,10 +163,10 @@ describe('createPasswordPool', () => {
     });
     const checks = [pool.verify('x', slow), pool.verify('x', slow)];
     await assert.rejects(pool.verify('x', slow), isUnavailable);
-    assert.deepEqual(pool.load, { queued: 1, running: 1 });
+    assert.deepEqual(pool.load(), { queued: 1, running: 1 });
     assert.equal(rejected, 1);
     await Promise.all(checks);
-    assert.deepEqual(pool.load, { queued: 0, running: 0 });
+    assert.deepEqual(pool.load(), { queued: 0, running: 0 });
     const [first = NaN, second = NaN] = waits;
     assert.equal(waits.length, 2);
     assert.ok(second > first && first >= 0, `${first} ${second}`);

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createCollectedBytes } from '../../../src/system/collected-bytes.ts';
+import { CollectedBytes } from '../../../src/system/collected-bytes.ts';
 
 test('gives back what came, in whatever pieces, and holds at most twice as much', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 3000 })), (pieces) => {
-      const bytes = createCollectedBytes();
+      const bytes = new CollectedBytes();
       for (const piece of pieces) bytes.add(Buffer.from(piece));
       const whole = Buffer.concat(pieces);
       assert.equal(bytes.length, whole.length);
