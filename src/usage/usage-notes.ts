@@ -61,10 +61,8 @@ export function createUsageNotes({ sink, now }: { sink: UsageSink; now: () => nu
 
   const noteChanges = ({ operation, principal, res }: UsedExchange): void => {
     if (operation === null) return;
-    const answer = {
-      ...{ isWhole: res.writableFinished, status: res.statusCode },
-      ...{ by: nameOf(principal), atMs: now() },
-    };
+    const { writableFinished: isWhole, statusCode: status } = res;
+    const answer = { isWhole, status, by: nameOf(principal), atMs: now() };
     const changes = inventoryChangesOf(operation, answer);
     for (const change of changes) buffer.change(change);
     if (changes.length > 0) schedule();
