@@ -199,9 +199,9 @@ const log = z.strictObject({
 });
 
 const workers = key(
-  autoOrNumber(maxWorkers, chooseWorkers),
+  autoOrNumber(maxWorkers, () => chooseWorkers()),
   'auto',
-  'Worker processes that serve clients; "auto" starts one per core. With more than one, a primary process starts them and replaces one that dies.',
+  'Processes that serve clients; "auto": one per core, and a single one on one or two cores. With more than one, a primary process starts them and replaces one that dies.',
 );
 
 /** Every key of the configuration; types, defaults, JSON Schema and reference are derived from it. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { loadConfig } from '../../../src/config/load/load.ts';
+import { chooseWorkers } from '../../../src/config/schema/types/automatic.ts';
 import { findProblems, folder, loadText } from './load-text.ts';
 
 describe('loadConfig: sources', () => {
@@ -128,8 +128,12 @@ describe('loadConfig: a key outside the sections', () => {
     (await loadText(...sources)).config.workers;
 
   it('has a default, and is set by file, environment and flag', async () => {
-    assert.equal(await workersOf('log: {}'), availableParallelism());
-    assert.equal(await workersOf('workers: auto'), availableParallelism());
+    assert.equal(await workersOf('log: {}'), chooseWorkers());
+    assert.equal(await workersOf('workers: auto'), chooseWorkers());
+    assert.deepEqual(
+      [1, 2, 3, 4, 64, 65].map((cores) => chooseWorkers(cores)),
+      [1, 1, 3, 4, 64, 64],
+    );
     assert.equal(await workersOf('workers: 3'), 3);
     assert.equal(await workersOf('workers: _env:N:5'), 5);
     const env = { TIDEGATE_WORKERS: '4' };
