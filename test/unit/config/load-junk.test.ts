@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { stringify } from 'yaml';
 import { sectionNames } from '../../../src/config/schema/key-list.ts';
 import { OperatorError } from '../../../src/system/operator-error.ts';
+import { root } from '../../support/processes.ts';
 import { loadText } from './load-text.ts';
 
 describe('loadConfig: whatever is in the file', () => {
@@ -82,4 +84,41 @@ describe('loadConfig: whatever is in the file', () => {
     );
     await fc.assert(fc.asyncProperty(text, survive), { numRuns: 300 });
   });
+
+  it('an odd value at any key', async () => {
+    const schema = JSON.parse(readFileSync(`${root}config/schema.json`, 'utf8')) as Schema;
+    const paths = new Map(keyPaths(schema, schema.definitions).map((path) => [path.join('.'), path]));
+    assert.ok(paths.size > 200);
+    for (const path of paths.values())
+      for (const odd of [null, 5, {}, [{}]]) await survive(stringify(nest(path, odd)));
+  });
 });
+
+type Definitions = Readonly<Record<string, Schema>>;
+type Schema = {
+  readonly $ref?: string;
+  readonly definitions?: Definitions;
+  readonly properties?: Definitions;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+};
+type KeyPath = readonly (string | number)[];
+
+/** The paths of a JSON schema's keys; 0 is an entry of a list. */
+function keyPaths(schema: Schema, definitions: Definitions = {}): KeyPath[] {
+  const { $ref, properties = {}, items, anyOf = [] } = schema;
+  if ($ref !== undefined) return keyPaths(definitions[$ref.split('/').at(-1) ?? ''] ?? {}, definitions);
+  const below: [string | number, Schema][] = Object.entries(properties);
+  if (items !== undefined) below.push([0, items]);
+  return [
+    ...below.flatMap(([key, inner]) => [
+      [key],
+      ...keyPaths(inner, definitions).map((path) => [key, ...path]),
+    ]),
+    ...anyOf.flatMap((each) => keyPaths(each, definitions)),
+  ];
+}
+
+function nest(path: KeyPath, value: unknown): unknown {
+  return path.reduceRight((inner, key) => (typeof key === 'number' ? [inner] : { [key]: inner }), value);
+}

@@ -51,17 +51,22 @@ export const routeUpstream = withWholeCredentials(
   z.strictObject({ ...upstreamKeys, url: upstreamUrl().schema }),
 );
 
+/** Also beside other problems, but not where there is no section: a route must have one. */
+function isSection({ value }: { value: unknown }): boolean {
+  return typeof value === 'object' && value !== null;
+}
+
 /** Refuses a name without a password, and the reverse. */
 function withWholeCredentials<S extends z.ZodType<{ username: unknown; password: unknown }>>(schema: S): S {
   return schema
     .refine(({ username, password }) => !(typeof username === 'string' && password === null), {
       path: ['username'],
       message: 'needs upstream.password: set both or neither',
-      when: () => true,
+      when: isSection,
     })
     .refine(({ username, password }) => !(typeof password === 'string' && username === null), {
       path: ['password'],
       message: 'needs upstream.username: set both or neither',
-      when: () => true,
+      when: isSection,
     });
 }
