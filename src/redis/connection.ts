@@ -71,9 +71,31 @@ export function connectRedis(options: RedisConnectionOptions): Redis | Cluster {
 }
 
 function contain(redis: Redis): void {
+  gatherCommands(redis);
   containAnswers(redis);
   containErrors(redis);
   limitHandshake(redis);
+}
+
+/** Sends the commands of one turn of the event loop in one write: it costs more than a command. */
+function gatherCommands(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis;
+    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+    let isGathering = false;
+    const send = () => {
+      isGathering = false;
+      stream.uncork();
+    };
+    stream.write = (...args: unknown[]) => {
+      if (!isGathering) {
+        isGathering = true;
+        stream.cork();
+        process.nextTick(send);
+      }
+      return write(...args);
+    };
+  });
 }
 
 /** Ends a connection whose handshake gets no answer. ioredis limits only the time to connect, and would wait for ever. */
@@ -138,9 +160,6 @@ function openConnection(options: RedisConnectionOptions): Redis | Cluster {
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    enableAutoPipelining: true,
-    // Sent outside of the pipeline, whose earlier commands may lack an answer.
-    autoPipeliningIgnoredCommands: ['del'],
     disconnectTimeout: closeTimeoutMs,
     // A primary that has become a replica answers READONLY: look for the new primary.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
@@ -149,11 +168,13 @@ function openConnection(options: RedisConnectionOptions): Redis | Cluster {
   switch (mode) {
     case '-cluster':
       return new Cluster([...nodes], {
-        redisOptions: { ...common, enableAutoPipelining: false },
+        redisOptions: common,
         enableOfflineQueue: false,
+        // Outside of it an error of any kind, such as NOSCRIPT, would come as one of too many redirections.
         enableAutoPipelining: true,
-        clusterRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
+        // Sent outside of the pipeline, whose earlier commands may lack an answer.
         autoPipeliningIgnoredCommands: ['del'],
+        clusterRetryStrategy: (attempt) => Math.min(attempt * 50, maxReconnectMs),
         // A redirection to another node, which may be behind, is a failure; the refresh finds that node.
         maxRedirections: 0,
         slotsRefreshInterval: 1000,
