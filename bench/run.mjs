@@ -12,6 +12,7 @@ import {
 import { buildOther } from './other-checkout.mjs';
 import { parseArguments } from './arguments.mjs';
 import { describeMachine } from './machine.mjs';
+import { drawOverview } from './overview.mjs';
 import { renderReport } from './report.mjs';
 import { openRig } from './rig.mjs';
 import { describeRounds } from './statistics.mjs';
@@ -137,7 +138,8 @@ function describeRun({ quick, rounds }) {
 async function writeResults(text, sections) {
   const { format, resolveConfig } = await import('prettier');
   const file = path.join(root, 'docs/bench/results.md');
-  const plots = sections.flatMap((section) => section.plots ?? []);
+  const overview = drawOverview(sections);
+  const plots = [...(overview ? [overview] : []), ...sections.flatMap((section) => section.plots ?? [])];
   const head = `# Benchmark\n\n<!-- Written by "npm run bench". -->\n\nMeasured ${new Date().toISOString().slice(0, 10)}.\n\n`;
   fs.mkdirSync(path.dirname(file), { recursive: true });
   const options = { ...(await resolveConfig(file)), filepath: file };

@@ -1,3 +1,4 @@
+/** Of a line plot. */
 const panel = { width: 430, height: 300, left: 76, right: 16, top: 64, bottom: 52 };
 
 const style = `
@@ -11,6 +12,7 @@ const style = `
   .s1 { stroke: #1a7f37; fill: #1a7f37; }
   .s2 { stroke: #bc4c00; fill: #bc4c00; }
   .line.s0, .line.s1, .line.s2 { fill: none; }
+  .peer { fill: #afb8c1; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .background { fill: #0d1117; }
@@ -19,6 +21,7 @@ const style = `
     .s0 { stroke: #58a6ff; fill: #58a6ff; }
     .s1 { stroke: #3fb950; fill: #3fb950; }
     .s2 { stroke: #f0883e; fill: #f0883e; }
+    .peer { fill: #484f58; }
   }`;
 
 /**
@@ -34,11 +37,58 @@ export function renderPlots(panels) {
   const drawn = panels.map(
     (each, i) => `<g transform="translate(${i * panel.width} 0)">\n${renderPanel(each)}\n</g>`,
   );
+  return wrap({ width, height: panel.height }, panels, drawn);
+}
+
+/** Of a bar chart: the names at the left, and the figures behind the bars, take a part of the width. */
+const chart = { width: 430, left: 158, right: 66, top: 34, row: 22, bar: 15, bottom: 22 };
+
+/**
+ * Bar charts in two columns as one SVG for light and dark pages.
+ * @param {BarChart[]} charts
+ * @returns {string}
+ *
+ * @typedef {{ title: string, isLogarithmic?: boolean, bars: { name: string, value: number, isOwn: boolean }[] }} BarChart
+ *   bars from 0, or from 1 where logarithmic
+ */
+export function renderBars(charts) {
+  const rows = Math.ceil(charts.length / 2);
+  const heights = Array.from({ length: rows }, (_, row) =>
+    Math.max(...charts.slice(2 * row, 2 * row + 2).map(({ bars }) => bars.length)),
+  ).map((bars) => chart.top + bars * chart.row + chart.bottom);
+  const drawn = charts.map((each, i) => {
+    const y = heights.slice(0, Math.floor(i / 2)).reduce((sum, height) => sum + height, 0);
+    return `<g transform="translate(${(i % 2) * chart.width} ${y})">\n${renderChart(each)}\n</g>`;
+  });
+  const height = heights.reduce((sum, each) => sum + each, 0);
+  return wrap({ width: 2 * chart.width, height }, charts, drawn);
+}
+
+function renderChart({ title, isLogarithmic = false, bars }) {
+  const scale = isLogarithmic ? Math.log10 : (value) => value;
+  const longest = Math.max(...bars.map(({ value }) => scale(value)));
+  const room = chart.width - chart.left - chart.right;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${panel.height}" width="${width}" height="${panel.height}" role="img">`,
-    `<title>${escape(panels.map(({ title }) => title).join('; '))}</title>`,
+    `<text x="${chart.left}" y="20" class="title">${escape(title)}</text>`,
+    ...bars.flatMap(({ name, value, isOwn }, i) => {
+      const y = chart.top + i * chart.row;
+      const width = round((Math.max(0, scale(value)) / longest) * room);
+      const shown = value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(2);
+      return [
+        `<text x="${chart.left - 8}" y="${y + 12}" text-anchor="end">${escape(name)}</text>`,
+        `<rect class="${isOwn ? 's0' : 'peer'}" x="${chart.left}" y="${y}" width="${width}" height="${chart.bar}"/>`,
+        `<text x="${chart.left + width + 6}" y="${y + 12}">${shown}</text>`,
+      ];
+    }),
+  ].join('\n');
+}
+
+function wrap({ width, height }, parts, drawn) {
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
+    `<title>${escape(parts.map(({ title }) => title).join('; '))}</title>`,
     `<style>${style}\n</style>`,
-    `<rect class="background" width="${width}" height="${panel.height}"/>`,
+    `<rect class="background" width="${width}" height="${height}"/>`,
     ...drawn,
     '</svg>\n',
   ].join('\n');
