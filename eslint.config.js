@@ -70,7 +70,9 @@ export default tseslint.config(
   },
   {
     // What is made for each request.
-    files: ['src/{listener,pipeline,upstream,storage,cache,auth,locks,leases,system}/**/*.ts'],
+    files: [
+      'src/{listener,pipeline,auth,policy,cache,storage,upstream,locks,leases,redis,registry,http,system}/**/*.ts',
+    ],
     rules: { 'no-restricted-syntax': ['error', barrel, ...srcSyntax, accessor] },
   },
   {

@@ -56,11 +56,12 @@ function createRouteEdits(
   { outerPath, isMirror }: { readonly outerPath: (path: string) => string; readonly isMirror: boolean },
 ): EditsFor {
   return (exchange) => ({
-    set: {
-      ...exchange.answerHeaders,
-      ...noPage,
-      ...(isMirror && exchange.operation?.kind === 'blob' ? plainBlob : {}),
-    },
+    set: Object.assign(
+      {},
+      exchange.answerHeaders,
+      noPage,
+      isMirror && exchange.operation?.kind === 'blob' ? plainBlob : undefined,
+    ),
     names: publicNames.locationNames(exchange),
     ownsCors,
     outerPath: exchange.outerName === null ? outerPath : samePath,

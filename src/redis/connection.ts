@@ -77,7 +77,7 @@ function contain(redis: Redis): void {
   limitHandshake(redis);
 }
 
-/** Sends the commands of one turn of the event loop in one write: it costs more than a command. */
+/** Sends the commands that follow one event in one write: it costs more than a command. */
 function gatherCommands(redis: Redis): void {
   redis.on('connect', () => {
     const { stream } = redis;

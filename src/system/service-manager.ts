@@ -26,9 +26,9 @@ const maxTimeoutMs = 5000;
 export function createServiceManager({ env, pid, logger }: ServiceManagerOptions): ServiceManager {
   if (!env['NOTIFY_SOCKET']) return { ready: () => {}, reloading: () => {}, stopping: () => {} };
 
-  // Half of the allowed interval, as sd_watchdog_enabled(3) advises. A timer of this thread proves that it does not
-  // hang.
-  const watchdogMs = Number(env['WATCHDOG_USEC'] ?? 0) / 2000;
+  // A quarter of the allowed interval: half, as sd_watchdog_enabled(3) advises, would forgive no lost message. A timer of
+  // this thread proves that it does not hang.
+  const watchdogMs = Number(env['WATCHDOG_USEC'] ?? 0) / 4000;
   const isOurs = env['WATCHDOG_PID'] === undefined || env['WATCHDOG_PID'] === String(pid);
   const showsLife = watchdogMs > 0 && isOurs;
   // A hanging message must not delay the next watchdog message beyond the manager's limit.

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { digestOf } from '../support/cache-load.ts';
 import { startFrontDoor, type FrontDoor } from '../support/front-door.ts';
-import { head } from '../support/http-message.ts';
+import { head, values } from '../support/http-message.ts';
 import { root } from '../support/processes.ts';
-import { authorized, connectClient } from '../support/raw-client.ts';
+import { authorized, connectClient, type Response } from '../support/raw-client.ts';
 import { until } from '../support/redis.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 
@@ -45,7 +46,7 @@ describe('requests are garbage when they are over', { timeout: 360_000 }, () => 
       upstreamUrl: upstream.url,
       set: ['cache.driver=memory', 'console.enabled=false', 'log.accessFile=/dev/null'],
       env: {
-        NODE_OPTIONS: `--import=${root}test/support/old-generation.mjs`,
+        NODE_OPTIONS: `--import=${pathToFileURL(`${root}test/support/old-generation.mjs`).href}`,
         OLD_GENERATION_FILE: file,
       },
     });
@@ -68,29 +69,42 @@ describe('requests are garbage when they are over', { timeout: 360_000 }, () => 
 
   // What may survive, in bytes. A request that something keeps leaves 5,000 to 20,000; one object with a hidden class of
   // its own some 300. A write opens a connection, where Node has some of those.
-  for (const [what, request, maxBytes] of [
-    ['a manifest from the cache', authorized(`GET /v2/app/manifests/${digest}`, `Accept: ${type}`), 600],
-    ['a small blob from upstream', authorized(`GET /v2/app/blobs/${digest}`), 800],
+  for (const [what, request, cache, maxBytes] of [
+    [
+      'a manifest from the cache',
+      authorized(`GET /v2/app/manifests/${digest}`, `Accept: ${type}`),
+      'HIT',
+      600,
+    ],
+    ['a small blob from upstream', authorized(`GET /v2/app/blobs/${digest}`), '', 800],
     [
       'the end of an upload',
       authorized(`PUT /v2/app/blobs/uploads/1?digest=${digest}`, 'Content-Length: 1000') + blob,
+      '',
       2000,
     ],
   ] as const)
     test(what, async () => {
       const client = await connectClient(frontDoor);
+      let response: Response | undefined;
       const send = async (times: number) => {
         for (let i = 0; i < times; i++) {
           client.send(request);
-          const { status } = await client.response(request.slice(0, 4).trim());
-          assert.equal(status, 200);
+          response = await client.response(request.slice(0, 4).trim());
+          assert.equal(response.status, 200);
         }
       };
+      const count = async (): Promise<number> => {
+        const before = await grownBytes();
+        await send(counted);
+        return ((await grownBytes()) - before) / counted;
+      };
       await send(warmUp);
-      const before = await grownBytes();
-      await send(counted);
-      const each = ((await grownBytes()) - before) / counted;
+      // The program does other things as well: what requests leave, they leave each time.
+      let each = await count();
+      for (let more = 0; each >= maxBytes && more < 2; more++) each = Math.min(each, await count());
       client.leave();
+      assert.equal(response && values(response, 'X-Cache').join(), cache);
       assert.ok(each < maxBytes, `${Math.round(each)} bytes of a request survived, ${maxBytes} may`);
     });
 });

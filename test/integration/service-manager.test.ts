@@ -19,7 +19,7 @@ for (const workers of [1, 2]) {
       t.after(() => socket.close());
       const frontDoor = await start(t, {
         set: [`workers=${workers}`],
-        env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '400000' },
+        env: { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '4000000' },
       });
       assert.deepEqual(await socket.told(1), ['READY=1']);
       const beforeUs = process.hrtime.bigint() / 1000n;

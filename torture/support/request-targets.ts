@@ -354,7 +354,6 @@ const fields: FuzzTarget = {
     const names = locationNames({ host, publicName: nameByHost(host) });
     const edits = {
       set: { 'X-Cache': 'HIT' },
-      mayHaveTrailers: false,
       names,
       ownsCors: false,
       passesV1Tokens: true,

@@ -63,7 +63,7 @@ export function createStorageStage({
 async function respondFromStorage(
   exchange: Exchange,
   name: BlobName,
-  request: Omit<InternalRequest, 'method'>,
+  { rawTarget, headers }: Pick<InternalRequest, 'rawTarget' | 'headers'>,
   { blobs, requestUpstream, editsFor, refusedBodies, leases }: StoredAnswerOptions,
 ): Promise<boolean> {
   const { res } = exchange;
@@ -71,7 +71,7 @@ async function respondFromStorage(
   if (blob === null) return false;
   try {
     const head = await whileClientStays(exchange, (signal) =>
-      requestUpstream({ method: 'HEAD', ...request }, { maxBytes: 0, signal }),
+      requestUpstream({ method: 'HEAD', rawTarget, headers }, { maxBytes: 0, signal }),
     ).catch(ignoreUnreadable);
     if (res.destroyed) return true;
     const part = head && findPromisedPart(head, name, blob.sizeBytes);
