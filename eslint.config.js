@@ -73,6 +73,7 @@ export default tseslint.config(
     files: [
       'src/{listener,pipeline,auth,policy,cache,storage,upstream,locks,leases,redis,registry,http,system}/**/*.ts',
     ],
+    ignores: readsPaths,
     rules: { 'no-restricted-syntax': ['error', barrel, ...srcSyntax, accessor] },
   },
   {
