@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { createBodyBuffers } from '../upstream/body/body-buffers.ts';
 import { createRelayBudget } from '../upstream/body/relay-budget.ts';
 import { createPolicy } from '../policy/policy.ts';
 import { createClientAddresses, type ClientAddresses } from '../http/client-address.ts';
@@ -53,6 +54,7 @@ export async function openService(
   const { metrics, logger, sessionSecret } = shared;
   const { authenticator } = users;
   const budget = createRelayBudget(limits.relayBytes);
+  const openBuffers = createBodyBuffers(budget);
   const refusedBodies = createRefusedBodies({
     maxBytes: limits.refusedBodyBytes,
     timeoutMs: limits.refusedBodyTimeout,
@@ -65,7 +67,18 @@ export async function openService(
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const limitUploads = createUploadLimit(limits.uploadsPerUser, () => metrics.throttled('uploads'));
   const opening = {
-    ...{ state, shared, authenticator, policy, budget, refusedBodies, wholeAnswers, limitUploads, now },
+    ...{
+      state,
+      shared,
+      authenticator,
+      policy,
+      budget,
+      openBuffers,
+      refusedBodies,
+      wholeAnswers,
+      limitUploads,
+      now,
+    },
   };
   const upstream = await openRegistry({
     ...opening,

@@ -13,8 +13,10 @@ export type ReadBuffers = {
  * gains nothing more. In bytes.
  */
 const largeBytes = 512 * 1024;
-/** Enough for 6 transfers at full speed. */
-const maxBuffers = 12;
+/** Enough for 16 transfers at full speed. */
+const maxBuffers = 32;
+/** While fewer are in use, a client need not have proved to be fast: slow ones hold no more than these. */
+const plentyBelow = 6;
 
 export function createReadBuffers(): ReadBuffers {
   const idle: Buffer[] = [];
@@ -25,7 +27,7 @@ export function createReadBuffers(): ReadBuffers {
       inUse += 1;
       return idle.pop() ?? Buffer.allocUnsafeSlow(largeBytes);
     },
-    hasPlenty: () => inUse < maxBuffers / 2,
+    hasPlenty: () => inUse < plentyBelow,
     giveBack: (buffer, reusable) => {
       inUse -= 1;
       if (reusable) idle.push(buffer);

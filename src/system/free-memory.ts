@@ -6,6 +6,9 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
  */
 const nowhere = createClosedPort();
 
+/** Smaller buffers, in bytes, are left to the garbage collector: a list of them would use more memory than they do. */
+export const minFreedBytes = 1024;
+
 /**
  * Frees the memory of buffers that are no longer used, and empties them. The garbage collector would too, but scans the
  * whole heap for every 64 MiB of such memory. Buffers that share their memory are left to it.

@@ -2,7 +2,7 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { OciError } from '../registry/error.ts';
 import { relayAnswer, type AnswerRelay } from './answer-relay.ts';
 import { CollectedBytes } from '../system/collected-bytes.ts';
-import { createBodyBuffers, type BodyBuffers } from './body/body-buffers.ts';
+import type { BodyBuffers } from './body/body-buffers.ts';
 import type { RelayBudget } from './body/relay-budget.ts';
 import { createRequestBody, type RequestBody } from './body/request-body.ts';
 import { sendHead, type AnswerEdits, type ResponseEdits } from './response-headers.ts';
@@ -12,6 +12,8 @@ import { openUpstreamRequest, type UpstreamAccess, type UpstreamRequest } from '
 export type ForwarderOptions = UpstreamAccess & {
   /** The budget of bytes that wait for slow readers. */
   readonly budget: RelayBudget;
+  /** Opens a body's buffers, which count for the budget. */
+  readonly openBuffers: () => BodyBuffers;
 };
 
 /** An answer of 400 or above. */
@@ -80,9 +82,9 @@ type ForwarderParts = {
 /** The longest body of an error that is read to be described, in bytes. */
 const maxErrorBytes = 64 * 1024;
 
-export function createForwarder({ budget, ...access }: ForwarderOptions): Forwarder {
+export function createForwarder({ budget, openBuffers, ...access }: ForwarderOptions): Forwarder {
   const openProxied = createProxiedRequests(access.upstream.url);
-  const parts = { access, budget, openBuffers: createBodyBuffers(budget), openProxied };
+  const parts = { access, budget, openBuffers, openProxied };
   return { forward: (request) => new ForwardTransfer(parts, request) };
 }
 

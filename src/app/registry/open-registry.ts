@@ -34,6 +34,7 @@ import { createUpstreamWarnings } from '../../pipeline/upstream-warnings.ts';
 import type { WholeAnswers } from '../../pipeline/whole-answers.ts';
 import type { Policy } from '../../policy/decision.ts';
 import { createBlobStorage, findStorageFault, type BlobStorage } from '../../storage/blob-storage.ts';
+import type { BodyBuffers } from '../../upstream/body/body-buffers.ts';
 import type { RelayBudget } from '../../upstream/body/relay-budget.ts';
 import { createUpstream } from '../../upstream/connections.ts';
 import { createForwarder } from '../../upstream/forward.ts';
@@ -72,6 +73,7 @@ export type RegistryOptions = {
   readonly authenticator: Authenticator;
   readonly policy: Policy | null;
   readonly budget: RelayBudget;
+  readonly openBuffers: () => BodyBuffers;
   readonly refusedBodies: RefusedBodies;
   readonly wholeAnswers: WholeAnswers;
   readonly limitUploads: ServeOptions['limitUploads'];
@@ -80,7 +82,8 @@ export type RegistryOptions = {
 
 /** Opens a registry. For one behind a route, names change here, and nowhere else. */
 export async function openRegistry(options: RegistryOptions): Promise<OpenRegistry> {
-  const { state, shared, at, routed, policy, budget, refusedBodies, wholeAnswers, now } = options;
+  const { state, shared, at, routed, policy, budget, openBuffers, refusedBodies, wholeAnswers, now } =
+    options;
   const { config, pem } = state;
   const { limits } = config;
   const { logger } = shared;
@@ -90,7 +93,7 @@ export async function openRegistry(options: RegistryOptions): Promise<OpenRegist
   const access = { upstream, connectTimeoutMs: at.connectTimeout, readTimeoutMs: at.readTimeout };
   const plain: RegistryPorts = {
     requestUpstream: createRequestUpstream(access),
-    forwarder: createForwarder({ ...access, budget }),
+    forwarder: createForwarder({ ...access, budget, openBuffers }),
     blobs: await openStorage(at.storage, logger),
     ...{ store: shared.store, locks: shared.locks, deletes: shared.deletes },
   };

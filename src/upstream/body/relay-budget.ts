@@ -2,6 +2,8 @@
 export type RelayBudget = {
   /** How much one body may read at a time now, in bytes: less as more waits in all. */
   readonly pieceBytes: () => number;
+  /** The bytes that may still wait. */
+  readonly restBytes: () => number;
   /** Adds bytes that begin to wait. */
   take(bytes: number): void;
   /** Subtracts bytes that no longer wait. */
@@ -21,9 +23,10 @@ const shareOfRest = 16;
  */
 export function createRelayBudget(maxBytes: number): RelayBudget {
   let heldBytes = 0;
+  const restBytes = () => Math.max(0, maxBytes - heldBytes);
   return {
-    pieceBytes: () =>
-      Math.min(maxPieceBytes, Math.max(minPieceBytes, Math.floor((maxBytes - heldBytes) / shareOfRest))),
+    pieceBytes: () => Math.min(maxPieceBytes, Math.max(minPieceBytes, Math.floor(restBytes() / shareOfRest))),
+    restBytes,
     take: (bytes) => {
       heldBytes += bytes;
     },

@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { BodyBuffers } from './body-buffers.ts';
-import { freeMemory } from '../../system/free-memory.ts';
+import { freeMemory, minFreedBytes } from '../../system/free-memory.ts';
 
 export type RequestBodyOptions = {
   readonly req: IncomingMessage;
@@ -26,9 +26,6 @@ export type RequestBody = {
   /** Stops forwarding, and leaves the rest of the body unread. */
   stop(): void;
 };
-
-/** Smaller pieces, in bytes, are left to the garbage collector: a list of them would use more memory than they do. */
-const minFreedBytes = 1024;
 
 /** How many pieces may wait for upstream. */
 const maxWaiting = 2;

@@ -55,4 +55,32 @@ describe('createBodyBuffers', () => {
     assert.equal(other.take(), first);
     assert.notEqual(other.take(), first);
   });
+
+  test('many bodies use the same memory again and again, and give most of it back at their end', () => {
+    const open = createBodyBuffers(createRelayBudget(16 * 1024 * KiB));
+    const bodies = Array.from({ length: 200 }, () => open());
+    const passPiece = () => {
+      const held = bodies.map((body) => ({ body, buffer: body.take() }));
+      for (const { body, buffer } of held) body.giveBack(buffer);
+      return new Set(held.map(({ buffer }) => buffer));
+    };
+    const first = passPiece();
+    assert.deepEqual(passPiece(), first);
+    for (const body of bodies) body.forget();
+    const keptBytes = [...first].reduce((sum, { length }) => sum + length, 0);
+    assert.equal(keptBytes, 4096 * KiB); // freed ones are empty
+  });
+
+  test('no more memory is kept than may be used', () => {
+    const budget = createRelayBudget(8192 * KiB);
+    const open = createBodyBuffers(budget);
+    const body = open();
+    const taken = Array.from({ length: 192 }, () => body.take());
+    for (const buffer of taken) body.giveBack(buffer);
+    budget.take(3072 * KiB);
+    const last = body.take();
+    body.giveBack(last);
+    const keptBytes = [...new Set([...taken, last])].reduce((sum, { length }) => sum + length, 0);
+    assert.ok(keptBytes <= 5120 * KiB, `${keptBytes}`);
+  });
 });
