@@ -9,7 +9,7 @@ const mib = 1024 ** 2;
 /** How many keep-alive connections ask for a manifest at the same time. */
 const connections = 32;
 /** Not counted, in seconds: afterwards code is compiled and caches are filled. */
-const warmUpSeconds = 2;
+const warmUpSeconds = 10;
 
 /**
  * What is compared. `more`: whether more of it is better.

@@ -2,6 +2,7 @@
 --   without arguments   the request of wrk's command line
 --   flood BEGINNING     each request with another wrong password; BEGINNING is base64 of "NAME:", without padding
 --   ramp REQUESTS PAUSE the request of wrk's command line; the first REQUESTS of each thread come after PAUSE milliseconds each
+--   pace PAUSE          the request of wrk's command line, PAUSE milliseconds after each answer
 --   rotate FILE         in turns the requests of FILE, each two lines: a path, and the value of Authorization
 
 local digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
@@ -45,6 +46,11 @@ function init(args)
       left = left - 1
       return pause
     end
+  elseif args[1] == 'pace' then
+    local pause = tonumber(args[2])
+    delay = function()
+      return pause
+    end
   elseif args[1] == 'rotate' then
     local requests = {}
     local path
@@ -66,11 +72,12 @@ function init(args)
   end
 end
 
-function done(summary)
+function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
-    '{"requests":%d,"microseconds":%d,"bytes":%d,"failed":%d,"refused":%d}\n',
+    '{"requests":%d,"microseconds":%d,"bytes":%d,"failed":%d,"refused":%d,"p50Us":%d,"p99Us":%d}\n',
     summary.requests, summary.duration, summary.bytes,
-    errors.connect + errors.read + errors.write + errors.timeout, errors.status
+    errors.connect + errors.read + errors.write + errors.timeout, errors.status,
+    latency:percentile(50), latency:percentile(99)
   ))
 end

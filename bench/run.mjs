@@ -42,6 +42,7 @@ const scenarios = {
   uploads: async () => (await import('./scenarios/uploads.mjs')).measureUploads,
   manifests: async () => (await import('./scenarios/manifests.mjs')).measureManifests,
   handshakes: async () => (await import('./scenarios/handshakes.mjs')).measureHandshakes,
+  crowds: async () => (await import('./scenarios/crowds.mjs')).measureCrowds,
   copies: async () => (await import('./scenarios/copies.mjs')).measureCopies,
   memory: async () => (await import('./scenarios/memory.mjs')).measureMemory,
   flood: async () => (await import('./scenarios/flood.mjs')).measureFlood,

@@ -20,8 +20,9 @@ export const clientHeaders = {
  * @param {{ target: string, connections: number, seconds: number, authorization?: string, mode?: string[] }} options
  * @returns {Promise<WrkResult>}
  *
- * @typedef {{ requests: number, microseconds: number, bytes: number, failed: number, refused: number }} WrkResult
- *   refused: answers with a status of 400 or more
+ * @typedef {{ requests: number, microseconds: number, bytes: number, failed: number, refused: number, p50Us: number, p99Us: number }} WrkResult
+ *   refused: answers with a status of 400 or more; p50Us, p99Us: microseconds in which half of the answers, and all but a
+ *   hundredth, came
  */
 export async function runWrk(subject, options) {
   return resultOf(await run('wrk', wrkArgs(subject, options)));

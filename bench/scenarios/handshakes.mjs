@@ -1,4 +1,4 @@
-import { run } from '../../src/quickstart/step.mjs';
+import { runAb } from '../ab.mjs';
 import { cpuSeconds, endedChildrenCpuSeconds } from '../process-tree.mjs';
 import { atLeast } from '../report.mjs';
 import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
@@ -60,22 +60,13 @@ export async function measureHandshakes(rig, { quick, rounds }) {
 }
 
 async function connect(subject, target, seconds) {
-  const printed = await run('ab', [
-    // -n after -t, which would set it to 50,000; -l: answers name the request and may differ in length.
-    ...['-q', '-l', '-t', String(seconds), '-n', '1000000', '-c', String(connectionsEach)],
-    ...['-H', 'User-Agent: containerd/1.7.24', `https://localhost:${subject.port}${target}`],
-  ]);
-  const number = (field) => Number(new RegExp(`^${field}: +([\\d.]+)`, 'm').exec(printed)?.[1] ?? 0);
-  const connections = number('Complete requests');
-  const failed = number('Failed requests');
-  const refused = number('Non-2xx responses');
+  const { completed, refused, ...run } = await runAb(subject, {
+    ...{ target, atOnce: connectionsEach },
+    limit: ['-t', String(seconds), '-n', '1000000'], // -t alone would set -n to 50,000
+  });
   // At the end of the time a connection may be finishing: only the second number counts it.
-  const open = refused - connections;
-  if (connections === 0 || failed > 0 || open < 0 || open > connectionsEach) {
-    throw new Error(
-      `${subject.name}: of ${connections} requests ${failed} failed, and ${refused} were refused instead of all`,
-    );
-  }
-  const protocol = /^SSL\/TLS Protocol: +(.*)$/m.exec(printed)?.[1] ?? 'unknown';
-  return { connections, seconds: number('Time taken for tests'), protocol };
+  const open = refused - completed;
+  if (open < 0 || open > connectionsEach)
+    throw new Error(`${subject.name}: of ${completed} requests ${refused} were refused instead of all`);
+  return { connections: completed, ...run };
 }

@@ -15,7 +15,7 @@ const doors = [
   'nginx',
 ];
 /** The warm-up, in seconds: afterwards code is compiled and caches are filled. */
-const warmUpSeconds = 2;
+const warmUpSeconds = 10;
 /** The others have no cache; only with one does it matter whether a pull is by tag or digest. */
 const doorsByTag = ['nginx-plain', 'tidegate', 'tidegate-redis'];
 
