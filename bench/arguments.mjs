@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
  */
 export function parseArguments(args, scenarioNames) {
   const usage = `Usage: npm run bench [-- FLAGS]
-  --quick        smaller bodies, shorter measurements, 1 or 2 rounds instead of 5, no growth, no clean-…: under 3 minutes in all
+  --quick        smaller bodies, shorter measurements, 1 or 2 rounds instead of 5, no crowds, no growth, no clean-…: under 3 minutes in all
   --only A,B     only these: ${scenarioNames.join(', ')}
   --rounds N     how often each is measured
   --against DIR  this checkout and the one in DIR instead, in turns; 10 rounds unless told: what became slower

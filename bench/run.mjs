@@ -54,7 +54,7 @@ const scenarios = {
   growth: async () => (await import('./scenarios/growth.mjs')).measureGrowth,
 };
 /** Skipped in a quick run, unless named with --only. */
-const longScenarios = ['clean-scan', 'clean-running', 'growth'];
+const longScenarios = ['crowds', 'clean-scan', 'clean-running', 'growth'];
 
 // What was cut short may still have timers.
 process.exit(await main());

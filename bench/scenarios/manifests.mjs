@@ -1,5 +1,6 @@
 import { loadManifest } from '../manifest-load.mjs';
-import { atLeast } from '../report.mjs';
+import { memoryMiB } from '../process-tree.mjs';
+import { atLeast, atMost } from '../report.mjs';
 import { digits, medianRatio, spread, takeTurns } from '../statistics.mjs';
 
 /** How many keep-alive connections send requests at the same time. */
@@ -14,8 +15,6 @@ const doors = [
   'haproxy-plain',
   'nginx',
 ];
-/** The warm-up, in seconds: afterwards code is compiled and caches are filled. */
-const warmUpSeconds = 10;
 /** The others have no cache; only with one does it matter whether a pull is by tag or digest. */
 const doorsByTag = ['nginx-plain', 'tidegate', 'tidegate-redis'];
 
@@ -25,6 +24,7 @@ const doorsByTag = ['nginx-plain', 'tidegate', 'tidegate-redis'];
  */
 export async function measureManifests(rig, { quick, rounds }) {
   const seconds = quick ? 1 : 5;
+  const warmUpSeconds = quick ? 2 : 10; // afterwards code is compiled and caches are filled
   const slowSeconds = quick ? 2 : 5; // for a server with a few answers a second
   const subjects = [];
   for (const door of doors) subjects.push(await rig.start(door));
@@ -48,9 +48,10 @@ export async function measureManifests(rig, { quick, rounds }) {
     const tag =
       !quick && doorsByTag.includes(subject.key) ? await load(subject, manifest.paths.tag, seconds) : null;
     const { hits } = subject.takeLog();
+    const { rss } = memoryMiB(subject.pid);
     // Otherwise it would still be busy during the next measurement.
     if (subject.hashesEachRequest) await subject.restart();
-    return { digest, tag, hits };
+    return { digest, tag, hits, rss };
   });
   const of = (key, kind) => results.get(key).map((each) => each[kind]);
   const ratio = (kind, key, peer) => medianRatio(of(key, kind), of(peer, kind));
@@ -85,13 +86,23 @@ export async function measureManifests(rig, { quick, rounds }) {
     ],
     targets: [
       atLeast('manifests × nginx with bcrypt', ratio('digest', 'tidegate', 'nginx'), 500),
-      atLeast('manifests × Caddy', ratio('digest', 'tidegate', 'caddy'), 20),
-      atLeast('manifests × nginx with plain-text passwords', ratio('digest', 'tidegate', 'nginx-plain'), 0.6),
+      atLeast('manifests × Caddy', ratio('digest', 'tidegate', 'caddy'), 25),
+      atLeast(
+        'manifests × nginx with plain-text passwords',
+        ratio('digest', 'tidegate', 'nginx-plain'),
+        0.75,
+      ),
+      atLeast(
+        'manifests from Redis × nginx with plain-text passwords',
+        ratio('digest', 'tidegate-redis', 'nginx-plain'),
+        0.65,
+      ),
       atLeast(
         'manifests with the cache off × nginx without passwords and cache',
         ratio('digest', 'tidegate-off', 'nginx-open'),
         1,
       ),
+      atMost('RSS after them', Math.max(...of('tidegate', 'rss')), 220, ' MiB'),
     ],
     raw: Object.fromEntries(results),
   };

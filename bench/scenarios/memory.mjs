@@ -16,7 +16,11 @@ const sampleEveryMs = 250;
  * @type {import('../run.mjs').Scenario}
  */
 export async function measureMemory(rig, { quick }) {
-  const slow = await measureSlowReaders(rig, quick ? ['nginx', 'tidegate'] : slowDoors, quick ? 2 : 15);
+  const slow = await measureSlowReaders(rig, {
+    doors: quick ? ['nginx', 'tidegate'] : slowDoors,
+    idleSeconds: quick ? 1 : 10,
+    seconds: quick ? 2 : 15,
+  });
   const count = quick ? 5_000 : 50_000;
   const mixed = await measureMixed(rig, quick ? ['tidegate'] : mixedDoors, count);
   return {
@@ -27,6 +31,7 @@ export async function measureMemory(rig, { quick }) {
       `Second table: ${count.toLocaleString('en')} requests of many kinds (pulls, pushes, refusals), one in ten given up by the client in the middle; RSS after each tenth of them. Growth is from the median of the 3rd to 5th to that of the 8th to 10th. nginx has plain-text passwords there. Left open are sockets and files, beside those before; as many connections to the registry as there were clients at once (${atOnce}) may be kept.`,
     ],
     targets: [
+      atMost('idle, RSS', slow.raw.tidegate.idleRss, 120, ' MiB'),
       atMost(`${readers} slow downloads, RSS`, slow.raw.tidegate.rss, 150, ' MiB'),
       // The first thousands let each program grow to its normal size.
       ...(quick
@@ -45,7 +50,7 @@ export async function measureMemory(rig, { quick }) {
   };
 }
 
-async function measureSlowReaders(rig, doors, seconds) {
+async function measureSlowReaders(rig, { doors, idleSeconds, seconds }) {
   const blob = await rig.blob(256 * 1024 * 1024);
   const raw = {};
   const rows = [];
@@ -53,6 +58,7 @@ async function measureSlowReaders(rig, doors, seconds) {
     const subject = await rig.start(door);
     await subject.restart();
     console.log(`  slow readers: ${door}`);
+    await pause(idleSeconds * 1000); // what a start leaves behind is collected
     const before = memoryMiB(subject.pid);
     const slowReaders = await startSlowReaders(rig, subject, { count: readers, target: blob.path });
     const samples = [];

@@ -26,8 +26,8 @@ export async function measureUploads(rig, { quick, rounds }) {
     ],
     targets: [
       atLeast('upload: speed × nginx', ratio('speed', 'nginx'), 1.2),
-      atLeast('upload: speed × Caddy', ratio('speed', 'caddy'), 1),
-      atMost('upload: CPU × nginx', ratio('cpu', 'nginx'), 1.1),
+      atLeast('upload: speed × Caddy', ratio('speed', 'caddy'), 1.05),
+      atMost('upload: CPU × nginx', ratio('cpu', 'nginx'), 1),
     ],
     raw: Object.fromEntries(results),
   };
