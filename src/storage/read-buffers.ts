@@ -15,7 +15,7 @@ export type ReadBuffers = {
 const largeBytes = 512 * 1024;
 /** Enough for 16 transfers at full speed. */
 const maxBuffers = 32;
-/** While fewer are in use, a client need not have proved to be fast: slow ones hold no more than these. */
+/** While fewer are in use, a transfer that begins needs no proof that its client is fast; each takes two. */
 const plentyBelow = 6;
 
 export function createReadBuffers(): ReadBuffers {

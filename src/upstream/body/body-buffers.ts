@@ -59,7 +59,10 @@ export function createBodyBuffers(budget: RelayBudget): () => BodyBuffers {
         budget.take(bytes);
         const at = free.findLastIndex(({ length }) => length === bytes);
         const [buffer] = at === -1 ? [] : free.splice(at, 1);
-        if (!buffer) return Buffer.allocUnsafeSlow(bytes);
+        if (!buffer) {
+          trim();
+          return Buffer.allocUnsafeSlow(bytes);
+        }
         freeBytes -= bytes;
         return buffer;
       },

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { freeMemory, minFreedBytes } from '../../system/free-memory.ts';
+import { freeSoon } from '../../system/free-memory.ts';
 import type { RelayBudget } from './relay-budget.ts';
 
 export type ParsedBodyOptions = {
@@ -18,8 +18,6 @@ export type ParsedBody = {
 
 /** Larger pieces gain nothing, in bytes: measured. */
 const maxWindowBytes = 256 * 1024;
-/** The memory of this many taken bytes is freed at a time; that of a shorter body is left to the garbage collector. */
-const freedBytes = 256 * 1024;
 
 /**
  * Forwards the body of an answer, and stops reading while too much of it waits for the client. Does what `pipe` does,
@@ -28,22 +26,11 @@ const freedBytes = 256 * 1024;
 export function relayParsed({ incoming, res, budget, onBytes }: ParsedBodyOptions): ParsedBody {
   let waitingBytes = 0;
   let isOver = false;
-  let taken: Buffer[] = [];
-  let takenBytes = 0;
 
   const release = (bytes: number) => {
     if (isOver) return;
     waitingBytes -= bytes;
     budget.give(bytes);
-  };
-  const free = (chunk: Buffer) => {
-    if (chunk.length < minFreedBytes) return;
-    taken.push(chunk);
-    takenBytes += chunk.length;
-    if (takenBytes < freedBytes) return;
-    freeMemory(taken);
-    taken = [];
-    takenBytes = 0;
   };
   // Not every write of a cut connection calls back.
   res.once('close', () => {
@@ -59,7 +46,7 @@ export function relayParsed({ incoming, res, budget, onBytes }: ParsedBodyOption
     onBytes(bytes);
     res.write(chunk, (error) => {
       release(bytes);
-      if (!error) free(chunk);
+      if (!error) freeSoon(chunk);
       if (!isOver && waitingBytes === 0) incoming.resume();
     });
     if (waitingBytes >= windowBytes) incoming.pause();

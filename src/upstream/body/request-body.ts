@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { BodyBuffers } from './body-buffers.ts';
-import { freeMemory, minFreedBytes } from '../../system/free-memory.ts';
+import { freeSoon } from '../../system/free-memory.ts';
 
 export type RequestBodyOptions = {
   readonly req: IncomingMessage;
@@ -63,10 +63,9 @@ class BodyPassage {
   #mayEnd = false;
   #isStopped = false;
   #buffers: BodyBuffers | undefined;
-  /** Bytes that are not forwarded yet, and the pieces that they were copied from. */
+  /** Bytes that are not forwarded yet. */
   #memory: Buffer | undefined;
   #filledBytes = 0;
-  #spent: Buffer[] = [];
   #flushing: NodeJS.Immediate | undefined;
 
   constructor(options: RequestBodyOptions, upstreamRequest: ClientRequest) {
@@ -102,7 +101,7 @@ class BodyPassage {
       const isFull = this.#filledBytes === this.#memory.length;
       if (isFull && !(at === bytes.length && this.#keepsBack())) this.#send(this.#memory, this.#buffers);
     }
-    if (bytes.length >= minFreedBytes) this.#spent.push(bytes);
+    freeSoon(bytes);
     this.#flushing ??= setImmediate(this.#flush);
   };
 
@@ -137,8 +136,6 @@ class BodyPassage {
     clearImmediate(this.#flushing);
     this.#flushing = undefined;
     if (this.#memory && this.#buffers && !this.#keepsBack()) this.#send(this.#memory, this.#buffers);
-    if (this.#spent.length > 0) freeMemory(this.#spent);
-    this.#spent = [];
   };
 
   #send(piece: Buffer, from: BodyBuffers): void {
