@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { freeSoon } from '../../system/free-memory.ts';
 import type { RelayBudget } from './relay-budget.ts';
 
 export type ParsedBodyOptions = {
@@ -44,9 +43,8 @@ export function relayParsed({ incoming, res, budget, onBytes }: ParsedBodyOption
     waitingBytes += bytes;
     budget.take(bytes);
     onBytes(bytes);
-    res.write(chunk, (error) => {
+    res.write(chunk, () => {
       release(bytes);
-      if (!error) freeSoon(chunk);
       if (!isOver && waitingBytes === 0) incoming.resume();
     });
     if (waitingBytes >= windowBytes) incoming.pause();

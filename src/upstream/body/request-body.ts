@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { BodyBuffers } from './body-buffers.ts';
-import { freeSoon } from '../../system/free-memory.ts';
+import { freeMemory } from '../../system/free-memory.ts';
 
 export type RequestBodyOptions = {
   readonly req: IncomingMessage;
@@ -26,6 +26,9 @@ export type RequestBody = {
   /** Stops forwarding, and leaves the rest of the body unread. */
   stop(): void;
 };
+
+/** Smaller pieces, in bytes, are left to the garbage collector: a list of them would use more memory than they do. */
+const minFreedBytes = 1024;
 
 /** How many pieces may wait for upstream. */
 const maxWaiting = 2;
@@ -63,9 +66,10 @@ class BodyPassage {
   #mayEnd = false;
   #isStopped = false;
   #buffers: BodyBuffers | undefined;
-  /** Bytes that are not forwarded yet. */
+  /** Bytes that are not forwarded yet, and the pieces that they were copied from. */
   #memory: Buffer | undefined;
   #filledBytes = 0;
+  #spent: Buffer[] = [];
   #flushing: NodeJS.Immediate | undefined;
 
   constructor(options: RequestBodyOptions, upstreamRequest: ClientRequest) {
@@ -101,7 +105,7 @@ class BodyPassage {
       const isFull = this.#filledBytes === this.#memory.length;
       if (isFull && !(at === bytes.length && this.#keepsBack())) this.#send(this.#memory, this.#buffers);
     }
-    freeSoon(bytes);
+    if (bytes.length >= minFreedBytes) this.#spent.push(bytes);
     this.#flushing ??= setImmediate(this.#flush);
   };
 
@@ -136,6 +140,8 @@ class BodyPassage {
     clearImmediate(this.#flushing);
     this.#flushing = undefined;
     if (this.#memory && this.#buffers && !this.#keepsBack()) this.#send(this.#memory, this.#buffers);
+    if (this.#spent.length > 0) freeMemory(this.#spent);
+    this.#spent = [];
   };
 
   #send(piece: Buffer, from: BodyBuffers): void {

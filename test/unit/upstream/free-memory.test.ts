@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
-import { freeMemory, freeSoon } from '../../../src/system/free-memory.ts';
+import { freeMemory } from '../../../src/system/free-memory.ts';
 
 test('freeMemory frees at once what a buffer has for itself, and leaves what it shares', () => {
   const own = Buffer.allocUnsafeSlow(1024 * 1024);
@@ -14,14 +13,4 @@ test('freeMemory frees at once what a buffer has for itself, and leaves what it 
   assert.deepEqual([own.length, other.length], [0, 0]);
   assert.equal(whole.toString(), 'shared');
   assert.equal(part.toString(), 'x'.repeat(15));
-});
-
-test('freeSoon frees many buffers at the end of the turn, and leaves small ones', async () => {
-  const records = Array.from({ length: 16 }, () => Buffer.allocUnsafeSlow(16 * 1024));
-  const small = Buffer.allocUnsafeSlow(1000);
-  for (const buffer of [small, ...records]) freeSoon(buffer);
-  assert.ok(records.every(({ length }) => length === 16 * 1024));
-  await setImmediate();
-  assert.ok(records.every(({ length }) => length === 0));
-  assert.equal(small.length, 1000);
 });
