@@ -67,18 +67,16 @@ export async function openService(
   const policy = config.policy && createPolicy({ rules: config.policy, groups: config.groups });
   const limitUploads = createUploadLimit(limits.uploadsPerUser, () => metrics.throttled('uploads'));
   const opening = {
-    ...{
-      state,
-      shared,
-      authenticator,
-      policy,
-      budget,
-      openBuffers,
-      refusedBodies,
-      wholeAnswers,
-      limitUploads,
-      now,
-    },
+    state,
+    shared,
+    authenticator,
+    policy,
+    budget,
+    openBuffers,
+    refusedBodies,
+    wholeAnswers,
+    limitUploads,
+    now,
   };
   const upstream = await openRegistry({
     ...opening,

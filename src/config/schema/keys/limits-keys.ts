@@ -157,7 +157,7 @@ export const limits = z.strictObject({
   relayBytes: key(
     size('1MiB', '16GiB'),
     '16MiB',
-    'Bytes of bodies in each worker that may wait in large pieces for slow clients or for the registry. As they are used up, pieces shrink from 512 KiB to 16 KiB; a stalled connection then holds one small piece.',
+    'Bytes of bodies in each worker that may wait in large pieces for slow clients or for the registry. As they are used up, pieces shrink from 512 KiB to 16 KiB; a stalled connection then holds one small piece. What is left of them may be kept for further pieces while there are transfers.',
   ),
   wholeAnswerBytes: key(
     size('16MiB', '16GiB'),
