@@ -63,7 +63,7 @@ export async function measurePolicy(_rig, { rounds }) {
     title: `Deciding with ${rules} rules and ${users} users`,
     tables: [
       {
-        head: ['Rules', 'CPU µs, asked for the first time', 'CPU CPU µs, asked for again'],
+        head: ['Rules', 'CPU µs, asked for the first time', 'CPU µs, asked for again'],
         rows: results.map(({ name, fresh, remembered }) => [name, spread(fresh), spread(remembered)]),
       },
     ],
