@@ -140,7 +140,8 @@ const countsFile = path.join(root, 'build/counts.json');
 fs.rmSync(countsFile, { force: true });
 process.env.TEST_COUNTS = countsFile;
 const code = await node('--enable-source-maps', 'test/run-files.mjs', ...files);
-finish(code, describeCounts());
+const { what, failures } = readOutcome();
+finish(code, what, failures);
 
 /** The files of this run, the longest first. */
 function choose() {
@@ -218,17 +219,19 @@ async function check(name, work) {
   return code === 0;
 }
 
-function describeCounts() {
-  if (!fs.existsSync(countsFile)) return 'the run broke off';
-  const { tests, pass, fail, cancelled, skipped } = JSON.parse(fs.readFileSync(countsFile, 'utf8'));
-  return `${chosen.length} files, ${tests} tests: ${pass} passed, ${fail + cancelled} failed, ${skipped} skipped`;
+function readOutcome() {
+  if (!fs.existsSync(countsFile)) return { what: 'the run broke off', failures: [] };
+  const { failures, tests, pass, fail, cancelled, skipped } = JSON.parse(fs.readFileSync(countsFile, 'utf8'));
+  const what = `${chosen.length} files, ${tests} tests: ${pass} passed, ${fail + cancelled} failed, ${skipped} skipped`;
+  return { what, failures };
 }
 
-/** Ends with the line that counts; appends it to the file TEST_SUMMARY, for who runs several commands. */
-function finish(code, what) {
+/** Ends with what failed and the line that counts; appends them to the file TEST_SUMMARY, for who runs several commands. */
+function finish(code, what, failures = []) {
   const seconds = Math.round((performance.now() - startedAtMs) / 1000);
+  const failed = failures.map((failure) => `failed: ${failure}\n`).join('');
   const line = `${title}: ${what} (${seconds} s)${code === 0 ? '' : ': FAILED'}\n`;
-  process.stdout.write(`\n${line}`);
-  if (process.env.TEST_SUMMARY) fs.appendFileSync(process.env.TEST_SUMMARY, line);
+  process.stdout.write(`\n${failed}${line}`);
+  if (process.env.TEST_SUMMARY) fs.appendFileSync(process.env.TEST_SUMMARY, `${failed}${line}`);
   process.exit(code);
 }

@@ -30,6 +30,25 @@ describe('the run of the test files', { skip: needsProc, timeout: 360_000 }, () 
     const pid = await readFile(pidFile, 'utf8');
     await until('what the file has started is gone', async () => !(await isAlive(pid)));
   });
+
+  test('what fails is told with its place and reason at the end, without the suites it belongs to', async () => {
+    const failing = path.join(dir, 'failing.test.mjs');
+    await writeFile(
+      failing,
+      `import { describe, test } from 'node:test';
+describe('a suite', () => {
+  test('a good one', () => {});
+  test('a bad one', () => { throw new Error('this is why'); });
+});
+`,
+    );
+    const countsFile = path.join(dir, 'counts.json');
+    const { code } = await runFiles([failing], 60_000, { TEST_COUNTS: countsFile });
+    assert.equal(code, 1);
+    const { failures, ...counts } = JSON.parse(await readFile(countsFile, 'utf8')) as Record<string, unknown>;
+    assert.equal(counts['fail'], 1);
+    assert.deepEqual(failures, [`${path.relative('.', failing)}:4: a bad one: this is why`]);
+  });
 });
 
 /** Its child leads a group of its own, as servers do that are put into the background. */
@@ -45,9 +64,13 @@ test('hangs', async () => {
 `;
 }
 
-function runFiles(files: readonly string[], limitMs: number): Promise<{ code: unknown; output: string }> {
+function runFiles(
+  files: readonly string[],
+  limitMs: number,
+  given: NodeJS.ProcessEnv = {},
+): Promise<{ code: unknown; output: string }> {
   // A run within a run would take itself for a part of it.
-  const env: NodeJS.ProcessEnv = { ...process.env, LONGEST_TEST_FILE_MS: String(limitMs) };
+  const env: NodeJS.ProcessEnv = { ...process.env, ...given, LONGEST_TEST_FILE_MS: String(limitMs) };
   delete env['NODE_TEST_CONTEXT'];
   const options = { env };
   return new Promise((resolve) => {
