@@ -49,6 +49,12 @@ describe('containerd', { skip }, () => {
     assert.match(done.stderr, reason);
   };
 
+  const succeeded = (t: TestContext, done: Finished) => {
+    t.diagnostic(lastLine(done));
+    const answers = frontDoor.log.map((line) => JSON.stringify(line)).join('\n');
+    assert.equal(done.code, 0, `${done.stderr}\nThe front door's log:\n${answers}`);
+  };
+
   it('refuses a front door whose CA it does not know', async (t) => {
     refused(t, await containerd.push(repositoryTag, right, false), unknownAuthority);
   });
@@ -65,8 +71,7 @@ describe('containerd', { skip }, () => {
 
   it('pushes an image of several layers with the right one', async (t) => {
     const done = await containerd.push(repositoryTag, right);
-    t.diagnostic(lastLine(done));
-    assert.equal(done.code, 0, done.stderr);
+    succeeded(t, done);
     const stored = await registry.manifest('team/containerd', '1');
     assert.equal(stored.configDigest, image.id);
     assert.equal(stored.layerDigests.length, image.layerCount);
@@ -75,8 +80,7 @@ describe('containerd', { skip }, () => {
   it('pulls the very image that it pushed, and nothing without credentials', async (t) => {
     refused(t, await containerd.pull(repositoryTag, null), /401 Unauthorized|authorization failed/);
     const done = await containerd.pull(repositoryTag, right);
-    t.diagnostic(lastLine(done));
-    assert.equal(done.code, 0, done.stderr);
+    succeeded(t, done);
     const listed = await containerd.describe(repositoryTag);
     const stored = await registry.manifest('team/containerd', '1');
     assert.ok(listed.includes(stored.digest), listed);

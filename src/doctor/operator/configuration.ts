@@ -44,9 +44,10 @@ export function judgeProblems(message: string, configPath: string | undefined): 
   const problems = message.split('\n');
   const named = problems.slice(0, maxNamed).join(' | ');
   const more = problems.length > maxNamed ? ` | and ${problems.length - maxNamed} more` : '';
+  const what = `The configuration has ${count(problems.length, 'problem')}: ${named}${more}`;
   return broken(
     'config',
-    `The configuration has ${count(problems.length, 'problem')}: ${named}${more}.`,
+    what.endsWith('.') ? what : `${what}.`,
     `correct what is named, until this says ok: tidegate config check${configPath === undefined ? '' : ` --config ${configPath}`}`,
   );
 }

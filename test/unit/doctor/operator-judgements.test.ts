@@ -405,6 +405,12 @@ testJudgements('sentences of others', [
     /has 2 problems: a: b \| c: d\. → .*--config x\.yml/,
   ],
   [
+    'a problem that is a sentence of its own',
+    judgeProblems('The file does not exist: name another.', undefined),
+    'broken',
+    /has 1 problem: The file does not exist: name another\. → /,
+  ],
+  [
     'many problems',
     judgeProblems(Array.from({ length: 8 }, (_, i) => `p${i}`).join('\n'), undefined),
     'broken',
