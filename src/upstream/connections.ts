@@ -1,7 +1,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { isIP } from 'node:net';
-import { createDirectAgent } from './direct-agent.ts';
+import { createDirectAgent, createDirectTlsAgent } from './direct-agent.ts';
 
 /** The registry behind Tidegate and the connections to it. */
 export type Upstream = {
@@ -50,7 +50,9 @@ export function createUpstream({
   };
   const pool = { keepAlive: true, timeout: freeSocketTimeoutMs, maxFreeSockets, scheduling: 'lifo' as const };
   const secure = url.protocol === 'https:';
-  const keepAliveAgent = secure ? new HttpsAgent({ ...pool, ...tls }) : createDirectAgent(pool, pieceBytes);
+  const keepAliveAgent = secure
+    ? createDirectTlsAgent({ ...pool, ...tls }, pieceBytes)
+    : createDirectAgent(pool, pieceBytes);
   const freshAgent = secure
     ? new HttpsAgent({ keepAlive: false, ...tls })
     : new HttpAgent({ keepAlive: false });

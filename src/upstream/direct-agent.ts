@@ -1,5 +1,6 @@
 import { Agent, type AgentOptions, type ClientRequestArgs } from 'node:http';
-import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
+import { Agent as TlsAgent, type AgentOptions as TlsAgentOptions } from 'node:https';
+import { connect, Socket, type OnReadOpts, type TcpNetConnectOpts } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** Takes what a socket receives, in place of Node's parser. */
@@ -39,37 +40,66 @@ class DirectAgent extends Agent {
   }
 
   override createConnection(options: ClientRequestArgs): Duplex {
-    const reader: Reader = { sink: undefined, isParsing: false, shared: sharedBuffers.small };
-    const socket = connect({
-      ...(options as TcpNetConnectOpts),
-      onread: {
-        buffer: () => reader.sink?.nextBuffer() ?? reader.shared,
-        callback: (length, memory) => {
-          const bytes = memory.subarray(0, length) as Buffer;
-          const sink = sinkOf(reader);
-          if (sink) return sink.onBytes(bytes);
-          const { small, large } = sharedBuffers;
-          reader.shared = length === memory.length && this.#pieceBytes() >= large.length ? large : small;
-          reader.isParsing = true;
-          // Without a listener there is no request: a connection with such bytes must not be reused.
-          if (!socket.emit('data', Buffer.from(bytes))) socket.destroy();
-          reader.isParsing = false;
-          return sinkOf(reader)?.begin() ?? true;
-        },
-      },
-    });
-    readers.set(socket, reader);
-    return socket;
+    return open(this.#pieceBytes, (onread) => connect({ ...(options as TcpNetConnectOpts), onread }));
   }
 }
 
+/** The same for TLS, whose sockets take `onread` too: each record is decrypted into that memory. */
+class DirectTlsAgent extends TlsAgent {
+  readonly #pieceBytes: () => number;
+
+  constructor(options: TlsAgentOptions, pieceBytes: () => number) {
+    super(options);
+    this.#pieceBytes = pieceBytes;
+  }
+
+  override createConnection(
+    options: ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    return open(this.#pieceBytes, (onread) =>
+      super.createConnection({ ...options, onread } as ClientRequestArgs, callback),
+    );
+  }
+}
+
+/** Opens a socket that reads as described above; `connectWith` takes the value of `onread`. */
+function open<Opened extends Duplex | null | undefined>(
+  pieceBytes: () => number,
+  connectWith: (onread: OnReadOpts) => Opened,
+): Opened {
+  const reader: Reader = { sink: undefined, isParsing: false, shared: sharedBuffers.small };
+  const socket = connectWith({
+    buffer: () => reader.sink?.nextBuffer() ?? reader.shared,
+    callback: (length, memory) => {
+      const bytes = memory.subarray(0, length) as Buffer;
+      const sink = sinkOf(reader);
+      if (sink) return sink.onBytes(bytes);
+      const { small, large } = sharedBuffers;
+      reader.shared = length === memory.length && pieceBytes() >= large.length ? large : small;
+      reader.isParsing = true;
+      // Without a listener there is no request: a connection with such bytes must not be reused.
+      if (!socket?.emit('data', Buffer.from(bytes))) socket?.destroy();
+      reader.isParsing = false;
+      return sinkOf(reader)?.begin() ?? true;
+    },
+  });
+  if (socket instanceof Socket) readers.set(socket, reader);
+  return socket;
+}
+
 /**
- * Creates the agent. On Windows the memory is chosen long before the bytes arrive and can't be shared, so there it is
- * an ordinary agent.
+ * Creates the agent for plain HTTP. On Windows the memory is chosen long before the bytes arrive and can't be shared, so
+ * there it is an ordinary agent.
  * @param pieceBytes how much may be read at a time now
  */
 export function createDirectAgent(options: AgentOptions, pieceBytes = () => Infinity): Agent {
   return process.platform === 'win32' ? new Agent(options) : new DirectAgent(options, pieceBytes);
+}
+
+/** Creates the agent for https. @param pieceBytes how much may be read at a time now */
+export function createDirectTlsAgent(options: TlsAgentOptions, pieceBytes = () => Infinity): Agent {
+  return new DirectTlsAgent(options, pieceBytes);
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import { headerValues } from '../../http/raw-headers.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import { divert } from '../direct-agent.ts';
@@ -23,6 +24,8 @@ export type DirectBody = {
 
 /** The smallest body for which this pays, in bytes: the connection to upstream is given up for it. */
 const minBodyBytes = 1024 * 1024;
+/** The same where upstream is https: a new connection costs a handshake. */
+const minTlsBodyBytes = 8 * 1024 * 1024;
 
 /**
  * Forwards the body of an answer to a GET straight from upstream's socket. Only for a large body that is framed by its
@@ -33,16 +36,23 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
   const { incoming, res, openBuffers, onBytes, onEnd } = options;
   const { socket } = incoming;
   const client = res.socket;
-  const bodyBytes = directLength(incoming);
-  if (bodyBytes === undefined) return undefined;
+  const bodyBytes = announcedLength(incoming);
+  /** TLS gives a record of 16 KiB at a time: those that arrive in one iteration of the event loop are joined. */
+  const joins = socket instanceof TLSSocket;
+  if (bodyBytes === undefined || bodyBytes < (joins ? minTlsBodyBytes : minBodyBytes)) return undefined;
 
   let leftBytes = bodyBytes;
   /** Pieces that wait for the client; meanwhile nothing is read. */
   let waiting = 0;
   let isClosed = false;
-  let next: Buffer | undefined;
+  /** The memory that is read into: its first `sentBytes` were passed on, those up to `filledBytes` were not. */
+  let memory: Buffer | undefined;
+  let sentBytes = 0;
+  let filledBytes = 0;
+  let joining: NodeJS.Immediate | undefined;
 
-  const pass = (bytes: Buffer, memory?: Buffer): void => {
+  /** @param spent memory that nothing needs once these bytes are written */
+  const pass = (bytes: Buffer, spent?: Buffer): void => {
     leftBytes -= bytes.length;
     waiting += 1;
     res.write(bytes, (error) => {
@@ -50,11 +60,25 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
       // The memory of a failed write is left to the garbage collector, since it may still be read.
       if (error || isCut || client?.destroyed !== false) return;
       waiting -= 1;
-      if (memory) buffers.giveBack(memory);
+      if (spent) buffers.giveBack(spent);
       if (!isClosed && waiting === 0) socket.resume();
     });
     onBytes(bytes.length);
     if (leftBytes === 0) onEnd();
+  };
+  /** @param spent the memory, if what is read next goes into another one */
+  const passFilled = (from: Buffer, spent?: Buffer): void => {
+    clearImmediate(joining);
+    joining = undefined;
+    // Bytes after the announced length belong to no answer.
+    const end = Math.min(filledBytes, sentBytes + leftBytes);
+    const bytes = from.subarray(sentBytes, end);
+    sentBytes = filledBytes;
+    if (spent) {
+      memory = undefined;
+      sentBytes = filledBytes = 0;
+    }
+    pass(bytes, spent);
   };
 
   const isDiverted = divert(socket, {
@@ -66,15 +90,23 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
       return waiting === 0;
     },
     nextBuffer: () => {
-      if (!isClosed) next ??= buffers.take();
-      return next;
+      if (isClosed) return undefined;
+      memory ??= buffers.take();
+      return memory.subarray(filledBytes);
     },
     onBytes: (bytes) => {
-      const memory = next;
-      next = undefined;
-      if (isClosed || !memory) return false;
-      // Bytes after the announced length belong to no answer.
-      pass(bytes.length > leftBytes ? bytes.subarray(0, leftBytes) : bytes, memory);
+      const filled = memory;
+      if (isClosed || !filled) return false;
+      filledBytes += bytes.length;
+      if (joins && filledBytes < filled.length && filledBytes - sentBytes < leftBytes) {
+        joining ??= setImmediate(() => {
+          socket.pause();
+          // The next record's place in this memory has been chosen already.
+          passFilled(filled);
+        });
+        return true;
+      }
+      passFilled(filled, filled);
       return false;
     },
   });
@@ -82,14 +114,15 @@ export function relayDirectly(options: DirectBodyOptions): DirectBody | undefine
   const buffers = openBuffers(); // the sink is not called before the response event has ended
   const close = () => {
     isClosed = true;
+    clearImmediate(joining);
   };
   return { waitsForClient: () => waiting > 0, close };
 }
 
-function directLength({ statusCode, rawHeaders }: IncomingMessage): number | undefined {
+/** The length of a body that is framed by it alone. */
+function announcedLength({ statusCode, rawHeaders }: IncomingMessage): number | undefined {
   if (statusCode !== 200 && statusCode !== 206) return undefined;
   if (headerValues(rawHeaders, 'transfer-encoding').length > 0) return undefined;
   const [length = '', ...more] = headerValues(rawHeaders, 'content-length');
-  if (more.length > 0 || !/^\d{1,15}$/.test(length) || Number(length) < minBodyBytes) return undefined;
-  return Number(length);
+  return more.length === 0 && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
 }
