@@ -1,3 +1,5 @@
+import { freeMemory } from '../system/free-memory.ts';
+
 /** The large buffers that all transfers of this process share, so that many slow readers cannot hold one each. */
 export type ReadBuffers = {
   /** Null: too many are in use; use a small one. */
@@ -17,6 +19,8 @@ const largeBytes = 512 * 1024;
 const maxBuffers = 32;
 /** While fewer are in use, a transfer that begins needs no proof that its client is fast; each takes two. */
 const plentyBelow = 6;
+/** How many are kept while none is in use: 4 MiB. */
+const keptBuffers = 8;
 
 export function createReadBuffers(): ReadBuffers {
   const idle: Buffer[] = [];
@@ -31,6 +35,7 @@ export function createReadBuffers(): ReadBuffers {
     giveBack: (buffer, reusable) => {
       inUse -= 1;
       if (reusable) idle.push(buffer);
+      if (inUse === 0 && idle.length > keptBuffers) freeMemory(idle.splice(keptBuffers));
     },
   };
 }
