@@ -4,6 +4,7 @@ import { createCacheClient } from '../support/cache-client.ts';
 import { startCleanedPlace, type CleanedPlace } from '../support/cleaned-place.ts';
 import { mainPath, run } from '../support/processes.ts';
 import { pushImage } from '../support/pushed-images.ts';
+import { until } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 
@@ -60,7 +61,9 @@ describe(
     };
 
     it('shows a plan, asks, and does it', async () => {
-      assert.match(await show(['clean', 'plan', '--all']), /^Goes: 6 tags/m);
+      await until('the record of pulls is as old as pulledWithin', async () =>
+        /^Goes: 6 tags/m.test(await show(['clean', 'plan', '--all'])),
+      );
       const ran = await show(['clean', 'run'], 'y\r');
       assert.match(ran, /^Took into quarantine: 6 tags, 6 manifests/m);
     });
