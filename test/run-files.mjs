@@ -45,7 +45,8 @@ run({ files, concurrency, ...(canFollow ? {} : { timeout: Math.max(...files.map(
 
 /** What failed, where, and the beginning of why. */
 function describe({ name, file, line, details }) {
-  const { message } = details.error.cause ?? details.error;
+  // The cause is a text where the runner itself failed the test, or something else than an Error was thrown.
+  const message = details.error.cause?.message ?? details.error.message;
   const where = file === undefined ? '' : `${path.relative(process.cwd(), file)}:${line}: `;
   return `${where}${name}: ${String(message).slice(0, longestReason)}`;
 }

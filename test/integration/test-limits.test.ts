@@ -39,6 +39,7 @@ describe('the run of the test files', { skip: needsProc, timeout: 360_000 }, () 
 describe('a suite', () => {
   test('a good one', () => {});
   test('a bad one', () => { throw new Error('this is why'); });
+  test('a worse one', () => { throw 'a mere text'; });
 });
 `,
     );
@@ -46,8 +47,9 @@ describe('a suite', () => {
     const { code } = await runFiles([failing], 60_000, { TEST_COUNTS: countsFile });
     assert.equal(code, 1);
     const { failures, ...counts } = JSON.parse(await readFile(countsFile, 'utf8')) as Record<string, unknown>;
-    assert.equal(counts['fail'], 1);
-    assert.deepEqual(failures, [`${path.relative('.', failing)}:4: a bad one: this is why`]);
+    assert.equal(counts['fail'], 2);
+    const file = path.relative('.', failing);
+    assert.deepEqual(failures, [`${file}:4: a bad one: this is why`, `${file}:5: a worse one: a mere text`]);
   });
 });
 
