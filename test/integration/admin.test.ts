@@ -10,6 +10,7 @@ import { anonymous, authorized, connectClient, exchange } from '../support/raw-c
 import { startRedis, until } from '../support/redis.ts';
 import { unlessInstalled } from '../support/requirement.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { wholeLog } from '../support/whole-log.ts';
 
 type Readiness = {
   readonly ready: boolean;
@@ -162,8 +163,7 @@ for (const workers of [1, 2]) {
       assert.equal((await its.metrics()).get('tidegate_draining'), 1);
       slowly[0]?.answer('def');
       assert.equal((await client.reader.take(6)).toString(), 'abcdef');
-      if (other.process.exitCode === null) await once(other.process, 'exit');
-      assert.equal(other.process.exitCode, 0);
+      assert.equal(await other.ended, 0);
       await other.stop();
       await slow.close();
     });
@@ -305,7 +305,7 @@ describe('an admin listener that cannot be', { timeout: 240_000 }, () => {
     });
     assert.equal((await exchange(frontDoor, authorized('GET /v2/'))).status, 200);
     assert.equal(upstream.requests.length, 1);
-    assert.ok(!frontDoor.log.some(({ msg }) => msg.includes('admin')));
+    assert.ok(!(await wholeLog(frontDoor)).some(({ msg }) => msg.includes('admin')));
     await frontDoor.stop();
     await upstream.close();
   });

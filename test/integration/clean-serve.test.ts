@@ -112,7 +112,7 @@ describe('tidegate clean serve', { timeout: 360_000, concurrency: 4 }, () => {
     assert.match(second.stderr, /^Another cleaner listens on /);
 
     cleaner.process.kill('SIGTERM');
-    assert.deepEqual(await once(cleaner.process, 'exit'), [0, null]);
+    assert.deepEqual(await once(cleaner.process, 'close'), [0, null]);
     assert.equal(cleaner.log.at(-1)?.msg, 'stopped');
     await assert.rejects(stat(path.join(dir, 'var/clean/clean.sock')));
   });

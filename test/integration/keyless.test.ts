@@ -20,6 +20,7 @@ import { startRealIssuer, type RealIssuer } from '../support/real-issuer.ts';
 import { listenToLog, replaceConfig, sighup } from '../support/reload.ts';
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { askWith, basicOf, getToken, postToken, tokenIn } from '../support/tokens.ts';
+import { wholeLog } from '../support/whole-log.ts';
 
 const acme = {
   sub: 'repo:acme/app:ref:refs/heads/main',
@@ -91,7 +92,7 @@ ${rules}`;
       upstream.requests.every(({ head: text }) => !text.includes(token)),
       'upstream sees no token',
     );
-    assert.ok(!JSON.stringify(door.log).includes(token), 'the log has no token');
+    assert.ok(!JSON.stringify(await wholeLog(door)).includes(token), 'the log has no token');
   });
 
   test('other claims, other rights, under one name', async () => {
@@ -164,7 +165,7 @@ ${rules}`;
       line.msg,
       `An ID token of the issuer ci was refused: it is not for the audience ${audience} alone.`,
     );
-    assert.ok(!JSON.stringify(door.log).includes(replayed));
+    assert.ok(!JSON.stringify(await wholeLog(door)).includes(replayed));
     await door.logged((entry) => entry.msg === 'request' && entry['reason'] === 'wrong-audience');
   });
 
@@ -253,7 +254,7 @@ ${rules}`;
     assert.match(user.stderr, /claims: "main\.json" is not allowed; allowed: .* where the user is oidc/);
 
     const text = 'job:ci acme/app@refs/heads/main';
-    const lines = door.log.filter((line) => line.msg === 'request' && line['user'] === text);
+    const lines = (await wholeLog(door)).filter((line) => line.msg === 'request' && line['user'] === text);
     await write('access.log', lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     const unknown = await run('replay', 'access.log');
     assert.match(unknown.stdout, /^not judged: \d+, since no --oidc-claims are of its job$/m);

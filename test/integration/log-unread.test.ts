@@ -17,5 +17,6 @@ test('a log that nobody reads stops neither the service nor its end', { timeout:
   frontDoor.process.kill('SIGTERM');
   const signal = AbortSignal.timeout(10_000);
   await once(frontDoor.process, 'exit', { signal });
+  frontDoor.process.stdout?.resume();
   await frontDoor.stop();
 });

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -33,8 +32,7 @@ for (const workers of [1, 2]) {
       await until('it shows that it lives, again and again', () => Promise.resolve(lives() > before + 1));
       frontDoor.process.kill('SIGTERM');
       assert.deepEqual((await socket.told(4)).slice(3), ['STOPPING=1']);
-      if (frontDoor.process.exitCode === null) await once(frontDoor.process, 'exit');
-      assert.equal(frontDoor.process.exitCode, 0);
+      assert.equal(await frontDoor.ended, 0);
     },
   );
 }

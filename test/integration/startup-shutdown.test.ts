@@ -12,7 +12,6 @@ import {
   exchange,
   type RawClient,
 } from '../support/raw-client.ts';
-import { until } from '../support/redis.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 import { connectToWorker, workerPids } from '../support/workers.ts';
 
@@ -23,10 +22,6 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
   });
   after(() => upstream.close());
 
-  const exitCode = async (frontDoor: FrontDoor): Promise<number | null> => {
-    if (frontDoor.process.exitCode === null) await once(frontDoor.process, 'exit');
-    return frontDoor.process.exitCode;
-  };
   const signal = async (frontDoor: FrontDoor, name: 'SIGTERM' | 'SIGINT') => {
     frontDoor.process.kill(name);
     await frontDoor.logged(({ msg }) => msg === 'shutting down');
@@ -62,9 +57,9 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
     const created = await upload.response();
     assert.equal(created.status, 201);
     assert.deepEqual(values(created, 'connection'), ['close']);
-    assert.equal(await exitCode(frontDoor), 0);
+    assert.equal(await frontDoor.ended, 0);
     assert.equal((await download.rest()).length + (await upload.rest()).length, 0);
-    await until('its last line has been read', () => frontDoor.log.at(-1)?.msg === 'stopped');
+    assert.equal(frontDoor.log.at(-1)?.msg, 'stopped');
     await frontDoor.stop();
   });
 
@@ -87,7 +82,7 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
     assert.equal((await late.rest()).length, 0);
     request.answer(head('HTTP/1.1 200 OK', 'Content-Length: 2'), 'ok');
     assert.equal((await busy.response()).status, 200);
-    assert.equal(await exitCode(frontDoor), 0);
+    assert.equal(await frontDoor.ended, 0);
     assert.equal(upstream.requests.length, upstream.requests.indexOf(request) + 1, 'nothing new was begun');
     await frontDoor.stop();
   });
@@ -122,7 +117,7 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
         assert.ok(typeof ageMs === 'number' && ageMs >= 0 && /^[0-9a-f]{32}$/.test(String(requestId)));
       for (const request of requests) request.answer('def');
       for (const client of clients) assert.equal((await client.reader.take(3)).toString(), 'def');
-      assert.equal(await exitCode(frontDoor), 0);
+      assert.equal(await frontDoor.ended, 0);
       await frontDoor.stop();
     });
   }
@@ -143,7 +138,7 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
       handshaking.on('error', () => {}).resume();
       const startedAtMs = performance.now();
       await signal(frontDoor, name);
-      assert.equal(await exitCode(frontDoor), 0);
+      assert.equal(await frontDoor.ended, 0);
       assert.ok(performance.now() - startedAtMs < 25_000);
       const cut = frontDoor.log.filter(({ msg }) => msg.startsWith('shutdown.timeout is over'));
       assert.deepEqual(
@@ -164,7 +159,7 @@ describe('the end of a running front door', { timeout: 240_000 }, () => {
     await upstream.next();
     await signal(frontDoor, 'SIGTERM');
     frontDoor.process.kill('SIGTERM');
-    assert.equal(await exitCode(frontDoor), 1);
+    assert.equal(await frontDoor.ended, 1);
     client.leave();
     await frontDoor.stop();
   });

@@ -9,6 +9,7 @@ import { listenToLog, replaceConfig, replaceFile, sighup } from '../support/relo
 import { answerOk, startUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { askWith, basicOf, challengeOf, getToken, postToken, tokenIn } from '../support/tokens.ts';
 import { connectToWorker, workerPids } from '../support/workers.ts';
+import { wholeLog } from '../support/whole-log.ts';
 
 /** bcrypt of "x" and of "y" at cost 4. */
 const hash = '$2b$04$FuEylWli37OTeB820a9yzuk/GjIj0fJW8WMBLcku14bwBoidUGjK2';
@@ -275,7 +276,7 @@ describe('tokens', { timeout: 240_000 }, () => {
     await askWith(door, `${token}x`, 'GET /v2/a/b/manifests/very-last');
     const { reason } = await door.logged((line) => line['path'] === '/v2/a/b/manifests/very-last');
     assert.equal(reason, 'invalid-token');
-    assert.ok(!JSON.stringify(door.log).includes(token.slice(0, 30)));
+    assert.ok(!JSON.stringify(await wholeLog(door)).includes(token.slice(0, 30)));
   });
 
   test('a change of the policy counts for tokens that are out', async () => {

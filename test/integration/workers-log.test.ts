@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import { startFrontDoor } from '../support/front-door.ts';
 import { anonymous, connectClient } from '../support/raw-client.ts';
@@ -12,7 +11,6 @@ const requestsAtOnce = 8;
 test('no line of several busy workers is torn or lost, to the last', { timeout: 360_000 }, async () => {
   const frontDoor = await startFrontDoor({ upstreamUrl: 'http://127.0.0.1:9', set: ['workers=3'] });
   const paths = new Set<string>();
-  const isClosed = once(frontDoor.process, 'close');
   await Promise.all(
     Array.from({ length: connections }, async (_, number) => {
       const client = await connectClient(frontDoor);
@@ -32,7 +30,7 @@ test('no line of several busy workers is torn or lost, to the last', { timeout: 
     }),
   );
   frontDoor.process.kill('SIGTERM');
-  await isClosed;
+  await frontDoor.ended;
   const logged = frontDoor.log.filter(({ msg }) => msg === 'request').map((line) => line['path'] as string);
   assert.equal(logged.length, connections * rounds * requestsAtOnce);
   assert.deepEqual(new Set(logged), paths);

@@ -10,6 +10,7 @@ import { head } from '../support/http-message.ts';
 import { anonymous, authorized, connectClient, exchange } from '../support/raw-client.ts';
 import { startUpstream, type ScriptedUpstream, type UpstreamRequest } from '../support/scripted-upstream.ts';
 import { dataPath, linkPath, storeBlob } from '../support/stored-blobs.ts';
+import { wholeLog } from '../support/whole-log.ts';
 
 const repository = 'team/app';
 const fromUpstream = 'sent by upstream';
@@ -384,7 +385,8 @@ describe('a storage that cannot be read', { timeout: 240_000 }, () => {
         const { body } = await exchange(frontDoor, authorized(`GET /v2/${repository}/blobs/${digest}`));
         assert.equal(body.toString(), fromUpstream);
       }
-      const warnings = frontDoor.log.filter((line) => line['level'] === 40).map(({ msg }) => msg);
+      const log = await wholeLog(frontDoor);
+      const warnings = log.filter((line) => line['level'] === 40).map(({ msg }) => msg);
       assert.equal(warnings.length, 2);
       assert.match(warnings[0] ?? '', /^upstream\.storage \S+ cannot be read: give the user/);
       assert.match(warnings[1] ?? '', /^blobs cannot be read from upstream\.storage: give the user/);
@@ -416,8 +418,8 @@ describe('a storage that cannot be read', { timeout: 240_000 }, () => {
           upstreamUrl: 'http://127.0.0.1:9',
           set: [`upstream.storage=${dir}/${folder}`],
         });
-        const warnings = frontDoor.log.filter((line) => line['level'] === 40);
         await frontDoor.stop();
+        const warnings = frontDoor.log.filter((line) => line['level'] === 40);
         if (expected === null) assert.deepEqual(warnings, []);
         else assert.match(warnings[0]?.msg ?? '', expected);
       }

@@ -26,6 +26,9 @@ export type FrontDoor = {
   readonly log: readonly LogLine[];
   /** Waits for a log line; earlier lines count. */
   logged(matches: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Its exit code, null after a signal, when it has ended and its log is whole. */
+  readonly ended: Promise<number | null>;
+  /** Ends it, unless it has ended, and removes its files. */
   stop(): Promise<void>;
 };
 
@@ -114,6 +117,7 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
       if (earlier) resolve(earlier);
       else waiting.add({ matches, resolve });
     });
+  const ended = once(child, 'close').then(([code]) => code as number | null);
   const died = once(child, 'exit').then(() => {
     throw new Error(`serve ended before it was ready: ${stderr}`);
   });
@@ -138,8 +142,10 @@ export async function startFrontDoor(options: FrontDoorOptions): Promise<FrontDo
     htpasswdPath,
     log,
     logged,
+    ended,
     stop: async () => {
       await stop(child, 'SIGINT');
+      await ended;
       await rm(dir, { recursive: true, force: true });
       dirs.delete(dir);
     },

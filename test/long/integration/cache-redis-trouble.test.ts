@@ -9,6 +9,7 @@ import { head } from '../../support/http-message.ts';
 import { startRedis, until, type RedisServer } from '../../support/redis.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 import { startUpstream, type ScriptedUpstream } from '../../support/scripted-upstream.ts';
+import { wholeLog } from '../../support/whole-log.ts';
 
 const type = 'application/vnd.oci.image.manifest.v1+json';
 const body = JSON.stringify({ schemaVersion: 2, note: 'x'.repeat(300) });
@@ -199,6 +200,7 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
       t.diagnostic(`the slowest took ${Math.max(...times).toFixed(0)} ms`);
       await end();
       await untilHit('trouble');
+      await wholeLog(frontDoor);
       assert.equal(said('Redis cannot be used') - before.lost, 1);
       assert.equal(said('Redis is back') - before.back, 1);
     });
@@ -217,6 +219,7 @@ describe('pulls while Redis misbehaves', { skip: unlessInstalled('redis-server')
         assert.equal(cache, 'MISS');
         await get(`kept${attempt}`);
       }
+      await wholeLog(frontDoor);
       assert.equal(said('Redis is full') - before, 1);
       return true;
     };

@@ -8,6 +8,7 @@ import { startFrontDoor, type FrontDoor } from '../../support/front-door.ts';
 import { startRegistry, type Registry } from '../../support/registry.ts';
 import { unlessInstalled } from '../../support/requirement.ts';
 import { linkPath, pushBlob, sha256 } from '../../support/stored-blobs.ts';
+import { wholeLog } from '../../support/whole-log.ts';
 
 describe(
   'blobs in the files while they are pushed, deleted and collected',
@@ -41,13 +42,8 @@ describe(
     const remove = async (repository: string, digest: string) => {
       assert.equal((await client.ask('DELETE', `/v2/${repository}/blobs/${digest}`)).status, 202);
     };
-    /** Counted once the line of a further request has come: lines come in order, and later than answers. */
-    const servedFromStorage = async () => {
-      const agent = randomBytes(8).toString('hex');
-      await client.ask('GET', '/v2/', { headers: { 'User-Agent': agent } });
-      await frontDoor.logged(({ userAgent }) => userAgent === agent);
-      return frontDoor.log.filter(({ source }) => source === 'storage').length;
-    };
+    const servedFromStorage = async () =>
+      (await wholeLog(frontDoor)).filter(({ source }) => source === 'storage').length;
 
     test('a blob is there as soon as its push is answered, and gone as soon as its deletion is', async () => {
       const bytes = randomBytes(100_000);

@@ -17,6 +17,7 @@ import {
   untilTag,
   usageCommand,
 } from '../../support/usage.ts';
+import { wholeLog } from '../../support/whole-log.ts';
 
 const alice = [user, password] as const;
 const isWarning = ({ level }: Readonly<Record<string, unknown>>) => level === 40;
@@ -129,7 +130,7 @@ describe('a record of usage in trouble', { timeout: 480_000, concurrency: 3 }, (
       await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 0);
       await pullTags(door, 'team/app', ['meanwhile'], alice);
       await door.logged(isWarning);
-      assert.equal(door.log.filter(isWarning).length, 1);
+      assert.equal((await wholeLog(door)).filter(isWarning).length, 1);
       await rm(path.join(inside, 'filler'));
       await untilMetric(admin, 'tidegate_usage_recording', (value) => value === 1);
       await untilMetric(admin, 'tidegate_usage_rows', (rows) => rows === 5 + 2 * 41);

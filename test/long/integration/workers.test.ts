@@ -18,10 +18,6 @@ import { connectToWorker, isAlive, untilGone, workerPids } from '../../support/w
 
 const replaced = 'a worker process has ended: another takes its place';
 const listening = 'a worker process is listening';
-const exitCode = async ({ process }: FrontDoor): Promise<number | null> => {
-  if (process.exitCode === null && process.signalCode === null) await once(process, 'exit');
-  return process.exitCode;
-};
 /** A download that upstream has begun and not ended, through one worker. */
 const beginDownload = async (frontDoor: FrontDoor, upstream: ScriptedUpstream, pid: number) => {
   const client = await connectToWorker(frontDoor, pid);
@@ -204,7 +200,7 @@ describe('the end of several workers', { timeout: 360_000 }, () => {
         request.answer('def');
         assert.equal((await client.reader.take(3)).toString(), 'def');
       }
-      assert.equal(await exitCode(frontDoor), 0);
+      assert.equal(await frontDoor.ended, 0);
       assert.deepEqual(pids.map(isAlive), [false, false]);
       assert.equal(frontDoor.log.at(-1)?.msg, 'stopped');
       await frontDoor.stop();
@@ -223,7 +219,7 @@ describe('the end of several workers', { timeout: 360_000 }, () => {
         frontDoor.process.kill(signal);
         await frontDoor.logged(({ msg }) => msg === 'shutting down');
       }
-      assert.equal(await exitCode(frontDoor), code);
+      assert.equal(await frontDoor.ended, code);
       assert.equal((await client.rest()).length, 0);
       for (const pid of pids) await untilGone(pid);
       await frontDoor.stop();
@@ -254,7 +250,7 @@ describe('the end of several workers', { timeout: 360_000 }, () => {
     const [pid = 0] = await workerPids(frontDoor);
     process.kill(pid, 'SIGSTOP');
     frontDoor.process.kill('SIGTERM');
-    assert.equal(await exitCode(frontDoor), 0);
+    assert.equal(await frontDoor.ended, 0);
     assert.equal(isAlive(pid), false);
     await frontDoor.stop();
   });
