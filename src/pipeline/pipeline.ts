@@ -69,7 +69,7 @@ export type Pipeline = {
       expectation: Expectation;
       /**
        * Resolves with the pipeline that answers the request, once the previous request on the connection has been
-       * answered. Undefined: there is none, and this pipeline answers at once.
+       * answered. Undefined: there is none, and this pipeline answers, once all that has come by now is read.
        */
       ready: Promise<Pipeline> | undefined;
       /** The TCP peer, or the client that a PROXY header names. */
@@ -117,7 +117,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       else setImmediate(log); // the transfer learns a little later how it ended
     });
     req.on('error', () => {}); // the client left; the answer's 'close' follows
-    if (ready === undefined) void answer(exchange, isDraining);
+    // Requests that come together are answered together: each answer that goes alone wakes its client, which costs more.
+    const answerUnlessGone = () => {
+      if (!res.destroyed) void answer(exchange, isDraining);
+    };
+    if (ready === undefined) setImmediate(answerUnlessGone);
     else void ready.then((pipeline) => pipeline.answer(exchange, isDraining));
     return exchange;
   };

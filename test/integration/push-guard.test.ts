@@ -133,16 +133,21 @@ describe('a push of a manifest that may have been taken', { timeout: 240_000 }, 
     startOwnApp(upstream.url, [`upstream.storage=${storage}`, ...set, 'cache.driver=off']);
   const put = ({ body }: Manifest) =>
     authorized('PUT /v2/app/manifests/v1', `Content-Type: ${mediaType}`, `Content-Length: ${body.length}`);
+  /** The beginning of the upload. The push may be there before: its head goes with the body, if that is here already. */
+  const nextSession = async () => {
+    const first = await upstream.next();
+    const isPush = first.startLine.startsWith('PUT ');
+    const session = isPush ? await upstream.next() : first;
+    assert.match(session.startLine, /^POST \/v2\/app\/blobs\/uploads\/ /);
+    return { session, push: isPush ? first : null };
+  };
 
   test('is written as a blob before the registry has the last of it', async () => {
     const door = await start();
     const manifest = createManifest();
     const answer = exchange(door, put(manifest), manifest.body);
-    const push = await upstream.next();
-    assert.match(push.startLine, /^PUT \/v2\/app\/manifests\/v1 /);
-    const received = push.body();
-    const session = await upstream.next();
-    assert.match(session.startLine, /^POST \/v2\/app\/blobs\/uploads\/ /);
+    const { push: early, session } = await nextSession();
+    const received = early?.body();
     session.answer(
       head(
         'HTTP/1.1 202 Accepted',
@@ -157,11 +162,13 @@ describe('a push of a manifest that may have been taken', { timeout: 240_000 }, 
     );
     assert.equal((await upload.body()).body.toString(), manifest.body);
     let isWhole = false;
-    void received.then(() => (isWhole = true));
+    void received?.then(() => (isWhole = true));
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(isWhole, false);
     upload.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
-    assert.equal((await received).body.toString(), manifest.body);
+    const push = early ?? (await upstream.next());
+    assert.match(push.startLine, /^PUT \/v2\/app\/manifests\/v1 /);
+    assert.equal((await (received ?? push.body())).body.toString(), manifest.body);
     push.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
     assert.equal((await answer).status, 201);
     await door.stop();
@@ -171,22 +178,21 @@ describe('a push of a manifest that may have been taken', { timeout: 240_000 }, 
     const manifest = createManifest();
     const refused = await start();
     const answer = exchange(refused, put(manifest), manifest.body);
-    const push = await upstream.next();
-    const session = await upstream.next();
+    const { push, session } = await nextSession();
     session.answer(head('HTTP/1.1 405 Method Not Allowed', 'Content-Length: 0'));
     const { status, ...rest } = await answer;
     assert.deepEqual([status, errorCode(rest)], [503, 'UNAVAILABLE']);
-    await push.closed;
+    await push?.closed;
     await refused.stop();
 
     const full = await start('limits.pushedManifestBytes=0');
     const question = { kind: 'evidence', repositories: [], digests: [] } as const;
     const before = await full.perform(question);
+    const seen = upstream.requests.length;
     const outcome = exchange(full, put(manifest), manifest.body);
-    await (
-      await upstream.next()
-    ).closed;
     assert.equal((await outcome).status, 503);
+    if (upstream.requests.length > seen) await upstream.next();
+    await upstream.idle();
     assert.ok(((await full.perform(question))?.since ?? 0) > (before?.since ?? 0));
     await full.stop();
   });
@@ -201,9 +207,7 @@ describe('a push of a manifest that may have been taken', { timeout: 240_000 }, 
     push.answer(head('HTTP/1.1 201 Created', 'Content-Length: 0'));
     assert.equal((await answer).status, 201);
     const guarded = exchange(door, put(taken), taken.body);
-    await upstream.next();
-    const session = await upstream.next();
-    assert.match(session.startLine, /^POST /);
+    const { session } = await nextSession();
     session.answer(head('HTTP/1.1 500 Internal Server Error', 'Content-Length: 0'));
     assert.equal((await guarded).status, 503);
     await door.stop();
@@ -214,10 +218,9 @@ describe('a push of a manifest that may have been taken', { timeout: 240_000 }, 
     const small = { body: '{}', digest: '' };
     const raw = await connectClient(door);
     raw.send(put(small), small.body);
-    const push = await upstream.next();
-    const session = await upstream.next();
+    const { push, session } = await nextSession();
     raw.leave();
-    await Promise.all([push.closed, session.closed]);
+    await Promise.all([push?.closed, session.closed]);
     await upstream.idle();
     await door.stop();
   });
