@@ -119,7 +119,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     req.on('error', () => {}); // the client left; the answer's 'close' follows
     // Requests that come together are answered together: each answer that goes alone wakes its client, which costs more.
     const answerUnlessGone = () => {
-      if (!res.destroyed) void answer(exchange, isDraining);
+      if (req.socket.writable) void answer(exchange, isDraining);
     };
     if (ready === undefined) setImmediate(answerUnlessGone);
     else void ready.then((pipeline) => pipeline.answer(exchange, isDraining));

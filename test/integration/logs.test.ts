@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { basic, password, startFrontDoor, user, type FrontDoor } from '../support/front-door.ts';
 import { chunked, head } from '../support/http-message.ts';
@@ -160,6 +161,24 @@ describe('the log', { timeout: 240_000 }, () => {
       );
       assert.equal(line['client'], '127.0.0.1');
     }
+  });
+
+  test('a client that has closed its side before its request is read: nothing is done, and the status is 0', async () => {
+    const target = '/v2/logged/by-one-who-left';
+    const client = await connectClient(frontDoor);
+    client.send(authorized('GET /v2/logged/before'));
+    assert.equal((await client.response()).status, 200);
+    frontDoor.process.kill('SIGSTOP');
+    try {
+      client.socket.resume().end(authorized(`GET ${target}`));
+      await once(client.socket, 'finish');
+    } finally {
+      frontDoor.process.kill('SIGCONT');
+    }
+    const line = await frontDoor.logged((entry) => entry['path'] === target);
+    assert.deepEqual([line['status'], line['bytesOut']], [0, 0]);
+    assert.ok(upstream.requests.every(({ startLine }) => !startLine.includes(target)));
+    client.leave();
   });
 
   test('what a client writes cannot forge a line', async () => {
